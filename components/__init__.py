@@ -1,0 +1,1 @@
+"""The pipeline's components, in the order in which data flows through them."""

@@ -1,0 +1,1 @@
+"""One clock per clip: decode, place by timestamps, resample onto the grid, judge the quality."""

@@ -1,0 +1,335 @@
+"""`params.yaml` as frozen typed models; the only place that reads it.
+
+Top-level keys are the sections below, plus one section per dataset (`synthetic:`, `ravdess:` …) that the dataset's own
+adapter types (`datasets/registry.py`). A function takes the section it needs, never the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from components.contracts.errors import ConfigError, nearest
+from components.contracts.labels import Taxonomy, taxonomy
+
+MODALITIES: tuple[str, ...] = ("face", "voice", "text", "physio")
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Labels(Section):
+    """Which classes the model learns; see `contracts/labels.py`."""
+
+    taxonomy: str = "abaw8"
+
+    @field_validator("taxonomy")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        taxonomy(name)
+        return name
+
+    @property
+    def resolved(self) -> Taxonomy:
+        """The taxonomy itself."""
+        return taxonomy(self.taxonomy)
+
+
+class MediaLimits(Section):
+    """What a media file may cost before it is refused; untrusted uploads are decoded under the same limits."""
+
+    max_bytes: int = Field(2_000_000_000, gt=0)
+    max_duration_s: float = Field(1800.0, gt=0)
+    max_side_px: int = Field(4096, gt=0)
+    max_frame_rate_hz: float = Field(240.0, gt=0)
+    max_decoded_frames: int = Field(216_000, gt=0)
+
+
+class FaceAlignment(Section):
+    """Face detection and tracking. A box is detected every `detect_every_s` and interpolated in between; a gap longer
+    than `max_gap_s` without a detection is masked."""
+
+    detector: Literal["mtcnn", "whole_frame"] = "mtcnn"
+    detect_every_s: float = Field(0.5, gt=0)
+    max_gap_s: float = Field(1.0, ge=0)
+    detect_side_px: int = Field(320, ge=64)
+    min_face_px: int = Field(32, ge=20)
+    min_confidence: float = Field(0.9, ge=0, le=1)
+    crop_px: int = Field(96, ge=32)
+    crop_margin: float = Field(0.2, ge=0, le=1)
+    jpeg_quality: int = Field(95, ge=50, le=100)
+
+
+class VoiceAlignment(Section):
+    """Sound: one mono stream at `rate_hz`; a step is valid when samples exist and its level is above the floor."""
+
+    rate_hz: Literal[16000] = 16000
+    activity: Literal["silero", "energy"] = "silero"
+    level_floor_dbfs: float = Field(-60.0, le=0)
+    speech_threshold: float = Field(0.5, gt=0, lt=1)
+
+
+class AlignmentQuality(Section):
+    """Gates on one clip's alignment; a clip outside them goes to quarantine."""
+
+    max_abs_offset_s: float = Field(5.0, gt=0)
+    max_abs_drift_s_per_min: float = Field(0.5, gt=0)
+    min_coverage_any: float = Field(0.05, ge=0, le=1)
+
+
+class Alignment(Section):
+    """The common clock and what is placed on it."""
+
+    rate_hz: float = Field(10.0, gt=0, le=100)
+    face: FaceAlignment = FaceAlignment()
+    voice: VoiceAlignment = VoiceAlignment()
+    physio_rate_hz: float = Field(64.0, gt=0)
+    quality: AlignmentQuality = AlignmentQuality()
+    limits: MediaLimits = MediaLimits()
+
+
+class Features(Section):
+    """Which encoder serves each modality. A value is an encoder's name, or `transformers:<hub name or folder>`."""
+
+    encoders: Mapping[str, str] = Field(
+        default_factory=lambda: {"face": "fer", "voice": "whisper-tiny", "text": "minilm", "physio": "signal"}
+    )
+    batch_clips: int = Field(8, gt=0)
+    actors: int = Field(1, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @field_validator("encoders")
+    @classmethod
+    def _modalities(cls, encoders: Mapping[str, str]) -> Mapping[str, str]:
+        if not encoders:
+            raise ValueError("at least one modality needs an encoder")
+        for modality in encoders:
+            if modality not in MODALITIES:
+                raise ValueError(f"unknown modality {modality!r}; allowed: {', '.join(MODALITIES)}")
+        return encoders
+
+
+class Validation(Section):
+    """Thresholds of the data contracts."""
+
+    min_clips: int = Field(8, gt=0)
+    min_subjects: int = Field(3, gt=0)
+    min_clips_per_class: int = Field(2, gt=0)
+    max_quarantined_fraction: float = Field(0.5, ge=0, le=1)
+    min_speech_fraction: float = Field(0.0, ge=0, le=1)
+
+
+class Catalog(Section):
+    """How subjects are dealt to the three splits, and cross-validation folds."""
+
+    train: float = Field(0.6, gt=0, lt=1)
+    calibration: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    use_corpus_splits: bool = False
+
+
+class Model(Section):
+    """The temporal model; `components/model` says what each value does."""
+
+    width: int = Field(96, gt=0)
+    heads: int = Field(4, gt=0)
+    tcn_blocks: int = Field(4, gt=0)
+    tcn_kernel: int = Field(3, gt=1)
+    causal: bool = False
+    dropout: float = Field(0.2, ge=0, lt=1)
+    fusion: Literal["bidirectional", "concatenation"] = "bidirectional"
+    modality_dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class Train(Section):
+    """Optimisation; `workers` gloo processes on CPU, NCCL on GPU."""
+
+    workers: int = Field(2, ge=1)
+    use_gpu: bool = False
+    epochs: int = Field(30, gt=0)
+    batch_clips: int = Field(16, gt=0)
+    max_steps_per_clip: int = Field(256, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    warmup_fraction: float = Field(0.1, ge=0, lt=1)
+    gradient_clip: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    class_weighting: Literal["none", "inverse_frequency", "logit_adjustment"] = "logit_adjustment"
+    step_loss: float = Field(1.0, ge=0)
+    clip_loss: float = Field(1.0, ge=0)
+    unimodal_loss: float = Field(0.3, ge=0)
+    ema_decay: float = Field(0.99, ge=0, lt=1)
+
+
+class Evaluate(Section):
+    """Measurement on held-out subjects."""
+
+    bootstrap: int = Field(1000, gt=0)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    calibration_bins: int = Field(15, gt=1)
+
+
+class Gates(Section):
+    """What a version must show before it may be promoted. Each is a bound on the test split.
+
+    `min_gain_over_majority` bounds the lower end of the macro-F1 interval minus the majority baseline's macro-F1.
+    """
+
+    min_gain_over_majority: float = Field(0.1, ge=0, le=1)
+    max_ece: float = Field(0.25, gt=0, le=1)
+    max_missing_modality_drop: float = Field(0.7, gt=0, le=1)
+
+
+class Tracking(Section):
+    """Where MLflow is; the environment's MLFLOW_TRACKING_URI wins over `uri`."""
+
+    uri: str = "sqlite:///.mer/mlflow.db"
+    artifacts: str = ".mer/mlartifacts"
+    experiment: str = "mer"
+
+
+class Registry(Section):
+    """The registered model."""
+
+    model_name: str = "mer"
+
+
+class Serving(Section):
+    """The Ray Serve application."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, lt=65536)
+    replicas: int = Field(2, ge=1)
+    max_ongoing_requests: int = Field(2, ge=1)
+    max_queued_requests: int = Field(32, ge=0)
+    request_timeout_s: float = Field(60.0, gt=0)
+    upload_limits: MediaLimits = MediaLimits(max_bytes=100_000_000, max_duration_s=300.0, max_decoded_frames=36_000)
+
+
+class Rollout(Section):
+    """The reconciler that makes the served version follow the alias."""
+
+    alias: str = "champion"
+    poll_s: float = Field(3.0, gt=0)
+    golden_tolerance: float = Field(1e-4, gt=0)
+
+
+class RayResources(Section):
+    """The one Ray of a run, when no cluster's address is given."""
+
+    num_cpus: int = Field(2, gt=0)
+    object_store_mb: int = Field(512, ge=80)
+
+
+class Params(Section):
+    """The whole of `params.yaml`. `sources` holds each dataset's own section, typed by its adapter."""
+
+    datasets: tuple[str, ...] = ("synthetic",)
+    seed: int = 7
+    labels: Labels = Labels()
+    alignment: Alignment = Alignment()
+    features: Features = Features()
+    validation: Validation = Validation()
+    catalog: Catalog = Catalog()
+    model: Model = Model()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    gates: Gates = Gates()
+    tracking: Tracking = Tracking()
+    registry: Registry = Registry()
+    serving: Serving = Serving()
+    rollout: Rollout = Rollout()
+    ray: RayResources = RayResources()
+    sources: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("datasets")
+    @classmethod
+    def _some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("name at least one dataset")
+        if len(set(names)) != len(names):
+            raise ValueError("a dataset is named twice")
+        return names
+
+
+def load_params(path: Path, known_datasets: Iterable[str]) -> Params:
+    """Reads and checks `params.yaml`.
+
+    Args:
+        path: the file.
+        known_datasets: names that may stand in `datasets` and as sections of their own.
+
+    Raises:
+        ConfigError: the file is missing or no YAML mapping; a key or dataset is unknown (with the nearest name); a
+            value is outside its bounds.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("cannot read the configuration", where=str(path), seen=str(error.strerror)) from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError("this is no valid YAML", where=str(path), seen=str(error)) from error
+    return parse_params(raw, known_datasets, where=path.name)
+
+
+def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "params") -> Params:
+    """Checks a configuration that has been read; errors as in `load_params`."""
+    known = tuple(known_datasets)
+    if not isinstance(raw, dict):
+        raise ConfigError("the configuration must be a mapping", where=where, seen=type(raw).__name__)
+    sections = set(Params.model_fields) - {"sources"}
+    for key in raw:
+        if key not in sections and key not in known:
+            raise ConfigError(
+                "unknown key",
+                where=where,
+                seen=str(key),
+                allowed=", ".join(sorted([*sections, *known])),
+                remedy=nearest(str(key), [*sections, *known]),
+            )
+    sources = {name: raw[name] or {} for name in known if name in raw}
+    body = {key: value for key, value in raw.items() if key in sections}
+    try:
+        params = Params.model_validate({**body, "sources": sources})
+    except ValidationError as error:
+        raise section_error(error, Params, where=where) from error
+    for name in params.datasets:
+        if name not in known:
+            raise ConfigError(
+                "unknown dataset",
+                where=f"{where}: datasets",
+                seen=name,
+                allowed=", ".join(known),
+                remedy=nearest(name, known),
+            )
+    return params
+
+
+def section_error(error: ValidationError, model: type[BaseModel], *, where: str) -> ConfigError:
+    """The first complaint of a pydantic model as a ConfigError with the nearest key name."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    place = f"{where}: {path}" if path else where
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, [str(part) for part in first["loc"][:-1]])
+        key = str(first["loc"][-1])
+        return ConfigError("unknown key", where=place, seen=key, allowed=", ".join(known), remedy=nearest(key, known))
+    return ConfigError(first["msg"], where=place, seen=repr(first["input"]))
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return sorted(model.model_fields)

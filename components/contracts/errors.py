@@ -1,0 +1,135 @@
+"""Every error the project raises on purpose, in one tree.
+
+    MerError
+    ├── ConfigError        params.yaml or a command line is wrong                 exit 2
+    ├── DataError          a corpus, a table or a label is wrong                  exit 3
+    │   └── MediaError     one media file cannot be used                          exit 3
+    ├── ContractError      a critical data expectation failed                     exit 4
+    ├── ModelError         training, a checkpoint or a model shape is wrong       exit 5
+    │   └── BundleError    a model bundle is damaged or does not fit this code    exit 5
+    ├── RolloutError       a version may not be served                            exit 6
+    └── UnavailableError   a service or an optional part is missing               exit 7
+
+A message says what, where, the value seen, the values allowed and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MerError(Exception):
+    """Root of the tree; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+    code = "error"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        seen: object = None,
+        allowed: object = None,
+        remedy: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.seen = seen
+        self.allowed = allowed
+        self.remedy = remedy
+        if code is not None:
+            self.code = code
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        text = self.what
+        if self.where:
+            text = f"{self.where}: {text}"
+        if self.seen is not None:
+            text += f"; seen {self.seen!r}" if isinstance(self.seen, str) else f"; seen {self.seen}"
+        if self.allowed is not None:
+            text += f"; allowed: {self.allowed}"
+        if self.remedy:
+            text += f". {self.remedy}"
+        return text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default reduction, and these errors cross Ray workers.
+        return _rebuild, (
+            type(self),
+            self.what,
+            {
+                "where": self.where,
+                "seen": self.seen,
+                "allowed": self.allowed,
+                "remedy": self.remedy,
+                "code": self.code,
+            },
+        )
+
+
+class ConfigError(MerError):
+    """`params.yaml`, a `--set` value or a command line is wrong."""
+
+    exit_code = 2
+    code = "config"
+
+
+class DataError(MerError):
+    """A corpus, a table or a label is wrong."""
+
+    exit_code = 3
+    code = "data"
+
+
+class MediaError(DataError):
+    """One media file cannot be used; the clip goes to quarantine and the run goes on."""
+
+    code = "media"
+
+
+class ContractError(MerError):
+    """A critical data expectation failed; the stage stops."""
+
+    exit_code = 4
+    code = "contract"
+
+
+class ModelError(MerError):
+    """Training, a checkpoint or a model shape is wrong."""
+
+    exit_code = 5
+    code = "model"
+
+
+class BundleError(ModelError):
+    """A model bundle is damaged, or was made for other code."""
+
+    code = "bundle"
+
+
+class RolloutError(MerError):
+    """A version may not be served: no gate evidence, a damaged bundle, or goldens that do not hold."""
+
+    exit_code = 6
+    code = "rollout"
+
+
+class UnavailableError(MerError):
+    """A service, a device or an optional part that this call needs is not there."""
+
+    exit_code = 7
+    code = "unavailable"
+
+
+def _rebuild(cls: type[MerError], what: str, fields: dict[str, object]) -> MerError:
+    return cls(what, **fields)  # type: ignore[arg-type]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as ``Did you mean 'ravdess'?``, or an empty string when nothing is near."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {match[0]!r}?" if match else ""

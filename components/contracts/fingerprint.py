@@ -1,0 +1,41 @@
+"""Content hashes: of files, of JSON values, of tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+CHUNK_BYTES = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values have equal text. Raises ValueError on NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a JSON value's canonical text, in hex."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex; reads it in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(CHUNK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """SHA-256 over the hashes of several files, in the order given."""
+    return fingerprint([file_sha256(path) for path in paths])
+
+
+def tree_sha256(root: Path) -> str:
+    """SHA-256 over the relative names and contents of every file below a folder."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return fingerprint([[path.relative_to(root).as_posix(), file_sha256(path)] for path in files])

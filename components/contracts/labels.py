@@ -1,0 +1,101 @@
+"""Emotion names and taxonomies.
+
+Adapters map a corpus's own names (never its indices) to the *canonical* names below; a taxonomy maps canonical names
+to the classes a model is trained on. The clip tables hold canonical names, so one table serves every taxonomy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from components.contracts.errors import ConfigError, DataError, nearest
+
+CANONICAL: tuple[str, ...] = (
+    "neutral",
+    "calm",
+    "happiness",
+    "excitement",
+    "amusement",
+    "sadness",
+    "anger",
+    "frustration",
+    "fear",
+    "stress",
+    "disgust",
+    "contempt",
+    "surprise",
+    "other",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taxonomy:
+    """An ordered set of classes and the canonical names that fall into each; a name mapped to None is left out."""
+
+    name: str
+    classes: tuple[str, ...]
+    merged: Mapping[str, str | None]
+
+    def class_of(self, canonical: str) -> str | None:
+        """The class of a canonical name, or None when this taxonomy leaves it out. Raises DataError if unknown."""
+        if canonical not in CANONICAL:
+            raise DataError(
+                "unknown emotion name",
+                seen=canonical,
+                allowed=", ".join(CANONICAL),
+                remedy=nearest(canonical, CANONICAL),
+            )
+        if canonical in self.classes:
+            return canonical
+        return self.merged[canonical]
+
+    def index_of(self, canonical: str) -> int | None:
+        """The class index of a canonical name, or None when this taxonomy leaves it out."""
+        name = self.class_of(canonical)
+        return None if name is None else self.classes.index(name)
+
+
+# The eight expressions of the ABAW challenges. `calm` counts as neutral: the corpora that have it define it as
+# "neutral with a slight positive valence", and no ABAW class is nearer.
+ABAW8 = Taxonomy(
+    name="abaw8",
+    classes=("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other"),
+    merged={
+        "calm": "neutral",
+        "excitement": "happiness",
+        "amusement": "happiness",
+        "frustration": "other",
+        "stress": "other",
+        "contempt": "other",
+    },
+)
+
+# RAVDESS as its authors name it: `calm` is a class of its own and there is no `other`.
+RAVDESS8 = Taxonomy(
+    name="ravdess8",
+    classes=("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"),
+    merged={
+        "excitement": "happiness",
+        "amusement": "happiness",
+        "frustration": None,
+        "stress": None,
+        "contempt": None,
+        "other": None,
+    },
+)
+
+TAXONOMIES: dict[str, Taxonomy] = {taxonomy.name: taxonomy for taxonomy in (ABAW8, RAVDESS8)}
+
+
+def taxonomy(name: str) -> Taxonomy:
+    """The taxonomy of that name. Raises ConfigError with the nearest name."""
+    if name not in TAXONOMIES:
+        raise ConfigError(
+            "unknown taxonomy",
+            where="labels.taxonomy",
+            seen=name,
+            allowed=", ".join(TAXONOMIES),
+            remedy=nearest(name, TAXONOMIES),
+        )
+    return TAXONOMIES[name]

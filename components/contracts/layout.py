@@ -1,0 +1,65 @@
+"""Where each stage writes, below the project's root. Everything under `data/` is an output of `dvc.yaml`; everything
+under `.mer/` is a cache or a local service's state and may be deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of a project folder."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        """The configuration."""
+        return self.root / "params.yaml"
+
+    @property
+    def state(self) -> Path:
+        """Local state: the MLflow store, downloaded bundles, a rendered corpus's media."""
+        return self.root / ".mer"
+
+    def dataset(self, name: str) -> Path:
+        """`clips.parquet`, `quarantine.parquet`, `summary.json`, and `media/` for rendered corpora."""
+        return self.root / "data" / "datasets" / name
+
+    def aligned(self, name: str) -> Path:
+        """`shard-*.parquet` (rows of ALIGNED_SCHEMA), `quality.parquet`, `quarantine.parquet`, `summary.json`."""
+        return self.root / "data" / "aligned" / name
+
+    def features(self, name: str) -> Path:
+        """`<modality>/shard-*.parquet`, `index.parquet`, `summary.json`."""
+        return self.root / "data" / "features" / name
+
+    def validated(self, name: str) -> Path:
+        """`accepted.parquet` (clip ids and keys that may be used), `quarantine.parquet`, `result.json`."""
+        return self.root / "data" / "validated" / name
+
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' Data Docs."""
+        return self.root / "data" / "data_docs"
+
+    @property
+    def catalog(self) -> Path:
+        """`catalog.parquet`, `catalog.json`."""
+        return self.root / "data" / "catalog"
+
+    @property
+    def trained(self) -> Path:
+        """`model.safetensors`, `model.json`, `transform.safetensors`, `history.json`."""
+        return self.root / "data" / "trained"
+
+    @property
+    def evaluated(self) -> Path:
+        """`metrics.json`, `predictions.parquet`, `calibration.json`, `gates.json`, `plots/`, `report.html`."""
+        return self.root / "data" / "evaluated"
+
+    @property
+    def registered(self) -> Path:
+        """`bundle/` and `registered.json`."""
+        return self.root / "data" / "registered"

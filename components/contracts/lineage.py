@@ -1,0 +1,59 @@
+"""Who made this: git commit, dirty flag, hashes of the lock and of the parameters."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from components.contracts.fingerprint import file_sha256
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Where a model came from. `data_sha256` is the catalog's hash, `datasets` each dataset's own."""
+
+    git_commit: str
+    git_dirty: bool
+    dvc_lock_sha256: str
+    params_sha256: str
+    data_sha256: str
+    datasets: dict[str, str]
+    seed: int
+
+    def tags(self) -> dict[str, str]:
+        """As MLflow tags: flat names under `lineage.`, string values."""
+        fields = asdict(self)
+        datasets = fields.pop("datasets")
+        tags = {f"lineage.{name}": str(value) for name, value in fields.items()}
+        tags.update({f"lineage.dataset.{name}": value for name, value in sorted(datasets.items())})
+        return tags
+
+
+def collect(root: Path, *, data_sha256: str, datasets: dict[str, str], seed: int) -> Lineage:
+    """Reads the lineage of the project at `root`; what cannot be known is "unknown", never invented."""
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return Lineage(
+        git_commit=commit or UNKNOWN,
+        git_dirty=bool(status),
+        dvc_lock_sha256=_hash(root / "dvc.lock"),
+        params_sha256=_hash(root / "params.yaml"),
+        data_sha256=data_sha256,
+        datasets=dict(datasets),
+        seed=seed,
+    )
+
+
+def _hash(path: Path) -> str:
+    return file_sha256(path) if path.is_file() else UNKNOWN
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

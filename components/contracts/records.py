@@ -1,0 +1,351 @@
+"""The rows that pass between components, and their Arrow schemas.
+
+`Clip` is a row of a clip table (datasets → alignment), `AlignedClip` a row of an aligned shard (alignment → features),
+`Quarantined` a row of a quarantine table (any stage → the person who mends the data). Masks are True = valid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.contracts.errors import MerError
+from components.contracts.timebase import Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One emotion over `[start_s, end_s)`; `emotion` is a canonical name."""
+
+    start_s: float
+    end_s: float
+    emotion: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """One spoken word over `[start_s, end_s)`."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """Ground truth that a rendered corpus knows of itself.
+
+    `kind` is one of transition, flash, contradiction, missing, corrupted, variable_frame_rate, late_audio; `modality`
+    the modality concerned, if any; `emotion` what was planted, if any.
+    """
+
+    kind: str
+    modality: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    emotion: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One clip of a corpus: its media, its labels and its person.
+
+    `clip_id` is `<dataset>/<name in the corpus>`: stable, never a position. `content_sha256` covers the bytes of every
+    media file and the words, which is all that alignment reads. Paths are absolute, or relative to the project's root.
+    `emotion` (whole clip) and `segments` (parts of it) hold canonical names; either may be absent. `split` is the
+    corpus's own split if it has one. `groups` are optional demographics for slices.
+    """
+
+    clip_id: str
+    dataset: str
+    content_sha256: str
+    subject_id: str
+    session_id: str
+    video_path: str | None = None
+    audio_path: str | None = None
+    physio_path: str | None = None
+    transcript: str | None = None
+    words: tuple[Word, ...] = ()
+    emotion: str | None = None
+    segments: tuple[Segment, ...] = ()
+    valence: float | None = None
+    arousal: float | None = None
+    text_id: str | None = None
+    split: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+    consent: str = ""
+    planted: tuple[Planted, ...] = ()
+
+    def to_row(self) -> dict[str, Any]:
+        """The clip as a row of `CLIP_SCHEMA`."""
+        row = asdict(self)
+        row["groups"] = sorted(self.groups.items())
+        return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Clip:
+        """The clip of a row of `CLIP_SCHEMA`."""
+        fields = dict(row)
+        fields["words"] = tuple(Word(**word) for word in row["words"])
+        fields["segments"] = tuple(Segment(**segment) for segment in row["segments"])
+        fields["planted"] = tuple(Planted(**planted) for planted in row["planted"])
+        fields["groups"] = dict(row["groups"])
+        return cls(**fields)
+
+
+_SPAN = [("start_s", pa.float64()), ("end_s", pa.float64())]
+
+CLIP_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("content_sha256", pa.string(), nullable=False),
+        pa.field("subject_id", pa.string(), nullable=False),
+        pa.field("session_id", pa.string(), nullable=False),
+        pa.field("video_path", pa.string()),
+        pa.field("audio_path", pa.string()),
+        pa.field("physio_path", pa.string()),
+        pa.field("transcript", pa.string()),
+        pa.field("words", pa.list_(pa.struct([("text", pa.string()), *_SPAN]))),
+        pa.field("emotion", pa.string()),
+        pa.field("segments", pa.list_(pa.struct([*_SPAN, ("emotion", pa.string())]))),
+        pa.field("valence", pa.float64()),
+        pa.field("arousal", pa.float64()),
+        pa.field("text_id", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("groups", pa.map_(pa.string(), pa.string())),
+        pa.field("licence", pa.string(), nullable=False),
+        pa.field("consent", pa.string(), nullable=False),
+        pa.field(
+            "planted",
+            pa.list_(pa.struct([("kind", pa.string()), ("modality", pa.string()), *_SPAN, ("emotion", pa.string())])),
+        ),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How well one clip could be placed on the clock.
+
+    `coverage` is the share of steps that are valid, per modality; `offset_s` the first timestamp of the audio stream
+    minus that of the picture (0 when either is absent); `drift_s_per_min` how much the audio clock runs away from the
+    picture clock, seconds a minute; `notes` are words for a person ("no face found", "audio is silent").
+    """
+
+    duration_s: float
+    offset_s: float
+    drift_s_per_min: float
+    frame_rate_hz: float | None
+    frame_interval_cv: float | None
+    coverage: Mapping[str, float]
+    speech_fraction: float | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedClip:
+    """One clip on its grid: everything an encoder may look at, and nothing else.
+
+    Attributes:
+        clip_id, content_sha256: as in `Clip`; alignment_fingerprint: of the settings and stage version that made this.
+        grid: T steps at `rate_hz`.
+        face_jpeg: T entries, a square crop as JPEG or None where no face is valid. The crop is compressed on both the
+            offline and the online path, so both see identical pixels.
+        face_box: (T, 4) float32 x0, y0, x1, y1 in picture pixels; NaN where no face is valid.
+        pcm: (N,) int16 mono at `audio_rate_hz`, sample 0 at t = 0, zeros where the stream has no samples.
+        voice_mask: (T,) True where the sound exists and is above the level floor.
+        speech: (T,) float32 probability of speech.
+        words: on the clip's time base; words_source: "given" (word times came with the clip), "spread" (text laid over
+            the speech) or "none".
+        physio: channel name → (N_c,) float32 at `physio_rate_hz`, NaN where missing.
+        masks: modality → (T,) True where that modality is valid. Modalities: face, voice, text, physio.
+        quality: see `Quality`.
+    """
+
+    clip_id: str
+    content_sha256: str
+    alignment_fingerprint: str
+    grid: Grid
+    face_jpeg: tuple[bytes | None, ...]
+    face_box: NDArray[np.float32]
+    audio_rate_hz: int
+    pcm: NDArray[np.int16]
+    speech: NDArray[np.float32]
+    words: tuple[Word, ...]
+    words_source: str
+    physio_rate_hz: float
+    physio: Mapping[str, NDArray[np.float32]]
+    masks: Mapping[str, NDArray[np.bool_]]
+    quality: Quality
+
+    def to_row(self) -> dict[str, Any]:
+        """The clip as a row of `ALIGNED_SCHEMA`."""
+        quality = asdict(self.quality)
+        quality["coverage"] = sorted(self.quality.coverage.items())
+        return {
+            "clip_id": self.clip_id,
+            "content_sha256": self.content_sha256,
+            "alignment_fingerprint": self.alignment_fingerprint,
+            "rate_hz": self.grid.rate_hz,
+            "num_steps": self.grid.num_steps,
+            "face_jpeg": list(self.face_jpeg),
+            "face_box": self.face_box.astype(np.float32).ravel().tolist(),
+            "audio_rate_hz": self.audio_rate_hz,
+            "pcm": self.pcm.astype("<i2").tobytes(),
+            "speech": self.speech.tolist(),
+            "words": [asdict(word) for word in self.words],
+            "words_source": self.words_source,
+            "physio_rate_hz": self.physio_rate_hz,
+            "physio": [(name, values.astype("<f4").tobytes()) for name, values in sorted(self.physio.items())],
+            "masks": [(name, mask.tolist()) for name, mask in sorted(self.masks.items())],
+            "quality": quality,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> AlignedClip:
+        """The clip of a row of `ALIGNED_SCHEMA`."""
+        quality = dict(row["quality"])
+        quality["coverage"] = dict(quality["coverage"])
+        quality["notes"] = tuple(quality["notes"])
+        return cls(
+            clip_id=row["clip_id"],
+            content_sha256=row["content_sha256"],
+            alignment_fingerprint=row["alignment_fingerprint"],
+            grid=Grid(rate_hz=row["rate_hz"], num_steps=row["num_steps"]),
+            face_jpeg=tuple(row["face_jpeg"]),
+            face_box=np.asarray(row["face_box"], dtype=np.float32).reshape(-1, 4),
+            audio_rate_hz=row["audio_rate_hz"],
+            pcm=np.frombuffer(row["pcm"], dtype="<i2").astype(np.int16),
+            speech=np.asarray(row["speech"], dtype=np.float32),
+            words=tuple(Word(**word) for word in row["words"]),
+            words_source=row["words_source"],
+            physio_rate_hz=row["physio_rate_hz"],
+            physio={
+                name: np.frombuffer(values, dtype="<f4").astype(np.float32)
+                for name, values in dict(row["physio"]).items()
+            },
+            masks={name: np.asarray(mask, dtype=bool) for name, mask in dict(row["masks"]).items()},
+            quality=Quality(**quality),
+        )
+
+
+QUALITY_TYPE = pa.struct(
+    [
+        ("duration_s", pa.float64()),
+        ("offset_s", pa.float64()),
+        ("drift_s_per_min", pa.float64()),
+        ("frame_rate_hz", pa.float64()),
+        ("frame_interval_cv", pa.float64()),
+        ("coverage", pa.map_(pa.string(), pa.float64())),
+        ("speech_fraction", pa.float64()),
+        ("notes", pa.list_(pa.string())),
+    ]
+)
+
+ALIGNED_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("content_sha256", pa.string(), nullable=False),
+        pa.field("alignment_fingerprint", pa.string(), nullable=False),
+        pa.field("rate_hz", pa.float64(), nullable=False),
+        pa.field("num_steps", pa.int32(), nullable=False),
+        pa.field("face_jpeg", pa.list_(pa.binary())),
+        pa.field("face_box", pa.list_(pa.float32())),
+        pa.field("audio_rate_hz", pa.int32(), nullable=False),
+        pa.field("pcm", pa.binary()),
+        pa.field("speech", pa.list_(pa.float32())),
+        pa.field("words", pa.list_(pa.struct([("text", pa.string()), *_SPAN]))),
+        pa.field("words_source", pa.string(), nullable=False),
+        pa.field("physio_rate_hz", pa.float64(), nullable=False),
+        pa.field("physio", pa.map_(pa.string(), pa.binary())),
+        pa.field("masks", pa.map_(pa.string(), pa.list_(pa.bool_()))),
+        pa.field("quality", QUALITY_TYPE),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """One thing that was set aside, and everything a person needs to mend it."""
+
+    dataset: str
+    clip_id: str
+    stage: str
+    code: str
+    message: str
+    path: str | None = None
+    field: str | None = None
+    seen: str | None = None
+    allowed: str | None = None
+    remedy: str | None = None
+
+    @classmethod
+    def from_error(
+        cls,
+        error: MerError,
+        *,
+        dataset: str,
+        clip_id: str,
+        stage: str,
+        path: str | None = None,
+        field: str | None = None,
+    ) -> Quarantined:
+        """The row for an error of the project's tree."""
+        return cls(
+            dataset=dataset,
+            clip_id=clip_id,
+            stage=stage,
+            code=error.code,
+            message=str(error),
+            path=path,
+            field=field,
+            seen=None if error.seen is None else str(error.seen),
+            allowed=None if error.allowed is None else str(error.allowed),
+            remedy=error.remedy,
+        )
+
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("path", pa.string()),
+        pa.field("field", pa.string()),
+        pa.field("seen", pa.string()),
+        pa.field("allowed", pa.string()),
+        pa.field("remedy", pa.string()),
+    ]
+)
+
+
+def clip_table(clips: Iterable[Clip]) -> pa.Table:
+    """A clip table, sorted by clip id so that equal corpora give equal bytes."""
+    rows = [clip.to_row() for clip in sorted(clips, key=lambda clip: clip.clip_id)]
+    return pa.Table.from_pylist(rows, schema=CLIP_SCHEMA)
+
+
+def clips_of(table: pa.Table) -> list[Clip]:
+    """The clips of a clip table."""
+    return [Clip.from_row(row) for row in table.to_pylist()]
+
+
+def quarantine_table(rows: Iterable[Quarantined]) -> pa.Table:
+    """A quarantine table, sorted by clip, stage and code."""
+    ordered = sorted(rows, key=lambda row: (row.dataset, row.clip_id, row.stage, row.code))
+    return pa.Table.from_pylist([asdict(row) for row in ordered], schema=QUARANTINE_SCHEMA)
+
+
+def words_to_json(words: Iterable[Word]) -> str:
+    """Words as the JSON that `content_sha256` covers and requests carry."""
+    return json.dumps([asdict(word) for word in words])

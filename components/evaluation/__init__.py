@@ -1,0 +1,1 @@
+"""Measurement on held-out subjects: metrics with intervals, calibration, episodes, gates."""

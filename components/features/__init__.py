@@ -1,0 +1,1 @@
+"""Encoders run once a clip; a content-addressed store keeps what they said."""

@@ -1,0 +1,1 @@
+"""The temporal model with bi-directional cross-attention; plain torch."""

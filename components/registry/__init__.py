@@ -1,0 +1,1 @@
+"""The model bundle (safetensors + JSON) and its registration in MLflow."""

@@ -1,0 +1,1 @@
+"""Makes the served version follow the alias in the registry."""

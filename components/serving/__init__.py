@@ -1,0 +1,1 @@
+"""From a clip to an answer: the predictor, and the Ray Serve application around it."""

@@ -1,0 +1,1 @@
+"""The optimisation loop, and Ray Train and MLflow around it."""

@@ -1,0 +1,1 @@
+"""Data contracts: Great Expectations suites, quarantine, Data Docs."""

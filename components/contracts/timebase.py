@@ -40,9 +40,9 @@ class Grid:
 
     def overlap(self, start_s: float, end_s: float) -> slice:
         """The steps that overlap `[start_s, end_s)`, clipped to the grid; empty when there are none."""
-        first = max(0, math.floor(start_s * self.rate_hz + STEP_SLACK))
-        last = min(self.num_steps, math.ceil(end_s * self.rate_hz - STEP_SLACK))
-        return slice(first, max(first, last))
+        first = min(max(0, math.floor(start_s * self.rate_hz + STEP_SLACK)), self.num_steps)
+        last = min(max(first, math.ceil(end_s * self.rate_hz - STEP_SLACK)), self.num_steps)
+        return slice(first, last)
 
     def step_at(self, time_s: float) -> int | None:
         """The step that covers a moment, or None outside the grid."""

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.contracts.config import load_params, parse_params
+from components.contracts.errors import ConfigError
+
+KNOWN = ("synthetic", "ravdess")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_committed_configuration_is_valid() -> None:
+    from components.datasets.registry import names
+
+    params = load_params(ROOT / "params.yaml", names())
+    assert params.datasets
+
+
+def test_left_out_keys_take_their_defaults() -> None:
+    params = parse_params({}, KNOWN)
+    assert params.datasets == ("synthetic",)
+    assert params.alignment.rate_hz == 10.0
+
+
+def test_a_datasets_section_is_kept_for_its_adapter() -> None:
+    params = parse_params({"datasets": ["ravdess"], "ravdess": {"root": "corpus"}}, KNOWN)
+    assert params.sources["ravdess"] == {"root": "corpus"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"modle": {}}, ["unknown key", "modle", "Did you mean 'model'?"]),
+        ({"alignment": {"fac": {}}}, ["alignment.fac", "Did you mean 'face'?"]),
+        ({"alignment": {"face": {"crop_pix": 3}}}, ["alignment.face.crop_pix", "Did you mean 'crop_px'?"]),
+        ({"datasets": ["synthetc"]}, ["unknown dataset", "synthetc", "Did you mean 'synthetic'?"]),
+        ({"datasets": []}, ["at least one dataset"]),
+        ({"datasets": ["ravdess", "ravdess"]}, ["named twice"]),
+        ({"train": {"epochs": -1}}, ["train.epochs", "greater than 0", "-1"]),
+        ({"labels": {"taxonomy": "abaw9"}}, ["unknown taxonomy", "abaw9", "Did you mean 'abaw8'?"]),
+        ({"features": {"encoders": {"smell": "nose"}}}, ["unknown modality", "smell", "face, voice"]),
+        ({"features": {"encoders": {}}}, ["at least one modality"]),
+        (["datasets"], ["must be a mapping", "list"]),
+    ],
+)
+def test_a_wrong_configuration_says_what_and_where(raw: Any, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_params(raw, KNOWN)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"params\.yaml: cannot read"):
+        load_params(tmp_path / "params.yaml", KNOWN)
+
+
+def test_broken_yaml_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("datasets: [synthetic", encoding="utf-8")
+    with pytest.raises(ConfigError, match="no valid YAML"):
+        load_params(path, KNOWN)
+
+
+def test_sections_are_frozen() -> None:
+    params = parse_params({}, KNOWN)
+    with pytest.raises(ValueError, match="frozen"):
+        params.seed = 8  # type: ignore[misc]

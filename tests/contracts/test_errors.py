@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from components.contracts.errors import ConfigError, MediaError, MerError, nearest
+from components.contracts.records import Quarantined
+
+
+def test_a_message_says_what_where_seen_allowed_and_what_to_do() -> None:
+    error = MediaError("no moov box", where="tiny/a", seen="ftyp", allowed="a whole mp4", remedy="Copy it again")
+    assert str(error) == "tiny/a: no moov box; seen 'ftyp'; allowed: a whole mp4. Copy it again"
+
+
+def test_an_error_crosses_a_process_whole() -> None:
+    error = MediaError("no moov box", where="tiny/a", seen=3, allowed="x", remedy="y", code="truncated")
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is MediaError
+    assert (str(back), back.code, back.seen) == (str(error), "truncated", 3)
+
+
+def test_exit_codes_differ_by_branch() -> None:
+    codes = {cls: cls.exit_code for cls in MerError.__subclasses__()}
+    assert len(set(codes.values())) == len(codes)
+    assert 0 not in codes.values()
+    assert MerError("x").exit_code == 1
+    assert ConfigError("x").exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "hint"), [("ravdes", "Did you mean 'ravdess'?"), ("zzz", "")])
+def test_nearest(name: str, hint: str) -> None:
+    assert nearest(name, ["ravdess", "synthetic"]) == hint
+
+
+def test_an_error_becomes_a_quarantine_row() -> None:
+    error = MediaError("zero bytes", where="tiny/a", seen=0, remedy="Copy it again", code="zero-byte")
+    row = Quarantined.from_error(error, dataset="tiny", clip_id="tiny/a", stage="datasets", path="a.mp4")
+    assert (row.code, row.seen, row.remedy) == ("zero-byte", "0", "Copy it again")

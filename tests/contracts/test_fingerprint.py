@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from components.contracts.fingerprint import file_sha256, fingerprint, tree_sha256
+
+
+def test_key_order_does_not_matter_and_values_do() -> None:
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert fingerprint({"a": 1, "b": [1, 2]}) != fingerprint({"a": 1, "b": [2, 1]})
+
+
+def test_nan_has_no_fingerprint() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        fingerprint(float("nan"))
+
+
+def test_a_file_hash_is_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 3_000_000)
+    assert file_sha256(path) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+def test_a_tree_hash_sees_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a").write_text("1")
+    before = tree_sha256(tmp_path)
+    (tmp_path / "d" / "a").rename(tmp_path / "d" / "b")
+    renamed = tree_sha256(tmp_path)
+    (tmp_path / "d" / "b").write_text("2")
+    assert len({before, renamed, tree_sha256(tmp_path)}) == 3

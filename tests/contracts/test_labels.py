@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from components.contracts.errors import DataError
+from components.contracts.labels import CANONICAL, TAXONOMIES, taxonomy
+
+
+@pytest.mark.parametrize("name", sorted(TAXONOMIES))
+def test_every_canonical_name_has_a_place(name: str) -> None:
+    chosen = taxonomy(name)
+    for canonical in CANONICAL:
+        mapped = chosen.class_of(canonical)
+        assert mapped is None or mapped in chosen.classes
+
+
+def test_calm_is_neutral_for_abaw_and_itself_for_ravdess() -> None:
+    assert taxonomy("abaw8").class_of("calm") == "neutral"
+    assert taxonomy("ravdess8").class_of("calm") == "calm"
+    assert taxonomy("ravdess8").index_of("other") is None
+
+
+def test_an_unknown_emotion_names_the_nearest() -> None:
+    with pytest.raises(DataError, match="Did you mean 'happiness'"):
+        taxonomy("abaw8").class_of("hapiness")

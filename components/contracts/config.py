@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.contracts.errors import ConfigError, nearest
 from components.contracts.labels import Taxonomy, taxonomy
@@ -136,22 +136,40 @@ class Catalog(Section):
 
 
 class Model(Section):
-    """The temporal model; `components/model` says what each value does."""
+    """The temporal model; `components/model` says what each value does.
+
+    `fusion`: "bidirectional" lets every modality query every other, "one_way" only the first one present in
+    `MODALITIES` order query the rest, "concatenation" does without attention. `attention_window_s` bounds how far
+    apart a query and a key may lie. `tcn_blocks: 0` does without temporal convolution.
+    """
 
     width: int = Field(96, gt=0)
     heads: int = Field(4, gt=0)
-    tcn_blocks: int = Field(4, gt=0)
+    tcn_blocks: int = Field(4, ge=0)
     tcn_kernel: int = Field(3, gt=1)
     causal: bool = False
     dropout: float = Field(0.2, ge=0, lt=1)
-    fusion: Literal["bidirectional", "concatenation"] = "bidirectional"
+    fusion: Literal["bidirectional", "one_way", "concatenation"] = "bidirectional"
+    attention_window_s: float = Field(15.0, gt=0)
+    conflict_features: bool = True
     modality_dropout: float = Field(0.2, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Model:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        return self
 
 
 class Train(Section):
-    """Optimisation; `workers` gloo processes on CPU, NCCL on GPU."""
+    """Optimisation; `workers` gloo processes on CPU, NCCL on GPU; `workers: 0` trains in the calling process.
 
-    workers: int = Field(2, ge=1)
+    `checkpoint_epochs` is how often a resumable checkpoint is written, `max_failures` how often a lost worker is
+    replaced before the stage gives up. `feature_noise` is the standard deviation of Gaussian noise on standardised
+    features. `logit_adjustment` is tau in Menon et al. 2021.
+    """
+
+    workers: int = Field(2, ge=0)
     use_gpu: bool = False
     epochs: int = Field(30, gt=0)
     batch_clips: int = Field(16, gt=0)
@@ -162,10 +180,14 @@ class Train(Section):
     gradient_clip: float = Field(1.0, gt=0)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     class_weighting: Literal["none", "inverse_frequency", "logit_adjustment"] = "logit_adjustment"
+    logit_adjustment: float = Field(1.0, ge=0)
     step_loss: float = Field(1.0, ge=0)
     clip_loss: float = Field(1.0, ge=0)
     unimodal_loss: float = Field(0.3, ge=0)
     ema_decay: float = Field(0.99, ge=0, lt=1)
+    feature_noise: float = Field(0.0, ge=0)
+    checkpoint_epochs: int = Field(10, gt=0)
+    max_failures: int = Field(2, ge=0)
 
 
 class Evaluate(Section):

@@ -1,0 +1,140 @@
+"""Pairwise cross-attention between modalities: masked, relative in time, safe on empty sides.
+
+Legend: B clips, T steps, W channels, H heads, P ordered pairs (query, key), M modalities. Masks are True = valid.
+
+Every query also sees one *empty key* with score 0 and value 0. It makes the softmax defined when no key is valid (the
+attended value is then exactly 0, so the query passes through unchanged, with finite gradients), and lets a query
+decline. The same as `add_zero_attn` of `torch.nn.MultiheadAttention`.
+
+Relative time is a bias of -slope_h · |t_query - t_key| seconds with a learned slope a head (ALiBi, Press et al. 2022,
+arXiv 2108.12409, symmetric and in seconds). Keys further than a window away are masked, which bounds both the memory of
+long clips and the state of a stream.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.model.temporal import zero_invalid
+
+QUERY_BLOCK_STEPS = 256
+FIRST_SLOPES_PER_S = (2.0, 0.05)
+
+
+class RelativeTime(nn.Module):
+    """The bias of distance in time, with one learned slope a head."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        first, last = FIRST_SLOPES_PER_S
+        slopes_H = torch.logspace(math.log10(first), math.log10(last), heads)
+        self.raw_H = nn.Parameter(torch.log(torch.expm1(slopes_H)))
+
+    def forward(self, distance_s: Tensor) -> Tensor:
+        """(Tq, Tk) seconds → (H, Tq, Tk)."""
+        return -functional.softplus(self.raw_H)[:, None, None] * distance_s.abs()
+
+
+class CrossAttention(nn.Module):
+    """Modalities query each other; each stream gets the mean of what it was told added, and nothing else.
+
+    Args:
+        names: the M modalities.
+        pairs: ordered (query, key) pairs of names; which direction exists is data, not code.
+        window_steps: the largest distance between a query and a key.
+        rate_hz: steps a second.
+        causal: a query sees no later key.
+
+    Cost is O(P · T · window) time; memory is bounded by blocks of `QUERY_BLOCK_STEPS` queries.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        width: int,
+        *,
+        heads: int,
+        pairs: Sequence[tuple[str, str]],
+        window_steps: int,
+        rate_hz: float,
+        causal: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.pairs = tuple(pairs)
+        self.heads = heads
+        self.window_steps = window_steps
+        self.rate_hz = rate_hz
+        self.causal = causal
+        self.dropout = nn.Dropout(dropout)
+        queries = [name for name in self.names if any(query == name for query, _ in self.pairs)]
+        keys = [name for name in self.names if any(key == name for _, key in self.pairs)]
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(width) for name in self.names})
+        self.query = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in queries})
+        self.key_value = nn.ModuleDict({name: nn.Linear(width, 2 * width, bias=False) for name in keys})
+        # No bias: what says nothing must add nothing.
+        self.out = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in queries})
+        self.relative_time = RelativeTime(heads)
+
+    def forward(self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{m: (B, T, W)}, {m: (B, T)} → {m: (B, T, W)}, zeros at invalid steps."""
+        normed = {name: self.norm[name](streams[name]) for name in self.names}
+        queries = {name: self._split(layer(normed[name])) for name, layer in self.query.items()}
+        keys, values = {}, {}
+        for name, layer in self.key_value.items():
+            key_BTW, value_BTW = zero_invalid(layer(normed[name]), masks[name]).chunk(2, dim=-1)
+            keys[name], values[name] = self._split(key_BTW), self._split(value_BTW)
+        q_PBHTd = torch.stack([queries[query] for query, _ in self.pairs])
+        k_PBHTd = torch.stack([keys[key] for _, key in self.pairs])
+        v_PBHTd = torch.stack([values[key] for _, key in self.pairs])
+        mask_PBT = torch.stack([masks[key] for _, key in self.pairs])
+        steps = q_PBHTd.shape[-2]
+        blocks = [
+            self._block(
+                q_PBHTd[..., first : first + QUERY_BLOCK_STEPS, :], k_PBHTd, v_PBHTd, mask_PBT=mask_PBT, first=first
+            )
+            for first in range(0, steps, QUERY_BLOCK_STEPS)
+        ]
+        told_PBTW = torch.cat([told for told, _ in blocks], dim=2)
+        reached_PBT = torch.cat([reached for _, reached in blocks], dim=2)
+        result = dict(streams)
+        for name, layer in self.out.items():
+            rows = [index for index, (query, _) in enumerate(self.pairs) if query == name]
+            count_BT = reached_PBT[rows].sum(0).clamp(min=1)
+            mean_BTW = told_PBTW[rows].sum(0) / count_BT.unsqueeze(-1)
+            result[name] = streams[name] + zero_invalid(self.dropout(layer(mean_BTW)), masks[name])
+        return result
+
+    def _split(self, x_BTW: Tensor) -> Tensor:
+        return x_BTW.reshape(*x_BTW.shape[:2], self.heads, -1).transpose(1, 2)
+
+    def _block(
+        self, q_PBHTd: Tensor, k_PBHTd: Tensor, v_PBHTd: Tensor, *, mask_PBT: Tensor, first: int
+    ) -> tuple[Tensor, Tensor]:
+        """The queries from step `first` on → ((P, B, Tq, W) attended, (P, B, Tq) whether any key was seen)."""
+        last = first + q_PBHTd.shape[-2]
+        steps = mask_PBT.shape[-1]
+        key_first = max(0, first - self.window_steps)
+        key_last = last if self.causal else min(steps, last + self.window_steps)
+        device = mask_PBT.device
+        ahead_TT = torch.arange(key_first, key_last, device=device) - torch.arange(first, last, device=device)[:, None]
+        near_TT = ahead_TT.abs() <= self.window_steps
+        if self.causal:
+            near_TT &= ahead_TT <= 0
+        allowed_PBTT = mask_PBT[:, :, None, key_first:key_last] & near_TT
+        bias_HTT = self.relative_time(ahead_TT / self.rate_hz).to(q_PBHTd.dtype)
+        score_PBHTT = torch.where(allowed_PBTT.unsqueeze(2), bias_HTT, bias_HTT.new_full((), -math.inf))
+        attended_NHTd = functional.scaled_dot_product_attention(
+            q_PBHTd.flatten(0, 1),
+            functional.pad(k_PBHTd[..., key_first:key_last, :], (0, 0, 1, 0)).flatten(0, 1),
+            functional.pad(v_PBHTd[..., key_first:key_last, :], (0, 0, 1, 0)).flatten(0, 1),
+            attn_mask=functional.pad(score_PBHTT, (1, 0)).flatten(0, 1),
+        )
+        told_PBTW = attended_NHTd.transpose(1, 2).reshape(*mask_PBT.shape[:2], last - first, -1)
+        return told_PBTW, allowed_PBTT.any(-1)

@@ -1,0 +1,111 @@
+"""What a model is made of: enough to build it again, and to say clearly when it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.contracts.config import MODALITIES, Model
+from components.contracts.errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """The shape of a model, independent of its weights.
+
+    Attributes:
+        modalities: name → feature width D. Any names; the order of the mapping does not matter.
+        classes: the K class names, in the order of the logits.
+        model: sizes and switches.
+        absent: classes that no training clip has. Their logits are `ABSENT_LOGIT`, so they are never predicted.
+        rate_hz: steps a second of the grid; turns step distances into seconds.
+    """
+
+    modalities: Mapping[str, int]
+    classes: tuple[str, ...]
+    model: Model
+    absent: tuple[str, ...] = ()
+    rate_hz: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.modalities:
+            raise ModelError("a model needs at least one modality", where="ModelSpec.modalities")
+        for name, width in self.modalities.items():
+            if width < 1 or not name or "." in name:
+                raise ModelError("bad modality", where="ModelSpec.modalities", seen=f"{name}: {width}")
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ModelError(
+                "a model needs at least two different classes", where="ModelSpec.classes", seen=list(self.classes)
+            )
+        unknown = sorted(set(self.absent) - set(self.classes))
+        if unknown:
+            raise ModelError("absent classes are no classes", where="ModelSpec.absent", seen=unknown)
+        if len(self.present) < 2:
+            raise ModelError(
+                "fewer than two classes have training clips",
+                where="ModelSpec.absent",
+                seen=list(self.present),
+                remedy="Add data of another class, or choose a taxonomy that keeps these apart.",
+            )
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The classes that training has seen."""
+        return tuple(name for name in self.classes if name not in self.absent)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Modality names in the one order that the model uses: that of `MODALITIES`, then others by name."""
+        known = tuple(name for name in MODALITIES if name in self.modalities)
+        return known + tuple(sorted(set(self.modalities) - set(known)))
+
+    def check(self, *, classes: tuple[str, ...] | None = None, modalities: Mapping[str, int] | None = None) -> None:
+        """Holds this spec against a label map and feature widths (those of modalities it does not have are ignored).
+
+        Raises:
+            ModelError: another label map, another order of it, or another width.
+        """
+        if classes is not None and tuple(classes) != self.classes:
+            raise ModelError(
+                "this model was trained on another label map",
+                where="classes",
+                seen=", ".join(self.classes),
+                allowed=", ".join(classes),
+                remedy="Train again with this taxonomy, or set labels.taxonomy to the model's.",
+            )
+        for name, width in (modalities or {}).items():
+            if name in self.modalities and self.modalities[name] != width:
+                raise ModelError(
+                    "this model was trained on features of another width",
+                    where=f"modality {name}",
+                    seen=self.modalities[name],
+                    allowed=width,
+                    remedy="Use the encoder the model was trained with, or train again.",
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return {
+            "modalities": dict(sorted(self.modalities.items())),
+            "classes": list(self.classes),
+            "absent": list(self.absent),
+            "rate_hz": self.rate_hz,
+            "model": self.model.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ModelSpec:
+        """From `to_json`'s value. Raises ModelError when it is no model spec that this code understands."""
+        try:
+            return cls(
+                modalities={str(name): int(width) for name, width in value["modalities"].items()},
+                classes=tuple(value["classes"]),
+                absent=tuple(value.get("absent", ())),
+                rate_hz=float(value.get("rate_hz", 10.0)),
+                model=Model.model_validate(value["model"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
+            raise ModelError("this is no model spec of this code", where="model spec", seen=str(error)) from error

@@ -1,0 +1,149 @@
+"""What the loop trains on: transformed clips, their random changes in training, and padded batches of them.
+
+Every random change is a pure function of (seed, epoch, clip), so it does not depend on which worker makes it nor on
+what came before an interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.contracts.errors import DataError
+from components.model.losses import UNLABELLED
+from components.training.order import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One clip as the model sees it.
+
+    Attributes:
+        features: modality → (T, D) float32, standardised, zeros where invalid.
+        masks: modality → (T,) True = valid.
+        step_labels: (T,) int64, `UNLABELLED` where there is none; clip_label: likewise.
+    """
+
+    clip_id: str
+    subject_id: str
+    features: Mapping[str, NDArray[np.float32]]
+    masks: Mapping[str, NDArray[np.bool_]]
+    step_labels: NDArray[np.int64]
+    clip_label: int
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.step_labels.size
+
+    @property
+    def usable(self) -> bool:
+        """Whether any modality has a valid step and there is any label to learn."""
+        valid = np.logical_or.reduce([*self.masks.values()])
+        labelled = self.clip_label != UNLABELLED or bool((self.step_labels[valid] != UNLABELLED).any())
+        return bool(valid.any()) and labelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Padded clips: {m: (B, T, D)}, {m: (B, T)}, (B, T), (B,). Padding has every mask False and no label."""
+
+    features: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    step_labels: Tensor
+    clip_labels: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """On another device."""
+        return Batch(
+            features={name: values.to(device, non_blocking=True) for name, values in self.features.items()},
+            masks={name: mask.to(device, non_blocking=True) for name, mask in self.masks.items()},
+            step_labels=self.step_labels.to(device, non_blocking=True),
+            clip_labels=self.clip_labels.to(device, non_blocking=True),
+        )
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Pads clips to the longest. Raises DataError when they differ in modalities or in number of classes."""
+    steps = max(item.steps for item in items)
+    names = items[0].features.keys()
+    for item in items:
+        if item.features.keys() != names:
+            raise DataError(
+                "clips of a batch differ in modalities",
+                where=item.clip_id,
+                seen=sorted(item.features),
+                allowed=sorted(names),
+            )
+    features, masks = {}, {}
+    for name in names:
+        width = items[0].features[name].shape[1]
+        values = np.zeros((len(items), steps, width), dtype=np.float32)
+        mask = np.zeros((len(items), steps), dtype=bool)
+        for row, item in enumerate(items):
+            values[row, : item.steps] = item.features[name]
+            mask[row, : item.steps] = item.masks[name]
+        features[name], masks[name] = torch.from_numpy(values), torch.from_numpy(mask)
+    labels = np.full((len(items), steps), UNLABELLED, dtype=np.int64)
+    for row, item in enumerate(items):
+        labels[row, : item.steps] = item.step_labels
+    return Batch(
+        features=features,
+        masks=masks,
+        step_labels=torch.from_numpy(labels),
+        clip_labels=torch.tensor([item.clip_label for item in items], dtype=torch.int64),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """The random changes of training.
+
+    Attributes:
+        max_steps: a longer clip is cut to a random window of this many steps.
+        modality_dropout: chance of each present modality to be hidden for the whole clip; at least one stays.
+        noise: standard deviation of Gaussian noise on the standardised features.
+    """
+
+    max_steps: int
+    modality_dropout: float
+    noise: float
+    seed: int
+
+    def __call__(self, item: Item, *, epoch: int, index: int) -> Item:
+        """The clip as this epoch sees it."""
+        rng = generator(self.seed, "augment", epoch, index)
+        if item.steps > self.max_steps:
+            item = cut(item, int(rng.integers(item.steps - self.max_steps + 1)), self.max_steps)
+        masks = dict(item.masks)
+        present = sorted(name for name, mask in masks.items() if mask.any())
+        hide = rng.random(len(present)) < self.modality_dropout
+        if present and hide.all():
+            hide[rng.integers(len(present))] = False
+        for name, hidden in zip(present, hide, strict=True):
+            if hidden:
+                masks[name] = np.zeros_like(masks[name])
+        if not self.noise:
+            return replace(item, masks=masks)
+        features = {
+            name: item.features[name]
+            + np.float32(self.noise) * rng.standard_normal(item.features[name].shape, dtype=np.float32)
+            for name in sorted(item.features)
+        }
+        return replace(item, masks=masks, features=features)
+
+
+def cut(item: Item, first: int, steps: int) -> Item:
+    """Steps `[first, first + steps)` of a clip."""
+    window = slice(first, first + steps)
+    return replace(
+        item,
+        features={name: values[window] for name, values in item.features.items()},
+        masks={name: mask[window] for name, mask in item.masks.items()},
+        step_labels=item.step_labels[window],
+    )

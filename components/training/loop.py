@@ -1,0 +1,112 @@
+"""The training loop of one worker: no Ray, no MLflow, no files.
+
+    for record in run_epochs(learner, training, held_out, share=share):
+        ...  # once an epoch; the learner stands at a batch boundary and may be saved
+
+A learner that was loaded from a checkpoint goes on where it stood, bit for bit, with the same number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from components.contracts.config import Train
+from components.contracts.errors import ModelError
+from components.model.losses import UNLABELLED, Objective
+from components.model.spec import ModelSpec
+from components.training.heldout import held_out_scores
+from components.training.items import Augment, Item, collate
+from components.training.learner import Learner, Share, learning_rate
+from components.training.order import GlobalBatch, Order, shard
+
+ALONE = Share()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is learned and how: everything but the clips."""
+
+    spec: ModelSpec
+    train: Train
+    seed: int
+
+    def order(self, clips: int) -> Order:
+        """The order of the training clips."""
+        return Order(clips=clips, batch_clips=self.train.batch_clips, epochs=self.train.epochs, seed=self.seed)
+
+    @property
+    def augment(self) -> Augment:
+        """The random changes of training."""
+        return Augment(
+            max_steps=self.train.max_steps_per_clip,
+            modality_dropout=self.spec.model.modality_dropout,
+            noise=self.train.feature_noise,
+            seed=self.seed,
+        )
+
+
+def new_learner(task: Task, training: Sequence[Item], *, device: torch.device | None = None) -> Learner:
+    """A learner at the start, balanced for the labels of the training clips."""
+    objective = Objective.of(
+        task.train,
+        classes=len(task.spec.classes),
+        step_labels=(int(label) for item in training for label in item.step_labels if label != UNLABELLED),
+        clip_labels=(item.clip_label for item in training),
+    )
+    for name, present in zip(task.spec.classes, objective.present, strict=True):
+        if present and name in task.spec.absent:
+            raise ModelError("a class that is declared absent has training clips", where="classes", seen=name)
+    return Learner(
+        task.spec,
+        task.train,
+        objective,
+        seed=task.seed,
+        steps=task.order(len(training)).steps,
+        device=device or torch.device("cpu"),
+    )
+
+
+def train_steps(
+    learner: Learner, task: Task, training: Sequence[Item], *, share: Share = ALONE
+) -> Iterator[tuple[GlobalBatch, dict[str, float]]]:
+    """Trains from where the learner stands to the end; yields each global batch with its losses once it is done."""
+    augment = task.augment
+    for batch in task.order(len(training)).batches(learner.samples):
+        mine = shard(batch.indices, rank=share.rank, world=share.world)
+        items = [augment(training[index], epoch=batch.epoch, index=index) for index in mine]
+        losses = learner.step(
+            collate(items).to(learner.device) if items else None,
+            step=batch.step,
+            samples=batch.samples_after,
+            share=share,
+        )
+        for name, value in losses.items():
+            learner.epoch_sums[name] = learner.epoch_sums.get(name, 0.0) + value * len(batch.indices)
+        yield batch, losses
+
+
+def run_epochs(
+    learner: Learner, task: Task, training: Sequence[Item], held_out: Sequence[Item], *, share: Share = ALONE
+) -> Iterator[dict[str, Any]]:
+    """Trains to the end; yields the record of each epoch, which is then the last of `learner.history`.
+
+    A record holds `epoch`, `learning_rate`, the mean loss parts of the epoch, and on rank 0 the scores on held-out
+    clips with the averaged weights. It holds no durations: equal trainings have equal histories.
+    """
+    for batch, _ in train_steps(learner, task, training, share=share):
+        if not batch.ends_epoch:
+            continue
+        record: dict[str, Any] = {
+            "epoch": batch.epoch,
+            "learning_rate": learning_rate(task.train, batch.step, learner.steps),
+            **{name: total / len(training) for name, total in learner.epoch_sums.items()},
+        }
+        if share.rank == 0:
+            record.update(held_out_scores(learner.model, learner.ema, held_out, device=learner.device))
+        learner.epoch_sums = {}
+        learner.history.append(record)
+        yield record

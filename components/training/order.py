@@ -1,0 +1,107 @@
+"""The order in which training sees clips: a pure function of (seed, epoch), the same for any number of workers.
+
+The *global* batch is what is fixed. A worker takes every `world`-th clip of it, so the number of workers changes who
+computes, not what is computed; and *samples consumed globally* alone says where an interrupted run stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalBatch:
+    """One global batch.
+
+    Attributes:
+        epoch, step: counted from 0; `step` over the whole training.
+        indices: clips of the training split, in order.
+        samples_after: samples consumed globally once this batch is done.
+        ends_epoch: whether it is the last of its epoch.
+    """
+
+    epoch: int
+    step: int
+    indices: tuple[int, ...]
+    samples_after: int
+    ends_epoch: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """All global batches of a training. The last batch of an epoch may be smaller; every clip comes once an epoch."""
+
+    clips: int
+    batch_clips: int
+    epochs: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.clips < 1:
+            raise ModelError("there is no clip to train on", where="training split", seen=self.clips)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch."""
+        return -(-self.clips // self.batch_clips)
+
+    @property
+    def steps(self) -> int:
+        """Batches over all epochs."""
+        return self.steps_per_epoch * self.epochs
+
+    def permutation(self, epoch: int) -> NDArray[np.int64]:
+        """The clips of an epoch in order."""
+        return generator(self.seed, "order", epoch).permutation(self.clips)
+
+    def batches(self, samples: int = 0) -> Iterator[GlobalBatch]:
+        """The batches that are left once `samples` samples are consumed.
+
+        Raises:
+            ModelError: `samples` is no batch boundary of this order.
+        """
+        epoch, within = divmod(samples, self.clips)
+        position, rest = divmod(within, self.batch_clips)
+        if rest or samples < 0 or epoch > self.epochs or (epoch == self.epochs and within):
+            raise ModelError(
+                "samples consumed lie on no batch boundary",
+                where="checkpoint",
+                seen=samples,
+                allowed=f"multiples of {self.batch_clips} within epochs of {self.clips}",
+                remedy="The checkpoint is of another data set or batch size; train from the start.",
+            )
+        for number in range(epoch, self.epochs):
+            order = self.permutation(number)
+            for first in range(position * self.batch_clips, self.clips, self.batch_clips):
+                last = min(first + self.batch_clips, self.clips)
+                yield GlobalBatch(
+                    epoch=number,
+                    step=number * self.steps_per_epoch + first // self.batch_clips,
+                    indices=tuple(order[first:last].tolist()),
+                    samples_after=number * self.clips + last,
+                    ends_epoch=last == self.clips,
+                )
+            position = 0
+
+
+def shard(indices: tuple[int, ...], *, rank: int, world: int) -> tuple[int, ...]:
+    """The clips of a global batch that one worker computes; may be empty for a small batch."""
+    return indices[rank::world]
+
+
+def derived_seed(seed: int, *keys: object) -> int:
+    """A 63-bit seed of its own for each purpose and position."""
+    text = ":".join(str(key) for key in (seed, *keys))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *keys: object) -> np.random.Generator:
+    """A numpy generator of its own for each purpose and position."""
+    return np.random.default_rng(derived_seed(seed, *keys))

@@ -1,0 +1,400 @@
+"""The bundle: everything a served model needs, as data in one folder.
+
+    bundle.json            the description, and the SHA-256 of every other file
+    model.safetensors      weights
+    transform.*            the fitted transform
+    reference.*            what the training data looked like
+    golden.*               inputs of a few test clips and the outputs they must give
+    lineage.json           who made it, from what
+
+Nothing in it is executed. `bundle.json` covers every file but `lineage.json`, so `bundle_sha256`, the hash of
+`bundle.json`, names the model itself: the same data and code give the same hash on any machine at any commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from components.contracts.atomic import atomic_dir, atomic_file, write_json
+from components.contracts.config import Alignment
+from components.contracts.errors import BundleError, MerError
+from components.contracts.fingerprint import canonical_json, file_sha256
+from components.contracts.lineage import Lineage
+from components.evaluation import outliers
+from components.evaluation.calibration import Calibration
+from components.evaluation.episodes import Smoother
+from components.evaluation.outliers import Reference
+from components.evaluation.scoring import Scorer
+from components.features import transform as transforms
+from components.features.transform import Transform
+from components.model.files import WEIGHTS, load_weights
+from components.model.model import TemporalModel
+from components.model.spec import ModelSpec
+from components.registry.goldens import GOLDEN_JSON, GOLDEN_TENSORS, Golden, load_goldens, save_goldens, worst_deviation
+
+FORMAT = 1
+DESCRIPTION = "bundle.json"
+LINEAGE = "lineage.json"
+FILES: tuple[str, ...] = (
+    WEIGHTS,
+    transforms.TENSORS_NAME,
+    transforms.JSON_NAME,
+    outliers.TENSORS_NAME,
+    outliers.JSON_NAME,
+    GOLDEN_TENSORS,
+    GOLDEN_JSON,
+)
+# A bundle may come from anyone who can write to the registry: nothing is read into memory before its size is known.
+MAX_JSON_BYTES = 4 << 20
+MAX_TENSORS_BYTES = 4 << 30
+# Far above any model of this code; a spec beyond them would only exhaust memory.
+MAX_WIDTH, MAX_BLOCKS, MAX_FEATURES, MAX_CLASSES, MAX_MODALITIES = 8192, 64, 65_536, 4096, 64
+DEFAULT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """The encoder that made a modality's features."""
+
+    spec: str
+    fingerprint: str
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What `bundle.json` says apart from the hashes.
+
+    `metrics` are the headline figures with intervals, `gates` the evidence for promotion; both are for people and for
+    the reconciler, and change nothing in how the model computes.
+    """
+
+    taxonomy: str
+    spec: ModelSpec
+    alignment: Alignment
+    alignment_fingerprint: str
+    encoders: Mapping[str, EncoderSpec]
+    calibration: Calibration
+    smoother: Smoother
+    metrics: Mapping[str, Any]
+    gates: Sequence[Mapping[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return {
+            "taxonomy": self.taxonomy,
+            "classes": list(self.spec.classes),
+            "model": self.spec.to_json(),
+            "alignment": {
+                "settings": self.alignment.model_dump(mode="json"),
+                "fingerprint": self.alignment_fingerprint,
+            },
+            "encoders": {name: asdict(encoder) for name, encoder in sorted(self.encoders.items())},
+            "calibration": self.calibration.to_json(),
+            "smoothing": self.smoother.to_json(),
+            "metrics": dict(self.metrics),
+            "gates": [dict(gate) for gate in self.gates],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, where: str) -> Description:
+        """From `to_json`'s value. Raises BundleError naming what is missing or wrong."""
+        try:
+            spec = ModelSpec.from_json(value["model"])
+            _check_bounds(spec, where)
+            if list(spec.classes) != list(value["classes"]):
+                raise BundleError(
+                    "the label map and the model disagree",
+                    where=where,
+                    seen=value["classes"],
+                    allowed=list(spec.classes),
+                )
+            return cls(
+                taxonomy=str(value["taxonomy"]),
+                spec=spec,
+                alignment=Alignment.model_validate(value["alignment"]["settings"]),
+                alignment_fingerprint=str(value["alignment"]["fingerprint"]),
+                encoders={
+                    str(name): EncoderSpec(
+                        spec=str(entry["spec"]), fingerprint=str(entry["fingerprint"]), width=int(entry["width"])
+                    )
+                    for name, entry in value["encoders"].items()
+                },
+                calibration=Calibration.from_json(value["calibration"]),
+                smoother=Smoother.from_json(value["smoothing"]),
+                metrics=dict(value["metrics"]),
+                gates=[dict(gate) for gate in value["gates"]],
+            )
+        except BundleError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, ValidationError, MerError) as error:
+            raise BundleError(
+                "the description is incomplete or of another kind", where=where, seen=f"{type(error).__name__}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A verified bundle in memory. `sha256` is that of `bundle.json`: the name of exactly this model."""
+
+    folder: Path
+    sha256: str
+    description: Description
+    model: TemporalModel
+    transform: Transform
+    reference: Reference
+    goldens: tuple[Golden, ...]
+    lineage: Lineage
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's shape."""
+        return self.description.spec
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The K class names."""
+        return self.description.spec.classes
+
+    @property
+    def calibration(self) -> Calibration:
+        """Temperatures by head."""
+        return self.description.calibration
+
+    @property
+    def smoother(self) -> Smoother:
+        """For `find_episodes`."""
+        return self.description.smoother
+
+    @property
+    def alignment(self) -> Alignment:
+        """The alignment that the model was trained behind."""
+        return self.description.alignment
+
+    @property
+    def encoders(self) -> Mapping[str, EncoderSpec]:
+        """The encoder of each modality."""
+        return self.description.encoders
+
+    def scorer(self) -> Scorer:
+        """The model with its calibration."""
+        return Scorer(self.model, self.calibration)
+
+    def check_goldens(self, tolerance: float = DEFAULT_TOLERANCE) -> float:
+        """Scores the golden inputs again and returns the largest deviation from the stored outputs.
+
+        Raises:
+            BundleError: there are no goldens, or an output deviates by more than `tolerance` (absolute, in
+                probability): this code or this machine computes another model than the one that was evaluated.
+        """
+        where = self.folder.name
+        if not self.goldens:
+            raise BundleError("the bundle has no golden examples", where=where)
+        scorer = self.scorer()
+        worst, place = 0.0, ""
+        for golden in self.goldens:
+            deviation, output = worst_deviation(golden, scorer)
+            if not deviation <= worst:  # NaN counts as a deviation
+                worst, place = deviation, f"{golden.name}: {output}"
+        if not worst <= tolerance:
+            raise BundleError(
+                "the golden examples do not hold", where=f"{where}: {place}", seen=worst, allowed=f"at most {tolerance}"
+            )
+        return worst
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    description: Description,
+    model: TemporalModel,
+    transform: Transform,
+    reference: Reference,
+    goldens: Sequence[Golden],
+    lineage: Lineage,
+) -> str:
+    """Writes a bundle atomically and returns its `bundle_sha256`.
+
+    Raises:
+        BundleError: the transform, the encoders and the model do not fit together.
+    """
+    _check_fit(description, transform, where=folder.name)
+    from safetensors.torch import save_file
+
+    with atomic_dir(folder) as beside:
+        weights = model.state_dict()
+        with atomic_file(beside / WEIGHTS) as path:
+            save_file({name: weights[name].detach().cpu().contiguous() for name in sorted(weights)}, path)
+        transform.save(beside)
+        reference.save(beside)
+        save_goldens(beside, goldens)
+        hashes = {name: file_sha256(beside / name) for name in FILES}
+        text = canonical_json({"format": FORMAT, "files": hashes, **description.to_json()}) + "\n"
+        (beside / DESCRIPTION).write_text(text, encoding="utf-8")
+        write_json(beside / LINEAGE, asdict(lineage))
+        sha256 = file_sha256(beside / DESCRIPTION)
+    return sha256
+
+
+def verify_files(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Checks names, kinds, sizes and hashes of a folder's files; reads no tensor.
+
+    Returns:
+        (bundle_sha256, the value of bundle.json).
+
+    Raises:
+        BundleError: not a bundle of this format; a file is missing, unknown, a link, too large, or altered.
+    """
+    if not folder.is_dir():
+        raise BundleError("there is no such bundle", where=str(folder))
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise BundleError("this folder is no bundle", where=str(folder), seen=f"no {DESCRIPTION}")
+    value = _read_json(path)
+    if value.get("format") != FORMAT:
+        raise BundleError(
+            "the bundle has another format",
+            where=folder.name,
+            seen=value.get("format"),
+            allowed=FORMAT,
+            remedy="Load it with the code that wrote it, or register the model again.",
+        )
+    hashes = value.get("files")
+    if not isinstance(hashes, dict):
+        raise BundleError("the list of files is missing", where=f"{folder.name}/{DESCRIPTION}")
+    _check_names(folder, hashes)
+    for name, wanted in sorted(hashes.items()):
+        seen = file_sha256(folder / name)
+        if seen != wanted:
+            raise BundleError("the file was altered", where=f"{folder.name}/{name}", seen=seen, allowed=wanted)
+    return file_sha256(path), value
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Verifies and reads a bundle; nothing of it is executed.
+
+    Raises:
+        BundleError: as `verify_files`; or the parts do not fit together or do not fit this code.
+    """
+    sha256, value = verify_files(folder)
+    where = f"{folder.name}/{DESCRIPTION}"
+    description = Description.from_json(value, where=where)
+    transform = Transform.load(folder)
+    _check_fit(description, transform, where=where)
+    reference = Reference.load(folder)
+    for name, gaussian in reference.modalities.items():
+        if transform.widths.get(name) != gaussian.mean.size:
+            raise BundleError(
+                "the outlier reference does not fit the transform",
+                where=f"{where}: {name}",
+                seen=gaussian.mean.size,
+                allowed=transform.widths.get(name),
+            )
+    try:
+        model = TemporalModel(description.spec)
+        load_weights(model, load_file(folder / WEIGHTS), where=f"{folder.name}/{WEIGHTS}")
+    except BundleError:
+        raise
+    except (MerError, SafetensorError, RuntimeError, OSError) as error:
+        raise BundleError("the weights do not fit the model", where=folder.name, seen=str(error)) from error
+    return Bundle(
+        folder=folder,
+        sha256=sha256,
+        description=description,
+        model=model.eval(),
+        transform=transform,
+        reference=reference,
+        goldens=load_goldens(folder, description.spec),
+        lineage=_load_lineage(folder / LINEAGE),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise BundleError("the file is too large", where=path.name, seen=f"{size} bytes", allowed=MAX_JSON_BYTES)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise BundleError("this is no valid JSON", where=f"{path.parent.name}/{path.name}", seen=str(error)) from error
+    if not isinstance(value, dict):
+        raise BundleError("a JSON object is wanted", where=f"{path.parent.name}/{path.name}", seen=type(value).__name__)
+    return value
+
+
+def _check_names(folder: Path, hashes: Mapping[str, Any]) -> None:
+    for name in hashes:
+        if PurePosixPath(name).name != name or name in {".", "..", ""} or "\\" in name:
+            raise BundleError("a file name may not leave the bundle", where=folder.name, seen=name)
+    if set(hashes) != set(FILES):
+        raise BundleError(
+            "the list of files is not that of a bundle",
+            where=f"{folder.name}/{DESCRIPTION}",
+            seen=", ".join(sorted(hashes)),
+            allowed=", ".join(sorted(FILES)),
+        )
+    allowed = {*FILES, DESCRIPTION, LINEAGE}
+    present = {path.name for path in folder.iterdir()}
+    if missing := sorted(allowed - present):
+        raise BundleError("a file is missing", where=folder.name, seen=", ".join(missing))
+    if unknown := sorted(present - allowed):
+        raise BundleError("a file does not belong to a bundle", where=folder.name, seen=", ".join(unknown))
+    for name in sorted(allowed):
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise BundleError("only plain files may be in a bundle", where=f"{folder.name}/{name}")
+        limit = MAX_JSON_BYTES if path.suffix == ".json" else MAX_TENSORS_BYTES
+        if path.stat().st_size > limit:
+            raise BundleError("the file is too large", where=name, seen=f"{path.stat().st_size} bytes", allowed=limit)
+
+
+def _check_fit(description: Description, transform: Transform, *, where: str) -> None:
+    widths = dict(description.spec.modalities)
+    if transform.widths != widths:
+        raise BundleError("the transform does not fit the model", where=where, seen=transform.widths, allowed=widths)
+    for name, width in widths.items():
+        encoder = description.encoders.get(name)
+        if encoder is None or encoder.width != width:
+            raise BundleError(
+                "the encoder does not fit the model",
+                where=f"{where}: {name}",
+                seen=None if encoder is None else encoder.width,
+                allowed=width,
+            )
+
+
+def _check_bounds(spec: ModelSpec, where: str) -> None:
+    bounds = {
+        "model.width": (spec.model.width, MAX_WIDTH),
+        "model.tcn_blocks": (spec.model.tcn_blocks, MAX_BLOCKS),
+        "model.tcn_kernel": (spec.model.tcn_kernel, MAX_WIDTH),
+        "classes": (len(spec.classes), MAX_CLASSES),
+        "modalities": (len(spec.modalities), MAX_MODALITIES),
+        "features": (max(spec.modalities.values()), MAX_FEATURES),
+    }
+    for name, (seen, allowed) in bounds.items():
+        if seen > allowed:
+            raise BundleError(
+                "the model is larger than this code allows", where=f"{where}: {name}", seen=seen, allowed=allowed
+            )
+
+
+def _load_lineage(path: Path) -> Lineage:
+    value = _read_json(path)
+    wanted = {field.name for field in fields(Lineage)}
+    if set(value) != wanted:
+        raise BundleError(
+            "the lineage is of another kind",
+            where=path.name,
+            seen=", ".join(sorted(value)),
+            allowed=", ".join(sorted(wanted)),
+        )
+    return Lineage(**value)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator, model_validator
 
 from components.contracts.errors import ConfigError, nearest
 from components.contracts.labels import Taxonomy, taxonomy
@@ -127,12 +127,29 @@ class Validation(Section):
 
 
 class Catalog(Section):
-    """How subjects are dealt to the three splits, and cross-validation folds."""
+    """How subjects are dealt to the three splits.
+
+    `folds` turns it into cross-validation: a number of folds, or "corpus" for those that the corpus publishes (group
+    `fold`). Fold `test_fold` (from 0) is the test split, the next one calibrates, the others train.
+    """
 
     train: float = Field(0.6, gt=0, lt=1)
     calibration: float = Field(0.2, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
     use_corpus_splits: bool = False
+    folds: Annotated[int, Field(ge=3)] | Literal["corpus"] | None = None
+    test_fold: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Catalog:
+        total = self.train + self.calibration + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train, calibration and test must add up to 1, they add up to {total:g}")
+        if self.folds is not None and self.use_corpus_splits:
+            raise ValueError("folds and use_corpus_splits exclude each other")
+        if isinstance(self.folds, int) and self.test_fold >= self.folds:
+            raise ValueError(f"test_fold must be below folds, {self.folds}")
+        return self
 
 
 class Model(Section):

@@ -39,10 +39,9 @@ class Layout:
         """`accepted.parquet` (clip ids and keys that may be used), `quarantine.parquet`, `result.json`."""
         return self.root / "data" / "validated" / name
 
-    @property
-    def data_docs(self) -> Path:
-        """Great Expectations' Data Docs."""
-        return self.root / "data" / "data_docs"
+    def data_docs(self, name: str) -> Path:
+        """Great Expectations' Data Docs of a dataset; they carry times, so they are no output of the DAG."""
+        return self.state / "data_docs" / name
 
     @property
     def catalog(self) -> Path:

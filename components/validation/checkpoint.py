@@ -1,0 +1,168 @@
+"""The edge to Great Expectations: plain suites and Arrow tables in, plain outcomes out.
+
+With a docs folder the context is a file context below it and Data Docs are built there; without one it is ephemeral
+and nothing is written. Analytics are off and nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.contracts.errors import ContractError
+from components.validation.suites import Expectation, Suite
+
+SITE = "local_site"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What became of one expectation.
+
+    `observed` says in words what was seen; `failures` are (key of the row, value seen) of every row that broke it,
+    sorted, and empty for an expectation about a whole table.
+    """
+
+    expectation: Expectation
+    success: bool
+    observed: str
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one suite on a table of `rows` rows."""
+
+    suite: str
+    rows: int
+    judged: tuple[Judged, ...]
+
+    @property
+    def failed(self) -> tuple[Judged, ...]:
+        """The expectations that do not hold."""
+        return tuple(judged for judged in self.judged if not judged.success)
+
+
+class Checker:
+    """Runs suites in one Great Expectations context: Suite → ValidationDefinition → Checkpoint.
+
+    Args:
+        docs: folder for the context and its Data Docs, replaced if it is there; None checks without writing.
+    """
+
+    def __init__(self, docs: Path | None = None) -> None:
+        # Read when the library is first imported, which happens in this call and nowhere else.
+        os.environ["GX_ANALYTICS_ENABLED"] = "false"
+        import great_expectations as gx
+
+        logging.getLogger("great_expectations").setLevel(logging.ERROR)
+        if docs is None:
+            self._context: Any = gx.get_context(mode="ephemeral")
+        else:
+            shutil.rmtree(docs, ignore_errors=True)
+            docs.mkdir(parents=True)
+            self._context = gx.get_context(mode="file", project_root_dir=docs)
+            self._context.update_data_docs_site(SITE, _site(docs))
+        self._context.enable_analytics(False)
+        self._context.variables.progress_bars = {"globally": False}
+        self._source = self._context.data_sources.add_pandas("tables")
+        self._docs = docs
+
+    @property
+    def index(self) -> Path | None:
+        """The first page of the Data Docs."""
+        return None if self._docs is None else self._docs / "index.html"
+
+    def check(self, suite: Suite, table: pa.Table) -> Outcome:
+        """Judges every expectation of a suite on a table. Raises ContractError if one could not be computed."""
+        import great_expectations as gx
+        from great_expectations.checkpoint import UpdateDataDocsAction
+
+        asset = self._source.add_dataframe_asset(suite.name)
+        definition = gx.ValidationDefinition(
+            name=suite.name,
+            data=asset.add_batch_definition_whole_dataframe("whole"),
+            suite=self._context.suites.add(_suite(suite)),
+        )
+        checkpoint = gx.Checkpoint(
+            name=suite.name,
+            validation_definitions=[self._context.validation_definitions.add(definition)],
+            actions=[] if self._docs is None else [UpdateDataDocsAction(name="data_docs")],
+            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [suite.key]},
+        )
+        run = self._context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table.to_pandas()})
+        (result,) = run.run_results.values()
+        expectations = {expectation.name: expectation for expectation in suite.expectations}
+        judged = {}
+        for one in result.results:
+            name = one.expectation_config.meta["name"]
+            judged[name] = _judged(suite, expectations[name], one)
+        return Outcome(
+            suite=suite.name,
+            rows=table.num_rows,
+            judged=tuple(judged[expectation.name] for expectation in suite.expectations),
+        )
+
+
+def _site(docs: Path) -> dict[str, Any]:
+    return {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+
+
+def _suite(suite: Suite) -> Any:
+    import great_expectations as gx
+
+    made = gx.ExpectationSuite(name=suite.name)
+    for expectation in suite.expectations:
+        class_name = "".join(part.capitalize() for part in expectation.kind.split("_"))
+        made.add_expectation(
+            getattr(gx.expectations, class_name)(
+                **expectation.arguments,
+                notes=f"{expectation.says}. {expectation.remedy}.",
+                meta={"name": expectation.name, "level": expectation.level},
+                severity="critical" if expectation.level == "critical" else "warning",
+            )
+        )
+    return made
+
+
+def _judged(suite: Suite, expectation: Expectation, one: Any) -> Judged:
+    raised = one.exception_info or {}
+    errors = [raised] if "raised_exception" in raised else list(raised.values())
+    if any(error.get("raised_exception") for error in errors):
+        raise ContractError(
+            "an expectation could not be computed",
+            where=f"{suite.name}: {expectation.name}",
+            seen="; ".join(str(error.get("exception_message")) for error in errors),
+            allowed=expectation.allowed,
+            remedy=expectation.remedy,
+        )
+    if "observed_value" in one.result:
+        return Judged(expectation=expectation, success=bool(one.success), observed=str(one.result["observed_value"]))
+    failures = sorted(
+        (str(row[suite.key]), _seen(expectation, row)) for row in one.result.get("unexpected_index_list") or ()
+    )
+    return Judged(
+        expectation=expectation,
+        success=bool(one.success),
+        observed=f"{len(failures)} of {one.result['element_count']} rows",
+        failures=tuple(failures),
+    )
+
+
+def _seen(expectation: Expectation, row: dict[str, Any]) -> str:
+    columns = expectation.field.split(", ")
+    values = [row.get(column) for column in columns]
+    if len(columns) == 1:
+        return str(values[0])
+    return ", ".join(f"{column} {value}" for column, value in zip(columns, values, strict=True))

@@ -1,0 +1,57 @@
+"""Figures of stored features: enough to tell garbage from features, without keeping them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.features.base import Encoded
+from components.features.store import FeatureStore
+
+KEYS_A_READ = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One modality of one clip: rows stored, width, values of valid steps that are not finite, and their range."""
+
+    num_steps: int
+    width: int
+    num_values: int
+    not_finite: int
+    low: float
+    high: float
+
+    @property
+    def constant(self) -> bool:
+        """Several finite values, and all of them the same number."""
+        return self.num_values > 1 and self.not_finite == 0 and self.low == self.high
+
+
+def measure(encoded: Encoded) -> Measured:
+    """The figures of one `Encoded`."""
+    values = encoded.values[encoded.valid]
+    finite = values[np.isfinite(values)]
+    return Measured(
+        num_steps=int(encoded.values.shape[0]),
+        width=int(encoded.values.shape[1]),
+        num_values=int(values.size),
+        not_finite=int(values.size - finite.size),
+        low=float(finite.min()) if finite.size else 0.0,
+        high=float(finite.max()) if finite.size else 0.0,
+    )
+
+
+def measure_store(store: FeatureStore, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Measured]]:
+    """Figures of the wanted keys that are stored: modality → key → figures. Reads a few clips at a time."""
+    found: dict[str, dict[str, Measured]] = {}
+    for modality, keys in wanted.items():
+        stored = set(store.keys(modality))
+        present = sorted(key for key in set(keys) if key in stored)
+        found[modality] = {}
+        for first in range(0, len(present), KEYS_A_READ):
+            for key, encoded in store.read(modality, present[first : first + KEYS_A_READ]).items():
+                found[modality][key] = measure(encoded)
+    return found

@@ -1,0 +1,429 @@
+"""The command `mer`. Each command imports what it needs when it runs, so that `mer --help` costs nothing.
+
+Exit codes: 0 done · 2 configuration or command line · 3 data · 4 data contract · 5 model · 6 rollout · 7 something
+needed is not there · 130 interrupted · 1 a defect of the program (with its traceback).
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer._click.exceptions import UsageError  # has no public name; the lock pins typer
+
+from components.contracts.errors import MerError
+
+INTERRUPTED = 130
+DEFECT = 1
+
+app = typer.Typer(
+    name="mer",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Multimodal emotion recognition over time: from raw clips to a promoted, served model.\n\n\b\n"
+    "Examples:\n  mer run                  the main job, end to end; nothing when nothing changed\n"
+    "  mer serve                MLflow UI, the service and the reconciler, on loopback\n"
+    "  mer predict clip.mp4     what a clip shows, without a server\n"
+    "  mer describe             every stage with what it reads and writes",
+)
+datasets_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+kfp_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+quarantine_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Dataset = Annotated[str, typer.Option("--dataset", help="A name from `datasets` in params.yaml.")]
+
+
+@app.command()
+def run(
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Write a value into params.yaml first (YAML; repeatable)."),
+    ] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", help="Only up to this stage and what it needs (repeatable)."),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", help="This stage alone, nothing before it; what a Kubeflow task runs."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run stages that did not change too.")] = False,
+) -> None:
+    """Run the whole line: `dvc repro` over dvc.yaml with one Ray, then a summary.
+
+    \b
+    Stages whose inputs did not change are skipped; when none changed it says so
+    and ends. After a failure or Ctrl-C, `mer run` goes on where it stopped.
+
+    \b
+    Examples:
+      mer run
+      mer run --set train.epochs=60 --set model.width=128
+      mer run --set datasets='[ravdess]' --set ravdess.root=/data/ravdess
+      mer run --stage features
+      mer run --only alignment@synthetic
+    """
+    from pipelines import run as pipeline
+
+    if only is not None:
+        if assignments or stages or force:
+            raise typer.BadParameter("--only goes with no other option")
+        raise typer.Exit(pipeline.run_alone(only))
+    raise typer.Exit(pipeline.run(assignments=assignments or (), targets=stages or (), force=force))
+
+
+@app.command()
+def inputs() -> None:
+    """Stage: params.yaml resolved, and a fingerprint of every corpus's files.
+
+    \b
+    Examples:
+      mer inputs
+    """
+    from pipelines import inputs as stage
+
+    stage.run()
+
+
+@datasets_app.callback()
+def datasets(
+    context: typer.Context,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="A name from `datasets` in params.yaml.")] = None,
+) -> None:
+    """Stage: a corpus on disk, or rendered, to its clip table. `list` shows the adapters.
+
+    \b
+    Examples:
+      mer datasets --dataset synthetic
+      mer datasets list
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if dataset is None:
+        raise typer.BadParameter("name a dataset, or ask for `mer datasets list`", param_hint="--dataset")
+    from pipelines import datasets as stage
+
+    stage.run(dataset)
+
+
+@datasets_app.command("list")
+def datasets_list() -> None:
+    """The corpora this project can read: licence, and the options of each one's section in params.yaml.
+
+    \b
+    Examples:
+      mer datasets list
+    """
+    from pipelines import describe
+
+    print(describe.adapters())
+
+
+@app.command()
+def alignment(dataset: Dataset) -> None:
+    """Stage: clips to every stream on one clock, with masks.
+
+    \b
+    Examples:
+      mer alignment --dataset synthetic
+    """
+    from pipelines import alignment as stage
+
+    stage.run(dataset)
+
+
+@app.command()
+def features(dataset: Dataset) -> None:
+    """Stage: aligned clips, each encoded once, into the content-addressed store.
+
+    \b
+    Examples:
+      mer features --dataset synthetic
+    """
+    from pipelines import features as stage
+
+    stage.run(dataset)
+
+
+@app.command()
+def validation(dataset: Dataset) -> None:
+    """Stage: data contracts on clips and features; what fails goes to quarantine.
+
+    \b
+    Examples:
+      mer validation --dataset synthetic
+    """
+    from pipelines import validation as stage
+
+    stage.run(dataset)
+
+
+@app.command()
+def catalog() -> None:
+    """Stage: the exact list of what training may use, and its subject-disjoint splits.
+
+    \b
+    Examples:
+      mer catalog
+    """
+    from pipelines import catalog as stage
+
+    stage.run()
+
+
+@app.command()
+def train() -> None:
+    """Stage: the catalog's features to a trained model, tracked in MLflow.
+
+    \b
+    Examples:
+      mer train
+    """
+    from pipelines import train as stage
+
+    stage.run()
+
+
+@app.command()
+def evaluate() -> None:
+    """Stage: the trained model on held-out subjects: metrics, calibration, gates.
+
+    \b
+    Examples:
+      mer evaluate
+    """
+    from pipelines import evaluate as stage
+
+    stage.run()
+
+
+@app.command()
+def register() -> None:
+    """Stage: model, transform and evidence to a bundle and a registered version.
+
+    \b
+    Examples:
+      mer register
+    """
+    from pipelines import register as stage
+
+    stage.run()
+
+
+@app.command()
+def describe(
+    short: Annotated[bool, typer.Option("--short", help="One line a stage.")] = False,
+) -> None:
+    """The whole pipeline: each stage with its command, what it reads and what it writes.
+
+    \b
+    Examples:
+      mer describe
+      mer describe --short
+    """
+    from pipelines import describe as description
+
+    print(description.pipeline(short=short))
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Only what this stage set aside.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """What was set aside, by which stage, and why.
+
+    \b
+    Examples:
+      mer quarantine list
+      mer quarantine list --dataset ravdess --stage alignment
+      mer quarantine list --json | jq .code
+    """
+    from pipelines import quarantine
+
+    print(quarantine.listing(dataset=dataset, stage=stage, as_json=as_json))
+
+
+@kfp_app.command("compile")
+def kfp_compile(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the pipeline.")] = Path("mer.yaml"),
+) -> None:
+    """Generate the Kubeflow pipeline from dvc.yaml: one task a stage, the same edges.
+
+    \b
+    Examples:
+      mer kfp compile
+      mer kfp compile -o build/mer.yaml
+    """
+    from pipelines import retrain
+
+    print(retrain.compile_to(output))
+
+
+@kfp_app.command("run")
+def kfp_run(
+    local: Annotated[bool, typer.Option("--local", help="With KFP's local runner, as subprocesses.")] = False,
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", help="Project folder to work in (default: this one).")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address of a Kubeflow Pipelines API.")] = None,
+) -> None:
+    """Run the generated pipeline, here with KFP's local runner or on a cluster.
+
+    \b
+    Examples:
+      mer kfp run --local
+      mer kfp run --local --workspace /tmp/copy-of-the-project
+      mer kfp run --host http://localhost:8888
+    """
+    from pipelines import retrain
+
+    if local == (host is not None):
+        raise typer.BadParameter("choose --local or --host ADDRESS")
+    if host is not None:
+        print(retrain.submit(host))
+    else:
+        retrain.run_local(workspace)
+
+
+@app.command()
+def schedule(
+    apply: Annotated[bool, typer.Option("--apply", help="Make the server's recurring runs equal the file.")] = False,
+    host: Annotated[str | None, typer.Option("--host", help="Address of the Kubeflow Pipelines API.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Default: infra/schedules.yaml.")] = None,
+) -> None:
+    """Print the recurring runs of infra/schedules.yaml, what differs on the server, and apply it.
+
+    \b
+    Examples:
+      mer schedule                                      what the file asks for
+      mer schedule --host http://localhost:8888         what would change
+      mer schedule --host http://localhost:8888 --apply
+    """
+    from pipelines import schedule as scheduling
+
+    print(scheduling.command(apply=apply, host=host, file=file))
+
+
+@app.command()
+def rayjob(
+    stage: Annotated[str | None, typer.Option("--stage", help="One stage; the whole line when left out.")] = None,
+    overlay: Annotated[str, typer.Option("--overlay", help="A folder of infra/overlays.")] = "dev",
+) -> None:
+    """Print a KubeRay RayJob that runs the line, or one stage of it, on a cluster of its own.
+
+    \b
+    Examples:
+      mer rayjob --overlay prod | kubectl apply -f -
+      mer rayjob --stage train
+    """
+    from pipelines import rayjob as rendering
+
+    print(rendering.manifest(stage=stage, overlay=overlay))
+
+
+@app.command()
+def serve(
+    model: Annotated[bool, typer.Option("--service/--no-service", help="The Ray Serve app and reconciler.")] = True,
+) -> None:
+    """MLflow UI, the service and the reconciler, on loopback; prints their addresses.
+
+    \b
+    Examples:
+      mer serve
+    """
+    from pipelines import serve as serving
+
+    serving.run(service=model)
+
+
+@app.command()
+def predict(
+    clips: Annotated[list[Path], typer.Argument(help="Clips: video, audio, or a folder of them.")],
+    transcript: Annotated[str | None, typer.Option("--transcript", help="What is said, as text or @FILE.")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="A version or alias; default: champion.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a clip, for machines.")] = False,
+) -> None:
+    """What a clip shows over time, how sure the model is, and whether face, voice and words agree.
+
+    \b
+    Examples:
+      mer predict clip.mp4
+      mer predict clip.mp4 --transcript "what a day" --json
+    """
+    from pipelines import predict as predicting
+
+    raise typer.Exit(predicting.run(clips, transcript=transcript, version=version, as_json=as_json))
+
+
+@app.command()
+def reconcile(
+    once: Annotated[bool, typer.Option("--once", help="One pass, then end.")] = False,
+) -> None:
+    """Make the served version follow the alias in the registry.
+
+    \b
+    Examples:
+      mer reconcile --once
+    """
+    from pipelines import serve as serving
+
+    serving.reconcile(once=once)
+
+
+app.add_typer(datasets_app, name="datasets")
+app.add_typer(kfp_app, name="kfp", help="The Kubeflow pipeline, generated from dvc.yaml.")
+app.add_typer(quarantine_app, name="quarantine", help="What was set aside, and why.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: runs a command and ends the process with its exit code."""
+    sys.exit(call(arguments))
+
+
+def call(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; errors are printed to standard error."""
+    try:
+        code = app(list(arguments) if arguments is not None else None, standalone_mode=False) or 0
+    except UsageError as error:
+        error.show()
+        return error.exit_code
+    except MerError as error:
+        print(block(error), file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        print(
+            "\nThis is a defect of mer, not of your input. Please report it with the lines above.",
+            file=sys.stderr,
+        )
+        return DEFECT
+    if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code by itself
+        print("\nInterrupted. Finished work is kept.", file=sys.stderr)
+    return int(code)
+
+
+def block(error: MerError) -> str:
+    """An error of the project's tree as one block of lines."""
+    rows = [
+        ("where", error.where),
+        ("seen", error.seen),
+        ("allowed", error.allowed),
+        ("try", error.remedy),
+    ]
+    lines = [f"error ({error.code}): {error.what}"]
+    lines += [f"  {name:<8} {value}" for name, value in rows if value not in (None, "")]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""`mer describe` and `mer datasets list`: what there is, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipelines import dag
+from pipelines.project import find_root
+
+
+def pipeline(*, short: bool = False, root: Path | None = None) -> str:
+    """Every stage in running order: what it is, its command, after what, what it reads and what it writes."""
+    nodes = dag.read(root or find_root())
+    if short:
+        width = max(len(node.address) for node in nodes)
+        return "\n".join(f"{node.address:<{width}}  {node.description}" for node in nodes)
+    return "\n\n".join(_stage(node) for node in nodes)
+
+
+def _stage(node: dag.Node) -> str:
+    parameters = [f"{file}: {', '.join(keys)}" for file, keys in node.params.items()]
+    rows = [
+        ("command", [node.command]),
+        ("after", [", ".join(node.upstream)] if node.upstream else []),
+        ("reads", list(node.deps)),
+        ("values", parameters),
+        ("writes", list(node.outs)),
+    ]
+    lines = [f"{node.address}: {node.description}"]
+    for name, values in rows:
+        lines += [f"  {name if first == 0 else '':<8} {value}" for first, value in enumerate(values)]
+    return "\n".join(lines)
+
+
+def adapters() -> str:
+    """Every corpus that can be read: its name, licence and options with their defaults."""
+    from components.datasets.registry import ADAPTERS
+
+    return "\n\n".join(_adapter(name, adapter) for name, adapter in sorted(ADAPTERS.items()))
+
+
+def _adapter(name: str, adapter: Any) -> str:
+    about = (type(adapter).__doc__ or "").strip().splitlines()
+    lines = [f"{name}: {about[0]}" if about else name, f"  licence  {adapter.licence}"]
+    for key, field in adapter.Options.model_fields.items():
+        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
+        lines.append(f"  {name}.{key}: {default}")
+    return "\n".join(lines)

@@ -1,0 +1,23 @@
+"""Stage `evaluate`: the trained model on held-out subjects → metrics, calibration, gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.contracts.config import Params
+from components.contracts.layout import Layout
+from pipelines.stage import Summary, run_stage
+
+STAGE = "evaluate"
+
+
+def run() -> Summary:
+    """Runs the stage."""
+
+    def work(params: Params, layout: Layout) -> Mapping[str, Any]:
+        from components.evaluation import stage
+
+        return stage.run(params, layout)
+
+    return run_stage(STAGE, work)

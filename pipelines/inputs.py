@@ -1,0 +1,89 @@
+"""Stage `inputs`: what the project takes from outside, as files that the other stages depend on.
+
+It writes `data/inputs/params.yaml`, the configuration with every default filled in, and `data/inputs/<dataset>.json`,
+the dataset's own options and a fingerprint of the files they point to. The stage always runs (it takes a second) and
+writes the same bytes for the same inputs, so that nothing after it runs again without a reason. Three things follow:
+
+* a section or a key may be left out of `params.yaml`, and a changed default is a change all the same;
+* a recording that is added to, changed in or taken from a corpus outside the project is noticed;
+* an edited comment in `params.yaml` is no change.
+
+A corpus's files are told apart by relative name, size and modification time: reading every byte of a large corpus to
+find that nothing changed would cost minutes. A file that was only touched makes the `datasets` stage look again; that
+stage hashes contents, so nothing after it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.contracts.atomic import atomic_dir, write_json
+from components.contracts.config import Params
+from components.contracts.fingerprint import fingerprint
+from components.contracts.layout import Layout
+from pipelines.stage import Summary, run_stage
+
+STAGE = "inputs"
+
+
+def run() -> Summary:
+    """Runs the stage."""
+    return run_stage(STAGE, write)
+
+
+def folder(layout: Layout) -> Path:
+    """Where the stage writes."""
+    return layout.root / "data" / "inputs"
+
+
+def write(params: Params, layout: Layout) -> Summary:
+    """Writes the resolved configuration and one file a dataset; returns the number of files each corpus has."""
+    from components.datasets.registry import adapter
+
+    counts: dict[str, Any] = {}
+    with atomic_dir(folder(layout)) as beside:
+        resolved = params.model_dump(mode="json", exclude={"sources"})
+        (beside / "params.yaml").write_text(yaml.safe_dump(resolved, sort_keys=True, allow_unicode=True))
+        for name in params.datasets:
+            options = adapter(name).options(params.sources.get(name, {})).model_dump(mode="json")
+            found = {str(path): _files(layout.root / path) for path in _paths(options)}
+            write_json(beside / f"{name}.json", {"dataset": name, "options": options, "files": found})
+            counts[name] = sum(place["count"] for place in found.values())
+    return counts
+
+
+def _paths(options: Mapping[str, Any]) -> list[Path]:
+    """The options that name a place on disk: `root`, and whatever ends in `_root`, `_path` or `_file`."""
+    return [
+        Path(value).expanduser()
+        for key, value in sorted(options.items())
+        if isinstance(value, str) and value and (key == "root" or key.endswith(("_root", "_path", "_file")))
+    ]
+
+
+def _files(place: Path) -> dict[str, Any]:
+    seen = sorted(_stats(place, place))
+    return {
+        "count": len(seen),
+        "bytes": sum(size for _, size, _ in seen),
+        "fingerprint": fingerprint([list(entry) for entry in seen]),
+    }
+
+
+def _stats(place: Path, base: Path) -> Iterator[tuple[str, int, int]]:
+    """(relative name, bytes, modification time in ns) of every file at or below a place; nothing where it is not."""
+    if place.is_file():
+        status = place.stat()
+        yield os.path.relpath(place, base), status.st_size, status.st_mtime_ns
+    elif place.is_dir():
+        for entry in os.scandir(place):
+            if entry.is_dir():
+                yield from _stats(Path(entry.path), base)
+            elif entry.is_file():
+                status = entry.stat()
+                yield os.path.relpath(entry.path, base), status.st_size, status.st_mtime_ns

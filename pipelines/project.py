@@ -1,0 +1,36 @@
+"""The project folder: where it is, and its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.contracts.config import Params, load_params
+from components.contracts.errors import ConfigError
+from components.contracts.layout import Layout
+
+MARKERS = ("params.yaml", "dvc.yaml")
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder from `start` (default: the current one) upwards that holds params.yaml and dvc.yaml.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if all((folder / name).is_file() for name in MARKERS):
+            return folder
+    raise ConfigError(
+        "this is no mer project, nor is a folder above it",
+        where=str(here),
+        allowed=f"a folder with {' and '.join(MARKERS)}",
+        remedy="Change into the project's folder",
+    )
+
+
+def load(root: Path) -> Params:
+    """The configuration of the project at `root`; errors as in `contracts.config.load_params`."""
+    from components.datasets.registry import names  # the adapters, needed only where params.yaml is read
+
+    return load_params(Layout(root).params, names())

@@ -1,0 +1,37 @@
+"""`mer quarantine list`: everything that any stage set aside, in one list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.contracts.layout import Layout
+from pipelines.project import find_root, load
+
+FILE = "quarantine.parquet"
+
+
+def listing(
+    *, dataset: str | None = None, stage: str | None = None, as_json: bool = False, root: Path | None = None
+) -> str:
+    """The quarantined clips of the datasets in use, optionally of one dataset or stage, as text or as JSON lines."""
+    layout = Layout(root or find_root())
+    names = load(layout.root).datasets if dataset is None else (dataset,)
+    rows = [row for name in names for row in _rows(layout, name) if stage in (None, row["stage"])]
+    if as_json:
+        return "\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
+    if not rows:
+        return "Nothing was set aside."
+    lines = [f"{row['clip_id']}  [{row['stage']}: {row['code']}]\n    {row['message']}" for row in rows]
+    return "\n".join([*lines, f"{len(rows)} set aside"])
+
+
+def _rows(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
+    for folder in (layout.dataset(name), layout.aligned(name), layout.features(name), layout.validated(name)):
+        path = folder / FILE
+        if path.is_file():
+            yield from pq.read_table(path).to_pylist()

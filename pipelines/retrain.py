@@ -1,0 +1,216 @@
+"""The Kubeflow pipeline, generated from `dvc.yaml`: one task a stage, the same names, the same edges.
+
+A task's name is the stage's address with `@` written as `-`, since Kubeflow allows only lower-case letters, digits
+and `-`: `alignment@synthetic` → `alignment-synthetic`. The address stands as the display name.
+
+Each task runs `mer run --only STAGE` in the project's workspace, so DVC decides there too what is up to date, keeps
+`dvc.lock` and gives the same hashes; Kubeflow's own cache is therefore off. On a cluster the workspace is a volume that
+all tasks mount, and heavy stages find the RayCluster by `RAY_ADDRESS`; with KFP's local runner it is a folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from components.contracts.errors import ConfigError, MerError, UnavailableError
+from components.contracts.layout import Layout
+from pipelines import dag
+from pipelines.project import find_root, load
+
+PIPELINE = "mer-retrain"
+SETTINGS = Path("infra") / "kubeflow.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the tasks run on a cluster; `infra/kubeflow.yaml`.
+
+    Attributes:
+        image: holds the environment and the code; its name must contain "python" for KFP's local runner to be silent.
+        workspace_claim, workspace: the volume claim with the project, and where it is mounted.
+        ray_address: of the RayCluster that the stages in `ray_stages` use.
+        token_secret, token_key: the secret with Ray's authentication token.
+        retries: attempts after the first; stages are idempotent.
+        timeout_s: stage → seconds before its pod is ended; `default` for the rest.
+        resources: stage → {cpu, memory}; `default` for the rest.
+        environment: variables for every task.
+    """
+
+    image: str
+    workspace_claim: str
+    workspace: str
+    ray_address: str
+    ray_stages: tuple[str, ...]
+    token_secret: str
+    token_key: str
+    retries: int
+    timeout_s: Mapping[str, int]
+    resources: Mapping[str, Mapping[str, str]]
+    environment: Mapping[str, str]
+
+
+def load_settings(root: Path) -> Settings:
+    """Reads `infra/kubeflow.yaml`. Raises ConfigError: it is missing, or a key is unknown or missing."""
+    path = root / SETTINGS
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Settings(**{**raw, "ray_stages": tuple(raw["ray_stages"])})
+    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise ConfigError("these are no settings of the Kubeflow pipeline", where=str(path), seen=str(error)) from error
+
+
+def task_name(address: str) -> str:
+    """A stage's KFP task name."""
+    return address.replace("@", "-").replace("_", "-").lower()
+
+
+def compile_to(path: Path, root: Path | None = None) -> str:
+    """Writes the pipeline for a cluster as YAML (one document of the pipeline, one of its Kubernetes parts)."""
+    from kfp import compiler
+
+    root = root or find_root()
+    nodes = dag.read(root)
+    settings = load_settings(root)
+    if path.suffix not in {".yaml", ".yml"}:
+        raise ConfigError("KFP writes YAML", where="--output", seen=str(path), allowed="a name ending in .yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(build(nodes, settings), package_path=str(path))
+    return f"{path}: {len(nodes)} tasks: {', '.join(task_name(node.address) for node in nodes)}"
+
+
+def build(nodes: Sequence[dag.Node], settings: Settings, *, cluster: bool = True) -> Any:
+    """The pipeline of a resolved DAG; `cluster=False` leaves out what only Kubernetes understands."""
+    from kfp import dsl
+
+    def pipeline(workspace: str = settings.workspace) -> None:
+        tasks: dict[str, Any] = {}
+        for node in nodes:
+            task = _component(node, settings.image)(stage=node.address, workspace=workspace)
+            task.set_display_name(node.address)
+            task.set_caching_options(False)
+            if cluster:
+                _on_cluster(task, node, settings)
+            task.after(*(tasks[name] for name in node.upstream))
+            tasks[node.address] = task
+
+    return dsl.pipeline(
+        _typed(pipeline), name=PIPELINE, description="From clips to a registered model version; generated from dvc.yaml."
+    )
+
+
+def run_local(workspace: Path | None = None) -> None:
+    """Runs the pipeline with KFP's local runner: a subprocess a task, in this environment, one Ray for all.
+
+    Args:
+        workspace: the project folder to work in; the one of the current folder when left out.
+
+    Raises:
+        MerError: a task failed; its output is above, its exit code is the stage's.
+    """
+    from kfp import local
+
+    root = find_root(workspace)
+    from pipelines.run import make_plan
+    from pipelines.ray_head import ray_head
+    from pipelines.reproduce import environment
+
+    params = load(root)
+    plan = make_plan(Layout(root), params)
+    pipeline = build(dag.read(root), load_settings(root), cluster=False)
+    scratch = root / ".mer" / "kfp"
+    with _environment(environment()), _maybe(plan.needs_ray, lambda: ray_head(params.ray)):
+        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch), raise_on_error=True)
+        try:
+            pipeline(workspace=str(root))
+        except RuntimeError as error:
+            raise MerError("a task of the pipeline failed", where=PIPELINE, seen=str(error)) from error
+
+
+def submit(host: str, root: Path | None = None) -> str:
+    """Starts one run of the pipeline on a Kubeflow Pipelines server and returns its address."""
+    import tempfile
+
+    from kfp.client import Client
+
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / f"{PIPELINE}.yaml"
+        compile_to(package, root)
+        try:
+            client = Client(host=host)
+            result = client.create_run_from_pipeline_package(str(package), enable_caching=False)
+        except Exception as error:  # the client raises urllib3's, its own and bare errors alike
+            raise UnavailableError("Kubeflow Pipelines does not answer", where=host, seen=str(error)) from error
+    return f"{host}/#/runs/details/{result.run_id}"
+
+
+def stage_task(stage: str, workspace: str) -> None:
+    """Runs one stage in the workspace; the body of every task, so it imports what it needs itself."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "pipelines.cli", "run", "--only", stage]
+    done = subprocess.run(command, cwd=workspace, check=False)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+
+
+def _component(node: dag.Node, image: str) -> Callable[..., Any]:
+    from kfp import dsl
+
+    component = dsl.component(_typed(stage_task), base_image=image, install_kfp_package=False)
+    name = task_name(node.address)
+    component.component_spec.name = name  # KFP names tasks after their function; all tasks here have the same one
+    component.name = name
+    return component
+
+
+def _typed(function: Callable[..., None]) -> Callable[..., None]:
+    """The function with real types as annotations; KFP reads them, and postponed ones are strings."""
+    function.__annotations__ = get_type_hints(function)
+    return function
+
+
+def _on_cluster(task: Any, node: dag.Node, settings: Settings) -> None:
+    from kfp import kubernetes
+
+    resources = settings.resources.get(node.stage, settings.resources["default"])
+    task.set_cpu_request(resources["cpu"]).set_cpu_limit(resources["cpu"])
+    task.set_memory_request(resources["memory"]).set_memory_limit(resources["memory"])
+    task.set_retry(num_retries=settings.retries, backoff_duration="60s", backoff_factor=2.0)
+    for name, value in settings.environment.items():
+        task.set_env_variable(name, value)
+    kubernetes.mount_pvc(task, pvc_name=settings.workspace_claim, mount_path=settings.workspace)
+    kubernetes.set_timeout(task, settings.timeout_s.get(node.stage, settings.timeout_s["default"]))
+    if node.stage in settings.ray_stages:
+        task.set_env_variable("RAY_ADDRESS", settings.ray_address)
+        task.set_env_variable("RAY_AUTH_MODE", "token")
+        kubernetes.use_secret_as_env(
+            task, secret_name=settings.token_secret, secret_key_to_env={settings.token_key: "RAY_AUTH_TOKEN"}
+        )
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _maybe(wanted: bool, make: Callable[[], Any]) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    with make():
+        yield

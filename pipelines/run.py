@@ -1,0 +1,162 @@
+"""`mer run`: the whole line, `dvc repro` over `dvc.yaml`, with one Ray for all stages and a summary at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.contracts.config import Params
+from components.contracts.errors import UnavailableError
+from components.contracts.layout import Layout
+from pipelines import dag, inputs, summary
+from pipelines.memory import PeakMemory
+from pipelines.project import find_root, load
+from pipelines.ray_head import ray_head
+from pipelines.reproduce import reproduce
+from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
+
+# The stages whose component starts actors or workers.
+USES_RAY = frozenset({"features", "train"})
+
+FAILED_WITHOUT_A_WORD = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What there is to do: all stages in scope, those that will (or may) run, and why the first of them do."""
+
+    scope: tuple[str, ...]
+    pending: tuple[str, ...]
+    reasons: dict[str, list[str]]
+
+    @property
+    def needs_ray(self) -> bool:
+        """Whether one of the pending stages works on Ray."""
+        return any(name.partition("@")[0] in USES_RAY for name in self.pending)
+
+
+def run(
+    *, assignments: Sequence[str] = (), targets: Sequence[str] = (), force: bool = False, root: Path | None = None
+) -> int:
+    """Brings the outputs up to date, prints the summary and returns the exit code.
+
+    Args:
+        assignments: values to write into `params.yaml` first, see `edit_params`.
+        targets: stages to bring up to date with what they need; all when empty.
+        force: run stages that did not change too.
+        root: the project; found from the current folder when left out.
+
+    Raises:
+        MerError: the configuration is wrong, or another run works in this project.
+    """
+    layout = Layout(root or find_root())
+    with _only_run(layout):
+        if assignments:
+            _set(layout, assignments)
+        params = load(layout.root)
+        plan = make_plan(layout, params, targets=targets, force=force)
+        if not plan.pending:
+            print(f"Nothing has changed: all {len(plan.scope)} stages are up to date.")
+            summary.print_results(layout, params)
+            return 0
+        return _work(layout, params, plan, targets=targets, force=force)
+
+
+def run_alone(name: str, *, root: Path | None = None) -> int:
+    """Runs one stage through DVC with nothing before it, unless it is up to date; what a KFP task does.
+
+    Several may run at once in one project: DVC's lock is waited for, and is free while a stage works.
+    """
+    layout = Layout(root or find_root())
+    targets = dag.resolve(dag.read(layout.root), name)
+    code = reproduce(layout.root, targets, alone=True, wait=True)
+    if code == 0:
+        return 0
+    found = [timing for timing in timings(layout, os.environ.get(RUN_ID_VARIABLE, "")) if timing.stage in targets]
+    return next((timing.exit_code for timing in found if timing.exit_code), FAILED_WITHOUT_A_WORD)
+
+
+def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), force: bool = False) -> Plan:
+    """Refreshes `data/inputs` and asks DVC what changed. Starts nothing; seconds.
+
+    Raises:
+        ConfigError: a target is no stage, or `dvc.yaml` cannot be resolved.
+    """
+    inputs.write(params, layout)
+    nodes = dag.read(layout.root)
+    scope = tuple(node.address for node in nodes)
+    if targets:
+        wanted = [address for name in targets for address in dag.resolve(nodes, name)]
+        scope = dag.with_upstream(nodes, wanted)
+    reasons = {name: why for name, why in dag.changed(layout.root).items() if name in scope}
+    pending = scope if force else tuple(name for name in dag.with_downstream(nodes, reasons) if name in scope)
+    return Plan(scope=scope, pending=pending, reasons=reasons)
+
+
+def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str], force: bool) -> int:
+    run_id = uuid.uuid4().hex
+    os.environ[RUN_ID_VARIABLE] = run_id
+    begin = time.monotonic()
+    summary.print_plan(plan.scope, plan.pending, plan.reasons)
+    memory = PeakMemory()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(memory)
+            if plan.needs_ray:
+                stack.enter_context(ray_head(params.ray))
+            code = reproduce(layout.root, targets, force=force)
+    finally:
+        os.environ.pop(RUN_ID_VARIABLE, None)
+    done = timings(layout, run_id)
+    if code != 0:
+        return _failed(done)
+    summary.print_results(layout, params)
+    summary.print_timings(plan.scope, done, seconds=time.monotonic() - begin, peak_bytes=memory.peak_bytes)
+    return 0
+
+
+def _failed(done: Sequence[Timing]) -> int:
+    broken = next((timing for timing in done if timing.exit_code != 0), None)
+    if broken is None:
+        print("mer run: stopped; DVC's message is above. Finished stages are kept.", file=sys.stderr)
+        return FAILED_WITHOUT_A_WORD
+    if broken.exit_code == INTERRUPTED:
+        raise KeyboardInterrupt
+    print(
+        f"mer run: stopped in {broken.stage} after {broken.seconds:.0f} s: {broken.error}\n"
+        "Finished stages are kept; `mer run` goes on from here.",
+        file=sys.stderr,
+    )
+    return broken.exit_code
+
+
+def _set(layout: Layout, assignments: Sequence[str]) -> None:
+    from components.datasets.registry import names
+    from pipelines import edit_params
+
+    lines = edit_params.apply(layout.params, assignments, names())
+    for line in lines:
+        print(f"params.yaml: {line}")
+    if not lines:
+        print("params.yaml has these values already")
+
+
+@contextmanager
+def _only_run(layout: Layout) -> Iterator[None]:
+    """Holds the project's run lock; it falls with the process. Raises UnavailableError when another run holds it."""
+    layout.state.mkdir(parents=True, exist_ok=True)
+    with (layout.state / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UnavailableError(
+                "another `mer run` works in this project", where=str(layout.root), remedy="Wait for it, or end it"
+            ) from error
+        yield

@@ -1,0 +1,125 @@
+"""What every stage command shares: find the project, read the configuration, do the work, note how long it took.
+
+A stage's own module holds its name and the one call into its component. The notes go to `.mer/timings/`, where
+`mer run` finds them for its summary; they hold times and therefore never stand under `data/`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.contracts.atomic import read_json, write_json
+from components.contracts.config import Params
+from components.contracts.errors import ConfigError, MerError, nearest
+from components.contracts.layout import Layout
+from pipelines.project import find_root, load
+
+INTERRUPTED = 130
+RUN_ID_VARIABLE = "MER_RUN_ID"
+
+Summary = dict[str, Any]
+Work = Callable[[Params, Layout], Mapping[str, Any] | None]
+
+# Sums of floats depend on how many threads add them up. One thread a process gives the same bytes on every machine
+# and through every runner; parallelism comes from Ray's processes.
+THREADS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How one stage went: `seconds` of wall clock, the exit code, and the first line of its error, if any."""
+
+    stage: str
+    seconds: float
+    exit_code: int
+    error: str | None
+    run_id: str
+
+
+def address(stage: str, item: str | None = None) -> str:
+    """A stage's name in `dvc.yaml`: `train`, or `features@ravdess` for one of a `foreach`."""
+    return stage if item is None else f"{stage}@{item}"
+
+
+def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | None = None) -> Summary:
+    """Runs one stage in this process and prints a line about it.
+
+    Args:
+        stage: the stage's name.
+        work: takes the configuration and the layout, writes the stage's outputs, returns a small summary.
+        item: the dataset, for the stages that run once a dataset.
+        root: the project; found from the current folder when left out.
+
+    Raises:
+        MerError: whatever the work raises; the timing is noted all the same.
+    """
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
+    layout = Layout(root or find_root())
+    name = address(stage, item)
+    begin = time.monotonic()
+    exit_code, complaint = 1, None
+    try:
+        params = load(layout.root)
+        if item is not None:
+            _check_dataset(item, params)
+        summary = dict(work(params, layout) or {})
+        exit_code = 0
+    except MerError as error:
+        exit_code, complaint = error.exit_code, str(error)
+        raise
+    except KeyboardInterrupt:
+        exit_code, complaint = INTERRUPTED, "interrupted"
+        raise
+    except Exception as error:
+        complaint = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        timing = Timing(
+            stage=name,
+            seconds=time.monotonic() - begin,
+            exit_code=exit_code,
+            error=complaint,
+            run_id=os.environ.get(RUN_ID_VARIABLE, ""),
+        )
+        write_json(timings_folder(layout) / f"{name}.json", asdict(timing))
+    print(f"{name}: {_line(summary)} ({timing.seconds:.1f} s)", file=sys.stderr)
+    return summary
+
+
+def timings_folder(layout: Layout) -> Path:
+    """Where the notes of each stage's last execution are."""
+    return layout.state / "timings"
+
+
+def timings(layout: Layout, run_id: str) -> list[Timing]:
+    """The notes of one `mer run`, in order of name."""
+    found = [Timing(**read_json(path)) for path in sorted(timings_folder(layout).glob("*.json"))]
+    return [timing for timing in found if timing.run_id == run_id]
+
+
+def _check_dataset(name: str, params: Params) -> None:
+    if name not in params.datasets:
+        raise ConfigError(
+            "this dataset is not in use",
+            where="params.yaml: datasets",
+            seen=name,
+            allowed=", ".join(params.datasets),
+            remedy=nearest(name, params.datasets) or "Add it to `datasets` first",
+        )
+
+
+def _line(summary: Summary) -> str:
+    plain = {key: value for key, value in summary.items() if isinstance(value, (str, int, float, bool))}
+    shown = [
+        f"{key.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
+        for key, value in plain.items()
+        if len(str(value)) <= 40
+    ]
+    return ", ".join(shown[:8]) or "done"

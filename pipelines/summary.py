@@ -1,0 +1,110 @@
+"""What `mer run` tells a person: the plan before the work, results and times after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from components.contracts.atomic import read_json
+from components.contracts.config import Params
+from components.contracts.layout import Layout
+from pipelines.memory import BYTES_PER_GIB
+from pipelines.stage import Timing
+
+
+def print_plan(scope: Sequence[str], pending: Sequence[str], reasons: Mapping[str, Sequence[str]]) -> None:
+    """Says how much there is to do, and why the stages that start it have changed."""
+    print(f"{len(pending)} of {len(scope)} stages to bring up to date: {', '.join(pending)}", file=sys.stderr)
+    if len(reasons) < len(pending):  # a first run, where everything is new, needs no reasons
+        for name in pending:
+            if name in reasons:
+                print(f"  {name}: {'; '.join(reasons[name])}", file=sys.stderr)
+
+
+def print_results(layout: Layout, params: Params, console: Console | None = None) -> None:
+    """The table of figures per modality subset, and where to look next. Prints what is there, nothing for the rest."""
+    console = console or Console()
+    metrics = layout.evaluated / "metrics.json"
+    if metrics.is_file():
+        table = figures(read_json(metrics))
+        if table is not None:
+            console.print(table)
+    for line in pointers(layout, params):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def figures(metrics: Mapping[str, Any]) -> Table | None:
+    """The test split's figures, one row a subset of modalities; None when the evaluation wrote none."""
+    rows = metrics.get("subsets")
+    if not rows:
+        return None
+    columns = list(dict.fromkeys(name for scores in rows.values() for name in scores if _is_figure(scores[name])))
+    table = Table(title=f"Held-out subjects, {_percent(metrics)} intervals over subjects", title_justify="left")
+    table.add_column("modalities")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for subset, scores in rows.items():
+        table.add_row(subset, *(_figure(scores.get(name)) for name in columns))
+    return table
+
+
+def pointers(layout: Layout, params: Params) -> list[str]:
+    """Where to look next: the version that was registered, the report, the data docs, the commands."""
+    lines = []
+    registered = layout.registered / "registered.json"
+    if registered.is_file():
+        facts = read_json(registered)
+        verdict = "gates passed" if facts["gates_passed"] else "gates not passed"
+        version = _version(layout, facts["bundle_sha256"])
+        lines.append(f"Registered  {facts['model_name']}{version}, bundle {facts['bundle_sha256'][:12]}, {verdict}")
+    pages = {"Report": layout.evaluated / "report.html", "Data Docs": layout.data_docs / "index.html"}
+    for name, page in pages.items():
+        if page.is_file():
+            lines.append(f"{name:<11} {page.relative_to(layout.root).as_posix()}")
+    lines.append(f"MLflow      `make serve` opens it, experiment {params.tracking.experiment!r}")
+    lines.append("Try it      `mer predict CLIP.mp4`")
+    return lines
+
+
+def print_timings(
+    scope: Sequence[str], done: Sequence[Timing], *, seconds: float, peak_bytes: int, console: Console | None = None
+) -> None:
+    """How long each stage took; a stage in scope that did not run was unchanged."""
+    console = console or Console()
+    took = {timing.stage: timing.seconds for timing in done}
+    table = Table(title="Stages", title_justify="left")
+    table.add_column("stage")
+    table.add_column("time", justify="right")
+    for name in scope:
+        table.add_row(name, f"{took[name]:.1f} s" if name in took else "unchanged")
+    table.add_section()
+    table.add_row("whole run", f"{seconds:.1f} s")
+    console.print(table)
+    console.print(f"Peak memory over all processes: {peak_bytes / BYTES_PER_GIB:.1f} GiB", highlight=False)
+
+
+def _percent(metrics: Mapping[str, Any]) -> str:
+    confidence = metrics.get("confidence")
+    return f"{100 * confidence:.0f} %" if isinstance(confidence, (int, float)) else "confidence"
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"value", "low", "high"} <= set(value)
+
+
+def _figure(value: Any) -> str:
+    if not _is_figure(value) or value["value"] is None:
+        return "–"
+    if value["low"] is None or value["high"] is None:
+        return f"{value['value']:.3f}"
+    return f"{value['value']:.3f} \\[{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _version(layout: Layout, bundle_sha256: str) -> str:
+    """The registered version's number, which stands beside the bundle because it is the store's, not the data's."""
+    path = layout.state / "bundles" / bundle_sha256 / "registered.json"
+    return f" version {read_json(path)['version']}" if path.is_file() else ""

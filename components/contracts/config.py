@@ -208,11 +208,19 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """Measurement on held-out subjects."""
+    """Measurement on held-out subjects.
+
+    `outlier_quantile` and `contradiction_quantile` are the shares of the calibration split's clips that lie inside what
+    the model knows, and below the score at which an answer says that the modalities disagree. `timelines` test clips
+    are drawn over time in the report.
+    """
 
     bootstrap: int = Field(1000, gt=0)
     confidence: float = Field(0.95, gt=0, lt=1)
     calibration_bins: int = Field(15, gt=1)
+    outlier_quantile: float = Field(0.99, gt=0, lt=1)
+    contradiction_quantile: float = Field(0.9, gt=0, lt=1)
+    timelines: int = Field(6, ge=0)
 
 
 class Gates(Section):

@@ -1,0 +1,88 @@
+"""One training as a value that may travel to workers, and the way it runs in the calling process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
+from components.training.items import Item
+from components.training.loop import Task, new_learner, run_epochs
+
+CHECKPOINT = "checkpoint"
+# Sums of floats depend on how many threads share them; one thread a worker gives the same bits on any number of cores.
+THREADS = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is trained, on what.
+
+    Attributes:
+        task: model, settings and seed.
+        items: split name → its clips; called once a split in each worker, so it must be picklable and must always
+            give the same clips in the same order.
+        inputs_sha256: names the training; a checkpoint of another one is refused.
+    """
+
+    task: Task
+    items: Callable[[str], Sequence[Item]]
+    inputs_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One finished epoch: its record (see `run_epochs`) and the seconds it took, which no output may hold."""
+
+    record: dict[str, Any]
+    seconds: float
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The averaged weights and the records of all epochs."""
+
+    weights: dict[str, Tensor]
+    history: list[dict[str, Any]]
+
+
+def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Trained:
+    """Trains in this process, on one thread, on the CPU.
+
+    A checkpoint in `folder/checkpoint` is taken up; one is written every `checkpoint_epochs`. The process's own random
+    state and number of threads are as before afterwards.
+    """
+    training, held_out = job.items("train"), job.items("calibration")
+    every = job.task.train.checkpoint_epochs
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        learner = new_learner(job.task, training)
+        if (folder / CHECKPOINT / STATE).is_file():
+            load_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
+        started = time.perf_counter()
+        for record in run_epochs(learner, job.task, training, held_out):
+            if (record["epoch"] + 1) % every == 0:
+                save_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
+            ended = time.perf_counter()
+            steps = job.task.order(len(training)).steps_per_epoch
+            on_epoch(Epoch(record=record, seconds=ended - started, steps=steps))
+            started = ended
+    return Trained(weights=learner.averaged(), history=learner.history)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Holds torch to one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,191 @@
+"""The train stage: the catalog's training clips in, a model with its transform out.
+
+Writes `model.safetensors` (averaged weights), `model.json`, `transform.safetensors`, `transform.json` and
+`history.json`, all pure functions of the catalog and the configuration; what belongs to this one execution (durations,
+commit, plots) goes to MLflow.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import components.model
+import components.training
+from components.catalog.examples import load_examples
+from components.contracts import versions
+from components.contracts.atomic import read_json, write_json
+from components.contracts.config import Params
+from components.contracts.errors import DataError, ModelError
+from components.contracts.fingerprint import file_sha256, files_sha256, fingerprint
+from components.contracts.layout import Layout
+from components.contracts.lineage import collect
+from components.contracts.progress import progress
+from components.features.transform import Transform
+from components.model.files import WEIGHTS, save_model
+from components.model.losses import UNLABELLED
+from components.model.model import TemporalModel, count_parameters
+from components.model.spec import ModelSpec
+from components.training.curves import training_curves
+from components.training.items import Item
+from components.training.job import Epoch, Job, Trained
+from components.training.loop import Task
+from components.training.source import CatalogItems, items_of
+from components.training.tracking import MODEL_TAG, TrainingRun, open_run
+from components.training.trainer import fit
+
+HISTORY = "history.json"
+
+
+def run(params: Params, layout: Layout) -> dict[str, Any]:
+    """Trains on the catalog's `train` split.
+
+    Returns:
+        model_sha256, parameters, epochs, clips, absent classes and the last epoch's record.
+
+    Raises:
+        DataError: the catalog is missing, or has no usable training clip.
+        ModelError: fewer than two classes to learn, or training failed.
+    """
+    catalog = _catalog(layout)
+    inputs_sha256 = _inputs(params, catalog)
+    folder = layout.state / "train" / _resume_name(inputs_sha256)
+    resume = folder.exists()
+    transform, items = _prepare(catalog, layout)
+    spec = _spec(params, catalog, transform, items)
+    transform.save(folder)
+    job = Job(
+        task=Task(spec=spec, train=params.train, seed=params.seed),
+        items=CatalogItems(root=layout.root.resolve(), transform=folder.resolve()),
+        inputs_sha256=inputs_sha256,
+    )
+    name = "+".join(params.datasets)
+    with open_run(params.tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
+        _describe(tracked, params, layout, catalog)
+        trained = _fit(job, folder, params, tracked)
+        summary = _write(layout, spec, transform, trained, clips=len(items))
+        _conclude(tracked, layout, trained, summary)
+    shutil.rmtree(folder, ignore_errors=True)
+    return summary
+
+
+def _catalog(layout: Layout) -> dict[str, Any]:
+    path = layout.catalog / "catalog.json"
+    if not path.is_file():
+        raise DataError("there is no catalog to train on", where=str(path), remedy="Run the catalog stage first.")
+    return dict(read_json(path))
+
+
+def _inputs(params: Params, catalog: Mapping[str, Any]) -> str:
+    """Everything that the outputs are a function of."""
+    return fingerprint(
+        {
+            "version": versions.TRAIN,
+            "catalog": catalog["sha256"],
+            "classes": catalog["classes"],
+            "encoders": catalog["encoders"],
+            "model": params.model.model_dump(mode="json"),
+            "train": params.train.model_dump(mode="json"),
+            "rate_hz": params.alignment.rate_hz,
+            "seed": params.seed,
+        }
+    )
+
+
+def _resume_name(inputs_sha256: str) -> str:
+    """The folder of an unfinished training. Changed code starts anew: a result is of one code."""
+    sources = [path for module in (components.model, components.training) for path in _sources(module.__path__[0])]
+    return fingerprint([inputs_sha256, files_sha256(sources)])[:16]
+
+
+def _sources(folder: str) -> list[Path]:
+    return sorted(Path(folder).glob("*.py"))
+
+
+def _prepare(catalog: Mapping[str, Any], layout: Layout) -> tuple[Transform, list[Item]]:
+    examples = load_examples(layout, "train")
+    widths = {name: int(encoder["width"]) for name, encoder in catalog["encoders"].items()}
+    transform = Transform.fit((example.encoded for example in examples), widths)
+    items = items_of(examples, transform)
+    if not items:
+        raise DataError(
+            "no training clip has both a label and a valid step",
+            where="catalog, split train",
+            seen=f"{len(examples)} clips",
+            remedy="Look at data/validated/*/quarantine.parquet for what was set aside.",
+        )
+    return transform, items
+
+
+def _spec(params: Params, catalog: Mapping[str, Any], transform: Transform, items: Sequence[Item]) -> ModelSpec:
+    classes = tuple(catalog["classes"])
+    labels = {int(label) for item in items for label in item.step_labels} | {item.clip_label for item in items}
+    learned = {classes[label] for label in labels - {UNLABELLED}}
+    return ModelSpec(
+        modalities=transform.widths,
+        classes=classes,
+        model=params.model,
+        absent=tuple(name for name in classes if name not in learned),
+        rate_hz=params.alignment.rate_hz,
+    )
+
+
+def _describe(tracked: TrainingRun, params: Params, layout: Layout, catalog: Mapping[str, Any]) -> None:
+    tracked.params(params.model_dump(mode="json"))
+    lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=params.seed)
+    tracked.tags(lineage.tags())
+    for name, sha256 in sorted(catalog["datasets"].items()):
+        validated = layout.validated(name) / "result.json"
+        profile: dict[str, Any] = {"splits": catalog["splits"]}
+        if validated.is_file():
+            success = str(bool(read_json(validated)["success"])).lower()
+            profile["validated"] = success
+            tracked.tags({f"validation.{name}.success": success, f"validation.{name}.sha256": file_sha256(validated)})
+        uri = layout.dataset(name).relative_to(layout.root).as_posix()
+        tracked.dataset(name, sha256=sha256, uri=uri, profile=profile, context="training")
+
+
+def _fit(job: Job, folder: Path, params: Params, tracked: TrainingRun) -> Trained:
+    with progress("train", params.train.epochs) as advance:
+        done = 0
+
+        def on_epoch(epoch: Epoch) -> None:
+            nonlocal done
+            tracked.epoch(epoch)
+            advance(epoch.record["epoch"] + 1 - done)
+            done = epoch.record["epoch"] + 1
+
+        return fit(job, folder, resources=params.ray, on_epoch=on_epoch)
+
+
+def _write(layout: Layout, spec: ModelSpec, transform: Transform, trained: Trained, *, clips: int) -> dict[str, Any]:
+    if not trained.history:
+        raise ModelError("training ended without an epoch", where="train")
+    transform.save(layout.trained)
+    write_json(layout.trained / HISTORY, {"epochs": trained.history})
+    save_model(layout.trained, spec, trained.weights)
+    return {
+        "model_sha256": file_sha256(layout.trained / WEIGHTS),
+        "parameters": count_parameters(TemporalModel(spec)),
+        "clips": clips,
+        "epochs": len(trained.history),
+        "absent": list(spec.absent),
+        "modalities": dict(spec.modalities),
+        "last": trained.history[-1],
+    }
+
+
+def _conclude(tracked: TrainingRun, layout: Layout, trained: Trained, summary: Mapping[str, Any]) -> None:
+    tracked.metrics(
+        {
+            "model_parameters": float(summary["parameters"]),
+            "model_bytes": float((layout.trained / WEIGHTS).stat().st_size),
+            "training_clips": float(summary["clips"]),
+        }
+    )
+    tracked.figure(training_curves(trained.history), "plots/training.png")
+    for name in (HISTORY, "model.json"):
+        tracked.file(layout.trained / name)
+    tracked.tags({MODEL_TAG: summary["model_sha256"]})

@@ -1,0 +1,216 @@
+"""Training over several workers with Ray Train: the one file of this component that knows Ray.
+
+Workers load their own clips, hold the same learner, and add their gradients up over gloo (CPU) or NCCL (GPU). A lost
+worker is replaced and all go on from the last checkpoint; a run that was interrupted as a whole goes on likewise when
+the same job is fitted again, because its folder is named by what is trained.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from components.contracts.cluster import connect
+from components.contracts.config import RayResources
+from components.contracts.errors import MerError, ModelError
+from components.training.checkpoint import load_checkpoint, save_checkpoint
+from components.training.job import CHECKPOINT, THREADS, Epoch, Job, Trained, fit_here
+from components.training.learner import Share
+from components.training.loop import new_learner, run_epochs
+
+RAY_FOLDER = "ray"
+PROGRESS = "progress.jsonl"
+PROGRESS_POLL_S = 0.2
+# Workers on a CPU ask for less than a core each, so that two of them fit beside the actors of other stages; the
+# operating system shares the cores.
+CPUS_PER_WORKER = 0.5
+# How often Ray Train's controller looks at its workers, which bounds how fast reports and the end are seen.
+CONTROLLER_POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+
+
+def fit(job: Job, folder: Path, *, resources: RayResources, on_epoch: Callable[[Epoch], None]) -> Trained:
+    """Trains with `train.workers` workers; 0 means in this process and without Ray.
+
+    Args:
+        job: what is trained.
+        folder: state of this training, below one that all nodes share; equal for equal jobs.
+        resources: of a local Ray, if none is there.
+        on_epoch: called in this process as epochs end, in order; after an interruption it goes on with the next one.
+
+    Raises:
+        ModelError: a worker failed more often than `train.max_failures`; an error of the project's own tree that a
+            worker raised is raised as it is.
+        KeyboardInterrupt: the run was stopped; its last checkpoint stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if job.task.train.workers == 0:
+        return fit_here(job, folder, on_epoch)
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    connect(resources)
+    train = job.task.train
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"job": job, "folder": str(folder.resolve())},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=train.workers,
+            use_gpu=train.use_gpu,
+            resources_per_worker=None if train.use_gpu else {"CPU": CPUS_PER_WORKER},
+        ),
+        run_config=ray.train.RunConfig(
+            name=RAY_FOLDER,
+            storage_path=str(folder.resolve()),
+            failure_config=ray.train.FailureConfig(max_failures=train.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    (folder / PROGRESS).unlink(missing_ok=True)
+    with _told(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL):
+        try:
+            result = trainer.fit()
+        except SystemExit as stop:  # Ray Train's own handler of SIGINT ends so
+            raise KeyboardInterrupt from stop
+        except ray.train.v2.api.exceptions.TrainingFailedError as error:
+            raise _cause(error) from error
+    weights = {name: torch.from_numpy(values.copy()) for name, values in result.return_value["weights"].items()}
+    return Trained(weights=weights, history=result.return_value["history"])
+
+
+def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The training of one worker; rank 0 returns the result."""
+    import ray.train
+    from ray.train.torch import get_device
+
+    job: Job = config["job"]
+    folder = Path(config["folder"])
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(THREADS)
+    training, held_out = job.items("train"), job.items("calibration") if rank == 0 else []
+    learner = new_learner(job.task, training, device=get_device())
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as stored:
+            load_checkpoint(Path(stored), learner, inputs_sha256=job.inputs_sha256)
+    share = Share(rank=rank, world=world, sum_over_workers=_all_reduce)
+    steps = job.task.order(len(training)).steps_per_epoch
+    started = time.perf_counter()
+    for record in run_epochs(learner, job.task, training, held_out, share=share):
+        done = record["epoch"] + 1
+        if rank == 0:
+            ended = time.perf_counter()
+            _tell(folder / PROGRESS, Epoch(record=record, seconds=ended - started, steps=steps))
+            started = ended
+        if done % job.task.train.checkpoint_epochs == 0 and done < job.task.train.epochs:
+            _report(job, folder, learner, rank)
+    if rank != 0:
+        return None
+    weights = {name: value.numpy() for name, value in learner.averaged().items()}
+    return {"weights": weights, "history": learner.history}
+
+
+def _report(job: Job, folder: Path, learner: Any, rank: int) -> None:
+    import ray.train
+
+    if rank != 0:
+        ray.train.report({"samples": learner.samples})
+        return
+    local = folder / CHECKPOINT
+    save_checkpoint(local, learner, inputs_sha256=job.inputs_sha256)
+    ray.train.report({"samples": learner.samples}, checkpoint=ray.train.Checkpoint.from_directory(str(local)))
+
+
+def _all_reduce(tensor: Tensor) -> None:
+    torch.distributed.all_reduce(tensor)
+
+
+def _tell(path: Path, epoch: Epoch) -> None:
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(asdict(epoch)) + "\n")
+
+
+@contextmanager
+def _told(path: Path, on_epoch: Callable[[Epoch], None]) -> Iterator[None]:
+    """Calls `on_epoch` for the lines that rank 0 appends to a file.
+
+    Ray Train's callbacks run in its controller, another process; this reaches the one that the person looks at. An
+    epoch that is repeated after a worker was lost is told once.
+    """
+    done = threading.Event()
+    seen = -1
+    problems: list[Exception] = []
+
+    def follow() -> None:
+        try:
+            read()
+        except Exception as problem:  # raised where the training was called, once it ends
+            problems.append(problem)
+
+    def read() -> None:
+        nonlocal seen
+        offset = 0
+        while True:
+            last_look = done.is_set()
+            if path.is_file():
+                with path.open(encoding="utf-8") as stream:
+                    stream.seek(offset)
+                    for line in iter(stream.readline, ""):
+                        if not line.endswith("\n"):
+                            break
+                        offset += len(line.encode())
+                        epoch = Epoch(**json.loads(line))
+                        if epoch.record["epoch"] > seen:
+                            seen = epoch.record["epoch"]
+                            on_epoch(epoch)
+            if last_look:
+                return
+            done.wait(PROGRESS_POLL_S)
+
+    thread = threading.Thread(target=follow, name="training-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    if problems:
+        raise problems[0]
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets a variable that is not set, for a while."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _cause(error: Any) -> MerError:
+    """The error of the project's tree behind a failed training, or a ModelError that names the worker and its cause."""
+    failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, MerError):
+                return cause
+            cause = cause.__cause__
+    for rank, failure in sorted(failures.items()):
+        return ModelError("a training worker failed", where=f"worker {rank}", seen=str(failure).strip()[-500:])
+    return ModelError("training failed", where="Ray Train", seen=str(error).strip()[-500:])

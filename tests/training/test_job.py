@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.contracts.config import Train
+from components.training.checkpoint import STATE
+from components.training.job import CHECKPOINT, Epoch, Job, fit_here, one_thread
+from components.training.loop import Task
+from tests.model.toys import Toy, toy_spec
+
+JOB = Job(
+    task=Task(spec=toy_spec(dropout=0.2), train=Train(workers=0, epochs=4, batch_clips=4, checkpoint_epochs=2), seed=3),
+    items=Toy(clips=9).items,
+    inputs_sha256="x",
+)
+
+
+def test_equal_jobs_give_equal_bits_and_leave_the_process_alone(tmp_path: Path) -> None:
+    torch.manual_seed(42)
+    expected = torch.rand(1)
+    torch.manual_seed(42)
+    one = fit_here(JOB, tmp_path / "one", lambda epoch: None)
+    assert torch.equal(torch.rand(1), expected)
+    other = fit_here(JOB, tmp_path / "other", lambda epoch: None)
+    assert one.history == other.history
+    assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+
+
+def test_an_interrupted_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    whole = fit_here(JOB, tmp_path / "whole", lambda epoch: None)
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_here(JOB, tmp_path / "again", stop)
+    assert (tmp_path / "again" / CHECKPOINT / STATE).is_file()
+    seen: list[int] = []
+    resumed = fit_here(JOB, tmp_path / "again", lambda epoch: seen.append(epoch.record["epoch"]))
+    assert seen == [2, 3]
+    assert resumed.history == whole.history
+    assert all(torch.equal(value, whole.weights[name]) for name, value in resumed.weights.items())
+
+
+def test_one_thread_is_put_back() -> None:
+    before = torch.get_num_threads()
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.contracts.errors import ConfigError, nearest
 from components.contracts.labels import Taxonomy, taxonomy
@@ -249,13 +249,18 @@ class Registry(Section):
 
 
 class Serving(Section):
-    """The Ray Serve application."""
+    """The Ray Serve application and, for `mer serve`, the MLflow server beside it; port 0 is any free one.
+
+    `max_ongoing_requests` is per replica; what waits beyond `max_queued_requests` is refused with 503.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, lt=65536)
+    mlflow_port: int = Field(5000, ge=0, lt=65536)
     replicas: int = Field(2, ge=1)
+    replica_cpus: float = Field(0.5, gt=0)
     max_ongoing_requests: int = Field(2, ge=1)
-    max_queued_requests: int = Field(32, ge=0)
+    max_queued_requests: int = Field(32, ge=1)
     request_timeout_s: float = Field(60.0, gt=0)
     upload_limits: MediaLimits = MediaLimits(max_bytes=100_000_000, max_duration_s=300.0, max_decoded_frames=36_000)
 

@@ -1,0 +1,145 @@
+"""From the configuration to a split for every clip: dealt, by folds, or as the corpus says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.catalog.rows import classes_of, subjects_of
+from components.catalog.splits import SPLITS, deal, folds, missing_classes, splits_of_folds
+from components.contracts.config import Catalog
+from components.contracts.errors import DataError, nearest
+
+# What corpora call their splits.
+CORPUS_SPLITS: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "calibration": "calibration",
+    "dev": "calibration",
+    "val": "calibration",
+    "valid": "calibration",
+    "validation": "calibration",
+    "test": "test",
+}
+FOLD_GROUP = "fold"
+
+Row = Mapping[str, Any]
+
+
+def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config: Catalog, seed: int) -> dict[str, str]:
+    """Clip id → split.
+
+    Args:
+        rows: catalog rows without `split`.
+        corpus_splits: clip id → what the corpus itself says, if anything.
+        config: the section `catalog`.
+        seed: of the deal.
+
+    Raises:
+        DataError: too few subjects; a split name that nobody knows; no folds where they were asked for; a class that
+            would be tested and cannot be learned.
+    """
+    if config.folds is not None:
+        split_of = _by_folds(rows, config, seed)
+    elif config.use_corpus_splits:
+        split_of = _pinned(rows, corpus_splits, config, seed)
+    else:
+        split_of = _dealt(rows, _fractions(config), seed)
+    _check(rows, split_of)
+    return split_of
+
+
+def shared_subjects(rows: Sequence[Row], split_of: Mapping[str, str]) -> list[str]:
+    """Subjects in more than one split, sorted; only a corpus's own splits can have any."""
+    seen: dict[str, set[str]] = {}
+    for row in rows:
+        seen.setdefault(row["subject_id"], set()).add(split_of[row["clip_id"]])
+    return sorted(subject_id for subject_id, splits in seen.items() if len(splits) > 1)
+
+
+def _fractions(config: Catalog) -> dict[str, float]:
+    return {"train": config.train, "calibration": config.calibration, "test": config.test}
+
+
+def _dealt(rows: Sequence[Row], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
+    of_subject = deal(subjects_of(rows), fractions, seed)
+    return {row["clip_id"]: of_subject[row["subject_id"]] for row in rows}
+
+
+def _by_folds(rows: Sequence[Row], config: Catalog, seed: int) -> dict[str, str]:
+    number = config.folds
+    fold_of = folds(subjects_of(rows), number, seed) if isinstance(number, int) else _corpus_folds(rows)
+    of_subject = splits_of_folds(fold_of, config.test_fold)
+    return {row["clip_id"]: of_subject[row["subject_id"]] for row in rows}
+
+
+def _corpus_folds(rows: Sequence[Row]) -> dict[str, int]:
+    named: dict[str, str] = {}
+    for row in rows:
+        name = dict(row["groups"]).get(FOLD_GROUP)
+        if name is None:
+            raise DataError(
+                "this clip's corpus publishes no folds",
+                where=row["clip_id"],
+                allowed=f"a group {FOLD_GROUP!r} on every clip",
+                remedy="Set catalog.folds to a number",
+            )
+        if named.setdefault(row["subject_id"], name) != name:
+            raise DataError(
+                "one person is in two folds",
+                where=row["subject_id"],
+                seen=f"{named[row['subject_id']]}, {name}",
+                remedy="Set catalog.folds to a number",
+            )
+    order = {name: position for position, name in enumerate(sorted(set(named.values())))}
+    return {subject_id: order[name] for subject_id, name in named.items()}
+
+
+def _pinned(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config: Catalog, seed: int) -> dict[str, str]:
+    """As the corpus says. Subjects without a split of their own are dealt; a missing calibration split is dealt from
+    the people in train."""
+    split_of: dict[str, str] = {}
+    of_subject: dict[str, str] = {}
+    for row in rows:
+        said = corpus_splits.get(row["clip_id"])
+        if said is None:
+            continue
+        if said not in CORPUS_SPLITS:
+            raise DataError(
+                "unknown split name",
+                where=row["clip_id"],
+                seen=said,
+                allowed=", ".join(CORPUS_SPLITS),
+                remedy=nearest(said, CORPUS_SPLITS) or "Map it in the adapter",
+            )
+        split_of[row["clip_id"]] = CORPUS_SPLITS[said]
+        of_subject.setdefault(row["subject_id"], CORPUS_SPLITS[said])
+    for row in rows:
+        if row["clip_id"] not in split_of and row["subject_id"] in of_subject:
+            split_of[row["clip_id"]] = of_subject[row["subject_id"]]
+    free = [row for row in rows if row["clip_id"] not in split_of]
+    if free:
+        split_of.update(_dealt(free, _fractions(config), seed))
+    if "calibration" not in split_of.values():
+        both = config.train + config.calibration
+        train = [row for row in rows if split_of[row["clip_id"]] == "train"]
+        shares = {"train": config.train / both, "calibration": config.calibration / both}
+        split_of.update(_dealt(train, shares, seed))
+    return split_of
+
+
+def _check(rows: Sequence[Row], split_of: Mapping[str, str]) -> None:
+    for split in SPLITS:
+        if split not in split_of.values():
+            raise DataError(f"the {split} split is empty", where="catalog", remedy="Bring more people, or other splits")
+    # One pretended subject a clip, so that a person in two splits counts where each clip is.
+    clips = [{**row, "subject_id": row["clip_id"]} for row in rows]
+    missing = missing_classes(subjects_of(clips), split_of, "train")
+    if missing:
+        example = next(row["clip_id"] for row in rows if missing[0] in classes_of(row))
+        raise DataError(
+            f"no clip to learn {', '.join(missing)} from: nobody in the train split has it",
+            where="catalog",
+            seen=f"for example {example} is in {split_of[example]}",
+            remedy="Bring more people who have it, choose a taxonomy that merges it, or let subjects be dealt",
+        )

@@ -1,0 +1,120 @@
+"""The catalog: the exact list of clips a model is trained, calibrated and tested on, and the hashes that pin it.
+
+It is rebuilt from the datasets that `params.yaml` names, and from nothing else: what is no longer there cannot be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from components.catalog.assign import assign, shared_subjects
+from components.catalog.rows import CATALOG_SCHEMA, catalog_row, classes_of, split_summary
+from components.catalog.splits import SPLITS
+from components.contracts.config import Catalog
+from components.contracts.errors import DataError
+from components.contracts.fingerprint import fingerprint
+from components.contracts.labels import Taxonomy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """One dataset as validation left it: ACCEPTED_SCHEMA rows and `result.json`."""
+
+    dataset: str
+    accepted: pa.Table
+    result: Mapping[str, Any]
+
+
+def build(
+    datasets: Sequence[Validated], taxonomy: Taxonomy, config: Catalog, seed: int
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Joins datasets into one catalog.
+
+    Returns:
+        (CATALOG_SCHEMA rows sorted by clip id, what `catalog.json` holds). `sha256` covers every row; a dataset's own
+        hash covers its rows without their splits, so it says whether the *data* changed.
+
+    Raises:
+        DataError: datasets were aligned or encoded differently; a clip id stands twice; the splits cannot be made.
+    """
+    encoders = _same_encoders(datasets)
+    alignment = _same_alignment(datasets)
+    rows: list[dict[str, Any]] = []
+    left_out: list[dict[str, Any]] = []
+    corpus_splits: dict[str, str | None] = {}
+    for dataset in datasets:
+        for accepted in dataset.accepted.to_pylist():
+            row = catalog_row(accepted, taxonomy)
+            if row is None:
+                left_out.append({"clip_id": accepted["clip_id"], "emotion": accepted["emotion"]})
+                continue
+            if row["clip_id"] in corpus_splits:
+                raise DataError(
+                    "a clip id stands twice", where=dataset.dataset, seen=row["clip_id"], remedy="Rename one dataset"
+                )
+            corpus_splits[row["clip_id"]] = accepted["split"]
+            rows.append(row)
+    rows.sort(key=lambda row: row["clip_id"])
+    hashes = {
+        dataset.dataset: fingerprint([row for row in rows if row["dataset"] == dataset.dataset])
+        for dataset in sorted(datasets, key=lambda dataset: dataset.dataset)
+    }
+    split_of = assign(rows, corpus_splits, config, seed)
+    rows = [{**row, "split": split_of[row["clip_id"]]} for row in rows]
+    present = {name for row in rows for name in classes_of(row)}
+    shared = shared_subjects(rows, split_of)
+    description = {
+        "sha256": fingerprint([taxonomy.name, list(taxonomy.classes), rows]),
+        "taxonomy": taxonomy.name,
+        "classes": list(taxonomy.classes),
+        # A model must not predict what nobody showed it: these classes have no clip in any split.
+        "absent_classes": [name for name in taxonomy.classes if name not in present],
+        "datasets": hashes,
+        "encoders": encoders,
+        "alignment_fingerprint": alignment,
+        "validation": {dataset.dataset: dataset.result["fingerprint"] for dataset in datasets},
+        "splits": split_summary(rows, SPLITS, taxonomy.classes),
+        "subject_disjoint": not shared,
+        "shared_subjects": shared,
+        "left_out": sorted(left_out, key=lambda one: one["clip_id"]),
+    }
+    return pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA), description
+
+
+def _same_alignment(datasets: Sequence[Validated]) -> str:
+    found = {dataset.dataset: dataset.result["alignment_fingerprint"] for dataset in datasets}
+    if len(set(found.values())) > 1:
+        raise DataError(
+            "datasets were aligned differently",
+            where="catalog",
+            seen=", ".join(f"{name}: {str(value)[:12]}" for name, value in sorted(found.items())),
+            allowed="one alignment fingerprint",
+            remedy="Run the alignment stage of every dataset with one configuration: `mer run`",
+        )
+    return str(next(iter(found.values())))
+
+
+def _same_encoders(datasets: Sequence[Validated]) -> dict[str, Any]:
+    encoders: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for dataset in datasets:
+        for modality, said in dataset.result["encoders"].items():
+            known = encoders.setdefault(modality, dict(said))
+            first = origin.setdefault(modality, dataset.dataset)
+            if known != said:
+                raise DataError(
+                    f"datasets were encoded differently: {modality}",
+                    where="catalog",
+                    seen=f"{first}: {_encoder(known)}; {dataset.dataset}: {_encoder(said)}",
+                    allowed="one encoder a modality",
+                    remedy="Run the features stage of every dataset with one configuration: `mer run`",
+                )
+    return dict(sorted(encoders.items()))
+
+
+def _encoder(said: Mapping[str, Any]) -> str:
+    return f"{said['spec']} ({str(said['fingerprint'])[:12]}, width {said['width']})"

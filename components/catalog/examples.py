@@ -1,0 +1,146 @@
+"""Examples: the clips of the catalog with their features and labels, as training and evaluation read them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.contracts.atomic import read_json
+from components.contracts.errors import DataError
+from components.contracts.layout import Layout
+from components.contracts.records import Planted
+from components.contracts.timebase import Grid
+from components.features.base import Encoded
+from components.features.store import FeatureStore
+
+UNLABELLED = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One clip, ready for a transform.
+
+    Attributes:
+        clip_id, dataset, subject_id, split: as in the catalog.
+        encoded: modality → `Encoded` with T = `num_steps`; a modality that the clip does not have is not in it.
+        num_steps, rate_hz: the clip's grid.
+        step_labels: (T,) int64 class index, UNLABELLED (-100) where a step has no label.
+        clip_label: class index, or UNLABELLED.
+        groups: demographics for slices.
+        planted: what a rendered corpus knows of itself.
+        valence, arousal: in [-1, 1], or None.
+        text_id: what was said, for splits and slices by text.
+    """
+
+    clip_id: str
+    dataset: str
+    subject_id: str
+    split: str
+    encoded: Mapping[str, Encoded]
+    num_steps: int
+    rate_hz: float
+    step_labels: NDArray[np.int64]
+    clip_label: int
+    groups: Mapping[str, str]
+    planted: tuple[Planted, ...]
+    valence: float | None
+    arousal: float | None
+    text_id: str | None = None
+
+
+def load_examples(layout: Layout, split: str | None = None) -> list[Example]:
+    """The examples of a split (all when None), sorted by clip id. Holds their features in memory.
+
+    Raises:
+        DataError: there is no catalog, or a feature it names is not in the store.
+    """
+    path = layout.catalog / "catalog.parquet"
+    if not path.is_file():
+        raise DataError("there is no catalog", seen=f"no file {path}", remedy="Run `mer run`, or its stage `catalog`")
+    catalog = read_json(layout.catalog / "catalog.json")
+    rows = [row for row in pq.read_table(path).to_pylist() if split in (None, row["split"])]
+    widths = {modality: int(said["width"]) for modality, said in catalog["encoders"].items()}
+    features = _features(layout, rows, widths)
+    index = {name: position for position, name in enumerate(catalog["classes"])}
+    return [_example(row, features, index) for row in sorted(rows, key=lambda row: row["clip_id"])]
+
+
+def step_labels(
+    grid: Grid,
+    segments: Iterable[Mapping[str, Any]],
+    clip_label: int,
+    observed: NDArray[np.bool_],
+    index: Mapping[str, int],
+) -> NDArray[np.int64]:
+    """The class of each step, (T,) int64.
+
+    With segments, a step has the label of the segment that covers its centre, and none outside all of them. Without,
+    every step in which anything was observed has the clip's label: a step in which nobody is seen or heard shows
+    nothing of it.
+    """
+    labels = np.full(grid.num_steps, UNLABELLED, dtype=np.int64)
+    spans = list(segments)
+    if not spans:
+        labels[observed] = clip_label
+        return labels
+    centres_s = grid.centres_s
+    for span in spans:
+        labels[(centres_s >= span["start_s"]) & (centres_s < span["end_s"])] = index[span["label"]]
+    return labels
+
+
+def _features(
+    layout: Layout, rows: Sequence[Mapping[str, Any]], widths: Mapping[str, int]
+) -> dict[tuple[str, str, str], Encoded]:
+    """(dataset, modality, key) → `Encoded`, each store and modality read once."""
+    wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in rows:
+        for modality, key in row["keys"]:
+            wanted[row["dataset"], modality].append(key)
+    found = {}
+    for (dataset, modality), keys in sorted(wanted.items()):
+        store = FeatureStore(layout.features(dataset))
+        for key, encoded in store.read(modality, sorted(set(keys)), width=widths.get(modality)).items():
+            found[dataset, modality, key] = encoded
+    return found
+
+
+def _example(
+    row: Mapping[str, Any], features: Mapping[tuple[str, str, str], Encoded], index: Mapping[str, int]
+) -> Example:
+    grid = Grid(rate_hz=row["rate_hz"], num_steps=row["num_steps"])
+    encoded = {modality: features[row["dataset"], modality, key] for modality, key in sorted(row["keys"])}
+    observed = np.zeros(grid.num_steps, dtype=bool)
+    for modality, one in encoded.items():
+        if one.valid.shape != observed.shape:
+            raise DataError(
+                "features do not fit the clip's grid",
+                where=f"{row['clip_id']}: {modality}",
+                seen=one.valid.shape[0],
+                allowed=grid.num_steps,
+                remedy="Run the features stage again",
+            )
+        observed |= one.valid
+    clip_label = UNLABELLED if row["label"] is None else index[row["label"]]
+    return Example(
+        clip_id=row["clip_id"],
+        dataset=row["dataset"],
+        subject_id=row["subject_id"],
+        split=row["split"],
+        encoded=encoded,
+        num_steps=grid.num_steps,
+        rate_hz=grid.rate_hz,
+        step_labels=step_labels(grid, row["segments"], clip_label, observed, index),
+        clip_label=clip_label,
+        groups=dict(row["groups"] or ()),
+        planted=tuple(Planted(**planted) for planted in row["planted"] or ()),
+        valence=row["valence"],
+        arousal=row["arousal"],
+        text_id=row["text_id"],
+    )

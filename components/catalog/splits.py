@@ -1,0 +1,197 @@
+"""Who is in which split: subjects are dealt, never clips, so nobody is in two splits.
+
+The deal is a function of the seed and of *who* is there. Subjects stand in the order of a hash of their id, dataset by
+dataset, and are cut into consecutive blocks of the wanted sizes. Therefore:
+
+* adding or removing a subject changes the split of at most one *other* subject of that dataset at each cut (two in
+  all), and of nobody in another dataset;
+* adding, removing or reordering clips of subjects that stay changes nothing.
+
+A dataset with fewer subjects than there are splits is dealt together with the others like it. All this holds as long as no class is missing from a split that it could be in. Where one is, subjects of the same dataset
+are exchanged, one pair at a time, until none is: train comes first, then test, then calibration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.contracts.errors import DataError
+
+SPLITS: tuple[str, ...] = ("train", "calibration", "test")
+
+# A class that is missing from train cannot be learned; one missing from test cannot be measured.
+_MISSING_COST = {"train": 10_000, "test": 100, "calibration": 1}
+_PAIRS_TRIED = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One person: the datasets they appear in and the clips of each class they have."""
+
+    subject_id: str
+    datasets: tuple[str, ...]
+    clips_per_class: Mapping[str, int]
+
+
+def deal(subjects: Sequence[Subject], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Deals subjects to splits.
+
+    Args:
+        subjects: everyone, in any order.
+        fractions: split → share of the subjects of each dataset; they add up to 1. Order is the order of the blocks.
+        seed: another seed is another deal.
+
+    Returns:
+        Subject id → split. Every split has somebody.
+
+    Raises:
+        DataError: there are fewer subjects than splits.
+    """
+    if len(subjects) < len(fractions):
+        raise DataError(
+            "too few subjects to keep them apart in the splits",
+            seen=f"{len(subjects)} ({', '.join(sorted(subject.subject_id for subject in subjects)) or 'none'})",
+            allowed=f"at least {len(fractions)}: one each for {', '.join(fractions)}",
+            remedy="Bring more people; splitting one person's clips would measure memory, not skill",
+        )
+    dealt: dict[str, str] = {}
+    for group in _groups(subjects, len(fractions)):
+        ordered = sorted(group, key=lambda subject: _rank(seed, subject.subject_id))
+        for split, (first, last) in zip(fractions, _blocks(len(ordered), list(fractions.values())), strict=True):
+            dealt.update({subject.subject_id: split for subject in ordered[first:last]})
+    return _repaired(subjects, dealt, seed)
+
+
+def folds(subjects: Sequence[Subject], k: int, seed: int) -> dict[str, int]:
+    """Subject id → fold in `[0, k)`, dealt as in `deal` but without exchanges. Raises DataError below k subjects."""
+    names = {str(fold): 1 / k for fold in range(k)}
+    if len(subjects) < k:
+        raise DataError("fewer subjects than folds", seen=len(subjects), allowed=f"at least {k}")
+    dealt: dict[str, int] = {}
+    for group in _groups(subjects, k):
+        ordered = sorted(group, key=lambda subject: _rank(seed, subject.subject_id))
+        for fold, (first, last) in enumerate(_blocks(len(ordered), list(names.values()))):
+            dealt.update({subject.subject_id: fold for subject in ordered[first:last]})
+    return dealt
+
+
+def splits_of_folds(fold_of: Mapping[str, int], test_fold: int) -> dict[str, str]:
+    """Subject id → split: `test_fold` is the test split, the fold after it calibrates, the others train.
+
+    Raises:
+        DataError: there are fewer than three folds, or `test_fold` is none of them.
+    """
+    present = sorted(set(fold_of.values()))
+    if len(present) < len(SPLITS):
+        raise DataError("fewer folds than splits", seen=len(present), allowed=f"at least {len(SPLITS)}")
+    if test_fold >= len(present):
+        raise DataError(
+            "there is no such fold", where="catalog.test_fold", seen=test_fold, allowed=f"0 to {len(present) - 1}"
+        )
+    roles = {present[test_fold]: "test", present[(test_fold + 1) % len(present)]: "calibration"}
+    return {subject_id: roles.get(fold, "train") for subject_id, fold in fold_of.items()}
+
+
+def missing_classes(subjects: Sequence[Subject], split_of: Mapping[str, str], split: str) -> list[str]:
+    """Classes that somebody has but nobody in this split, sorted."""
+    everywhere = {name for subject in subjects for name in subject.clips_per_class}
+    here = {name for subject in subjects if split_of[subject.subject_id] == split for name in subject.clips_per_class}
+    return sorted(everywhere - here)
+
+
+def _rank(seed: int, subject_id: str) -> str:
+    return hashlib.sha256(f"{seed}\0{subject_id}".encode()).hexdigest()
+
+
+def _groups(subjects: Sequence[Subject], blocks: int) -> list[list[Subject]]:
+    """Subjects by dataset; datasets too small to be in every block are dealt together."""
+    by_dataset: dict[tuple[str, ...], list[Subject]] = defaultdict(list)
+    for subject in subjects:
+        by_dataset[subject.datasets].append(subject)
+    large = [group for _, group in sorted(by_dataset.items()) if len(group) >= blocks]
+    small = [subject for _, group in sorted(by_dataset.items()) if len(group) < blocks for subject in group]
+    if small and len(small) < blocks and large:
+        # Too few even together: they join the largest dataset rather than fall into its first block.
+        max(large, key=len).extend(small)
+        return large
+    return [*large, small] if small else large
+
+
+def _blocks(count: int, fractions: Sequence[float]) -> list[tuple[int, int]]:
+    """Consecutive `[first, last)` of the wanted shares, each at least one long. A cut moves by at most one when
+    `count` does, because rounding and clamping of a cumulative share are monotone."""
+    cuts = [0]
+    share = 0.0
+    for position, fraction in enumerate(fractions[:-1], start=1):
+        share += fraction
+        wanted = int(count * share + 0.5)
+        cuts.append(min(max(wanted, cuts[-1] + 1), count - (len(fractions) - position)))
+    return list(zip(cuts, [*cuts[1:], count], strict=True))
+
+
+def _repaired(subjects: Sequence[Subject], dealt: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Exchanges pairs of subjects of a dataset while that leaves fewer classes missing."""
+    split_of = dict(dealt)
+    holders: dict[tuple[str, str], int] = defaultdict(int)
+    for subject in subjects:
+        for name in subject.clips_per_class:
+            holders[split_of[subject.subject_id], name] += 1
+    ordered = sorted(subjects, key=lambda subject: _rank(seed, subject.subject_id))
+    classes = sorted({name for subject in subjects for name in subject.clips_per_class})
+    splits = [split for split in _MISSING_COST if split in set(split_of.values())]
+    while True:
+        best = min(
+            (
+                (_change(one, other, split_of, holders), position)
+                for position, (one, other) in enumerate(_pairs(ordered, split_of, holders, classes, splits))
+            ),
+            default=(0, 0),
+        )
+        if best[0] >= 0:
+            return split_of
+        one, other = _pairs(ordered, split_of, holders, classes, splits)[best[1]]
+        here, there = split_of[one.subject_id], split_of[other.subject_id]
+        for subject, old, new in ((one, here, there), (other, there, here)):
+            split_of[subject.subject_id] = new
+            for name in subject.clips_per_class:
+                holders[old, name] -= 1
+                holders[new, name] += 1
+
+
+def _pairs(
+    ordered: Sequence[Subject],
+    split_of: Mapping[str, str],
+    holders: Mapping[tuple[str, str], int],
+    classes: Sequence[str],
+    splits: Sequence[str],
+) -> list[tuple[Subject, Subject]]:
+    """Exchanges worth a look: somebody with a class that is missing somewhere, for somebody who is there."""
+    pairs: list[tuple[Subject, Subject]] = []
+    for split in splits:
+        for name in classes:
+            if holders.get((split, name), 0):
+                continue
+            have = [s for s in ordered if name in s.clips_per_class][:_PAIRS_TRIED]
+            pairs += [
+                (one, other)
+                for one in have
+                for other in [s for s in ordered if split_of[s.subject_id] == split and s.datasets == one.datasets][
+                    :_PAIRS_TRIED
+                ]
+            ]
+    return pairs
+
+
+def _change(one: Subject, other: Subject, split_of: Mapping[str, str], holders: Mapping[tuple[str, str], int]) -> int:
+    """How the cost of missing classes changes when two subjects exchange their splits."""
+    here, there = split_of[one.subject_id], split_of[other.subject_id]
+    cost = 0
+    for name in set(one.clips_per_class) ^ set(other.clips_per_class):
+        gives = here if name in one.clips_per_class else there
+        gets = there if gives == here else here
+        cost += _MISSING_COST[gives] * (holders[gives, name] == 1)
+        cost -= _MISSING_COST[gets] * (holders.get((gets, name), 0) == 0)
+    return cost

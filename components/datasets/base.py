@@ -1,0 +1,123 @@
+"""What a corpus has to say of itself: one `Adapter` a corpus, from its own layout to clip rows.
+
+An adapter only *reads names and labels*. Everything that is the same for all corpora is done once, after it, in
+`stage.py`: probing the media files, hashing their content, refusing unknown emotion names and duplicate ids.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from components.contracts.config import Section, section_error
+from components.contracts.errors import DataError
+from components.contracts.records import Clip, Quarantined
+
+STAGE = "datasets"
+
+# `Clip.content_sha256` as an adapter leaves it; the stage fills it in.
+NOT_HASHED = ""
+
+OptionsT = TypeVar("OptionsT", bound=Section)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What an adapter found: usable clips, what it set aside, and words for the summary (files left out, and why)."""
+
+    clips: list[Clip]
+    quarantined: list[Quarantined] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Adapter(ABC, Generic[OptionsT]):
+    """One corpus.
+
+    Attributes:
+        name: the dataset's name in `params.yaml`, in paths and in clip ids.
+        licence: the terms of the corpus, written on every clip.
+        Options: the type of the dataset's own section of `params.yaml`.
+    """
+
+    name: ClassVar[str]
+    licence: ClassVar[str]
+    Options: type[OptionsT]
+
+    @abstractmethod
+    def scan(self, options: OptionsT, root: Path, seed: int) -> Scan:
+        """Lists the corpus.
+
+        Args:
+            options: the dataset's section of `params.yaml`.
+            root: the project's root; relative paths in `options` start there.
+            seed: the project's seed, for corpora that are rendered.
+
+        Raises:
+            DataError: the corpus as a whole cannot be read (its folder does not exist). What concerns one clip is a
+                row in `Scan.quarantined`, never an exception.
+        """
+
+    def options(self, section: Mapping[str, Any]) -> OptionsT:
+        """The typed section. Raises ConfigError: a key is unknown (with the nearest name), missing or out of bounds."""
+        try:
+            return self.Options.model_validate(dict(section))
+        except ValidationError as error:
+            raise section_error(error, self.Options, where=f"params.yaml: {self.name}") from error
+
+
+def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
+    """The folder of a corpus, absolute. Raises DataError if it is not there or is no folder."""
+    folder = root / given
+    if not folder.is_dir():
+        raise DataError(
+            "the corpus folder does not exist" if not folder.exists() else "this is a file, not a folder",
+            where=f"{dataset}.root",
+            seen=str(folder),
+            remedy=f"Set `{dataset}: root:` in params.yaml to the corpus; a relative path starts at {root}",
+            code="no-such-folder",
+        )
+    return folder.resolve()
+
+
+def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Every file below a folder with one of the suffixes (lower case, with the dot), in a fixed order."""
+    wanted = set(suffixes)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in wanted and path.is_file())
+
+
+def stored_path(path: Path, folder: Path, given: str) -> str:
+    """How a clip row names a file of a corpus: below the folder *as it was given*, so that a relative `root` stays
+    relative and the row does not depend on where the project lies."""
+    return (Path(given) / path.relative_to(folder)).as_posix()
+
+
+def set_aside(
+    dataset: str,
+    name: str,
+    *,
+    code: str,
+    message: str,
+    path: str | None = None,
+    field: str | None = None,
+    seen: str | None = None,
+    allowed: str | None = None,
+    remedy: str | None = None,
+) -> Quarantined:
+    """A quarantine row of this stage; `name` is the clip's or file's name in the corpus."""
+    return Quarantined(
+        dataset=dataset,
+        clip_id=f"{dataset}/{name}",
+        stage=STAGE,
+        code=code,
+        message=message,
+        path=path,
+        field=field,
+        seen=seen,
+        allowed=allowed,
+        remedy=remedy,
+    )

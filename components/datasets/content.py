@@ -1,0 +1,65 @@
+"""The content hash of a clip, and a cache so that a second look at a big corpus does not read it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from components.contracts.atomic import write_json
+from components.contracts.fingerprint import file_sha256, fingerprint
+from components.contracts.records import Clip
+
+
+def content_sha256(clip: Clip, root: Path, hash_of: Callable[[Path], str] = file_sha256) -> str:
+    """SHA-256 over everything that alignment reads: the bytes of each media file, the transcript and the word times.
+
+    Where the files lie and what they are called does not matter; neither do labels.
+    """
+    files = {"video": clip.video_path, "audio": clip.audio_path, "physio": clip.physio_path}
+    return fingerprint(
+        {
+            "files": {kind: hash_of(root / path) for kind, path in files.items() if path is not None},
+            "transcript": clip.transcript,
+            "words": [[word.text, word.start_s, word.end_s] for word in clip.words],
+        }
+    )
+
+
+class HashCache:
+    """File hashes remembered by path, size and modification time.
+
+    A file whose size and time (in nanoseconds) are unchanged is taken as unchanged, as git and DVC do. The cache is a
+    JSON file; a damaged one is the same as none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = _read(path)
+        self._used: dict[str, list[object]] = {}
+
+    def __call__(self, file: Path) -> str:
+        """The file's SHA-256. Raises OSError if it cannot be read."""
+        status = file.stat()
+        key = str(file)
+        entry = self._known.get(key)
+        if entry is not None and entry[:2] == [status.st_size, status.st_mtime_ns]:
+            digest = str(entry[2])
+        else:
+            digest = file_sha256(file)
+        self._used[key] = [status.st_size, status.st_mtime_ns, digest]
+        return digest
+
+    def save(self) -> None:
+        """Writes what was asked for since the cache was opened; what was not is forgotten."""
+        write_json(self._path, self._used)
+
+
+def _read(path: Path) -> dict[str, list[object]]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {key: entry for key, entry in known.items() if isinstance(entry, list) and len(entry) == 3}

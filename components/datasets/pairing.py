@@ -1,0 +1,87 @@
+"""Label tables and media folders that do not quite agree: pair them up and lose nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.contracts.errors import DataError
+from components.contracts.records import Quarantined
+from components.datasets.base import set_aside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Label rows that have their file, by name, and a quarantine row for each that stands alone."""
+
+    matched: dict[str, tuple[Mapping[str, str], Path]]
+    quarantined: list[Quarantined]
+
+
+def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str) -> list[dict[str, str]]:
+    """Reads a CSV label table with a header.
+
+    Raises:
+        DataError: the file is missing or a needed column is; the message names both.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            seen = list(reader.fieldnames or [])
+            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
+    except OSError as error:
+        raise DataError(
+            "cannot read the label table", where=dataset, seen=str(path), remedy=str(error.strerror), code="no-labels"
+        ) from error
+    missing = [name for name in (key, *columns) if name not in seen]
+    if missing:
+        raise DataError(
+            f"the label table has no column {', '.join(missing)}",
+            where=str(path),
+            seen=", ".join(seen),
+            allowed=", ".join((key, *columns)),
+            code="bad-labels",
+        )
+    return rows
+
+
+def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dataset: str, table: str) -> Pairs:
+    """Matches label rows with files by name.
+
+    Args:
+        rows: the label table.
+        files: name as the table writes it → file.
+        key: the column that names the file.
+        dataset: for the quarantine rows.
+        table: the table's path, for the quarantine rows.
+    """
+    matched: dict[str, tuple[Mapping[str, str], Path]] = {}
+    quarantined: list[Quarantined] = []
+    for number, row in enumerate(rows, start=2):  # line 1 is the header
+        name = row[key]
+        if name in matched:
+            message = f"{table} line {number}: {name!r} is labelled twice; the first label counts"
+            quarantined.append(set_aside(dataset, name, code="duplicate-label", message=message, path=table, field=key))
+        elif name not in files:
+            message = f"{table} line {number}: there is a label for {name!r} but no such file"
+            remedy = "Add the file, or take the line out of the table"
+            quarantined.append(
+                set_aside(dataset, name, code="label-without-clip", message=message, path=table, remedy=remedy)
+            )
+        else:
+            matched[name] = (row, files[name])
+    for name in sorted(set(files) - {row[key] for row in rows}):
+        message = f"there is a file {name!r} but no label for it in {table}"
+        quarantined.append(
+            set_aside(
+                dataset,
+                name,
+                code="clip-without-label",
+                message=message,
+                path=str(files[name]),
+                remedy="Add a line to the table, or take the file away",
+            )
+        )
+    return Pairs(matched=matched, quarantined=quarantined)

@@ -1,0 +1,146 @@
+"""Is this file media at all? A few reads of its head and its box table, no decoding.
+
+Finds what goes wrong between a corpus and a disk: a file that is missing, empty, a git-LFS pointer, a text file with
+a media name, an mp4 that was cut off before its index. What only decoding can find is found by alignment.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from components.contracts.errors import MediaError
+
+HEAD_BYTES = 4096
+LFS_HEAD = b"version https://git-lfs.github.com/spec/"
+PARQUET_MAGIC = b"PAR1"
+
+# First bytes of the containers that corpora come in. ISO media (mp4, mov, m4a) has its own check: `_boxes`.
+MAGIC: tuple[bytes, ...] = (
+    b"RIFF",  # wav, avi
+    b"RF64",  # wav beyond 4 GiB
+    b"fLaC",
+    b"OggS",
+    b"FLV",
+    b"ID3",  # mp3
+    b"\xff\xfb",  # mp3
+    b"\xff\xf3",  # mp3
+    b"\xff\xf1",  # aac
+    b"\x1aE\xdf\xa3",  # mkv, webm
+    b"\x00\x00\x01\xba",  # mpeg program stream
+    b"\x00\x00\x01\xb3",  # mpeg video
+    b"0&\xb2u",  # asf, wmv
+    b"FORM",  # aiff
+)
+ISO_SUFFIXES = frozenset({".mp4", ".m4v", ".m4a", ".mov", ".3gp"})
+ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid"})
+
+
+def probe_media(path: Path) -> None:
+    """Raises MediaError if a file is surely no usable audio or video. Cost: two small reads."""
+    head = _head(path)
+    if head.startswith(MAGIC):
+        return
+    if head[4:8] in ISO_BOXES:
+        _check_boxes(path)
+        return
+    if _is_text(head):
+        raise MediaError(
+            "this is a text file with a media name",
+            where=str(path),
+            seen=head[:40].decode("utf-8", "replace"),
+            remedy="Download the real file again; a page of HTML often means that the download was refused",
+            code="not-media",
+        )
+    if path.suffix.lower() in ISO_SUFFIXES:
+        raise MediaError(
+            "this is no mp4 file: it does not begin with a box",
+            where=str(path),
+            seen=head[:8].hex(" "),
+            remedy="Convert or download the file again",
+            code="not-media",
+        )
+
+
+def probe_physio(path: Path) -> None:
+    """Raises MediaError if a file is surely no Parquet table."""
+    head = _head(path)
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - len(PARQUET_MAGIC)))
+        tail = stream.read()
+    if not head.startswith(PARQUET_MAGIC) or tail != PARQUET_MAGIC:
+        raise MediaError(
+            "this is no whole Parquet file",
+            where=str(path),
+            seen=head[:8].hex(" "),
+            allowed="Parquet with a column time_s and one column a channel",
+            remedy="Write the physiological stream again",
+            code="not-parquet",
+        )
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise MediaError(
+            "the file cannot be opened",
+            where=str(path),
+            seen=str(error.strerror),
+            remedy="Add the file, or take the clip out",
+            code="missing-file",
+        ) from error
+    if not head:
+        raise MediaError(
+            "the file has no bytes", where=str(path), seen=0, remedy="Download the file again", code="empty-file"
+        )
+    if head.startswith(LFS_HEAD):
+        raise MediaError(
+            "this is a git-LFS pointer, not the file itself",
+            where=str(path),
+            seen=head.splitlines()[0].decode("ascii", "replace"),
+            remedy="Run `git lfs pull` in the corpus's checkout",
+            code="lfs-pointer",
+        )
+    return head
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\x00" in head:
+        return False
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A multi-byte character may be cut by the end of the block.
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(char.isprintable() or char in "\t\r\n\f" for char in text)
+
+
+def _check_boxes(path: Path) -> None:
+    """Walks the top-level boxes (ISO/IEC 14496-12, section 4.2) and asks for an index."""
+    size = path.stat().st_size
+    found: set[bytes] = set()
+    position = 0
+    with path.open("rb") as stream:
+        while position + 8 <= size:
+            stream.seek(position)
+            length, kind = struct.unpack(">I4s", stream.read(8))
+            if length == 1:
+                length = struct.unpack(">Q", stream.read(8).ljust(8, b"\x00"))[0]
+            found.add(kind)
+            if length == 0:  # reaches to the end of the file
+                break
+            if length < 8:
+                break
+            position += length
+    if b"moov" not in found and b"moof" not in found:
+        raise MediaError(
+            "the file is cut off: its index (the moov box) is missing",
+            where=str(path),
+            seen=" ".join(kind.decode("ascii", "replace") for kind in sorted(found)),
+            remedy="Copy or download the file again; nothing can be decoded without the index",
+            code="truncated",
+        )

@@ -1,0 +1,231 @@
+"""RAVDESS: the Ryerson Audio-Visual Database of Emotional Speech and Song (Livingstone & Russo 2018, CC BY-NC-SA 4.0).
+
+24 professional actors speak and sing two sentences in eight emotions. Files lie in any folder below `root`, named
+`MM-CC-EE-II-SS-RR-AA.{mp4,wav,flac}`:
+
+    MM modality    01 picture and sound, 02 picture only, 03 sound only
+    CC channel     01 speech, 02 song
+    EE emotion     01 neutral 02 calm 03 happy 04 sad 05 angry 06 fearful 07 disgust 08 surprised
+    II intensity   01 normal, 02 strong
+    SS statement   01 "Kids are talking by the door", 02 "Dogs are sitting by the door"
+    RR repetition  01, 02
+    AA actor       01 … 24, odd male, even female
+
+The corpus ships one performance up to three times (01, 02 and 03). A performance is one clip here: the file with both
+picture and sound if it is there, else the picture-only and the sound-only file together, else the one there is. So no
+performance is counted twice, unless `one_clip_per_performance: false` asks for every file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from components.contracts.config import Section
+from components.contracts.records import Clip, Quarantined
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+
+SUFFIXES = (".mp4", ".wav", ".flac")
+NAME = re.compile(r"(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})")
+PATTERN = "MM-CC-EE-II-SS-RR-AA, seven two-digit numbers"
+
+MODALITIES = {"01": "audio-video", "02": "video", "03": "audio"}
+CHANNELS = {"01": "speech", "02": "song"}
+EMOTIONS = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happiness",
+    "04": "sadness",
+    "05": "anger",
+    "06": "fear",
+    "07": "disgust",
+    "08": "surprise",
+}
+INTENSITIES = {"01": "normal", "02": "strong"}
+STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
+REPETITIONS = {"01": "1", "02": "2"}
+ACTORS = {f"{number:02d}": "male" if number % 2 else "female" for number in range(1, 25)}
+FIELDS = {
+    "modality": MODALITIES,
+    "channel": CHANNELS,
+    "emotion": EMOTIONS,
+    "intensity": INTENSITIES,
+    "statement": STATEMENTS,
+    "repetition": REPETITIONS,
+    "actor": ACTORS,
+}
+
+# The five actor folds that published figures use (e.g. Luna-Jiménez et al. 2022, Sensors 22(1)).
+FOLDS: tuple[frozenset[int], ...] = (
+    frozenset({2, 5, 14, 15, 16}),
+    frozenset({3, 6, 7, 13, 18}),
+    frozenset({10, 11, 12, 19, 20}),
+    frozenset({8, 17, 21, 23, 24}),
+    frozenset({1, 4, 9, 22}),
+)
+
+
+class RavdessOptions(Section):
+    """The section `ravdess:` of params.yaml.
+
+    `root` is the folder, absolute or relative to the project. `modalities` and `channels` say which files count; the
+    default channel is speech, which is what published figures are on.
+    """
+
+    root: str
+    modalities: tuple[Literal["audio-video", "video", "audio"], ...] = Field(
+        ("audio-video", "video", "audio"), min_length=1
+    )
+    channels: tuple[Literal["speech", "song"], ...] = Field(("speech",), min_length=1)
+    one_clip_per_performance: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One file and what its name says; `values` holds the codes by field."""
+
+    path: Path
+    values: dict[str, str]
+
+    @property
+    def performance(self) -> str:
+        """The name from the channel on: equal for the three versions of one performance."""
+        return self.path.stem[3:]
+
+
+class Ravdess(Adapter[RavdessOptions]):
+    """The RAVDESS adapter."""
+
+    name = "ravdess"
+    licence = "CC BY-NC-SA 4.0"
+    Options = RavdessOptions
+
+    def scan(self, options: RavdessOptions, root: Path, seed: int) -> Scan:
+        """Lists the performances of a RAVDESS folder; see `Adapter.scan`."""
+        folder = corpus_folder(options.root, root, dataset=self.name)
+        recordings: list[Recording] = []
+        quarantined: list[Quarantined] = []
+        for path in media_files(folder, SUFFIXES):
+            outcome = parse(path, stored_path(path, folder, options.root))
+            if isinstance(outcome, Recording):
+                recordings.append(outcome)
+            else:
+                quarantined.append(outcome)
+        wanted = [recording for recording in recordings if _wanted(recording, options)]
+        notes = _left_out(recordings, wanted)
+        groups = [[recording] for recording in wanted]
+        if options.one_clip_per_performance:
+            groups, merged = _performances(wanted)
+            notes += merged
+        clips = [_clip(group, folder, options.root) for group in groups]
+        return Scan(clips=clips, quarantined=quarantined, notes=notes)
+
+
+def parse(path: Path, stored: str) -> Recording | Quarantined:
+    """What a file's name says, or a quarantine row that says which part of the name is wrong."""
+    match = NAME.fullmatch(path.stem)
+    if match is None:
+        return set_aside(
+            Ravdess.name,
+            path.stem,
+            code="bad-name",
+            message=f"{path.name}: the file name is no RAVDESS name",
+            path=stored,
+            field="name",
+            seen=path.stem,
+            allowed=PATTERN,
+            remedy="Rename the file as the corpus does, or take it out of the folder",
+        )
+    values = dict(zip(FIELDS, match.groups(), strict=True))
+    for field, code in values.items():
+        if code not in FIELDS[field]:
+            return set_aside(
+                Ravdess.name,
+                path.stem,
+                code="bad-name",
+                message=f"{path.name}: the {field} code {code} is unknown",
+                path=stored,
+                field=field,
+                seen=code,
+                allowed=", ".join(FIELDS[field]),
+                remedy="Rename the file as the corpus does, or take it out of the folder",
+            )
+    return Recording(path=path, values=values)
+
+
+def _wanted(recording: Recording, options: RavdessOptions) -> bool:
+    return (
+        MODALITIES[recording.values["modality"]] in options.modalities
+        and CHANNELS[recording.values["channel"]] in options.channels
+    )
+
+
+def _left_out(recordings: list[Recording], wanted: list[Recording]) -> list[str]:
+    kept = {recording.path for recording in wanted}
+    counts = Counter(
+        f"{MODALITIES[recording.values['modality']]} {CHANNELS[recording.values['channel']]}"
+        for recording in recordings
+        if recording.path not in kept
+    )
+    return [f"{count} {kind} files left out by the options" for kind, count in sorted(counts.items())]
+
+
+def _performances(recordings: list[Recording]) -> tuple[list[list[Recording]], list[str]]:
+    """The files of each performance that are used, and words on those that are not."""
+    by_performance: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
+    for recording in recordings:
+        by_performance[recording.performance][recording.values["modality"]].append(recording)
+    groups: list[list[Recording]] = []
+    set_by = joined = 0
+    for _, versions in sorted(by_performance.items()):
+        if "01" in versions:
+            groups += [[recording] for recording in versions["01"]]
+            set_by += len(versions.get("02", [])) + len(versions.get("03", []))
+        elif len(versions.get("02", [])) == 1 and len(versions.get("03", [])) == 1:
+            groups.append([versions["02"][0], versions["03"][0]])
+            joined += 1
+        else:
+            # More than one file of a kind has one clip id: the stage keeps the first and quarantines the others.
+            groups += [[recording] for files in versions.values() for recording in files]
+    notes = []
+    if set_by:
+        notes.append(f"{set_by} picture-only or sound-only files not used: the same performance is there with both")
+    if joined:
+        notes.append(f"{joined} performances joined from a picture-only and a sound-only file")
+    return groups, notes
+
+
+def _clip(group: list[Recording], folder: Path, given: str) -> Clip:
+    """The clip of one performance: one file, or a picture-only file followed by its sound-only one."""
+    first = group[0]
+    values = first.values
+    paths: dict[str, str] = {}
+    for recording in group:
+        kind = "audio_path" if recording.values["modality"] == "03" else "video_path"
+        paths[kind] = stored_path(recording.path, folder, given)
+    actor = values["actor"]
+    fold = next(index for index, actors in enumerate(FOLDS, start=1) if int(actor) in actors)
+    return Clip(
+        clip_id=f"{Ravdess.name}/{first.path.stem}",
+        dataset=Ravdess.name,
+        content_sha256=NOT_HASHED,
+        subject_id=f"{Ravdess.name}/{actor}",
+        session_id=f"{Ravdess.name}/{actor}/{CHANNELS[values['channel']]}",
+        transcript=STATEMENTS[values["statement"]],
+        text_id=f"{Ravdess.name}/{values['statement']}",
+        emotion=EMOTIONS[values["emotion"]],
+        groups={
+            "gender": ACTORS[actor],
+            "intensity": INTENSITIES[values["intensity"]],
+            "channel": CHANNELS[values["channel"]],
+            "fold": str(fold),
+        },
+        licence=Ravdess.licence,
+        consent="recorded with written consent for research use",
+        **paths,
+    )

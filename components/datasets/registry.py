@@ -1,0 +1,33 @@
+"""Every corpus the project can read. Adding one is a line here; `docs/datasets.md` says the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.contracts.errors import ConfigError, nearest
+from components.datasets.base import Adapter
+from components.datasets.ravdess import Ravdess
+from components.datasets.synthetic import Synthetic
+
+ADAPTERS: dict[str, Adapter[Any]] = {
+    "ravdess": Ravdess(),
+    "synthetic": Synthetic(),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that may stand in `datasets:` and as sections of `params.yaml`."""
+    return tuple(ADAPTERS)
+
+
+def adapter(name: str) -> Adapter[Any]:
+    """The adapter of that name. Raises ConfigError with the nearest name."""
+    if name not in ADAPTERS:
+        raise ConfigError(
+            "unknown dataset",
+            where="datasets",
+            seen=name,
+            allowed=", ".join(ADAPTERS),
+            remedy=nearest(name, ADAPTERS),
+        )
+    return ADAPTERS[name]

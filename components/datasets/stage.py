@@ -1,0 +1,156 @@
+"""The `datasets` stage: one corpus in its own layout → `clips.parquet`, `quarantine.parquet`, `summary.json`.
+
+It runs the corpus's adapter, then does what is the same for all: drops duplicate ids, unknown emotion names and files
+that are no media into quarantine, and hashes the content of the rest. It needs no Ray: it reads names and hashes files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components.contracts.atomic import write_json, write_table
+from components.contracts.config import Params
+from components.contracts.errors import DataError, MediaError, nearest
+from components.contracts.fingerprint import fingerprint
+from components.contracts.labels import CANONICAL
+from components.contracts.layout import Layout
+from components.contracts.progress import progress
+from components.contracts.records import Clip, Quarantined, clip_table, quarantine_table
+from components.datasets import registry
+from components.datasets.base import STAGE
+from components.datasets.content import HashCache, content_sha256
+from components.datasets.probe import probe_media, probe_physio
+
+HASHING_THREADS = 4
+
+
+def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
+    """Scans one dataset and writes its clip table.
+
+    Returns:
+        The summary that is also written as `summary.json`.
+
+    Raises:
+        ConfigError: the dataset or a key of its section is unknown.
+        DataError: the corpus folder does not exist, or not one clip in it can be used (the quarantine table is
+            written before, so that nothing is lost).
+    """
+    adapter = registry.adapter(name)
+    options = adapter.options(params.sources.get(name, {}))
+    scan = adapter.scan(options, layout.root, params.seed)
+    unique, repeated = _unique(scan.clips)
+    cache = HashCache(layout.state / "hashes" / f"{name}.json")
+    clips, refused = _checked(unique, layout.root, cache)
+    cache.save()
+    quarantined = [*scan.quarantined, *repeated, *refused]
+    folder = layout.dataset(name)
+    write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
+    if not clips:
+        first = f"the first of them: {quarantined[0].message}" if quarantined else "the folder holds no clip of it"
+        raise DataError(
+            f"not one usable clip; {len(quarantined)} in quarantine",
+            where=name,
+            seen=first,
+            remedy=f"See {folder / 'quarantine.parquet'} and the section `{name}:` of params.yaml",
+            code="empty-corpus",
+        )
+    write_table(folder / "clips.parquet", clip_table(clips))
+    summary = _summary(name, adapter.licence, clips, quarantined, scan.notes)
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
+    """The first clip of each id, and a quarantine row for each further one."""
+    first: dict[str, Clip] = {}
+    repeated: list[Quarantined] = []
+    for clip in clips:
+        if clip.clip_id not in first:
+            first[clip.clip_id] = clip
+            continue
+        kept, seen = _path_of(first[clip.clip_id]), _path_of(clip)
+        repeated.append(
+            _refusal(
+                clip,
+                code="duplicate-id",
+                message=f"two clips are called {clip.clip_id}; {kept} is used, {seen} is not",
+                path=seen,
+                remedy="Rename or remove one of the two files",
+            )
+        )
+    return list(first.values()), repeated
+
+
+def _checked(clips: list[Clip], root: Path, cache: HashCache) -> tuple[list[Clip], list[Quarantined]]:
+    """Clips with their content hash, and a quarantine row for each that cannot be used."""
+    good: list[Clip] = []
+    refused: list[Quarantined] = []
+    with ThreadPoolExecutor(HASHING_THREADS) as pool, progress("datasets: check and hash", len(clips)) as advance:
+        for outcome in pool.map(lambda clip: _check(clip, root, cache), clips):
+            if isinstance(outcome, Clip):
+                good.append(outcome)
+            else:
+                refused.append(outcome)
+            advance(1)
+    return good, refused
+
+
+def _check(clip: Clip, root: Path, cache: HashCache) -> Clip | Quarantined:
+    names = [clip.emotion, *(segment.emotion for segment in clip.segments)]
+    unknown = next((name for name in names if name is not None and name not in CANONICAL), None)
+    if unknown is not None:
+        return _refusal(
+            clip,
+            code="unknown-emotion",
+            message=f"{clip.clip_id}: unknown emotion name {unknown!r}",
+            path=_path_of(clip),
+            field="emotion",
+            seen=unknown,
+            allowed=", ".join(CANONICAL),
+            remedy=nearest(unknown, CANONICAL) or "Map the corpus's name to a canonical one in its adapter",
+        )
+    path: str | None = None
+    try:
+        for path in (clip.video_path, clip.audio_path):
+            if path is not None:
+                probe_media(root / path)
+        path = clip.physio_path
+        if path is not None:
+            probe_physio(root / path)
+    except MediaError as error:
+        return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
+    if _path_of(clip) is None and not clip.transcript:
+        return _refusal(clip, code="no-media", message=f"{clip.clip_id}: no video, sound, physiology or words")
+    return replace(clip, content_sha256=content_sha256(clip, root, cache))
+
+
+def _path_of(clip: Clip) -> str | None:
+    return clip.video_path or clip.audio_path or clip.physio_path
+
+
+def _refusal(clip: Clip, *, code: str, message: str, **fields: str | None) -> Quarantined:
+    return Quarantined(
+        dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, code=code, message=message, **fields
+    )
+
+
+def _summary(
+    name: str, licence: str, clips: list[Clip], quarantined: list[Quarantined], notes: list[str]
+) -> dict[str, Any]:
+    return {
+        "dataset": name,
+        "licence": licence,
+        "clips": len(clips),
+        "subjects": len({clip.subject_id for clip in clips}),
+        "emotions": dict(sorted(Counter(clip.emotion or "unlabelled" for clip in clips).items())),
+        "planted": dict(sorted(Counter(planted.kind for clip in clips for planted in clip.planted).items())),
+        "quarantined": len(quarantined),
+        "quarantine_codes": dict(sorted(Counter(row.code for row in quarantined).items())),
+        "content_sha256": fingerprint(sorted([clip.clip_id, clip.content_sha256] for clip in clips)),
+        "notes": notes,
+    }

@@ -1,0 +1,69 @@
+"""What is being served, as Ray Serve tells it: read afresh every time, never remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from components.contracts.errors import ConfigError
+from components.serving.service import VersionRef
+
+Phase = Literal["absent", "rolling", "running", "failed"]
+
+# Ray Serve's application states. UNHEALTHY means that replicas died after they had started; Serve replaces them itself.
+PHASES: dict[str, Phase] = {
+    "NOT_STARTED": "absent",
+    "DELETING": "rolling",
+    "DEPLOYING": "rolling",
+    "RUNNING": "running",
+    "UNHEALTHY": "rolling",
+    "DEPLOY_FAILED": "failed",
+}
+ERROR_MARK = "components.contracts.errors."
+MAX_MESSAGE_CHARACTERS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actual:
+    """The application as it is.
+
+    Attributes:
+        phase: absent (no application), rolling (replicas are changing), running (all replicas follow `applied`), or
+            failed (they could not).
+        applied: the version last given to the replicas; None for none.
+        message: Serve's words when it failed.
+    """
+
+    phase: Phase
+    applied: VersionRef | None = None
+    message: str = ""
+
+
+def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> Actual:
+    """The state of one application in what Serve's controller reports of itself."""
+    found = details.get("applications", {}).get(application)
+    if not found:
+        return Actual(phase="absent")
+    config = found.get("deployed_app_config") or {}
+    applied = None
+    for entry in config.get("deployments", ()):
+        if entry.get("name") == deployment and entry.get("user_config"):
+            try:
+                applied = VersionRef.of(entry["user_config"])
+            except ConfigError:
+                applied = None  # someone else's configuration; it is replaced by ours
+    message = str(found.get("message") or "")
+    for entry in found.get("deployments", {}).values():
+        message = str(entry.get("message") or "") or message
+    phase = PHASES.get(str(getattr(found["status"], "value", found["status"])), "rolling")
+    return Actual(phase=phase, applied=applied, message=plain(message))
+
+
+def plain(message: str) -> str:
+    """The telling line of a Serve message that carries whole traces: the project's own error, else the last line."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    own = [line.split(ERROR_MARK, maxsplit=1)[1] for line in lines if ERROR_MARK in line]
+    # Without the class name: "BundleError: the golden examples do not hold".
+    told = own[-1].split(": ", maxsplit=1)[-1] if own else (lines[-1] if lines else "")
+    return told[:MAX_MESSAGE_CHARACTERS]

@@ -1,0 +1,95 @@
+"""The decision, as a pure function: what is wanted and what is there → the one next thing to do, and why.
+
+The reconciler calls it again and again with what it reads afresh. So there is no sequence to lose: after any crash or
+restart the same question gets the right answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from components.registry.fetch import BUNDLE_TAG, VersionInfo
+from components.rollout.actual import Actual
+from components.rollout.versions import STATE, stands_refused
+from components.serving.service import VersionRef
+
+GATES_TAG = "gates.passed"
+
+# keep: as it should be. wait: replicas are changing. refuse: mark the version, touch nothing else. deploy: check the
+# bundle, then give it to the replicas (None: start without a version). confirm: all replicas have it, write it down.
+Kind = Literal["keep", "wait", "refuse", "deploy", "confirm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One thing to do. `version` is the version it is about."""
+
+    kind: Kind
+    reason: str
+    version: VersionInfo | None = None
+
+
+def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: Actual) -> Action:
+    """The next action.
+
+    Args:
+        desired: the version under the alias.
+        good: the version that is (or was last) serving, to fall back to; never one that stands refused.
+        actual: what Serve does.
+    """
+    if desired is None:
+        return _hold(good, actual, "no version has the alias")
+    if stands_refused(desired):
+        return _hold(good, actual, f"version {desired.version} stands refused")
+    if lacking := missing_evidence(desired):
+        return Action(kind="refuse", version=desired, reason=lacking)
+    if actual.phase == "absent" or not same(actual.applied, desired):
+        return Action(kind="deploy", version=desired, reason=f"the alias names version {desired.version}")
+    if actual.phase == "failed":
+        return Action(kind="refuse", version=desired, reason=f"the replicas could not load it: {actual.message}")
+    return _settle(desired, actual)
+
+
+def missing_evidence(version: VersionInfo) -> str | None:
+    """Why a version may not even be looked at, or None."""
+    passed = version.tags.get(GATES_TAG)
+    if passed is None:
+        return f"no tag {GATES_TAG}: nobody has shown that this version passes the gates"
+    if passed != "true":
+        return f"the gates did not pass ({GATES_TAG} = {passed!r})"
+    if not version.bundle_sha256:
+        return f"no tag {BUNDLE_TAG}: the bundle cannot be verified"
+    return None
+
+
+def same(applied: VersionRef | None, version: VersionInfo) -> bool:
+    """Whether the replicas were given exactly this version with exactly this bundle."""
+    return (
+        applied is not None
+        and applied.model_name == version.name
+        and applied.version == version.version
+        and applied.bundle_sha256 == version.bundle_sha256
+    )
+
+
+def _hold(good: VersionInfo | None, actual: Actual, why: str) -> Action:
+    """Nothing new may be served: keep what answers, or bring back what answered last."""
+    if good is None:
+        if actual.phase == "absent":
+            return Action(kind="deploy", reason=f"{why}, and none was serving: starting without a version")
+        if actual.phase == "failed":
+            return Action(kind="deploy", reason=f"{why}, and none was serving: going back to no version")
+        return Action(kind="keep", reason=why)
+    if not same(actual.applied, good) or actual.phase in ("absent", "failed"):
+        return Action(kind="deploy", version=good, reason=f"{why}: going back to version {good.version}")
+    return _settle(good, actual, why)
+
+
+def _settle(version: VersionInfo, actual: Actual, why: str = "") -> Action:
+    """The replicas were given the right version: wait for them, then write it down."""
+    if actual.phase == "rolling":
+        return Action(kind="wait", version=version, reason=f"replicas are changing to version {version.version}")
+    if version.tags.get(STATE) != "serving":
+        return Action(kind="confirm", version=version, reason=f"all replicas answer with version {version.version}")
+    return Action(kind="keep", version=version, reason=why or f"version {version.version} is serving")

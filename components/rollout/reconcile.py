@@ -1,0 +1,165 @@
+"""The loop that makes the served version follow the alias.
+
+Level-triggered: every step reads the registry and Serve afresh, takes the one action that `decide` names, and forgets.
+Kill it, restart it, start it before or after anything else: it converges. A webhook could only wake it earlier.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from components.contracts.errors import BundleError, MerError, UnavailableError
+from components.registry.fetch import VersionInfo
+from components.rollout.actual import Actual
+from components.rollout.decide import Action, decide
+from components.rollout.versions import STATE, Versions
+from components.serving.predictor import check_fits
+from components.serving.service import VersionRef, load_version
+
+# While replicas change, look more often than the registry is polled: the person who moved the alias is waiting.
+BUSY_POLL_S = 0.3
+QUIET = ("keep",)
+log = logging.getLogger("mer.rollout")
+
+
+class Control(Protocol):
+    """Serve as the reconciler sees it."""
+
+    def actual(self) -> Actual:
+        """What is being served."""
+
+    def deploy(self, version: VersionRef | None) -> None:
+        """Gives a version to the replicas; returns at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciler:
+    """What one step needs; it holds no state of its own.
+
+    Attributes:
+        versions: the registry.
+        control: Ray Serve.
+        tracking_uri: what replicas are told, to fetch a bundle that is not in their cache.
+        cache: where bundles are kept, by hash.
+        golden_tolerance: how far golden outputs may be off.
+        answering: asks the service over HTTP which versions answer; None where it cannot be reached from here.
+    """
+
+    versions: Versions
+    control: Control
+    tracking_uri: str
+    cache: Path
+    golden_tolerance: float
+    answering: Callable[[], set[str]] | None = None
+
+    def reconcile_once(self) -> Action:
+        """Reads, decides, acts once, and says what it did.
+
+        Raises:
+            UnavailableError: MLflow, its artifacts or Serve cannot be asked now; nothing was changed.
+        """
+        desired = self.versions.desired()
+        marked = self.versions.marked()
+        actual = self.control.actual()
+        action = decide(desired, _good(desired, marked), actual)
+        if action.kind == "deploy":
+            return self._deploy(action, desired)
+        if action.kind == "refuse" and action.version is not None:
+            self.versions.mark(action.version, "refused", action.reason)
+        if action.kind == "confirm" and action.version is not None:
+            return self._confirm(action, action.version, marked)
+        return action
+
+    def _deploy(self, action: Action, desired: VersionInfo | None) -> Action:
+        version = action.version
+        if version is None:
+            self.control.deploy(None)
+            return action
+        reference = self._reference(version)
+        try:
+            bundle = load_version(reference, self.cache)
+            bundle.check_goldens(self.golden_tolerance)
+            check_fits(bundle)
+        except UnavailableError:
+            raise  # not the version's fault: try again
+        except MerError as error:
+            # The registry's copy may be of another version than the one that was read; the mark says which was tried.
+            reason = f"the bundle may not be served: {error}"
+            self.versions.mark(version, "refused", reason)
+            return Action(kind="refuse", version=version, reason=reason)
+        if desired is not None and version.version == desired.version:
+            self.versions.mark(version, "rolling", "checks passed; the replicas are changing to it")
+        self.control.deploy(reference)
+        return action
+
+    def _confirm(self, action: Action, version: VersionInfo, marked: list[VersionInfo]) -> Action:
+        if self.answering is not None:
+            heard = self.answering()
+            if heard != {version.version}:
+                told = ", ".join(sorted(heard)) or "nothing"
+                return Action(kind="wait", version=version, reason=f"asked for version {version.version}, heard {told}")
+        self.versions.mark(version, "serving", action.reason)
+        for other in marked:
+            if other.version != version.version:
+                self.versions.mark(other, "superseded", f"version {version.version} took over")
+        return action
+
+    def _reference(self, version: VersionInfo) -> VersionRef:
+        sha256 = version.bundle_sha256
+        if sha256 is None:
+            raise BundleError("the version says nothing of its bundle", where=f"{version.name} {version.version}")
+        return VersionRef(
+            model_name=version.name, version=version.version, bundle_sha256=sha256, tracking_uri=self.tracking_uri
+        )
+
+
+def _good(desired: VersionInfo | None, marked: list[VersionInfo]) -> VersionInfo | None:
+    """What to fall back to: the version that is serving by its tags, or else one that had passed its checks and was
+    being rolled out; never the one in question."""
+    others = [version for version in marked if desired is None or version.version != desired.version]
+    serving = [version for version in others if version.tags.get(STATE) == "serving"]
+    return next(iter(serving or others), None)
+
+
+@dataclass
+class Loop:
+    """Runs steps until it is stopped. `stop` and `wake` may be set from any thread."""
+
+    reconciler: Reconciler
+    poll_s: float
+    on_action: Callable[[Action], None] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    wake: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Steps until `stop` is set; an error is logged once and the next step tries again."""
+        last = ""
+        while not self.stop.is_set():
+            pause_s, said = self._step()
+            if said and said != last:
+                log.info("%s", said)
+            last = said or last
+            self.wake.wait(pause_s)
+            self.wake.clear()
+
+    def halt(self) -> None:
+        """Ends `run` at its next pause."""
+        self.stop.set()
+        self.wake.set()
+
+    def _step(self) -> tuple[float, str]:
+        try:
+            action = self.reconciler.reconcile_once()
+        except MerError as error:
+            return self.poll_s, str(error)
+        except Exception:  # a step may fail in any library; the loop is what keeps the service right
+            log.exception("a rollout step failed")
+            return self.poll_s, ""
+        if self.on_action is not None:
+            self.on_action(action)
+        return (self.poll_s if action.kind in QUIET else BUSY_POLL_S), f"{action.kind}: {action.reason}"

@@ -1,0 +1,109 @@
+"""The one place that tells Ray Serve what to run: by configuration, so that a new version is a `reconfigure` in place.
+
+`serve.run` would restart every replica. The call below is the one that Serve's own REST endpoint makes; going to the
+controller directly needs no dashboard process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.contracts.config import Serving
+from components.contracts.errors import UnavailableError
+from components.rollout.actual import Actual, actual_of
+from components.serving.replica import DEPLOYMENT, IMPORT_PATH, ReplicaArgs
+from components.serving.service import VersionRef
+
+APPLICATION = "mer"
+
+
+class ServeControl:
+    """One Serve application on the Ray that this process is connected to.
+
+    Args:
+        serving: host, port and size of the service.
+        cache: folder for downloaded bundles, the same for all replicas of a machine.
+        golden_tolerance: for the replicas' self-test.
+        route_prefix: where the application hangs below the HTTP root.
+    """
+
+    def __init__(
+        self,
+        serving: Serving,
+        *,
+        cache: Path,
+        golden_tolerance: float,
+        application: str = APPLICATION,
+        route_prefix: str = "/",
+    ) -> None:
+        self.serving = serving
+        self.application = application
+        self.route_prefix = route_prefix
+        self._args = ReplicaArgs(serving=serving, cache=str(cache.resolve()), golden_tolerance=golden_tolerance)
+
+    @property
+    def url(self) -> str:
+        """Where the application answers on this machine."""
+        host = "127.0.0.1" if self.serving.host in ("0.0.0.0", "::") else self.serving.host
+        return f"http://{host}:{self.serving.port}{self.route_prefix.rstrip('/')}"
+
+    def actual(self) -> Actual:
+        """What Serve does now. Raises UnavailableError when Ray or Serve cannot be asked."""
+        return actual_of(self._details(), self.application, DEPLOYMENT)
+
+    def deploy(self, version: VersionRef | None) -> None:
+        """Gives a version to the replicas and returns at once; starts Serve if it is not there.
+
+        Raises:
+            UnavailableError: Ray or Serve cannot be asked.
+        """
+        from ray import serve
+        from ray.serve.config import HTTPOptions
+        from ray.serve.context import _get_global_client
+        from ray.serve.schema import ServeDeploySchema
+
+        wanted = {
+            "name": self.application,
+            "import_path": IMPORT_PATH,
+            "route_prefix": self.route_prefix,
+            "args": self._args.model_dump(mode="json"),
+            "deployments": [{"name": DEPLOYMENT, "user_config": version.model_dump() if version else {}}],
+        }
+        try:
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options=HTTPOptions(
+                    host=self.serving.host,
+                    port=self.serving.port,
+                    request_timeout_s=self.serving.request_timeout_s,
+                ),
+                logging_config={"log_level": "WARNING", "enable_access_log": False},
+            )
+            # A configuration names all applications; those of others stay as they are.
+            others = [
+                found["deployed_app_config"]
+                for name, found in self._details().get("applications", {}).items()
+                if name != self.application and found.get("deployed_app_config")
+            ]
+            config = ServeDeploySchema.model_validate({"applications": [*others, wanted]})
+            _get_global_client().deploy_apps(config)
+        except Exception as error:
+            raise _unavailable(error) from error
+
+    def _details(self) -> Mapping[str, Any]:
+        from ray.serve.context import _get_global_client
+
+        try:
+            client = _get_global_client(raise_if_no_controller_running=False)
+            return {} if client is None else client.get_serve_details()
+        except Exception as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    text = [line for line in str(error).splitlines() if line.strip()]
+    return UnavailableError(
+        "Ray Serve cannot be asked", where="rollout", seen=text[-1].strip() if text else type(error).__name__
+    )

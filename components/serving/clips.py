@@ -1,0 +1,102 @@
+"""One media file, and what came with it, as a `Clip`: the row that alignment reads, for a file that is in no corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.alignment.source import check_file, open_media, picture_stream
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.contracts.fingerprint import file_sha256, fingerprint
+from components.contracts.records import Clip, Word, words_to_json
+
+HEAD_BYTES = 512
+SHOWN_BYTES = 24
+PARQUET_MAGIC = b"PAR1"
+MEDIA = "mp4, mov, mkv, webm, avi, wav, flac, ogg, mp3, m4a, …"
+
+
+def clip_of_file(
+    path: Path,
+    *,
+    limits: MediaLimits,
+    transcript: str | None = None,
+    words: tuple[Word, ...] = (),
+    physio: Path | None = None,
+) -> Clip:
+    """The clip of one file. Its name is the file's own.
+
+    Args:
+        path: a video (its own sound is used) or a sound file.
+        limits: what the file may cost.
+        transcript: what is said; laid over the speech when `words` is empty.
+        words: what is said, with times.
+        physio: a Parquet file with `time_s` and one column a channel.
+
+    Raises:
+        MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, or holds neither
+            picture nor sound (codes of `alignment.source`, and `unsupported-media`).
+    """
+    check_media(path, limits)
+    with open_media(path, limits, where=path.name) as container:
+        has_picture = picture_stream(container) is not None
+    if physio is not None:
+        check_parquet(physio)
+    media = [path] + ([physio] if physio else [])
+    spoken = transcript or (" ".join(word.text for word in words) or None)
+    return Clip(
+        clip_id=path.name,
+        dataset="request",
+        content_sha256=fingerprint([*(file_sha256(file) for file in media), spoken or "", words_to_json(words)]),
+        subject_id="request/unknown",
+        session_id="request/unknown",
+        video_path=str(path) if has_picture else None,
+        audio_path=None if has_picture else str(path),
+        physio_path=str(physio) if physio else None,
+        transcript=spoken,
+        words=words,
+    )
+
+
+def check_media(path: Path, limits: MediaLimits) -> None:
+    """Refuses what is plainly no clip before any decoder sees it; errors as in `clip_of_file`."""
+    check_file(path, max_bytes=limits.max_bytes, where=path.name)
+    head = _head(path)
+    if _is_text(head):
+        raise MediaError(
+            "this is a text file, whatever its name says",
+            where=path.name,
+            seen=head[:SHOWN_BYTES].decode("utf-8", "replace"),
+            allowed=MEDIA,
+            code="unsupported-media",
+        )
+
+
+def check_parquet(path: Path) -> None:
+    """Refuses a physiological recording that is no Parquet file (MediaError `unsupported-media`)."""
+    head = _head(path)
+    if not head.startswith(PARQUET_MAGIC):
+        raise MediaError(
+            "a physiological recording must be a Parquet file with a column `time_s` and one column a channel",
+            where=path.name,
+            seen=head[:SHOWN_BYTES].decode("utf-8", "replace") if _is_text(head) else f"bytes {head[:4].hex(' ')}",
+            allowed="Parquet",
+            code="unsupported-media",
+        )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
+
+
+def _is_text(head: bytes) -> bool:
+    """Printable UTF-8 only; every media container has a control byte in its first blocks."""
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The block may end inside a character.
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return bool(text) and all(character.isprintable() or character in "\t\r\n\f" for character in text)

@@ -1,0 +1,104 @@
+"""The frozen encoders a version needs, loaded once a process and shared by the versions that use the same ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from components.contracts.errors import BundleError
+from components.contracts.records import AlignedClip, Quality, Word
+from components.contracts.timebase import Grid
+from components.features.base import Encoder
+from components.features.registry import create
+from components.registry.bundle import EncoderSpec
+
+WARM_STEPS = 10
+WARM_CROP_PX = 96
+
+
+class EncoderPool:
+    """Loaded encoders by (modality, fingerprint), so that two versions with the same encoder load it once and a swap
+    between them takes no time. The pool keeps no encoder alive that no version holds.
+
+    `lock` is what encoding takes turns on: the libraries below are not all thread-safe, and a replica is given one
+    core's worth of work at a time anyway.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+        self.lock = threading.Lock()
+        self._loaded: WeakValueDictionary[tuple[str, str], Encoder] = WeakValueDictionary()
+
+    def load(self, wanted: Mapping[str, EncoderSpec]) -> dict[str, Encoder]:
+        """The encoders by modality, created and warmed where they were not loaded.
+
+        Raises:
+            BundleError: the encoder installed here is another one than the bundle was made with.
+            ConfigError, UnavailableError: as `components.features.registry.create`.
+        """
+        return {modality: self._load(modality, spec) for modality, spec in wanted.items()}
+
+    def _load(self, modality: str, wanted: EncoderSpec) -> Encoder:
+        loaded = self._loaded.get((modality, wanted.fingerprint))
+        if loaded is not None:
+            return loaded
+        encoder = matching_encoder(modality, wanted, self.device)
+        with self.lock:
+            encoder.encode([_warm_clip()])
+        self._loaded[modality, wanted.fingerprint] = encoder
+        return encoder
+
+
+def matching_encoder(modality: str, wanted: EncoderSpec, device: str = "cpu") -> Encoder:
+    """The encoder of a bundle's description, weights not loaded; raises as `EncoderPool.load`."""
+    encoder = create(wanted.spec, modality, device)
+    if encoder.fingerprint != wanted.fingerprint or encoder.width != wanted.width:
+        raise BundleError(
+            "the encoder installed here is not the one this version was trained with",
+            where=f"encoder of {modality}: {wanted.spec}",
+            seen=f"{encoder.fingerprint[:12]}, width {encoder.width}",
+            allowed=f"{wanted.fingerprint[:12]}, width {wanted.width}",
+            remedy="Serve it with the code and weights it was trained with, or train again.",
+            code="encoder-mismatch",
+        )
+    return encoder
+
+
+def _warm_clip() -> AlignedClip:
+    """A second of grey picture, quiet noise and one word: enough for every encoder to load and run its weights."""
+    import cv2
+
+    grid = Grid(rate_hz=10.0, num_steps=WARM_STEPS)
+    valid = np.ones(WARM_STEPS, dtype=bool)
+    picture = np.full((WARM_CROP_PX, WARM_CROP_PX, 3), 128, dtype=np.uint8)
+    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    noise = np.random.default_rng(0).standard_normal(16000)
+    beat = np.sin(2 * np.pi * 1.2 * np.arange(64) / 64).astype(np.float32)
+    return AlignedClip(
+        clip_id="warm-up",
+        content_sha256="",
+        alignment_fingerprint="",
+        grid=grid,
+        face_jpeg=(jpeg,) * WARM_STEPS,
+        face_box=np.zeros((WARM_STEPS, 4), dtype=np.float32),
+        audio_rate_hz=16000,
+        pcm=(noise * 300).astype(np.int16),
+        speech=np.ones(WARM_STEPS, dtype=np.float32),
+        words=(Word(text="well", start_s=0.1, end_s=0.6),),
+        words_source="given",
+        physio_rate_hz=64.0,
+        physio={"ecg": beat, "eda": beat},
+        masks=dict.fromkeys(("face", "voice", "text", "physio"), valid),
+        quality=Quality(
+            duration_s=1.0,
+            offset_s=0.0,
+            drift_s_per_min=0.0,
+            frame_rate_hz=10.0,
+            frame_interval_cv=0.0,
+            coverage={},
+            speech_fraction=1.0,
+        ),
+    )

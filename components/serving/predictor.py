@@ -1,0 +1,221 @@
+"""One clip in, one answer out: the same alignment, encoders and transform as the stages, then the model of one bundle.
+
+No Ray here: `mer predict`, a replica and a test call the same object. A predictor is of one version and never changes;
+another version is another predictor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.alignment.align import Aligner, alignment_fingerprint
+from components.contracts.config import MediaLimits
+from components.contracts.errors import BundleError, MediaError
+from components.contracts.records import AlignedClip, Clip
+from components.evaluation.episodes import find_episodes, transitions
+from components.evaluation.outliers import Judgement
+from components.evaluation.scoring import Scored, Scorer
+from components.registry.bundle import Bundle, EncoderSpec
+from components.serving.encoders import EncoderPool, matching_encoder
+from components.serving.schemas import (
+    Answer,
+    ClipFacts,
+    Contradiction,
+    EpisodeView,
+    ModalityDistance,
+    ModalityView,
+    ModelIdentity,
+    Moment,
+    OutsideTraining,
+    Transition,
+)
+from components.serving.words import contradiction_words, outside_words, presence_notes
+
+UNREGISTERED = "unregistered"
+
+
+class Predictor:
+    """A bundle, ready to judge clips.
+
+    Args:
+        bundle: what was trained.
+        name, version: how the registry calls it.
+        pool: encoders to share with other versions; a pool of its own by default.
+        device: where checkpoint encoders run. The model itself always runs on the CPU in float32.
+
+    Raises:
+        BundleError: an encoder installed here differs from the one the bundle was made with, or the alignment does.
+        UnavailableError: weights that are not installed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        name: str = "mer",
+        version: str = UNREGISTERED,
+        pool: EncoderPool | None = None,
+        device: str = "cpu",
+    ) -> None:
+        check_alignment(bundle)
+        self.bundle = bundle
+        self.pool = pool or EncoderPool(device)
+        self.modalities = tuple(bundle.transform.modalities)
+        self.model = ModelIdentity(
+            name=name,
+            version=version,
+            git_commit=bundle.lineage.git_commit,
+            data_sha256=bundle.lineage.data_sha256,
+            bundle_sha256=bundle.sha256,
+        )
+        self._encoders = self.pool.load(used_encoders(bundle))
+        self._aligners: dict[MediaLimits, Aligner] = {}
+        self._aligner(bundle.alignment.limits)
+        self._scorer = Scorer(bundle.model, bundle.calibration)
+
+    def predict(self, clip: Clip, *, root: Path = Path(), limits: MediaLimits | None = None) -> Answer:
+        """Judges one clip.
+
+        Args:
+            clip: paths absolute or relative to `root`.
+            limits: what the media may cost; the bundle's alignment settings by default. They never change an answer.
+
+        Raises:
+            MediaError: the media cannot be used, or hold nothing that this version can judge (`nothing-to-judge`).
+        """
+        with self.pool.lock:
+            aligned = self._aligner(limits or self.bundle.alignment.limits).align(clip, root=root)
+            features, masks = self.transformed(aligned)
+            present = {name: mask for name, mask in masks.items() if bool(mask.any())}
+            if not present:
+                raise MediaError(
+                    "the clip holds nothing that this version can judge",
+                    where=clip.clip_id,
+                    seen="; ".join(aligned.quality.notes) or None,
+                    allowed=f"at least one of: {', '.join(masks)}",
+                    code="nothing-to-judge",
+                )
+            scored = self._scorer.score(features, masks)
+            judged = self.bundle.reference.judge(features, masks)
+        return self._answer(clip, aligned, masks, scored, judged)
+
+    def transformed(self, aligned: AlignedClip) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+        """The model's input for an aligned clip: {m: (T, D)}, {m: (T,)}."""
+        encoded = {name: encoder.encode([aligned])[0] for name, encoder in self._encoders.items()}
+        return self.bundle.transform.apply(encoded, aligned.grid.num_steps)
+
+    def _aligner(self, limits: MediaLimits) -> Aligner:
+        if limits not in self._aligners:
+            self._aligners[limits] = Aligner(self.bundle.alignment.model_copy(update={"limits": limits}))
+        return self._aligners[limits]
+
+    def _answer(
+        self,
+        clip: Clip,
+        aligned: AlignedClip,
+        masks: Mapping[str, NDArray[np.bool_]],
+        scored: Scored,
+        judged: Mapping[str, Judgement],
+    ) -> Answer:
+        classes, rate_hz = self.bundle.spec.classes, aligned.grid.rate_hz
+        valid = np.any(list(masks.values()), axis=0)
+        found = find_episodes(scored.step_posterior, valid, classes, rate_hz, self.bundle.smoother)
+        presence = {name: float(mask.mean()) for name, mask in masks.items()}
+        unknown = {
+            name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
+        }
+        posterior = _by_class(classes, scored.clip_posterior)
+        emotion = max(posterior, key=lambda name: posterior[name])
+        return Answer(
+            model=self.model,
+            clip=ClipFacts(name=Path(clip.clip_id).name, duration_s=aligned.quality.duration_s, rate_hz=rate_hz),
+            presence=presence,
+            notes=(*aligned.quality.notes, *presence_notes(presence, unknown)),
+            posterior=posterior,
+            emotion=emotion,
+            confidence=posterior[emotion],
+            contradiction=_contradiction(classes, scored),
+            outside_training=_outside(judged),
+            timeline=_timeline(classes, scored.step_posterior, masks, rate_hz),
+            episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in found),
+            transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(found)),
+        )
+
+
+def used_encoders(bundle: Bundle) -> dict[str, EncoderSpec]:
+    """The encoders of the modalities that the version was trained with."""
+    return {modality: bundle.encoders[modality] for modality in bundle.transform.modalities}
+
+
+def check_alignment(bundle: Bundle) -> None:
+    """Raises BundleError when this code aligns differently from the code that the bundle was made with."""
+    seen = alignment_fingerprint(bundle.alignment)
+    wanted = bundle.description.alignment_fingerprint
+    if seen != wanted:
+        raise BundleError(
+            "the alignment installed here is not the one this version was trained with",
+            where="alignment",
+            seen=seen[:12],
+            allowed=wanted[:12],
+            remedy="Serve it with the code and weights it was trained with, or train again.",
+            code="alignment-mismatch",
+        )
+
+
+def check_fits(bundle: Bundle, device: str = "cpu") -> None:
+    """Raises as the constructor of `Predictor` would, without loading an encoder's weights."""
+    check_alignment(bundle)
+    for modality, wanted in used_encoders(bundle).items():
+        matching_encoder(modality, wanted, device)
+
+
+def _by_class(classes: tuple[str, ...], row: NDArray[np.float32]) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(classes, row, strict=True)}
+
+
+def _contradiction(classes: tuple[str, ...], scored: Scored) -> Contradiction:
+    views = {}
+    for modality, row in scored.unimodal_posterior.items():
+        posterior = _by_class(classes, row)
+        emotion = max(posterior, key=lambda name: posterior[name])
+        views[modality] = ModalityView(emotion=emotion, confidence=posterior[emotion], posterior=posterior)
+    return Contradiction(
+        score=scored.contradiction,
+        pair=scored.contradiction_pair,
+        modalities=views,
+        words=contradiction_words(scored.contradiction, scored.contradiction_pair, views),
+    )
+
+
+def _outside(judged: Mapping[str, Judgement]) -> OutsideTraining:
+    distances = {
+        name: ModalityDistance(distance=verdict.distance, threshold=verdict.threshold, outside=bool(verdict.outside))
+        for name, verdict in judged.items()
+    }
+    return OutsideTraining(
+        flag=any(distance.outside for distance in distances.values()),
+        modalities=distances,
+        words=outside_words(distances),
+    )
+
+
+def _timeline(
+    classes: tuple[str, ...], posterior: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]], rate_hz: float
+) -> tuple[Moment, ...]:
+    moments = []
+    for step, row in enumerate(posterior):
+        present = tuple(name for name, mask in masks.items() if mask[step])
+        moments.append(
+            Moment(
+                start_s=step / rate_hz,
+                end_s=(step + 1) / rate_hz,
+                emotion=classes[int(row.argmax())] if present else None,
+                posterior=_by_class(classes, row) if present else {},
+                present=present,
+            )
+        )
+    return tuple(moments)

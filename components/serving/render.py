@@ -1,0 +1,177 @@
+"""An answer as a picture of text: what a person sees after `mer predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from components.serving.schemas import Answer, Moment
+from components.serving.words import percent
+
+COLOURS = {
+    "neutral": "white",
+    "calm": "cyan",
+    "happiness": "yellow",
+    "sadness": "blue",
+    "anger": "red",
+    "fear": "magenta",
+    "disgust": "green",
+    "surprise": "bright_cyan",
+    "other": "bright_black",
+}
+LABEL_COLUMNS = 11
+MIN_STRIP_COLUMNS = 10
+MAX_STRIP_COLUMNS = 100
+LEVELS = " ▁▂▃▄▅▆▇█"
+ASCII_LEVELS = " .:-=+*#@"
+BAR_COLUMNS = 24
+NOTHING = "·"
+ASCII_NOTHING = "."
+TICK_COLUMNS = 10
+
+
+def render(answer: Answer, console: Console) -> None:
+    """Prints the answer: verdict, per-moment strip, episodes, contradiction, warnings, and who said so.
+
+    Fits the console's width; colours only where the console has them, and plain ASCII where its encoding has no more.
+    """
+    plain = "utf" not in (console.encoding or "").lower()
+    _verdict(answer, console, plain)
+    _strip(answer, console, plain)
+    _episodes(answer, console)
+    _line(console, "agreement", answer.contradiction.words, "bold red" if answer.contradiction.score >= 0.5 else "")
+    _line(console, "familiar?", answer.outside_training.words, "bold yellow" if answer.outside_training.flag else "")
+    for note in answer.notes:
+        _line(console, "note", note, "dim")
+    model = answer.model
+    _line(
+        console,
+        "version",
+        f"{model.name} {model.version}, bundle {model.bundle_sha256[:12]}, data {model.data_sha256[:12]}, "
+        f"code {model.git_commit[:12]}",
+        "dim",
+    )
+
+
+def _verdict(answer: Answer, console: Console, plain: bool) -> None:
+    head = Text(answer.clip.name, style="bold")
+    head.append(f"  {answer.clip.duration_s:.1f} s", style="dim")
+    head.append("  ")
+    head.append(answer.emotion, style=f"bold {_colour(answer.emotion)}")
+    head.append(f" {percent(answer.confidence)}")
+    console.print(head, soft_wrap=True)
+    ranked = sorted(answer.posterior.items(), key=lambda item: -item[1])
+    for emotion, probability in ranked[:3]:
+        bar = ("#" if plain else "█") * round(probability * BAR_COLUMNS)
+        line = Text(f"  {emotion:<{LABEL_COLUMNS}}")
+        line.append(f"{percent(probability):>5} ")
+        line.append(bar, style=_colour(emotion))
+        console.print(line, no_wrap=True, crop=True)
+
+
+def _strip(answer: Answer, console: Console, plain: bool) -> None:
+    timeline = answer.timeline
+    if not timeline:
+        return
+    room = console.width - LABEL_COLUMNS - 3
+    columns = max(min(len(timeline), room, MAX_STRIP_COLUMNS), min(len(timeline), MIN_STRIP_COLUMNS))
+    cells = [timeline[start:end] for start, end in _cuts(len(timeline), columns)]
+    letters = _letters(tuple(answer.posterior))
+    levels = ASCII_LEVELS if plain else LEVELS
+    nothing = ASCII_NOTHING if plain else NOTHING
+    emotions = [_main(cell) for cell in cells]
+
+    feels, sure = _label("emotion"), _label("confidence")
+    for cell, emotion in zip(cells, emotions, strict=True):
+        if emotion is None:
+            feels.append(nothing, style="dim")
+            sure.append(" ")
+            continue
+        feels.append(letters[emotion], style=f"bold {_colour(emotion)}")
+        confidences = [moment.posterior[emotion] for moment in cell if moment.posterior]
+        sure.append(_level(sum(confidences) / len(confidences), levels), style=_colour(emotion))
+    rows = [_ticks(cells), feels, sure]
+    for modality in answer.presence:
+        row = _label(modality)
+        for cell in cells:
+            share = sum(modality in moment.present for moment in cell) / len(cell)
+            row.append(_level(share, levels) if share else nothing, style="green" if share else "dim")
+        rows.append(row)
+    console.print()
+    for row in rows:
+        console.print(row, no_wrap=True, crop=True)
+    shown = [emotion for emotion in letters if emotion in emotions]
+    if shown:
+        legend = _label("")
+        for emotion in shown:
+            legend.append(f"{letters[emotion]} ", style=f"bold {_colour(emotion)}")
+            legend.append(f"{emotion}  ")
+        console.print(legend)
+    console.print()
+
+
+def _episodes(answer: Answer, console: Console) -> None:
+    for index, episode in enumerate(answer.episodes):
+        line = _label("episodes" if index == 0 else "")
+        line.append(f"{episode.onset_s:6.1f} to {episode.offset_s:5.1f} s  ")
+        line.append(f"{episode.emotion:<{LABEL_COLUMNS}}", style=_colour(episode.emotion))
+        line.append(f"{episode.kind}, intensity {percent(episode.intensity)}")
+        console.print(line, no_wrap=True, crop=True)
+
+
+def _line(console: Console, label: str, text: str, style: str) -> None:
+    """A labelled sentence, wrapped under itself."""
+    room = max(console.width - LABEL_COLUMNS - 3, MIN_STRIP_COLUMNS)
+    for index, part in enumerate(Text(text).wrap(console, room)):
+        row = _label(label if index == 0 else "")
+        row.append(part.plain.rstrip(), style=style)
+        console.print(row, no_wrap=True, crop=True)
+
+
+def _label(text: str) -> Text:
+    return Text(f"  {text:<{LABEL_COLUMNS}}")
+
+
+def _colour(emotion: str) -> str:
+    return COLOURS.get(emotion, "white")
+
+
+def _cuts(count: int, columns: int) -> list[tuple[int, int]]:
+    """`columns` contiguous, non-empty ranges that cover `count` steps."""
+    return [(index * count // columns, (index + 1) * count // columns) for index in range(columns)]
+
+
+def _main(cell: Sequence[Moment]) -> str | None:
+    """The emotion with the most mass in a column, or None where nothing is present."""
+    mass: dict[str, float] = {}
+    for moment in cell:
+        for emotion, probability in moment.posterior.items():
+            mass[emotion] = mass.get(emotion, 0.0) + probability
+    return max(mass, key=lambda emotion: mass[emotion]) if mass else None
+
+
+def _level(share: float, levels: str) -> str:
+    return levels[min(len(levels) - 1, max(1, round(share * (len(levels) - 1))))]
+
+
+def _letters(classes: Sequence[str]) -> dict[str, str]:
+    """One distinct capital a class: its first letter that is still free."""
+    letters: dict[str, str] = {}
+    for name in classes:
+        free = [letter for letter in name.upper() if letter.isalpha() and letter not in letters.values()]
+        letters[name] = free[0] if free else str(len(letters) % 10)
+    return letters
+
+
+def _ticks(cells: Sequence[Sequence[Moment]]) -> Text:
+    """Seconds above the strip, every `TICK_COLUMNS` columns."""
+    marks = ""
+    for first in range(0, len(cells), TICK_COLUMNS):
+        mark = f"{cells[first][0].start_s:.1f}"
+        if first + len(mark) <= len(cells):
+            marks = marks.ljust(first) + mark
+    row = _label("seconds")
+    row.append(marks, style="dim")
+    return row

@@ -1,0 +1,88 @@
+"""The Ray Serve deployment: one process that holds one `Service` and lets Serve change its version in place.
+
+`user_config` names the version; Serve calls `reconfigure` when it changes. If that raises, Serve takes this replica out
+and the others go on with the old version; the reconciler then puts the old `user_config` back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ray import serve
+from ray.serve import Application
+
+from components.contracts.config import Serving, section_error
+from components.serving.app import create_app
+from components.serving.service import Service, ServiceSettings
+
+DEPLOYMENT = "Replica"
+IMPORT_PATH = "components.serving.replica:build"
+# A version may need minutes to download on a slow link; a replica that hangs longer is replaced.
+HEALTH_PERIOD_S = 5.0
+HEALTH_TIMEOUT_S = 30.0
+SHUTDOWN_TIMEOUT_S = 20.0
+
+
+class ReplicaArgs(BaseModel):
+    """The arguments of the application, the same for every version. Changing one restarts the replicas."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    serving: Serving
+    cache: str
+    golden_tolerance: float
+    device: str = "cpu"
+
+
+@serve.ingress()
+class Replica:
+    """One serving process."""
+
+    def __init__(self, args: Mapping[str, Any]) -> None:
+        import torch
+
+        settings = ReplicaArgs.model_validate(dict(args))
+        # Replicas are the parallelism; threads of one model would only fight over the same cores.
+        torch.set_num_threads(1)
+        self._service = Service(
+            ServiceSettings(
+                cache=Path(settings.cache),
+                limits=settings.serving.upload_limits,
+                golden_tolerance=settings.golden_tolerance,
+                device=settings.device,
+            ),
+            replica=serve.get_replica_context().replica_id.unique_id,
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The routes; Serve calls this once after the constructor."""
+        return create_app(self._service)
+
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Changes to the version named there, in a thread: requests and health checks go on meanwhile."""
+        await asyncio.to_thread(self._service.load, user_config)
+
+
+def build(args: Mapping[str, Any]) -> Application:
+    """The application, for Serve's configuration (`import_path`). Raises ConfigError on unknown arguments."""
+    try:
+        checked = ReplicaArgs.model_validate(dict(args))
+    except ValidationError as error:
+        raise section_error(error, ReplicaArgs, where="args") from error
+    deployment = serve.deployment(
+        Replica,
+        name=DEPLOYMENT,
+        num_replicas=checked.serving.replicas,
+        max_ongoing_requests=checked.serving.max_ongoing_requests,
+        max_queued_requests=checked.serving.max_queued_requests,
+        ray_actor_options={"num_cpus": checked.serving.replica_cpus},
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
+    )
+    return deployment.bind(checked.model_dump(mode="json"))

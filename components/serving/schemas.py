@@ -1,0 +1,164 @@
+"""What a caller gets: one `Answer` a clip, or one `Problem`. The JSON of both is stable; `schema` names its version.
+
+All times are seconds from the clip's first presentation timestamp; spans are half-open `[start_s, end_s)`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.contracts.errors import MerError
+
+ANSWER_SCHEMA: Literal["mer.answer/1"] = "mer.answer/1"
+
+
+class Record(BaseModel):
+    """A frozen part of an answer; unknown keys are errors, so that a reader notices another schema."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class ModelIdentity(Record):
+    """Who answered."""
+
+    name: str = Field(description="Registered model's name.")
+    version: str = Field(description="Registered version, or 'unregistered' for a bundle folder.")
+    git_commit: str = Field(description="Commit of the code that trained it; 'unknown' if it was not in git.")
+    data_sha256: str = Field(description="Hash of the exact training list (the catalog).")
+    bundle_sha256: str = Field(description="Hash of the bundle that answered.")
+
+
+class ClipFacts(Record):
+    """What was judged."""
+
+    name: str = Field(description="File name as given.")
+    duration_s: float = Field(description="Length of the clip, seconds.")
+    rate_hz: float = Field(description="Steps a second of the timeline.")
+
+
+class ModalityView(Record):
+    """What one modality alone says about the whole clip."""
+
+    emotion: str = Field(description="Its most probable class.")
+    confidence: float = Field(description="Calibrated probability of that class, 0 to 1.")
+    posterior: dict[str, float] = Field(description="Class to calibrated probability; sums to 1.")
+
+
+class Contradiction(Record):
+    """Whether face, voice, words and body tell the same story."""
+
+    score: float = Field(description="0: the modalities agree; 1: they could not disagree more.")
+    pair: tuple[str, str] | None = Field(description="The two modalities furthest apart; null with fewer than two.")
+    modalities: dict[str, ModalityView] = Field(description="Each present modality's own view.")
+    words: str = Field(description="The same in a sentence.")
+
+
+class ModalityDistance(Record):
+    """How far one modality lies from the training data."""
+
+    distance: float = Field(description="Distance of the clip's mean feature from the training data, no unit.")
+    threshold: float = Field(description="The distance that held-out clips of known subjects rarely exceed.")
+    outside: bool = Field(description="distance > threshold.")
+
+
+class OutsideTraining(Record):
+    """Whether the clip is unlike what the version was trained on; such an answer deserves less trust."""
+
+    flag: bool = Field(description="True when any modality lies outside.")
+    modalities: dict[str, ModalityDistance] = Field(description="Per present modality.")
+    words: str = Field(description="The same in a sentence.")
+
+
+class Moment(Record):
+    """One step of the timeline."""
+
+    start_s: float
+    end_s: float
+    emotion: str | None = Field(description="Most probable class; null where no modality is present.")
+    posterior: dict[str, float] = Field(description="Class to calibrated probability; empty where none is present.")
+    present: tuple[str, ...] = Field(description="Modalities that are valid in this step.")
+
+
+class EpisodeView(Record):
+    """One stretch of one emotion."""
+
+    onset_s: float
+    offset_s: float
+    emotion: str
+    intensity: float = Field(description="0 to 1; how strongly the posterior stood out over the episode.")
+    kind: str = Field(description="'flash' (brief) or 'sustained'.")
+
+
+class Transition(Record):
+    """One emotion giving way to another."""
+
+    at_s: float
+    before: str
+    after: str
+
+
+class Answer(Record):
+    """Everything the model says about one clip."""
+
+    schema_name: Literal["mer.answer/1"] = Field(default=ANSWER_SCHEMA, alias="schema")
+    model: ModelIdentity
+    clip: ClipFacts
+    presence: dict[str, float] = Field(description="Share of steps in which each modality the version knows is valid.")
+    notes: tuple[str, ...] = Field(description="What a person should know about the input, in words.")
+    posterior: dict[str, float] = Field(description="Whole clip: class to calibrated probability; sums to 1.")
+    emotion: str = Field(description="Whole clip: the most probable class.")
+    confidence: float = Field(description="Whole clip: its calibrated probability.")
+    contradiction: Contradiction
+    outside_training: OutsideTraining
+    timeline: tuple[Moment, ...]
+    episodes: tuple[EpisodeView, ...]
+    transitions: tuple[Transition, ...]
+
+    def to_json(self) -> str:
+        """One line of JSON with the documented names."""
+        return self.model_dump_json(by_alias=True)
+
+
+class ProblemDetail(Record):
+    """Why there is no answer: what, where, the value seen, the values allowed and what to do."""
+
+    code: str
+    what: str
+    where: str | None = None
+    seen: str | None = None
+    allowed: str | None = None
+    remedy: str | None = None
+
+
+class Problem(Record):
+    """The body of every response that is no answer."""
+
+    error: ProblemDetail
+
+    @classmethod
+    def of(cls, error: MerError) -> Problem:
+        """The body for an error of the project's tree."""
+        return cls(
+            error=ProblemDetail(
+                code=error.code,
+                what=error.what,
+                where=error.where,
+                seen=None if error.seen is None else str(error.seen),
+                allowed=None if error.allowed is None else str(error.allowed),
+                remedy=error.remedy or None,
+            )
+        )
+
+
+class ServedVersion(Record):
+    """What `GET /v1/version` says: the version that this replica answers with."""
+
+    name: str
+    version: str
+    bundle_sha256: str
+    git_commit: str
+    classes: tuple[str, ...]
+    modalities: tuple[str, ...]
+    replica: str = Field(description="Which replica said so.")

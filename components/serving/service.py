@@ -1,0 +1,168 @@
+"""One replica's state: the version it answers with, and how it changes to another without a moment in between.
+
+No Ray and no web framework here. The predictor of a new version is made completely (fetched, hash checked, encoders
+loaded, golden examples held) before one assignment puts it in the place of the old one; a request keeps the predictor
+it started with.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.contracts.config import MediaLimits, section_error
+from components.contracts.errors import BundleError, UnavailableError
+from components.registry.bundle import Bundle, load_bundle
+from components.registry.fetch import fetch_bundle
+from components.serving.clips import clip_of_file
+from components.serving.encoders import EncoderPool
+from components.serving.predictor import Predictor
+from components.serving.schemas import Answer, ServedVersion
+from components.serving.uploads import Upload
+
+
+class VersionRef(BaseModel):
+    """Names one version; what `user_config` of the Serve deployment holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    version: str
+    bundle_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    tracking_uri: str
+
+    @classmethod
+    def of(cls, user_config: Mapping[str, Any]) -> VersionRef:
+        """From a `user_config`. Raises ConfigError on a misspelt or missing key."""
+        try:
+            return cls.model_validate(dict(user_config))
+        except ValidationError as error:
+            raise section_error(error, cls, where="user_config") from error
+
+
+def load_version(wanted: VersionRef, cache: Path) -> Bundle:
+    """The verified bundle of a version: from the cache if it is there (so a replica restarts while MLflow is away),
+    else from MLflow.
+
+    Raises:
+        BundleError: as `fetch_bundle` and `load_bundle`; or the registry now names another bundle for the version.
+        UnavailableError: it is not in the cache and MLflow cannot be reached.
+    """
+    cached = cache / wanted.bundle_sha256
+    if cached.is_dir():
+        try:
+            bundle = load_bundle(cached)
+        except BundleError:
+            pass  # a damaged copy; fetching replaces it, or says what is wrong with the original
+        else:
+            if bundle.sha256 == wanted.bundle_sha256:
+                return bundle
+    folder = fetch_bundle(wanted.model_name, wanted.version, tracking_uri=wanted.tracking_uri, cache_dir=cache)
+    bundle = load_bundle(folder)
+    if bundle.sha256 != wanted.bundle_sha256:
+        raise BundleError(
+            "the registry holds another bundle for this version than was asked for",
+            where=f"{wanted.model_name} version {wanted.version}",
+            seen=bundle.sha256,
+            allowed=wanted.bundle_sha256,
+        )
+    return bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """What a replica is told once.
+
+    Attributes:
+        cache: folder that holds downloaded bundles, by hash.
+        limits: what an upload may cost.
+        golden_tolerance: how far golden outputs may be off.
+        device: where checkpoint encoders run.
+    """
+
+    cache: Path
+    limits: MediaLimits
+    golden_tolerance: float
+    device: str = "cpu"
+
+
+class Service:
+    """Answers with the current version.
+
+    Args:
+        settings: what a replica is told once.
+        replica: this replica's own name.
+    """
+
+    def __init__(self, settings: ServiceSettings, *, replica: str = "local") -> None:
+        self.settings = settings
+        self.replica = replica
+        self._pool = EncoderPool(settings.device)
+        self._predictor: Predictor | None = None
+        self._loading = threading.Lock()
+
+    @property
+    def limits(self) -> MediaLimits:
+        """What an upload may cost."""
+        return self.settings.limits
+
+    def current(self) -> Predictor:
+        """The predictor that answers now. Raises UnavailableError (`no-version`) while there is none."""
+        predictor = self._predictor
+        if predictor is None:
+            raise UnavailableError(
+                "no version is being served yet",
+                where="service",
+                remedy="Give a version the alias `champion` in the MLflow UI; it is served as soon as its checks pass.",
+                code="no-version",
+            )
+        return predictor
+
+    def load(self, user_config: Mapping[str, Any] | None) -> None:
+        """Changes to the version that `user_config` names; with an empty one the service has no version.
+
+        Raises:
+            ConfigError, UnavailableError, BundleError: it cannot be served; the old version goes on answering.
+        """
+        with self._loading:
+            if not user_config:
+                self._predictor = None
+                return
+            wanted = VersionRef.of(user_config)
+            self._predictor = self._prepared(wanted)
+
+    def _prepared(self, wanted: VersionRef) -> Predictor:
+        bundle = load_version(wanted, self.settings.cache)
+        bundle.check_goldens(self.settings.golden_tolerance)
+        return Predictor(
+            bundle, name=wanted.model_name, version=wanted.version, pool=self._pool, device=self.settings.device
+        )
+
+    def predict(self, upload: Upload, predictor: Predictor) -> Answer:
+        """Judges an upload; errors as `Predictor.predict`. Blocks, so call it in a thread."""
+        clip = clip_of_file(
+            upload.clip,
+            limits=self.limits,
+            transcript=upload.transcript,
+            words=upload.words,
+            physio=upload.path("physio"),
+        )
+        return predictor.predict(clip, limits=self.limits)
+
+    def served_version(self) -> ServedVersion:
+        """Which version answers. Raises UnavailableError while there is none."""
+        predictor = self.current()
+        return ServedVersion(
+            name=predictor.model.name,
+            version=predictor.model.version,
+            bundle_sha256=predictor.model.bundle_sha256,
+            git_commit=predictor.model.git_commit,
+            classes=predictor.bundle.spec.classes,
+            modalities=predictor.modalities,
+            replica=self.replica,
+        )

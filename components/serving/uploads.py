@@ -1,0 +1,298 @@
+"""A multipart request straight to disk, under limits, without trusting a single length or name in it.
+
+The body is parsed while it arrives: the clip goes to a file in a private folder, no byte more than the limit is kept,
+and the folder disappears with the `Upload`. Nothing here knows a web framework.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import TracebackType
+from typing import BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from components.contracts.errors import DataError, MediaError, nearest
+from components.contracts.records import Word
+
+FILES = ("clip", "physio")
+TEXTS = ("transcript", "words")
+MAX_TEXT_BYTES = 1 << 20
+MAX_PHYSIO_BYTES = 64 << 20
+# Four bytes a character at most: below the 255 bytes of a file name.
+MAX_NAME_CHARACTERS = 60
+MAX_PARTS = 16
+# What the headers and boundaries of a form may add to the payloads.
+OVERHEAD_BYTES = 1 << 16
+# A client that is told "too large" in the middle of sending often sees a broken pipe instead of the message, so a
+# body somewhat over the limit is read to its end and thrown away.
+DRAIN_FACTOR = 2
+
+
+@dataclass(kw_only=True)
+class Upload:
+    """A request's content on disk. A context manager: the folder is removed on leaving it."""
+
+    folder: Path
+    names: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Deletes everything that was received."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def path(self, part: str) -> Path | None:
+        """Where a file part lies, under its own (safe) name, or None if it was not sent."""
+        return self.folder / part / self.names[part] if part in self.names else None
+
+    @property
+    def transcript(self) -> str | None:
+        """The transcript, or None when it is missing or blank."""
+        return self.texts.get("transcript", "").strip() or None
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Word times of the `words` part. Raises DataError (`bad-words`)."""
+        return parse_words(self.texts["words"]) if self.texts.get("words", "").strip() else ()
+
+    @property
+    def clip(self) -> Path:
+        """Where the clip lies. Raises DataError when it was not sent."""
+        path = self.path("clip")
+        if path is None:
+            raise DataError(
+                "the request has no file part named 'clip'",
+                where="request",
+                seen=", ".join([*self.names, *self.texts]) or "no parts",
+                allowed=", ".join([*FILES, *TEXTS]),
+                remedy="curl -F clip=@clip.mp4 …",
+                code="bad-request",
+            )
+        return path
+
+
+async def receive(stream: AsyncIterator[bytes], content_type: str, *, max_clip_bytes: int) -> Upload:
+    """Reads a whole multipart/form-data body.
+
+    Args:
+        stream: the body's blocks.
+        content_type: the request's header.
+        max_clip_bytes: the most that the clip may have.
+
+    Raises:
+        DataError: no multipart, a malformed one, an unknown part (`bad-request`, `bad-words`).
+        MediaError: a part over its limit (`too-large`).
+    """
+    upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-")))
+    try:
+        reader = _Reader(upload, content_type, max_clip_bytes)
+        most = DRAIN_FACTOR * max_clip_bytes + MAX_PHYSIO_BYTES + 2 * MAX_TEXT_BYTES + OVERHEAD_BYTES
+        seen = 0
+        async for block in stream:
+            seen += len(block)
+            if seen > most:
+                break
+            if reader.refused is None:
+                reader.write(block)
+        reader.finish()
+        _ = upload.clip, upload.words
+    except BaseException:
+        upload.remove()
+        raise
+    return upload
+
+
+def parse_words(text: str) -> tuple[Word, ...]:
+    """Word times from JSON ``[{"text": …, "start_s": …, "end_s": …}, …]``.
+
+    Raises:
+        DataError: no such list, a span that ends before it starts, or words out of order; code `bad-words`.
+    """
+
+    def bad(what: str, seen: object) -> DataError:
+        return DataError(
+            what,
+            where="words",
+            seen=str(seen)[:MAX_NAME_CHARACTERS],
+            allowed='[{"text": "well", "start_s": 0.2, "end_s": 0.5}, …] in order of time',
+            code="bad-words",
+        )
+
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        raise bad("the words are no JSON", error) from error
+    if not isinstance(rows, list):
+        raise bad("the words must be a list", type(rows).__name__)
+    words: list[Word] = []
+    for row in rows:
+        try:
+            word = Word(text=str(row["text"]), start_s=float(row["start_s"]), end_s=float(row["end_s"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise bad("a word lacks text, start_s or end_s", row) from error
+        if not 0 <= word.start_s <= word.end_s < float("inf"):
+            raise bad("a word must start at 0 or later and end after it starts", row)
+        if words and word.start_s < words[-1].start_s:
+            raise bad("the words are not in order of time", row)
+        words.append(word)
+    return tuple(words)
+
+
+class _Reader:
+    """Callbacks of the parser; the first complaint is kept and raised at the end of the body."""
+
+    def __init__(self, upload: Upload, content_type: str, max_clip_bytes: int) -> None:
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise DataError(
+                "the request is no form with files",
+                where="Content-Type",
+                seen=content_type[:MAX_NAME_CHARACTERS] or "nothing",
+                allowed="multipart/form-data with a boundary",
+                remedy="curl -F clip=@clip.mp4 …",
+                code="bad-request",
+            )
+        self._upload = upload
+        self._limits = {
+            "clip": max_clip_bytes,
+            "physio": MAX_PHYSIO_BYTES,
+            "transcript": MAX_TEXT_BYTES,
+            "words": MAX_TEXT_BYTES,
+        }
+        self._parts = 0
+        self._header = b""
+        self._value = b""
+        self._disposition = b""
+        self._part = ""
+        self._size = 0
+        self._text = bytearray()
+        self._file: BinaryIO | None = None
+        self._ended = False
+        self.refused: Exception | None = None
+        self._parser = MultipartParser(
+            options[b"boundary"],
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._on_field,
+                "on_header_value": self._on_value,
+                "on_header_end": self._on_header,
+                "on_headers_finished": self._on_headers,
+                "on_part_data": self._on_data,
+                "on_part_end": self._on_part,
+                "on_end": self._on_end,
+            },
+        )
+
+    def write(self, block: bytes) -> None:
+        """Feeds the parser; keeps the complaint, if any."""
+        self._keep(lambda: self._parser.write(block))
+
+    def finish(self) -> None:
+        """Raises the first complaint, or that the body was cut off."""
+        if self.refused is None:
+            self._keep(self._parser.finalize)
+        if self._file is not None:
+            self._file.close()
+        if self.refused is not None:
+            raise self.refused
+        if not self._ended:
+            raise DataError("the request was cut off before its end", where="request", code="bad-request")
+
+    def _keep(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except (DataError, MediaError) as error:
+            self.refused = error
+        except FormParserError as error:
+            self.refused = DataError("malformed multipart body", where="request", seen=str(error), code="bad-request")
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise DataError("too many parts", where="request", allowed=f"{MAX_PARTS}", code="bad-request")
+        self._header, self._value, self._disposition = b"", b"", b""
+        self._size, self._text = 0, bytearray()
+
+    def _on_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header, self._value = b"", b""
+
+    def _on_headers(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._part = options.get(b"name", b"").decode("utf-8", "replace")
+        known = (*FILES, *TEXTS)
+        if self._part not in known:
+            raise DataError(
+                "unknown part",
+                where="request",
+                seen=self._part[:MAX_NAME_CHARACTERS],
+                allowed=", ".join(known),
+                remedy=nearest(self._part, known),
+                code="bad-request",
+            )
+        if self._part in self._upload.names or self._part in self._upload.texts:
+            raise DataError("the part was sent twice", where="request", seen=self._part, code="bad-request")
+        if self._part in FILES:
+            self._upload.names[self._part] = safe_name(options.get(b"filename", b"").decode("utf-8", "replace"))
+            path = self._upload.path(self._part)
+            assert path is not None
+            path.parent.mkdir()
+            self._file = path.open("wb")
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        self._size += end - start
+        limit = self._limits[self._part]
+        if self._size > limit:
+            raise MediaError(
+                "this part is too large",
+                where=self._upload.names.get(self._part, self._part),
+                seen=f"more than {limit} bytes",
+                allowed=f"at most {limit} bytes",
+                remedy="Cut the clip, or raise serving.upload_limits.max_bytes.",
+                code="too-large",
+            )
+        if self._file is not None:
+            self._file.write(data[start:end])
+        else:
+            self._text += data[start:end]
+
+    def _on_part(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            return
+        try:
+            self._upload.texts[self._part] = self._text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError("the text is not UTF-8", where=self._part, code="bad-request") from error
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def safe_name(name: str) -> str:
+    """The last part of a file name as sent, printable and bounded; 'clip' when nothing is left."""
+    last = PureWindowsPath(PurePosixPath(name).name).name
+    printable = "".join(character for character in last if character.isprintable()).strip()[-MAX_NAME_CHARACTERS:]
+    return printable if printable.strip(".") else "clip"

@@ -1,0 +1,98 @@
+"""A tiny but real bundle: random weights, the weight-free encoders, everything written by the code that writes all bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.alignment.align import alignment_fingerprint
+from components.contracts.config import Alignment, FaceAlignment, Model, VoiceAlignment
+from components.contracts.lineage import Lineage
+from components.evaluation.calibration import Calibration
+from components.evaluation.episodes import Smoother
+from components.evaluation.outliers import Reference, pool
+from components.evaluation.scoring import Scorer
+from components.features.base import Encoded
+from components.features.registry import create
+from components.features.transform import Transform
+from components.model.model import TemporalModel
+from components.model.spec import ModelSpec
+from components.registry.bundle import Description, EncoderSpec, write_bundle
+from components.registry.goldens import Golden
+
+CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
+SPECS = {"face": "hog", "voice": "signal", "text": "hashing"}
+# No weights needed: the whole picture is the face, and energy tells speech.
+ALIGNMENT = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignment(activity="energy"))
+
+
+def tiny_bundle(folder: Path, *, seed: int = 0, modalities: tuple[str, ...] = ("face", "voice", "text")) -> str:
+    """Writes the bundle and returns its hash; another seed is another model."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    encoders = {name: create(SPECS[name], name, "cpu") for name in modalities}
+    widths = {name: encoder.width for name, encoder in encoders.items()}
+    clips = [
+        {
+            name: Encoded(rng.standard_normal((20, width)).astype(np.float32), np.ones(20, dtype=bool))
+            for name, width in widths.items()
+        }
+        for _ in range(8)
+    ]
+    transform = Transform.fit(clips, widths)
+    applied = [transform.apply(clip, 20) for clip in clips]
+    pooled = [pool(features, masks) for features, masks in applied]
+    spec = ModelSpec(modalities=widths, classes=CLASSES, model=Model(width=16, heads=2, tcn_blocks=1))
+    model = TemporalModel(spec).eval()
+    calibration = Calibration(step=1.2, clip=1.1, unimodal=dict.fromkeys(widths, 1.0))
+    scorer = Scorer(model, calibration)
+    return write_bundle(
+        folder,
+        description=Description(
+            taxonomy="abaw8",
+            spec=spec,
+            alignment=ALIGNMENT,
+            alignment_fingerprint=alignment_fingerprint(ALIGNMENT),
+            encoders={
+                name: EncoderSpec(spec=SPECS[name], fingerprint=encoder.fingerprint, width=encoder.width)
+                for name, encoder in encoders.items()
+            },
+            calibration=calibration,
+            smoother=Smoother(),
+            metrics={},
+            gates=[],
+        ),
+        model=model,
+        transform=transform,
+        reference=Reference.fit(pooled, pooled),
+        goldens=[Golden.record(f"golden-{i}", *applied[i], scorer) for i in range(2)],
+        lineage=Lineage(
+            git_commit="0" * 40,
+            git_dirty=False,
+            dvc_lock_sha256="1" * 64,
+            params_sha256="2" * 64,
+            data_sha256="3" * 64,
+            datasets={"tiny": "4" * 64},
+            seed=seed,
+        ),
+    )
+
+
+def break_goldens(folder: Path) -> str:
+    """Makes the folder a bundle whose hashes hold but whose golden outputs do not; returns the new hash."""
+    from safetensors.numpy import load_file, save_file
+
+    from components.contracts.fingerprint import canonical_json, file_sha256
+    from components.registry.bundle import DESCRIPTION
+    from components.registry.goldens import GOLDEN_TENSORS
+
+    tensors = load_file(folder / GOLDEN_TENSORS)
+    tensors["0.expected.clip"] = np.roll(tensors["0.expected.clip"], 1) + np.float32(0.2)
+    save_file(tensors, folder / GOLDEN_TENSORS)
+    value = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    value["files"][GOLDEN_TENSORS] = file_sha256(folder / GOLDEN_TENSORS)
+    (folder / DESCRIPTION).write_text(canonical_json(value) + "\n", encoding="utf-8")
+    return file_sha256(folder / DESCRIPTION)

@@ -1,0 +1,268 @@
+"""Decoding under limits: one pass for the sound and the picture's timestamps, one for the pictures that are needed.
+
+The first pass reads every packet once, decodes the sound and only notes when each picture is shown. From that the
+clip's clock and the frame of every step are known, so the second pass decodes the picture stream once and converts no
+frame that no step asked for. Neither pass holds more than one full picture.
+
+Damage is never papered over: a packet that does not decode is counted, and pictures that were predicted from a
+damaged one are dropped up to the next key frame; the steps they would have served are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from components.alignment.clock import intervals
+from components.alignment.sound import Sound, SoundCollector
+from components.alignment.source import open_media, picture_stream, sound_stream, too_long
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+
+# Exact conversion: the fast paths round differently from processor to processor.
+CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base
+QUARTER_TURN_DEG = 90
+DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no duration
+DECLARED_RATE_SLACK = 1.01  # a declared 240/1.001 is no 240.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """What a picture stream holds, before any picture is decoded.
+
+    Attributes:
+        times_s: (N,) when each picture is shown, ascending, on the container's clock.
+        end_s: when the last one ends.
+        declared_end_s: the end that the container's header promises, if it does.
+    """
+
+    times_s: NDArray[np.float64]
+    end_s: float
+    declared_end_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """The result of the first pass over one file."""
+
+    pictures: Pictures | None
+    sound: Sound | None
+    has_picture_stream: bool
+    has_sound_stream: bool
+    broke_off: str | None
+
+
+@dataclass
+class DecodeReport:
+    """What the second pass noticed; filled while `frames` is iterated."""
+
+    decoded: int = 0
+    damaged_packets: int = 0
+    dropped_frames: int = 0
+
+
+@dataclass
+class _PacketTimes:
+    """Times of the picture packets of the first pass."""
+
+    limits: MediaLimits
+    where: str
+    times: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+
+    def add(self, packet: Any) -> None:
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None or packet.is_discard:
+            return
+        base = float(packet.time_base)
+        self.times.append(stamp * base)
+        self.ends.append((stamp + (packet.duration or 0)) * base)
+        if len(self.times) > self.limits.max_decoded_frames:
+            raise _too_many_frames(self.limits, self.where)
+
+    def pictures(self, declared_end_s: float | None) -> Pictures | None:
+        if not self.times:
+            return None
+        order = np.argsort(np.array(self.times), kind="stable")
+        times, ends = np.array(self.times)[order], np.array(self.ends)[order]
+        spread = intervals(times)
+        median_s = spread.median_s if spread else DEFAULT_INTERVAL_S
+        if spread and 1.0 / max(median_s, 1e-9) > self.limits.max_frame_rate_hz * DECLARED_RATE_SLACK:
+            raise MediaError(
+                "the frame rate is too high",
+                where=self.where,
+                seen=f"{1.0 / max(median_s, 1e-9):.1f} frames/s",
+                allowed=f"at most {self.limits.max_frame_rate_hz:g} frames/s",
+                remedy="Convert the clip to a lower frame rate, or raise the max_frame_rate_hz of the limits",
+                code="frame-rate",
+            )
+        # The header's duration of the last picture may be missing, or a leftover of an edit.
+        last = ends[-1] - times[-1]
+        end_s = times[-1] + (last if 0 < last <= 2 * median_s else median_s)
+        if end_s - times[0] > self.limits.max_duration_s:
+            raise too_long(end_s - times[0], self.limits, self.where)
+        return Pictures(times_s=times, end_s=float(end_s), declared_end_s=declared_end_s)
+
+
+def scan(path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: bool, sound: bool) -> Scan:
+    """The first pass over a file.
+
+    Args:
+        path: the file.
+        limits: what it may cost.
+        rate_hz: sample rate to which sound is resampled.
+        where: the clip, for messages.
+        picture, sound: which streams are wanted.
+
+    Raises:
+        MediaError: the file cannot be used at all; see `source.open_media`, and `too-long`, `too-many-frames`,
+            `frame-rate`, `picture-size`.
+    """
+    with open_media(path, limits, where=where) as container:
+        video = picture_stream(container) if picture else None
+        audio = sound_stream(container) if sound else None
+        streams = [stream for stream in (video, audio) if stream is not None]
+        times = _PacketTimes(limits=limits, where=where)
+        collector = SoundCollector(rate_hz=rate_hz, limits=limits, where=where)
+        damaged = 0
+        broke_off = None
+        if video is not None:
+            _check_size(video.codec_context.width, video.codec_context.height, limits, where)
+        if audio is not None:
+            audio.codec_context.thread_count = 1
+        packets = container.demux(*streams) if streams else iter(())
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.FFmpegError as error:
+                broke_off = str(error.strerror)
+                break
+            if video is not None and packet.stream.index == video.index:
+                times.add(packet)
+                continue
+            try:
+                frames = packet.decode()
+            except (av.error.FFmpegError, ValueError):
+                damaged += 1
+                continue
+            for frame in frames:
+                collector.push(frame)
+        return Scan(
+            pictures=times.pictures(_declared_end(video)),
+            sound=collector.finish(damaged_packets=damaged, declared_end_s=_declared_end(audio)),
+            has_picture_stream=video is not None,
+            has_sound_stream=audio is not None,
+            broke_off=broke_off,
+        )
+
+
+def frames(
+    path: Path, wanted_s: NDArray[np.float64], limits: MediaLimits, report: DecodeReport, *, where: str
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The second pass: the pictures shown at the wanted times, upright and in RGB.
+
+    Args:
+        path: a file with a picture stream.
+        wanted_s: (M,) times on the container's clock, ascending, as `scan` gave them.
+        limits: what it may cost.
+        report: counts what was seen.
+        where: the clip, for messages.
+
+    Yields:
+        (index into `wanted_s`, (H, W, 3) uint8 RGB) for each one that decodes, in their order; a wanted picture that
+        is damaged is left out.
+    """
+    if not wanted_s.size:
+        return
+    last = -1
+    with open_media(path, limits, where=where) as container:
+        video = picture_stream(container)
+        if video is None:
+            return
+        video.codec_context.thread_count = 1
+        reformatter = VideoReformatter()
+        for frame in _clean_frames(container, video, limits, report, where):
+            time_s = float(frame.pts * frame.time_base)
+            index = int(np.argmin(np.abs(wanted_s - time_s)))
+            if index > last and abs(wanted_s[index] - time_s) <= SAME_TIME_S:
+                last = index
+                yield index, _upright(frame, reformatter)
+            if time_s >= wanted_s[-1] - SAME_TIME_S:
+                return
+
+
+def _clean_frames(container: Any, video: Any, limits: MediaLimits, report: DecodeReport, where: str) -> Iterator[Any]:
+    """Decoded frames with a time, without those that are damaged or predicted from damaged ones."""
+    damaged = False
+    packets = container.demux(video)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+        try:
+            decoded = packet.decode()
+        except (av.error.FFmpegError, ValueError):
+            report.damaged_packets += 1
+            damaged = True
+            continue
+        for frame in decoded:
+            report.decoded += 1
+            if report.decoded > limits.max_decoded_frames:
+                raise _too_many_frames(limits, where)
+            _check_size(frame.width, frame.height, limits, where)
+            if frame.is_corrupt:
+                damaged = True
+            elif frame.key_frame:
+                damaged = False
+            if damaged or frame.pts is None:
+                report.dropped_frames += 1
+                continue
+            yield frame
+
+
+def _upright(frame: Any, reformatter: Any) -> NDArray[np.uint8]:
+    """A frame as RGB, turned as its display matrix says (phones write portrait clips sideways)."""
+    converted = reformatter.reformat(frame, format="rgb24", interpolation=int(CONVERSION), threads=1)
+    rgb: NDArray[np.uint8] = converted.to_ndarray()
+    turns = round(frame.rotation / QUARTER_TURN_DEG) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _declared_end(stream: Any | None) -> float | None:
+    if stream is None or not stream.duration or stream.time_base is None:
+        return None
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def _check_size(width: int, height: int, limits: MediaLimits, where: str) -> None:
+    if max(width, height) > limits.max_side_px:
+        raise MediaError(
+            "the picture is too large",
+            where=where,
+            seen=f"{width}x{height}",
+            allowed=f"at most {limits.max_side_px} pixels a side",
+            remedy="Convert the clip to a smaller picture, or raise the max_side_px of the limits",
+            code="picture-size",
+        )
+
+
+def _too_many_frames(limits: MediaLimits, where: str) -> MediaError:
+    return MediaError(
+        "the clip has too many pictures",
+        where=where,
+        seen=f"more than {limits.max_decoded_frames}",
+        allowed=f"at most {limits.max_decoded_frames}",
+        remedy="Cut the clip, or raise the max_decoded_frames of the limits",
+        code="too-many-frames",
+    )

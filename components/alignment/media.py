@@ -1,0 +1,170 @@
+"""The first pass over a clip's files: its streams, its zero and its duration.
+
+A clip's sound is the audio stream of its video file, or a file of its own. In one file both streams share a clock, so
+an offset between them is real. Two files have no common clock: each starts at its own first timestamp, and both are
+taken to start together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.alignment import quality
+from components.alignment.clock import Intervals, intervals
+from components.alignment.decode import Pictures, Scan, scan
+from components.alignment.physio import Series
+from components.alignment.sound import Sound
+from components.alignment.source import too_long
+from components.contracts.config import Alignment
+from components.contracts.errors import MediaError
+from components.contracts.records import Clip
+
+MIN_DURATION_S = 0.1  # less than this decodes to nothing one could see or hear anything in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """A clip's streams and clock.
+
+    Attributes:
+        duration_s: of the longest stream.
+        offset_s: first timestamp of the sound minus that of the picture; 0 without a shared clock.
+        picture_origin_s, sound_origin_s: the clip's zero on the clock of either file.
+        pictures, sound: the streams, where there are any.
+        spread: regularity of the frame times.
+        notes: what a person should know.
+    """
+
+    duration_s: float
+    offset_s: float = 0.0
+    picture_origin_s: float = 0.0
+    sound_origin_s: float = 0.0
+    pictures: Pictures | None = None
+    sound: Sound | None = None
+    spread: Intervals | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path) -> Media:
+    """Decodes the sound, reads the frame times, and sets the clip's zero and duration.
+
+    Raises:
+        MediaError: see `source`, `decode`, and `no-audio`, `truncated`, `no-media`, `too-long`.
+    """
+    limits, where, rate_hz = config.limits, clip.clip_id, config.voice.rate_hz
+    video: Scan | None = None
+    audio: Scan | None = None
+    if clip.video_path is not None:
+        own_sound = clip.audio_path is None
+        path = root / clip.video_path
+        video = scan(path, limits, rate_hz=rate_hz, where=where, picture=True, sound=own_sound)
+        audio = video if own_sound else None
+    if clip.audio_path is not None:
+        path = root / clip.audio_path
+        audio = scan(path, limits, rate_hz=rate_hz, where=where, picture=False, sound=True)
+        if not audio.has_sound_stream:
+            raise _no_audio(path, where)
+    pictures = video.pictures if video else None
+    sound = audio.sound if audio else None
+    if pictures is None and sound is None:
+        return _without_streams(clip, config, series, video, audio)
+    media = _on_one_clock(pictures, sound, shared_clock=video is audio, notes=_stream_notes(clip, video, audio))
+    if media.duration_s < MIN_DURATION_S:
+        raise _truncated(where, f"{media.duration_s:.3f} s")
+    if media.duration_s > limits.max_duration_s:
+        raise too_long(media.duration_s, limits, where)
+    return media
+
+
+def _on_one_clock(pictures: Pictures | None, sound: Sound | None, *, shared_clock: bool, notes: list[str]) -> Media:
+    starts = [float(pictures.times_s[0])] if pictures else []
+    starts += [sound.start_s] if sound else []
+    origin_s = min(starts)
+    picture_origin_s = origin_s if shared_clock or not pictures else float(pictures.times_s[0])
+    sound_origin_s = origin_s if shared_clock or not sound else sound.start_s
+    ends = [pictures.end_s - picture_origin_s] if pictures else []
+    ends += [sound.end_s - sound_origin_s] if sound else []
+    offset_s = sound.start_s - float(pictures.times_s[0]) if sound and pictures and shared_clock else 0.0
+    if sound and pictures and not shared_clock and abs(ends[1] - ends[0]) > quality.NOTE_EARLY_END_S:
+        longer = "longer" if ends[1] > ends[0] else "shorter"
+        notes.append(f"the sound file is {abs(ends[1] - ends[0]):.2f} s {longer} than the picture")
+    spread = intervals(pictures.times_s) if pictures else None
+    notes += quality.clock_notes(
+        offset_s=offset_s,
+        drift_s_per_min=sound.drift_s_per_min if sound else 0.0,
+        frame_interval_cv=spread.cv if spread else None,
+    )
+    return Media(
+        duration_s=max(ends),
+        offset_s=offset_s,
+        picture_origin_s=picture_origin_s,
+        sound_origin_s=sound_origin_s,
+        pictures=pictures,
+        sound=sound,
+        spread=spread,
+        notes=tuple(notes),
+    )
+
+
+def _without_streams(clip: Clip, config: Alignment, series: Series, video: Scan | None, audio: Scan | None) -> Media:
+    """A clip of signals or timed words alone lasts as long as they do."""
+    if video or audio:
+        raise _truncated(
+            clip.clip_id, next((part.broke_off for part in (video, audio) if part and part.broke_off), None)
+        )
+    ends = [float(times[-1]) for times, _ in series.values()] + [word.end_s for word in clip.words]
+    duration_s = max(ends, default=0.0)
+    if duration_s < MIN_DURATION_S:
+        raise MediaError(
+            "the clip has neither picture nor sound, nor a signal or words with times",
+            where=clip.clip_id,
+            seen="no media",
+            allowed="video_path, audio_path, physio_path, or words with times",
+            remedy="Give the clip a file, or remove its row",
+            code="no-media",
+        )
+    if duration_s > config.limits.max_duration_s:
+        raise too_long(duration_s, config.limits, clip.clip_id)
+    return Media(duration_s=duration_s)
+
+
+def _stream_notes(clip: Clip, video: Scan | None, audio: Scan | None) -> list[str]:
+    notes = []
+    if clip.video_path is None:
+        notes.append("sound only")
+    elif video is not None and video.pictures is None:
+        notes.append("the video file holds no picture")
+    if audio is None or not audio.has_sound_stream:
+        notes.append("no sound")
+    elif audio.sound is None:
+        notes.append("nothing of the sound decodes")
+    if video is not None and video.pictures is not None:
+        notes += quality.ended_early("picture", video.pictures.end_s, video.pictures.declared_end_s)
+    if audio is not None and audio.sound is not None:
+        notes += quality.ended_early("sound", audio.sound.end_s, audio.sound.declared_end_s)
+        if audio.sound.damaged_packets:
+            notes.append(f"{audio.sound.damaged_packets} damaged sound packets left out")
+    return notes
+
+
+def _no_audio(path: Path, where: str) -> MediaError:
+    return MediaError(
+        f"sound file {path.name!r} holds no sound",
+        where=where,
+        seen="no audio stream",
+        allowed="an audio stream",
+        remedy="Extract the sound again; leave audio_path empty to use the video's own sound",
+        code="no-audio",
+    )
+
+
+def _truncated(where: str, seen: str | None) -> MediaError:
+    return MediaError(
+        "too little of the clip decodes",
+        where=where,
+        seen=seen or "no picture and no sound",
+        allowed=f"at least {MIN_DURATION_S:g} s",
+        remedy="The file is truncated or damaged: download or export it again",
+        code="truncated",
+    )

@@ -1,0 +1,134 @@
+"""Physiological channels on the clip's clock.
+
+The file is Parquet with a column `time_s` (float64, seconds from the clip's zero) and one number column a channel
+(`ecg`, `eda`, `resp` …). Channels may have rates of their own: a row without a value for a channel holds null or NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from components.alignment.sound import samples_of
+from components.alignment.source import check_file, reason, too_long
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.contracts.timebase import Grid
+
+TIME = "time_s"
+GAP_INTERVALS = 3.0  # samples further apart than this many usual intervals have a gap between them
+MAX_CHANNELS = 32
+MAX_RATE_HZ = 10_000.0
+
+Series = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+def read_physio(path: Path, limits: MediaLimits, *, where: str) -> Series:
+    """Reads the channels of a file.
+
+    Returns:
+        channel → (times (n,) ascending seconds, values (n,)), finite samples only; a channel without any is left out.
+
+    Raises:
+        MediaError: `missing-file`, `empty-file`, `lfs-pointer`, `too-large`, `physio-format`, `too-long`.
+    """
+    check_file(path, max_bytes=limits.max_bytes, where=where)
+    try:
+        rows = pq.ParquetFile(path).metadata.num_rows
+        if rows > limits.max_duration_s * MAX_RATE_HZ:
+            raise _refused(path, where, f"{rows} rows", f"at most {MAX_RATE_HZ:g} rows a second of the longest clip")
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _refused(path, where, reason(error).splitlines()[0][:120], "a Parquet file") from error
+    names = [name for name in table.column_names if name != TIME]
+    if TIME not in table.column_names or not names:
+        raise _refused(path, where, ", ".join(table.column_names), f"{TIME} and at least one channel")
+    if len(names) > MAX_CHANNELS:
+        raise _refused(path, where, f"{len(names)} channels", f"at most {MAX_CHANNELS}")
+    times = _numbers(table, TIME, path, where)
+    series: Series = {}
+    for name in names:
+        values = _numbers(table, name, path, where)
+        finite = np.isfinite(times) & np.isfinite(values)
+        at, first = np.unique(times[finite], return_index=True)
+        if at.size:
+            series[name] = (at, values[finite][first])
+    if series:
+        span = max(float(at[-1] - at[0]) for at, _ in series.values())
+        if span > limits.max_duration_s:
+            raise too_long(span, limits, where)
+    return series
+
+
+def resampled(series: Series, duration_s: float, rate_hz: float) -> dict[str, NDArray[np.float32]]:
+    """Every channel at `rate_hz` from t = 0.
+
+    A channel is interpolated linearly; one that is faster than the target is first laid on a whole multiple of it and
+    low-pass filtered (windowed sinc, zero phase), so that nothing folds into the band. Outside its samples, and in
+    gaps, it is NaN.
+
+    Args:
+        series: as `read_physio` returns it.
+        duration_s: of the clip.
+        rate_hz: of the result.
+
+    Returns:
+        channel → (N,) float32.
+    """
+    grid_s = np.arange(samples_of(duration_s, rate_hz), dtype=np.float64) / rate_hz
+    return {name: _resampled(times, values, grid_s, rate_hz) for name, (times, values) in sorted(series.items())}
+
+
+def _resampled(
+    times: NDArray[np.float64], values: NDArray[np.float64], grid_s: NDArray[np.float64], rate_hz: float
+) -> NDArray[np.float32]:
+    usual_s = float(np.median(np.diff(times))) if times.size > 1 else 1.0 / rate_hz
+    factor = max(1, math.ceil(1.0 / (usual_s * rate_hz) - 1e-6))
+    fine_s = np.arange(grid_s.size * factor, dtype=np.float64) / (rate_hz * factor)
+    fine = np.interp(fine_s, times, values)
+    if factor > 1:
+        # The mean is taken out so that the filter's zero padding does not bend the ends of a signal with an offset.
+        mean = float(fine.mean())
+        fine = resample_poly(fine - mean, 1, factor) + mean
+    after = np.clip(np.searchsorted(times, grid_s, side="left"), 0, times.size - 1)
+    before = np.clip(np.searchsorted(times, grid_s, side="right") - 1, 0, times.size - 1)
+    slack_s = max(usual_s, 1.0 / rate_hz) / 2
+    outside = (grid_s < times[0] - slack_s) | (grid_s > times[-1] + slack_s)
+    in_gap = times[after] - times[before] > GAP_INTERVALS * usual_s
+    return np.where(outside | in_gap, np.nan, fine[: grid_s.size]).astype(np.float32)
+
+
+def physio_mask(channels: dict[str, NDArray[np.float32]], rate_hz: float, grid: Grid) -> NDArray[np.bool_]:
+    """(T,) True in every step with a sample of any channel."""
+    mask = np.zeros(grid.num_steps, dtype=bool)
+    for values in channels.values():
+        at_s = np.nonzero(np.isfinite(values))[0] / rate_hz
+        steps = np.floor(at_s * grid.rate_hz + 1e-6).astype(np.int64)
+        mask[steps[steps < grid.num_steps]] = True
+    return mask
+
+
+def _numbers(table: pa.Table, name: str, path: Path, where: str) -> NDArray[np.float64]:
+    kind = table.schema.field(name).type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise _refused(path, where, f"column {name} of type {kind}", "numbers")
+    return np.asarray(
+        table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64
+    )
+
+
+def _refused(path: Path, where: str, seen: str, allowed: str) -> MediaError:
+    return MediaError(
+        f"physiological file {path.name!r} cannot be used",
+        where=where,
+        seen=seen,
+        allowed=allowed,
+        remedy=f"Write it as Parquet with `{TIME}` in seconds and one number column a channel",
+        code="physio-format",
+    )

@@ -1,0 +1,79 @@
+"""How good a clip's alignment is, in numbers, in words, and as a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.config import AlignmentQuality
+from components.contracts.errors import MediaError
+from components.contracts.records import Quality
+
+NOTE_OFFSET_S = 0.05  # people notice sound that is early or late by about this much (ITU-R BT.1359: 45 to 125 ms)
+NOTE_DRIFT_S_PER_MIN = 0.02
+NOTE_IRREGULAR_CV = 0.25
+NOTE_EARLY_END_S = 0.25
+NOTE_HOLE_S = 0.1
+
+
+def coverage(masks: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
+    """Share of valid steps for each modality."""
+    return {name: float(np.mean(mask)) for name, mask in sorted(masks.items())}
+
+
+def clock_notes(*, offset_s: float, drift_s_per_min: float, frame_interval_cv: float | None) -> list[str]:
+    """What a person should know about the two streams' clocks."""
+    notes = []
+    if abs(offset_s) >= NOTE_OFFSET_S:
+        side = "after" if offset_s > 0 else "before"
+        notes.append(f"sound starts {abs(offset_s):.2f} s {side} the picture")
+    if abs(drift_s_per_min) >= NOTE_DRIFT_S_PER_MIN:
+        notes.append(f"sound runs away from its timestamps by {drift_s_per_min:+.2f} s a minute; stretched to them")
+    if frame_interval_cv is not None and frame_interval_cv >= NOTE_IRREGULAR_CV:
+        notes.append("the frame rate varies")
+    return notes
+
+
+def ended_early(what: str, end_s: float, declared_end_s: float | None) -> list[str]:
+    """A note when a stream stops before the end that the file's header promises."""
+    if declared_end_s is None or declared_end_s - end_s < NOTE_EARLY_END_S:
+        return []
+    return [f"{what} ended early: {declared_end_s - end_s:.2f} s of it are missing"]
+
+
+def gate(quality: Quality, bounds: AlignmentQuality, *, where: str) -> None:
+    """Refuses a clip whose streams cannot be one moment, or in which nothing is left to look at.
+
+    Raises:
+        MediaError: `offset`, `drift` or `coverage`; the clip goes to quarantine.
+    """
+    if abs(quality.offset_s) > bounds.max_abs_offset_s:
+        raise MediaError(
+            "picture and sound start too far apart to belong together",
+            where=where,
+            seen=f"{quality.offset_s:+.2f} s",
+            allowed=f"at most {bounds.max_abs_offset_s:g} s",
+            remedy="Check the recording, or raise alignment.quality.max_abs_offset_s",
+            code="offset",
+        )
+    if abs(quality.drift_s_per_min) > bounds.max_abs_drift_s_per_min:
+        raise MediaError(
+            "the sound's clock runs away from the picture's",
+            where=where,
+            seen=f"{quality.drift_s_per_min:+.2f} s a minute",
+            allowed=f"at most {bounds.max_abs_drift_s_per_min:g} s a minute",
+            remedy="Check the recording's sample rate, or raise alignment.quality.max_abs_drift_s_per_min",
+            code="drift",
+        )
+    best = max(quality.coverage.values(), default=0.0)
+    if best < bounds.min_coverage_any:
+        raise MediaError(
+            "no modality covers enough of the clip",
+            where=where,
+            seen="; ".join([f"{name} {share:.0%}" for name, share in quality.coverage.items()] + list(quality.notes)),
+            allowed=f"one modality on at least {bounds.min_coverage_any:.0%} of the steps",
+            remedy="There is no face, no sound above the level floor, no words and no physiological signal to use",
+            code="coverage",
+        )

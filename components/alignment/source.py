@@ -1,0 +1,148 @@
+"""Opening a media file that nobody vouches for: what is checked before a single packet is decoded.
+
+A corpus folder holds zero-byte files, git-LFS pointers and text files with media names; an upload may be a playlist
+that names other files on this machine. Each is refused here with a code of its own:
+
+    missing-file, empty-file, lfs-pointer, too-large, not-media, no-streams, too-long
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+
+# Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
+LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
+HEAD_BYTES = 512
+US_PER_S = 1_000_000  # container.duration and container.start_time are microseconds
+ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, no picture stream
+
+
+def check_file(path: Path, *, max_bytes: int, where: str) -> None:
+    """Raises MediaError unless `path` is a non-empty file of at most `max_bytes` that is no git-LFS pointer."""
+    if not path.is_file():
+        seen = "a folder" if path.is_dir() else "nothing there"
+        raise MediaError(
+            f"media file {path.name!r} is missing",
+            where=where,
+            seen=seen,
+            allowed="a readable file",
+            remedy="Restore the file, or remove its row from the corpus",
+            code="missing-file",
+        )
+    size = path.stat().st_size
+    if size == 0:
+        raise MediaError(
+            f"media file {path.name!r} is empty",
+            where=where,
+            seen="0 bytes",
+            allowed="a media file",
+            remedy="Download or render the file again",
+            code="empty-file",
+        )
+    if size > max_bytes:
+        raise MediaError(
+            f"media file {path.name!r} is too large",
+            where=where,
+            seen=f"{size} bytes",
+            allowed=f"at most {max_bytes} bytes",
+            remedy="Cut the clip, or raise the max_bytes of the limits",
+            code="too-large",
+        )
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    if head.startswith(LFS_MAGIC):
+        raise MediaError(
+            f"media file {path.name!r} is a git-LFS pointer, not the media itself",
+            where=where,
+            seen=head.splitlines()[0].decode("ascii", "replace"),
+            allowed="a media file",
+            remedy="Run `git lfs pull` in the corpus",
+            code="lfs-pointer",
+        )
+
+
+@contextmanager
+def open_media(path: Path, limits: MediaLimits, *, where: str) -> Iterator[Any]:
+    """Opens a media file as a PyAV input container under `limits`.
+
+    Raises:
+        MediaError: see the codes above.
+    """
+    check_file(path, max_bytes=limits.max_bytes, where=where)
+    try:
+        container = av.open(
+            str(path),
+            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise MediaError(
+            f"{path.name!r} cannot be read as media",
+            where=where,
+            seen=reason(error),
+            allowed="a complete " + ", ".join(CONTAINERS.split(",")[:4]) + ", … file",
+            remedy="The file is truncated, damaged or no media at all: play it once, then export or download it again",
+            code="not-media",
+        ) from error
+    try:
+        _check_container(container, path, limits, where)
+        yield container
+    finally:
+        container.close()
+
+
+def _check_container(container: Any, path: Path, limits: MediaLimits, where: str) -> None:
+    if picture_stream(container) is None and sound_stream(container) is None:
+        raise MediaError(
+            f"{path.name!r} holds neither picture nor sound",
+            where=where,
+            seen=", ".join(stream.type for stream in container.streams) or "no streams",
+            allowed="a video or an audio stream",
+            remedy="Export the clip again with its picture or its sound",
+            code="no-streams",
+        )
+    if container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
+        raise too_long(container.duration / US_PER_S, limits, where)
+
+
+def too_long(duration_s: float, limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip that lasts longer than the limits allow."""
+    return MediaError(
+        "the clip is too long",
+        where=where,
+        seen=f"{duration_s:.1f} s",
+        allowed=f"at most {limits.max_duration_s:g} s",
+        remedy="Cut the clip into parts, or raise the max_duration_s of the limits",
+        code="too-long",
+    )
+
+
+def picture_stream(container: Any) -> Any | None:
+    """The first video stream that is no cover art, or None."""
+    for stream in container.streams.video:
+        if not int(stream.disposition) & ATTACHED_PICTURE and stream.codec_context is not None:
+            return stream
+    return None
+
+
+def sound_stream(container: Any) -> Any | None:
+    """The first audio stream whose codec is known, or None."""
+    for stream in container.streams.audio:
+        if stream.codec_context is not None:
+            return stream
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """An error's words without the path that FFmpeg appends, so that outputs do not depend on the checkout."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).split(": '", maxsplit=1)[0]

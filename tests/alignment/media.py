@@ -1,0 +1,201 @@
+"""Clips that tests write with PyAV: every picture and sample at a time the test chooses."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+TIME_BASE = Fraction(1, 12_800)
+AUDIO_FRAME = 1024
+MATRIX_AFTER_VERSION = 40  # bytes from the version of a tkhd box (version 0) to its 3x3 matrix
+
+Picture = NDArray[np.uint8]
+
+
+def draw_face(
+    width: int = 256, height: int = 256, *, centre: tuple[float, float] = (0.5, 0.5), side: float = 0.6, smile: float = 0.3
+) -> Picture:
+    """A plain drawn face that MTCNN finds; `side` is its height as a share of the picture's, RGB."""
+    scale = 2
+    w, h = width * scale, height * scale
+    rgb = np.full((h, w, 3), (118, 132, 150), dtype=np.uint8)
+    cx, cy, r = centre[0] * w, centre[1] * h, side * h / 2
+
+    def at(dx: float, dy: float) -> tuple[int, int]:
+        return round(cx + dx * r), round(cy + dy * r)
+
+    def size(x: float, y: float) -> tuple[int, int]:
+        return max(1, round(x * r)), max(1, round(y * r))
+
+    skin, shade, hair, dark = (224, 180, 150), (196, 148, 120), (60, 42, 30), (40, 26, 22)
+    cv2.rectangle(rgb, at(-0.35, 0.7), (round(cx + 0.35 * r), h), shade, -1)
+    cv2.ellipse(rgb, at(0, -0.22), size(0.86, 0.98), 0, 0, 360, hair, -1)
+    cv2.ellipse(rgb, at(0, 0.05), size(0.72, 0.95), 0, 0, 360, skin, -1)
+    for side_x in (-1, 1):
+        eye = at(0.3 * side_x, -0.1)
+        cv2.ellipse(rgb, at(0.3 * side_x, -0.12), size(0.2, 0.13), 0, 0, 360, shade, -1)
+        cv2.ellipse(rgb, eye, size(0.15, 0.08), 0, 0, 360, (250, 250, 250), -1)
+        cv2.circle(rgb, eye, size(0.075, 0)[0], dark, -1)
+        cv2.ellipse(rgb, at(0.3 * side_x, -0.27), size(0.2, 0.09), 0, 190, 350, hair, max(1, round(0.06 * r)))
+    cv2.line(rgb, at(0, -0.05), at(-0.06, 0.24), shade, max(1, round(0.05 * r)))
+    cv2.ellipse(rgb, at(0, 0.27), size(0.13, 0.06), 0, 0, 180, shade, -1)
+    cv2.ellipse(rgb, at(0, 0.5), size(0.28, max(0.02, 0.3 * smile)), 0, 0, 180, (170, 60, 70), -1)
+    cv2.line(rgb, at(-0.28, 0.5), at(0.28, 0.5), dark, max(1, round(0.04 * r)))
+    blurred = cv2.GaussianBlur(rgb, (0, 0), 1.2 * scale)
+    return np.asarray(cv2.resize(blurred, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def grey(level: int, width: int = 64, height: int = 64) -> Picture:
+    """A flat picture whose level says which one it is."""
+    return np.full((height, width, 3), level, dtype=np.uint8)
+
+
+def tone(seconds: float, rate_hz: int = 48_000, *, hz: float = 300.0, level: float = 0.3) -> NDArray[np.float32]:
+    """A sine, (N,) float32."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (level * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
+
+
+def clicks(seconds: float, at_s: Sequence[float], rate_hz: int = 48_000) -> NDArray[np.float32]:
+    """Silence with bursts of 5 ms that start at the given times."""
+    signal = np.zeros(round(seconds * rate_hz), dtype=np.float32)
+    burst = tone(0.005, rate_hz, hz=1000.0, level=0.9)
+    for time_s in at_s:
+        first = round(time_s * rate_hz)
+        signal[first : first + burst.size] = burst[: signal.size - first]
+    return signal
+
+
+def write_clip(
+    path: Path,
+    *,
+    pictures: Sequence[Picture] = (),
+    times_s: Sequence[float] | None = None,
+    fps: float = 25.0,
+    sound: NDArray[np.float32] | None = None,
+    sound_rate_hz: int = 48_000,
+    sound_channels: int = 1,
+    sound_start_s: float = 0.0,
+    sound_gaps: Sequence[tuple[float, float]] = (),
+    sound_clock: float = 1.0,
+    video_codec: str = "libx264",
+    audio_codec: str = "aac",
+    gop: int = 250,
+    faststart: bool = False,
+) -> Path:
+    """Writes a media file; the container follows from the suffix.
+
+    `times_s` are the presentation times of the pictures (default: k / fps). Frames of sound that begin in one of
+    `sound_gaps` are left out while the timestamps go on; `sound_clock` is timestamp seconds a counted second.
+    """
+    options = {"movflags": "faststart"} if faststart else {}
+    with av.open(str(path), "w", options=options) as container:
+        video = audio = None
+        if len(pictures):
+            video = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
+            video.height, video.width = pictures[0].shape[:2]
+            video.pix_fmt = "yuv420p"
+            video.codec_context.gop_size = gop
+            video.codec_context.time_base = TIME_BASE
+            video.time_base = TIME_BASE
+            if video_codec == "libx264":
+                video.options = {"preset": "veryfast", "crf": "18"}
+        if sound is not None:
+            layout = {1: "mono", 2: "stereo", 6: "5.1"}[sound_channels]
+            audio = container.add_stream(audio_codec, rate=sound_rate_hz, layout=layout)
+            audio.codec_context.time_base = Fraction(1, sound_rate_hz)
+        if video is not None:
+            stamps = times_s if times_s is not None else [k / fps for k in range(len(pictures))]
+            for picture, time_s in zip(pictures, stamps, strict=True):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+                frame.pts, frame.time_base = round(time_s / TIME_BASE), TIME_BASE
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        if audio is not None and sound is not None:
+            for frame in _sound_frames(
+                sound, sound_rate_hz, sound_channels, sound_start_s, sound_gaps, sound_clock, audio.format.name
+            ):
+                container.mux(audio.encode(frame))
+            container.mux(audio.encode(None))
+    return path
+
+
+def _sound_frames(
+    sound: NDArray[np.float32],
+    rate_hz: int,
+    channels: int,
+    start_s: float,
+    gaps: Sequence[tuple[float, float]],
+    clock: float,
+    sample_format: str,
+) -> list[av.AudioFrame]:
+    frames = []
+    for first in range(0, sound.size, AUDIO_FRAME):
+        time_s = first / rate_hz
+        if any(begin <= time_s < end for begin, end in gaps):
+            continue
+        part = sound[first : first + AUDIO_FRAME]
+        planar = sample_format.endswith("p")
+        shaped = np.tile(part, (channels, 1)) if planar else np.repeat(part, channels)[None]
+        if not sample_format.startswith("flt"):
+            shaped = (shaped * 32767).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(shaped),
+            format=sample_format,
+            layout={1: "mono", 2: "stereo", 6: "5.1"}[channels],
+        )
+        frame.sample_rate = rate_hz
+        frame.time_base = Fraction(1, rate_hz)
+        frame.pts = round((start_s + time_s * clock) * rate_hz)
+        frames.append(frame)
+    return frames
+
+
+def rotate(path: Path, degrees_clockwise: int) -> Path:
+    """Writes a display matrix into the first track header, as phones do for portrait clips."""
+    matrices = {
+        90: (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30),
+        180: (-(1 << 16), 0, 0, 0, -(1 << 16), 0, 0, 0, 1 << 30),
+        270: (0, -(1 << 16), 0, 1 << 16, 0, 0, 0, 0, 1 << 30),
+    }
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 4 + MATRIX_AFTER_VERSION
+    packed = b"".join(value.to_bytes(4, "big", signed=True) for value in matrices[degrees_clockwise])
+    data[start : start + len(packed)] = packed
+    path.write_bytes(data)
+    return path
+
+
+def damage(path: Path, *, from_s: float, to_s: float, kind: str = "video") -> Path:
+    """Overwrites the bytes of the packets of a stream that are shown within a span."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best(kind)
+        spans = [
+            (packet.pos, packet.size)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.pos is not None and from_s <= packet.pts * packet.time_base < to_s
+        ]
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for position, size in spans:
+        data[position : position + size] = rng.integers(0, 256, size, dtype=np.uint8).tobytes()
+    path.write_bytes(data)
+    return path
+
+
+def wav(path: Path, signal: NDArray[np.float32], rate_hz: int = 16_000) -> Path:
+    """A 16-bit wav file."""
+    return write_clip(path, sound=signal, sound_rate_hz=rate_hz, audio_codec="pcm_s16le")
+
+
+def jpeg(data: bytes) -> Picture:
+    """A crop as RGB."""
+    bgr = cv2.imdecode(np.frombuffer(io.BytesIO(data).getbuffer(), dtype=np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,86 @@
+"""What every encoder is: aligned clips in, one feature vector a step out.
+
+An encoder looks at one modality of a clip and gives `(T, D)` values on the clip's own grid with a mask. It encodes each
+clip *on its own*: the numbers of a clip do not depend on the clips it is batched with, which is what makes the online
+answer equal to the offline one. Loading weights waits for the first `encode`, so naming an encoder costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.errors import DataError
+from components.contracts.records import AlignedClip
+from components.contracts.timebase import Grid
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One modality of one clip: `values` (T, D) float32 and `valid` (T,) bool; values of invalid steps are zero."""
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.valid.shape != self.values.shape[:1]:
+            raise DataError(
+                "values and mask do not fit together",
+                seen=f"values {self.values.shape}, valid {self.valid.shape}",
+                allowed="values (T, D), valid (T,)",
+            )
+
+
+class Encoder(Protocol):
+    """A frozen encoder of one modality.
+
+    Attributes:
+        modality: face, voice, text or physio.
+        name: the spec it was created from.
+        width: D, the number of features a step.
+        fingerprint: SHA-256 over everything that changes its numbers: spec, version of its code, weights, settings.
+    """
+
+    @property
+    def modality(self) -> str:
+        """The modality it reads."""
+
+    @property
+    def name(self) -> str:
+        """The spec it was created from."""
+
+    @property
+    def width(self) -> int:
+        """Features a step."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes its numbers."""
+
+    def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """One `Encoded` a clip, in order, on each clip's grid."""
+
+
+def empty(num_steps: int, width: int) -> Encoded:
+    """A clip that has nothing of this modality."""
+    return Encoded(np.zeros((num_steps, width), dtype=np.float32), np.zeros(num_steps, dtype=bool))
+
+
+def masked(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Encoded:
+    """Values with their invalid steps set to zero, so that equal content has equal bytes."""
+    return Encoded(np.where(valid[:, None], values, np.float32(0)).astype(np.float32, copy=False), valid.copy())
+
+
+def mask_of(clip: AlignedClip, modality: str) -> NDArray[np.bool_]:
+    """The clip's mask of a modality; all False where the clip does not have it."""
+    mask = clip.masks.get(modality)
+    return np.zeros(clip.grid.num_steps, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+
+
+def step_seconds(grid: Grid) -> float:
+    """Seconds a step."""
+    return 1.0 / grid.rate_hz

@@ -1,0 +1,85 @@
+"""Encodes a few aligned clips with every encoder they want, so that one bad clip costs only itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.contracts.errors import ConfigError, MerError, UnavailableError
+from components.contracts.records import AlignedClip
+from components.features.base import Encoded, Encoder
+
+ENCODER_FAILED = "encoder"
+NON_FINITE = "non_finite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one modality of one clip: `encoded`, or a `code` and a `message` for quarantine."""
+
+    clip_id: str
+    modality: str
+    key: str
+    encoded: Encoded | None = None
+    code: str = ""
+    message: str = ""
+
+
+def encode_clips(
+    clips: Sequence[tuple[AlignedClip, Mapping[str, str]]], encoders: Mapping[str, Encoder]
+) -> list[Result]:
+    """Encodes clips, each with modality → key of what it wants.
+
+    A clip whose encoder raises, or whose valid steps hold a value that is not finite, becomes a `Result` with a code.
+
+    Raises:
+        ConfigError, UnavailableError: the encoder itself cannot work; that is no clip's fault.
+    """
+    results: list[Result] = []
+    for modality, encoder in sorted(encoders.items()):
+        wanted = [(clip, keys[modality]) for clip, keys in clips if modality in keys]
+        if not wanted:
+            continue
+        try:
+            encoded = encoder.encode([clip for clip, _ in wanted])
+            results += [_judged(clip, key, encoder, item) for (clip, key), item in zip(wanted, encoded, strict=True)]
+        except (ConfigError, UnavailableError):
+            raise
+        except Exception:
+            results += [_alone(clip, key, encoder) for clip, key in wanted]
+    return results
+
+
+def _alone(clip: AlignedClip, key: str, encoder: Encoder) -> Result:
+    """One clip by itself, after the batch it was in failed."""
+    try:
+        (encoded,) = encoder.encode([clip])
+    except (ConfigError, UnavailableError):
+        raise
+    except MerError as error:
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=ENCODER_FAILED, message=str(error))
+    except Exception as error:
+        message = f"{encoder.modality} encoder {encoder.name} failed: {type(error).__name__}: {error}"
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=ENCODER_FAILED, message=message)
+    return _judged(clip, key, encoder, encoded)
+
+
+def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> Result:
+    found = Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, encoded=encoded)
+    if encoded.values.shape != (clip.grid.num_steps, encoder.width):
+        message = (
+            f"{encoder.modality} encoder {encoder.name} gave {encoded.values.shape}, not "
+            f"{(clip.grid.num_steps, encoder.width)}"
+        )
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=ENCODER_FAILED, message=message)
+    bad = ~np.isfinite(encoded.values).all(axis=1)
+    if bad.any():
+        step = int(np.nonzero(bad)[0][0])
+        message = (
+            f"{encoder.modality} features of {int(bad.sum())} of {bad.size} steps are not finite, the first at "
+            f"{step / clip.grid.rate_hz:.1f} s (encoder {encoder.name})"
+        )
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=NON_FINITE, message=message)
+    return found

@@ -1,0 +1,92 @@
+"""Every encoder, by the spec that names it in `params.yaml`.
+
+Adding one is one file and one line here. Creating an encoder loads no weights and imports no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from components.contracts.config import MODALITIES
+from components.contracts.errors import ConfigError, nearest
+from components.features.base import Encoder
+from components.features.fer import Fer
+from components.features.hashing import HashedWords
+from components.features.hog import Hog
+from components.features.minilm import MiniLm
+from components.features.physio_signal import PhysioSignal
+from components.features.signal import VoiceSignal
+from components.features.transformers_face import TransformersFace
+from components.features.transformers_text import TransformersText
+from components.features.transformers_voice import TransformersVoice
+from components.features.whisper_tiny import WhisperTiny
+
+ENCODERS: dict[tuple[str, str], Callable[[str], Encoder]] = {
+    ("face", "fer"): Fer,
+    ("face", "hog"): Hog,
+    ("voice", "whisper-tiny"): WhisperTiny,
+    ("voice", "signal"): VoiceSignal,
+    ("text", "minilm"): MiniLm,
+    ("text", "hashing"): HashedWords,
+    ("physio", "signal"): PhysioSignal,
+}
+CHECKPOINT = "transformers:"
+CHECKPOINTS: dict[str, Callable[[str, str, str], Encoder]] = {
+    "face": TransformersFace,
+    "voice": TransformersVoice,
+    "text": TransformersText,
+}
+
+
+def specs(modality: str) -> tuple[str, ...]:
+    """The specs that a modality may have."""
+    named = tuple(name for kind, name in ENCODERS if kind == modality)
+    return (*named, f"{CHECKPOINT}<hub name or folder>") if modality in CHECKPOINTS else named
+
+
+def portable(spec: str) -> str:
+    """The spec with a checkpoint's folder as an absolute path, for a process in another working folder."""
+    if spec.startswith(CHECKPOINT) and Path(spec.removeprefix(CHECKPOINT)).is_dir():
+        return CHECKPOINT + str(Path(spec.removeprefix(CHECKPOINT)).resolve())
+    return spec
+
+
+def create(spec: str, modality: str, device: str = "auto") -> Encoder:
+    """The encoder of a spec, weights not loaded.
+
+    Args:
+        spec: an encoder's name, or `transformers:<hub name or folder>`, optionally with `@<revision>`.
+        modality: the modality it shall read.
+        device: auto, cpu or cuda. Only checkpoints use it: the embedded encoders are small and always run in float32
+            on the CPU, so that their numbers are the same everywhere.
+
+    Raises:
+        ConfigError: unknown modality or spec, with the nearest name.
+        UnavailableError: a checkpoint that is not on this machine and cannot be fetched, or a device that is not there.
+    """
+    if modality not in MODALITIES:
+        raise ConfigError(
+            "unknown modality",
+            where="features.encoders",
+            seen=modality,
+            allowed=", ".join(MODALITIES),
+            remedy=nearest(modality, MODALITIES),
+        )
+    if spec.startswith(CHECKPOINT) and modality in CHECKPOINTS:
+        return CHECKPOINTS[modality](spec, spec.removeprefix(CHECKPOINT), device)
+    if (modality, spec) not in ENCODERS:
+        allowed = specs(modality)
+        raise ConfigError(
+            "unknown encoder",
+            where=f"features.encoders.{modality}",
+            seen=spec,
+            allowed=", ".join(allowed),
+            remedy=nearest(spec, allowed),
+        )
+    return ENCODERS[modality, spec](spec)
+
+
+def encoder_fingerprint(spec: str, modality: str, device: str = "auto") -> str:
+    """The fingerprint of a spec's encoder, as in the store's keys; raises as `create`."""
+    return create(spec, modality, device).fingerprint

@@ -1,0 +1,293 @@
+"""The features stage: every aligned clip of a dataset through its frozen encoders, once.
+
+Input: `data/aligned/<name>/shard-*.parquet`. Output: `data/features/<name>/`: one folder of shards a modality
+(`store.py`), `index.parquet` (a row a clip), `quarantine.parquet`, `summary.json`.
+
+What the store already holds is not encoded again, so a new clip costs itself and a new encoder costs its own modality;
+what no clip of the dataset needs any more is dropped. Ray Data runs the work on `features.actors` actors, each of which
+holds every encoder on one thread and streams the rows it is given out of the aligned shards; where nothing is missing,
+Ray is not even started. What was encoded before an interruption is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.contracts.atomic import write_json, write_table
+from components.contracts.cluster import connect
+from components.contracts.config import MODALITIES, Features, Params
+from components.contracts.errors import DataError, MerError
+from components.contracts.layout import Layout
+from components.contracts.progress import progress
+from components.contracts.records import Quarantined, quarantine_table
+from components.features.base import Encoded, Encoder
+from components.features.checkpoint import torch_device
+from components.features.encode import Result, encode_clips
+from components.features.registry import create, portable
+from components.features.store import FeatureStore
+from components.features.work import Scanned, Task, plan, read_clips, scan
+
+STAGE = "features"
+FLUSH_BYTES = 32 << 20
+# So many tasks an actor at least, so that actors end together.
+TASKS_AN_ACTOR = 4
+# When every one of at least so many clips fails alike, the fault is not the clips'.
+SYSTEMATIC_CLIPS = 5
+
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("content_sha256", pa.string(), nullable=False),
+        pa.field("num_steps", pa.int32(), nullable=False),
+        pa.field("rate_hz", pa.float64(), nullable=False),
+        pa.field("duration_s", pa.float64(), nullable=False),
+        pa.field("keys", pa.map_(pa.string(), pa.string())),
+        pa.field("coverage", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+
+
+def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
+    """Encodes a dataset; see the module.
+
+    Returns:
+        The summary that is also written, and `encoded`: how many clips this run encoded, by modality.
+
+    Raises:
+        ConfigError: an unknown encoder. UnavailableError: weights that are not there. DataError: there are no aligned
+            clips, or an encoder failed on every clip.
+    """
+    device = torch_device(params.features.device)
+    encoders = {modality: create(spec, modality, device) for modality, spec in params.features.encoders.items()}
+    fingerprints = {modality: encoder.fingerprint for modality, encoder in encoders.items()}
+    clips = scan(layout.aligned(name))
+    store = FeatureStore(layout.features(name))
+    for modality in MODALITIES:
+        store.drop_damaged(modality)
+    held = {modality: store.keys(modality) for modality in encoders}
+    tasks = plan(clips, fingerprints, held, max_clips=_task_clips(clips, params.features))
+    failed: dict[str, Result] = {}
+    encoded: dict[str, int] = {}
+    if tasks:
+        connect(params.ray)
+        total = sum(len(task.wanted) for task in tasks)
+        with progress(f"features {name}", total) as advance:
+            failed, encoded = _store_all(_results(tasks, params.features, device), store, advance)
+    _check_systematic(failed, encoded)
+    summary = _commit(name, clips, encoders, store, failed)
+    return {**summary, "encoded": {modality: encoded.get(modality, 0) for modality in sorted(encoders)}}
+
+
+class ShardEncoder:
+    """A Ray Data actor that holds the encoders and yields one row an encoded modality of a clip.
+
+    One thread an actor: floating-point sums depend on how they are split over threads, and features must not depend on
+    the machine's size. More actors use more cores.
+    """
+
+    def __init__(self, specs: Mapping[str, str], device: str, batch_clips: int) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._encoders = {modality: create(spec, modality, device) for modality, spec in specs.items()}
+        self._batch_clips = batch_clips
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Tasks as JSON → rows of results, a batch of clips at a time."""
+        for text in batch["task"]:
+            fields = json.loads(str(text))
+            task = Task(**{**fields, "wanted": tuple(tuple(item) for item in fields["wanted"])})
+            for clips in read_clips(task, batch_clips=self._batch_clips):
+                yield _to_batch(encode_clips(clips, self._encoders))
+
+
+def _to_batch(results: Sequence[Result]) -> dict[str, Any]:
+    """Results as columns; features as bytes, because one batch holds several widths."""
+    blank = Encoded(np.zeros((0, 1), np.float32), np.zeros(0, bool))
+    encoded = [result.encoded or blank for result in results]
+    return {
+        "clip_id": [result.clip_id for result in results],
+        "modality": [result.modality for result in results],
+        "key": [result.key for result in results],
+        "code": [result.code for result in results],
+        "message": [result.message for result in results],
+        "width": [item.values.shape[1] for item in encoded],
+        "values": [item.values.astype("<f4").tobytes() for item in encoded],
+        "valid": [item.valid.tobytes() for item in encoded],
+    }
+
+
+def _from_row(row: Mapping[str, Any]) -> Result:
+    known = {name: row[name] for name in ("clip_id", "modality", "key", "code", "message")}
+    if row["code"]:
+        return Result(**known)
+    values = np.frombuffer(row["values"], dtype="<f4").reshape(-1, row["width"])
+    return Result(**known, encoded=Encoded(values, np.frombuffer(row["valid"], dtype=bool)))
+
+
+def _store_all(
+    results: Iterator[Result], store: FeatureStore, advance: Callable[[int], None]
+) -> tuple[dict[str, Result], dict[str, int]]:
+    """Writes results to the store in pieces of about 32 MB; returns the failed ones by key, and counts by modality."""
+    failed: dict[str, Result] = {}
+    encoded: dict[str, int] = {}
+    buffers: dict[str, dict[str, Encoded]] = {}
+    sizes: dict[str, int] = {}
+    try:
+        for result in results:
+            advance(1)
+            if result.encoded is None:
+                failed[result.key] = result
+                continue
+            modality = result.modality
+            encoded[modality] = encoded.get(modality, 0) + 1
+            buffers.setdefault(modality, {})[result.key] = result.encoded
+            sizes[modality] = sizes.get(modality, 0) + result.encoded.values.nbytes
+            if sizes[modality] >= FLUSH_BYTES:
+                store.write(modality, buffers.pop(modality))
+                sizes[modality] = 0
+    finally:
+        # Also on the way out of an error: what was encoded need not be encoded again.
+        for modality, items in buffers.items():
+            store.write(modality, items)
+    return failed, encoded
+
+
+def _results(tasks: Sequence[Task], features: Features, device: str) -> Iterator[Result]:
+    import ray.data
+    import ray.exceptions
+
+    specs = {modality: portable(spec) for modality, spec in features.encoders.items()}
+    gpu = 1.0 / features.actors if device == "cuda" else None
+    with _quiet_ray_data():
+        dataset = ray.data.from_items(
+            [{"task": json.dumps(asdict(task))} for task in tasks], override_num_blocks=len(tasks)
+        ).map_batches(
+            ShardEncoder,
+            fn_constructor_args=(specs, device, features.batch_clips),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(features.actors, len(tasks))),
+            num_cpus=1,
+            num_gpus=gpu,
+        )
+        try:
+            for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+                for row in table.to_pylist():
+                    yield _from_row(row)
+        except ray.exceptions.RayError as error:
+            raise _own(error) from error
+
+
+def _own(error: BaseException) -> BaseException:
+    """The project's own error inside an error of Ray's, or that one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        inner = getattr(seen, "cause", None)
+        if isinstance(seen, MerError):
+            return seen
+        if isinstance(inner, MerError):
+            return inner
+        seen = seen.__cause__
+    return error
+
+
+@contextmanager
+def _quiet_ray_data() -> Iterator[None]:
+    """Ray Data without its own progress bars; this stage has one."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    before = context.enable_progress_bars
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = before
+
+
+def _task_clips(clips: Sequence[Scanned], features: Features) -> int:
+    """Clips a task: whole batches, and enough tasks to keep all actors busy to the end."""
+    share = len(clips) // (features.actors * TASKS_AN_ACTOR)
+    return max(1, share // features.batch_clips) * features.batch_clips
+
+
+def _check_systematic(failed: Mapping[str, Result], encoded: Mapping[str, int]) -> None:
+    for modality in MODALITIES:
+        misses = [result for result in failed.values() if result.modality == modality]
+        if encoded.get(modality, 0) == 0 and len(misses) >= SYSTEMATIC_CLIPS:
+            raise DataError(
+                f"the {modality} encoder failed on every clip it was given ({len(misses)})",
+                where=STAGE,
+                seen=misses[0].message,
+                remedy="The fault is the encoder's or the alignment's, not a clip's",
+            )
+
+
+def _commit(
+    name: str,
+    clips: Sequence[Scanned],
+    encoders: Mapping[str, Encoder],
+    store: FeatureStore,
+    failed: Mapping[str, Result],
+) -> dict[str, Any]:
+    """Brings the store into its canonical form and writes index, quarantine and summary."""
+    fingerprints = {modality: encoder.fingerprint for modality, encoder in encoders.items()}
+    clip_keys = [clip.keys(fingerprints) for clip in clips]
+    coverage: dict[str, dict[str, float]] = {}
+    for modality in MODALITIES:
+        wanted = {keys[modality] for keys in clip_keys if modality in keys} - failed.keys()
+        store.compact(modality, wanted)
+        coverage[modality] = store.coverage(modality, wanted)
+    rows, quarantined = [], []
+    clips_with = dict.fromkeys(sorted(encoders), 0)
+    for clip, keys in zip(clips, clip_keys, strict=True):
+        shares = {modality: coverage[modality].get(keys.get(modality, ""), 0.0) for modality in sorted(encoders)}
+        used = {modality: key for modality, key in keys.items() if shares[modality] > 0}
+        for modality in used:
+            clips_with[modality] += 1
+        rows.append(
+            {
+                "clip_id": clip.clip_id,
+                "content_sha256": clip.content_sha256,
+                "num_steps": clip.num_steps,
+                "rate_hz": clip.rate_hz,
+                "duration_s": clip.duration_s,
+                "keys": sorted(used.items()),
+                "coverage": sorted(shares.items()),
+            }
+        )
+        quarantined += [_quarantined(name, clip, failed[key]) for key in keys.values() if key in failed]
+    summary = {
+        "alignment_fingerprints": sorted({clip.alignment_fingerprint for clip in clips}),
+        "clips": len(clips),
+        "clips_with": clips_with,
+        "steps": sum(clip.num_steps for clip in clips),
+        "quarantined": len(quarantined),
+        "encoders": {
+            modality: {"spec": encoder.name, "fingerprint": fingerprints[modality], "width": encoder.width}
+            for modality, encoder in sorted(encoders.items())
+        },
+    }
+    write_table(store.folder / "index.parquet", pa.Table.from_pylist(rows, schema=INDEX_SCHEMA))
+    write_table(store.folder / "quarantine.parquet", quarantine_table(quarantined))
+    write_json(store.folder / "summary.json", summary)
+    return summary
+
+
+def _quarantined(name: str, clip: Scanned, result: Result) -> Quarantined:
+    return Quarantined(
+        dataset=name,
+        clip_id=clip.clip_id,
+        stage=STAGE,
+        code=result.code,
+        message=result.message,
+        field=result.modality,
+        remedy="The clip is used without this modality; mend its media or choose another encoder",
+    )

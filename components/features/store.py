@@ -1,0 +1,277 @@
+"""The feature store: every clip encoded once, addressed by content.
+
+A key names one modality of one clip as one encoder saw it. Rows are one step each: `key`, `step`, `valid`, `values` (a
+fixed-shape tensor of width D), sorted by key and step, in Parquet shards named by the SHA-256 of their bytes. Nothing
+else is in them, so equal features give equal files.
+
+`write` adds a shard beside the others (so an interrupted run keeps what it has encoded); `compact` brings a modality
+into its one canonical form: a key's shard follows from the key alone and from how many rows there are, so that adding a
+clip rewrites the shards it falls into and leaves the bytes of the others, whatever the order clips came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.contracts.errors import DataError
+from components.contracts.fingerprint import file_sha256, fingerprint
+from components.features.base import Encoded
+
+SHARD_BYTES = 64 << 20
+GROUP_BYTES = 4 << 20
+FLOAT_BYTES = 4
+KEY_HEX = 64
+
+
+def feature_key(content_sha256: str, alignment_fingerprint: str, encoder_fingerprint: str) -> str:
+    """The key of one modality of one clip: SHA-256 over what the features are a function of."""
+    return fingerprint([content_sha256, alignment_fingerprint, encoder_fingerprint])
+
+
+class FeatureStore:
+    """The features of one dataset: a folder with one folder a modality."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def shards(self, modality: str) -> list[Path]:
+        """The shard files of a modality, by name."""
+        return sorted((self.folder / modality).glob("shard-*.parquet"))
+
+    def keys(self, modality: str) -> frozenset[str]:
+        """The keys that are there. Reads the key column only."""
+        return frozenset(key for shard in self.shards(modality) for key in _unique_keys(shard))
+
+    def coverage(self, modality: str, keys: Collection[str]) -> dict[str, float]:
+        """Share of valid steps by key, for those of `keys` that are there; does not read the values."""
+        wanted = set(keys)
+        found: dict[str, float] = {}
+        for shard in self.shards(modality):
+            table = pq.read_table(shard, columns=["key", "valid"])
+            means = table.group_by("key").aggregate([("valid", "mean")])
+            for key, mean in zip(means["key"].to_pylist(), means["valid_mean"].to_pylist(), strict=True):
+                if key in wanted:
+                    found[key] = mean
+        return found
+
+    def drop_damaged(self, modality: str) -> list[Path]:
+        """Removes shards whose bytes are not the ones their names promise; returns them."""
+        damaged = [shard for shard in self.shards(modality) if shard.stem != f"shard-{file_sha256(shard)}"]
+        for shard in damaged:
+            shard.unlink()
+        return damaged
+
+    def width(self, modality: str) -> int | None:
+        """Features a step, or None where the modality has no shard. Raises DataError if its shards differ."""
+        widths = {_width(pq.read_schema(shard)) for shard in self.shards(modality)}
+        if len(widths) > 1:
+            raise DataError("shards of several widths", where=str(self.folder / modality), seen=sorted(widths))
+        return widths.pop() if widths else None
+
+    def write(self, modality: str, encoded: Mapping[str, Encoded]) -> Path | None:
+        """Writes clips as one more shard, atomically; returns it, or None for nothing.
+
+        Raises:
+            DataError: the clips have different widths, or one has no step.
+        """
+        if not encoded:
+            return None
+        widths = {item.values.shape[1] for item in encoded.values()}
+        if len(widths) != 1:
+            raise DataError("clips of several widths", where=modality, seen=sorted(widths))
+        for key, item in encoded.items():
+            if not item.valid.size:
+                raise DataError("a clip without steps cannot be stored", where=f"{modality}: {key}")
+        return self._write_shard(modality, sorted(encoded.items()))
+
+    def read(self, modality: str, keys: Iterable[str], *, width: int | None = None) -> dict[str, Encoded]:
+        """Reads clips, in the order of `keys`; only the row groups that hold them are read.
+
+        Args:
+            modality: whose features.
+            keys: which clips.
+            width: features a step that the caller needs.
+
+        Raises:
+            DataError: a key is missing, or the features have another width.
+        """
+        ordered = list(dict.fromkeys(keys))
+        wanted = set(ordered)
+        found: dict[str, Encoded] = {}
+        for shard in self.shards(modality):
+            if len(found) == len(wanted):
+                break
+            for key, item in _read_shard(shard, wanted - found.keys()):
+                found[key] = item
+                if width is not None and item.values.shape[1] != width:
+                    raise DataError(
+                        "features have another width",
+                        where=f"{self.folder / modality}: {key}",
+                        seen=item.values.shape[1],
+                        allowed=width,
+                        remedy="They come from another encoder; run the features stage again",
+                    )
+        missing = [key for key in ordered if key not in found]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(ordered)} keys are not in the feature store",
+                where=str(self.folder / modality),
+                seen=missing[0],
+                remedy="Run the features stage again",
+            )
+        return {key: found[key] for key in ordered}
+
+    def compact(self, modality: str, keys: Collection[str]) -> None:
+        """Brings a modality into its canonical form, with exactly these keys; all other rows are dropped.
+
+        Holds one shard in memory at a time. Raises DataError if a key is missing.
+        """
+        held = {shard: _unique_keys(shard) for shard in self.shards(modality)}
+        where: dict[str, Path] = {}
+        for shard, inside in held.items():
+            for key in inside:
+                where.setdefault(key, shard)
+        wanted = sorted(set(keys))
+        missing = [key for key in wanted if key not in where]
+        if missing:
+            raise DataError("keys are not in the feature store", where=f"{self.folder / modality}", seen=missing[0])
+        kept: set[Path] = set()
+        for bucket in _buckets(wanted, self._rows_bytes(modality, wanted, where)):
+            sources = {where[key] for key in bucket}
+            source = next(iter(sources))
+            if len(sources) == 1 and held[source] == bucket:
+                kept.add(source)
+                continue
+            kept.add(self._write_shard(modality, sorted(self.read(modality, bucket).items())))
+        for shard in held:
+            if shard not in kept:
+                shard.unlink()
+        folder = self.folder / modality
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+    def _rows_bytes(self, modality: str, wanted: Collection[str], where: Mapping[str, Path]) -> int:
+        """Bytes of the wanted values before compression."""
+        total = 0
+        needed = set(wanted)
+        for shard in sorted({where[key] for key in wanted}):
+            column = pq.read_table(shard, columns=["key"])["key"]
+            own = pa.array(sorted(key for key in needed if where[key] == shard), pa.string())
+            rows = pc.sum(pc.is_in(column, value_set=own)).as_py() or 0
+            total += rows * _width(pq.read_schema(shard)) * FLOAT_BYTES
+        return total
+
+    def _write_shard(self, modality: str, items: list[tuple[str, Encoded]]) -> Path:
+        folder = self.folder / modality
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{uuid.uuid4().hex}.tmp"
+        try:
+            width = items[0][1].values.shape[1]
+            schema = shard_schema(width)
+            group_rows = max(1, GROUP_BYTES // (width * FLOAT_BYTES))
+            with pq.ParquetWriter(
+                beside, schema, compression="zstd", use_dictionary=["key"], write_statistics=["key"]
+            ) as writer:
+                for group in _groups(items, group_rows):
+                    writer.write_table(_table(group, schema), row_group_size=1 << 30)
+            path = folder / f"shard-{file_sha256(beside)}.parquet"
+            beside.replace(path)
+            return path
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def shard_schema(width: int) -> pa.Schema:
+    """The schema of a shard of width D."""
+    return pa.schema(
+        [
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("step", pa.int32(), nullable=False),
+            pa.field("valid", pa.bool_(), nullable=False),
+            pa.field("values", pa.fixed_shape_tensor(pa.float32(), (width,)), nullable=False),
+        ]
+    )
+
+
+def _groups(items: list[tuple[str, Encoded]], group_rows: int) -> Iterator[list[tuple[str, Encoded]]]:
+    """Whole clips, as many as fit into a row group (one at least), so that a clip never spans two."""
+    group: list[tuple[str, Encoded]] = []
+    rows = 0
+    for key, item in items:
+        if group and rows + item.valid.size > group_rows:
+            yield group
+            group, rows = [], 0
+        group.append((key, item))
+        rows += item.valid.size
+    if group:
+        yield group
+
+
+def _table(items: list[tuple[str, Encoded]], schema: pa.Schema) -> pa.Table:
+    lengths = [item.valid.size for _, item in items]
+    values = np.ascontiguousarray(np.concatenate([item.values for _, item in items]), dtype=np.float32)
+    columns = [
+        pa.array(np.repeat([key for key, _ in items], lengths).tolist(), pa.string()),
+        pa.array(np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])),
+        pa.array(np.concatenate([item.valid for _, item in items])),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(values),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _unique_keys(shard: Path) -> list[str]:
+    """The keys of a shard, ascending."""
+    return sorted(pc.unique(pq.read_table(shard, columns=["key"])["key"]).to_pylist())
+
+
+def _width(schema: pa.Schema) -> int:
+    return int(schema.field("values").type.shape[0])
+
+
+def _read_shard(shard: Path, wanted: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+    """The wanted clips of a shard, group by group."""
+    with pq.ParquetFile(shard) as file:
+        ordered = np.array(sorted(wanted))
+        column = file.schema_arrow.get_field_index("key")
+        for group in range(file.num_row_groups):
+            bounds = file.metadata.row_group(group).column(column).statistics
+            if bounds is not None and bounds.has_min_max:
+                first = np.searchsorted(ordered, bounds.min, side="left")
+                if first == len(ordered) or ordered[first] > bounds.max:
+                    continue
+            table = file.read_row_group(group)
+            yield from _clips(table, wanted)
+
+
+def _clips(table: pa.Table, wanted: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+    keys = table["key"].to_pylist()
+    starts = [0, *(at for at in range(1, len(keys)) if keys[at] != keys[at - 1]), len(keys)]
+    values = table["values"].combine_chunks().to_numpy_ndarray() if len(keys) else np.zeros((0, 0), np.float32)
+    valid = table["valid"].to_numpy(zero_copy_only=False)
+    for start, stop in pairwise(starts):
+        if start < stop and keys[start] in wanted:
+            yield keys[start], Encoded(values[start:stop].copy(), valid[start:stop].astype(bool))
+
+
+def _buckets(keys: list[str], size_bytes: int) -> list[list[str]]:
+    """Sorted keys dealt by their leading bits to a power of two of buckets of about SHARD_BYTES; none is empty."""
+    bits = max(0, int(np.ceil(np.log2(max(1.0, size_bytes / SHARD_BYTES)))))
+    buckets: dict[int, list[str]] = {}
+    for key in keys:
+        # Keys of the stage are SHA-256 in hex; any other string is hashed, so that the store takes every key.
+        digest = key if len(key) == KEY_HEX and _is_hex(key) else hashlib.sha256(key.encode()).hexdigest()
+        buckets.setdefault(int(digest[:8], 16) >> (32 - bits), []).append(key)
+    return [buckets[index] for index in sorted(buckets)]
+
+
+def _is_hex(text: str) -> bool:
+    return all(letter in "0123456789abcdef" for letter in text)

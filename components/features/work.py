@@ -1,0 +1,160 @@
+"""What is to be encoded: the aligned clips of a dataset without their pixels, and the keys that are still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.contracts.errors import DataError
+from components.contracts.records import AlignedClip
+from components.features.store import feature_key
+
+BASE_COLUMNS = (
+    "clip_id",
+    "content_sha256",
+    "alignment_fingerprint",
+    "rate_hz",
+    "num_steps",
+    "masks",
+    "quality",
+    "audio_rate_hz",
+    "physio_rate_hz",
+    "words_source",
+)
+# What only one modality needs; the rest of a row is not read for it.
+MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
+    "face": ("face_jpeg", "face_box"),
+    "voice": ("pcm", "speech"),
+    "text": ("words",),
+    "physio": ("physio",),
+}
+_BLANK: dict[str, Any] = {"face_jpeg": [], "face_box": [], "pcm": b"", "speech": [], "words": [], "physio": []}
+_SCAN_COLUMNS = ["clip_id", "content_sha256", "alignment_fingerprint", "rate_hz", "num_steps", "masks", "quality"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """One aligned clip without its media: where its row is, and which modalities have a valid step."""
+
+    clip_id: str
+    content_sha256: str
+    alignment_fingerprint: str
+    num_steps: int
+    rate_hz: float
+    duration_s: float
+    present: frozenset[str]
+    shard: str
+    row_group: int
+    row: int
+
+    def keys(self, fingerprints: Mapping[str, str]) -> dict[str, str]:
+        """Modality → feature key, for the present modalities that have an encoder (modality → fingerprint)."""
+        return {
+            modality: feature_key(self.content_sha256, self.alignment_fingerprint, fingerprint)
+            for modality, fingerprint in sorted(fingerprints.items())
+            if modality in self.present
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Rows of one row group of an aligned shard, and what to encode of each: (row, modality, key)."""
+
+    shard: str
+    row_group: int
+    wanted: tuple[tuple[int, str, str], ...]
+
+    @property
+    def clips(self) -> int:
+        """How many clips it touches."""
+        return len({row for row, _, _ in self.wanted})
+
+
+def scan(folder: Path) -> list[Scanned]:
+    """Every aligned clip of a dataset, by clip id. Raises DataError if the folder is missing or a clip comes twice."""
+    if not folder.is_dir():
+        raise DataError("there are no aligned clips", where=str(folder), remedy="Run the alignment stage first")
+    found: dict[str, Scanned] = {}
+    for shard in sorted(folder.glob("shard-*.parquet")):
+        with pq.ParquetFile(shard) as file:
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group, columns=_SCAN_COLUMNS).to_pylist()
+                for at, row in enumerate(rows):
+                    if row["clip_id"] in found:
+                        raise DataError("a clip is aligned twice", where=str(folder), seen=row["clip_id"])
+                    found[row["clip_id"]] = _scanned(row, shard, group, at)
+    return [found[clip_id] for clip_id in sorted(found)]
+
+
+def _scanned(row: Mapping[str, Any], shard: Path, group: int, at: int) -> Scanned:
+    return Scanned(
+        clip_id=row["clip_id"],
+        content_sha256=row["content_sha256"],
+        alignment_fingerprint=row["alignment_fingerprint"],
+        num_steps=row["num_steps"],
+        rate_hz=row["rate_hz"],
+        duration_s=row["quality"]["duration_s"],
+        present=frozenset(modality for modality, mask in row["masks"] if any(mask)),
+        shard=str(shard.resolve()),
+        row_group=group,
+        row=at,
+    )
+
+
+def plan(
+    clips: Sequence[Scanned], fingerprints: Mapping[str, str], held: Mapping[str, Collection[str]], *, max_clips: int
+) -> list[Task]:
+    """The tasks that encode what is missing, each key once (two clips of equal content share it).
+
+    Args:
+        clips: the dataset's clips.
+        fingerprints: modality → its encoder's fingerprint.
+        held: modality → keys that the store has.
+        max_clips: a task has no more clips than this.
+    """
+    seen: set[str] = set()
+    by_group: dict[tuple[str, int], dict[int, list[tuple[int, str, str]]]] = {}
+    for clip in clips:
+        for modality, key in clip.keys(fingerprints).items():
+            if key in held.get(modality, ()) or key in seen:
+                continue
+            seen.add(key)
+            rows = by_group.setdefault((clip.shard, clip.row_group), {})
+            rows.setdefault(clip.row, []).append((clip.row, modality, key))
+    tasks = []
+    for (shard, group), wanted_rows in sorted(by_group.items()):
+        order = sorted(wanted_rows)
+        for start in range(0, len(order), max_clips):
+            wanted = [item for row in order[start : start + max_clips] for item in wanted_rows[row]]
+            tasks.append(Task(shard=shard, row_group=group, wanted=tuple(wanted)))
+    return tasks
+
+
+def read_clips(task: Task, *, batch_clips: int) -> Iterator[list[tuple[AlignedClip, dict[str, str]]]]:
+    """The clips of a task, `batch_clips` at a time, each with modality → key. Streams the row group and reads only the
+    columns that the task's modalities need."""
+    by_row: dict[int, dict[str, str]] = {}
+    for row, modality, key in task.wanted:
+        by_row.setdefault(row, {})[modality] = key
+    modalities = {modality for _, modality, _ in task.wanted}
+    columns = [*BASE_COLUMNS, *(column for name in sorted(modalities) for column in MODALITY_COLUMNS[name])]
+    pending: list[tuple[AlignedClip, dict[str, str]]] = []
+    last = max(by_row)
+    at = 0
+    with pq.ParquetFile(task.shard) as file:
+        for batch in file.iter_batches(batch_size=batch_clips, row_groups=[task.row_group], columns=columns):
+            for offset in (row for row in range(batch.num_rows) if at + row in by_row):
+                (row,) = batch.slice(offset, 1).to_pylist()
+                pending.append((AlignedClip.from_row({**_BLANK, **row}), by_row[at + offset]))
+                if len(pending) == batch_clips:
+                    yield pending
+                    pending = []
+            at += batch.num_rows
+            if at > last:
+                break
+    if pending:
+        yield pending

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.config import Features, Params, RayResources
+from components.contracts.errors import ConfigError, DataError
+from components.contracts.fingerprint import tree_sha256
+from components.contracts.layout import Layout
+from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
+from components.features import stage
+from components.features.registry import create
+from components.features.store import FeatureStore, feature_key
+from tests.builders import make_aligned_clip
+
+LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}
+
+
+def corpus(count: int = 6) -> list[AlignedClip]:
+    return [
+        make_aligned_clip(f"clip{index}", seed=index, steps=12 + index, content_sha256=f"{index:064x}")
+        for index in range(count)
+    ]
+
+
+def align(layout: Layout, clips: list[AlignedClip], *, shards: int = 2) -> None:
+    folder = layout.aligned("tiny")
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("shard-*"):
+        old.unlink()
+    for index in range(shards):
+        rows = [clip.to_row() for clip in clips[index::shards]]
+        pq.write_table(pa.Table.from_pylist(rows, ALIGNED_SCHEMA), folder / f"shard-{index}.parquet", row_group_size=2)
+
+
+def settings(**encoders: str) -> Params:
+    return Params(
+        features=Features(encoders={**LIGHT, **encoders}, batch_clips=2, actors=2),
+        ray=RayResources(num_cpus=2, object_store_mb=128),
+    )
+
+
+def index_of(layout: Layout) -> dict[str, dict[str, object]]:
+    rows = pq.read_table(layout.features("tiny") / "index.parquet").to_pylist()
+    return {row["clip_id"]: {**row, "keys": dict(row["keys"]), "coverage": dict(row["coverage"])} for row in rows}
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("ray_session")
+class TestStage:
+    def test_every_clip_is_encoded_once(self, tmp_path: Path) -> None:
+        layout, clips = Layout(tmp_path), corpus()
+        align(layout, clips)
+        first = stage.run("tiny", settings(), layout)
+        assert first["encoded"] == dict.fromkeys(LIGHT, 6)
+        before = tree_sha256(layout.features("tiny"))
+
+        again = stage.run("tiny", settings(), layout)
+        assert again["encoded"] == dict.fromkeys(LIGHT, 0)
+        assert tree_sha256(layout.features("tiny")) == before
+
+        other = stage.run("tiny", settings(text="minilm"), layout)
+        assert other["encoded"] == {"face": 0, "voice": 0, "text": 6, "physio": 0}
+        assert other["encoders"]["text"]["width"] == 384
+
+        align(layout, clips[1:], shards=3)
+        fewer = stage.run("tiny", settings(text="minilm"), layout)
+        assert sum(fewer["encoded"].values()) == 0
+        assert list(index_of(layout)) == [clip.clip_id for clip in clips[1:]]
+        assert {len(FeatureStore(layout.features("tiny")).keys(modality)) for modality in LIGHT} == {5}
+
+        align(layout, clips)
+        back = stage.run("tiny", settings(), layout)
+        assert back["encoded"] == {"face": 1, "voice": 1, "text": 6, "physio": 1}
+        assert tree_sha256(layout.features("tiny")) == before
+
+    def test_the_store_holds_what_the_encoder_gives(self, tmp_path: Path) -> None:
+        layout, clips = Layout(tmp_path), corpus(3)
+        align(layout, clips, shards=1)
+        summary = stage.run("tiny", settings(), layout)
+        store, index = FeatureStore(layout.features("tiny")), index_of(layout)
+        for modality, spec in LIGHT.items():
+            encoder = create(spec, modality, "cpu")
+            for clip, expected in zip(clips, encoder.encode(clips), strict=True):
+                key = feature_key(clip.content_sha256, clip.alignment_fingerprint, encoder.fingerprint)
+                assert index[clip.clip_id]["keys"][modality] == key  # type: ignore[index]
+                found = store.read(modality, [key], width=encoder.width)[key]
+                np.testing.assert_array_equal(found.values, expected.values)
+                np.testing.assert_array_equal(found.valid, expected.valid)
+        written = json.loads((layout.features("tiny") / "summary.json").read_text())
+        assert written == {name: value for name, value in summary.items() if name != "encoded"}
+        assert written["encoders"]["face"]["fingerprint"] == create("hog", "face", "cpu").fingerprint
+
+    def test_a_bad_clip_costs_itself_and_an_absent_modality_nothing(self, tmp_path: Path) -> None:
+        layout, clips = Layout(tmp_path), corpus(4)
+        clips[1] = replace(clips[1], face_jpeg=(b"no picture",) * clips[1].grid.num_steps)
+        clips[2] = replace(clips[2], masks={**clips[2].masks, "voice": np.zeros(clips[2].grid.num_steps, bool)})
+        align(layout, clips)
+        summary = stage.run("tiny", settings(), layout)
+        index = index_of(layout)
+        assert set(index) == {clip.clip_id for clip in clips}
+        assert set(index["tiny/clip1"]["keys"]) == {"voice", "text", "physio"}  # type: ignore[call-overload]
+        assert set(index["tiny/clip2"]["keys"]) == {"face", "text", "physio"}  # type: ignore[call-overload]
+        assert index["tiny/clip2"]["coverage"]["voice"] == 0.0  # type: ignore[index]
+        (bad,) = pq.read_table(layout.features("tiny") / "quarantine.parquet").to_pylist()
+        assert (bad["clip_id"], bad["stage"], bad["code"], bad["field"]) == (
+            "tiny/clip1",
+            "features",
+            "encoder",
+            "face",
+        )
+        assert "no picture" in bad["message"]
+        assert summary["quarantined"] == 1
+        assert summary["clips_with"] == {"face": 3, "voice": 3, "text": 4, "physio": 4}
+
+    def test_an_encoder_that_fails_on_every_clip_stops_the_stage(self, tmp_path: Path) -> None:
+        layout = Layout(tmp_path)
+        align(layout, [replace(clip, face_jpeg=(b"x",) * clip.grid.num_steps) for clip in corpus(6)])
+        with pytest.raises(DataError, match="face encoder failed on every clip"):
+            stage.run("tiny", settings(), layout)
+        # What was encoded before stays, so that mending the cause does not cost it again.
+        assert len(FeatureStore(layout.features("tiny")).keys("voice")) == 6
+
+    def test_a_damaged_shard_is_encoded_again(self, tmp_path: Path) -> None:
+        layout = Layout(tmp_path)
+        align(layout, corpus(3))
+        stage.run("tiny", settings(), layout)
+        before = tree_sha256(layout.features("tiny"))
+        (shard,) = FeatureStore(layout.features("tiny")).shards("voice")
+        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+        assert stage.run("tiny", settings(), layout)["encoded"] == {"face": 0, "voice": 3, "text": 0, "physio": 0}
+        assert tree_sha256(layout.features("tiny")) == before
+
+    def test_clips_of_equal_content_share_their_features(self, tmp_path: Path) -> None:
+        layout, clips = Layout(tmp_path), corpus(2)
+        align(layout, [*clips, replace(clips[0], clip_id="tiny/copy")])
+        assert stage.run("tiny", settings(), layout)["encoded"] == dict.fromkeys(LIGHT, 2)
+        index = index_of(layout)
+        assert index["tiny/copy"]["keys"] == index["tiny/clip0"]["keys"]
+
+
+def test_an_empty_corpus_has_an_empty_index_without_ray(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.aligned("tiny").mkdir(parents=True)
+    assert stage.run("tiny", settings(), layout)["clips"] == 0
+    assert index_of(layout) == {}
+
+
+def test_no_alignment_is_a_clear_word(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no aligned clips.*Run the alignment stage first"):
+        stage.run("tiny", settings(), Layout(tmp_path))
+
+
+def test_an_unknown_encoder_is_named_before_any_work(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    align(layout, corpus(1))
+    with pytest.raises(ConfigError, match="Did you mean 'hashing'"):
+        stage.run("tiny", settings(text="hashin"), layout)

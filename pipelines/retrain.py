@@ -5,7 +5,8 @@ and `-`: `alignment@synthetic` → `alignment-synthetic`. The address stands as 
 
 Each task runs `mer run --only STAGE` in the project's workspace, so DVC decides there too what is up to date, keeps
 `dvc.lock` and gives the same hashes; Kubeflow's own cache is therefore off. On a cluster the workspace is a volume that
-all tasks mount, and heavy stages find the RayCluster by `RAY_ADDRESS`; with KFP's local runner it is a folder.
+all tasks and Ray pods mount, and a task of a heavy stage hands that same command to the RayCluster as a Ray job (a Ray
+driver has to run on a node of its cluster); with KFP's local runner the workspace is a folder and Ray runs beside it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Settings:
     Attributes:
         image: holds the environment and the code; its name must contain "python" for KFP's local runner to be silent.
         workspace_claim, workspace: the volume claim with the project, and where it is mounted.
-        ray_address: of the RayCluster that the stages in `ray_stages` use.
+        ray_jobs_address: of the RayCluster's job server, for the stages in `ray_stages`.
         token_secret, token_key: the secret with Ray's authentication token.
         retries: attempts after the first; stages are idempotent.
         timeout_s: stage → seconds before its pod is ended; `default` for the rest.
@@ -46,7 +47,7 @@ class Settings:
     image: str
     workspace_claim: str
     workspace: str
-    ray_address: str
+    ray_jobs_address: str
     ray_stages: tuple[str, ...]
     token_secret: str
     token_key: str
@@ -101,7 +102,9 @@ def build(nodes: Sequence[dag.Node], settings: Settings, *, cluster: bool = True
             tasks[node.address] = task
 
     return dsl.pipeline(
-        _typed(pipeline), name=PIPELINE, description="From clips to a registered model version; generated from dvc.yaml."
+        _typed(pipeline),
+        name=PIPELINE,
+        description="From clips to a registered model version; generated from dvc.yaml.",
     )
 
 
@@ -152,10 +155,17 @@ def submit(host: str, root: Path | None = None) -> str:
 
 def stage_task(stage: str, workspace: str) -> None:
     """Runs one stage in the workspace; the body of every task, so it imports what it needs itself."""
+    import os
+    import shlex
     import subprocess
     import sys
 
     command = [sys.executable, "-m", "pipelines.cli", "run", "--only", stage]
+    jobs = os.environ.get("MER_RAY_JOBS_ADDRESS")
+    if jobs:
+        inside = f"cd {shlex.quote(workspace)} && exec {shlex.join(['python', *command[1:]])}"
+        submit = ["ray", "job", "submit", "--address", jobs, "--entrypoint-num-cpus", "1"]
+        command = [*submit, "--", "sh", "-c", inside]
     done = subprocess.run(command, cwd=workspace, check=False)
     if done.returncode != 0:
         sys.exit(done.returncode)
@@ -173,7 +183,7 @@ def _component(node: dag.Node, image: str) -> Callable[..., Any]:
 
 def _typed(function: Callable[..., None]) -> Callable[..., None]:
     """The function with real types as annotations; KFP reads them, and postponed ones are strings."""
-    function.__annotations__ = get_type_hints(function)
+    function.__annotations__ = {**get_type_hints(function), "return": None}
     return function
 
 
@@ -186,10 +196,12 @@ def _on_cluster(task: Any, node: dag.Node, settings: Settings) -> None:
     task.set_retry(num_retries=settings.retries, backoff_duration="60s", backoff_factor=2.0)
     for name, value in settings.environment.items():
         task.set_env_variable(name, value)
+    # The network policy lets pods with this label reach Ray.
+    kubernetes.add_pod_label(task, label_key="app.kubernetes.io/part-of", label_value="mer")
     kubernetes.mount_pvc(task, pvc_name=settings.workspace_claim, mount_path=settings.workspace)
     kubernetes.set_timeout(task, settings.timeout_s.get(node.stage, settings.timeout_s["default"]))
     if node.stage in settings.ray_stages:
-        task.set_env_variable("RAY_ADDRESS", settings.ray_address)
+        task.set_env_variable("MER_RAY_JOBS_ADDRESS", settings.ray_jobs_address)
         task.set_env_variable("RAY_AUTH_MODE", "token")
         kubernetes.use_secret_as_env(
             task, secret_name=settings.token_secret, secret_key_to_env={settings.token_key: "RAY_AUTH_TOKEN"}

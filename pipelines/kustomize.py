@@ -1,0 +1,132 @@
+"""The part of kustomize that `infra/` uses, so that manifests can be rendered and checked without its binary.
+
+Understood: `resources` (files and folders), `namespace`, `images`, and `patches` of JSON 6902 operations with a
+target's kind and name. Everything else in a kustomization is refused, so that a check here never passes something that
+kustomize would read differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.contracts.errors import ConfigError, nearest
+
+FILE = "kustomization.yaml"
+KEYS = ("apiVersion", "images", "kind", "namespace", "patches", "resources")
+CLUSTER_WIDE = frozenset({"Namespace"})
+
+Manifest = dict[str, Any]
+
+
+def render(folder: Path) -> list[Manifest]:
+    """The manifests of a kustomization, in the order of its resources.
+
+    Raises:
+        ConfigError: a file or key is missing or unknown, a patch has no target or does not apply.
+    """
+    path = folder / FILE
+    config = next(iter(_documents(path)), {})
+    for key in config:
+        if key not in KEYS:
+            raise ConfigError(
+                "unknown key", where=str(path), seen=key, allowed=", ".join(KEYS), remedy=nearest(key, KEYS)
+            )
+    found: list[Manifest] = []
+    for name in config.get("resources", []):
+        place = (folder / name).resolve()
+        found += render(place) if place.is_dir() else list(_documents(place))
+    for patch in config.get("patches", []):
+        _patch(found, patch, folder)
+    for manifest in found:
+        if "namespace" in config and manifest["kind"] not in CLUSTER_WIDE:
+            manifest["metadata"]["namespace"] = config["namespace"]
+        for image in config.get("images", []):
+            _set_image(manifest, image)
+    return found
+
+
+def find(manifests: list[Manifest], kind: str, name: str | None = None) -> Manifest:
+    """The one manifest of a kind (and name). Raises ConfigError when there is none or more than one."""
+    found = [one for one in manifests if one["kind"] == kind and name in (None, one["metadata"]["name"])]
+    if len(found) != 1:
+        raise ConfigError("expected exactly one manifest", where=f"infra: {kind} {name or ''}".strip(), seen=len(found))
+    return found[0]
+
+
+def _documents(path: Path) -> Iterator[Manifest]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("cannot read a manifest", where=str(path), seen=str(error.strerror)) from error
+    # Each document is loaded on its own: anchors share objects, and a patch must not reach through them.
+    yield from (_unshared(document) for document in yaml.safe_load_all(text) if document)
+
+
+def _unshared(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unshared(inner) for key, inner in value.items()}
+    return [_unshared(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _patch(manifests: list[Manifest], patch: Mapping[str, Any], folder: Path) -> None:
+    target = patch["target"]
+    manifest = find(manifests, target["kind"], target["name"])
+    for operation in next(iter(_documents(folder / patch["path"]))):
+        _apply(manifest, operation, where=f"{folder.name}/{patch['path']}")
+
+
+def _apply(manifest: Manifest, operation: Mapping[str, Any], *, where: str) -> None:
+    """One operation of RFC 6902: add, replace or remove."""
+    act = OPERATIONS.get(operation["op"])
+    if act is None:
+        raise ConfigError("unknown operation", where=where, seen=operation["op"], allowed=", ".join(OPERATIONS))
+    *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+    place: Any = manifest
+    try:
+        for part in parents:
+            place = place[_key(place, part)]
+        act(place, last, operation.get("value"))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ConfigError("the patch does not apply", where=where, seen=operation["path"]) from error
+
+
+def _key(place: Any, part: str) -> Any:
+    return int(part) if isinstance(place, list) else part
+
+
+def _add(place: Any, part: str, value: Any) -> None:
+    if isinstance(place, list):
+        place.insert(len(place) if part == "-" else int(part), value)
+    else:
+        place[part] = value
+
+
+def _replace(place: Any, part: str, value: Any) -> None:
+    key = _key(place, part)
+    place[key]  # replacing what is not there is an error
+    place[key] = value
+
+
+def _remove(place: Any, part: str, value: Any) -> None:
+    del place[_key(place, part)]
+
+
+OPERATIONS: dict[str, Callable[[Any, str, Any], None]] = {"add": _add, "replace": _replace, "remove": _remove}
+
+
+def _set_image(value: Any, image: Mapping[str, str]) -> None:
+    """Sets the image of every container called by the kustomization's `name`, wherever containers stand."""
+    if isinstance(value, list):
+        for inner in value:
+            _set_image(inner, image)
+    elif isinstance(value, dict):
+        for container in [*(value.get("containers") or []), *(value.get("initContainers") or [])]:
+            if container["image"].partition(":")[0] == image["name"]:
+                name = image.get("newName", image["name"])
+                container["image"] = f"{name}@{image['digest']}" if "digest" in image else f"{name}:{image['newTag']}"
+        for inner in value.values():
+            _set_image(inner, image)

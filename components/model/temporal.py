@@ -18,7 +18,7 @@ def zero_invalid(x_BTW: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """x + Linear(Dropout(GELU(Conv(LayerNorm(x))))), one dilated convolution over time."""
+    """x + Dropout(Linear(GELU(Conv(LayerNorm(x))))), one dilated convolution over time."""
 
     def __init__(self, width: int, *, kernel: int, dilation: int, causal: bool, dropout: float) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ResidualBlock(nn.Module):
         y_BTW = zero_invalid(self.norm(x_BTW), mask_BT)
         y_BWT = functional.pad(y_BTW.transpose(1, 2), (self.before, self.after))
         y_BTW = functional.gelu(self.conv(y_BWT)).transpose(1, 2)
-        return x_BTW + self.dropout(self.out(self.dropout(y_BTW)))
+        return x_BTW + self.dropout(self.out(y_BTW))
 
 
 class TemporalEncoder(nn.Module):

@@ -4,56 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.model.losses import UNLABELLED
 from components.training.items import Item, collate
+from components.training.learner import Share
 
 CLIPS_AT_ONCE = 16
 
 
 @torch.no_grad()
 def held_out_scores(
-    model: nn.Module, weights: Mapping[str, Tensor], items: Sequence[Item], *, device: torch.device
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    items: Sequence[Item],
+    *,
+    classes: int,
+    device: torch.device,
+    share: Share,
 ) -> dict[str, float]:
     """Macro-F1 and accuracy of clips, macro-F1 of steps, with `weights` in the place of the model's own.
 
-    What has no labelled item is left out. The model's random state and mode are as before afterwards.
+    Each worker scores its share of the clips; the confusion counts are added up, so all get the same scores. What has
+    no labelled item is left out. The model's mode is as before afterwards.
     """
     was_training = model.training
     model.eval()
-    clip_pairs: list[tuple[int, int]] = []
-    step_pairs: list[NDArray[np.int64]] = []
-    for first in range(0, len(items), CLIPS_AT_ONCE):
-        some = items[first : first + CLIPS_AT_ONCE]
-        batch = collate(some).to(device)
+    # Counts are exact in float64, whatever the order they are added in.
+    confusion_2KK = torch.zeros(2, classes, classes, dtype=torch.float64)
+    mine = items[share.rank :: share.world]
+    for first in range(0, len(mine), CLIPS_AT_ONCE):
+        batch = collate(mine[first : first + CLIPS_AT_ONCE]).to(device)
         output = torch.func.functional_call(model, dict(weights), (batch.features, batch.masks))
         any_BT = torch.stack(list(batch.masks.values())).any(0)
-        steps = (batch.step_labels != UNLABELLED) & any_BT
-        predicted = output.step_logits.argmax(-1)
-        step_pairs.append(torch.stack([batch.step_labels[steps], predicted[steps]], dim=-1).cpu().numpy())
-        for label, guess, seen in zip(batch.clip_labels, output.clip_logits.argmax(-1), any_BT.any(-1), strict=True):
-            if label != UNLABELLED and seen:
-                clip_pairs.append((int(label), int(guess)))
+        clip_labels = batch.clip_labels.masked_fill(~any_BT.any(-1), UNLABELLED)
+        step_labels = batch.step_labels.masked_fill(~any_BT, UNLABELLED)
+        confusion_2KK[0] += confusion(clip_labels, output.clip_logits.argmax(-1), classes)
+        confusion_2KK[1] += confusion(step_labels, output.step_logits.argmax(-1), classes)
     model.train(was_training)
+    confusion_2KK = confusion_2KK.to(device)
+    share.sum_over_workers(confusion_2KK)
+    clips_KK, steps_KK = confusion_2KK.cpu()
     scores: dict[str, float] = {}
-    if clip_pairs:
-        clips = np.array(clip_pairs)
-        scores["held_out_clip_macro_f1"] = macro_f1(clips[:, 0], clips[:, 1])
-        scores["held_out_clip_accuracy"] = float((clips[:, 0] == clips[:, 1]).mean())
-    all_steps = np.concatenate(step_pairs) if step_pairs else np.empty((0, 2), dtype=np.int64)
-    if len(all_steps):
-        scores["held_out_step_macro_f1"] = macro_f1(all_steps[:, 0], all_steps[:, 1])
+    if clips_KK.sum():
+        scores["held_out_clip_macro_f1"] = macro_f1(clips_KK)
+        scores["held_out_clip_accuracy"] = float(clips_KK.diagonal().sum() / clips_KK.sum())
+    if steps_KK.sum():
+        scores["held_out_step_macro_f1"] = macro_f1(steps_KK)
     return scores
 
 
-def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Mean over the classes that occur in `truth` of 2 TP / (2 TP + FP + FN)."""
-    scores = []
-    for label in np.unique(truth):
-        hits = np.sum((truth == label) & (predicted == label))
-        scores.append(2 * hits / (np.sum(truth == label) + np.sum(predicted == label)))
-    return float(np.mean(scores))
+def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """(K, K) float64 counts, rows by true class; items labelled `UNLABELLED` do not count."""
+    labelled = truth != UNLABELLED
+    cells = truth[labelled] * classes + predicted[labelled]
+    return torch.bincount(cells.cpu(), minlength=classes * classes).reshape(classes, classes).double()
+
+
+def macro_f1(confusion_KK: Tensor) -> float:
+    """Mean over the classes that truly occur of 2 TP / (2 TP + FP + FN)."""
+    true_K, predicted_K = confusion_KK.sum(1), confusion_KK.sum(0)
+    f1_K = 2 * confusion_KK.diagonal() / (true_K + predicted_K).clamp(min=1)
+    return float(f1_K[true_K > 0].mean())

@@ -94,8 +94,8 @@ def run_epochs(
 ) -> Iterator[dict[str, Any]]:
     """Trains to the end; yields the record of each epoch, which is then the last of `learner.history`.
 
-    A record holds `epoch`, `learning_rate`, the mean loss parts of the epoch, and on rank 0 the scores on held-out
-    clips with the averaged weights. It holds no durations: equal trainings have equal histories.
+    A record holds `epoch`, `learning_rate`, the mean loss parts of the epoch, and the scores of the averaged
+    weights on held-out clips. It holds no durations: equal trainings have equal histories.
     """
     for batch, _ in train_steps(learner, task, training, share=share):
         if not batch.ends_epoch:
@@ -105,8 +105,16 @@ def run_epochs(
             "learning_rate": learning_rate(task.train, batch.step, learner.steps),
             **{name: total / len(training) for name, total in learner.epoch_sums.items()},
         }
-        if share.rank == 0:
-            record.update(held_out_scores(learner.model, learner.ema, held_out, device=learner.device))
+        record.update(
+            held_out_scores(
+                learner.model,
+                learner.ema,
+                held_out,
+                classes=len(task.spec.classes),
+                device=learner.device,
+                share=share,
+            )
+        )
         learner.epoch_sums = {}
         learner.history.append(record)
         yield record

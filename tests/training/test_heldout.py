@@ -9,17 +9,28 @@ from sklearn.metrics import f1_score
 
 from components.model.losses import UNLABELLED
 from components.model.model import TemporalModel
-from components.training.heldout import held_out_scores, macro_f1
+from components.training.heldout import confusion, held_out_scores, macro_f1
+from components.training.items import Item
+from components.training.learner import Share
 from tests.model.toys import Toy, toy_spec
 
-CPU = torch.device("cpu")
+
+def scores_of(model: TemporalModel, items: list[Item], *, share: Share | None = None, **weights: torch.Tensor):
+    given = weights or dict(model.named_parameters())
+    return held_out_scores(model, given, items, classes=8, device=torch.device("cpu"), share=share or Share())
 
 
 def test_macro_f1_is_sklearns_over_the_classes_of_the_truth() -> None:
     rng = np.random.default_rng(0)
     truth, predicted = rng.integers(0, 4, 60), rng.integers(0, 6, 60)
     expected = f1_score(truth, predicted, labels=np.unique(truth), average="macro")
-    assert macro_f1(truth, predicted) == pytest.approx(expected)
+    counts = confusion(torch.from_numpy(truth), torch.from_numpy(predicted), 8)
+    assert macro_f1(counts) == pytest.approx(expected)
+
+
+def test_confusion_leaves_unlabelled_items_out() -> None:
+    counts = confusion(torch.tensor([0, UNLABELLED, 1, 1]), torch.tensor([0, 0, 0, 1]), 2)
+    assert counts.tolist() == [[1, 0], [1, 1]]
 
 
 def test_unlabelled_and_empty_clips_do_not_count_and_the_mode_is_kept() -> None:
@@ -28,17 +39,24 @@ def test_unlabelled_and_empty_clips_do_not_count_and_the_mode_is_kept() -> None:
     items = Toy(clips=6, missing=0.0).items()
     nothing = {name: np.zeros_like(mask) for name, mask in items[5].masks.items()}
     odd = [*items[:5], replace(items[5], masks=nothing)]
-    weights = dict(model.named_parameters())
-    scores = held_out_scores(model, weights, odd, device=CPU)
-    assert scores == held_out_scores(model, weights, items[:5], device=CPU)
+    assert scores_of(model, odd) == scores_of(model, items[:5])
     assert model.training
     unlabelled = [replace(item, clip_label=UNLABELLED) for item in items]
-    assert set(held_out_scores(model, weights, unlabelled, device=CPU)) == {"held_out_step_macro_f1"}
-    assert held_out_scores(model, weights, [], device=CPU) == {}
+    assert set(scores_of(model, unlabelled)) == {"held_out_step_macro_f1"}
+    assert scores_of(model, []) == {}
 
 
 def test_the_given_weights_are_scored() -> None:
     model = TemporalModel(toy_spec())
-    items = Toy(clips=8).items()
     zeros = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
-    assert held_out_scores(model, zeros, items, device=CPU)["held_out_clip_accuracy"] == pytest.approx(1 / 8)
+    assert scores_of(model, Toy(clips=8).items(), **zeros)["held_out_clip_accuracy"] == pytest.approx(1 / 8)
+
+
+def test_workers_share_the_clips_and_all_get_the_scores_of_all() -> None:
+    torch.manual_seed(0)
+    model, items = TemporalModel(toy_spec()), Toy(clips=9).items()
+    counts: list[torch.Tensor] = []
+    for rank in range(2):
+        scores_of(model, items, share=Share(rank=rank, world=2, sum_over_workers=lambda c: counts.append(c.clone())))
+    together = Share(rank=0, world=2, sum_over_workers=lambda c: c.copy_(counts[0] + counts[1]))
+    assert scores_of(model, items, share=together) == scores_of(model, items)

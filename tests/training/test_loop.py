@@ -10,7 +10,11 @@ from tests.model.toys import CLASSES, WIDTHS, Toy, toy_spec
 
 
 def last_record(toy: Toy, *, epochs: int = 25, **model: object) -> dict[str, float]:
-    task = Task(spec=toy_spec(dropout=0.1, **model), train=Train(epochs=epochs, learning_rate=3e-3), seed=1)
+    task = Task(
+        spec=toy_spec(dropout=0.1, modality_dropout=0.0, **model),
+        train=Train(epochs=epochs, learning_rate=3e-3),
+        seed=1,
+    )
     training, held_out = toy.items(), toy.items("calibration")
     return list(run_epochs(new_learner(task, training), task, training, held_out))[-1]
 

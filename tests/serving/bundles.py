@@ -1,4 +1,4 @@
-"""A tiny but real bundle: random weights, the weight-free encoders, everything written by the code that writes all bundles."""
+"""A tiny but real bundle: random weights, the weight-free encoders, written by the code that writes all bundles."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""A real MLflow registry on sqlite for rollout tests, with versions as `register` lays them out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from components.registry.fetch import BUNDLE_PATH, BUNDLE_TAG
+
+
+class TinyRegistry:
+    """One registered model in a store."""
+
+    def __init__(self, uri: str, name: str, folder: Path) -> None:
+        self.uri, self.name, self.folder = uri, name, folder
+        self.client = MlflowClient(uri)
+
+    def add(self, bundle: Path, sha256: str, *, gates: str | None = "true", **tags: str) -> str:
+        """Registers a copy of a bundle; `gates` None leaves the tag out."""
+        try:
+            self.client.create_registered_model(self.name)
+        except MlflowException:
+            pass  # it is there
+        source = self.folder / f"artifacts-{len(list(self.folder.iterdir()))}"
+        shutil.copytree(bundle, source / BUNDLE_PATH)
+        version = self.client.create_model_version(self.name, source.as_uri()).version
+        wanted = {BUNDLE_TAG: sha256, **tags}
+        if gates is not None:
+            wanted["gates.passed"] = gates
+        for key, value in wanted.items():
+            self.client.set_model_version_tag(self.name, version, key, value)
+        return str(version)
+
+    def promote(self, version: str) -> None:
+        """Moves the alias."""
+        self.client.set_registered_model_alias(self.name, "champion", version)
+
+    def tags(self, version: str) -> dict[str, Any]:
+        """The version's tags now."""
+        return dict(self.client.get_model_version(self.name, version).tags)

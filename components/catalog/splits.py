@@ -7,8 +7,9 @@ dataset, and are cut into consecutive blocks of the wanted sizes. Therefore:
   all), and of nobody in another dataset;
 * adding, removing or reordering clips of subjects that stay changes nothing.
 
-A dataset with fewer subjects than there are splits is dealt together with the others like it. All this holds as long as no class is missing from a split that it could be in. Where one is, subjects of the same dataset
-are exchanged, one pair at a time, until none is: train comes first, then test, then calibration.
+A dataset with fewer subjects than there are splits is dealt together with the others like it. All this holds as long
+as no class is missing from a split that it could be in. Where one is, subjects of the same dataset are exchanged, one
+pair at a time, until none is: train comes first, then test, then calibration.
 """
 
 from __future__ import annotations

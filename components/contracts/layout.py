@@ -39,9 +39,11 @@ class Layout:
         """`accepted.parquet` (clip ids and keys that may be used), `quarantine.parquet`, `result.json`."""
         return self.root / "data" / "validated" / name
 
-    def data_docs(self, name: str) -> Path:
-        """Great Expectations' Data Docs of a dataset; they carry times, so they are no output of the DAG."""
-        return self.state / "data_docs" / name
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' Data Docs: `index.html`, and a folder a dataset. They carry times, so they are no output
+        of the DAG."""
+        return self.state / "data_docs"
 
     @property
     def catalog(self) -> Path:

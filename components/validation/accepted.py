@@ -42,10 +42,11 @@ ACCEPTED_SCHEMA = pa.schema(
 def accepted_table(upstream: Upstream, quarantined: Iterable[Quarantined]) -> pa.Table:
     """Clips that have all three rows and broke nothing, sorted by id.
 
-    A clip that an earlier stage quarantined has no row in that stage's table, so it needs no second look here.
+    A clip that an earlier stage set aside has not passed or has no row in that stage's table. A quarantine row of an
+    earlier stage alone says nothing: it may be about one modality, or about a second file with the same name.
     """
     refused = {row.clip_id for row in quarantined}
-    aligned = set(upstream.quality.column("clip_id").to_pylist())
+    aligned = {row["clip_id"] for row in upstream.quality.select(["clip_id", "passed"]).to_pylist() if row["passed"]}
     encoded = {row["clip_id"]: row for row in upstream.index.to_pylist()}
     rows = []
     for clip in sorted(upstream.clips.to_pylist(), key=lambda row: row["clip_id"]):
@@ -84,16 +85,19 @@ def class_rows(counts: Mapping[str, int]) -> pa.Table:
     )
 
 
-def total_rows(upstream: Upstream, accepted: pa.Table, quarantined: Sequence[Quarantined]) -> pa.Table:
-    """One row: how many clips are known (in the clip table or in quarantine), and the share that is not accepted."""
+def dataset_rows(upstream: Upstream, accepted: pa.Table, quarantined: Sequence[Quarantined]) -> pa.Table:
+    """One row: the alignment the features were made from and the one that stands, how many clips are known (in the
+    clip table or in quarantine), and the share that is not accepted."""
     known = {row.clip_id for row in quarantined} | set(upstream.clips.column("clip_id").to_pylist())
     left = accepted.num_rows
-    lost = max(0, len(known) - left)
     return pa.table(
         {
             "dataset": [upstream.dataset],
+            "aligned_as": [upstream.alignment_fingerprint],
+            # Nothing was encoded from another alignment if nothing was encoded.
+            "encoded_from": [", ".join(upstream.aligned_by) or upstream.alignment_fingerprint],
             "known": [len(known)],
             "accepted": [left],
-            "quarantined_fraction": [lost / len(known) if known else 0.0],
+            "quarantined_fraction": [max(0, len(known) - left) / len(known) if known else 0.0],
         }
     )

@@ -74,11 +74,6 @@ class Checker:
         self._source = self._context.data_sources.add_pandas("tables")
         self._docs = docs
 
-    @property
-    def index(self) -> Path | None:
-        """The first page of the Data Docs."""
-        return None if self._docs is None else self._docs / "index.html"
-
     def check(self, suite: Suite, table: pa.Table) -> Outcome:
         """Judges every expectation of a suite on a table. Raises ContractError if one could not be computed."""
         import great_expectations as gx

@@ -22,6 +22,7 @@ from components.features.store import FeatureStore
 from components.validation import accepted as left
 from components.validation import suites, tables
 from components.validation.checkpoint import Checker, Judged, Outcome
+from components.validation.docs import write_landing
 from components.validation.measure import measure_store
 from components.validation.quarantine import quarantined_rows
 from components.validation.structure import structure_table
@@ -32,17 +33,17 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     """Judges one dataset.
 
     Writes `accepted.parquet` (ACCEPTED_SCHEMA), `quarantine.parquet` (all stages up to here) and `result.json`, which
-    are pure functions of the tables, and Data Docs, which carry times, below `layout.data_docs(name)`.
+    are pure functions of the tables, and Data Docs, which carry times, below `layout.data_docs`.
 
     Returns:
-        The result, and under `data_docs` the first page of the Data Docs.
+        The result with its main figures first, and under `data_docs` the dataset's first page, relative to the root.
 
     Raises:
         DataError: a stage before has not run.
         ContractError: a critical expectation failed; the message names it, what was seen and what to do.
     """
     upstream = read_upstream(layout, name)
-    checker = Checker(docs=layout.data_docs(name))
+    checker = Checker(docs=layout.data_docs / name)
     outcomes = [checker.check(suites.structure_suite(), structure_table(upstream))]
     quarantined = list(upstream.quarantined)
     accepted: pa.Table | None = None
@@ -56,9 +57,11 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     ]
     result = _result(upstream, outcomes, accepted, quarantined, params, success=not broken)
     _write(layout, name, result, None if broken else accepted, quarantined)
+    write_landing(layout)
     if broken:
         raise _stopped(name, broken, layout)
-    return {**result, "data_docs": str(checker.index)}
+    figures = {key: result["statistics"][key] for key in ("accepted", "set_aside", "subjects")}
+    return {**figures, **result, "data_docs": str((layout.data_docs / name / "index.html").relative_to(layout.root))}
 
 
 def _rows(upstream: Upstream, params: Params, layout: Layout, checker: Checker) -> list[Outcome]:
@@ -82,7 +85,7 @@ def _whole(
 ) -> list[Outcome]:
     counts = left.class_counts(accepted, params.labels.resolved)
     return [
-        checker.check(suites.total_suite(params.validation), left.total_rows(upstream, accepted, quarantined)),
+        checker.check(suites.dataset_suite(params.validation), left.dataset_rows(upstream, accepted, quarantined)),
         checker.check(suites.accepted_suite(params.validation), left.people_rows(accepted)),
         checker.check(suites.class_suite(params.validation), left.class_rows(counts)),
     ]
@@ -99,7 +102,7 @@ def _result(
 ) -> dict[str, Any]:
     taxonomy = params.labels.resolved
     counts = {} if accepted is None else left.class_counts(accepted, taxonomy)
-    fingerprints = upstream.quality.column("alignment_fingerprint").to_pylist() if accepted is not None else []
+    kept = set() if accepted is None else set(accepted.column("clip_id").to_pylist())
     result = {
         "dataset": upstream.dataset,
         "success": success,
@@ -109,6 +112,7 @@ def _result(
             "clips": upstream.clips.num_rows,
             "accepted": 0 if accepted is None else accepted.num_rows,
             "subjects": 0 if accepted is None else len(set(accepted.column("subject_id").to_pylist())),
+            "set_aside": len({row.clip_id for row in quarantined} - kept),
             "quarantined": dict(sorted(Counter(row.code for row in quarantined).items())),
         },
         "suites": {outcome.suite: _suite(outcome) for outcome in outcomes},
@@ -116,7 +120,7 @@ def _result(
         "per_class": counts,
         "absent_classes": [name for name in taxonomy.classes if name not in counts],
         "encoders": {modality: dict(said) for modality, said in sorted(upstream.encoders.items())},
-        "alignment_fingerprint": min(fingerprints, default=None),
+        "alignment_fingerprint": upstream.alignment_fingerprint,
     }
     return {**result, "fingerprint": fingerprint(result)}
 
@@ -150,7 +154,7 @@ def _stopped(name: str, broken: Sequence[tuple[Outcome, Judged]], layout: Layout
     expectation = first.expectation
     others = ", ".join(f"{other.suite}.{judged.expectation.name}" for other, judged in broken[1:])
     seen = "; ".join(f"{key}: {value}" for key, value in first.failures[:3])
-    docs = f"Data Docs: {(layout.data_docs(name) / 'index.html').relative_to(layout.root)}"
+    docs = f"Data Docs: {(layout.data_docs / name / 'index.html').relative_to(layout.root)}"
     return ContractError(
         f"a critical expectation failed: {expectation.says}",
         where=f"{name}: {outcome.suite}.{expectation.name}",

@@ -18,7 +18,7 @@ WANTED: Mapping[str, pa.Schema] = {
         {
             "clip_id": pa.string(),
             "content_sha256": pa.string(),
-            "alignment_fingerprint": pa.string(),
+            "passed": pa.bool_(),
             "duration_s": pa.float64(),
             "offset_s": pa.float64(),
             "drift_s_per_min": pa.float64(),

@@ -25,7 +25,8 @@ _COVERAGES: dict[str, pa.DataType] = {f"coverage_{modality}": _NUMBER for modali
 
 def clip_rows(upstream: Upstream) -> pa.Table:
     """The clip table. `aligned` and `encoded` are null for a clip that an earlier stage set aside: it has a reason."""
-    durations = dict(zip(*_columns(upstream.quality, "clip_id", "duration_s"), strict=True))
+    columns = _columns(upstream.quality, "clip_id", "duration_s", "passed")
+    durations = {clip_id: duration_s for clip_id, duration_s, passed in zip(*columns, strict=True) if passed}
     encoded = set(_columns(upstream.index, "clip_id")[0])
     lost_at = defaultdict(set)
     for row in upstream.quarantined:
@@ -69,21 +70,24 @@ def clip_rows(upstream: Upstream) -> pa.Table:
 
 
 def alignment_rows(upstream: Upstream) -> pa.Table:
-    """The quality table with coverage as one column a modality, and whether each row has its clip."""
+    """The quality of the clips that were aligned, with coverage as one column a modality, and whether each row has its
+    clip."""
     contents = _contents(upstream)
     out = []
     for row in upstream.quality.to_pylist():
+        if not row["passed"]:
+            continue
         coverage = dict(row["coverage"] or ())
         out.append(
             {
-                **{name: row[name] for name in ("clip_id", "content_sha256", "alignment_fingerprint")},
+                **{name: row[name] for name in ("clip_id", "content_sha256")},
                 **{name: row[name] for name in ("duration_s", "offset_s", "drift_s_per_min", "speech_fraction")},
                 **{f"coverage_{modality}": coverage.get(modality) for modality in MODALITIES},
                 "best_coverage": max(coverage.values(), default=0.0),
                 **_belongs(row, contents),
             }
         )
-    texts = ("clip_id", "content_sha256", "alignment_fingerprint", "has_clip", "same_content")
+    texts = ("clip_id", "content_sha256", "has_clip", "same_content")
     numbers = ("duration_s", "offset_s", "drift_s_per_min", "speech_fraction", "best_coverage")
     schema = {**dict.fromkeys(texts, _TEXT), **dict.fromkeys(numbers, _NUMBER), **_COVERAGES}
     return pa.Table.from_pylist(out, schema=pa.schema(schema))

@@ -18,13 +18,26 @@ from components.contracts.records import QUARANTINE_SCHEMA, Quarantined
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """One dataset as it comes in: its tables, what is in quarantine already, and the encoders by modality."""
+    """One dataset as it comes in.
+
+    Attributes:
+        clips: the clip table.
+        quality: the alignment quality of every clip that could be measured; `passed` is False for those that the
+            alignment stage set aside.
+        index: the feature index.
+        quarantined: what the three stages set aside: clips, or one modality of a clip.
+        alignment_fingerprint: of the aligned clips.
+        aligned_by: the alignment fingerprints that the feature index was made from.
+        encoders: modality → spec, fingerprint, width.
+    """
 
     dataset: str
     clips: pa.Table
     quality: pa.Table
     index: pa.Table
     quarantined: tuple[Quarantined, ...]
+    alignment_fingerprint: str
+    aligned_by: tuple[str, ...]
     encoders: Mapping[str, Mapping[str, Any]]
 
 
@@ -35,16 +48,16 @@ def read_upstream(layout: Layout, name: str) -> Upstream:
         "alignment": layout.aligned(name),
         "features": layout.features(name),
     }
-    summary = stages["features"] / "summary.json"
-    if not summary.is_file():
-        raise _missing("features", name, summary)
+    aligned, encoded = (_summary(stage, name, stages[stage]) for stage in ("alignment", "features"))
     return Upstream(
         dataset=name,
         clips=_table("datasets", name, stages["datasets"] / "clips.parquet"),
-        quality=_flat(_table("alignment", name, stages["alignment"] / "quality.parquet")),
+        quality=_table("alignment", name, stages["alignment"] / "quality.parquet"),
         index=_table("features", name, stages["features"] / "index.parquet"),
         quarantined=tuple(row for folder in stages.values() for row in quarantined_of(folder / "quarantine.parquet")),
-        encoders=read_json(summary)["encoders"],
+        alignment_fingerprint=aligned["alignment_fingerprint"],
+        aligned_by=tuple(encoded["alignment_fingerprints"]),
+        encoders=encoded["encoders"],
     )
 
 
@@ -53,6 +66,13 @@ def quarantined_of(path: Path) -> list[Quarantined]:
     if not path.is_file():
         return []
     return [Quarantined(**row) for row in pq.read_table(path, schema=QUARANTINE_SCHEMA).to_pylist()]
+
+
+def _summary(stage: str, name: str, folder: Path) -> dict[str, Any]:
+    path = folder / "summary.json"
+    if not path.is_file():
+        raise _missing(stage, name, path)
+    return dict(read_json(path))
 
 
 def _table(stage: str, name: str, path: Path) -> pa.Table:
@@ -73,15 +93,3 @@ def _missing(stage: str, name: str, path: Path) -> DataError:
         seen=f"no file {path}",
         remedy="Run it first, or everything with `mer run`",
     )
-
-
-def _flat(table: pa.Table) -> pa.Table:
-    """Brings the fields of a `quality` struct up to columns of their own."""
-    if "quality" not in table.column_names or not pa.types.is_struct(table.schema.field("quality").type):
-        return table
-    position = table.column_names.index("quality")
-    inner = table.column("quality").combine_chunks()
-    table = table.remove_column(position)
-    for field, values in zip(inner.type, inner.flatten(), strict=True):
-        table = table.append_column(field.name, values)
-    return table

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.alignment.stage import QUALITY_SCHEMA
 from components.contracts.atomic import write_json, write_table
 from components.contracts.config import Catalog, Labels, Params, Validation
 from components.contracts.layout import Layout
-from components.contracts.records import QUALITY_TYPE, Clip, Quarantined, clip_table, quarantine_table
+from components.contracts.records import Clip, Quarantined, clip_table, quarantine_table
 from components.contracts.timebase import Grid
 from components.features.base import Encoded
+from components.features.stage import INDEX_SCHEMA
 from components.features.store import FeatureStore, feature_key
 from tests.builders import make_clip
 
@@ -27,24 +29,6 @@ ENCODERS = {
 EMOTIONS = ("neutral", "anger", "happiness")
 DURATION_S = 2.0
 RATE_HZ = 10.0
-
-QUALITY_SCHEMA = pa.schema(
-    {"clip_id": pa.string(), "content_sha256": pa.string(), "alignment_fingerprint": pa.string()}
-)
-for _field in QUALITY_TYPE:
-    QUALITY_SCHEMA = QUALITY_SCHEMA.append(_field)
-
-INDEX_SCHEMA = pa.schema(
-    {
-        "clip_id": pa.string(),
-        "content_sha256": pa.string(),
-        "num_steps": pa.int32(),
-        "rate_hz": pa.float64(),
-        "duration_s": pa.float64(),
-        "keys": pa.map_(pa.string(), pa.string()),
-        "coverage": pa.map_(pa.string(), pa.float64()),
-    }
-)
 
 
 def tiny_params(**sections: Any) -> Params:
@@ -81,6 +65,7 @@ class Tiny:
 
     clips: list[Clip] = field(default_factory=tiny_clips)
     dataset: str = "tiny"
+    alignment_fingerprint: str = ALIGNMENT
     encoders: dict[str, dict[str, Any]] = field(default_factory=lambda: {m: dict(e) for m, e in ENCODERS.items()})
     quality: list[dict[str, Any]] = field(default_factory=list)
     index: list[dict[str, Any]] = field(default_factory=list)
@@ -99,7 +84,7 @@ class Tiny:
             {
                 "clip_id": clip.clip_id,
                 "content_sha256": clip.content_sha256,
-                "alignment_fingerprint": ALIGNMENT,
+                "passed": True,
                 "duration_s": DURATION_S,
                 "offset_s": 0.0,
                 "drift_s_per_min": 0.0,
@@ -150,7 +135,11 @@ class Tiny:
         write_table(folders["datasets"] / "clips.parquet", clip_table(self.clips))
         write_table(folders["alignment"] / "quality.parquet", pa.Table.from_pylist(self.quality, schema=QUALITY_SCHEMA))
         write_table(folders["features"] / "index.parquet", pa.Table.from_pylist(self.index, schema=INDEX_SCHEMA))
-        write_json(folders["features"] / "summary.json", {"encoders": self.encoders})
+        write_json(folders["alignment"] / "summary.json", {"alignment_fingerprint": self.alignment_fingerprint})
+        write_json(
+            folders["features"] / "summary.json",
+            {"alignment_fingerprints": [ALIGNMENT], "encoders": self.encoders},
+        )
         for stage, folder in folders.items():
             write_table(folder / "quarantine.parquet", quarantine_table(self.quarantined.get(stage, [])))
         store = FeatureStore(folders["features"])

@@ -23,7 +23,6 @@ from components.serving.service import VersionRef, load_version
 
 # While replicas change, look more often than the registry is polled: the person who moved the alias is waiting.
 BUSY_POLL_S = 0.3
-QUIET = ("keep",)
 log = logging.getLogger("mer.rollout")
 
 
@@ -133,17 +132,20 @@ class Loop:
     reconciler: Reconciler
     poll_s: float
     on_action: Callable[[Action], None] | None = None
+    on_error: Callable[[str], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Steps until `stop` is set; an error is logged once and the next step tries again."""
-        last = ""
+        """Steps until `stop` is set. An error is told when it first appears, and the next step tries again."""
+        trouble = ""
         while not self.stop.is_set():
-            pause_s, said = self._step()
-            if said and said != last:
-                log.info("%s", said)
-            last = said or last
+            pause_s, seen = self._step()
+            if seen and seen != trouble:
+                log.warning("%s", seen)
+                if self.on_error is not None:
+                    self.on_error(seen)
+            trouble = seen
             self.wake.wait(pause_s)
             self.wake.clear()
 
@@ -153,13 +155,17 @@ class Loop:
         self.wake.set()
 
     def _step(self) -> tuple[float, str]:
+        """Seconds until the next step, and what went wrong in this one."""
         try:
             action = self.reconciler.reconcile_once()
         except MerError as error:
             return self.poll_s, str(error)
-        except Exception:  # a step may fail in any library; the loop is what keeps the service right
-            log.exception("a rollout step failed")
-            return self.poll_s, ""
+        except Exception as error:  # a step may fail in any library; the loop is what keeps the service right
+            log.debug("a rollout step failed", exc_info=True)
+            return self.poll_s, f"a rollout step failed: {type(error).__name__}: {error}"
+        log.log(
+            logging.DEBUG if action.kind in ("keep", "wait") else logging.INFO, "%s: %s", action.kind, action.reason
+        )
         if self.on_action is not None:
             self.on_action(action)
-        return (self.poll_s if action.kind in QUIET else BUSY_POLL_S), f"{action.kind}: {action.reason}"
+        return (self.poll_s if action.kind == "keep" else BUSY_POLL_S), ""

@@ -72,15 +72,16 @@ class ServeControl:
             "deployments": [{"name": DEPLOYMENT, "user_config": version.model_dump() if version else {}}],
         }
         try:
-            serve.start(
-                proxy_location="HeadOnly",
-                http_options=HTTPOptions(
-                    host=self.serving.host,
-                    port=self.serving.port,
-                    request_timeout_s=self.serving.request_timeout_s,
-                ),
-                logging_config={"log_level": "WARNING", "enable_access_log": False},
-            )
+            if _get_global_client(raise_if_no_controller_running=False) is None:
+                serve.start(
+                    proxy_location="HeadOnly",
+                    http_options=HTTPOptions(
+                        host=self.serving.host,
+                        port=self.serving.port,
+                        request_timeout_s=self.serving.request_timeout_s,
+                    ),
+                    logging_config={"log_level": "WARNING", "enable_access_log": False},
+                )
             # A configuration names all applications; those of others stay as they are.
             others = [
                 found["deployed_app_config"]

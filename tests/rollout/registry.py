@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,8 @@ class TinyRegistry:
 
     def add(self, bundle: Path, sha256: str, *, gates: str | None = "true", **tags: str) -> str:
         """Registers a copy of a bundle; `gates` None leaves the tag out."""
-        try:
+        with contextlib.suppress(MlflowException):  # it is there
             self.client.create_registered_model(self.name)
-        except MlflowException:
-            pass  # it is there
         source = self.folder / f"artifacts-{len(list(self.folder.iterdir()))}"
         shutil.copytree(bundle, source / BUNDLE_PATH)
         version = self.client.create_model_version(self.name, source.as_uri()).version

@@ -1,0 +1,131 @@
+"""An MLflow server on loopback as a child process that never outlives its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.contracts.errors import UnavailableError
+
+HOST = "127.0.0.1"
+START_S = 90.0
+STOP_S = 10.0
+POLL_S = 0.2
+LOG_LINES = 15
+PR_SET_PDEATHSIG = 1
+
+
+@contextmanager
+def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> Iterator[str]:
+    """Starts `mlflow server` and yields its address at once; `wait_ready` waits until it answers.
+
+    Args:
+        store_uri: the database, `sqlite:////…/mlflow.db`.
+        artifacts: the folder for artifacts of new experiments.
+        port: as `free_port` gives it.
+        log: where its output goes.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    artifacts.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
+        "--backend-store-uri", store_uri, "--artifacts-destination", artifacts.resolve().as_uri(),
+    ]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C reaches this program alone, which then ends the server and its workers.
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            # No thread of ours runs yet, and the function makes one system call.
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        )
+    try:
+        yield f"http://{HOST}:{port}"
+    finally:
+        _end(process)
+
+
+def wait_ready(address: str, log: Path) -> None:
+    """Waits until the server answers. Raises UnavailableError with the last lines of its log."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(POLL_S)
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
+    raise UnavailableError("the MLflow server did not start", where=address, seen=tail, remedy=f"Its log is {log}.")
+
+
+def free_port(wanted: int, what: str, *, strict: bool) -> int:
+    """A port on loopback that nobody listens on: `wanted` if it is free; 0 asks for any.
+
+    Args:
+        wanted: the configured port.
+        what: whose port it is, for the message.
+        strict: whether another port will not do.
+
+    Raises:
+        UnavailableError: it is taken and `strict`.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+            return int(probe.getsockname()[1])
+        except OSError as error:
+            if strict:
+                raise UnavailableError(
+                    f"the port of the {what} is taken",
+                    where=f"{HOST}:{wanted}",
+                    seen=error.strerror,
+                    remedy="Stop what listens there (another `mer serve`?), or choose another port.",
+                    code="port-busy",
+                ) from error
+    return free_port(0, what, strict=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            continue
+        # The server is gone; workers of its group may need a moment.
+        deadline = time.monotonic() + STOP_S
+        while _alive(process.pid) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: the kernel ends it when this program is killed outright."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

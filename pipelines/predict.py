@@ -1,0 +1,206 @@
+"""`mer predict`: what a clip shows, without a server and without Ray."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.contracts.atomic import read_json
+from components.contracts.config import Params
+from components.contracts.errors import BundleError, DataError, MediaError, MerError
+from components.contracts.layout import Layout
+from pipelines.project import find_root, load
+
+if TYPE_CHECKING:
+    from components.registry.bundle import Bundle
+    from components.serving.predictor import Predictor
+
+DESCRIPTION = "bundle.json"
+MEDIA_SUFFIXES = frozenset(
+    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .flv .wmv .wav .flac .ogg .mp3 .m4a .aac .aiff".split()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The bundle that answers, and how the registry calls it."""
+
+    bundle: Bundle
+    name: str
+    version: str
+
+
+def run(
+    clips: Sequence[Path],
+    *,
+    transcript: str | None = None,
+    version: str | None = None,
+    as_json: bool = False,
+    root: Path | None = None,
+) -> int:
+    """Judges clips one after the other and prints an answer each; one that cannot be judged does not stop the others.
+
+    Args:
+        clips: video or sound files, or folders of them.
+        transcript: what is said, as text or `@FILE`; for a single clip only.
+        version: a version number, an alias, or a bundle's folder. By default the version under the rollout's alias, or
+            the bundle of the last `mer run` while no version has it.
+        as_json: one JSON object a line on standard output, an answer or a problem, in the order of the clips.
+        root: the project; by default the one around the current folder.
+
+    Returns:
+        0, or the exit code of the first clip that could not be judged.
+
+    Raises:
+        MerError: nothing can be judged: there is no such version, no such folder, or nothing in it.
+    """
+    from components.serving.clips import clip_of_file
+    from components.serving.predictor import Predictor
+
+    files = list(_files(clips))
+    spoken = _transcript(transcript, files)
+    params, chosen = _model(version, root)
+    limits = params.alignment.limits if params else chosen.bundle.alignment.limits
+    device = params.features.device if params else "auto"
+    predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, device=device)
+    code = 0
+    for index, file in enumerate(files):
+        try:
+            clip = clip_of_file(file, limits=limits, transcript=spoken)
+            _print_answer(predictor, clip, limits, as_json=as_json, first=index == 0)
+        except MerError as error:
+            code = code or error.exit_code
+            _print_problem(error, file, as_json=as_json)
+    return code
+
+
+def _print_answer(predictor: Predictor, clip: object, limits: object, *, as_json: bool, first: bool) -> None:
+    from rich.console import Console
+
+    from components.serving.render import render
+
+    answer = predictor.predict(clip, limits=limits)  # type: ignore[arg-type]
+    if as_json:
+        print(answer.to_json(), flush=True)
+        return
+    if not first:
+        print()
+    render(answer, Console(highlight=False))
+
+
+def _print_problem(error: MerError, file: Path, *, as_json: bool) -> None:
+    from components.serving.schemas import Problem
+
+    if as_json:
+        body = Problem.of(error).model_dump()
+        body["error"]["where"] = body["error"]["where"] or file.name
+        print(json.dumps(body, ensure_ascii=False), flush=True)
+        return
+    sys.stdout.flush()
+    print(f"\n{file}: {error}", file=sys.stderr, flush=True)
+
+
+def _files(clips: Sequence[Path]) -> Iterator[Path]:
+    """The files named, and the media files in the folders named, by name. Raises DataError if a folder has none."""
+    for path in clips:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES)
+        if not found:
+            raise DataError(
+                "the folder holds no video or sound file",
+                where=str(path),
+                allowed=" ".join(sorted(MEDIA_SUFFIXES)),
+                code="no-clips",
+            )
+        yield from found
+
+
+def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
+    if text is None:
+        return None
+    if len(files) != 1:
+        raise DataError(
+            "a transcript belongs to one clip",
+            where="--transcript",
+            seen=f"{len(files)} clips",
+            remedy="Judge the clips one by one.",
+        )
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MediaError("cannot read the transcript", where=text[1:], seen=str(error)) from error
+
+
+def _model(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
+    """The bundle that shall answer; a bundle's folder needs no project around it."""
+    from components.registry.bundle import load_bundle
+    from components.serving.predictor import UNREGISTERED
+
+    if version is not None and (Path(version) / DESCRIPTION).is_file():
+        return None, Chosen(bundle=load_bundle(Path(version)), name=Path(version).name[:12], version=UNREGISTERED)
+    root = root or find_root()
+    params, layout = load(root), Layout(root)
+    registered = _registered(version or params.rollout.alias, params, layout)
+    if registered is not None:
+        return params, registered
+    if version is not None:
+        raise BundleError(
+            "there is no such version",
+            where=f"model {params.registry.model_name}",
+            seen=version,
+            allowed="a version number, an alias such as champion or challenger, or a bundle's folder",
+            remedy="`mer serve` shows the versions in the MLflow UI.",
+        )
+    return params, _last_run(params, layout)
+
+
+def _registered(wanted: str, params: Params, layout: Layout) -> Chosen | None:
+    """The version of that number or alias, or None when the registry has none."""
+    from components.training.tracking import SQLITE, tracking_uri
+
+    uri = tracking_uri(params.tracking, layout.root)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        return None  # asking would make an empty store
+    from components.registry.fetch import resolve, version_info
+    from components.serving.service import VersionRef, load_version
+
+    name = params.registry.model_name
+    found = (
+        version_info(name, wanted, tracking_uri=uri) if wanted.isdigit() else resolve(name, wanted, tracking_uri=uri)
+    )
+    if found is None:
+        return None
+    if found.bundle_sha256 is None:
+        raise BundleError("the version says nothing of its bundle", where=f"{name} version {found.version}")
+    reference = VersionRef(model_name=name, version=found.version, bundle_sha256=found.bundle_sha256, tracking_uri=uri)
+    return Chosen(bundle=load_version(reference, layout.state / "bundles"), name=name, version=found.version)
+
+
+def _last_run(params: Params, layout: Layout) -> Chosen:
+    """The bundle of the last `mer run`, for want of a promoted version."""
+    from components.registry.bundle import load_bundle
+    from components.serving.predictor import UNREGISTERED
+
+    record = layout.registered / "registered.json"
+    if not record.is_file():
+        raise BundleError(
+            "there is no model yet",
+            where=str(layout.root),
+            remedy="`mer run` trains and registers one; --version takes a bundle's folder.",
+        )
+    told = read_json(record)
+    print(
+        f"No version has the alias {params.rollout.alias!r}: using the last run's bundle"
+        + ("." if told.get("gates_passed") else ", which did not pass the gates."),
+        file=sys.stderr,
+    )
+    bundle = load_bundle(layout.state / "bundles" / str(told["bundle_sha256"]))
+    return Chosen(bundle=bundle, name=str(told["model_name"]), version=UNREGISTERED)

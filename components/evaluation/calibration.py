@@ -22,11 +22,16 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Temperatures by head: `step`, `clip`, and one for each modality's own posterior. 1 leaves a head as it is."""
+    """Temperatures by head: `step`, `clip`, and one for each modality's own posterior. 1 leaves a head as it is.
+
+    `contradiction_threshold` is the contradiction score that few ordinary clips of unseen people reach: beyond it, an
+    answer may say in words that the modalities disagree.
+    """
 
     step: float = 1.0
     clip: float = 1.0
     unimodal: Mapping[str, float] = field(default_factory=dict)
+    contradiction_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         for name, value in {"step": self.step, "clip": self.clip, **self.unimodal}.items():
@@ -35,14 +40,24 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value."""
-        return {"step": self.step, "clip": self.clip, "unimodal": dict(sorted(self.unimodal.items()))}
+        return {
+            "step": self.step,
+            "clip": self.clip,
+            "unimodal": dict(sorted(self.unimodal.items())),
+            "contradiction_threshold": self.contradiction_threshold,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Calibration:
         """From `to_json`'s value. Raises BundleError when it is none."""
         try:
             unimodal = {str(name): float(number) for name, number in value["unimodal"].items()}
-            return cls(step=float(value["step"]), clip=float(value["clip"]), unimodal=unimodal)
+            return cls(
+                step=float(value["step"]),
+                clip=float(value["clip"]),
+                unimodal=unimodal,
+                contradiction_threshold=float(value["contradiction_threshold"]),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError("this is no calibration", where="calibration", seen=str(error)) from error
 

@@ -6,7 +6,7 @@ the online answer is the offline one. Legend: T steps, K classes, D width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -39,8 +39,8 @@ class Scored:
         step_posterior: (T, K) float32; steps at which no modality is valid carry no information.
         clip_posterior: (K,) float32.
         unimodal_posterior: modality → (K,) float32, of the modalities with at least one valid step.
-        contradiction: Jensen–Shannon divergence of the worst pair of unimodal posteriors, 0 (agree) to 1 (exclude
-            each other); 0 when fewer than two modalities are present.
+        contradiction: `conflict` of the worst pair of unimodal posteriors, 0 (agree) to 1 (exclude each other); 0
+            when fewer than two modalities are present.
         contradiction_pair: the worst pair, in the order of the names; None when fewer than two are present.
     """
 
@@ -118,11 +118,28 @@ def jensen_shannon(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
     return min(1.0, max(0.0, (relative_entropy(first) + relative_entropy(second)) / 2))
 
 
-def contradiction(unimodal: Mapping[str, NDArray[np.floating]]) -> tuple[float, tuple[str, str] | None]:
-    """The worst pair of posteriors and its Jensen–Shannon divergence; (0, None) with fewer than two."""
+def conflict(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
+    """How far two distributions (K,) exclude each other: 0 when one class is the most probable of both, 1 when no class
+    is possible to both.
+
+    1 − max_k min(p_k / max p, q_k / max q): the conflict of possibility theory (Dubois and Prade, Possibility Theory,
+    1988, section 1.6), with possibilities from probabilities by their ratio to the largest. Unlike a divergence it does
+    not call it a contradiction when one side is merely unsure: a flat distribution is in conflict with none, and two
+    that leave different classes open but share one agree.
+    """
+    first, second = p.astype(np.float64), q.astype(np.float64)
+    shared = np.minimum(first / first.max(), second / second.max()).max()
+    return float(min(1.0, max(0.0, 1.0 - shared)))
+
+
+def contradiction(
+    unimodal: Mapping[str, NDArray[np.floating]],
+    measure: Callable[[NDArray[np.floating], NDArray[np.floating]], float] = conflict,
+) -> tuple[float, tuple[str, str] | None]:
+    """The worst pair of posteriors and its conflict; (0, None) with fewer than two."""
     worst: tuple[float, tuple[str, str] | None] = (0.0, None)
     for first, second in combinations(unimodal, 2):
-        value = jensen_shannon(unimodal[first], unimodal[second])
+        value = measure(unimodal[first], unimodal[second])
         if worst[1] is None or value > worst[0]:
             worst = (value, (first, second))
     return worst

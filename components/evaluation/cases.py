@@ -1,0 +1,74 @@
+"""One clip as evaluation sees it: transformed inputs, labels, and who and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.records import Planted
+from components.features.transform import Transform
+
+if TYPE_CHECKING:
+    from components.catalog.examples import Example
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A transformed clip.
+
+    Attributes:
+        features: modality → (T, D) float32; masks: modality → (T,) True = valid.
+        step_labels: (T,) class index, < 0 where unlabelled; clip_label: likewise.
+        groups: optional demographics; planted: what a rendered corpus knows of itself.
+    """
+
+    clip_id: str
+    dataset: str
+    subject_id: str
+    features: Mapping[str, NDArray[np.float32]]
+    masks: Mapping[str, NDArray[np.bool_]]
+    step_labels: NDArray[np.int64]
+    clip_label: int
+    rate_hz: float
+    groups: Mapping[str, str]
+    planted: tuple[Planted, ...] = ()
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(T,) True where any modality is valid."""
+        return np.logical_or.reduce([*self.masks.values()])
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The modalities with at least one valid step, in the model's order."""
+        return tuple(name for name, mask in self.masks.items() if bool(mask.any()))
+
+    def has_planted(self, kind: str) -> bool:
+        """Whether something of this kind was planted."""
+        return any(planted.kind == kind for planted in self.planted)
+
+
+def prepare(examples: Iterable[Example], transform: Transform) -> list[Case]:
+    """Transforms examples; a clip in which no modality of the transform has a valid step is left out."""
+    cases = []
+    for example in examples:
+        features, masks = transform.apply(example.encoded, example.num_steps)
+        case = Case(
+            clip_id=example.clip_id,
+            dataset=example.dataset,
+            subject_id=example.subject_id,
+            features=features,
+            masks=masks,
+            step_labels=example.step_labels,
+            clip_label=example.clip_label,
+            rate_hz=example.rate_hz,
+            groups=dict(example.groups),
+            planted=tuple(example.planted),
+        )
+        if case.present:
+            cases.append(case)
+    return cases

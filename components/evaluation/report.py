@@ -1,0 +1,81 @@
+"""One HTML file that a person reads: every figure and picture of an evaluation, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.contracts.config import Evaluate
+from components.evaluation.evaluate import Evaluation
+
+TEMPLATE = "report.html.j2"
+ALT = {
+    "subsets": "macro-F1 by present modalities",
+    "confusion": "confusion matrix",
+    "reliability-clip": "confidence against accuracy of clips",
+    "reliability-step": "confidence against accuracy of steps",
+    "contradiction": "contradiction scores",
+    "slices": "accuracy by group",
+}
+SYNTHETIC_NOTE = (
+    "The corpus “synthetic” is drawn and synthesised by this project. Scores on it show that the whole line works and "
+    "that the model can combine modalities over time; they say nothing about how well it reads real people."
+)
+
+
+def notes_for(datasets: Sequence[str]) -> list[str]:
+    """What a reader must know before believing the figures."""
+    return [SYNTHETIC_NOTE] if "synthetic" in datasets else []
+
+
+def render(
+    evaluation: Evaluation, pictures: Mapping[str, bytes], *, title: str, datasets: Sequence[str], config: Evaluate
+) -> str:
+    """The report as HTML.
+
+    Args:
+        evaluation: what is shown.
+        pictures: name → PNG bytes; names as in `ALT`, and `timeline-*`.
+        title: whose evaluation it is.
+        datasets: the corpora, for what has to be said about them.
+        config: how it was measured.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def picture(name: str) -> Markup:
+        if name not in pictures:
+            return Markup("")
+        data = base64.b64encode(pictures[name]).decode()
+        return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(ALT.get(name, "one clip over time"), data)
+
+    def span(interval: Mapping[str, float | None]) -> str:
+        return "" if interval["low"] is None else f"[{interval['low']:.3f}, {interval['high']:.3f}]"
+
+    figures = evaluation.metrics
+    temperatures = figures["calibration"]["temperatures"]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(picture=picture, span=span)
+    return environment.get_template(TEMPLATE).render(
+        title=title,
+        m={"step": None, "episodes": None, "contradiction": None, **figures},
+        head=figures[evaluation.level],
+        gates=evaluation.gates,
+        table=[(name, scores.to_json()) for name, scores in evaluation.table],
+        timelines=sorted(name for name in pictures if name.startswith("timeline-")),
+        temperatures=[
+            *((name, temperatures[name]) for name in ("clip", "step")),
+            *((f"{name} alone", value) for name, value in temperatures["unimodal"].items()),
+        ],
+        absent=", ".join(name for name in evaluation.classes if name not in figures["per_class"]),
+        notes=notes_for(datasets),
+        confidence=f"{100 * config.confidence:g}",
+        draws=config.bootstrap,
+        expected_outside=f"{100 * (1 - config.outlier_quantile):.0f}",
+    )

@@ -1,0 +1,53 @@
+"""The `evaluate` stage: `data/trained` and the catalog → `data/evaluated`, and the MLflow run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.catalog.examples import load_examples
+from components.contracts.atomic import read_json
+from components.contracts.config import Params
+from components.contracts.fingerprint import file_sha256
+from components.contracts.layout import Layout
+from components.contracts.progress import progress
+from components.evaluation.cases import prepare
+from components.evaluation.evaluate import evaluate
+from components.evaluation.gates import passed
+from components.evaluation.publish import publish
+from components.evaluation.subsets import patterns
+from components.evaluation.write import summary, write_evaluation
+from components.features.transform import Transform
+from components.model.files import WEIGHTS, load_model
+
+
+def run(params: Params, layout: Layout) -> dict[str, Any]:
+    """Evaluates the trained model and writes everything that `Layout.evaluated` names.
+
+    Raises:
+        ModelError: the trained model is missing, damaged, or of another label map.
+        DataError: no test clip can be scored.
+    """
+    catalog = read_json(layout.catalog / "catalog.json")
+    model = load_model(layout.trained, classes=tuple(catalog["classes"]))
+    transform = Transform.load(layout.trained)
+    splits = {name: prepare(load_examples(layout, name), transform) for name in ("train", "calibration", "test")}
+    with progress("evaluate: patterns of present modalities", len(patterns(model.spec.names))) as advance:
+        evaluation = evaluate(
+            model,
+            **splits,
+            config=params.evaluate,
+            gates=params.gates,
+            seed=params.seed,
+            advance=advance,
+        )
+    datasets = sorted(catalog["datasets"])
+    title = f"{params.registry.model_name} on {', '.join(datasets)}"
+    write_evaluation(layout.evaluated, evaluation, title=title, datasets=datasets, config=params.evaluate)
+    publish(
+        layout.evaluated,
+        evaluation.metrics,
+        tracking=params.tracking,
+        root=layout.root,
+        model_sha256=file_sha256(layout.trained / WEIGHTS),
+    )
+    return summary(evaluation, passed(evaluation.gates))

@@ -1,0 +1,222 @@
+"""An evaluation as files. Equal evaluations give equal bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.contracts.atomic import atomic_dir, write_json, write_table
+from components.contracts.config import Evaluate
+from components.evaluation import metrics, plots
+from components.evaluation.cases import Case
+from components.evaluation.evaluate import Evaluation
+from components.evaluation.intervals import rounded
+from components.evaluation.report import render
+
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("subject_id", pa.string(), nullable=False),
+        pa.field("present", pa.list_(pa.string())),
+        pa.field("label", pa.string()),
+        pa.field("answer", pa.string(), nullable=False),
+        pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("posterior", pa.list_(pa.float32())),
+        pa.field("unimodal", pa.map_(pa.string(), pa.list_(pa.float32()))),
+        pa.field("contradiction", pa.float64(), nullable=False),
+        pa.field("contradiction_pair", pa.list_(pa.string())),
+        pa.field("rate_hz", pa.float64(), nullable=False),
+        pa.field("step_label", pa.list_(pa.int32())),
+        pa.field("step_posterior", pa.list_(pa.list_(pa.float32()))),
+        pa.field(
+            "episodes",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("onset_s", pa.float64()),
+                        ("offset_s", pa.float64()),
+                        ("emotion", pa.string()),
+                        ("intensity", pa.float64()),
+                        ("kind", pa.string()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+# What a reader wants to see over time, most telling first.
+SHOWN = ("flash", "transition", "contradiction", "missing", "late_audio", "variable_frame_rate")
+
+
+def write_evaluation(
+    folder: Path, evaluation: Evaluation, *, title: str, datasets: Sequence[str], config: Evaluate
+) -> None:
+    """Writes `metrics.json`, `gates.json`, `calibration.json`, `smoothing.json`, `reference.*`, `predictions.parquet`,
+    `plots/` and `report.html`; the folder appears whole or not at all."""
+    pictures = draw(evaluation, config)
+    with atomic_dir(folder) as beside:
+        write_json(beside / "metrics.json", evaluation.metrics)
+        write_json(beside / "gates.json", [gate.to_json() for gate in evaluation.gates])
+        write_json(beside / "calibration.json", evaluation.fitted.calibration.to_json())
+        write_json(beside / "smoothing.json", evaluation.fitted.smoother.to_json())
+        evaluation.fitted.reference.save(beside)
+        write_table(beside / "predictions.parquet", predictions(evaluation))
+        (beside / "plots").mkdir()
+        for name, data in pictures.items():
+            (beside / "plots" / f"{name}.png").write_bytes(data)
+        write_json(beside / "plots" / "reliability.json", reliability_rows(evaluation, config.calibration_bins))
+        (beside / "plots" / "confusion.csv").write_text(confusion_csv(evaluation), encoding="utf-8")
+        (beside / "plots" / "subsets.csv").write_text(subsets_csv(evaluation), encoding="utf-8")
+        page = render(evaluation, pictures, title=title, datasets=datasets, config=config)
+        (beside / "report.html").write_text(page, encoding="utf-8")
+
+
+def draw(evaluation: Evaluation, config: Evaluate) -> dict[str, bytes]:
+    """Name → PNG of every picture."""
+    sample = evaluation.samples[evaluation.level]
+    pictures = {
+        "subsets": plots.subsets(evaluation.table, level=evaluation.level),
+        "confusion": plots.confusion(sample, evaluation.classes),
+    }
+    for level, after in evaluation.samples.items():
+        pictures[f"reliability-{level}"] = plots.reliability(
+            evaluation.uncalibrated[level], after, bins=config.calibration_bins, level=level
+        )
+    if (group := plots.slices(evaluation.metrics["slices"])) is not None:
+        pictures["slices"] = group
+    if "contradiction" in evaluation.metrics:
+        rows = [(s.contradiction, c.has_planted("contradiction")) for c, s in _pairs(evaluation) if len(c.present) > 1]
+        pictures["contradiction"] = plots.contradiction(
+            np.array([row[0] for row in rows]),
+            np.array([row[1] for row in rows]),
+            evaluation.fitted.calibration.contradiction_threshold,
+        )
+    for place, index in enumerate(shown_clips(evaluation.cases, config.timelines), start=1):
+        pictures[f"timeline-{place:02d}"] = plots.timeline(
+            evaluation.cases[index], evaluation.scored[index], evaluation.episodes[index], evaluation.classes
+        )
+    return pictures
+
+
+def shown_clips(cases: Sequence[Case], count: int) -> list[int]:
+    """Which clips to draw: one of each kind that was planted, then of each label, by clip id. Never chosen by score."""
+    order = sorted(range(len(cases)), key=lambda index: cases[index].clip_id)
+    chosen: list[int] = []
+    for kind in SHOWN:
+        chosen.extend([i for i in order if cases[i].has_planted(kind) and i not in chosen][:1])
+    seen: set[int] = set()
+    for index in order:
+        if index not in chosen and not cases[index].planted and cases[index].clip_label not in seen:
+            seen.add(cases[index].clip_label)
+            chosen.append(index)
+    chosen.extend(index for index in order if index not in chosen)
+    return chosen[:count]
+
+
+def predictions(evaluation: Evaluation) -> pa.Table:
+    """One row a test clip, by clip id."""
+    rows = []
+    for case, scored, episodes in zip(evaluation.cases, evaluation.scored, evaluation.episodes, strict=True):
+        answer = int(scored.clip_posterior.argmax())
+        rows.append(
+            {
+                "clip_id": case.clip_id,
+                "dataset": case.dataset,
+                "subject_id": case.subject_id,
+                "present": list(case.present),
+                "label": evaluation.classes[case.clip_label] if case.clip_label >= 0 else None,
+                "answer": evaluation.classes[answer],
+                "confidence": float(scored.clip_posterior[answer]),
+                "posterior": scored.clip_posterior.tolist(),
+                "unimodal": [(name, value.tolist()) for name, value in sorted(scored.unimodal_posterior.items())],
+                "contradiction": scored.contradiction,
+                "contradiction_pair": list(scored.contradiction_pair or ()),
+                "rate_hz": case.rate_hz,
+                "step_label": case.step_labels.tolist(),
+                "step_posterior": scored.step_posterior.tolist(),
+                "episodes": [episode.to_json() for episode in episodes],
+            }
+        )
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["clip_id"])), schema=PREDICTIONS_SCHEMA)
+
+
+def reliability_rows(evaluation: Evaluation, bins: int) -> list[dict[str, Any]]:
+    """Confidence and accuracy by bin, before and after, for `dvc plots`."""
+    rows = []
+    for when, samples in (("before", evaluation.uncalibrated), ("after", evaluation.samples)):
+        for level, sample in sorted(samples.items()):
+            found = metrics.confidence_bins(sample.posterior, sample.truth, bins)
+            for index in np.nonzero(found.count)[0]:
+                rows.append(
+                    {
+                        "level": level,
+                        "calibration": when,
+                        "confidence": rounded(float(found.confidence[index] / found.count[index])),
+                        "accuracy": rounded(float(found.correct[index] / found.count[index])),
+                        "items": int(found.count[index]),
+                    }
+                )
+    return rows
+
+
+def confusion_csv(evaluation: Evaluation) -> str:
+    """`actual,predicted` rows, as DVC's confusion template reads them."""
+    sample = evaluation.samples[evaluation.level]
+    pairs = zip(sample.truth.tolist(), sample.posterior.argmax(-1).tolist(), strict=True)
+    names = evaluation.classes
+    return _csv(("actual", "predicted"), sorted((names[truth], names[answer]) for truth, answer in pairs))
+
+
+def subsets_csv(evaluation: Evaluation) -> str:
+    """One row a pattern of present modalities and baseline."""
+    rows = [
+        (
+            name,
+            *(rounded(x) for x in (s.macro_f1.value, s.macro_f1.low, s.macro_f1.high, s.uar.value, s.accuracy.value)),
+        )
+        for name, s in evaluation.table
+    ]
+    return _csv(("present", "macro_f1", "low", "high", "uar", "accuracy"), rows)
+
+
+def summary(evaluation: Evaluation, passed: bool) -> dict[str, Any]:
+    """What a terminal shows: one row a pattern of present modalities, and the gates."""
+    return {
+        "level": evaluation.level,
+        "rows": [_summary_row(name, scores.to_json()) for name, scores in evaluation.table],
+        "gates": [gate.to_json() for gate in evaluation.gates],
+        "gates_passed": passed,
+        "clips": len(evaluation.cases),
+    }
+
+
+def _summary_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "subset": name,
+        "macro_f1": scores["macro_f1"]["value"],
+        "low": scores["macro_f1"]["low"],
+        "high": scores["macro_f1"]["high"],
+        "uar": scores["uar"]["value"],
+        "accuracy": scores["accuracy"]["value"],
+        "ece": scores["ece"]["value"],
+        "clips": scores["items"],
+    }
+
+
+def _pairs(evaluation: Evaluation) -> list[tuple[Case, Any]]:
+    return list(zip(evaluation.cases, evaluation.scored, strict=True))
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()

@@ -22,6 +22,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield beside
+        beside.chmod(0o644)  # some writers make files that nobody else may read, but stores and caches are shared
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from components.catalog.examples import load_examples
+from components.contracts.layout import Layout
+from components.features.transform import Transform
+from components.model.losses import UNLABELLED
+from components.training.source import CatalogItems, items_of
+from tests.model.toys import WIDTHS
+from tests.training.catalogs import TINY, write_catalog
+
+
+def test_items_are_the_transformed_examples_and_the_source_travels(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    examples = load_examples(layout, "train")
+    transform = Transform.fit((example.encoded for example in examples), WIDTHS)
+    transform.save(tmp_path / "transform")
+    source = pickle.loads(pickle.dumps(CatalogItems(root=tmp_path, transform=tmp_path / "transform")))
+    items = source("train")
+    originals = TINY.items("train")
+    assert [item.clip_id for item in items] == [item.clip_id for item in originals]
+    for name in WIDTHS:
+        rows = np.concatenate([item.features[name][item.masks[name]] for item in items])
+        assert np.allclose(rows.mean(0), 0, atol=1e-4)
+        assert np.allclose(rows.std(0), 1, atol=1e-3)
+        assert all((a.masks[name] == b.masks[name]).all() for a, b in zip(items, originals, strict=True))
+    # Subjects of another split were not looked at for the fit, so their mean is not zero.
+    held_out = source("calibration")
+    rows = np.concatenate([item.features["face"][item.masks["face"]] for item in held_out])
+    assert not np.allclose(rows.mean(0), 0, atol=1e-4)
+
+
+def test_steps_without_any_modality_are_unlabelled_and_useless_clips_are_left_out(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    examples = load_examples(layout, "train")
+    transform = Transform.fit((example.encoded for example in examples), {"voice": WIDTHS["voice"], **WIDTHS})
+    face_only = Transform(modalities={"face": transform.modalities["face"]})
+    items = items_of(examples, face_only)
+    without_face = sum("face" not in example.encoded for example in examples)
+    assert without_face
+    assert len(items) == len(examples) - without_face
+    for example in examples:
+        observed = np.logical_or.reduce([one.valid for one in example.encoded.values()])
+        assert ((example.step_labels == UNLABELLED) == ~observed).all()

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.contracts.atomic import read_json
+from components.contracts.errors import DataError
+from components.contracts.fingerprint import file_sha256
+from components.contracts.layout import Layout
+from components.features.transform import Transform
+from components.model.files import load_model
+from components.training import stage
+from components.training.job import Epoch
+from components.training.tracking import TrainingRun, client_of, experiment_id, find_run
+from tests.model.toys import WIDTHS
+from tests.training.catalogs import CLASSES_AND_ONE, tiny_params, write_catalog
+
+OUTPUTS = ["history.json", "model.json", "model.safetensors", "transform.json", "transform.safetensors"]
+
+
+@pytest.fixture(autouse=True)
+def _no_tracking_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def hashes(layout: Layout) -> dict[str, str]:
+    return {path.name: file_sha256(path) for path in layout.trained.iterdir()}
+
+
+@pytest.mark.integration
+def test_the_stage_writes_a_model_and_tells_mlflow(tmp_path: Path, mlflow_uri: str) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    params = tiny_params(mlflow_uri, "stage")
+    summary = stage.run(params, layout)
+    assert sorted(hashes(layout)) == OUTPUTS
+    model = load_model(layout.trained, classes=CLASSES_AND_ONE)
+    assert model.spec.absent == ("never",)
+    assert dict(model.spec.modalities) == WIDTHS
+    assert Transform.load(layout.trained).widths == WIDTHS
+    assert len(read_json(layout.trained / "history.json")["epochs"]) == summary["epochs"] == 3
+    assert summary["model_sha256"] == file_sha256(layout.trained / "model.safetensors")
+
+    run_id = find_run(params.tracking, tmp_path, summary["model_sha256"])
+    client = client_of(params.tracking, tmp_path)
+    seen = client.get_run(run_id)
+    catalog = read_json(layout.catalog / "catalog.json")
+    assert seen.data.params["train.epochs"] == "3"
+    assert seen.data.params["seed"] == "7"
+    assert seen.data.metrics["model_parameters"] == summary["parameters"]
+    assert len(client.get_metric_history(run_id, "held_out_clip_macro_f1")) == 3
+    assert seen.data.metrics["steps_per_s"] > 0
+    assert seen.data.tags["lineage.data_sha256"] == catalog["sha256"]
+    assert seen.data.tags["lineage.dataset.toy"] == catalog["datasets"]["toy"]
+    assert seen.data.tags["validation.toy.success"] == "true"
+    assert seen.data.tags["validation.toy.sha256"] == file_sha256(layout.validated("toy") / "result.json")
+    (given,) = seen.inputs.dataset_inputs
+    assert given.dataset.digest == catalog["datasets"]["toy"][:32]
+    artifacts = {artifact.path for artifact in client.list_artifacts(run_id)}
+    assert {"history.json", "model.json", "plots"} <= artifacts
+
+
+@pytest.mark.integration
+def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Layout(tmp_path / "one"), Layout(tmp_path / "other")
+    params = tiny_params(mlflow_uri, "stage-determinism")
+    for layout in (one, other):
+        write_catalog(layout)
+    stage.run(params, one)
+    told = TrainingRun.epoch
+
+    def stop(self: TrainingRun, epoch: Epoch) -> None:
+        told(self, epoch)
+        if epoch.record["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, "epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stage.run(params, other)
+    assert not other.trained.exists()
+    summary = stage.run(params, other)
+    assert hashes(one) == hashes(other)
+    client = client_of(params.tracking, other.root)
+    runs = client.search_runs([experiment_id(client, params.tracking, other.root)])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
+    resumed = client.get_metric_history(find_run(params.tracking, other.root, summary["model_sha256"]), "loss")
+    assert sorted({metric.step for metric in resumed}) == [0, 1, 2]
+    assert list((other.state / "train").iterdir()) == []
+
+
+def test_without_a_catalog_it_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no catalog to train on.*Run the catalog stage"):
+        stage.run(tiny_params("sqlite://", "none"), Layout(tmp_path))

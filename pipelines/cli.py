@@ -331,17 +331,21 @@ def rayjob(
 
 @app.command()
 def serve(
-    model: Annotated[bool, typer.Option("--service/--no-service", help="The Ray Serve app and reconciler.")] = True,
+    service: Annotated[bool, typer.Option("--service/--no-service", help="The Ray Serve app and reconciler.")] = True,
+    port: Annotated[int | None, typer.Option("--port", help="The service's; default: serving.port.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option("--mlflow-port", help="Default: serving.mlflow_port.")] = None,
 ) -> None:
     """MLflow UI, the service and the reconciler, on loopback; prints their addresses.
 
     \b
     Examples:
       mer serve
+      mer serve --port 8080
+      mer serve --no-service         only the MLflow UI
     """
     from pipelines import serve as serving
 
-    serving.run(service=model)
+    serving.run(service=service, port=port, mlflow_port=mlflow_port)
 
 
 @app.command()

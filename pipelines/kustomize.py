@@ -75,7 +75,8 @@ def _unshared(value: Any) -> Any:
 def _patch(manifests: list[Manifest], patch: Mapping[str, Any], folder: Path) -> None:
     target = patch["target"]
     manifest = find(manifests, target["kind"], target["name"])
-    for operation in next(iter(_documents(folder / patch["path"]))):
+    operations: Any = next(iter(_documents(folder / patch["path"])))  # a list, unlike a manifest
+    for operation in operations:
         _apply(manifest, operation, where=f"{folder.name}/{patch['path']}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,25 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "bundle.json"
 MEDIA_SUFFIXES = frozenset(
-    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .flv .wmv .wav .flac .ogg .mp3 .m4a .aac .aiff".split()
+    [
+        ".mp4",
+        ".mov",
+        ".m4v",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".flv",
+        ".wmv",
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".mp3",
+        ".m4a",
+        ".aac",
+        ".aiff",
+    ]
 )
 
 
@@ -58,6 +77,8 @@ def run(
     Raises:
         MerError: nothing can be judged: there is no such version, no such folder, or nothing in it.
     """
+    # Standard output is for answers.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from components.serving.clips import clip_of_file
     from components.serving.predictor import Predictor
 

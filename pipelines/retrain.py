@@ -120,9 +120,9 @@ def run_local(workspace: Path | None = None) -> None:
     from kfp import local
 
     root = find_root(workspace)
-    from pipelines.run import make_plan
     from pipelines.ray_head import ray_head
     from pipelines.reproduce import environment
+    from pipelines.run import make_plan
 
     params = load(root)
     plan = make_plan(Layout(root), params)

@@ -23,7 +23,7 @@ from pipelines.reproduce import reproduce
 from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
 
 # The stages whose component starts actors or workers.
-USES_RAY = frozenset({"features", "train"})
+USES_RAY = frozenset({"alignment", "features", "train"})
 
 FAILED_WITHOUT_A_WORD = 1
 

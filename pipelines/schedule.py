@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from components.contracts.config import Section, section_error
 from components.contracts.errors import ConfigError, UnavailableError
+from components.contracts.fingerprint import file_sha256
 from pipelines.project import find_root
 
 FILE = Path("infra") / "schedules.yaml"
@@ -67,12 +68,11 @@ class Schedules(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Actual:
-    """One recurring run as the server has it; `pipeline` is the compiled pipeline it starts."""
+    """One recurring run as the server has it."""
 
     recurring_run_id: str
     experiment_id: str
     schedule: Schedule
-    pipeline: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ def reconcile(
     Args:
         client: a Kubeflow Pipelines client.
         wanted: the desired state.
-        package: compiles the pipeline and gives the file; called once, since a changed pipeline is a difference too.
+        package: compiles the pipeline and gives the file; called once.
         apply: whether to change anything.
         sleep: waits between two looks at a run that is to finish.
 
@@ -173,8 +173,7 @@ def reconcile(
     """
     experiment_id = client.create_experiment(wanted.experiment).experiment_id
     compiled = package()
-    pipeline = list(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
-    changes = differences(wanted, actual(client, wanted.prefix, experiment_id), pipeline)
+    changes = differences(stamped(wanted, compiled), actual(client, wanted.prefix, experiment_id))
     if not changes:
         return f"{len(wanted.schedules)} recurring runs are as they should be."
     if apply:
@@ -183,13 +182,25 @@ def reconcile(
     return "\n".join(f"{'done' if apply else 'would'}: {change}" for change in changes)
 
 
+def stamped(wanted: Schedules, package: Path) -> Schedules:
+    """The schedules with the compiled pipeline's hash in their descriptions.
+
+    The server writes a pipeline back differently from how it was given, so a changed pipeline is told by its hash.
+    """
+    sha256 = file_sha256(package)[:12]
+    named = [
+        one.model_copy(update={"description": f"{one.description} [pipeline {sha256}]"}) for one in wanted.schedules
+    ]
+    return wanted.model_copy(update={"schedules": tuple(named)})
+
+
 def actual(client: Client, prefix: str, experiment_id: str) -> list[Actual]:
     """The server's recurring runs whose names start with the prefix."""
     found = _pages(client.list_recurring_runs, "recurring_runs", experiment_id)
     return [_actual(one) for one in found if (one.display_name or "").startswith(prefix)]
 
 
-def differences(wanted: Schedules, found: Sequence[Actual], pipeline: Sequence[Any]) -> list[Change]:
+def differences(wanted: Schedules, found: Sequence[Actual]) -> list[Change]:
     """What has to change, by name. A pure function of both states.
 
     Several recurring runs of one name are what an interrupted replacement leaves; they are replaced by one.
@@ -201,7 +212,7 @@ def differences(wanted: Schedules, found: Sequence[Actual], pipeline: Sequence[A
         if not same:
             changes.append(Change(kind="create", name=schedule.name, wanted=schedule))
             continue
-        why = _why(schedule, same, pipeline)
+        why = _why(schedule, same)
         if why:
             changes.append(Change(kind="replace", name=schedule.name, why=why, wanted=schedule, old=same))
     for name in sorted({one.schedule.name for one in found} - names):
@@ -210,26 +221,11 @@ def differences(wanted: Schedules, found: Sequence[Actual], pipeline: Sequence[A
     return changes
 
 
-def _why(schedule: Schedule, same: Sequence[Actual], pipeline: Sequence[Any]) -> tuple[str, ...]:
+def _why(schedule: Schedule, same: Sequence[Actual]) -> tuple[str, ...]:
     if len(same) > 1:
         return (f"{len(same)} of this name",)
-    before = same[0].schedule.model_dump()
-    words = [
-        f"{key} {before[key]!r} -> {value!r}" for key, value in schedule.model_dump().items() if before[key] != value
-    ]
-    if _canonical(same[0].pipeline) != _canonical(pipeline):
-        words.append("the pipeline changed")
-    return tuple(words)
-
-
-def _canonical(pipeline: Any) -> Any:
-    """The pipeline without what the compiler's file and the server's answer write differently.
-
-    The file holds one or two documents (pipeline, platform); the server holds the same as one mapping.
-    """
-    if isinstance(pipeline, dict) and "pipeline_spec" in pipeline:
-        return [pipeline["pipeline_spec"], *([pipeline["platform_spec"]] if pipeline.get("platform_spec") else [])]
-    return list(pipeline) if isinstance(pipeline, (list, tuple)) else [pipeline]
+    before, after = same[0].schedule.model_dump(), schedule.model_dump()
+    return tuple(f"{key} {before[key]!r} -> {value!r}" for key, value in after.items() if before[key] != value)
 
 
 def _actual(one: Any) -> Actual:
@@ -246,7 +242,6 @@ def _actual(one: Any) -> Actual:
             no_catchup=bool(one.no_catchup),
             enabled=one.status == "ENABLED",
         ),
-        pipeline=one.pipeline_spec,
     )
 
 

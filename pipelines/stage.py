@@ -78,7 +78,7 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
         exit_code, complaint = INTERRUPTED, "interrupted"
         raise
     except Exception as error:
-        complaint = f"{type(error).__name__}: {error}"
+        complaint = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise
     finally:
         timing = Timing(

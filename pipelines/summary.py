@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from components.contracts.atomic import read_json
-from components.contracts.config import Params
+from components.contracts.config import MODALITIES, Params
 from components.contracts.layout import Layout
 from pipelines.memory import BYTES_PER_GIB
 from pipelines.stage import Timing
+
+# Key in metrics.json → heading.
+FIGURES = {"macro_f1": "macro-F1", "uar": "mean recall", "accuracy": "accuracy", "ece": "calibration error"}
 
 
 def print_plan(scope: Sequence[str], pending: Sequence[str], reasons: Mapping[str, Sequence[str]]) -> None:
@@ -30,25 +33,37 @@ def print_results(layout: Layout, params: Params, console: Console | None = None
     console = console or Console()
     metrics = layout.evaluated / "metrics.json"
     if metrics.is_file():
-        table = figures(read_json(metrics))
+        table = figures(read_json(metrics), params.evaluate.confidence)
         if table is not None:
             console.print(table)
     for line in pointers(layout, params):
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def figures(metrics: Mapping[str, Any]) -> Table | None:
-    """The test split's figures, one row a subset of modalities; None when the evaluation wrote none."""
-    rows = metrics.get("subsets")
-    if not rows:
+def figures(metrics: Mapping[str, Any], confidence: float) -> Table | None:
+    """The test split's figures, one row a subset of modalities; None when the evaluation wrote none.
+
+    Args:
+        metrics: `data/evaluated/metrics.json`.
+        confidence: of the intervals, as a share.
+    """
+    subsets = metrics.get("subsets")
+    if not subsets:
         return None
-    columns = list(dict.fromkeys(name for scores in rows.values() for name in scores if _is_figure(scores[name])))
-    table = Table(title=f"Held-out subjects, {_percent(metrics)} intervals over subjects", title_justify="left")
-    table.add_column("modalities")
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for subset, scores in rows.items():
-        table.add_row(subset, *(_figure(scores.get(name)) for name in columns))
+    table = Table(
+        title=f"Held-out subjects, {metrics.get('level', 'clip')} level, {confidence:.0%} intervals over subjects",
+        title_justify="left",
+    )
+    table.add_column("modalities present")
+    for name in FIGURES.values():
+        table.add_column(name, justify="right")
+    for name in sorted(subsets, key=_most_modalities_first):
+        table.add_row(name.replace("+", " + "), *(_figure(subsets[name].get(figure)) for figure in FIGURES))
+    baselines = metrics.get("baselines", {})
+    if baselines:
+        table.add_section()
+    for name, scores in baselines.items():
+        table.add_row(f"baseline: {name.replace('_', ' ')}", *(_figure(scores.get(figure)) for figure in FIGURES))
     return table
 
 
@@ -87,9 +102,10 @@ def print_timings(
     console.print(f"Peak memory over all processes: {peak_bytes / BYTES_PER_GIB:.1f} GiB", highlight=False)
 
 
-def _percent(metrics: Mapping[str, Any]) -> str:
-    confidence = metrics.get("confidence")
-    return f"{100 * confidence:.0f} %" if isinstance(confidence, (int, float)) else "confidence"
+def _most_modalities_first(subset: str) -> tuple[int, list[int]]:
+    names = subset.split("+")
+    order = [MODALITIES.index(name) if name in MODALITIES else len(MODALITIES) for name in names]
+    return -len(names), order
 
 
 def _is_figure(value: Any) -> bool:

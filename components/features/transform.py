@@ -23,6 +23,8 @@ JSON_NAME = "transform.json"
 # A feature whose spread is below this share of its magnitude is constant but for rounding: it becomes zero, not noise.
 RELATIVE_FLOOR = 1e-6
 ABSOLUTE_FLOOR = 1e-8
+# Standard deviations beyond which a value says no more: one wild value must not swamp a clip. It stays an outlier.
+CLIP = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ class Transform:
 
         Returns:
             (modality → (T, D) float32, modality → (T,) True where valid), for every fitted modality: an absent one is
-            all zeros and all False, an invalid or non-finite step is zero and False.
+            all zeros and all False, an invalid or non-finite step is zero and False; values are bounded to ±10.
 
         Raises:
             DataError: another width, or another number of steps than `num_steps`.
@@ -127,7 +129,7 @@ class Transform:
                 raise DataError("number of steps differs", where=name, seen=item.valid.size, allowed=num_steps)
             usable = _usable(item)
             rows = (item.values[usable].astype(np.float64) - fitted.mean) / fitted.std
-            features[name][usable] = rows.astype(np.float32)
+            features[name][usable] = np.clip(rows, -CLIP, CLIP).astype(np.float32)
             masks[name] = usable
         return features, masks
 

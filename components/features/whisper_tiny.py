@@ -8,8 +8,8 @@ into the steps they overlap.
 The features are the mean of the outputs of layers 1 to 3 of 4. The last layer serves the decoder, that is the words;
 how something is said is clearer before it. Logistic regression on the clip mean, RAVDESS speech, eight classes, six
 folds of four unseen actors (accuracy ± spread over folds): layer 1 0.678 ± 0.073, 2 0.730 ± 0.058, 3 0.724 ± 0.047,
-4 (the usual choice) 0.705 ± 0.047, mean of 1 to 3 0.738 ± 0.061. On eight of the actors alone, in four folds: 0.535, 0.579,
-0.575 and 0.531.
+4 (the usual choice) 0.705 ± 0.047, mean of 1 to 3 0.738 ± 0.061. On eight actors alone, in four
+folds: 0.535, 0.579, 0.575 and 0.531.
 """
 
 from __future__ import annotations

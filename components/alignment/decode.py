@@ -106,7 +106,7 @@ class _PacketTimes:
             )
         # The header's duration of the last picture may be missing, or a leftover of an edit.
         last = ends[-1] - times[-1]
-        end_s = times[-1] + (last if 0 < last <= 2 * median_s else median_s)
+        end_s = times[-1] + (last if median_s / 4 <= last <= 2 * median_s else median_s)
         if end_s - times[0] > self.limits.max_duration_s:
             raise too_long(end_s - times[0], self.limits, self.where)
         return Pictures(times_s=times, end_s=float(end_s), declared_end_s=declared_end_s)
@@ -201,20 +201,51 @@ def frames(
                 return
 
 
+@dataclass
+class _Damage:
+    """Which pictures are damaged, or predicted from a damaged one.
+
+    Pictures come out in the order of time but depend on each other in the order of decoding, so packets are numbered
+    as they are fed: from a damaged one on, its whole group of pictures (up to the next key frame) is lost.
+    """
+
+    number: int = 0
+    group: int = 0
+    fed: dict[int | None, tuple[int, int]] = field(default_factory=dict)
+    lost_from: dict[int, int] = field(default_factory=dict)
+
+    def feed(self, packet: Any) -> None:
+        """Notes a packet that is about to be decoded."""
+        self.number += 1
+        self.group += bool(packet.is_keyframe)
+        self.fed[packet.pts if packet.pts is not None else packet.dts] = (self.number, self.group)
+
+    def mark(self, stamp: int | None) -> None:
+        """The packet or picture with this timestamp is damaged."""
+        number, group = self.fed.get(stamp, (self.number, self.group))
+        self.lost_from[group] = min(number, self.lost_from.get(group, number))
+
+    def spares(self, stamp: int | None) -> bool:
+        """Whether the picture with this timestamp can be trusted."""
+        number, group = self.fed.get(stamp, (self.number, self.group))
+        return number < self.lost_from.get(group, number + 1)
+
+
 def _clean_frames(container: Any, video: Any, limits: MediaLimits, report: DecodeReport, where: str) -> Iterator[Any]:
     """Decoded frames with a time, without those that are damaged or predicted from damaged ones."""
-    damaged = False
+    damage = _Damage()
     packets = container.demux(video)
     while True:
         try:
             packet = next(packets)
         except (StopIteration, av.error.FFmpegError):
             return
+        damage.feed(packet)
         try:
             decoded = packet.decode()
         except (av.error.FFmpegError, ValueError):
             report.damaged_packets += 1
-            damaged = True
+            damage.mark(packet.pts if packet.pts is not None else packet.dts)
             continue
         for frame in decoded:
             report.decoded += 1
@@ -222,10 +253,8 @@ def _clean_frames(container: Any, video: Any, limits: MediaLimits, report: Decod
                 raise _too_many_frames(limits, where)
             _check_size(frame.width, frame.height, limits, where)
             if frame.is_corrupt:
-                damaged = True
-            elif frame.key_frame:
-                damaged = False
-            if damaged or frame.pts is None:
+                damage.mark(frame.pts)
+            if frame.pts is None or not damage.spares(frame.pts):
                 report.dropped_frames += 1
                 continue
             yield frame

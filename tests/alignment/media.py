@@ -20,7 +20,12 @@ Picture = NDArray[np.uint8]
 
 
 def draw_face(
-    width: int = 256, height: int = 256, *, centre: tuple[float, float] = (0.5, 0.5), side: float = 0.6, smile: float = 0.3
+    width: int = 256,
+    height: int = 256,
+    *,
+    centre: tuple[float, float] = (0.5, 0.5),
+    side: float = 0.6,
+    smile: float = 0.3,
 ) -> Picture:
     """A plain drawn face that MTCNN finds; `side` is its height as a share of the picture's, RGB."""
     scale = 2
@@ -107,6 +112,9 @@ def write_clip(
             video.time_base = TIME_BASE
             if video_codec == "libx264":
                 video.options = {"preset": "veryfast", "crf": "18"}
+            elif video_codec == "mpeg4":
+                video.options = {"qmin": "1", "qmax": "1"}
+                video.bit_rate = 20_000_000
         if sound is not None:
             layout = {1: "mono", 2: "stereo", 6: "5.1"}[sound_channels]
             audio = container.add_stream(audio_codec, rate=sound_rate_hz, layout=layout)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.alignment.decode import scan
+from components.alignment.sound import Sound, levels_dbfs, place
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.contracts.timebase import Grid
+from tests.alignment.media import clicks, grey, tone, wav, write_clip
+
+RATE_HZ = 16_000
+
+
+def sound_of(path: Path, limits: MediaLimits | None = None) -> Sound:
+    found = scan(path, limits or MediaLimits(), rate_hz=RATE_HZ, where="t", picture=False, sound=True).sound
+    assert found is not None
+    return found
+
+
+def onsets_s(sound: Sound, duration_s: float, origin_s: float = 0.0) -> np.ndarray:
+    pcm, _ = place(sound, origin_s=origin_s, duration_s=duration_s)
+    loud = np.abs(pcm.astype(np.int32)) > 3000
+    first = np.nonzero(loud)[0]
+    return first[np.concatenate([[True], np.diff(first) > 800])] / RATE_HZ
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (44_100, 2), (48_000, 2), (48_000, 6)])
+def test_a_click_stays_where_it_was_recorded(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    path = write_clip(
+        tmp_path / "a.mp4",
+        sound=clicks(3.0, [0.5, 1.25, 2.6], rate_hz),
+        sound_rate_hz=rate_hz,
+        sound_channels=channels,
+    )
+    found = onsets_s(sound_of(path), 3.0)
+    # AAC spreads a click by up to a window before it; PCM, below, is exact.
+    assert found == pytest.approx([0.5, 1.25, 2.6], abs=0.01)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
+def test_pcm_is_placed_to_the_sample(tmp_path: Path, rate_hz: int) -> None:
+    sound = sound_of(wav(tmp_path / "a.wav", clicks(2.0, [0.25, 1.5], rate_hz), rate_hz))
+    assert onsets_s(sound, 2.0) == pytest.approx([0.25, 1.5], abs=0.0005)
+    assert sound.end_s == pytest.approx(2.0, abs=1 / RATE_HZ)
+
+
+def test_samples_keep_their_level(tmp_path: Path) -> None:
+    pcm, exists = place(sound_of(wav(tmp_path / "a.wav", tone(1.0, 16_000, level=0.5))), origin_s=0, duration_s=1.0)
+    assert exists.all()
+    assert np.abs(pcm).max() == pytest.approx(0.5 * 32767, abs=2)
+
+
+def test_lost_packets_leave_a_hole_and_move_nothing(tmp_path: Path) -> None:
+    path = write_clip(
+        tmp_path / "a.mkv",
+        sound=clicks(4.0, [0.5, 3.5]) + 0.02 * tone(4.0),
+        sound_gaps=[(1.5, 2.5)],
+        audio_codec="pcm_s16le",
+    )
+    sound = sound_of(path)
+    assert len(sound.runs) == 2
+    assert onsets_s(sound, 4.0) == pytest.approx([0.5, 3.5], abs=0.002)
+    pcm, exists = place(sound, origin_s=0, duration_s=4.0)
+    assert (~exists).sum() / RATE_HZ == pytest.approx(1.0, abs=0.05)
+    assert not pcm[~exists].any()
+
+
+@pytest.mark.parametrize("clock", [0.998, 1.002])
+def test_a_drifting_microphone_is_measured_and_stretched_to_its_timestamps(tmp_path: Path, clock: float) -> None:
+    marks = [1.0, 10.0, 19.0]
+    path = write_clip(tmp_path / "a.mkv", sound=clicks(20.0, marks), sound_clock=clock, audio_codec="pcm_s16le")
+    sound = sound_of(path)
+    assert sound.drift_s_per_min == pytest.approx(60 * (1 / clock - 1), abs=0.01)
+    assert onsets_s(sound, 20.0 * max(clock, 1)) == pytest.approx([clock * mark for mark in marks], abs=0.005)
+
+
+def test_a_steady_clock_has_no_drift(tmp_path: Path) -> None:
+    assert sound_of(write_clip(tmp_path / "a.mp4", sound=tone(5.0, 44_100), sound_rate_hz=44_100)).drift_s_per_min == 0
+
+
+def test_more_sound_than_allowed_is_refused_while_decoding(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.aac", sound=tone(6.0))  # a raw stream: its header promises no duration
+    with pytest.raises(MediaError) as caught:
+        sound_of(path, MediaLimits(max_duration_s=2.0))
+    assert caught.value.code == "too-long"
+
+
+def test_levels_count_only_samples_that_exist() -> None:
+    pcm = np.zeros(3200, dtype=np.int16)
+    pcm[:800] = 16384
+    exists = np.zeros(3200, dtype=bool)
+    exists[:800] = True
+    exists[1600:] = True
+    grid = Grid(rate_hz=10.0, num_steps=2)
+    level, present = levels_dbfs(pcm, exists, RATE_HZ, grid.starts_s, 0.1)
+    assert level[0] == pytest.approx(20 * np.log10(0.5))
+    assert level[1] == -np.inf
+    assert present.tolist() == [0.5, 1.0]
+
+
+def test_sound_beside_a_picture_is_found(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", pictures=[grey(100)] * 25, sound=tone(1.0))
+    assert sound_of(path).end_s == pytest.approx(1.0, abs=0.03)

@@ -1,0 +1,180 @@
+"""The `register` stage: `data/trained` and `data/evaluated` → a bundle below `.mer/bundles`, a registered version."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.alignment.align import alignment_fingerprint
+from components.catalog.examples import load_examples
+from components.contracts.atomic import read_json, write_json
+from components.contracts.config import Params
+from components.contracts.errors import ModelError
+from components.contracts.fingerprint import file_sha256
+from components.contracts.layout import Layout
+from components.contracts.lineage import Lineage, collect
+from components.datasets.registry import adapter
+from components.evaluation.calibration import Calibration
+from components.evaluation.cases import Case, prepare
+from components.evaluation.episodes import Smoother
+from components.evaluation.outliers import Reference
+from components.evaluation.publish import run_of
+from components.evaluation.scoring import Scorer, keep
+from components.evaluation.write import shown_clips
+from components.features.transform import Transform
+from components.model.files import WEIGHTS, load_model
+from components.model.model import TemporalModel, count_parameters
+from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle
+from components.registry.goldens import Golden
+from components.registry.model_card import Corpus, model_card
+from components.registry.register import register
+from components.training.tracking import tracking_uri
+
+GOLDENS = 4
+# The description carries the headline figures; the whole tree is in `data/evaluated/metrics.json` and in the run.
+HEADLINES = ("level", "clip", "step", "counts")
+MAX_TAG = 500
+
+
+def run(params: Params, layout: Layout) -> dict[str, Any]:
+    """Builds the bundle, checks it as a replica would, registers it, and writes `data/registered/registered.json`.
+
+    Raises:
+        ModelError: the alignment configured now is not the one that the features were made with.
+        BundleError: the bundle just written does not load or does not give its goldens.
+    """
+    catalog = read_json(layout.catalog / "catalog.json")
+    metrics = read_json(layout.evaluated / "metrics.json")
+    gates = read_json(layout.evaluated / "gates.json")
+    model = load_model(layout.trained, classes=tuple(catalog["classes"]))
+    lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=params.seed)
+    encoders = {name: catalog["encoders"][name] for name in model.spec.names}
+    folder, sha256 = _build(
+        params, layout, catalog, model, encoders=encoders, lineage=lineage, metrics=metrics, gates=gates
+    )
+    passed = all(gate["passed"] for gate in gates)
+    uri = tracking_uri(params.tracking, layout.root)
+    card = model_card(
+        name=params.registry.model_name,
+        corpora=[Corpus(name=name, licence=adapter(name).licence) for name in sorted(catalog["datasets"])],
+        taxonomy=catalog["taxonomy"],
+        catalog=catalog,
+        metrics=metrics,
+        gates=gates,
+        encoders=encoders,
+        parameters=count_parameters(model),
+        lineage=lineage.tags(),
+    )
+    run_id = run_of(params.tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
+    done = register(
+        folder,
+        name=params.registry.model_name,
+        bundle_sha256=sha256,
+        tags={**lineage.tags(), **gate_tags(gates), **contract_tags(layout, catalog["datasets"])},
+        gates_passed=passed,
+        card=card,
+        run_id=run_id,
+        tracking_uri=uri,
+    )
+    outcome = {"bundle_sha256": sha256, "model_name": params.registry.model_name, "gates_passed": passed}
+    write_json(layout.registered / "registered.json", outcome)
+    return {
+        **outcome,
+        "version": done.version,
+        "aliases": list(done.aliases),
+        "reused": done.reused,
+        "run_id": run_id,
+        "bundle": folder.relative_to(layout.root).as_posix(),
+    }
+
+
+def _build(
+    params: Params,
+    layout: Layout,
+    catalog: Mapping[str, Any],
+    model: TemporalModel,
+    *,
+    encoders: Mapping[str, Mapping[str, Any]],
+    lineage: Lineage,
+    metrics: Mapping[str, Any],
+    gates: Sequence[Mapping[str, Any]],
+) -> tuple[Path, str]:
+    """Writes the bundle, loads it back, checks its goldens, and puts it under its hash."""
+    fingerprint = alignment_fingerprint(params.alignment)
+    if fingerprint != catalog["alignment_fingerprint"]:
+        raise ModelError(
+            "the features were made with other alignment settings than the configured ones",
+            where="register",
+            seen=catalog["alignment_fingerprint"][:12],
+            allowed=fingerprint[:12],
+            remedy="Run the whole line again: `mer run`.",
+        )
+    transform = Transform.load(layout.trained)
+    calibration = Calibration.from_json(read_json(layout.evaluated / "calibration.json"))
+    description = Description(
+        taxonomy=catalog["taxonomy"],
+        spec=model.spec,
+        alignment=params.alignment,
+        alignment_fingerprint=fingerprint,
+        encoders={
+            name: EncoderSpec(spec=entry["spec"], fingerprint=entry["fingerprint"], width=int(entry["width"]))
+            for name, entry in encoders.items()
+        },
+        calibration=calibration,
+        smoother=Smoother.from_json(read_json(layout.evaluated / "smoothing.json")),
+        metrics={name: metrics[name] for name in HEADLINES if name in metrics},
+        gates=gates,
+    )
+    fresh = layout.state / "bundles" / "new"
+    sha256 = write_bundle(
+        fresh,
+        description=description,
+        model=model,
+        transform=transform,
+        reference=Reference.load(layout.evaluated),
+        goldens=choose_goldens(prepare(load_examples(layout, "test"), transform), Scorer(model, calibration)),
+        lineage=lineage,
+    )
+    load_bundle(fresh).check_goldens(params.rollout.golden_tolerance)
+    folder = fresh.with_name(sha256)
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
+    return folder, sha256
+
+
+def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
+    """A few test clips, one of each telling kind; the first once more with one modality only, since a missing side
+    takes another way through the model."""
+    chosen = [cases[index] for index in shown_clips(cases, GOLDENS)]
+    goldens = [Golden.record(case.clip_id, case.features, case.masks, scorer) for case in chosen]
+    if chosen and len(chosen[0].present) > 1:
+        only = chosen[0].present[0]
+        goldens.append(
+            Golden.record(
+                f"{chosen[0].clip_id} ({only} only)", *keep(chosen[0].features, chosen[0].masks, [only]), scorer
+            )
+        )
+    return goldens
+
+
+def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """`gates.passed`, and `gates.<name>` with the evidence in words: what the reconciler and a reviewer read."""
+    tags = {"gates.passed": "true" if gates and all(gate["passed"] for gate in gates) else "false"}
+    for gate in gates:
+        tags[f"gates.{gate['name']}"] = f"{'passed' if gate['passed'] else 'failed'}: {gate['words']}"[:MAX_TAG]
+    return tags
+
+
+def contract_tags(layout: Layout, datasets: Mapping[str, Any]) -> dict[str, str]:
+    """`gx.success`, and `gx.<dataset>`: whether each dataset held its contract, where that is known."""
+    tags: dict[str, str] = {}
+    for name in sorted(datasets):
+        path = layout.validated(name) / "result.json"
+        if path.is_file():
+            tags[f"gx.{name}"] = "true" if read_json(path).get("success") else "false"
+    if tags:
+        tags["gx.success"] = "true" if all(value == "true" for value in tags.values()) else "false"
+    return tags

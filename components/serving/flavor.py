@@ -1,0 +1,66 @@
+"""How MLflow loads a version: `mlflow.pyfunc.load_model("models:/mer@champion")`.
+
+`MLmodel` names this module, so what runs is the installed package; the model's own folder is only read as data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.registry.bundle import load_bundle
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from components.serving.predictor import Predictor
+
+
+class ClipModel:
+    """Clips by path in, one row of answers out."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Judges one clip a row.
+
+        Args:
+            model_input: column `path`, and `transcript` if it is known (empty or missing: unknown).
+            params: not used; MLflow passes it.
+
+        Returns:
+            columns `emotion`, `confidence`, `contradiction`, `answer_json` (the whole answer).
+
+        Raises:
+            MediaError: a clip cannot be used; its path is named.
+        """
+        import pandas as pd
+
+        from components.serving.clips import clip_of_file
+
+        limits = self.predictor.bundle.alignment.limits
+        rows = []
+        for row in model_input.to_dict("records"):
+            transcript = row.get("transcript")
+            said = transcript if isinstance(transcript, str) and transcript.strip() else None
+            clip = clip_of_file(Path(str(row["path"])), limits=limits, transcript=said)
+            answer = self.predictor.predict(clip, limits=limits)
+            rows.append(
+                {
+                    "emotion": answer.emotion,
+                    "confidence": float(answer.confidence),
+                    "contradiction": float(answer.contradiction.score),
+                    "answer_json": answer.to_json(),
+                }
+            )
+        return pd.DataFrame(rows, columns=["emotion", "confidence", "contradiction", "answer_json"])
+
+
+def _load_pyfunc(path: str) -> ClipModel:
+    """MLflow's entry point: `path` is the bundle folder. Raises BundleError when it is damaged or does not fit."""
+    from components.serving.predictor import Predictor
+
+    bundle = load_bundle(Path(path))
+    bundle.check_goldens()
+    return ClipModel(Predictor(bundle))

@@ -72,7 +72,7 @@ class Adapter(ABC, Generic[OptionsT]):
 
 def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
     """The folder of a corpus, absolute. Raises DataError if it is not there or is no folder."""
-    folder = root / given
+    folder = root / Path(given).expanduser()
     if not folder.is_dir():
         raise DataError(
             "the corpus folder does not exist" if not folder.exists() else "this is a file, not a folder",
@@ -93,7 +93,7 @@ def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 def stored_path(path: Path, folder: Path, given: str) -> str:
     """How a clip row names a file of a corpus: below the folder *as it was given*, so that a relative `root` stays
     relative and the row does not depend on where the project lies."""
-    return (Path(given) / path.relative_to(folder)).as_posix()
+    return (Path(given).expanduser() / path.relative_to(folder)).as_posix()
 
 
 def set_aside(

@@ -204,10 +204,10 @@ def _clip(group: list[Recording], folder: Path, given: str) -> Clip:
     """The clip of one performance: one file, or a picture-only file followed by its sound-only one."""
     first = group[0]
     values = first.values
-    paths: dict[str, str] = {}
-    for recording in group:
-        kind = "audio_path" if recording.values["modality"] == "03" else "video_path"
-        paths[kind] = stored_path(recording.path, folder, given)
+    paths = {
+        "audio" if recording.values["modality"] == "03" else "video": stored_path(recording.path, folder, given)
+        for recording in group
+    }
     actor = values["actor"]
     fold = next(index for index, actors in enumerate(FOLDS, start=1) if int(actor) in actors)
     return Clip(
@@ -216,6 +216,8 @@ def _clip(group: list[Recording], folder: Path, given: str) -> Clip:
         content_sha256=NOT_HASHED,
         subject_id=f"{Ravdess.name}/{actor}",
         session_id=f"{Ravdess.name}/{actor}/{CHANNELS[values['channel']]}",
+        video_path=paths.get("video"),
+        audio_path=paths.get("audio"),
         transcript=STATEMENTS[values["statement"]],
         text_id=f"{Ravdess.name}/{values['statement']}",
         emotion=EMOTIONS[values["emotion"]],
@@ -227,5 +229,4 @@ def _clip(group: list[Recording], folder: Path, given: str) -> Clip:
         },
         licence=Ravdess.licence,
         consent="recorded with written consent for research use",
-        **paths,
     )

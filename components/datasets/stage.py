@@ -123,7 +123,10 @@ def _check(clip: Clip, root: Path, cache: HashCache) -> Clip | Quarantined:
         if path is not None:
             probe_physio(root / path)
     except MediaError as error:
-        return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
+        # The message names the file as the clip row does: outputs say nothing of where the project lies.
+        named = MediaError(error.what, where=path, seen=error.seen, allowed=error.allowed, remedy=error.remedy)
+        named.code = error.code
+        return Quarantined.from_error(named, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
     if _path_of(clip) is None and not clip.transcript:
         return _refusal(clip, code="no-media", message=f"{clip.clip_id}: no video, sound, physiology or words")
     return replace(clip, content_sha256=content_sha256(clip, root, cache))
@@ -134,9 +137,7 @@ def _path_of(clip: Clip) -> str | None:
 
 
 def _refusal(clip: Clip, *, code: str, message: str, **fields: str | None) -> Quarantined:
-    return Quarantined(
-        dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, code=code, message=message, **fields
-    )
+    return Quarantined(dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, code=code, message=message, **fields)
 
 
 def _summary(

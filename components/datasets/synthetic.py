@@ -88,7 +88,9 @@ def render_missing(plans: list[ClipPlan], folder: Path, *, processes: int) -> in
     for stray in set(folder.iterdir()) - {folder / name for name in (*wanted, INDEX)}:
         stray.unlink()
     fresh = {name for plan in todo for name in MediaNames.of(plan).all()}
-    hashes = {name: known[name] if name in known and name not in fresh else file_sha256(folder / name) for name in wanted}
+    hashes = {
+        name: known[name] if name in known and name not in fresh else file_sha256(folder / name) for name in wanted
+    }
     if hashes != known:
         write_json(folder / INDEX, hashes)
     return len(todo)

@@ -76,9 +76,7 @@ def cycle(sign: str, phase: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.outer(brows, vector(BROWS)) + np.outer(smile, vector(SMILE))
 
 
-def _display(
-    part: Part, track_s: NDArray[np.float64], rng: np.random.Generator, *, start: bool
-) -> NDArray[np.float64]:
+def _display(part: Part, track_s: NDArray[np.float64], rng: np.random.Generator, *, start: bool) -> NDArray[np.float64]:
     sign = SIGNS[part.emotion].face
     inside = (track_s >= part.start_s) & (track_s < part.end_s)
     if sign in PROTOTYPES:

@@ -26,12 +26,12 @@ AAC_SAMPLES = 1024
 AUDIO_BITRATE = 48_000
 X264 = {
     "preset": "superfast",
-    "crf": "24",
+    "crf": "27",
     "tune": "fastdecode",
     "threads": "1",
     "x264-params": "threads=1:lookahead-threads=1:sliced-threads=0",
 }
-BITEXACT = {"fflags": "+bitexact", "flags": "+bitexact"}
+BITEXACT = {"fflags": "+bitexact"}
 COVERED_SHARE = 0.03
 # Share of a broken packet's bytes that is overwritten; its length field and slice header stay.
 SPARED_BYTES = 24
@@ -97,7 +97,7 @@ def _write_container(plan: ClipPlan, path: Path) -> None:
     with av.open(str(path), "w", format="mp4", options=BITEXACT) as container:
         video = None
         if plan.flaw != "no_picture":
-            video = container.add_stream("libx264", rate=plan.frame_rate_hz, options={**X264, "flags": "+bitexact"})
+            video = container.add_stream("libx264", rate=plan.frame_rate_hz, options=_x264(plan))
             video.width = video.height = plan.picture_px
             video.pix_fmt = "yuv420p"
             video.time_base = video.codec_context.time_base = Fraction(1, CLOCK_HZ)
@@ -111,16 +111,19 @@ def _write_container(plan: ClipPlan, path: Path) -> None:
             _write_picture(plan, container, video)
 
 
+def _x264(plan: ClipPlan) -> dict[str, str]:
+    """A keyframe a second, so that a broken stretch does not take the rest of the clip with it."""
+    return {**X264, "flags": "+bitexact", "g": str(plan.frame_rate_hz), "sc_threshold": "0"}
+
+
 def _write_picture(plan: ClipPlan, container: av.container.OutputContainer, stream: av.VideoStream) -> None:
     ticks = frame_times(plan)
     times_s = ticks / CLOCK_HZ
     painter = FacePainter(plan)
     units = action_units(plan, times_s)
     for index, (tick, row, pose) in enumerate(zip(ticks, units, poses(plan, times_s), strict=True)):
-        if plan.flaw == "nobody_in_picture":
-            picture = painter.empty(index)
-        else:
-            picture = painter.paint(row, pose, index)
+        nobody = plan.flaw == "nobody_in_picture"
+        picture = painter.empty(index) if nobody else painter.paint(row, pose, index)
         if plan.flaw == "covered_camera" and plan.flaw_start_s <= times_s[index] < plan.flaw_end_s:
             picture = (picture * COVERED_SHARE).astype(np.uint8)
         frame = av.VideoFrame.from_ndarray(picture, format="bgr24")

@@ -1,4 +1,4 @@
-"""What every clip of the synthetic corpus contains: a pure function of (seed, subject, clip), with nothing rendered yet.
+"""What every clip of the synthetic corpus contains: a pure function of (seed, subject, clip), before any rendering.
 
 A plan holds the labels, what each modality will show, the words with their times and every planted flaw. It is plain
 JSON, and its fingerprint names the rendered files: an equal plan is never rendered twice. A subject's plans do not

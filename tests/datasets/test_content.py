@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from components.contracts.fingerprint import file_sha256
+from components.contracts.records import Word
+from components.datasets.content import HashCache, content_sha256
+from tests.builders import make_clip
+
+
+def test_the_hash_covers_media_and_words_but_neither_names_nor_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    (tmp_path / "renamed.wav").write_bytes(b"sound")
+    (tmp_path / "b.wav").write_bytes(b"other")
+    clip = make_clip(audio_path="a.wav", transcript="hi", words=(Word(text="hi", start_s=0.0, end_s=0.2),))
+    base = content_sha256(clip, tmp_path)
+    assert content_sha256(replace(clip, audio_path="renamed.wav", emotion="fear"), tmp_path) == base
+    changed = [
+        replace(clip, audio_path="b.wav"),
+        replace(clip, audio_path=None, video_path="a.wav"),
+        replace(clip, transcript="ho"),
+        replace(clip, words=(Word(text="hi", start_s=0.1, end_s=0.2),)),
+    ]
+    hashes = {content_sha256(other, tmp_path) for other in changed}
+    assert len(hashes | {base}) == len(changed) + 1
+
+
+def test_the_cache_reads_an_unchanged_file_once(tmp_path: Path) -> None:
+    file, store = tmp_path / "a.wav", tmp_path / "cache.json"
+    file.write_bytes(b"first")
+    cache = HashCache(store)
+    first = cache(file)
+    assert first == file_sha256(file)
+    cache.save()
+    status = file.stat()
+    # Same size and time, other bytes: only a cache that did not read the file gives the old hash.
+    file.write_bytes(b"other")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert HashCache(store)(file) == first
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert HashCache(store)(file) == file_sha256(file) != first
+
+
+def test_a_damaged_cache_is_the_same_as_none(tmp_path: Path) -> None:
+    file, store = tmp_path / "a.wav", tmp_path / "cache.json"
+    file.write_bytes(b"first")
+    for damage in ("{", "[]", '{"x": [1]}'):
+        store.write_text(damage)
+        assert HashCache(store)(file) == file_sha256(file)

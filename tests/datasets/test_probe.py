@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.errors import MediaError
+from components.datasets.probe import probe_media, probe_physio
+from components.datasets.synthetic_plan import ClipPlan
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "word"),
+    [
+        (None, "missing-file", "cannot be opened"),
+        (b"", "empty-file", "no bytes"),
+        (LFS, "lfs-pointer", "git lfs pull"),
+        (b"<html>Sorry, you need to log in</html>", "not-media", "text file"),
+        ("Größe unbekannt, nur Text " * 400, "not-media", "text file"),
+        (bytes(range(200, 256)) * 4, "not-media", "no mp4 file"),
+    ],
+)
+def test_what_is_no_media_is_called_by_its_name(
+    content: bytes | str | None, code: str, word: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.mp4"
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(MediaError) as caught:
+        probe_media(path)
+    assert caught.value.code == code
+    assert word in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_real_media_passes(
+    plans: list[ClipPlan], rendered: Callable[[ClipPlan], Path], write_wav: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    probe_media(rendered(plans[0]))
+    probe_media(write_wav(tmp_path / "a.wav"))
+    probe_media(write_wav(tmp_path / "a.flac"))
+
+
+def test_an_mp4_cut_off_before_its_index_is_refused(
+    plans: list[ClipPlan], rendered: Callable[[ClipPlan], Path], tmp_path: Path
+) -> None:
+    whole = rendered(plans[0]).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MediaError, match=r"moov.*is missing") as caught:
+        probe_media(cut)
+    assert caught.value.code == "truncated"
+
+
+def test_physiology_must_be_a_whole_parquet_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"time_s": [0.0, 0.1]}), path)
+    probe_physio(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MediaError) as caught:
+        probe_physio(path)
+    assert caught.value.code == "not-parquet"

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.atomic import read_json
+from components.contracts.config import Params
+from components.contracts.errors import ConfigError, DataError
+from components.contracts.fingerprint import tree_sha256
+from components.contracts.layout import Layout
+from components.contracts.records import CLIP_SCHEMA, QUARANTINE_SCHEMA, clips_of
+from components.datasets import registry, stage
+from components.datasets.base import Adapter, Scan
+from components.datasets.ravdess import RavdessOptions
+from tests.builders import make_clip
+
+Writer = Callable[[Path], Path]
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+GOOD = ("03-01-03-01-01-01-01", "03-01-05-01-01-01-02")
+
+
+def params(**sources: Any) -> Params:
+    return Params(datasets=tuple(sources), sources=sources)
+
+
+@pytest.fixture
+def project(tmp_path: Path, write_wav: Writer) -> Layout:
+    for name in GOOD:
+        write_wav(tmp_path / "corpus" / f"{name}.wav")
+    return Layout(tmp_path)
+
+
+def test_a_good_corpus_gives_a_hashed_clip_table(project: Layout) -> None:
+    summary = stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    folder = project.dataset("ravdess")
+    table = pq.read_table(folder / "clips.parquet")
+    assert table.schema.equals(CLIP_SCHEMA)
+    clips = clips_of(table)
+    assert [clip.clip_id for clip in clips] == [f"ravdess/{name}" for name in GOOD]
+    assert all(len(clip.content_sha256) == 64 for clip in clips)
+    assert not Path(str(clips[0].audio_path)).is_absolute()
+    assert summary == read_json(folder / "summary.json")
+    assert (summary["clips"], summary["subjects"], summary["quarantined"]) == (2, 2, 0)
+
+
+def test_running_again_gives_the_same_bytes(project: Layout) -> None:
+    stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    first = tree_sha256(project.dataset("ravdess"))
+    stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    assert tree_sha256(project.dataset("ravdess")) == first
+
+
+def test_bad_files_are_set_aside_with_everything_needed_to_mend_them(project: Layout, write_wav: Writer) -> None:
+    corpus = project.root / "corpus"
+    (corpus / "03-01-04-01-01-01-03.wav").write_bytes(b"")
+    (corpus / "03-01-04-01-01-01-04.wav").write_bytes(LFS)
+    (corpus / "01-01-04-01-01-01-05.mp4").write_text("not found")
+    (corpus / "01-01-04-01-01-01-06.mp4").write_bytes(b"\x00\x00\x00\x10ftypisom\x00\x00\x02\x00" + bytes(2000))
+    (corpus / "birthday.mp4").write_text("x")
+    write_wav(corpus / "again" / f"{GOOD[0]}.wav")
+    summary = stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    assert summary["clips"] == len(GOOD)
+    table = pq.read_table(project.dataset("ravdess") / "quarantine.parquet")
+    assert table.schema.equals(QUARANTINE_SCHEMA)
+    rows = {row["code"]: row for row in table.to_pylist()}
+    assert set(rows) == {"empty-file", "lfs-pointer", "not-media", "truncated", "bad-name", "duplicate-id"}
+    for row in rows.values():
+        assert row["stage"] == "datasets"
+        assert row["path"]
+        assert row["remedy"]
+        assert not Path(row["path"]).is_absolute()
+    assert rows["duplicate-id"]["path"] != rows["duplicate-id"]["message"]
+    assert summary["quarantine_codes"] == dict.fromkeys(sorted(rows), 1)
+
+
+def test_outputs_do_not_depend_on_where_the_project_lies(tmp_path: Path, write_wav: Writer) -> None:
+    hashes = []
+    for place in ("one", "two"):
+        layout = Layout(tmp_path / place)
+        write_wav(layout.root / "corpus" / f"{GOOD[0]}.wav")
+        (layout.root / "corpus" / f"{GOOD[1]}.wav").write_bytes(b"")
+        stage.run("ravdess", params(ravdess={"root": "corpus"}), layout)
+        hashes.append(tree_sha256(layout.dataset("ravdess")))
+    assert hashes[0] == hashes[1]
+
+
+def test_an_empty_corpus_stops_with_a_clear_word(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    with pytest.raises(DataError, match="not one usable clip; 0 in quarantine") as caught:
+        stage.run("ravdess", params(ravdess={"root": "corpus"}), Layout(tmp_path))
+    assert caught.value.code == "empty-corpus"
+    assert caught.value.exit_code == 3
+
+
+def test_a_corpus_of_bad_files_only_keeps_its_quarantine(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / f"{GOOD[0]}.wav").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 in quarantine.*no bytes"):
+        stage.run("ravdess", params(ravdess={"root": "corpus"}), Layout(tmp_path))
+    assert pq.read_table(Layout(tmp_path).dataset("ravdess") / "quarantine.parquet").num_rows == 1
+
+
+def test_unknown_datasets_and_keys_are_configuration_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'ravdess'"):
+        stage.run("ravdes", params(ravdess={"root": "x"}), Layout(tmp_path))
+    with pytest.raises(ConfigError, match="Did you mean 'root'"):
+        stage.run("ravdess", params(ravdess={"root": "x", "rooot": "y"}), Layout(tmp_path))
+
+
+class _Loose(Adapter[RavdessOptions]):
+    """An adapter that lets through what the stage must catch."""
+
+    name = "loose"
+    licence = "CC0"
+    Options = RavdessOptions
+
+    def scan(self, options: RavdessOptions, root: Path, seed: int) -> Scan:
+        return Scan(
+            clips=[
+                make_clip("good", transcript="hello", audio_path="corpus/03-01-03-01-01-01-01.wav"),
+                make_clip("mood", emotion="hapiness", audio_path="corpus/03-01-03-01-01-01-01.wav"),
+                make_clip("gone", audio_path="corpus/none.wav"),
+                make_clip("nothing"),
+            ]
+        )
+
+
+def test_the_stage_catches_what_an_adapter_lets_through(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.ADAPTERS, "loose", _Loose())
+    summary = stage.run("loose", params(loose={"root": "corpus"}), project)
+    assert summary["clips"] == 1
+    rows = pq.read_table(project.dataset("loose") / "quarantine.parquet").to_pylist()
+    found = {row["clip_id"]: row["code"] for row in rows}
+    assert found == {"tiny/mood": "unknown-emotion", "tiny/gone": "missing-file", "tiny/nothing": "no-media"}
+    assert next(row["remedy"] for row in rows if row["code"] == "unknown-emotion") == "Did you mean 'happiness'?"

@@ -15,7 +15,7 @@ from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
-from components.datasets.registry import adapter
+from components.datasets.registry import ADAPTERS
 from components.evaluation.calibration import Calibration
 from components.evaluation.cases import Case, prepare
 from components.evaluation.episodes import Smoother
@@ -58,7 +58,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     uri = tracking_uri(params.tracking, layout.root)
     card = model_card(
         name=params.registry.model_name,
-        corpora=[Corpus(name=name, licence=adapter(name).licence) for name in sorted(catalog["datasets"])],
+        corpora=[Corpus(name=name, licence=_licence(name)) for name in sorted(catalog["datasets"])],
         taxonomy=catalog["taxonomy"],
         catalog=catalog,
         metrics=metrics,
@@ -178,3 +178,7 @@ def contract_tags(layout: Layout, datasets: Mapping[str, Any]) -> dict[str, str]
     if tags:
         tags["gx.success"] = "true" if all(value == "true" for value in tags.values()) else "false"
     return tags
+
+
+def _licence(dataset: str) -> str:
+    return ADAPTERS[dataset].licence if dataset in ADAPTERS else "unknown"

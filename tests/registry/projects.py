@@ -1,0 +1,41 @@
+"""A project folder after `evaluate`, from toy features: what the register stage finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from components.alignment.align import alignment_fingerprint
+from components.contracts.atomic import read_json, write_json
+from components.contracts.config import Params
+from components.contracts.layout import Layout
+from components.evaluation import stage as evaluation
+from components.training import stage as training
+from tests.model.toys import Toy
+from tests.training.catalogs import tiny_params, write_catalog
+
+TOY = Toy(clips=32, steps=(8, 12), noise=0.5, subjects=4)
+
+
+def make_params(uri: str, name: str, **fields: Any) -> Params:
+    """Small and quick; gates that an almost untrained model passes."""
+    base = tiny_params(uri, name).model_dump()
+    base["evaluate"] = {"bootstrap": 50, "timelines": 2}
+    base["gates"] = {"min_gain_over_majority": 0.0, "max_ece": 1.0, "max_missing_modality_drop": 1.0}
+    base["registry"] = {"model_name": name}
+    base["train"] = {**base["train"], "epochs": 12}
+    return Params.model_validate({**base, **fields})
+
+
+def make_project(root: Path, params: Params, *, upto: str = "evaluate") -> Layout:
+    """Runs the stages on toy features."""
+    layout = Layout(root)
+    write_catalog(layout, TOY)
+    catalog = read_json(layout.catalog / "catalog.json")
+    catalog["alignment_fingerprint"] = alignment_fingerprint(params.alignment)
+    catalog["splits"] = {split: {"clips": TOY.clips, "subjects": TOY.subjects} for split in catalog["splits"]}
+    write_json(layout.catalog / "catalog.json", catalog)
+    training.run(params, layout)
+    if upto == "evaluate":
+        evaluation.run(params, layout)
+    return layout

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.contracts.atomic import read_json, write_json
+from components.contracts.config import Params
+from components.contracts.errors import ModelError
+from components.contracts.layout import Layout
+from components.registry import stage
+from components.registry.bundle import load_bundle
+from components.registry.fetch import fetch_bundle, resolve
+from components.registry.stage import contract_tags, gate_tags
+from tests.registry.projects import make_params, make_project
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> tuple[Params, Layout]:
+    params = make_params(mlflow_uri, "stage-toy")
+    return params, make_project(tmp_path_factory.mktemp("project"), params)
+
+
+def test_the_stage_registers_what_was_evaluated(project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path) -> None:
+    params, layout = project
+    summary = stage.run(params, layout)
+    written = read_json(layout.registered / "registered.json")
+    assert written == {
+        "bundle_sha256": summary["bundle_sha256"],
+        "model_name": "stage-toy",
+        "gates_passed": summary["gates_passed"],
+    }
+    champion = resolve("stage-toy", "champion", tracking_uri=mlflow_uri)
+    challenger = resolve("stage-toy", "challenger", tracking_uri=mlflow_uri)
+    assert champion == challenger
+    assert champion is not None
+    assert champion.tags["gates.passed"] == "true"
+    assert champion.tags["gates.ece"].startswith("passed: clip confidence is off by")
+    assert champion.tags["gx.success"] == champion.tags["gx.toy"] == "true"
+    assert champion.tags["lineage.data_sha256"] == read_json(layout.catalog / "catalog.json")["sha256"]
+    folder = fetch_bundle("stage-toy", champion.version, tracking_uri=mlflow_uri, cache_dir=tmp_path)
+    bundle = load_bundle(folder)
+    assert bundle.sha256 == summary["bundle_sha256"]
+    assert bundle.check_goldens(1e-6) <= 1e-6
+    assert bundle.goldens[-1].name.endswith("only)")
+    assert bundle.spec.absent == ("never",)
+    version = MlflowClient(mlflow_uri).get_model_version("stage-toy", champion.version)
+    assert version.description.startswith("# stage-toy: emotion over time from face, voice and text")
+    assert version.run_id == summary["run_id"]
+
+
+def test_registering_again_reuses_the_version_and_the_hash_is_of_the_content(
+    project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
+) -> None:
+    params, layout = project
+    first = stage.run(params, layout)
+    elsewhere = Layout(tmp_path / "copy")
+    shutil.copytree(layout.root / "data", elsewhere.root / "data")
+    again = stage.run(params, elsewhere)
+    assert again["bundle_sha256"] == first["bundle_sha256"]
+    assert again["version"] == first["version"]
+    assert again["reused"]
+    assert len(MlflowClient(mlflow_uri).search_model_versions("name = 'stage-toy'")) == 1
+
+
+def test_a_version_that_fails_its_gates_becomes_challenger_only(
+    project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
+) -> None:
+    params, layout = project
+    params = params.model_copy(update={"registry": params.registry.model_copy(update={"model_name": "stage-weak"})})
+    failed = Layout(tmp_path / "copy")
+    shutil.copytree(layout.root / "data", failed.root / "data")
+    gates = read_json(failed.evaluated / "gates.json")
+    gates[0].update(passed=False, words="too weak")
+    write_json(failed.evaluated / "gates.json", gates)
+    summary = stage.run(params, failed)
+    assert summary["aliases"] == ["challenger"]
+    assert not summary["gates_passed"]
+    assert resolve("stage-weak", "champion", tracking_uri=mlflow_uri) is None
+    challenger = resolve("stage-weak", "challenger", tracking_uri=mlflow_uri)
+    assert challenger is not None
+    assert challenger.tags["gates.passed"] == "false"
+    assert challenger.tags["gates.gain_over_majority"] == "failed: too weak"
+
+
+def test_other_alignment_settings_are_refused(project: tuple[Params, Layout]) -> None:
+    params, layout = project
+    other = params.model_copy(update={"alignment": params.alignment.model_copy(update={"rate_hz": 12.5})})
+    with pytest.raises(ModelError, match="other alignment settings"):
+        stage.run(other, layout)
+
+
+def test_gate_tags_without_any_gate_say_that_none_passed() -> None:
+    assert gate_tags([]) == {"gates.passed": "false"}
+
+
+def test_one_failed_contract_fails_all(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_json(layout.validated("a") / "result.json", {"success": True})
+    write_json(layout.validated("b") / "result.json", {"success": False})
+    assert contract_tags(layout, {"a": "", "b": "", "c": ""}) == {
+        "gx.a": "true",
+        "gx.b": "false",
+        "gx.success": "false",
+    }

@@ -17,6 +17,8 @@ from components.contracts.fingerprint import file_sha256, fingerprint
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 SAFE_WEIGHTS = "*.safetensors"
 OLD_WEIGHTS = "pytorch_model*.bin"
+# Parts that no encoder here reads: the pooler of text models, and what masks wav2vec's input in training.
+NOT_USED = ("pooler", "masked_spec_embed")
 
 
 def locate(name: str) -> Path:
@@ -110,7 +112,7 @@ def load_model(auto_class: str, folder: Path, device: str, **options: Any) -> An
         options: for `from_pretrained`.
 
     Raises:
-        UnavailableError: there is no GPU, or transformers cannot load it.
+        UnavailableError: there is no GPU, transformers cannot load it, or weights are missing in it.
     """
     import torch
     import transformers
@@ -118,13 +120,27 @@ def load_model(auto_class: str, folder: Path, device: str, **options: Any) -> An
     if device == "cuda" and not torch.cuda.is_available():
         raise UnavailableError("there is no GPU", where="features.device", seen=device, allowed="cpu, auto")
     try:
-        model = getattr(transformers, auto_class).from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, dtype=precision(device), **options
+        model, report = getattr(transformers, auto_class).from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=precision(device),
+            output_loading_info=True,
+            **options,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UnavailableError(
             "transformers cannot load this checkpoint", where=str(folder), seen=str(error)
         ) from error
+    # transformers fills what a checkpoint lacks with random numbers and a warning.
+    missing = sorted(key for key in report["missing_keys"] if not any(part in key for part in NOT_USED))
+    if missing:
+        raise UnavailableError(
+            f"the checkpoint lacks {len(missing)} weights of its model",
+            where=str(folder),
+            seen=missing[0],
+            remedy="It was saved for another architecture, or not completely",
+        )
     return model.to(device).eval().requires_grad_(False)
 
 

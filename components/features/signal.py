@@ -37,6 +37,9 @@ HOP_S = HOP_SAMPLES / RATE_HZ
 BANDS = 40
 CEPSTRA = 14
 FLOOR = 1e-9
+# Noise added to every bin, relative to white noise at the target level: what a codec or a gate cut to nothing must not
+# look like an extreme tilt.
+NOISE_FLOOR = 1e-6
 PITCH_BASE_HZ = 55.0
 # Half width of the window for slopes and deviations, frames: 0.25 s, about a syllable each side.
 CONTEXT_FRAMES = 25
@@ -95,7 +98,8 @@ class VoiceSignal:
 def frame_features(wave: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Features (frames, NAMES) of a wave at 16 kHz, and the weight (frames, NAMES) each has in statistics: 0 for the
     pitch of unvoiced frames, which is set to 0, else 1. Frame k is centred on k · 10 ms."""
-    power = power_spectrogram(wave, window_samples=WINDOW_SAMPLES, hop_samples=HOP_SAMPLES) + FLOOR
+    power = power_spectrogram(wave, window_samples=WINDOW_SAMPLES, hop_samples=HOP_SAMPLES)
+    power += NOISE_FLOOR * _reference_power() / power.shape[1]
     bins_khz = np.linspace(0.0, RATE_HZ / 2000, power.shape[1])
     total = power.sum(axis=1)
     share = power / total[:, None]

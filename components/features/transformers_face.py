@@ -109,7 +109,9 @@ class TransformersFace:
     def _model(self) -> Any:
         if self._checkpoint.model is None:
             auto_class = "CLIPVisionModelWithProjection" if self._is_clip else "AutoModel"
-            self._checkpoint.model = load_model(auto_class, self._checkpoint.folder, self._checkpoint.device)
+            # A whole CLIP names the projection's width beside its two towers, not in the vision tower's part.
+            options = {"projection_dim": self.width} if self._is_clip else {}
+            self._checkpoint.model = load_model(auto_class, self._checkpoint.folder, self._checkpoint.device, **options)
         return self._checkpoint.model
 
 

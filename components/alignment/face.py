@@ -106,6 +106,10 @@ class FaceTracker:
             picture: (H, W, 3) uint8 RGB.
         """
         kept = _Kept(time_s, tuple(steps), picture)
+        before = self._undetected
+        if before is not None and time_s - before.time_s > self._config.detect_every_s:
+            self._detect(before)  # pictures are missing after it, and a box is only known between two detections
+            self._due_step = steps[0]
         self._kept.append(kept)
         if steps[-1] >= self._due_step:
             self._detect(kept)

@@ -233,7 +233,7 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
     actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(clips)))
     with DataContext.current(context):
         # Many small blocks: a block is what one actor takes at a time.
-        texts = [json.dumps(_plain(clip)) for clip in clips]
+        texts = [json.dumps(clip.to_row()) for clip in clips]
         tables = [pa.table({"clip": texts[i : i + BATCH_CLIPS]}) for i in range(0, len(texts), BATCH_CLIPS)]
         packed = ray.data.from_arrow(tables).map_batches(
             AlignBatch,
@@ -244,18 +244,9 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
             compute=ActorPoolStrategy(size=actors),
             num_cpus=1,
         )
-        rows = (row for batch in packed.iter_batches(batch_size=None, batch_format="pyarrow") for row in _rows(batch))
-        for clip, row in zip(clips, rows, strict=True):
-            yield _unpacked(clip, row)
-
-
-def _rows(batch: pa.Table) -> Iterable[dict[str, Any]]:
-    return batch.to_pylist()
-
-
-def _plain(clip: Clip) -> dict[str, Any]:
-    """A clip as JSON types; alignment needs neither labels nor groups, but `Clip.from_row` wants the whole row."""
-    return clip.to_row()
+    rows = (row for batch in packed.iter_batches(batch_size=None, batch_format="pyarrow") for row in batch.to_pylist())
+    for clip, row in zip(clips, rows, strict=True):
+        yield _unpacked(clip, row)
 
 
 def _write(name: str, folder: Path, results: Iterator[Result], wanted: str) -> dict[str, Any]:

@@ -127,8 +127,12 @@ def write_clip(
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
         if audio is not None and sound is not None:
+            counted_s = np.arange(sound.size) / sound_rate_hz
+            stamps_s = sound_start_s + sound_clock * counted_s
+            for begin, end in sound_gaps:
+                stamps_s[(begin <= counted_s) & (counted_s < end)] = np.nan
             for frame in _sound_frames(
-                sound, sound_rate_hz, sound_channels, sound_start_s, sound_gaps, sound_clock, audio.format.name
+                sound, stamps_s, rate_hz=sound_rate_hz, layout=layout, sample_format=audio.format.name
             ):
                 container.mux(audio.encode(frame))
             container.mux(audio.encode(None))
@@ -137,31 +141,26 @@ def write_clip(
 
 def _sound_frames(
     sound: NDArray[np.float32],
+    times_s: NDArray[np.float64],
+    *,
     rate_hz: int,
-    channels: int,
-    start_s: float,
-    gaps: Sequence[tuple[float, float]],
-    clock: float,
+    layout: str,
     sample_format: str,
 ) -> list[av.AudioFrame]:
+    """Audio frames of a mono signal whose k-th sample is stamped `times_s[k]`; samples stamped NaN are left out."""
     frames = []
+    channels = {"mono": 1, "stereo": 2, "5.1": 6}[layout]
     for first in range(0, sound.size, AUDIO_FRAME):
-        time_s = first / rate_hz
-        if any(begin <= time_s < end for begin, end in gaps):
+        if np.isnan(times_s[first]):
             continue
         part = sound[first : first + AUDIO_FRAME]
-        planar = sample_format.endswith("p")
-        shaped = np.tile(part, (channels, 1)) if planar else np.repeat(part, channels)[None]
+        shaped = np.tile(part, (channels, 1)) if sample_format.endswith("p") else np.repeat(part, channels)[None]
         if not sample_format.startswith("flt"):
             shaped = (shaped * 32767).astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(shaped),
-            format=sample_format,
-            layout={1: "mono", 2: "stereo", 6: "5.1"}[channels],
-        )
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(shaped), format=sample_format, layout=layout)
         frame.sample_rate = rate_hz
         frame.time_base = Fraction(1, rate_hz)
-        frame.pts = round((start_s + time_s * clock) * rate_hz)
+        frame.pts = round(times_s[first] * rate_hz)
         frames.append(frame)
     return frames
 

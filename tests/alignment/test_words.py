@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_more_words_than_steps() -> None:
     words = spread(" ".join("abcdefgh" * 5), voiced((2.0, 2.1)), GRID, 4.0)
     assert len(words) == 40
     assert all(word.start_s < word.end_s for word in words)
-    assert all(a.end_s == pytest.approx(b.start_s) for a, b in zip(words, words[1:], strict=False))
+    assert all(a.end_s == pytest.approx(b.start_s) for a, b in pairwise(words))
 
 
 def test_empty_transcripts() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,8 +16,8 @@ from components.contracts.layout import Layout
 from pipelines.memory import BYTES_PER_GIB
 from pipelines.stage import Timing
 
-# Key in metrics.json → heading.
-FIGURES = {"macro_f1": "macro-F1", "uar": "mean recall", "accuracy": "accuracy", "ece": "calibration error"}
+# Key in metrics.json → heading and whether its interval is shown; so the table fits 80 columns.
+FIGURES = {"macro_f1": ("macro-F1", True), "accuracy": ("accuracy", True), "ece": ("ECE", False)}
 
 
 def print_plan(scope: Sequence[str], pending: Sequence[str], reasons: Mapping[str, Sequence[str]]) -> None:
@@ -53,17 +54,19 @@ def figures(metrics: Mapping[str, Any], confidence: float) -> Table | None:
     table = Table(
         title=f"Held-out subjects, {metrics.get('level', 'clip')} level, {confidence:.0%} intervals over subjects",
         title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
     )
-    table.add_column("modalities present")
-    for name in FIGURES.values():
-        table.add_column(name, justify="right")
+    table.add_column("modalities present", no_wrap=True)
+    for heading, _ in FIGURES.values():
+        table.add_column(heading, justify="right", no_wrap=True)
     for name in sorted(subsets, key=_most_modalities_first):
-        table.add_row(name.replace("+", " + "), *(_figure(subsets[name].get(figure)) for figure in FIGURES))
+        table.add_row(name, *_row(subsets[name]))
     baselines = metrics.get("baselines", {})
     if baselines:
         table.add_section()
     for name, scores in baselines.items():
-        table.add_row(f"baseline: {name.replace('_', ' ')}", *(_figure(scores.get(figure)) for figure in FIGURES))
+        table.add_row(f"({name.replace('_', ' ')})", *_row(scores))
     return table
 
 
@@ -91,7 +94,7 @@ def print_timings(
     """How long each stage took; a stage in scope that did not run was unchanged."""
     console = console or Console()
     took = {timing.stage: timing.seconds for timing in done}
-    table = Table(title="Stages", title_justify="left")
+    table = Table(title="Stages", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage")
     table.add_column("time", justify="right")
     for name in scope:
@@ -112,12 +115,16 @@ def _is_figure(value: Any) -> bool:
     return isinstance(value, Mapping) and {"value", "low", "high"} <= set(value)
 
 
-def _figure(value: Any) -> str:
+def _row(scores: Mapping[str, Any]) -> list[str]:
+    return [_figure(scores.get(key), interval=interval) for key, (_, interval) in FIGURES.items()]
+
+
+def _figure(value: Any, *, interval: bool) -> str:
     if not _is_figure(value) or value["value"] is None:
         return "–"
-    if value["low"] is None or value["high"] is None:
+    if not interval or value["low"] is None or value["high"] is None:
         return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} \\[{value['low']:.3f}, {value['high']:.3f}]"
+    return f"{value['value']:.3f} \\[{value['low']:.2f}, {value['high']:.2f}]"
 
 
 def _version(layout: Layout, bundle_sha256: str) -> str:

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.contracts.errors import ConfigError
+from pipelines import cli
+from pipelines.cli import app, block, call
+
+HEAVY = ("torch", "ray", "mlflow", "dvc", "kfp", "great_expectations", "transformers")
+
+
+def commands(typer_app=app, prefix=()) -> list[tuple[str, ...]]:
+    found = [(*prefix, command.name or command.callback.__name__) for command in typer_app.registered_commands]
+    for group in typer_app.registered_groups:
+        found += [(*prefix, group.name), *commands(group.typer_instance, (*prefix, group.name))]
+    return found
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["datasets", "list"], ["quarantine", "--help"], ["schedule"]])
+def test_light_commands_import_no_framework(arguments: list[str], project: Path) -> None:
+    code = (
+        "import sys; from pipelines.cli import call; code = call(sys.argv[1:]);"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]; print('HEAVY', heavy, file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, cwd=project
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HEAVY []" in done.stderr
+
+
+@pytest.mark.parametrize("command", [name for name in commands() if name not in {("kfp",), ("quarantine",)}])
+def test_every_command_has_help_with_an_example(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call([*command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Examples:" in shown
+    assert f"mer {command[0]}" in shown.split("Examples:")[1]
+
+
+def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["trian"]) == 2
+    assert "Did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_a_missing_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["alignment"]) == 2
+    assert "--dataset" in capsys.readouterr().err
+
+
+def test_outside_a_project_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(["describe"]) == 2
+    shown = capsys.readouterr().err
+    assert str(tmp_path) in shown
+    assert "params.yaml and dvc.yaml" in shown
+
+
+def test_an_unknown_key_names_the_nearest(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "params.yaml").write_text("datasets: [synthetic]\nalignmnt: {}\n")
+    assert call(["inputs"]) == 2
+    assert "Did you mean 'alignment'?" in capsys.readouterr().err
+
+
+def test_an_unknown_dataset_names_the_nearest(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "params.yaml").write_text("datasets: [sinthetic]\n")
+    assert call(["run"]) == 2
+    assert "Did you mean 'synthetic'?" in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_not_in_use_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["datasets", "--dataset", "ravdess"]) == 2
+    assert "not in use" in capsys.readouterr().err
+
+
+def test_an_interrupt_gives_130_and_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(**_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.describe.pipeline", interrupted)
+    assert call(["describe"]) == 130
+    shown = capsys.readouterr().err
+    assert "Interrupted" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_defect_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(**_: object) -> str:
+        raise ZeroDivisionError("no number")
+
+    monkeypatch.setattr("pipelines.describe.pipeline", broken)
+    assert call(["describe"]) == 1
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: no number" in shown
+    assert "defect of mer" in shown
+
+
+def test_main_ends_the_process_with_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["nonsense"])
+    assert ended.value.code == 2
+    capsys.readouterr()
+
+
+def test_an_error_is_one_block() -> None:
+    error = ConfigError("unknown key", where="params.yaml", seen="sed", allowed="seed", remedy="Did you mean 'seed'?")
+    assert block(error).splitlines() == [
+        "error (config): unknown key",
+        "  where    params.yaml",
+        "  seen     sed",
+        "  allowed  seed",
+        "  try      Did you mean 'seed'?",
+    ]
+
+
+def test_a_value_of_zero_is_shown() -> None:
+    assert "seen     0" in block(ConfigError("too few", seen=0))
+
+
+def test_datasets_list_names_licence_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["datasets", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "licence  CC BY-NC-SA 4.0" in shown
+    assert "synthetic.subjects: default" in shown
+    assert "ravdess.root" in shown
+
+
+def test_only_goes_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["run", "--only", "train", "--force"]) == 2
+    assert "--only" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import pipelines
+from components.contracts import versions
+from components.contracts.config import Params
+from components.contracts.errors import ConfigError
+from pipelines import dag
+from pipelines.cli import app
+from tests.pipelines.projects import ROOT, TINY
+
+STAGES = ("inputs", "datasets", "alignment", "features", "validation", "catalog", "train", "evaluate", "register")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> tuple[dag.Node, ...]:
+    return dag.read(ROOT)
+
+
+def test_the_stages_in_running_order(nodes: tuple[dag.Node, ...]) -> None:
+    assert tuple(dict.fromkeys(node.stage for node in nodes)) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_a_module_and_a_command_of_its_name(stage: str, nodes: tuple[dag.Node, ...]) -> None:
+    module = Path(pipelines.__file__).parent / f"{stage}.py"
+    assert f'STAGE = "{stage}"' in module.read_text()
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    assert stage in known
+    assert {node.command.split()[:2][1] for node in nodes if node.stage == stage} == {stage}
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_a_stage_depends_on_its_own_version(stage: str, nodes: tuple[dag.Node, ...]) -> None:
+    name = stage.upper()
+    assert isinstance(getattr(versions, name), int)
+    for node in nodes:
+        if node.stage == stage:
+            assert node.params["components/contracts/versions.py"] == (name,)
+
+
+def test_parameters_exist(nodes: tuple[dag.Node, ...]) -> None:
+    resolved = Params().model_dump(mode="json")
+    for node in nodes:
+        for key in node.params.get("data/inputs/params.yaml", ()):
+            value = resolved
+            for part in key.split("."):
+                assert part in value, f"{node.address}: {key}"
+                value = value[part]
+
+
+def test_sections_that_change_no_output_change_no_stage(nodes: tuple[dag.Node, ...]) -> None:
+    used = {key.split(".")[0] for node in nodes for key in node.params.get("data/inputs/params.yaml", ())}
+    assert used.isdisjoint({"serving", "rollout", "ray"})
+    assert used == set(Params.model_fields) - {"serving", "rollout", "ray", "sources"}
+
+
+def test_data_only_flows_down(nodes: tuple[dag.Node, ...]) -> None:
+    for node in nodes:
+        for upstream in node.upstream:
+            assert STAGES.index(upstream.partition("@")[0]) < STAGES.index(node.stage)
+
+
+def test_every_dataset_reaches_the_catalog(project: Path) -> None:
+    params = {**TINY, "datasets": ["synthetic", "ravdess"]}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    found = {node.address: node for node in dag.read(project)}
+    assert {"validation@synthetic", "validation@ravdess"} <= set(found["catalog"].upstream)
+    assert found["features@ravdess"].upstream == ("alignment@ravdess", "inputs")
+    assert found["train"].upstream == ("catalog", "inputs")
+
+
+def test_only_the_first_stage_always_runs() -> None:
+    text = re.findall(r"^  (\w+):|always_changed: (true)", (ROOT / "dvc.yaml").read_text(), flags=re.MULTILINE)
+    owners = [text[index - 1][0] for index, found in enumerate(text) if found[1]]
+    assert owners == [dag.ALWAYS]
+
+
+def test_downstream_and_upstream(nodes: tuple[dag.Node, ...]) -> None:
+    assert dag.with_downstream(nodes, ["train"]) == ("train", "evaluate", "register")
+    assert dag.with_upstream(nodes, ["alignment@synthetic"]) == ("inputs", "datasets@synthetic", "alignment@synthetic")
+
+
+def test_a_name_means_all_its_items(nodes: tuple[dag.Node, ...]) -> None:
+    assert dag.resolve(nodes, "features") == ("features@synthetic",)
+    assert dag.resolve(nodes, "train") == ("train",)
+    with pytest.raises(ConfigError, match="Did you mean 'train'"):
+        dag.resolve(nodes, "trian")
+
+
+def test_a_broken_dvc_yaml_is_a_clear_word(project: Path) -> None:
+    (project / "dvc.yaml").write_text("stages:\n  a:\n    cmd: x\n    nonsense: 1\n")
+    with pytest.raises(ConfigError, match=r"dvc\.yaml"):
+        dag.read(project)

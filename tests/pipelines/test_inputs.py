@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.contracts.atomic import read_json
+from components.contracts.config import Params
+from components.contracts.errors import ConfigError
+from components.contracts.fingerprint import tree_sha256
+from components.contracts.layout import Layout
+from pipelines import dag, inputs
+from pipelines.project import load
+
+
+def write(root: Path, params: dict) -> str:
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    inputs.write(load(root), Layout(root))
+    return tree_sha256(root / "data" / "inputs")
+
+
+def test_defaults_are_filled_in(project: Path) -> None:
+    write(project, {"datasets": ["synthetic"]})
+    resolved = yaml.safe_load((project / "data/inputs/params.yaml").read_text())
+    assert resolved["alignment"]["rate_hz"] == Params().alignment.rate_hz
+    assert "sources" not in resolved
+
+
+def test_a_dataset_needs_no_section(project: Path) -> None:
+    write(project, {"datasets": ["synthetic"]})
+    written = read_json(project / "data/inputs/synthetic.json")
+    assert written["options"]["subjects"] > 0
+    assert written["files"] == {}
+
+
+def test_a_written_default_is_no_change(project: Path) -> None:
+    bare = write(project, {"datasets": ["synthetic"]})
+    assert write(project, {"datasets": ["synthetic"], "seed": Params().seed, "alignment": {}}) == bare
+    assert write(project, {"datasets": ["synthetic"], "seed": 8}) != bare
+
+
+def test_a_corpus_outside_the_project_is_watched(project: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    (corpus / "Actor_01").mkdir(parents=True)
+    clip = corpus / "Actor_01" / "03-01-01-01-01-01-01.wav"
+    clip.write_bytes(b"one")
+    params = {"datasets": ["ravdess"], "ravdess": {"root": str(corpus)}}
+    first = write(project, params)
+    assert write(project, params) == first
+    clip.write_bytes(b"other")
+    changed = write(project, params)
+    assert changed != first
+    (corpus / "Actor_01" / "notes.txt").write_text("new")
+    assert write(project, params) != changed
+
+
+def test_order_on_disk_does_not_count(project: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in "abc":
+        (corpus / name).write_text(name)
+        os.utime(corpus / name, (1, 1))
+    params = {"datasets": ["ravdess"], "ravdess": {"root": str(corpus)}}
+    first = write(project, params)
+    shutil.rmtree(corpus)
+    corpus.mkdir()
+    for name in "cba":
+        (corpus / name).write_text(name)
+        os.utime(corpus / name, (1, 1))
+    assert write(project, params) == first
+
+
+def test_an_option_of_a_dataset_is_checked(project: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'subjects'"):
+        write(project, {"datasets": ["synthetic"], "synthetic": {"subject": 3}})
+
+
+def test_only_what_changed_is_pending(project: Path) -> None:
+    """Before any run everything is; the reasons name the outputs that are missing."""
+    write(project, {"datasets": ["synthetic"]})
+    assert "data/trained deleted" in dag.changed(project)["train"]
+    assert dag.ALWAYS not in dag.changed(project)

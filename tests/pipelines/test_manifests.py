@@ -1,0 +1,246 @@
+"""The manifests of `infra/`, as kustomize would render them: every field known, every reference resolved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from components.contracts.config import Params, Serving
+from components.serving.replica import DEPLOYMENT, IMPORT_PATH, ReplicaArgs
+from pipelines import kustomize, retrain
+from tests.conftest import SHARED
+from tests.pipelines.projects import ROOT
+
+INFRA = ROOT / "infra"
+FOLDERS = ("base", "overlays/dev", "overlays/prod")
+CUSTOM = ("RayCluster", "RayJob", "RayService")
+KUBERNETES = "1.37"
+
+
+@pytest.fixture(params=FOLDERS)
+def manifests(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    return kustomize.render(INFRA / request.param)
+
+
+def strict(schema: Any) -> Any:
+    """A schema that refuses every property it does not declare."""
+    if isinstance(schema, list):
+        return [strict(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    copied = {key: strict(value) for key, value in schema.items()}
+    declared = copied.get("properties")
+    # A key called "properties" below another "properties" would be a field of that name, hence the type check.
+    if isinstance(declared, dict) and copied.get("type") == "object" and "additionalProperties" not in copied:
+        copied["additionalProperties"] = False
+    return copied
+
+
+def pod_specs(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "containers" in value:
+            yield value
+        for inner in value.values():
+            yield from pod_specs(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from pod_specs(inner)
+
+
+def crd(kind: str) -> dict[str, Any]:
+    path = SHARED / "schemas" / f"{kind}.json"
+    if not path.is_file():
+        pytest.skip("KubeRay's schemas are not on this machine (../shared/schemas)")
+    schema = json.loads(path.read_text())["schema"]
+    # The schema of the custom resource says only that `metadata` is an object; Kubernetes checks it itself.
+    checked = strict(schema)
+    checked["additionalProperties"] = False
+    return checked
+
+
+@pytest.mark.parametrize("kind", CUSTOM)
+def test_custom_resources_have_only_known_fields(manifests: list[dict[str, Any]], kind: str) -> None:
+    jsonschema.Draft202012Validator(crd(kind)).validate(kustomize.find(manifests, kind))
+
+
+@pytest.mark.parametrize("path", ["spec", "spec/headGroupSpec", "spec/workerGroupSpecs/0/template/spec/containers/0"])
+def test_a_misspelt_field_is_noticed(path: str) -> None:
+    cluster = kustomize.find(kustomize.render(INFRA / "base"), "RayCluster")
+    place: Any = cluster
+    for part in path.split("/"):
+        place = place[int(part) if part.isdigit() else part]
+    place["minReplicaz"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="minReplicaz"):
+        jsonschema.Draft202012Validator(crd("RayCluster")).validate(cluster)
+
+
+def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
+    core = [one for one in manifests if one["kind"] not in CUSTOM]
+    assert {"Namespace", "PersistentVolumeClaim", "ConfigMap", "NetworkPolicy", "Deployment", "Service"} == {
+        one["kind"] for one in core
+    }
+    for one in core:
+        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+
+
+def test_everything_stands_in_the_namespace_once(manifests: list[dict[str, Any]]) -> None:
+    names = [(one["kind"], one["metadata"]["name"]) for one in manifests]
+    assert len(set(names)) == len(names)
+    assert {one["metadata"].get("namespace") for one in manifests if one["kind"] != "Namespace"} == {"mer"}
+
+
+def test_references_between_manifests_hold(manifests: list[dict[str, Any]]) -> None:
+    known = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    for spec in pod_specs(manifests):
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        for volume in volumes.values():
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in known
+        for container in spec["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
+            for source in container.get("envFrom", []):
+                assert ("ConfigMap", source["configMapRef"]["name"]) in known
+
+
+def test_pods_run_without_privileges(manifests: list[dict[str, Any]]) -> None:
+    for spec in pod_specs(manifests):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        for container in spec["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
+
+
+def clusters(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        kustomize.find(manifests, "RayCluster")["spec"],
+        kustomize.find(manifests, "RayJob")["spec"]["rayClusterSpec"],
+        kustomize.find(manifests, "RayService")["spec"]["rayClusterConfig"],
+    ]
+
+
+def test_ray_clusters_are_safe(manifests: list[dict[str, Any]]) -> None:
+    for cluster in clusters(manifests):
+        assert cluster["authOptions"] == {"mode": "token"}
+        assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+        for spec in pod_specs(cluster):
+            assert any(mount["mountPath"] == "/dev/shm" for mount in spec["containers"][0]["volumeMounts"])
+        for group in cluster["workerGroupSpecs"]:
+            assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+            if "num-gpus" in group["rayStartParams"]:
+                assert group["minReplicas"] == 0
+                assert group["template"]["spec"]["tolerations"]
+
+
+def test_ray_is_the_version_that_is_locked(manifests: list[dict[str, Any]]) -> None:
+    assert (
+        f"ray[data,train,serve,default]=={clusters(manifests)[0]['rayVersion']}"
+        in (ROOT / "pyproject.toml").read_text()
+    )
+
+
+def test_a_job_ends_and_goes(manifests: list[dict[str, Any]]) -> None:
+    spec = kustomize.find(manifests, "RayJob")["spec"]
+    assert spec["shutdownAfterJobFinishes"] is True
+    assert spec["ttlSecondsAfterFinished"] > 0
+    assert spec["activeDeadlineSeconds"] > 0
+    assert "pipelines.cli run" in spec["entrypoint"]
+
+
+def unknown_keys(given: Any, dumped: Any, path: str = "") -> list[str]:
+    """Keys of a configuration that the model built from it does not have; Serve drops them silently."""
+    if isinstance(given, dict) and isinstance(dumped, dict):
+        return [f"{path}{key}" for key in given if key not in dumped] + [
+            name for key in given if key in dumped for name in unknown_keys(given[key], dumped[key], f"{path}{key}.")
+        ]
+    if isinstance(given, list) and isinstance(dumped, list):
+        return [name for left, right in zip(given, dumped, strict=True) for name in unknown_keys(left, right, path)]
+    return []
+
+
+def serve_config(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(kustomize.find(manifests, "RayService")["spec"]["serveConfigV2"])
+    return config
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
+def test_the_service_is_the_one_that_is_written(manifests: list[dict[str, Any]]) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    config = serve_config(manifests)
+    assert unknown_keys(config, ServeDeploySchema.model_validate(config).model_dump()) == []
+    (application,) = config["applications"]
+    assert application["import_path"] == IMPORT_PATH
+    assert [deployment["name"] for deployment in application["deployments"]] == [DEPLOYMENT]
+    arguments = ReplicaArgs.model_validate(application["args"])
+    assert arguments.golden_tolerance == Params().rollout.golden_tolerance
+    assert application["deployments"][0]["num_replicas"] >= 2
+    assert arguments.serving.replicas == application["deployments"][0]["num_replicas"]
+    assert config["http_options"]["request_timeout_s"] == Serving().request_timeout_s
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
+def test_a_misspelt_key_of_the_service_is_noticed() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    config = serve_config(kustomize.render(INFRA / "base"))
+    config["applications"][0]["deployments"][0]["max_queued_request"] = 3
+    assert unknown_keys(config, ServeDeploySchema.model_validate(config).model_dump()) == [
+        "applications.deployments.max_queued_request"
+    ]
+
+
+def test_the_pipelines_settings_name_what_is_there(manifests: list[dict[str, Any]]) -> None:
+    settings = retrain.load_settings(ROOT)
+    kustomize.find(manifests, "PersistentVolumeClaim", settings.workspace_claim)
+    cluster = kustomize.find(manifests, "RayCluster")
+    namespace = cluster["metadata"]["namespace"]
+    assert settings.ray_jobs_address == (
+        f"http://{cluster['metadata']['name']}-head-svc.{namespace}.svc.cluster.local:8265"
+    )
+    assert settings.token_secret == cluster["metadata"]["name"]
+    environment = kustomize.find(manifests, "ConfigMap")["data"]
+    assert settings.environment["MLFLOW_TRACKING_URI"] == environment["MLFLOW_TRACKING_URI"]
+
+
+def test_overlays_set_every_image() -> None:
+    for overlay in ("dev", "prod"):
+        for spec in pod_specs(kustomize.render(INFRA / "overlays" / overlay)):
+            for container in spec["containers"]:
+                assert container["image"].startswith("registry.example.org/mer-python:")
+
+
+def test_ports_that_run_code_are_closed() -> None:
+    policy = kustomize.find(kustomize.render(INFRA / "base"), "NetworkPolicy", "mer-ray")["spec"]
+    assert policy["podSelector"]["matchLabels"] == {"ray.io/is-ray-node": "yes"}
+    for rule in policy["ingress"]:
+        ports = {port["port"] for port in rule.get("ports", [])}
+        if "from" not in rule:
+            assert ports == {8000}
+
+
+def test_the_image_is_made_from_the_locks() -> None:
+    text = (INFRA / "images" / "Dockerfile").read_text()
+    for line in text.splitlines():
+        if line.startswith("COPY") and "--from" not in line:
+            for name in line.split()[1:-1]:
+                assert (ROOT / name).exists(), name
+    assert "requirements.lock" in text
+    assert "make env" in text
+
+
+def test_files_below_infra_are_all_used() -> None:
+    """A manifest that no kustomization names would be checked by nobody."""
+    named: set[Path] = set()
+    for path in INFRA.rglob(kustomize.FILE):
+        config = yaml.safe_load(path.read_text())
+        named |= {(path.parent / name).resolve() for name in config.get("resources", [])}
+        named |= {(path.parent / patch["path"]).resolve() for patch in config.get("patches", [])}
+    found = {path.resolve() for path in (*INFRA.rglob("base/*.yaml"), *INFRA.rglob("overlays/*/*.yaml"))}
+    assert {path for path in found if path.name != kustomize.FILE} <= named

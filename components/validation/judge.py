@@ -1,0 +1,158 @@
+"""Judges one dataset, table by table: what breaks a `row` expectation is set aside, what breaks a `critical` one stops.
+
+First the structure: nothing else can be judged without it. Then clips, alignment, features and encoders. Then what is
+left of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from components.contracts.config import Params
+from components.contracts.errors import ContractError
+from components.contracts.fingerprint import fingerprint
+from components.contracts.labels import Taxonomy
+from components.contracts.records import Quarantined
+from components.features.store import FeatureStore
+from components.validation import accepted as left
+from components.validation import suites, tables
+from components.validation.checkpoint import Judged, Outcome
+from components.validation.measure import measure_store
+from components.validation.quarantine import quarantined_rows
+from components.validation.structure import structure_table
+from components.validation.upstream import Upstream
+
+
+class SuiteRunner(Protocol):
+    """What `checkpoint.Checker` does."""
+
+    def check(self, suite: suites.Suite, table: pa.Table) -> Outcome:
+        """Judges every expectation of a suite on a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What became of a dataset.
+
+    `quarantined` holds the rows of all stages up to here; `accepted` (ACCEPTED_SCHEMA) is empty when the structure does
+    not hold.
+    """
+
+    upstream: Upstream
+    outcomes: tuple[Outcome, ...]
+    quarantined: tuple[Quarantined, ...]
+    accepted: pa.Table
+
+    @property
+    def broken(self) -> tuple[tuple[Outcome, Judged], ...]:
+        """The critical expectations that do not hold."""
+        return tuple(
+            (outcome, judged)
+            for outcome in self.outcomes
+            for judged in outcome.failed
+            if judged.expectation.level == "critical"
+        )
+
+    def result(self, taxonomy: Taxonomy) -> dict[str, Any]:
+        """What `result.json` holds: a pure function of the tables, with its own hash as `fingerprint`."""
+        accepted = self.accepted
+        counts = left.class_counts(accepted, taxonomy)
+        kept = set(accepted.column("clip_id").to_pylist())
+        result = {
+            "dataset": self.upstream.dataset,
+            "success": not self.broken,
+            "statistics": {
+                "expectations": sum(len(outcome.judged) for outcome in self.outcomes),
+                "failed": sum(len(outcome.failed) for outcome in self.outcomes),
+                "clips": self.upstream.clips.num_rows,
+                "accepted": accepted.num_rows,
+                "subjects": len(set(accepted.column("subject_id").to_pylist())),
+                "set_aside": len({row.clip_id for row in self.quarantined} - kept),
+                "quarantined": dict(sorted(Counter(row.code for row in self.quarantined).items())),
+            },
+            "suites": {outcome.suite: _figures(outcome) for outcome in self.outcomes},
+            "taxonomy": taxonomy.name,
+            "per_class": counts,
+            "absent_classes": [name for name in taxonomy.classes if name not in counts],
+            "encoders": {modality: dict(said) for modality, said in sorted(self.upstream.encoders.items())},
+            "alignment_fingerprint": self.upstream.alignment_fingerprint,
+        }
+        return {**result, "fingerprint": fingerprint(result)}
+
+    def error(self, look: str) -> ContractError:
+        """The error for the first broken critical expectation, which names the others; `look` says where to see more.
+
+        Call it only when `broken` is not empty.
+        """
+        outcome, first = self.broken[0]
+        expectation = first.expectation
+        others = ", ".join(f"{other.suite}.{judged.expectation.name}" for other, judged in self.broken[1:])
+        seen = "; ".join(f"{key}: {value}" for key, value in first.failures[:3])
+        remedy = [expectation.remedy, *([f"Also broken: {others}"] if others else []), look]
+        return ContractError(
+            f"a critical expectation is broken: {expectation.says}",
+            where=f"{self.upstream.dataset}: {outcome.suite}.{expectation.name}",
+            seen=f"{first.observed} ({seen})" if seen else first.observed,
+            allowed=expectation.allowed,
+            remedy=". ".join(remedy),
+        )
+
+
+def judge(upstream: Upstream, params: Params, store: FeatureStore, runner: SuiteRunner) -> Judgement:
+    """Judges a dataset; nothing is written here. Raises ContractError if an expectation could not be computed."""
+    outcomes = [runner.check(suites.structure_suite(), structure_table(upstream))]
+    quarantined: list[Quarantined] = []
+    accepted = left.ACCEPTED_SCHEMA.empty_table()
+    if not outcomes[0].failed:
+        outcomes += _rows(upstream, params, store, runner)
+        quarantined = quarantined_rows(upstream.dataset, outcomes)
+        accepted = left.accepted_table(upstream, quarantined)
+        outcomes += _whole(upstream, accepted, [*upstream.quarantined, *quarantined], params, runner)
+    return Judgement(
+        upstream=upstream,
+        outcomes=tuple(outcomes),
+        quarantined=(*upstream.quarantined, *quarantined),
+        accepted=accepted,
+    )
+
+
+def _rows(upstream: Upstream, params: Params, store: FeatureStore, runner: SuiteRunner) -> list[Outcome]:
+    wanted: dict[str, set[str]] = {}
+    for keys in upstream.index.column("keys").to_pylist():
+        for modality, key in keys or ():
+            wanted.setdefault(modality, set()).add(key)
+    measured = measure_store(store, wanted)
+    alignment = suites.alignment_suite(params.alignment.quality, params.validation)
+    return [
+        runner.check(suites.clip_suite(), tables.clip_rows(upstream)),
+        runner.check(alignment, tables.alignment_rows(upstream)),
+        runner.check(suites.feature_suite(), tables.feature_rows(upstream, measured)),
+        runner.check(suites.encoder_suite(), tables.encoder_rows(upstream, measured)),
+    ]
+
+
+def _whole(
+    upstream: Upstream, accepted: pa.Table, quarantined: list[Quarantined], params: Params, runner: SuiteRunner
+) -> list[Outcome]:
+    wanted = params.validation
+    counts = left.class_counts(accepted, params.labels.resolved)
+    return [
+        runner.check(suites.dataset_suite(wanted), left.dataset_rows(upstream, accepted, quarantined)),
+        runner.check(suites.accepted_suite(wanted), left.people_rows(accepted)),
+        runner.check(suites.class_suite(wanted), left.class_rows(counts)),
+    ]
+
+
+def _figures(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "rows": outcome.rows,
+        "evaluated": len(outcome.judged),
+        "failed": {
+            judged.expectation.name: {"level": judged.expectation.level, "observed": judged.observed}
+            for judged in outcome.failed
+        },
+    }

@@ -64,7 +64,7 @@ def test_subjects_and_splits_count_clips_by_class() -> None:
             "dataset": "x",
             "subject_id": "q",
             "label": None,
-            "segments": [{"label": "fear"}],
+            "segments": fear,
             "split": "test",
         },
     ]

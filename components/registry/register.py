@@ -6,6 +6,7 @@ whose loader is a module of the *installed* package. It holds no code and no pic
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -172,14 +173,27 @@ def save_mlflow_model(bundle: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / Path(BUNDLE_PATH).name
         shutil.copytree(bundle, data)
-        mlflow.pyfunc.save_model(
-            path=str(folder),
-            loader_module=LOADER_MODULE,
-            data_path=str(data),
-            pip_requirements=pinned_requirements(),
-            signature=ModelSignature(inputs=inputs, outputs=outputs),
-            input_example=pd.DataFrame({"path": [PATH_EXAMPLE], "transcript": [TRANSCRIPT_EXAMPLE]}),
-        )
+        with _quiet("mlflow.pyfunc"):
+            mlflow.pyfunc.save_model(
+                path=str(folder),
+                loader_module=LOADER_MODULE,
+                data_path=str(data),
+                pip_requirements=pinned_requirements(),
+                signature=ModelSignature(inputs=inputs, outputs=outputs),
+                input_example=pd.DataFrame({"path": [PATH_EXAMPLE], "transcript": [TRANSCRIPT_EXAMPLE]}),
+            )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Warnings only: MLflow tells the terminal of every step."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _description(card: str) -> str:

@@ -25,7 +25,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> tuple[
     return params, make_project(tmp_path_factory.mktemp("project"), params)
 
 
-def test_the_stage_registers_what_was_evaluated(project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path) -> None:
+def test_the_stage_registers_what_was_evaluated(
+    project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
+) -> None:
     params, layout = project
     summary = stage.run(params, layout)
     written = read_json(layout.registered / "registered.json")

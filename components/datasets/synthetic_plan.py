@@ -250,11 +250,11 @@ def _contradiction(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
 
 
 def _missing(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
-    return _flawed(plan, "missing", str(rng.choice(MISSING)), 0.0, plan.duration_s)
+    return _flawed(plan, "missing", MISSING[plan.subject % len(MISSING)], 0.0, plan.duration_s)
 
 
 def _corrupted(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
-    flaw = str(rng.choice(CORRUPTED))
+    flaw = CORRUPTED[plan.subject % len(CORRUPTED)]
     if flaw == "drowned_sound":
         return _flawed(plan, "corrupted", flaw, 0.0, plan.duration_s)
     start_s = round(float(plan.duration_s * rng.uniform(0.25, 0.4)), 2)

@@ -25,7 +25,9 @@ FRAME_HZ = 200  # control frames a second
 HOP = RATE_HZ // FRAME_HZ
 WINDOW = 4 * HOP
 SPECTRUM = 512
-SPEED_OF_FADE_S = 0.05
+VOICED = 0.5
+HISS = 0.4
+SPEECH_RMS = 0.08  # of full scale, for a level of 0 dB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,8 @@ def speak(plan: ClipPlan) -> NDArray[np.int16]:
     voice = _filtered(source, _vocal_tract(score.formants))
     hiss = _filtered(rng.standard_normal(source.size) * _upsample(score.noise), _noise_band(score.noise_hz))
     level = 10.0 ** (_upsample(manner["level_db"]) / 20.0)
-    speech = (voice / (np.abs(voice).max() + 1e-9) + 0.12 * hiss) * level
+    loud = _upsample(score.voicing) > VOICED
+    speech = (voice / (np.sqrt(np.mean(voice[loud] ** 2)) + 1e-9) + HISS * hiss) * level
     return _recorded(plan, speech, rng)
 
 
@@ -225,7 +228,8 @@ def _glottis(pitch_hz: Track, manner: dict[str, Track], rng: np.random.Generator
     falling = -0.5 * np.pi / closing * np.sin(0.5 * np.pi * (turn - opening) / closing)
     pulse = np.where(turn < opening, rising, np.where(turn < opening + closing, falling, 0.0))
     pulse *= 1.0 + _upsample(manner["shimmer"]) * loudness[number]
-    dull = lfilter([0.08], [1.0, -0.92], pulse) * 3.0
+    dull = lfilter([0.08], [1.0, -0.92], pulse)
+    dull *= pulse.std() / dull.std()  # the tilt changes the colour; the level has a track of its own
     tilt = _upsample(manner["tilt"])
     blended: Track = (1.0 - tilt) * pulse + tilt * dull
     return blended
@@ -268,12 +272,10 @@ def _filtered(signal: Track, response: NDArray[np.complex128]) -> Track:
 
 def _recorded(plan: ClipPlan, speech: Track, rng: np.random.Generator) -> NDArray[np.int16]:
     """The microphone: gain, room noise, and the planted flaw."""
-    gain = 10.0 ** (float(rng.uniform(-3.0, 3.0)) / 20.0)
-    active = np.sqrt(np.mean(speech**2)) + 1e-9
-    signal = speech * gain * 0.06 / 0.15
+    signal = speech * SPEECH_RMS * 10.0 ** (float(rng.uniform(-3.0, 3.0)) / 20.0)
+    reference = np.sqrt(np.mean(signal**2)) + 1e-9
     colour = lfilter([0.2], [1.0, -0.8], rng.standard_normal(signal.size))
     snr_db = float(rng.uniform(18.0, 35.0))
-    reference = active * gain * 0.06 / 0.15
     if plan.flaw == "drowned_sound":
         snr_db = -12.0
     room = colour / colour.std() * reference * 10.0 ** (-snr_db / 20.0)

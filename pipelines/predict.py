@@ -22,25 +22,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "bundle.json"
 MEDIA_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".mov",
-        ".m4v",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".flv",
-        ".wmv",
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".mp3",
-        ".m4a",
-        ".aac",
-        ".aiff",
-    ]
+    (
+        *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".wmv"),
+        *(".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".aiff"),
+    )
 )
 
 

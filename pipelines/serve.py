@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,7 +162,8 @@ def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, stop:
 
     print("Ray: starting …", file=sys.stderr, flush=True)
     stack.enter_context(ray_head(params.ray))
-    stack.callback(_end_serve)
+    stack.callback(_end_service)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if address.startswith("http://127.0.0.1"):
         wait_ready(address, layout.state / LOG)
     from components.rollout.reconcile import Loop
@@ -187,10 +188,14 @@ def _end_loop(loop: Loop, worker: threading.Thread) -> None:
     worker.join(timeout=ASK_TIMEOUT_S)
 
 
-def _end_serve() -> None:
+def _end_service() -> None:
+    """Lets requests in flight finish; on a cluster that is not ours other applications stay."""
     from ray import serve
 
-    serve.shutdown()
+    from components.rollout.serve_control import APPLICATION
+
+    with suppress(Exception):  # Ray may be gone already, and then there is nothing to end
+        serve.delete(APPLICATION)
 
 
 def _wait_service(url: str, stop: threading.Event) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.alignment.align import Aligner, alignment_fingerprint
-from components.contracts.config import MediaLimits
+from components.alignment.quality import gate
+from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.records import AlignedClip, Clip
 from components.evaluation.episodes import find_episodes, transitions
@@ -88,7 +89,7 @@ class Predictor:
             MediaError: the media cannot be used, or hold nothing that this version can judge (`nothing-to-judge`).
         """
         with self.pool.lock:
-            aligned = self._aligner(limits or self.bundle.alignment.limits).align(clip, root=root)
+            aligned = self._aligner(limits or self.bundle.alignment.limits).align_ungated(clip, root=root)
             features, masks = self.transformed(aligned)
             present = {name: mask for name, mask in masks.items() if bool(mask.any())}
             if not present:
@@ -134,7 +135,11 @@ class Predictor:
             model=self.model,
             clip=ClipFacts(name=Path(clip.clip_id).name, duration_s=aligned.quality.duration_s, rate_hz=rate_hz),
             presence=presence,
-            notes=(*aligned.quality.notes, *presence_notes(presence, unknown)),
+            notes=(
+                *aligned.quality.notes,
+                *_gate_note(aligned, self.bundle.alignment.quality),
+                *presence_notes(presence, unknown),
+            ),
             posterior=posterior,
             emotion=emotion,
             confidence=posterior[emotion],
@@ -144,6 +149,15 @@ class Predictor:
             episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in found),
             transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(found)),
         )
+
+
+def _gate_note(aligned: AlignedClip, bounds: AlignmentQuality) -> list[str]:
+    """A person who asks gets an answer also for a clip that is too poor to train on, but is told so."""
+    try:
+        gate(aligned.quality, bounds, where=aligned.clip_id)
+    except MediaError as error:
+        return [f"too poor to have been trained on: {error.what} (seen {error.seen}, allowed {error.allowed})"]
+    return []
 
 
 def used_encoders(bundle: Bundle) -> dict[str, EncoderSpec]:

@@ -134,7 +134,7 @@ def parse_words(text: str) -> tuple[Word, ...]:
 
     try:
         rows = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad("the words are no JSON", error) from error
     if not isinstance(rows, list):
         raise bad("the words must be a list", type(rows).__name__)

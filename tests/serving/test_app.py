@@ -1,0 +1,165 @@
+"""The HTTP surface on the ASGI application itself; `test_replica.py` has it behind Ray Serve."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.config import MediaLimits
+from components.registry.bundle import load_bundle
+from components.serving.app import create_app
+from components.serving.predictor import Predictor
+from components.serving.schemas import Answer, Problem
+from components.serving.service import Service, ServiceSettings, VersionRef
+from tests.serving import media
+from tests.serving.bundles import tiny_bundle
+
+Call = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
+LIMITS = MediaLimits(max_bytes=200_000, max_duration_s=5.0)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    cache = tmp_path_factory.mktemp("cache")
+    sha256 = tiny_bundle(cache / "making")
+    (cache / "making").rename(cache / sha256)
+    service = Service(ServiceSettings(cache=cache, limits=LIMITS, golden_tolerance=1e-4))
+    reference = VersionRef(model_name="tiny", version="4", bundle_sha256=sha256, tracking_uri="http://127.0.0.1:9")
+    service.load(reference.model_dump())
+    return service
+
+
+def called(service: Service, call: Call) -> httpx.Response:
+    async def run() -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await call(client)
+
+    return asyncio.run(run())
+
+
+def posted(service: Service, content: bytes, *, name: str = "clip.mp4", **parts: Any) -> httpx.Response:
+    files = {"clip": (name, content), **{key: part for key, part in parts.items() if isinstance(part, tuple)}}
+    texts = {key: part for key, part in parts.items() if isinstance(part, str)}
+    return called(service, lambda client: client.post("/v1/predict", files=files, data=texts))
+
+
+def problem(response: httpx.Response) -> Problem:
+    assert response.headers["content-type"] == "application/json"
+    return Problem.model_validate(response.json())
+
+
+def test_a_posted_clip_gets_the_answer_that_the_predictor_gives(service: Service, clip_path: Path) -> None:
+    response = posted(service, clip_path.read_bytes(), transcript="what a day")
+    assert response.status_code == 200
+    answer = Answer.model_validate(response.json())
+    from components.serving.clips import clip_of_file
+
+    bundle = load_bundle(service.settings.cache / answer.model.bundle_sha256)
+    own = Predictor(bundle, name="tiny", version="4")
+    assert response.text == own.predict(clip_of_file(clip_path, limits=LIMITS, transcript="what a day")).to_json()
+
+
+def test_words_and_physiology_are_taken(service: Service, clip_path: Path, tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"time_s": [index / 64 for index in range(128)], "ecg": [0.0, 1.0] * 64}), tmp_path / "p.parquet"
+    )
+    words = json.dumps([{"text": "well", "start_s": 0.5, "end_s": 1.0}])
+    physio = ("p.parquet", (tmp_path / "p.parquet").read_bytes())
+    response = posted(service, clip_path.read_bytes(), words=words, physio=physio)
+    answer = Answer.model_validate(response.json())
+    assert [m.start_s for m in answer.timeline if "text" in m.present] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
+    assert any(note.startswith("physio: seen in") for note in answer.notes)
+
+
+def test_bad_uploads_are_refused_in_words(service: Service, clip_path: Path, tmp_path: Path) -> None:
+    clip = clip_path.read_bytes()
+    silence = media.sound(tmp_path / "quiet.wav", level=0).read_bytes()
+    long = media.sound(tmp_path / "long.wav", seconds=6).read_bytes()
+    lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    for content, name, status, code in (
+        (b"", "empty.mp4", 400, "empty-file"),
+        (b"I am a text.\n", "text.mp4", 415, "unsupported-media"),
+        (lfs, "pointer.mp4", 415, "lfs-pointer"),
+        (b"\x00" * 200_001, "big.mp4", 413, "too-large"),
+        (long, "long.wav", 413, "too-long"),
+        (clip[: len(clip) // 3], "half.mp4", 422, None),
+        (silence, "quiet.wav", 422, "nothing-to-judge"),
+    ):
+        response = posted(service, content, name=name)
+        assert response.status_code == status, (name, response.text)
+        told = problem(response).error
+        assert told.where == name
+        assert code is None or told.code == code
+        assert "/tmp" not in response.text
+
+
+def test_a_face_without_sound_and_sound_without_a_face_are_answered(service: Service, tmp_path: Path) -> None:
+    mute = media.video(tmp_path / "mute.mp4", sound=False)
+    answer = Answer.model_validate(posted(service, mute.read_bytes()).json())
+    assert answer.presence["face"] == 1.0
+    assert answer.presence["voice"] == 0.0
+    heard = media.sound(tmp_path / "a.wav")
+    answer = Answer.model_validate(posted(service, heard.read_bytes(), name="a.wav").json())
+    assert answer.presence["face"] == 0.0
+    assert answer.presence["voice"] > 0.5
+
+
+def test_requests_that_are_no_form(service: Service) -> None:
+    response = called(service, lambda client: client.post("/v1/predict", json={"clip": "a.mp4"}))
+    assert (response.status_code, problem(response).error.code) == (400, "bad-request")
+    response = posted(service, b"x", words="nonsense")
+    assert (response.status_code, problem(response).error.code) == (400, "bad-words")
+    for path, status in (("/nothing", 404), ("/v1/predict", 405)):
+        response = called(service, lambda client, path=path: client.get(path))
+        assert (response.status_code, problem(response).error.code) == (status, "http")
+
+
+def test_no_version_is_said_with_503_and_the_process_is_healthy(tmp_path: Path) -> None:
+    empty = Service(ServiceSettings(cache=tmp_path, limits=LIMITS, golden_tolerance=1e-4))
+    for path in ("/readyz", "/v1/version"):
+        response = called(empty, lambda client, path=path: client.get(path))
+        assert (response.status_code, problem(response).error.code) == (503, "no-version")
+        assert response.headers["retry-after"] == "5"
+    assert posted(empty, b"x").status_code == 503
+    assert called(empty, lambda client: client.get("/healthz")).status_code == 200
+
+
+def test_a_defect_tells_no_internals(service: Service, clip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> Answer:
+        raise RuntimeError("secret path /srv/keys")
+
+    monkeypatch.setattr(service, "predict", fail)
+    response = posted(service, clip_path.read_bytes())
+    assert (response.status_code, problem(response).error.code) == (500, "internal")
+    assert "secret" not in response.text
+
+
+def test_version_ready_and_health(service: Service) -> None:
+    told = called(service, lambda client: client.get("/v1/version")).json()
+    assert (told["name"], told["version"], told["modalities"]) == ("tiny", "4", ["face", "text", "voice"])
+    assert called(service, lambda client: client.get("/readyz")).json() == {"status": "ready", "version": "4"}
+
+
+def test_the_page_needs_nothing_from_elsewhere(service: Service) -> None:
+    response = called(service, lambda client: client.get("/"))
+    assert response.headers["content-type"].startswith("text/html")
+    assert re.findall(r"""(?:src|href)=["'](?!#)[^"']+|https?://|@import""", response.text) == []
+    assert "v1/predict" in response.text
+
+
+def test_the_documented_request_names_every_part(service: Service) -> None:
+    schema = called(service, lambda client: client.get("/openapi.json")).json()
+    operation = schema["paths"]["/v1/predict"]["post"]
+    parts = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert set(parts) == {"clip", "transcript", "words", "physio"}
+    assert {"200", "400", "413", "415", "422", "503"} <= set(operation["responses"])

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from components.contracts.config import MODALITIES
+from components.contracts.errors import BundleError
+from components.features.registry import create
+from components.registry.bundle import EncoderSpec
+from components.serving.encoders import EncoderPool
+
+LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}
+
+
+def described(modality: str) -> EncoderSpec:
+    encoder = create(LIGHT[modality], modality, "cpu")
+    return EncoderSpec(spec=LIGHT[modality], fingerprint=encoder.fingerprint, width=encoder.width)
+
+
+def test_versions_share_an_encoder_and_nobody_keeps_an_unused_one() -> None:
+    pool = EncoderPool()
+    first = pool.load({"voice": described("voice")})
+    assert pool.load({"voice": described("voice")})["voice"] is first["voice"]
+    gone = weakref.ref(first["voice"])
+    del first
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_every_modality_can_be_warmed(modality: str) -> None:
+    assert set(EncoderPool().load({modality: described(modality)})) == {modality}
+
+
+@pytest.mark.parametrize("changes", [{"fingerprint": "0" * 64}, {"width": 3}])
+def test_another_encoder_is_refused_with_both_values(changes: dict[str, object]) -> None:
+    wanted = described("text")
+    fields = {"spec": wanted.spec, "fingerprint": wanted.fingerprint, "width": wanted.width, **changes}
+    with pytest.raises(BundleError) as caught:
+        EncoderPool().load({"text": EncoderSpec(**fields)})  # type: ignore[arg-type]
+    assert caught.value.code == "encoder-mismatch"
+    assert str(wanted.width) in str(caught.value)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.alignment import stage as alignment_stage
+from components.contracts.atomic import write_table
+from components.contracts.config import Features, MediaLimits, Params, RayResources
+from components.contracts.errors import BundleError, MediaError
+from components.contracts.layout import Layout
+from components.contracts.records import Word, clip_table
+from components.features import stage as features_stage
+from components.features.store import FeatureStore
+from components.registry.bundle import Bundle, load_bundle
+from components.serving.clips import clip_of_file
+from components.serving.predictor import Predictor, check_fits
+from components.serving.schemas import Answer
+from tests.serving import media
+from tests.serving.bundles import ALIGNMENT, CLASSES, SPECS, tiny_bundle
+
+LIMITS = MediaLimits()
+WORDS = (Word(text="what", start_s=0.2, end_s=0.5), Word(text="rain", start_s=0.6, end_s=1.1))
+PARITY = 1e-5
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle_folder: Path) -> Predictor:
+    return Predictor(load_bundle(bundle_folder), name="tiny", version="7")
+
+
+@pytest.fixture(scope="module")
+def answer(predictor: Predictor, clip_path: Path) -> Answer:
+    return predictor.predict(clip_of_file(clip_path, limits=LIMITS, words=WORDS))
+
+
+def test_an_answer_says_who_gave_it(answer: Answer, predictor: Predictor) -> None:
+    assert (answer.model.name, answer.model.version) == ("tiny", "7")
+    assert answer.model.bundle_sha256 == predictor.bundle.sha256
+    assert answer.model.data_sha256 == "3" * 64
+    assert answer.clip.name == "clip.mp4"
+
+
+def test_an_answer_covers_the_clip_step_by_step(answer: Answer) -> None:
+    assert len(answer.timeline) == pytest.approx(answer.clip.duration_s * answer.clip.rate_hz, abs=1)
+    starts = [moment.start_s for moment in answer.timeline]
+    assert np.allclose(starts, np.arange(len(starts)) / answer.clip.rate_hz)
+    for moment in answer.timeline:
+        if moment.present:
+            assert sum(moment.posterior.values()) == pytest.approx(1, abs=1e-5)
+            assert moment.emotion == max(moment.posterior, key=lambda name: moment.posterior[name])
+        else:
+            assert (moment.emotion, moment.posterior) == (None, {})
+    assert tuple(answer.posterior) == CLASSES
+    assert sum(answer.posterior.values()) == pytest.approx(1, abs=1e-5)
+    assert answer.confidence == max(answer.posterior.values()) == answer.posterior[answer.emotion]
+
+
+def test_presence_follows_what_the_clip_has(answer: Answer) -> None:
+    assert answer.presence["face"] == 1.0
+    assert answer.presence["voice"] > 0.8
+    assert 0 < answer.presence["text"] < 1
+    present = {name: np.mean([name in moment.present for moment in answer.timeline]) for name in answer.presence}
+    assert present == pytest.approx(answer.presence)
+    assert set(answer.contradiction.modalities) == {"face", "voice", "text"}
+
+
+def test_the_same_clip_gives_the_same_answer(predictor: Predictor, clip_path: Path, answer: Answer) -> None:
+    again = predictor.predict(clip_of_file(clip_path, limits=LIMITS, words=WORDS))
+    assert again.to_json() == answer.to_json()
+
+
+def test_limits_of_a_request_change_no_number(predictor: Predictor, clip_path: Path, answer: Answer) -> None:
+    strict = MediaLimits(max_duration_s=3)
+    assert predictor.predict(clip_of_file(clip_path, limits=strict, words=WORDS), limits=strict) == answer
+    with pytest.raises(MediaError) as caught:
+        predictor.predict(clip_of_file(clip_path, limits=LIMITS, words=WORDS), limits=MediaLimits(max_duration_s=1.0))
+    assert caught.value.code == "too-long"
+
+
+def test_sound_alone_is_judged_by_the_voice(predictor: Predictor, tmp_path: Path) -> None:
+    answer = predictor.predict(clip_of_file(media.sound(tmp_path / "a.wav"), limits=LIMITS))
+    assert answer.presence["face"] == 0 == answer.presence["text"]
+    assert list(answer.contradiction.modalities) == ["voice"]
+    assert answer.contradiction.score == 0
+    assert "nothing to compare" in answer.contradiction.words
+    assert "face: absent from this clip" in answer.notes
+
+
+def test_a_clip_with_nothing_to_judge_is_refused_in_words(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(MediaError) as caught:
+        predictor.predict(clip_of_file(media.sound(tmp_path / "quiet.wav", level=0), limits=LIMITS))
+    assert caught.value.code == "nothing-to-judge"
+    assert "silent" in str(caught.value)
+
+
+def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(tmp_path: Path, clip_path: Path) -> None:
+    tiny_bundle(tmp_path / "voice-only", modalities=("voice",))
+    answer = Predictor(load_bundle(tmp_path / "voice-only")).predict(clip_of_file(clip_path, limits=LIMITS))
+    assert list(answer.presence) == ["voice"]
+    assert any("face: seen in 100 % of the clip, but this version was trained without it" in n for n in answer.notes)
+
+
+def _with_encoder(bundle: Bundle, **changes: object) -> Bundle:
+    encoders = {**bundle.encoders, "voice": replace(bundle.encoders["voice"], **changes)}  # type: ignore[arg-type]
+    return replace(bundle, description=replace(bundle.description, encoders=encoders))
+
+
+def test_another_encoder_or_alignment_than_the_bundles_is_refused(bundle_folder: Path) -> None:
+    bundle = load_bundle(bundle_folder)
+    check_fits(bundle)
+    for broken, code in (
+        (_with_encoder(bundle, fingerprint="f" * 64), "encoder-mismatch"),
+        (
+            replace(bundle, description=replace(bundle.description, alignment_fingerprint="0" * 64)),
+            "alignment-mismatch",
+        ),
+    ):
+        for construct in (Predictor, check_fits):
+            with pytest.raises(BundleError) as caught:
+                construct(broken)
+            assert caught.value.code == code
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("ray_session")
+def test_online_equals_offline(predictor: Predictor, clip_path: Path, tmp_path: Path) -> None:
+    """The stages, through Parquet and Ray Data beside another clip, against the predictor on the media file."""
+    online = clip_of_file(clip_path, limits=LIMITS, words=WORDS)
+    other = clip_of_file(media.video(tmp_path / "other.mp4", seconds=3, seed=5), limits=LIMITS, transcript="oh well")
+    clips = [replace(online, clip_id="tiny/a"), replace(other, clip_id="tiny/b")]
+    params = Params(
+        datasets=("tiny",), alignment=ALIGNMENT, features=Features(encoders=SPECS), ray=RayResources(num_cpus=2)
+    )
+    layout = Layout(tmp_path / "project")
+    write_table(layout.dataset("tiny") / "clips.parquet", clip_table(clips))
+    alignment_stage.run("tiny", params, layout)
+    features_stage.run("tiny", params, layout)
+
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(layout.features("tiny") / "index.parquet").to_pylist()
+    row = next(row for row in rows if row["clip_id"] == "tiny/a")
+    store = FeatureStore(layout.features("tiny"))
+    encoded = {name: store.read(name, [key])[key] for name, key in dict(row["keys"]).items()}
+    bundle = predictor.bundle
+    features, masks = bundle.transform.apply(encoded, row["num_steps"])
+    offline = bundle.scorer().score(features, masks)
+
+    answer = predictor.predict(online)
+    assert np.allclose([answer.posterior[name] for name in CLASSES], offline.clip_posterior, atol=PARITY, rtol=0)
+    assert len(answer.timeline) == row["num_steps"]
+    for step, moment in enumerate(answer.timeline):
+        assert moment.present == tuple(name for name, mask in masks.items() if mask[step])
+        if moment.present:
+            seen = [moment.posterior[name] for name in CLASSES]
+            assert np.allclose(seen, offline.step_posterior[step], atol=PARITY, rtol=0)
+    assert answer.contradiction.score == pytest.approx(offline.contradiction, abs=PARITY)
+    judged = bundle.reference.judge(features, masks)
+    for name, verdict in answer.outside_training.modalities.items():
+        assert verdict.distance == pytest.approx(judged[name].distance, rel=PARITY)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from components.contracts.errors import MediaError
+from components.serving.schemas import Answer, Problem
+
+
+def answer_fields() -> dict[str, object]:
+    return {
+        "schema": "mer.answer/1",
+        "model": {
+            "name": "mer",
+            "version": "3",
+            "git_commit": "c0ffee" * 6,
+            "data_sha256": "d" * 64,
+            "bundle_sha256": "b" * 64,
+        },
+        "clip": {"name": "a.mp4", "duration_s": 0.2, "rate_hz": 10.0},
+        "presence": {"face": 0.5, "voice": 1.0},
+        "notes": ["sound only"],
+        "posterior": {"neutral": 0.3, "anger": 0.7},
+        "emotion": "anger",
+        "confidence": 0.7,
+        "contradiction": {
+            "score": 0.6,
+            "pair": ["face", "voice"],
+            "modalities": {
+                "face": {"emotion": "neutral", "confidence": 0.9, "posterior": {"neutral": 0.9, "anger": 0.1}},
+                "voice": {"emotion": "anger", "confidence": 0.8, "posterior": {"neutral": 0.2, "anger": 0.8}},
+            },
+            "words": "They contradict each other.",
+        },
+        "outside_training": {
+            "flag": True,
+            "modalities": {"face": {"distance": 3.0, "threshold": 2.0, "outside": True}},
+            "words": "This clip is unlike the training data.",
+        },
+        "timeline": [
+            {
+                "start_s": 0.0,
+                "end_s": 0.1,
+                "emotion": "anger",
+                "posterior": {"neutral": 0.2, "anger": 0.8},
+                "present": ["face", "voice"],
+            },
+            {"start_s": 0.1, "end_s": 0.2, "emotion": None, "posterior": {}, "present": []},
+        ],
+        "episodes": [{"onset_s": 0.0, "offset_s": 0.2, "emotion": "anger", "intensity": 0.8, "kind": "sustained"}],
+        "transitions": [{"at_s": 0.1, "before": "neutral", "after": "anger"}],
+    }
+
+
+def test_an_answer_survives_its_json() -> None:
+    answer = Answer.model_validate(answer_fields())
+    text = answer.to_json()
+    assert "\n" not in text
+    assert json.loads(text) == answer_fields()
+    assert Answer.model_validate_json(text) == answer
+
+
+def test_another_schema_or_an_unknown_key_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Answer.model_validate({**answer_fields(), "schema": "mer.answer/2"})
+    with pytest.raises(ValidationError):
+        Answer.model_validate({**answer_fields(), "mood": "fine"})
+
+
+def test_every_field_with_a_meaning_that_the_name_does_not_tell_is_documented() -> None:
+    documented = Answer.model_json_schema()["$defs"]
+    for record in ("ModelIdentity", "ClipFacts", "Contradiction", "ModalityDistance", "ModalityView"):
+        for name, field in documented[record]["properties"].items():
+            assert field.get("description"), f"{record}.{name}"
+
+
+def test_a_problem_tells_everything_that_the_error_knows() -> None:
+    error = MediaError("too long", where="a.mp4", seen=400, allowed="at most 300 s", remedy="Cut it.", code="too-long")
+    assert Problem.of(error).model_dump() == {
+        "error": {
+            "code": "too-long",
+            "what": "too long",
+            "where": "a.mp4",
+            "seen": "400",
+            "allowed": "at most 300 s",
+            "remedy": "Cut it.",
+        }
+    }

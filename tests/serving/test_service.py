@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import BundleError, ConfigError, UnavailableError
+from components.serving.service import Service, ServiceSettings, VersionRef, load_version
+from tests.serving.bundles import break_goldens, tiny_bundle
+
+# Nobody listens there: what is in the cache must do.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def cached(cache: Path, *, seed: int = 0, broken: bool = False, version: str = "1") -> VersionRef:
+    """A version whose bundle is in the cache."""
+    folder = cache / "making"
+    sha256 = tiny_bundle(folder, seed=seed)
+    if broken:
+        sha256 = break_goldens(folder)
+    shutil.move(folder, cache / sha256)
+    return VersionRef(model_name="tiny", version=version, bundle_sha256=sha256, tracking_uri=NOWHERE)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return Service(ServiceSettings(cache=tmp_path, limits=MediaLimits(), golden_tolerance=1e-4), replica="r1")
+
+
+def test_without_a_version_it_says_what_to_do(service: Service) -> None:
+    for ask in (service.current, service.served_version):
+        with pytest.raises(UnavailableError) as caught:
+            ask()
+        assert caught.value.code == "no-version"
+        assert "champion" in str(caught.value)
+
+
+def test_it_changes_its_version_and_goes_back(service: Service, tmp_path: Path) -> None:
+    first, second = cached(tmp_path, seed=1), cached(tmp_path, seed=2, version="2")
+    for wanted in (first, second, first):
+        service.load(wanted.model_dump())
+        told = service.served_version()
+        assert (told.version, told.bundle_sha256, told.replica) == (wanted.version, wanted.bundle_sha256, "r1")
+    service.load({})
+    with pytest.raises(UnavailableError):
+        service.current()
+
+
+def test_a_version_that_fails_leaves_the_old_one_in_place(service: Service, tmp_path: Path) -> None:
+    good, broken = cached(tmp_path, seed=1), cached(tmp_path, seed=2, broken=True, version="2")
+    service.load(good.model_dump())
+    before = service.current()
+    with pytest.raises(BundleError, match="golden"):
+        service.load(broken.model_dump())
+    absent = good.model_copy(update={"bundle_sha256": "0" * 64})
+    with pytest.raises((UnavailableError, BundleError)):
+        service.load(absent.model_dump())
+    with pytest.raises(ConfigError, match="bundle_sha"):
+        service.load({**good.model_dump(), "bundle_sha": "x"})
+    assert service.current() is before
+
+
+def test_a_hash_that_is_no_hash_reaches_no_path() -> None:
+    fields = {"model_name": "tiny", "version": "1", "tracking_uri": NOWHERE}
+    with pytest.raises(ConfigError):
+        VersionRef.of({**fields, "bundle_sha256": "../../etc"})
+
+
+@pytest.mark.integration
+def test_a_damaged_copy_in_the_cache_is_replaced_from_the_registry(tmp_path: Path, mlflow_uri: str) -> None:
+    from tests.rollout.registry import TinyRegistry
+
+    (tmp_path / "registry").mkdir()
+    registry = TinyRegistry(mlflow_uri, "damaged", tmp_path / "registry")
+    sha256 = tiny_bundle(tmp_path / "bundle")
+    version = registry.add(tmp_path / "bundle", sha256)
+    wanted = VersionRef(model_name="damaged", version=version, bundle_sha256=sha256, tracking_uri=mlflow_uri)
+    cache = tmp_path / "cache"
+    assert load_version(wanted, cache).sha256 == sha256
+    (cache / sha256 / "model.safetensors").write_bytes(b"torn")
+    assert load_version(wanted, cache).sha256 == sha256
+    other = wanted.model_copy(update={"bundle_sha256": "0" * 64})
+    with pytest.raises(BundleError, match="another bundle"):
+        load_version(other, cache)

@@ -17,9 +17,9 @@ def valid_steps(clip: AlignedClip) -> NDArray[np.int64]:
     return np.array([step for step, jpeg in enumerate(clip.face_jpeg) if mask[step] and jpeg], dtype=np.int64)
 
 
-def grey_crops(clip: AlignedClip, steps: NDArray[np.int64], side_px: int, *, centre: float = 1.0) -> NDArray[np.uint8]:
-    """Grey crops (n, side_px, side_px) of some steps; see `_decode`."""
-    return np.stack([_resized(_decode(clip, step, cv2.IMREAD_GRAYSCALE), side_px, centre) for step in steps.tolist()])
+def grey_crops(clip: AlignedClip, steps: NDArray[np.int64], side_px: int) -> NDArray[np.uint8]:
+    """Grey crops (n, side_px, side_px) of some steps."""
+    return np.stack([_resized(_decode(clip, step, cv2.IMREAD_GRAYSCALE), side_px) for step in steps.tolist()])
 
 
 def rgb_crops(clip: AlignedClip, steps: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
@@ -35,11 +35,7 @@ def _decode(clip: AlignedClip, step: int, flags: int) -> NDArray[np.uint8]:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def _resized(picture: NDArray[np.uint8], side_px: int, centre: float) -> NDArray[np.uint8]:
-    """The middle `centre` of a picture, resized to a square."""
-    height, width = picture.shape[:2]
-    top, left = (round(size * (1.0 - centre) / 2) for size in (height, width))
-    middle = picture[top : height - top, left : width - left]
-    shrinks = middle.shape[0] > side_px
-    resized = cv2.resize(middle, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.uint8)
+def _resized(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """A picture as a square; averaged over areas when it shrinks, so that nothing aliases."""
+    interpolation = cv2.INTER_AREA if picture.shape[0] > side_px else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (side_px, side_px), interpolation=interpolation), dtype=np.uint8)

@@ -2,8 +2,8 @@
 
 The features are the last 128 maps averaged over the picture, which the network's own classifier reads. Its seven
 expressions are not used: heads of ours are trained on the features. Crops go in as its package does it: grey, 64×64,
-scaled to [−1, 1]. Alignment leaves a wide margin around the face (for encoders that want hair and chin), while FER2013
-is cropped tight, so only the middle of the crop is used.
+scaled to [−1, 1]. Alignment's crop is a square 1.2 times the face's longer side, which is what the package cuts around
+a face of 100 pixels; on ten real clips the network's own confidence was no higher on a tighter crop.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 VERSION = 1
 WIDTH = 128
 SIDE_PX = 64
-CENTRE = 0.85
 # Bounds the memory of a long clip; pictures do not see each other, so the numbers do not depend on it.
 BATCH_PICTURES = 64
 
 
 class Fer:
-    """mini-XCEPTION in float32 on the CPU. About 2 ms a step on one thread."""
+    """mini-XCEPTION in float32 on the CPU. About 1 ms a step on one thread."""
 
     modality = "face"
     width = WIDTH
@@ -42,8 +41,8 @@ class Fer:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the spec, this code's version, its settings and the weights."""
-        return fingerprint({"spec": self.name, "version": VERSION, "centre": CENTRE, "weights": WEIGHTS["fer"].sha256})
+        """Hash of the spec, this code's version, and the weights."""
+        return fingerprint({"spec": self.name, "version": VERSION, "weights": WEIGHTS["fer"].sha256})
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
         """(T, 128) a clip; valid where there is a face. Raises MediaError on a crop that is no picture."""
@@ -62,8 +61,8 @@ class Fer:
         with torch.inference_mode():
             for start in range(0, steps.size, BATCH_PICTURES):
                 part = steps[start : start + BATCH_PICTURES]
-                grey = grey_crops(clip, part, SIDE_PX, centre=CENTRE).astype(np.float32) / 127.5 - 1.0
-                values[part] = net(torch.from_numpy(grey)[:, None])[0].numpy()
+                grey = grey_crops(clip, part, SIDE_PX).astype(np.float32) / 127.5 - 1.0
+                values[part] = net(torch.from_numpy(grey[..., None]).permute(0, 3, 1, 2))[0].numpy()
         return masked(values, valid)
 
     def _network(self) -> MiniXception:

@@ -33,7 +33,8 @@ class ClipHead(nn.Module):
 
     def __init__(self, width: int, classes: int, *, dropout: float) -> None:
         super().__init__()
-        self.score = nn.Linear(width, 1)
+        # No bias: a softmax does not see it, so its gradient would be rounding noise that Adam blows up to full steps.
+        self.score = nn.Linear(width, 1, bias=False)
         self.hidden = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(width, classes)

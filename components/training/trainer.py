@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def fit(job: Job, folder: Path, *, resources: RayResources, on_epoch: Callable[[
         ),
     )
     (folder / PROGRESS).unlink(missing_ok=True)
-    with _told(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL):
+    with _told(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL), _interrupts_kept():
         try:
             result = trainer.fit()
         except SystemExit as stop:  # Ray Train's own handler of SIGINT ends so
@@ -200,6 +201,19 @@ def _environment(name: str, value: str) -> Iterator[None]:
         yield
     finally:
         del os.environ[name]
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Puts the process's handler of SIGINT back: Ray Train leaves its own behind, which ends the process with 0."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _cause(error: Any) -> MerError:

@@ -18,9 +18,8 @@ from components.training.trainer import fit
 from tests.model.toys import Toy, toy_spec
 
 TRAIN = Train(workers=2, epochs=4, batch_clips=4, checkpoint_epochs=1, max_failures=1)
-JOB = Job(
-    task=Task(spec=toy_spec(modality_dropout=0.3), train=TRAIN, seed=3), items=Toy(clips=9).items, inputs_sha256="x"
-)
+TASK = Task(spec=toy_spec(modality_dropout=0.3), train=TRAIN, seed=3)
+JOB = Job(task=TASK, items=Toy(clips=9).items, inputs_sha256="x")
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,18 @@ def run(job: Job, folder: Path, told: list[int] | None = None):  # type: ignore[
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
-def test_two_gloo_workers_learn_what_one_process_does_and_survive_a_lost_worker(tmp_path: Path) -> None:
+def test_two_gloo_workers_learn_what_one_process_does_whatever_is_lost_on_the_way(tmp_path: Path) -> None:
     told: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
     two = run(JOB, tmp_path / "two", told)
     assert told == [0, 1, 2, 3]
-    here = fit_here(replace(JOB, task=replace(TASK, train=TRAIN.model_copy(update={"workers": 0}))), tmp_path, print)
+    here = fit_here(JOB, tmp_path / "here", lambda epoch: None)
     for name, value in here.weights.items():
         assert torch.allclose(two.weights[name], value, atol=1e-4), name
     for one, other in zip(two.history, here.history, strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
+
+    assert signal.getsignal(signal.SIGINT) is before
 
     told.clear()
     survived = run(replace(JOB, items=DyingOnce(tmp_path / "died")), tmp_path / "dying", told)
@@ -80,6 +82,17 @@ def test_two_gloo_workers_learn_what_one_process_does_and_survive_a_lost_worker(
     assert told == [0, 1, 2, 3]
     assert survived.history == two.history
     assert all(torch.equal(value, survived.weights[name]) for name, value in two.weights.items())
+
+    no_retry = replace(TASK, train=TRAIN.model_copy(update={"max_failures": 0}))
+    lost = replace(JOB, task=no_retry, items=DyingOnce(tmp_path / "lost"))
+    with pytest.raises(ModelError, match="a training worker failed"):
+        run(lost, tmp_path / "again")
+    told.clear()
+    resumed = run(lost, tmp_path / "again", told)
+    assert told[0] > 0
+    assert told[-1] == 3
+    assert resumed.history == two.history
+    assert all(torch.equal(value, resumed.weights[name]) for name, value in two.weights.items())
 
 
 @pytest.mark.integration

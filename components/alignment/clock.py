@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.timebase import Grid
+from components.contracts.timebase import STEP_SLACK, Grid
 
 # A frame stands for what the camera sees until the next one comes, but not for longer than this many of the stream's
 # usual intervals, or HOLD_S if that is more: beyond it frames were dropped, and nobody knows what was to be seen.
@@ -70,7 +70,7 @@ def frames_of_steps(times_s: NDArray[np.float64], end_s: float, grid: Grid, dura
     spread = intervals(times_s)
     median_s = spread.median_s if spread else end_s - float(times_s[0])
     centres = np.minimum(grid.centres_s, (grid.starts_s + duration_s) / 2)
-    before = np.searchsorted(times_s, centres, side="right") - 1
+    before = np.searchsorted(times_s, centres + STEP_SLACK, side="right") - 1
     since = np.where(before >= 0, centres - times_s[np.maximum(before, 0)], np.inf)
     until_end = np.where(before == times_s.size - 1, centres < end_s, True)
     covered = (before >= 0) & (since <= hold_s(median_s)) & until_end

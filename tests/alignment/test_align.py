@@ -94,9 +94,10 @@ def test_a_variable_frame_rate_is_placed_by_timestamps(tmp_path: Path) -> None:
     times = np.concatenate([np.arange(0, 2, 1 / 15), np.arange(2, 3, 1 / 60), np.arange(3, 5, 1 / 20)])
     write_clip(tmp_path / "a.mp4", pictures=[ramp(k) for k in range(times.size)], times_s=times.tolist())
     clip = align(make_clip(video_path="a.mp4"), WHOLE, root=tmp_path)
-    centres = clip.grid.centres_s
-    for step in range(clip.grid.num_steps):
-        assert shown(clip, step) == (int(np.searchsorted(times, centres[step], side="right")) - 1) % 32
+    for step in range(clip.grid.num_steps - 1):  # the last step is a part of one
+        assert (
+            shown(clip, step) == (int(np.searchsorted(times, clip.grid.centres_s[step] + 1e-9, side="right")) - 1) % 32
+        )
     assert clip.quality.frame_interval_cv is not None
     assert clip.quality.frame_interval_cv > 0.3
     assert "the frame rate varies" in clip.quality.notes

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.registry.fetch import BUNDLE_TAG, VersionInfo
+from components.rollout.actual import Actual
+from components.rollout.decide import decide, missing_evidence, same
+from components.rollout.versions import EVIDENCE, STATE, evidence_of
+from components.serving.service import VersionRef
+
+
+def version(number: str, *, state: str | None = None, gates: str | None = "true", bundle: bool = True) -> VersionInfo:
+    tags = {} if gates is None else {"gates.passed": gates}
+    if bundle:
+        tags[BUNDLE_TAG] = number * 64
+    info = VersionInfo(name="mer", version=number, tags=tags, source=f"file:///{number}")
+    if state is None:
+        return info
+    tags = {**tags, STATE: state, EVIDENCE: evidence_of(info)}
+    return VersionInfo(name="mer", version=number, tags=tags, source=info.source)
+
+
+def given_to(info: VersionInfo) -> VersionRef:
+    return VersionRef(
+        model_name=info.name, version=info.version, bundle_sha256=info.version * 64, tracking_uri="sqlite://"
+    )
+
+
+def serving(info: VersionInfo | None, phase: str = "running") -> Actual:
+    return Actual(phase=phase, applied=info and given_to(info), message="out of memory")  # type: ignore[arg-type]
+
+
+ONE, TWO = version("1"), version("2")
+GOOD = version("1", state="serving")
+REFUSED = version("2", state="refused")
+
+
+@pytest.mark.parametrize(
+    ("desired", "good", "actual", "kind", "about"),
+    [
+        # start-up, with and without something to serve
+        (None, None, Actual(phase="absent"), "deploy", None),
+        (None, None, serving(None), "keep", None),
+        (ONE, None, Actual(phase="absent"), "deploy", "1"),
+        (None, GOOD, Actual(phase="absent"), "deploy", "1"),
+        (REFUSED, GOOD, Actual(phase="absent"), "deploy", "1"),
+        (REFUSED, None, Actual(phase="absent"), "deploy", None),
+        # a promotion, step by step
+        (TWO, GOOD, serving(GOOD), "deploy", "2"),
+        (TWO, GOOD, serving(TWO, "rolling"), "wait", "2"),
+        (TWO, GOOD, serving(TWO), "confirm", "2"),
+        (version("2", state="serving"), None, serving(TWO), "keep", "2"),
+        # what may not be served, and what then happens
+        (version("2", gates=None), GOOD, serving(GOOD), "refuse", "2"),
+        (version("2", gates="false"), GOOD, serving(GOOD), "refuse", "2"),
+        (version("2", bundle=False), GOOD, serving(GOOD), "refuse", "2"),
+        (REFUSED, GOOD, serving(GOOD), "keep", "1"),
+        (TWO, GOOD, serving(TWO, "failed"), "refuse", "2"),
+        (REFUSED, GOOD, serving(TWO, "failed"), "deploy", "1"),
+        (REFUSED, None, serving(TWO, "failed"), "deploy", None),
+        (REFUSED, GOOD, serving(GOOD, "rolling"), "wait", "1"),
+        # the alias moves on, or back, while replicas are changing
+        (ONE, None, serving(TWO, "rolling"), "deploy", "1"),
+        # the alias is taken away: what answers goes on answering
+        (None, GOOD, serving(GOOD), "keep", "1"),
+    ],
+)
+def test_the_one_next_thing(
+    desired: VersionInfo | None, good: VersionInfo | None, actual: Actual, kind: str, about: str | None
+) -> None:
+    action = decide(desired, good, actual)
+    assert (action.kind, action.version and action.version.version) == (kind, about)
+    assert action.reason
+
+
+def test_a_failed_load_is_refused_with_the_replicas_words() -> None:
+    assert "out of memory" in decide(TWO, GOOD, serving(TWO, "failed")).reason
+
+
+def test_a_refusal_stands_until_something_about_the_version_changes() -> None:
+    assert decide(REFUSED, GOOD, serving(GOOD)).kind == "keep"
+    mended = VersionInfo(
+        name="mer", version="2", tags={**REFUSED.tags, "gates.reviewed_by": "kim"}, source=REFUSED.source
+    )
+    assert decide(mended, GOOD, serving(GOOD)).kind == "deploy"
+    asked_again = {name: value for name, value in REFUSED.tags.items() if name != STATE}
+    again = VersionInfo(name="mer", version="2", tags=asked_again, source=REFUSED.source)
+    assert decide(again, GOOD, serving(GOOD)).kind == "deploy"
+
+
+def test_another_bundle_under_the_same_number_is_another_thing() -> None:
+    assert same(given_to(ONE), ONE)
+    assert not same(given_to(ONE).model_copy(update={"bundle_sha256": "f" * 64}), ONE)
+    assert not same(None, ONE)
+
+
+def test_missing_evidence_in_words() -> None:
+    assert missing_evidence(ONE) is None
+    assert "gates.passed" in str(missing_evidence(version("1", gates=None)))
+    assert "'false'" in str(missing_evidence(version("1", gates="false")))
+    assert BUNDLE_TAG in str(missing_evidence(version("1", bundle=False)))
+
+
+states = st.sampled_from([None, "rolling", "serving", "refused", "superseded"])
+gate_tags = st.sampled_from([None, "true", "false", "True", ""])
+versions = st.builds(version, st.sampled_from("123"), state=states, gates=gate_tags, bundle=st.booleans())
+actuals = st.builds(
+    serving,
+    st.one_of(st.none(), st.sampled_from("123").map(version)),
+    st.sampled_from(["absent", "rolling", "running", "failed"]),
+)
+
+
+@given(desired=st.none() | versions, actual=actuals)
+def test_nothing_without_evidence_is_ever_given_to_the_replicas(desired: VersionInfo | None, actual: Actual) -> None:
+    action = decide(desired, None, actual)
+    if action.kind in ("deploy", "confirm") and action.version is not None:
+        assert missing_evidence(action.version) is None

@@ -1,0 +1,232 @@
+"""Single steps against a real registry; Serve is a stand-in here, so that it can fail and die at will.
+
+`test_under_load.py` has the real Serve.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from components.contracts.errors import UnavailableError
+from components.rollout.actual import Actual
+from components.rollout.decide import Action
+from components.rollout.reconcile import Loop, Reconciler
+from components.rollout.versions import AT, REASON, STATE, MlflowVersions
+from components.serving.service import VersionRef
+from tests.rollout.registry import TinyRegistry
+from tests.serving.bundles import break_goldens, tiny_bundle
+
+pytestmark = pytest.mark.integration
+
+
+class Stage:
+    """Takes every version at once, except those it is told to fail on."""
+
+    def __init__(self) -> None:
+        self.state = Actual(phase="absent")
+        self.fails: set[str] = set()
+        self.given: list[str | None] = []
+
+    def actual(self) -> Actual:
+        return self.state
+
+    def deploy(self, version: VersionRef | None) -> None:
+        self.given.append(version.version if version else None)
+        failed = version is not None and version.version in self.fails
+        self.state = Actual(phase="failed" if failed else "running", applied=version, message="no memory left")
+
+
+class World:
+    """A registry, a stage and a reconciler between them."""
+
+    def __init__(self, uri: str, name: str, folder: Path) -> None:
+        (folder / "registry").mkdir()
+        self.folder = folder
+        self.registry = TinyRegistry(uri, name, folder / "registry")
+        self.stage = Stage()
+        self.restart()
+
+    def restart(self) -> None:
+        """Another reconciler that remembers nothing."""
+        self.reconciler = Reconciler(
+            versions=MlflowVersions(model_name=self.registry.name, alias="champion", tracking_uri=self.registry.uri),
+            control=self.stage,
+            tracking_uri=self.registry.uri,
+            cache=self.folder / "cache",
+            golden_tolerance=1e-4,
+        )
+
+    def add(self, seed: int, *, broken: bool = False, gates: str | None = "true", sha256: str | None = None) -> str:
+        folder = self.folder / f"bundle-{seed}"
+        right = tiny_bundle(folder, seed=seed)
+        if broken:
+            right = break_goldens(folder)
+        return self.registry.add(folder, sha256 or right, gates=gates)
+
+    def settle(self) -> Action:
+        """Steps until nothing is left to do."""
+        for _ in range(10):
+            action = self.reconciler.reconcile_once()
+            if action.kind == "keep":
+                return action
+        raise AssertionError(f"does not settle: {action}")
+
+    def state(self, version: str) -> str | None:
+        return self.registry.tags(version).get(STATE)
+
+
+@pytest.fixture
+def world(mlflow_uri: str, tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    return World(mlflow_uri, request.node.name, tmp_path)
+
+
+def test_promote_and_roll_back(world: World) -> None:
+    world.settle()
+    assert world.stage.given == [None]
+    first, second = world.add(1), world.add(2)
+    for wanted, other in ((first, None), (second, first), (first, second)):
+        world.registry.promote(wanted)
+        world.settle()
+        assert world.stage.given[-1] == wanted
+        assert world.state(wanted) == "serving"
+        assert other is None or world.state(other) == "superseded"
+
+
+def test_a_settled_world_is_left_alone(world: World) -> None:
+    version = world.add(1)
+    world.registry.promote(version)
+    world.settle()
+    at, given = world.registry.tags(version)[AT], list(world.stage.given)
+    for _ in range(3):
+        world.restart()
+        assert world.settle().kind == "keep"
+    assert world.registry.tags(version)[AT] == at
+    assert world.stage.given == given
+
+
+@pytest.mark.parametrize(
+    ("flaw", "says"),
+    [
+        ({"gates": None}, "no tag gates.passed"),
+        ({"gates": "false"}, "the gates did not pass"),
+        ({"broken": True}, "golden examples do not hold"),
+        ({"sha256": "0" * 64}, "another bundle than its tag names"),
+    ],
+)
+def test_what_may_not_be_served_never_reaches_the_replicas(world: World, flaw: dict[str, object], says: str) -> None:
+    good = world.add(1)
+    world.registry.promote(good)
+    world.settle()
+    bad = world.add(2, **flaw)  # type: ignore[arg-type]
+    world.registry.promote(bad)
+    world.settle()
+    assert bad not in world.stage.given
+    assert world.state(bad) == "refused"
+    assert says in world.registry.tags(bad)[REASON]
+    assert world.state(good) == "serving"
+
+
+def test_a_version_that_replicas_cannot_load_is_taken_back(world: World) -> None:
+    good, heavy = world.add(1), world.add(2)
+    world.registry.promote(good)
+    world.settle()
+    world.stage.fails.add(heavy)
+    world.registry.promote(heavy)
+    world.settle()
+    assert world.stage.given[-2:] == [heavy, good]
+    assert (world.state(heavy), world.state(good)) == ("refused", "serving")
+    assert "no memory left" in world.registry.tags(heavy)[REASON]
+    # Deleting the state asks again, and now it works.
+    world.stage.fails.clear()
+    world.registry.client.delete_model_version_tag(world.registry.name, heavy, STATE)
+    world.settle()
+    assert (world.state(heavy), world.state(good)) == ("serving", "superseded")
+
+
+def test_serve_and_reconciler_restart_while_the_alias_names_a_refused_version(world: World) -> None:
+    good = world.add(1)
+    world.registry.promote(good)
+    world.settle()
+    world.registry.promote(world.add(2, broken=True))
+    world.settle()
+    world.stage.state = Actual(phase="absent")
+    world.restart()
+    world.settle()
+    assert world.stage.given[-1] == good
+    assert world.state(good) == "serving"
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_killed_at_any_step_of_a_roll_the_next_one_finishes_it(world: World, step: int) -> None:
+    first, second = world.add(1), world.add(2)
+    world.registry.promote(first)
+    world.settle()
+    world.registry.promote(second)
+    for _ in range(step):
+        world.reconciler.reconcile_once()
+    world.restart()
+    world.settle()
+    assert (world.state(first), world.state(second)) == ("superseded", "serving")
+
+
+def test_the_service_itself_has_the_last_word(world: World) -> None:
+    version = world.add(1)
+    world.registry.promote(version)
+    heard = {"0", version}
+    world.reconciler = Reconciler(
+        versions=world.reconciler.versions,
+        control=world.stage,
+        tracking_uri=world.registry.uri,
+        cache=world.folder / "cache",
+        golden_tolerance=1e-4,
+        answering=lambda: heard,
+    )
+    assert [world.reconciler.reconcile_once().kind for _ in range(3)] == ["deploy", "wait", "wait"]
+    assert world.state(version) == "rolling"
+    heard.discard("0")
+    assert world.reconciler.reconcile_once().kind == "confirm"
+    assert world.state(version) == "serving"
+
+
+def test_artifacts_that_cannot_be_read_now_are_no_refusal(world: World) -> None:
+    version = world.add(1)
+    world.registry.promote(version)
+    store = world.folder / "registry"
+    store.rename(world.folder / "away")
+    with pytest.raises(UnavailableError):
+        world.reconciler.reconcile_once()
+    assert world.state(version) is None
+    (world.folder / "away").rename(store)
+    world.reconciler.reconcile_once()
+    assert world.stage.given == [version]
+
+
+def test_the_loop_tells_of_trouble_once_and_goes_on(world: World) -> None:
+    failures = iter([UnavailableError("Serve is away"), UnavailableError("Serve is away"), ValueError("odd")])
+    whole = world.stage.actual
+
+    def flaky() -> Actual:
+        for error in failures:
+            raise error
+        return whole()
+
+    world.stage.actual = flaky  # type: ignore[method-assign]
+    trouble: list[str] = []
+    done = threading.Event()
+    loop = Loop(
+        reconciler=world.reconciler,
+        poll_s=0.01,
+        on_action=lambda action: done.set() if action.kind == "keep" else None,
+        on_error=trouble.append,
+    )
+    worker = threading.Thread(target=loop.run)
+    worker.start()
+    assert done.wait(60)
+    loop.halt()
+    worker.join(30)
+    assert not worker.is_alive()
+    assert trouble == ["Serve is away", "a rollout step failed: ValueError: odd"]
+    assert world.stage.given == [None]

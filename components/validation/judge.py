@@ -152,7 +152,11 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
         "rows": outcome.rows,
         "evaluated": len(outcome.judged),
         "failed": {
-            judged.expectation.name: {"level": judged.expectation.level, "observed": judged.observed}
+            judged.expectation.name: {
+                "level": judged.expectation.level,
+                "says": judged.expectation.says,
+                "observed": judged.observed,
+            }
             for judged in outcome.failed
         },
     }

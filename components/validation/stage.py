@@ -14,7 +14,7 @@ from components.contracts.layout import Layout
 from components.contracts.records import quarantine_table
 from components.features.store import FeatureStore
 from components.validation.checkpoint import Checker
-from components.validation.docs import write_landing
+from components.validation.docs import write_pages
 from components.validation.judge import judge
 from components.validation.upstream import read_upstream
 
@@ -45,7 +45,7 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     write_json(folder / "result.json", result)
     if not judgement.broken:
         write_table(folder / "accepted.parquet", judgement.accepted)
-    write_landing(layout)
+    write_pages(layout, name, result)
     if judgement.broken:
         raise judgement.error(f"Data Docs: {page}")
     figures = {key: result["statistics"][key] for key in ("accepted", "set_aside", "subjects")}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -47,6 +48,18 @@ def test_the_data_docs_can_be_read(done: tuple[Layout, dict[str, object], str]) 
     assert len(pages) == 1
     assert "happyness" in pages[0].read_text()
     assert pages[0].relative_to(layout.data_docs / "tiny").as_posix() in index.read_text()
+    assert "emotion_is_known" in index.read_text()
+
+
+def test_the_data_docs_fetch_nothing(done: tuple[Layout, dict[str, object], str]) -> None:
+    layout, _, _ = done
+    pages = list(layout.data_docs.rglob("*.html"))
+    assert len(pages) > 10
+    for page in pages:
+        text = page.read_text()
+        assert "<script" not in text
+        assert not re.search(r"(src=|url\()['\"]?https?:", text)
+        assert not re.search(r"<link[^>]*https?:", text)
 
 
 def test_the_outputs_carry_no_time_and_are_equal_the_second_time(

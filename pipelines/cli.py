@@ -290,7 +290,7 @@ def kfp_run(
     if host is not None:
         print(retrain.submit(host))
     else:
-        retrain.run_local(workspace)
+        raise typer.Exit(retrain.run_local(workspace))
 
 
 @app.command()

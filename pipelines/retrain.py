@@ -12,18 +12,21 @@ driver has to run on a node of its cluster); with KFP's local runner the workspa
 from __future__ import annotations
 
 import os
+import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
 
-from components.contracts.errors import ConfigError, MerError, UnavailableError
+from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.layout import Layout
 from pipelines import dag
 from pipelines.project import find_root, load
+from pipelines.stage import RUN_ID_VARIABLE, timings
 
 PIPELINE = "mer-retrain"
 SETTINGS = Path("infra") / "kubeflow.yaml"
@@ -94,9 +97,9 @@ def build(nodes: Sequence[dag.Node], settings: Settings, *, cluster: bool = True
         tasks: dict[str, Any] = {}
         for node in nodes:
             task = _component(node, settings.image)(stage=node.address, workspace=workspace)
-            task.set_display_name(node.address)
             task.set_caching_options(False)
             if cluster:
+                task.set_display_name(node.address)
                 _on_cluster(task, node, settings)
             task.after(*(tasks[name] for name in node.upstream))
             tasks[node.address] = task
@@ -108,32 +111,38 @@ def build(nodes: Sequence[dag.Node], settings: Settings, *, cluster: bool = True
     )
 
 
-def run_local(workspace: Path | None = None) -> None:
+def run_local(workspace: Path | None = None) -> int:
     """Runs the pipeline with KFP's local runner: a subprocess a task, in this environment, one Ray for all.
 
     Args:
         workspace: the project folder to work in; the one of the current folder when left out.
 
-    Raises:
-        MerError: a task failed; its output is above, its exit code is the stage's.
+    Returns:
+        0, or the exit code of the stage that failed; its output is above.
     """
     from kfp import local
 
-    root = find_root(workspace)
     from pipelines.ray_head import ray_head
     from pipelines.reproduce import environment
-    from pipelines.run import make_plan
+    from pipelines.run import failure, make_plan
 
-    params = load(root)
-    plan = make_plan(Layout(root), params)
-    pipeline = build(dag.read(root), load_settings(root), cluster=False)
-    scratch = root / ".mer" / "kfp"
-    with _environment(environment()), _maybe(plan.needs_ray, lambda: ray_head(params.ray)):
-        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch), raise_on_error=True)
+    layout = Layout(find_root(workspace))
+    params = load(layout.root)
+    plan = make_plan(layout, params)
+    pipeline = build(dag.read(layout.root), load_settings(layout.root), cluster=False)
+    run_id = uuid.uuid4().hex
+    with ExitStack() as stack:
+        stack.enter_context(_environment({**environment(), RUN_ID_VARIABLE: run_id}))
+        if plan.needs_ray:
+            stack.enter_context(ray_head(params.ray))
+        scratch = str(layout.state / "kfp")
+        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=scratch, raise_on_error=True)
         try:
-            pipeline(workspace=str(root))
+            pipeline(workspace=str(layout.root))
         except RuntimeError as error:
-            raise MerError("a task of the pipeline failed", where=PIPELINE, seen=str(error)) from error
+            print(f"{PIPELINE}: {error}", file=sys.stderr)
+            return failure(timings(layout, run_id))
+    return 0
 
 
 def submit(host: str, root: Path | None = None) -> str:
@@ -217,12 +226,3 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextmanager
-def _maybe(wanted: bool, make: Callable[[], Any]) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    with make():
-        yield

@@ -116,13 +116,14 @@ def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str],
         os.environ.pop(RUN_ID_VARIABLE, None)
     done = timings(layout, run_id)
     if code != 0:
-        return _failed(done)
+        return failure(done)
     summary.print_results(layout, params)
     summary.print_timings(plan.scope, done, seconds=time.monotonic() - begin, peak_bytes=memory.peak_bytes)
     return 0
 
 
-def _failed(done: Sequence[Timing]) -> int:
+def failure(done: Sequence[Timing]) -> int:
+    """Says which stage stopped the run and why, and gives its exit code. Raises KeyboardInterrupt if it was that."""
     broken = next((timing for timing in done if timing.exit_code != 0), None)
     if broken is None:
         print("mer run: stopped; DVC's message is above. Finished stages are kept.", file=sys.stderr)

@@ -25,16 +25,16 @@ TINY: dict[str, Any] = {
 }
 
 
-def make_project(folder: Path, params: dict[str, Any] | None = None) -> Path:
-    """A project in a git repository of its own."""
+def make_project(folder: Path, params: dict[str, Any] | None = None, *, source: Path = ROOT) -> Path:
+    """A project in a git repository of its own, with the code of `source` and no outputs."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
-        source, target = ROOT / name, folder / name
+        given, target = source / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target)
+        if given.is_dir():
+            shutil.copytree(given, target)
         else:
-            shutil.copy2(source, target)
+            shutil.copy2(given, target)
     (folder / "params.yaml").write_text(yaml.safe_dump(TINY if params is None else params, sort_keys=False))
     git = ["git", "-c", "user.name=tests", "-c", "user.email=tests@example.org"]
     for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "A project"]):

@@ -255,7 +255,8 @@ class FacePainter:
             fold = max(au[12], au[10], au[9], 0.5 * au[15], 0.35 * who.age)
             out = 0.1 * au[12] + 0.03 * au[20]
             curve = np.array([[0.24, 0.34], [0.38 + 0.5 * out, 0.46], [0.46 + out, 0.62], [0.45 + out, 0.74]])
-            self._crease(curve * np.array([side, 1.0]), 0.5 * fold, 0.03)
+            shade = 0.35 if who.beard else 0.0  # a fold is darker than the beard that it runs through
+            self._crease(curve * np.array([side, 1.0]), 0.5 * fold + shade, 0.03)
         for offset in (-0.08, 0.0, 0.08):
             dimple = np.array([[offset - 0.05, 1.04 - abs(offset)], [offset + 0.05, 1.03 - abs(offset)]])
             self._crease(dimple, 0.45 * au[17], 0.02)

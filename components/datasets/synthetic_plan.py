@@ -25,7 +25,7 @@ from components.datasets.synthetic_signs import EMOTIONS, FLASHES, PLAIN_SHARE, 
 from components.datasets.synthetic_text import PAUSE_S, place_words, sentence, syllables
 
 # Raise when the renderer changes what it draws or says for an equal plan: every clip is rendered anew.
-RENDERER = 1
+RENDERER = 2
 
 # One row of scenarios is dealt to each subject, shifted by five a subject, so that all of them occur early on.
 SCENARIOS: tuple[str, ...] = (

@@ -69,13 +69,21 @@ class Transition:
 
 @dataclass(frozen=True, kw_only=True)
 class Smoother:
-    """The hidden Markov model's one learned number: how long an emotion lasts on average, in seconds."""
+    """The hidden Markov model's two learned numbers.
+
+    `mean_duration_s` is how long an emotion lasts on average. `transition_weight` scales the cost of a change against
+    the evidence: neighbouring steps look at overlapping sound and picture, so their posteriors are not the independent
+    evidence that the model takes them for. Speech recognisers fit the same scale (Young et al., The HTK Book, 13.3).
+    """
 
     mean_duration_s: float = DEFAULT_MEAN_S
+    transition_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.mean_duration_s) or self.mean_duration_s <= 0:
             raise BundleError("a mean duration must be positive", where="smoothing", seen=self.mean_duration_s)
+        if not np.isfinite(self.transition_weight) or self.transition_weight < 0:
+            raise BundleError("a weight may not be negative", where="smoothing", seen=self.transition_weight)
 
     @classmethod
     def fit(cls, durations_s: Iterable[float]) -> Smoother:
@@ -85,13 +93,15 @@ class Smoother:
 
     def to_json(self) -> dict[str, float]:
         """As a JSON value."""
-        return {"mean_duration_s": self.mean_duration_s}
+        return {"mean_duration_s": self.mean_duration_s, "transition_weight": self.transition_weight}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Smoother:
         """From `to_json`'s value. Raises BundleError when it is none."""
         try:
-            return cls(mean_duration_s=float(value["mean_duration_s"]))
+            return cls(
+                mean_duration_s=float(value["mean_duration_s"]), transition_weight=float(value["transition_weight"])
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("this is no smoother", where="smoothing", seen=str(error)) from error
 
@@ -101,7 +111,8 @@ class Smoother:
         if classes < 2 or not steps:
             return np.zeros(steps, dtype=np.int64)
         leave = 1.0 / max(self.mean_duration_s * rate_hz, 2.0)
-        stay_cost, leave_cost = -np.log1p(-leave), -np.log(leave / (classes - 1))
+        stay_cost = -np.log1p(-leave) * self.transition_weight
+        leave_cost = -np.log(leave / (classes - 1)) * self.transition_weight
         evidence = np.log(np.maximum(posterior.astype(np.float64), LOG_FLOOR))
         evidence[~valid] = 0.0
         came_from = np.zeros((steps, classes), dtype=np.int64)

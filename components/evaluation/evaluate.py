@@ -102,14 +102,14 @@ def evaluate(
         name: measure(sample, bootstrap=bootstrap, bins=config.calibration_bins) for name, sample in samples.items()
     }
     majority_f1 = baselines[0][1].macro_f1.value or 0.0
-    drops, differences = _differences(subsets, whole, level, baseline_samples, bootstrap)
+    differences = _differences(subsets, whole, level, baseline_samples, bootstrap)
     judged = judge(
         gates,
         level=level,
         macro_f1=scores[level].macro_f1,
         majority_f1=majority_f1,
         ece=scores[level].ece.value,
-        drops=drops,
+        drops=_drops(differences, modalities),
     )
     found = [
         find_episodes(scored.step_posterior, case.valid, classes, case.rate_hz, fitted.smoother)
@@ -213,8 +213,8 @@ def _differences(
     level: str,
     baselines: Mapping[str, Sample],
     bootstrap: Bootstrap,
-) -> tuple[dict[str, float], dict[str, Interval]]:
-    """(pattern → macro-F1 lost against having everything, on the same clips; the same paired, with baselines)."""
+) -> dict[str, Interval]:
+    """Pattern or baseline → macro-F1 of everything minus its own, paired, on the clips that both scored."""
     scored = {case.clip_id: item for case, item in zip(whole.cases, whole.scored, strict=True)}
     differences: dict[str, Interval] = {}
     for subset in subsets[1:]:
@@ -227,12 +227,21 @@ def _differences(
         first, second = sample_of(reference, level), sample_of(subset, level)
         if first is not None and second is not None:
             differences[subset.name] = paired(first, second, bootstrap=bootstrap)
-    drops = {name: value.value for name, value in differences.items() if value.value is not None}
     everything = sample_of(whole, level)
     for name, sample in baselines.items():
         if everything is not None:
             differences[name] = paired(everything, sample, bootstrap=bootstrap)
-    return drops, differences
+    return differences
+
+
+def _drops(differences: Mapping[str, Interval], modalities: Sequence[str]) -> dict[str, float]:
+    """Modality → macro-F1 lost when it alone is missing."""
+    without = {name: "+".join(other for other in modalities if other != name) for name in modalities}
+    return {
+        name: value
+        for name, pattern in without.items()
+        if pattern in differences and (value := differences[pattern].value) is not None
+    }
 
 
 def _calibration_figures(

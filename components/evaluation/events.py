@@ -106,6 +106,17 @@ def clip_events(case: Case, truth: Sequence[Episode], found: Sequence[Episode]) 
     return ClipEvents(subject_id=case.subject_id, counts=counts, latencies_s=late)
 
 
+def mean_f1(clips: Sequence[ClipEvents]) -> float:
+    """Mean F1 over flashes, sustained episodes and transitions; a kind that is neither true nor found is left out."""
+    scores = []
+    for what in ("flash", "sustained", "transition"):
+        total = {part: sum(clip.counts[f"{what}_{part}"] for clip in clips) for part in ("true", "found")}
+        matched = sum(clip.counts[f"{what}_true_matched"] + clip.counts[f"{what}_found_matched"] for clip in clips)
+        if total["true"] + total["found"]:
+            scores.append(matched / (total["true"] + total["found"]))
+    return float(np.mean(scores)) if scores else 0.0
+
+
 def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[str, Any]:
     """Recall and precision of flashes, sustained episodes and transitions; onset latency; flips a minute.
 

@@ -36,7 +36,7 @@ def judge(
         macro_f1: with every modality that a clip has.
         majority_f1: of always answering the most frequent class of the training split.
         ece: after calibration.
-        drops: pattern of present modalities → macro-F1 lost against having all, on the same clips.
+        drops: modality → macro-F1 lost when it alone is missing, on the same clips.
     """
     return [
         _gain(config.min_gain_over_majority, level, macro_f1, majority_f1),
@@ -84,6 +84,6 @@ def _drop(bound: float, drops: dict[str, float]) -> Gate:
     name = "missing_modality_drop"
     if not drops:
         return Gate(name=name, value=0.0, bound=bound, passed=True, words="one modality only: nothing can be missing")
-    worst = max(drops, key=lambda pattern: drops[pattern])
-    words = f"with only {worst} present, macro-F1 falls by {drops[worst]:.3f}, wanted ≤ {bound:g}"
+    worst = max(drops, key=lambda modality: drops[modality])
+    words = f"without {worst}, macro-F1 falls by {drops[worst]:.3f}, wanted ≤ {bound:g}"
     return Gate(name=name, value=drops[worst], bound=bound, passed=drops[worst] <= bound, words=words)

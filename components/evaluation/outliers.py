@@ -2,15 +2,15 @@
 
 A Gaussian is fitted to the training clips' features, standardised and averaged over valid steps, with its covariance
 shrunk (Ledoit and Wolf 2004), so that it exists with fewer clips than features. A clip's Mahalanobis distance from it
-is its score (Lee et al. 2018, on one Gaussian instead of one a class). The threshold is a conformal quantile of the
-distances of the calibration split, i.e. of people the Gaussian has not seen: at most 1 − quantile of clips like those
-are called outside (Vovk et al. 2005, section 4.2).
+is its score (Lee et al. 2018, on one Gaussian instead of one a class). The threshold is a conformal quantile (Vovk et
+al. 2005, section 4.2) of distances of people the Gaussian has not seen: those of the calibration split, and training
+people held out in turn, since a handful of people says little about how far the next one may lie.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ FORMAT = 1
 TENSORS_NAME = "reference.safetensors"
 JSON_NAME = "reference.json"
 MIN_CLIPS = 5
+FOLDS = 8
 DEFAULT_QUANTILE = 0.99
 
 Pooled = Mapping[str, NDArray[np.float64]]
@@ -72,23 +73,33 @@ class Reference:
 
     @classmethod
     def fit(
-        cls, train: Iterable[Pooled], calibration: Iterable[Pooled], quantile: float = DEFAULT_QUANTILE
+        cls,
+        train: Sequence[Pooled],
+        calibration: Sequence[Pooled],
+        *,
+        people: Sequence[str] = (),
+        quantile: float = DEFAULT_QUANTILE,
     ) -> Reference:
-        """Fits the Gaussians on the training clips and the thresholds on the calibration clips.
+        """Fits the Gaussians on the training clips and the thresholds on people they have not seen.
 
         Args:
             train, calibration: per clip, what `pool` gives.
-            quantile: share of calibration-like clips that lie inside.
+            people: the person of each training clip; empty to hold nobody out.
+            quantile: share of clips of unseen people of the same corpora that lie inside.
 
-        With no calibration clip of a modality its threshold comes from the training clips.
+        Without anybody held out a modality's threshold comes from the training clips themselves.
         """
-        rows, held_out = _by_modality(train), _by_modality(calibration)
+        held_out = _by_modality(calibration)
         fitted = {}
-        for name, values in sorted(rows.items()):
+        for name, values in sorted(_by_modality(train).items()):
             if len(values) < MIN_CLIPS:
                 continue
             gaussian = Gaussian.fit(values)
-            distances = [gaussian.distance(row) for row in held_out.get(name, values)]
+            distances = [gaussian.distance(row) for row in held_out.get(name, ())]
+            if people:
+                owners = [person for person, clip in zip(people, train, strict=True) if name in clip]
+                distances += _held_out_distances(values, owners)
+            distances = distances or [gaussian.distance(row) for row in values]
             threshold = conformal_quantile(np.asarray(distances), quantile)
             fitted[name] = Gaussian(mean=gaussian.mean, whiten=gaussian.whiten, threshold=threshold)
         return cls(modalities=fitted, quantile=quantile)
@@ -158,7 +169,19 @@ def conformal_quantile(distances: NDArray[np.float64], quantile: float) -> float
     return float(np.sort(distances)[rank - 1])
 
 
-def _by_modality(clips: Iterable[Pooled]) -> dict[str, NDArray[np.float64]]:
+def _held_out_distances(values: NDArray[np.float64], owners: Sequence[str]) -> list[float]:
+    """Distances of each fold of people from a Gaussian of the others; empty when the others are too few."""
+    fold_of = {person: index % FOLDS for index, person in enumerate(sorted(set(owners)))}
+    folds = np.array([fold_of[person] for person in owners])
+    distances: list[float] = []
+    for fold in np.unique(folds):
+        if (folds != fold).sum() >= MIN_CLIPS:
+            gaussian = Gaussian.fit(values[folds != fold])
+            distances += [gaussian.distance(row) for row in values[folds == fold]]
+    return distances
+
+
+def _by_modality(clips: Sequence[Pooled]) -> dict[str, NDArray[np.float64]]:
     rows: dict[str, list[NDArray[np.float64]]] = {}
     for clip in clips:
         for name, row in clip.items():

@@ -178,7 +178,7 @@ def contradiction(scores: NDArray[np.float64], planted: NDArray[np.bool_], thres
         axis.axvline(threshold, color=INK, lw=1, ls=(0, (4, 3)))
         axis.text(threshold, axis.get_ylim()[1], " threshold", fontsize=8, va="top")
         axis.set(xlim=(0, 1), xlabel="contradiction score", ylabel="share of clips")
-        axis.legend(loc="upper right", bbox_to_anchor=(1.0, 1.12))
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
         return png(figure)
 
 

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components.contracts.errors import BundleError
+from components.evaluation import metrics
+from components.evaluation.calibration import MAX_TEMPERATURE, Calibration, fit_temperature, softmax
+
+
+def sample(temperature: float, items: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose true posterior is softmax(logits / temperature)."""
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(items, 4))
+    posterior = softmax(logits, temperature)
+    truth = (posterior.cumsum(-1) > rng.random((items, 1))).argmax(-1)
+    return logits, truth.astype(np.int64)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_true_temperature_is_found(temperature: float) -> None:
+    assert fit_temperature(*sample(temperature)) == pytest.approx(temperature, rel=0.08)
+
+
+def test_calibration_lowers_the_error_and_never_changes_an_answer() -> None:
+    logits, truth = sample(3.0)
+    before, after = softmax(logits), softmax(logits, fit_temperature(logits, truth))
+    np.testing.assert_array_equal(before.argmax(-1), after.argmax(-1))
+    errors = [float(metrics.ece(metrics.confidence_bins(p, truth, 15))) for p in (before, after)]
+    assert errors[1] < 0.03
+    assert errors[0] > 0.15
+    assert metrics.nll(after, truth) < metrics.nll(before, truth)
+
+
+def test_unlabelled_items_and_no_item_at_all() -> None:
+    logits, truth = sample(2.0)
+    noisy = np.concatenate([logits, 50 * np.ones((100, 4))])
+    labels = np.concatenate([truth, np.full(100, -100)])
+    assert fit_temperature(noisy, labels) == fit_temperature(logits, truth)
+    assert fit_temperature(logits, np.full(len(logits), -100)) == 1.0
+
+
+def test_logits_without_information_stay_within_the_bounds() -> None:
+    rng = np.random.default_rng(0)
+    found = fit_temperature(20 * rng.normal(size=(200, 4)), rng.integers(0, 4, 200))
+    assert 1 < found <= MAX_TEMPERATURE
+
+
+def test_a_class_that_is_never_possible_does_not_disturb() -> None:
+    logits, truth = sample(2.0)
+    closed = np.concatenate([logits, np.full((len(logits), 1), -1e4)], axis=1)
+    assert fit_temperature(closed, truth) == pytest.approx(fit_temperature(logits, truth), rel=1e-4)
+    assert softmax(closed, 0.05)[:, -1].max() == 0
+
+
+def test_it_survives_json_and_refuses_nonsense() -> None:
+    calibration = Calibration(step=1.5, clip=0.8, unimodal={"voice": 2.0}, contradiction_threshold=0.7)
+    assert Calibration.from_json(calibration.to_json()) == calibration
+    with pytest.raises(BundleError, match="this is no calibration"):
+        Calibration.from_json({"step": 1.0})
+    for bad in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(BundleError, match=r"calibration\.clip: a temperature must be positive"):
+            Calibration(clip=bad)

@@ -136,7 +136,8 @@ def overlap(box: Boxes, others: Boxes, *, of_smaller: bool = False) -> NDArray[n
 
 def _normalised(rgb: NDArray[np.uint8]) -> torch.Tensor:
     """(N, H, W, 3) bytes → (N, 3, H, W) float32 in about [-1, 1], as the nets were trained."""
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2))).float().sub_(127.5).mul_(0.0078125)
+    # The bytes stay where they are (channels last): max-pooling is then several times faster.
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float().sub_(127.5).mul_(0.0078125)
 
 
 def _cells(probability: NDArray[np.float32], shift: NDArray[np.float32], scale: float) -> Boxes:

@@ -7,6 +7,7 @@ only the others pass through Ray. A clip that cannot be aligned becomes a quaran
 from __future__ import annotations
 
 import json
+import logging
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -226,6 +227,7 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # progress is ours
     context = DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.contracts.errors import ContractError
-from components.validation.suites import Expectation, Suite
+from components.validation.expectation import Expectation, Suite
 
 SITE = "local_site"
 

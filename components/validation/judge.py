@@ -21,6 +21,7 @@ from components.features.store import FeatureStore
 from components.validation import accepted as left
 from components.validation import suites, tables
 from components.validation.checkpoint import Judged, Outcome
+from components.validation.expectation import Suite
 from components.validation.measure import measure_store
 from components.validation.quarantine import quarantined_rows
 from components.validation.structure import structure_table
@@ -30,7 +31,7 @@ from components.validation.upstream import Upstream
 class SuiteRunner(Protocol):
     """What `checkpoint.Checker` does."""
 
-    def check(self, suite: suites.Suite, table: pa.Table) -> Outcome:
+    def check(self, suite: Suite, table: pa.Table) -> Outcome:
         """Judges every expectation of a suite on a table."""
 
 

@@ -1,59 +1,24 @@
-"""What the tables must promise, as plain data; `checkpoint.py` turns it into Great Expectations objects.
+"""What the tables must promise; `checkpoint.py` turns it into Great Expectations objects.
 
-Each suite is about one table of `tables.py`. An expectation has one of two levels:
-
-* ``row``: the rows that break it go to quarantine, the run goes on with the others;
-* ``critical``: the stage stops.
+Each suite is about one table of `structure.py`, `tables.py` or `accepted.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
-
-from components.contracts.config import MODALITIES, AlignmentQuality, Validation
+from components.contracts.config import AlignmentQuality, Validation
 from components.contracts.labels import CANONICAL
-
-Level = Literal["row", "critical"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expectation:
-    """One promise.
-
-    Attributes:
-        name: its own name in the project, which becomes the quarantine code of the rows that break it.
-        kind: Great Expectations' name of the test.
-        arguments: its arguments.
-        level: see the module.
-        says: the promise in words, for Data Docs and messages.
-        allowed: what would be right, in words.
-        remedy: what a person can do about it.
-    """
-
-    name: str
-    kind: str
-    arguments: Mapping[str, Any]
-    level: Level = "row"
-    says: str
-    allowed: str
-    remedy: str
-
-    @property
-    def field(self) -> str:
-        """The column or columns it looks at; empty for a whole table."""
-        names = (self.arguments.get("column"), self.arguments.get("column_A"), self.arguments.get("column_B"))
-        return ", ".join(name for name in names if name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """The promises of one table; `key` is the column that names a row."""
-
-    name: str
-    key: str
-    expectations: tuple[Expectation, ...]
+from components.validation.expectation import (
+    Expectation,
+    Suite,
+    between,
+    coverages,
+    filled,
+    given,
+    matches,
+    none,
+    true,
+    unique,
+)
 
 
 def structure_suite() -> Suite:
@@ -82,10 +47,10 @@ def clip_suite() -> Suite:
         name="clips",
         key="clip_id",
         expectations=(
-            _unique("clip_id_is_unique", "Give every clip of the corpus its own id in the adapter"),
-            _filled("subject_id", "Say who is in the clip: without it no split can keep people apart"),
-            _filled("licence", "Say in the adapter under which licence the corpus may be used"),
-            _matches("content_sha256", r"^[0-9a-f]{64}$", "a SHA-256 in hex"),
+            unique("clip_id_is_unique", "Give every clip of the corpus its own id in the adapter"),
+            filled("subject_id", "Say who is in the clip: without it no split can keep people apart"),
+            filled("licence", "Say in the adapter under which licence the corpus may be used"),
+            matches("content_sha256", r"^[0-9a-f]{64}$", "a SHA-256 in hex"),
             Expectation(
                 name="emotion_is_known",
                 kind="expect_column_values_to_be_in_set",
@@ -94,31 +59,31 @@ def clip_suite() -> Suite:
                 allowed=", ".join(CANONICAL),
                 remedy=broken,
             ),
-            _none(
+            none(
                 "unknown_segment_emotion",
                 "segment_emotion_is_known",
                 "No segment has an emotion that is no canonical name",
                 ", ".join(CANONICAL),
                 broken,
             ),
-            _between("num_labels", 1, None, "at least one", "Label the clip, or leave it out", name="has_a_label"),
-            _none(
+            between("num_labels", 1, None, "at least one", "Label the clip, or leave it out", name="has_a_label"),
+            none(
                 "bad_segment",
                 "segment_times",
                 "Every segment starts before it ends, lies inside the clip and overlaps no other",
                 "0 <= start_s < end_s <= duration, no overlap",
                 broken,
             ),
-            _none(
+            none(
                 "bad_word",
                 "word_times",
                 "Every word starts before it ends and lies inside the clip",
                 "0 <= start_s < end_s <= duration",
                 "Mend the transcript's times",
             ),
-            _between("valence", -1, 1, "-1 to 1", "Scale the ratings in the adapter"),
-            _between("arousal", -1, 1, "-1 to 1", "Scale the ratings in the adapter"),
-            _between(
+            between("valence", -1, 1, "-1 to 1", "Scale the ratings in the adapter"),
+            between("arousal", -1, 1, "-1 to 1", "Scale the ratings in the adapter"),
+            between(
                 "subjects_of_content",
                 1,
                 1,
@@ -126,7 +91,7 @@ def clip_suite() -> Suite:
                 "The same recording stands under several people, which would leak between splits; keep one",
                 name="one_person_a_recording",
             ),
-            _between(
+            between(
                 "emotions_of_content",
                 0,
                 1,
@@ -134,8 +99,8 @@ def clip_suite() -> Suite:
                 "The same recording has several labels; keep the right one",
                 name="one_emotion_a_recording",
             ),
-            _true("aligned", "the clip has a row in the alignment table", "Run the alignment stage again"),
-            _true("encoded", "the clip has a row in the feature index", "Run the features stage again"),
+            true("aligned", "the clip has a row in the alignment table", "Run the alignment stage again"),
+            true("encoded", "the clip has a row in the feature index", "Run the features stage again"),
         ),
     )
 
@@ -148,22 +113,22 @@ def alignment_suite(quality: AlignmentQuality, validation: Validation) -> Suite:
         name="alignment",
         key="clip_id",
         expectations=(
-            _unique("clip_id_is_unique", "Run the alignment stage again"),
-            _true("has_clip", "the row belongs to a clip of the clip table", "Remove it, or bring the clip back"),
-            _true("same_content", "the clip's content is what was aligned", "Run the alignment stage again"),
-            *(_given(column, clock) for column in ("duration_s", "offset_s", "drift_s_per_min")),
-            _between("duration_s", 0, None, "above 0 s", "The file has no usable length", strict_min=True),
-            _between("offset_s", -offset, offset, f"{-offset:g} to {offset:g} s", clock),
-            _between("drift_s_per_min", -drift, drift, f"{-drift:g} to {drift:g} s a minute", clock),
-            *_coverages(),
-            _between(
+            unique("clip_id_is_unique", "Run the alignment stage again"),
+            true("has_clip", "the row belongs to a clip of the clip table", "Remove it, or bring the clip back"),
+            true("same_content", "the clip's content is what was aligned", "Run the alignment stage again"),
+            *(given(column, clock) for column in ("duration_s", "offset_s", "drift_s_per_min")),
+            between("duration_s", 0, None, "above 0 s", "The file has no usable length", strict_min=True),
+            between("offset_s", -offset, offset, f"{-offset:g} to {offset:g} s", clock),
+            between("drift_s_per_min", -drift, drift, f"{-drift:g} to {drift:g} s a minute", clock),
+            *coverages(),
+            between(
                 "best_coverage",
                 quality.min_coverage_any,
                 1,
                 f"at least {quality.min_coverage_any:g} of the steps in some modality",
                 "The clip holds nothing that can be used",
             ),
-            _between(
+            between(
                 "speech_fraction",
                 validation.min_speech_fraction,
                 1,
@@ -181,13 +146,13 @@ def feature_suite() -> Suite:
         name="features",
         key="clip_id",
         expectations=(
-            _unique("clip_id_is_unique", again),
-            _true("has_clip", "the row belongs to a clip of the clip table", "Remove it, or bring the clip back"),
-            _true("same_content", "the clip's content is what was encoded", "Run the features stage again"),
-            _matches("content_sha256", r"^[0-9a-f]{64}$", "a SHA-256 in hex"),
-            _between("num_steps", 1, None, "at least one step", again),
-            _between("rate_hz", 0, None, "above 0 Hz", again, strict_min=True),
-            _between(
+            unique("clip_id_is_unique", again),
+            true("has_clip", "the row belongs to a clip of the clip table", "Remove it, or bring the clip back"),
+            true("same_content", "the clip's content is what was encoded", "Run the features stage again"),
+            matches("content_sha256", r"^[0-9a-f]{64}$", "a SHA-256 in hex"),
+            between("num_steps", 1, None, "at least one step", again),
+            between("rate_hz", 0, None, "above 0 Hz", again, strict_min=True),
+            between(
                 "num_modalities",
                 1,
                 None,
@@ -195,19 +160,17 @@ def feature_suite() -> Suite:
                 "The clip has no face, voice, words or signal that an encoder could use",
                 name="has_a_modality",
             ),
-            *_coverages(),
-            _none("missing", "features_are_stored", "Every key of the index is in the store", "all keys stored", again),
-            _none(
-                "wrong_steps", "features_fit_the_grid", "Features have one row a step", "num_steps rows a key", again
-            ),
-            _none(
+            *coverages(),
+            none("missing", "features_are_stored", "Every key of the index is in the store", "all keys stored", again),
+            none("wrong_steps", "features_fit_the_grid", "Features have one row a step", "num_steps rows a key", again),
+            none(
                 "not_finite",
                 "features_are_finite",
                 "No valid step has a value that is not finite",
                 "finite numbers",
                 "Look at the clip's media; if it is sound, the encoder is at fault",
             ),
-            _none(
+            none(
                 "constant",
                 "features_are_not_constant",
                 "No modality is one single number throughout",
@@ -315,92 +278,3 @@ def dataset_suite(validation: Validation) -> Suite:
             ),
         ),
     )
-
-
-def _unique(name: str, remedy: str) -> Expectation:
-    return Expectation(
-        name=name,
-        kind="expect_column_values_to_be_unique",
-        arguments={"column": "clip_id"},
-        level="critical",
-        says="No clip id stands twice",
-        allowed="each clip id once",
-        remedy=remedy,
-    )
-
-
-def _filled(column: str, remedy: str) -> Expectation:
-    return _matches(column, r"\S", "a non-empty text", name=f"{column}_is_given", remedy=remedy)
-
-
-def _given(column: str, remedy: str) -> Expectation:
-    return Expectation(
-        name=f"{column}_is_known",
-        kind="expect_column_values_to_not_be_null",
-        arguments={"column": column},
-        says=f"`{column}` is a number",
-        allowed="a number",
-        remedy=remedy,
-    )
-
-
-def _matches(
-    column: str, regex: str, allowed: str, *, name: str | None = None, remedy: str = "Run the stage before again"
-) -> Expectation:
-    return Expectation(
-        name=name or f"{column}_format",
-        kind="expect_column_values_to_match_regex",
-        arguments={"column": column, "regex": regex},
-        says=f"`{column}` is {allowed}",
-        allowed=allowed,
-        remedy=remedy,
-    )
-
-
-def _between(
-    column: str,
-    low: float | None,
-    high: float | None,
-    allowed: str,
-    remedy: str,
-    *,
-    strict_min: bool = False,
-    name: str | None = None,
-) -> Expectation:
-    bounds: dict[str, Any] = {"min_value": low, "max_value": high, "strict_min": strict_min or None}
-    return Expectation(
-        name=name or f"{column}_in_range",
-        kind="expect_column_values_to_be_between",
-        arguments={"column": column, **{key: value for key, value in bounds.items() if value is not None}},
-        says=f"`{column}` is in range: {allowed}",
-        allowed=allowed,
-        remedy=remedy,
-    )
-
-
-def _none(column: str, name: str, says: str, allowed: str, remedy: str) -> Expectation:
-    # The column holds the first thing that is wrong with the row, in words, so that the report can show it.
-    return Expectation(
-        name=name,
-        kind="expect_column_values_to_be_null",
-        arguments={"column": column},
-        says=says,
-        allowed=allowed,
-        remedy=remedy,
-    )
-
-
-def _true(column: str, says: str, remedy: str) -> Expectation:
-    return Expectation(
-        name=column,
-        kind="expect_column_values_to_be_in_set",
-        arguments={"column": column, "value_set": ["yes"]},
-        says=says[0].upper() + says[1:],
-        allowed="yes",
-        remedy=remedy,
-    )
-
-
-def _coverages() -> Iterable[Expectation]:
-    for modality in MODALITIES:
-        yield _between(f"coverage_{modality}", 0, 1, "0 to 1", "Run the stage that wrote it again")

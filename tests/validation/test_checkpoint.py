@@ -8,7 +8,7 @@ import pytest
 
 from components.contracts.errors import ContractError
 from components.validation.checkpoint import Checker
-from components.validation.suites import Expectation, Suite
+from components.validation.expectation import Expectation, Suite
 
 pytestmark = pytest.mark.integration
 

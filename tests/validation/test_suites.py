@@ -4,6 +4,7 @@ import pytest
 
 from components.contracts.config import AlignmentQuality, Validation
 from components.validation import suites
+from components.validation.expectation import Suite
 
 ALL = (
     suites.structure_suite(),
@@ -18,7 +19,7 @@ ALL = (
 
 
 @pytest.mark.parametrize("suite", ALL, ids=lambda suite: suite.name)
-def test_every_expectation_can_be_told_apart_and_tells_what_to_do(suite: suites.Suite) -> None:
+def test_every_expectation_can_be_told_apart_and_tells_what_to_do(suite: Suite) -> None:
     names = [expectation.name for expectation in suite.expectations]
     assert len(set(names)) == len(names)
     for expectation in suite.expectations:

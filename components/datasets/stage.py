@@ -51,6 +51,8 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     folder = layout.dataset(name)
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
     if not clips:
+        for stale in ("clips.parquet", "summary.json"):  # of an earlier run: they no longer hold
+            (folder / stale).unlink(missing_ok=True)
         first = f"the first of them: {quarantined[0].message}" if quarantined else "the folder holds no clip of it"
         raise DataError(
             f"not one usable clip; {len(quarantined)} in quarantine",

@@ -104,6 +104,15 @@ def test_a_corpus_of_bad_files_only_keeps_its_quarantine(tmp_path: Path) -> None
     assert pq.read_table(Layout(tmp_path).dataset("ravdess") / "quarantine.parquet").num_rows == 1
 
 
+def test_a_corpus_that_went_bad_leaves_no_stale_clip_table(project: Layout) -> None:
+    stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    for name in GOOD:
+        (project.root / "corpus" / f"{name}.wav").write_bytes(b"")
+    with pytest.raises(DataError):
+        stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    assert not (project.dataset("ravdess") / "clips.parquet").exists()
+
+
 def test_unknown_datasets_and_keys_are_configuration_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'ravdess'"):
         stage.run("ravdes", params(ravdess={"root": "x"}), Layout(tmp_path))

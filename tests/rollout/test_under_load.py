@@ -1,0 +1,222 @@
+"""Promote, roll back, and try what may not be served, on a real Ray Serve and a real MLflow, while requests go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from components.contracts.config import Serving
+from components.rollout.reconcile import Loop, Reconciler
+from components.rollout.serve_control import ServeControl
+from components.rollout.versions import AT, REASON, STATE, MlflowVersions
+from components.serving.schemas import Answer
+from components.serving.service import VersionRef
+from tests.rollout.registry import TinyRegistry
+from tests.serving import media
+from tests.serving.bundles import break_goldens, tiny_bundle
+from tests.serving.ports import http_port
+
+pytestmark = pytest.mark.integration
+
+START_S = 240.0
+# What a person who moves the alias is promised.
+PROMISED_S = 15.0
+PAUSE_S = 0.05
+
+
+def until(true: Callable[[], bool], within_s: float, what: str) -> None:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not within {within_s:g} s: {what}")
+
+
+@dataclass
+class Load:
+    """Clients that post one clip after the other and keep what they heard."""
+
+    url: str
+    clip: bytes
+    clients: int = 2
+    heard: list[tuple[int, str]] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Load:
+        self.threads = [threading.Thread(target=self._post) for _ in range(self.clients)]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(60)
+
+    def _post(self) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not self.stop.is_set():
+                try:
+                    response = client.post(f"{self.url}/v1/predict", files={"clip": ("a.mp4", self.clip)})
+                    version = response.json()["model"]["version"] if response.is_success else response.text
+                    self.heard.append((response.status_code, version))
+                except httpx.HTTPError as error:
+                    self.heard.append((0, repr(error)))
+                time.sleep(PAUSE_S)
+
+
+@dataclass
+class Line:
+    """Registry, Serve and reconciler, running."""
+
+    registry: TinyRegistry
+    control: ServeControl
+    folder: Path
+    clip: bytes
+
+    def add(self, seed: int, *, broken: bool = False, gates: str | None = "true") -> str:
+        folder = self.folder / f"bundle-{seed}"
+        sha256 = tiny_bundle(folder, seed=seed)
+        if broken:
+            sha256 = break_goldens(folder)
+        return self.registry.add(folder, sha256, gates=gates)
+
+    def state(self, version: str) -> str | None:
+        return self.registry.tags(version).get(STATE)
+
+    def served(self) -> str | None:
+        response = httpx.get(f"{self.control.url}/v1/version", timeout=30)
+        return response.json()["version"] if response.is_success else None
+
+    def promote(self, version: str, becomes: str, within_s: float = PROMISED_S) -> None:
+        self.registry.promote(version)
+        until(lambda: self.state(version) == becomes, within_s, f"version {version} becomes {becomes}")
+
+
+@pytest.fixture(scope="module")
+def line(ray_session: None, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    from ray import serve
+
+    folder = tmp_path_factory.mktemp("line")
+    (folder / "registry").mkdir()
+    registry = TinyRegistry(mlflow_uri, "under-load", folder / "registry")
+    control = ServeControl(
+        Serving(port=http_port(), replica_cpus=0.1),
+        cache=folder / "cache",
+        golden_tolerance=1e-4,
+        application="under-load",
+        route_prefix="/under-load",
+    )
+    loop = Loop(
+        reconciler=Reconciler(
+            versions=MlflowVersions(model_name=registry.name, alias="champion", tracking_uri=mlflow_uri),
+            control=control,
+            tracking_uri=mlflow_uri,
+            cache=folder / "cache",
+            golden_tolerance=1e-4,
+        ),
+        poll_s=1.0,
+    )
+    worker = threading.Thread(target=loop.run)
+    worker.start()
+    clip = media.video(folder / "a.mp4", seconds=0.6, side_px=64).read_bytes()
+    yield Line(registry=registry, control=control, folder=folder, clip=clip)
+    loop.halt()
+    worker.join(30)
+    serve.delete(control.application)
+
+
+def healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_promotion_under_load(line: Line) -> None:
+    url = line.control.url
+    until(lambda: healthy(url), START_S, "the application answers")
+    until(lambda: line.control.actual().phase == "running", START_S, "all replicas have started")
+    before = httpx.post(f"{url}/v1/predict", files={"clip": ("a.mp4", line.clip)}, timeout=60)
+    assert (before.status_code, before.json()["error"]["code"]) == (503, "no-version")
+
+    first, second = line.add(1), line.add(2)
+    line.promote(first, "serving", START_S)
+    with Load(url, line.clip) as load:
+        for wanted, old in ((second, first), (first, second)):
+            line.promote(wanted, "serving")
+            assert line.served() == wanted
+            until(lambda old=old: line.state(old) == "superseded", PROMISED_S, "the old version is superseded")
+
+        for bad, says in (
+            (line.add(3, broken=True), "golden examples do not hold"),
+            (line.add(4, gates=None), "no tag gates.passed"),
+        ):
+            line.promote(bad, "refused")
+            tags = line.registry.tags(bad)
+            assert says in tags[REASON]
+            assert tags[AT]
+            assert line.served() == first
+            assert line.state(first) == "serving"
+
+        # Past the reconciler's own check, the replicas hold their ground too.
+        seen = len(load.heard)
+        line.registry.promote(first)
+        until(lambda: len(load.heard) > seen + 4, PROMISED_S, "requests go on")
+
+    assert [heard for heard in load.heard if heard[0] != 200] == []
+    assert {version for _, version in load.heard} == {first, second}
+    assert len(load.heard) > 20
+
+
+def test_replicas_that_refuse_a_version_leave_the_old_one_answering(line: Line) -> None:
+    """A broken bundle given to Serve directly, without the check before it: Serve keeps one old replica answering, and
+    the reconciler puts the version of the alias back."""
+    url = line.control.url
+    good = line.served()
+    folder = line.folder / "sneaked"
+    tiny_bundle(folder, seed=7)
+    sha256 = break_goldens(folder)
+    folder.rename(line.folder / "cache" / sha256)
+    sneaked = VersionRef(
+        model_name=line.registry.name, version="99", bundle_sha256=sha256, tracking_uri=line.registry.uri
+    )
+    with Load(url, line.clip, clients=1) as load:
+        line.control.deploy(sneaked)
+        until(lambda: (line.control.actual().applied or sneaked).version == good, PROMISED_S, "the old version is back")
+        until(lambda: line.control.actual().phase == "running", START_S, "all replicas are back")
+    assert {heard for heard in load.heard if heard[0] != 200} == set()
+    assert {version for _, version in load.heard} == {good}
+
+
+def test_a_form_through_the_proxy_gives_a_whole_answer(line: Line) -> None:
+    response = httpx.post(
+        f"{line.control.url}/v1/predict",
+        files={"clip": ("a.mp4", line.clip)},
+        data={"transcript": "well"},
+        timeout=60,
+    )
+    answer = Answer.model_validate(response.json())
+    assert answer.model.name == line.registry.name
+    assert answer.presence["face"] == 1.0
+
+
+def test_refusals_reach_the_client_through_the_proxy(line: Line) -> None:
+    url = line.control.url
+    limit = line.control.serving.upload_limits.max_bytes
+    for content, name, status in (
+        (b"", "empty.mp4", 400),
+        (b"a text", "text.mp4", 415),
+        (b"\x00" * (limit + 1), "big.mp4", 413),
+        (line.clip[:700], "half.mp4", 422),
+    ):
+        response = httpx.post(f"{url}/v1/predict", files={"clip": (name, content)}, timeout=120)
+        assert (name, response.status_code) == (name, status)
+        assert response.json()["error"]["where"] == name

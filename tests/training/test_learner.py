@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,9 +10,10 @@ import torch
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.training.items import collate
-from components.training.learner import LAST_RATE, Learner, Share, learning_rate
-from components.training.loop import Task, new_learner, train_steps
+from components.training.learner import LAST_RATE, Share, learning_rate
+from components.training.loop import Task, new_learner
 from tests.model.toys import Toy, toy_spec
+from tests.training.workers import train_in_threads
 
 ITEMS = Toy(clips=13).items()
 
@@ -22,44 +22,16 @@ def task(**train: object) -> Task:
     return Task(spec=toy_spec(), train=Train(epochs=2, batch_clips=5, **train), seed=1)
 
 
-def together(world: int) -> tuple[list[Learner], list[list[dict[str, float]]]]:
-    """Real learners in threads that add their tensors up as processes do."""
-    barrier = threading.Barrier(world)
-    given: list[torch.Tensor] = [torch.empty(0)] * world
-
-    def share(rank: int) -> Share:
-        def sum_over_workers(tensor: torch.Tensor) -> None:
-            given[rank] = tensor.clone()
-            barrier.wait()
-            total = torch.stack(given).sum(0)
-            barrier.wait()
-            tensor.copy_(total)
-
-        return Share(rank=rank, world=world, sum_over_workers=sum_over_workers)
-
-    learners = [new_learner(task(), ITEMS) for _ in range(world)]
-    losses: list[list[dict[str, float]]] = [[] for _ in range(world)]
-
-    def work(rank: int) -> None:
-        losses[rank] = [loss for _, loss in train_steps(learners[rank], task(), ITEMS, share=share(rank))]
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return learners, losses
-
-
 @pytest.mark.parametrize("world", [2, 4])
 def test_any_number_of_workers_learns_the_same(world: int) -> None:
     # Four workers on a last batch of three clips: one of them has nothing to do.
-    alone, alone_losses = together(1)
-    learners, losses = together(world)
-    for mine in losses:
-        for one, other in zip(alone_losses[0], mine, strict=True):
+    held_out = Toy(clips=5).items("calibration")
+    (alone,), (expected,) = train_in_threads(task(), ITEMS, held_out, world=1)
+    learners, histories = train_in_threads(task(), ITEMS, held_out, world=world)
+    for history in histories:
+        for one, other in zip(expected, history, strict=True):
             assert one == pytest.approx(other, rel=1e-4)
-    for name, value in alone[0].ema.items():
+    for name, value in alone.ema.items():
         for learner in learners:
             assert torch.allclose(learner.ema[name], value, atol=1e-4), name
         assert torch.equal(learners[0].ema[name], learners[-1].ema[name])

@@ -1,0 +1,45 @@
+"""Workers as threads: real learners that add their tensors up as processes do over gloo."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from components.training.items import Item
+from components.training.job import one_thread
+from components.training.learner import Learner, Share
+from components.training.loop import Task, new_learner, run_epochs
+
+
+def train_in_threads(
+    task: Task, training: Sequence[Item], held_out: Sequence[Item], *, world: int
+) -> tuple[list[Learner], list[list[dict[str, Any]]]]:
+    """(learner, history) of each worker. Without dropout only: threads share torch's random state."""
+    barrier = threading.Barrier(world)
+    given: list[torch.Tensor] = [torch.empty(0)] * world
+
+    def share(rank: int) -> Share:
+        def sum_over_workers(tensor: torch.Tensor) -> None:
+            given[rank] = tensor.clone()
+            barrier.wait()
+            total = torch.stack(given).sum(0)
+            barrier.wait()
+            tensor.copy_(total)
+
+        return Share(rank=rank, world=world, sum_over_workers=sum_over_workers)
+
+    learners = [new_learner(task, training) for _ in range(world)]
+
+    def work(rank: int) -> None:
+        list(run_epochs(learners[rank], task, training, held_out, share=share(rank)))
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
+    with one_thread():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return learners, [learner.history for learner in learners]

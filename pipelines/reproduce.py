@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # How long DVC and the stage may take to end after an interrupt before they are ended.
@@ -31,7 +33,10 @@ def reproduce(
     flags = [flag for flag, on in (("--force", force), ("--single-item", alone)) if on]
     lock = ["--wait-for-lock"] if wait else []
     command = [sys.executable, "-m", "dvc", *lock, "repro", *flags, *targets]
-    with subprocess.Popen(command, cwd=root, env=environment(), start_new_session=True) as child:
+    with (
+        _terminated_like_interrupted(),
+        subprocess.Popen(command, cwd=root, env=environment(), start_new_session=True) as child,
+    ):
         try:
             return child.wait()
         except BaseException:
@@ -48,6 +53,23 @@ def environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Being told to end is an interrupt too; without this the process would die and leave the stage working."""
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.contracts.errors import ConfigError, UnavailableError
+from components.contracts.layout import Layout
+from pipelines import run
+from pipelines.project import load
+from pipelines.stage import Timing
+
+ALL = (
+    "inputs",
+    "datasets@synthetic",
+    "alignment@synthetic",
+    "features@synthetic",
+    "validation@synthetic",
+    "catalog",
+    "train",
+    "evaluate",
+    "register",
+)
+
+
+def timing(stage: str, exit_code: int = 0, error: str | None = None) -> Timing:
+    return Timing(stage=stage, seconds=1.0, exit_code=exit_code, error=error, run_id="r")
+
+
+def test_in_a_fresh_project_everything_is_to_be_done(project: Path) -> None:
+    plan = run.make_plan(Layout(project), load(project))
+    assert plan.scope == ALL
+    assert set(plan.pending) == set(ALL) - {"inputs"}
+    assert plan.needs_ray
+
+
+def test_a_target_brings_what_it_needs_and_no_more(project: Path) -> None:
+    plan = run.make_plan(Layout(project), load(project), targets=["datasets"])
+    assert plan.scope == ALL[:2]
+    assert plan.pending == ("datasets@synthetic",)
+    assert not plan.needs_ray
+
+
+def test_force_takes_everything(project: Path) -> None:
+    assert run.make_plan(Layout(project), load(project), force=True).pending == ALL
+
+
+def test_an_unknown_target_is_refused(project: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'evaluate'"):
+        run.make_plan(Layout(project), load(project), targets=["evaluat"])
+
+
+def test_one_run_at_a_time(project: Path) -> None:
+    lock = project / ".mer" / "run.lock"
+    lock.parent.mkdir()
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match="another `mer run`"):
+            run.run(root=project)
+
+
+def test_the_exit_code_is_the_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.failure([timing("catalog"), timing("train", 5, "training failed")]) == 5
+    assert "stopped in train after 1 s: training failed" in capsys.readouterr().err
+
+
+def test_a_failure_without_a_stage_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.failure([]) == 1
+    assert "DVC's message" in capsys.readouterr().err
+
+
+def test_an_interrupted_stage_interrupts_the_run() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run.failure([timing("train", 130, "interrupted")])
+
+
+# A stage that takes its time; the next one is never reached.
+SLOW = """\
+stages:
+  inputs:
+    cmd: mer inputs
+    always_changed: true
+    outs:
+      - data/inputs
+  catalog:
+    cmd: echo begun > begun && exec sleep 300
+    deps:
+      - data/inputs/params.yaml
+    outs:
+      - data/catalog
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_behind(project: Path, how: signal.Signals) -> None:
+    (project / "dvc.yaml").write_text(SLOW)
+    command = [sys.executable, "-m", "pipelines.cli", "run"]
+    with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as child:
+        deadline = time.monotonic() + 60
+        while not (project / "begun").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        below = psutil.Process(child.pid).children(recursive=True)
+        assert any(process.name() == "sleep" for process in below)
+        os.kill(child.pid, how)
+        shown = child.communicate(timeout=60)[1]
+    assert child.returncode == 130
+    assert "Interrupted" in shown
+    assert "Traceback" not in shown
+    assert not psutil.wait_procs(below, timeout=10)[1]
+    (project / "dvc.yaml").write_text(SLOW.replace("exec sleep 300", "mkdir -p data/catalog"))
+    again = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr

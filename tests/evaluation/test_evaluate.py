@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from components.contracts.config import Evaluate, Gates, Model
+from components.contracts.errors import DataError
+from components.evaluation.evaluate import Evaluation, evaluate
+from components.evaluation.gates import passed
+from components.model.model import TemporalModel
+from components.model.spec import ModelSpec
+from tests.evaluation.made import CLASSES, WIDTHS, make_split, trained_model, without
+
+CONFIG = Evaluate(bootstrap=60, timelines=2)
+
+
+@cache
+def done() -> Evaluation:
+    return run()
+
+
+def run(**values: Any) -> Evaluation:
+    given = {
+        "train": make_split("train", 8),
+        "calibration": make_split("cal", 4),
+        "test": make_split("test", 5),
+        "config": CONFIG,
+        "gates": Gates(),
+        "seed": 7,
+    }
+    model = values.pop("model", trained_model())
+    return evaluate(model, **{**given, **values})
+
+
+def test_a_model_that_learned_passes_its_gates_and_beats_the_baselines() -> None:
+    found = done()
+    assert passed(found.gates)
+    assert found.level == "clip"
+    assert [name for name, _ in found.table] == ["face+voice", "face", "voice", "majority", "product_of_experts"]
+    assert found.metrics["clip"]["macro_f1"]["value"] > 0.8
+    assert found.metrics["all_minus"]["majority"]["low"] > 0.5
+    assert found.metrics["all_minus"]["face"]["low"] > 0.2
+    assert found.metrics["baselines"]["majority"]["uar"]["value"] == 0.25
+
+
+def test_the_figures_are_json_and_the_same_every_time() -> None:
+    assert json.dumps(done().metrics, allow_nan=False) == json.dumps(run().metrics, allow_nan=False)
+
+
+def test_contradictions_are_measured_where_they_were_planted() -> None:
+    figures = done().metrics["contradiction"]
+    assert figures["planted"] == 10
+    assert figures["auroc"]["low"] > 0.8
+    assert figures["recall_at_threshold"] > figures["false_alarms_at_threshold"]
+    plain = tuple(replace(case, planted=()) for case in make_split("test", 5))
+    assert "contradiction" not in run(test=plain).metrics
+
+
+def test_smoothing_is_calmer_and_more_precise_than_the_most_probable_class() -> None:
+    episodes = done().metrics["episodes"]
+    assert episodes["viterbi"]["flips_per_minute"] < episodes["argmax"]["flips_per_minute"]
+    assert (
+        episodes["viterbi"]["transition"]["precision"]["value"] > episodes["argmax"]["transition"]["precision"]["value"]
+    )
+    assert episodes["viterbi"]["flash"]["true"] == 10
+
+
+def test_nothing_of_the_test_split_changes_what_is_fitted() -> None:
+    scrambled = tuple(
+        replace(case, clip_label=(case.clip_label + 1) % 4, step_labels=(case.step_labels + 1) % 4)
+        for case in make_split("test", 5)
+    )
+    found = run(test=scrambled)
+    assert found.fitted.calibration == done().fitted.calibration
+    assert found.fitted.smoother == done().fitted.smoother
+    assert found.metrics["clip"]["accuracy"]["value"] < 0.2
+    assert not passed(found.gates)
+
+
+def test_slices_are_by_group_with_a_gap() -> None:
+    slices = done().metrics["slices"]
+    assert set(slices) == {"gender"}  # one dataset is no slice
+    assert set(slices["gender"]["values"]) == {"female", "male"}
+    assert 0 <= slices["gender"]["accuracy_gap"]["value"] <= 1
+
+
+def test_one_modality_only() -> None:
+    test = tuple(without(case, "voice") for case in make_split("test", 5))
+    found = run(test=test)
+    assert [name for name, _ in found.table] == ["face", "majority"]
+    gates = {gate.name: gate for gate in found.gates}
+    assert gates["missing_modality_drop"].passed
+    assert "contradiction" not in found.metrics
+
+
+def test_a_class_that_nobody_shows() -> None:
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        modalities=WIDTHS,
+        classes=(*CLASSES, "never"),
+        absent=("never",),
+        model=Model(width=16, heads=2, tcn_blocks=1),
+    )
+    found = run(model=TemporalModel(spec).eval())
+    assert "never" not in found.metrics["per_class"]
+    assert max(float(scored.step_posterior[:, 4].max()) for scored in found.scored) == 0
+
+
+def test_steps_are_scored_where_clips_have_no_label() -> None:
+    test = tuple(replace(case, clip_label=-100) for case in make_split("test", 5))
+    found = run(test=test)
+    assert found.level == "step"
+    assert "clip" not in found.metrics
+    assert found.metrics["step"]["items"] == 30 * len(test)
+    assert "product_of_experts" not in found.metrics["baselines"]
+
+
+def test_one_test_person_has_no_interval_and_so_no_promotion() -> None:
+    test = tuple(case for case in make_split("test", 5) if case.subject_id == "tiny/test0")
+    found = run(test=test)
+    assert found.metrics["clip"]["macro_f1"]["low"] is None
+    gates = {gate.name: gate for gate in found.gates}
+    assert not gates["gain_over_majority"].passed
+    assert "two people" in gates["gain_over_majority"].words
+
+
+def test_an_empty_calibration_split_leaves_the_posteriors_as_they_are() -> None:
+    found = run(calibration=())
+    assert found.fitted.calibration.clip == found.fitted.calibration.step == 1.0
+    figures = found.metrics["calibration"]["clip"]
+    assert figures["ece_before"] == figures["ece_after"]
+
+
+def test_no_label_and_no_clip_are_named() -> None:
+    bare = tuple(
+        replace(case, clip_label=-100, step_labels=np.full(30, -100, dtype=np.int64)) for case in make_split("test", 5)
+    )
+    with pytest.raises(DataError, match="no test clip has a label"):
+        run(test=bare)
+    with pytest.raises(DataError, match="no test clip can be scored"):
+        run(test=())

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.contracts.config import Tracking
+from components.evaluation.publish import flatten, publish, run_of
+from tests.evaluation.test_evaluate import done
+from tests.evaluation.test_write import write
+
+pytestmark = pytest.mark.integration
+
+
+def test_figures_plots_and_report_are_in_the_run(tmp_path: Path, mlflow_uri: str) -> None:
+    tracking = Tracking(uri=mlflow_uri, artifacts="artifacts", experiment="publish")
+    folder = write(tmp_path / "evaluated")
+    first = publish(folder, done().metrics, tracking=tracking, root=tmp_path, model_sha256="a" * 64)
+    assert publish(folder, done().metrics, tracking=tracking, root=tmp_path, model_sha256="a" * 64) == first
+    assert run_of(tracking, tmp_path, "b" * 64) != first
+    client = MlflowClient(mlflow_uri)
+    run = client.get_run(first)
+    assert run.data.metrics["test/clip/macro_f1"] == pytest.approx(done().metrics["clip"]["macro_f1"]["value"])
+    assert run.data.metrics["test/subsets/face_voice/accuracy"] > 0.8
+    assert "restored" in run.info.run_name
+    assert "evaluation/report.html" in [item.path for item in client.list_artifacts(first, "evaluation")]
+    assert client.list_artifacts(first, "evaluation/plots")
+
+
+def test_flat_names_are_ones_that_mlflow_takes() -> None:
+    tree = {"a+b": {"x": {"value": 1.0, "low": 0.5, "high": None}}, "none": {"value": None, "low": None, "high": None}}
+    assert flatten({**tree, "flag": True, "text": "no", "n": 3}) == {"a_b/x": 1.0, "n": 3.0}

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from components.contracts.atomic import read_json
+from components.contracts.fingerprint import tree_sha256
+from components.evaluation.calibration import Calibration
+from components.evaluation.outliers import Reference
+from components.evaluation.write import shown_clips, summary, write_evaluation
+from tests.evaluation.made import make_split
+from tests.evaluation.test_evaluate import CONFIG, done
+
+
+def write(folder: Path, datasets: tuple[str, ...] = ("tiny",)) -> Path:
+    write_evaluation(folder, done(), title="mer on tiny", datasets=datasets, config=CONFIG)
+    return folder
+
+
+def test_equal_evaluations_give_equal_bytes_pictures_included(tmp_path: Path) -> None:
+    assert tree_sha256(write(tmp_path / "a")) == tree_sha256(write(tmp_path / "b"))
+
+
+def test_every_file_is_there_and_reads_back(tmp_path: Path) -> None:
+    folder = write(tmp_path / "evaluated")
+    assert read_json(folder / "metrics.json") == done().metrics
+    assert Calibration.from_json(read_json(folder / "calibration.json")) == done().fitted.calibration
+    assert set(Reference.load(folder).modalities) == {"face", "voice"}
+    assert [gate["name"] for gate in read_json(folder / "gates.json")] == [gate.name for gate in done().gates]
+    rows = pq.read_table(folder / "predictions.parquet").to_pylist()
+    assert [row["clip_id"] for row in rows] == sorted(case.clip_id for case in make_split("test", 5))
+    assert len(rows[0]["step_posterior"]) == 30
+    right = sum(row["answer"] == row["label"] for row in rows) / len(rows)
+    assert abs(right - done().metrics["clip"]["accuracy"]["value"]) < 1e-6
+    lines = (folder / "plots" / "confusion.csv").read_text().splitlines()
+    assert lines[0] == "actual,predicted"
+    assert len(lines) == 1 + len(rows)
+
+
+def test_the_report_stands_alone_and_says_what_matters(tmp_path: Path) -> None:
+    page = (write(tmp_path / "evaluated") / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert page.count("<img ") == len(list((tmp_path / "evaluated" / "plots").glob("*.png")))
+    for words in ("macro-F1", "Gates", "With fewer modalities", "Contradictions", "Outside of training", "By group"):
+        assert words in page
+    assert "say nothing about how well it reads real people" not in page
+    note = (write(tmp_path / "synthetic", ("synthetic",)) / "report.html").read_text(encoding="utf-8")
+    assert "say nothing about how well it reads real people" in note
+
+
+def test_clips_to_draw_are_chosen_by_what_they_are_and_never_by_score() -> None:
+    cases = make_split("test", 5)
+    chosen = shown_clips(cases, 5)
+    kinds = [{planted.kind for planted in cases[index].planted} for index in chosen]
+    assert kinds[:3] == [{"flash"}, {"transition"}, {"contradiction"}]
+    assert not kinds[3]
+    assert shown_clips(cases, 0) == []
+    assert len(set(shown_clips(cases, 999))) == len(cases)
+
+
+def test_the_summary_has_a_row_a_pattern() -> None:
+    found = summary(done(), True)
+    assert [row["subset"] for row in found["rows"]][:3] == ["face+voice", "face", "voice"]
+    assert found["rows"][0]["clips"] == 60
+    assert found["rows"][0]["low"] <= found["rows"][0]["macro_f1"] <= found["rows"][0]["high"]

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,15 @@ THREADS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How one stage went: `seconds` of wall clock, the exit code, and the first line of its error, if any."""
+    """How one stage went: `seconds` of wall clock, the exit code, the first line of its error, if any, and the plain
+    values of its summary."""
 
     stage: str
     seconds: float
     exit_code: int
     error: str | None
     run_id: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def address(stage: str, item: str | None = None) -> str:
@@ -65,6 +67,7 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
     name = address(stage, item)
     begin = time.monotonic()
     exit_code, complaint = 1, None
+    summary: Summary = {}
     try:
         params = load(layout.root)
         if item is not None:
@@ -87,6 +90,7 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
             exit_code=exit_code,
             error=complaint,
             run_id=os.environ.get(RUN_ID_VARIABLE, ""),
+            facts=_plain(summary),
         )
         write_json(timings_folder(layout) / f"{name}.json", asdict(timing))
     print(f"{name}: {_line(summary)} ({timing.seconds:.1f} s)", file=sys.stderr)
@@ -104,6 +108,12 @@ def timings(layout: Layout, run_id: str) -> list[Timing]:
     return [timing for timing in found if timing.run_id == run_id]
 
 
+def last_facts(layout: Layout, name: str) -> Mapping[str, Any]:
+    """The plain values of the summary of a stage's last execution; none if it never ran here."""
+    path = timings_folder(layout) / f"{name}.json"
+    return dict(read_json(path).get("facts", {})) if path.is_file() else {}
+
+
 def _check_dataset(name: str, params: Params) -> None:
     if name not in params.datasets:
         raise ConfigError(
@@ -115,11 +125,14 @@ def _check_dataset(name: str, params: Params) -> None:
         )
 
 
+def _plain(summary: Summary) -> Summary:
+    return {key: value for key, value in summary.items() if isinstance(value, (str, int, float, bool))}
+
+
 def _line(summary: Summary) -> str:
-    plain = {key: value for key, value in summary.items() if isinstance(value, (str, int, float, bool))}
     shown = [
         f"{key.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
-        for key, value in plain.items()
+        for key, value in _plain(summary).items()
         if len(str(value)) <= 40
     ]
     return ", ".join(shown[:8]) or "done"

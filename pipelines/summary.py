@@ -14,7 +14,7 @@ from components.contracts.atomic import read_json
 from components.contracts.config import MODALITIES, Params
 from components.contracts.layout import Layout
 from pipelines.memory import BYTES_PER_GIB
-from pipelines.stage import Timing
+from pipelines.stage import Timing, last_facts
 
 # Key in metrics.json → heading and whether its interval is shown; so the table fits 80 columns.
 FIGURES = {"macro_f1": ("macro-F1", True), "accuracy": ("accuracy", True), "ece": ("ECE", False)}
@@ -128,6 +128,6 @@ def _figure(value: Any, *, interval: bool) -> str:
 
 
 def _version(layout: Layout, bundle_sha256: str) -> str:
-    """The registered version's number, which stands beside the bundle because it is the store's, not the data's."""
-    path = layout.state / "bundles" / bundle_sha256 / "registered.json"
-    return f" version {read_json(path)['version']}" if path.is_file() else ""
+    """The registered version's number. It is the store's and not the data's, so the stage's last word has it."""
+    facts = last_facts(layout, "register")
+    return f" version {facts['version']}" if facts.get("bundle_sha256") == bundle_sha256 and "version" in facts else ""

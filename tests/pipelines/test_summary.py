@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -60,8 +61,11 @@ def test_it_points_to_what_is_there(tmp_path: Path) -> None:
     layout.registered.mkdir(parents=True)
     registered = {"model_name": "mer", "bundle_sha256": "ab" * 32, "gates_passed": False}
     write_json(layout.registered / "registered.json", registered)
+    facts = {"version": "3", "bundle_sha256": "ab" * 32}
+    note = Timing(stage="register", seconds=1.0, exit_code=0, error=None, run_id="r", facts=facts)
+    write_json(layout.state / "timings" / "register.json", asdict(note))
     shown = "\n".join(summary.pointers(layout, Params()))
-    assert "bundle abababababab, gates not passed" in shown
+    assert "mer version 3, bundle abababababab, gates not passed" in shown
     assert "data/evaluated/report.html" in shown
 
 

@@ -30,6 +30,7 @@ from components.contracts.errors import MediaError
 CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base
 QUARTER_TURN_DEG = 90
+PADDING_CODECS = ("aac",)
 DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no duration
 DECLARED_RATE_SLACK = 1.01  # a declared 240/1.001 is no 240.2
 
@@ -159,7 +160,9 @@ def scan(path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: 
                 collector.push(frame)
         return Scan(
             pictures=times.pictures(_declared_end(video)),
-            sound=collector.finish(damaged_packets=damaged, declared_end_s=_declared_end(audio)),
+            sound=collector.finish(
+                damaged_packets=damaged, declared_end_s=_declared_end(audio), codec_frame_s=_codec_frame_s(audio)
+            ),
             has_picture_stream=video is not None,
             has_sound_stream=audio is not None,
             broke_off=broke_off,
@@ -272,6 +275,13 @@ def _declared_end(stream: Any | None) -> float | None:
     if stream is None or not stream.duration or stream.time_base is None:
         return None
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def _codec_frame_s(stream: Any | None) -> float:
+    """Length of a frame of a codec that pads its start with one; 0 for others."""
+    if stream is None or stream.codec_context.name not in PADDING_CODECS or not stream.codec_context.sample_rate:
+        return 0.0
+    return float(stream.codec_context.frame_size or 0) / stream.codec_context.sample_rate
 
 
 def _check_size(width: int, height: int, limits: MediaLimits, where: str) -> None:

@@ -86,6 +86,8 @@ def _on_one_clock(pictures: Pictures | None, sound: Sound | None, *, shared_cloc
     ends = [pictures.end_s - picture_origin_s] if pictures else []
     ends += [sound.end_s - sound_origin_s] if sound else []
     offset_s = sound.start_s - float(pictures.times_s[0]) if sound and pictures and shared_clock else 0.0
+    if sound and offset_s > sound.padding_s:
+        offset_s += sound.padding_s  # a late stream begins with its encoder's padding; the sound itself comes after
     if sound and pictures and not shared_clock and abs(ends[1] - ends[0]) > quality.NOTE_EARLY_END_S:
         longer = "longer" if ends[1] > ends[0] else "shorter"
         notes.append(f"the sound file is {abs(ends[1] - ends[0]):.2f} s {longer} than the picture")

@@ -23,6 +23,8 @@ JUMP_S = 0.015  # timestamps that leave the smoothed clock by more than this sta
 SMOOTHING = 0.05  # of that clock, a frame: follows a drift, ignores jitter
 STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched to them
 FULL_SCALE = 32768.0
+PADDING_PEAK = 32  # an encoder's padding decodes to no more than -60 dB of full scale,
+PADDING_SHARE = 0.1  # or to the echo that the codec throws ahead of what follows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,18 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """One audio stream as decoded: its runs in time order and what was noticed on the way."""
+    """One audio stream as decoded: its runs in time order and what was noticed on the way.
+
+    `padding_s` is how much of the start is the encoder's own: transform codecs put one frame before the first sample,
+    and a container whose stream starts late keeps it as if it were sound.
+    """
 
     runs: tuple[Run, ...]
     rate_hz: int
     drift_s_per_min: float
     damaged_packets: int
     declared_end_s: float | None
+    padding_s: float = 0.0
 
     @property
     def start_s(self) -> float:
@@ -94,14 +101,19 @@ class SoundCollector:
         self._length_s += seconds
         self._take(self._resampler.resample(frame))
 
-    def finish(self, *, damaged_packets: int, declared_end_s: float | None) -> Sound | None:
-        """The stream as a whole, or None when nothing was decoded."""
+    def finish(self, *, damaged_packets: int, declared_end_s: float | None, codec_frame_s: float) -> Sound | None:
+        """The stream as a whole, or None when nothing was decoded; `codec_frame_s` is the length of a codec's frame."""
         if self._resampler is not None:
             self._close()
         if not self.runs:
             return None
+        runs = tuple(sorted(self.runs, key=lambda run: run.start_s))
+        frame = round(codec_frame_s * self.rate_hz)
+        first = np.abs(runs[0].pcm[: 2 * frame].astype(np.int32))
+        lead, sound = int(first[:frame].max(initial=0)), int(first[frame:].max(initial=0))
         return Sound(
-            runs=tuple(sorted(self.runs, key=lambda run: run.start_s)),
+            runs=runs,
+            padding_s=codec_frame_s if lead <= max(PADDING_PEAK, PADDING_SHARE * sound) else 0.0,
             rate_hz=self.rate_hz,
             drift_s_per_min=self.drift.drift_s_per_min,
             damaged_packets=damaged_packets,

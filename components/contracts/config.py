@@ -227,6 +227,7 @@ class Gates(Section):
     """What a version must show before it may be promoted. Each is a bound on the test split.
 
     `min_gain_over_majority` bounds the lower end of the macro-F1 interval minus the majority baseline's macro-F1.
+    `max_missing_modality_drop` bounds the macro-F1 lost when one modality is missing, for the worst one.
     """
 
     min_gain_over_majority: float = Field(0.1, ge=0, le=1)

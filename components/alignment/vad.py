@@ -48,7 +48,7 @@ class Silero:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def speech(self, pcm: NDArray[np.int16], grid: Grid) -> NDArray[np.float32]:
-        """See `VoiceActivity.speech`. About 5 ms a second of sound."""
+        """See `VoiceActivity.speech`. About 10 ms a second of sound."""
         chunks = -(-pcm.size // CHUNK)
         signal = np.zeros(CONTEXT + chunks * CHUNK, dtype=np.float32)
         signal[CONTEXT : CONTEXT + pcm.size] = pcm.astype(np.float32) / np.float32(FULL_SCALE)

@@ -53,8 +53,7 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
     serving_port = free_port(params.serving.port, "service", strict=True) if service else 0
     params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": serving_port})})
     wanted = params.serving.mlflow_port if mlflow_port is None else mlflow_port
-    # Set before MLflow and Ray are imported, here and in what they start.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    _prepare_environment()
     stop = threading.Event()
     with _signals(stop), ExitStack() as stack:
         address = _mlflow(stack, params, layout, wanted)
@@ -85,6 +84,7 @@ def reconcile(*, once: bool = False) -> None:
     from components.contracts.cluster import connect
     from components.training.tracking import tracking_uri
 
+    _prepare_environment()
     root = find_root()
     params, layout = load(root), Layout(root)
     connect(params.ray)
@@ -136,6 +136,14 @@ def answering(url: str) -> set[str]:
         except (OSError, ValueError, KeyError):
             heard.add("")
     return heard
+
+
+def _prepare_environment() -> None:
+    """For this process and the replicas, before they import MLflow: no progress bars in logs, and an answer within
+    seconds when MLflow is away (its own patience is four minutes). The next step of the loop tries again."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 
 def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> str:

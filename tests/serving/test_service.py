@@ -48,7 +48,10 @@ def test_it_changes_its_version_and_goes_back(service: Service, tmp_path: Path) 
         service.current()
 
 
-def test_a_version_that_fails_leaves_the_old_one_in_place(service: Service, tmp_path: Path) -> None:
+def test_a_version_that_fails_leaves_the_old_one_in_place(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     good, broken = cached(tmp_path, seed=1), cached(tmp_path, seed=2, broken=True, version="2")
     service.load(good.model_dump())
     before = service.current()

@@ -1,0 +1,56 @@
+"""`mer predict` as a person runs it, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.serving.schemas import Answer, Problem
+
+# Prints what was imported after the command is done; the command's own output comes before.
+SCRIPT = """
+import sys
+from pathlib import Path
+from pipelines import predict
+code = predict.run([Path(p) for p in sys.argv[3:]], version=sys.argv[1], as_json=sys.argv[2] == "json")
+print("ray" in sys.modules, "mlflow" in sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def command(bundle: Path, form: str, *clips: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(bundle), form, *map(str, clips)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.integration
+def test_one_bad_clip_does_not_stop_the_others_and_ray_stays_out(
+    bundle_folder: Path, clip_path: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "text.mp4"
+    bad.write_text("not a clip at all\n")
+    done = command(bundle_folder, "json", tmp_path / "none.mp4", bad, clip_path)
+    assert done.returncode == 3
+    missing, text, answer = done.stdout.splitlines()
+    assert Problem.model_validate(json.loads(missing)).error.code == "missing-file"
+    assert Problem.model_validate(json.loads(text)).error.code == "unsupported-media"
+    assert Answer.model_validate_json(answer).clip.name == "clip.mp4"
+    assert done.stderr.splitlines()[-1] == "False False"
+
+
+@pytest.mark.integration
+def test_for_people_it_prints_a_timeline_and_ends_with_zero(bundle_folder: Path, clip_path: Path) -> None:
+    done = command(bundle_folder, "text", clip_path.parent)
+    assert done.returncode == 0
+    assert "clip.mp4  2.0 s" in done.stdout
+    assert "emotion" in done.stdout
+    assert "version" in done.stdout

@@ -31,7 +31,9 @@ def listing(
 
 
 def _rows(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
+    """Each stage's own rows. Validation's table repeats those of the stages before it as they were when it last ran."""
     for folder in (layout.dataset(name), layout.aligned(name), layout.features(name), layout.validated(name)):
         path = folder / FILE
         if path.is_file():
-            yield from pq.read_table(path).to_pylist()
+            own = folder == layout.validated(name)
+            yield from (row for row in pq.read_table(path).to_pylist() if not own or row["stage"] == "validation")

@@ -143,7 +143,7 @@ class Predictor:
             posterior=posterior,
             emotion=emotion,
             confidence=posterior[emotion],
-            contradiction=_contradiction(classes, scored),
+            contradiction=_contradiction(classes, scored, self.bundle.calibration.contradiction_threshold),
             outside_training=_outside(judged),
             timeline=_timeline(classes, scored.step_posterior, masks, rate_hz),
             episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in found),
@@ -191,7 +191,7 @@ def _by_class(classes: tuple[str, ...], row: NDArray[np.float32]) -> dict[str, f
     return {name: float(value) for name, value in zip(classes, row, strict=True)}
 
 
-def _contradiction(classes: tuple[str, ...], scored: Scored) -> Contradiction:
+def _contradiction(classes: tuple[str, ...], scored: Scored, threshold: float) -> Contradiction:
     views = {}
     for modality, row in scored.unimodal_posterior.items():
         posterior = _by_class(classes, row)
@@ -199,9 +199,10 @@ def _contradiction(classes: tuple[str, ...], scored: Scored) -> Contradiction:
         views[modality] = ModalityView(emotion=emotion, confidence=posterior[emotion], posterior=posterior)
     return Contradiction(
         score=scored.contradiction,
+        threshold=threshold,
         pair=scored.contradiction_pair,
         modalities=views,
-        words=contradiction_words(scored.contradiction, scored.contradiction_pair, views),
+        words=contradiction_words(scored.contradiction, scored.contradiction_pair, views, threshold=threshold),
     )
 
 

@@ -50,6 +50,9 @@ class Contradiction(Record):
     """Whether face, voice, words and body tell the same story."""
 
     score: float = Field(description="0: the modalities agree; 1: they could not disagree more.")
+    threshold: float = Field(
+        description="From this score on it is called a contradiction; few ordinary clips get there."
+    )
     pair: tuple[str, str] | None = Field(description="The two modalities furthest apart; null with fewer than two.")
     modalities: dict[str, ModalityView] = Field(description="Each present modality's own view.")
     words: str = Field(description="The same in a sentence.")

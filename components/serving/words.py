@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from components.serving.schemas import ModalityDistance, ModalityView
 
-# Bounds of the contradiction score at which the wording changes; the score itself is in the answer too.
-AGREE_BELOW = 0.25
-CONTRADICT_FROM = 0.5
+# Below this share of the version's own threshold two views that name the same emotion are called agreement.
+AGREE_SHARE = 0.5
 
 TITLES = {"face": "the face", "voice": "the voice", "text": "the words", "physio": "the body"}
 
@@ -23,13 +22,16 @@ def percent(share: float) -> str:
     return f"{round(100 * share)} %"
 
 
-def contradiction_words(score: float, pair: tuple[str, str] | None, views: Mapping[str, ModalityView]) -> str:
+def contradiction_words(
+    score: float, pair: tuple[str, str] | None, views: Mapping[str, ModalityView], *, threshold: float
+) -> str:
     """One sentence on whether the modalities agree.
 
     Args:
         score: 0 (agree) to 1.
         pair: the two modalities furthest apart, or None when there are fewer than two.
         views: each present modality's own view.
+        threshold: the score that few ordinary clips of unseen people reach, from the version's calibration.
     """
     if pair is None or any(modality not in views for modality in pair):
         only = ", ".join(title(modality) for modality in views)
@@ -39,9 +41,9 @@ def contradiction_words(score: float, pair: tuple[str, str] | None, views: Mappi
         f"{_says(first)} {views[first].emotion} ({percent(views[first].confidence)}), "
         f"{_says(second)} {views[second].emotion} ({percent(views[second].confidence)})"
     )
-    if score >= CONTRADICT_FROM:
+    if score >= threshold:
         return f"They contradict each other: {says}."
-    if score >= AGREE_BELOW or views[first].emotion != views[second].emotion:
+    if score >= AGREE_SHARE * threshold or views[first].emotion != views[second].emotion:
         return f"They agree only in part: {says}."
     return f"They agree: {says}."
 
@@ -54,7 +56,7 @@ def outside_words(distances: Mapping[str, ModalityDistance]) -> str:
     if not outside:
         return "This clip looks like what the version was trained on."
     parts = ", ".join(
-        f"{title(name)} (distance {distances[name].distance:.1f}, usual up to {distances[name].threshold:.1f})"
+        f"{title(name)} (distance {distances[name].distance:.2f}, usual up to {distances[name].threshold:.2f})"
         for name in outside
     )
     return f"This clip is unlike what the version was trained on: {parts}. Take the answer with caution."

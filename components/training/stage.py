@@ -140,9 +140,10 @@ def _describe(tracked: TrainingRun, params: Params, layout: Layout, catalog: Map
         validated = layout.validated(name) / "result.json"
         profile: dict[str, Any] = {"splits": catalog["splits"]}
         if validated.is_file():
-            success = str(bool(read_json(validated)["success"])).lower()
+            result = read_json(validated)
+            success = str(bool(result["success"])).lower()
             profile["validated"] = success
-            tracked.tags({f"validation.{name}.success": success, f"validation.{name}.sha256": file_sha256(validated)})
+            tracked.tags({f"gx.{name}.success": success, f"gx.{name}.fingerprint": result["fingerprint"]})
         uri = layout.dataset(name).relative_to(layout.root).as_posix()
         tracked.dataset(name, sha256=sha256, uri=uri, profile=profile, context="training")
 

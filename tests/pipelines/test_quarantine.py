@@ -33,6 +33,18 @@ def test_every_stages_quarantine_is_listed_with_its_reason(project: Path) -> Non
     assert shown.endswith("2 set aside")
 
 
+def test_what_validation_repeats_is_listed_once(project: Path) -> None:
+    aside(project)
+    layout = Layout(project)
+    upstream = [
+        Quarantined(dataset="synthetic", clip_id=f"synthetic/{stage}", stage=stage, code="zero-bytes", message="empty")
+        for stage in ("datasets", "alignment")
+    ]
+    own = Quarantined(dataset="synthetic", clip_id="synthetic/c", stage="validation", code="span", message="too long")
+    write_table(layout.validated("synthetic") / "quarantine.parquet", quarantine_table([*upstream, own]))
+    assert listing().endswith("3 set aside")
+
+
 def test_one_stage_as_json(project: Path) -> None:
     aside(project)
     (row,) = [json.loads(line) for line in listing(stage="alignment", as_json=True).splitlines()]

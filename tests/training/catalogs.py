@@ -61,7 +61,7 @@ def write_catalog(layout: Layout, toy: Toy = TINY) -> None:
         "splits": {split: {"clips": toy.clips} for split in ("train", "calibration", "test")},
     }
     write_json(layout.catalog / "catalog.json", described)
-    write_json(layout.validated("toy") / "result.json", {"success": True, "statistics": {}})
+    write_json(layout.validated("toy") / "result.json", {"success": True, "statistics": {}, "fingerprint": "f1"})
 
 
 def row_of(item: Item, split: str, keys: dict[str, str]) -> dict[str, Any]:

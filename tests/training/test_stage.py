@@ -53,8 +53,8 @@ def test_the_stage_writes_a_model_and_tells_mlflow(tmp_path: Path, mlflow_uri: s
     assert seen.data.metrics["steps_per_s"] > 0
     assert seen.data.tags["lineage.data_sha256"] == catalog["sha256"]
     assert seen.data.tags["lineage.dataset.toy"] == catalog["datasets"]["toy"]
-    assert seen.data.tags["validation.toy.success"] == "true"
-    assert seen.data.tags["validation.toy.sha256"] == file_sha256(layout.validated("toy") / "result.json")
+    assert seen.data.tags["gx.toy.success"] == "true"
+    assert seen.data.tags["gx.toy.fingerprint"] == "f1"
     (given,) = seen.inputs.dataset_inputs
     assert given.dataset.digest == catalog["datasets"]["toy"][:32]
     artifacts = {artifact.path for artifact in client.list_artifacts(run_id)}

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.errors import UnavailableError
 from components.contracts.layout import Layout
@@ -25,6 +26,7 @@ from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
 # The stages whose component starts actors or workers.
 USES_RAY = frozenset({"alignment", "features", "train"})
 
+REGISTER = "register"
 FAILED_WITHOUT_A_WORD = 1
 
 
@@ -64,6 +66,11 @@ def run(
         plan = make_plan(layout, params, targets=targets, force=force)
         if not plan.pending:
             print(f"Nothing has changed: all {len(plan.scope)} stages are up to date.")
+            if REGISTER in plan.scope and not _in_registry(layout, params):
+                print("The registry does not have the version that they made; registering it again.")
+                code = reproduce(layout.root, (REGISTER,), force=True, alone=True)
+                if code != 0:
+                    return code
             summary.print_results(layout, params)
             return 0
         return _work(layout, params, plan, targets=targets, force=force)
@@ -98,6 +105,16 @@ def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), fo
     reasons = {name: why for name, why in dag.changed(layout.root).items() if name in scope}
     pending = scope if force else tuple(name for name in dag.with_downstream(nodes, reasons) if name in scope)
     return Plan(scope=scope, pending=pending, reasons=reasons)
+
+
+def _in_registry(layout: Layout, params: Params) -> bool:
+    """Whether MLflow has the version of `data/registered`. DVC cannot know: the registry is a service, not a file."""
+    from components.registry.register import registered_version
+    from components.training.tracking import tracking_uri
+
+    facts = read_json(layout.registered / "registered.json")
+    uri = tracking_uri(params.tracking, layout.root)
+    return registered_version(facts["model_name"], facts["bundle_sha256"], tracking_uri=uri) is not None
 
 
 def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str], force: bool) -> int:

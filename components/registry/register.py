@@ -86,6 +86,13 @@ def register(
     return Registered(version=version, aliases=tuple(mine), reused=reused)
 
 
+def registered_version(name: str, bundle_sha256: str, *, tracking_uri: str) -> str | None:
+    """The newest version that holds this bundle, or None when the registry has none."""
+    from mlflow import MlflowClient
+
+    return _version_of(MlflowClient(tracking_uri), name, bundle_sha256)
+
+
 @contextmanager
 def default_store(tracking_uri: str) -> Iterator[None]:
     """Makes a store MLflow's default for a while: a `models:/` source is looked up there, whatever the client says."""

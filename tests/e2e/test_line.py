@@ -78,6 +78,21 @@ def test_a_second_run_does_nothing_and_says_so(line: tuple) -> None:
     assert outs(root) == before
 
 
+def test_a_registry_that_was_lost_gets_the_version_back(line: tuple, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(line[0], root, symlinks=True)
+    shutil.rmtree(root / ".mer")
+    before = outs(root)
+    done = mer(root, "run")
+    assert done.returncode == 0, done.stderr
+    assert "registering it again" in done.stdout
+    assert outs(root) == before
+    from mlflow import MlflowClient
+
+    version = MlflowClient(f"sqlite:///{root / '.mer' / 'mlflow.db'}").get_model_version_by_alias("mer", "challenger")
+    assert version.tags["mer.bundle_sha256"] == read_json(root / "data/registered/registered.json")["bundle_sha256"]
+
+
 def test_the_checkout_stays_clean(line: tuple) -> None:
     """Nothing but dvc.lock, which is the team's to commit, appears in git."""
     status = subprocess.run(["git", "status", "--porcelain"], cwd=line[0], capture_output=True, text=True, check=True)

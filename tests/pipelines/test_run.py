@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -98,12 +100,34 @@ stages:
 """
 
 
+# A shell's background job ignores SIGINT and its children inherit that; these tests must not depend on it.
+HEED_INTERRUPTS = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pipelines.cli import main
+main()
+"""
+
+
+@contextmanager
+def ended(child: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever fails inside, the child is gone afterwards, so that the test fails instead of hanging."""
+    try:
+        yield
+    finally:
+        child.kill()
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing_behind(project: Path, how: signal.Signals) -> None:
     (project / "dvc.yaml").write_text(SLOW)
-    command = [sys.executable, "-m", "pipelines.cli", "run"]
-    with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as child:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", HEED_INTERRUPTS, "run"], cwd=project, stderr=subprocess.PIPE, text=True
+        ) as child,
+        ended(child),
+    ):
         deadline = time.monotonic() + 60
         while not (project / "begun").exists():
             assert time.monotonic() < deadline
@@ -117,5 +141,6 @@ def test_an_interrupt_leaves_nothing_behind(project: Path, how: signal.Signals) 
     assert "Traceback" not in shown
     assert not psutil.wait_procs(below, timeout=10)[1]
     (project / "dvc.yaml").write_text(SLOW.replace("exec sleep 300", "mkdir -p data/catalog"))
+    command = [sys.executable, "-m", "pipelines.cli", "run"]
     again = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr

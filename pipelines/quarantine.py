@@ -26,8 +26,18 @@ def listing(
         return "\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows)
     if not rows:
         return "Nothing was set aside."
-    lines = [f"{row['clip_id']}  [{row['stage']}: {row['code']}]\n    {row['message']}" for row in rows]
-    return "\n".join([*lines, f"{len(rows)} set aside"])
+    return "\n".join([*map(_block, rows), f"{len(rows)} set aside"])
+
+
+def _block(row: dict[str, Any]) -> str:
+    """A row for a person: which clip, why, and, where the message does not say it, which file and what to do."""
+    lines = [f"{row['clip_id']}  [{row['stage']}: {row['code']}]", row["message"]]
+    lines += [f"{name} {row[key]}" for name, key in (("file", "path"), ("try", "remedy")) if _untold(row, key)]
+    return "\n    ".join(lines)
+
+
+def _untold(row: dict[str, Any], key: str) -> bool:
+    return bool(row[key]) and row[key] not in row["message"]
 
 
 def _rows(layout: Layout, name: str) -> Iterator[dict[str, Any]]:

@@ -97,7 +97,7 @@ def _clips(path: Path, name: str) -> list[Clip]:
             where=name,
             seen=path.name,
             allowed="a table written by the datasets stage",
-            remedy=f"Run `mer datasets {name}` first",
+            remedy=f"Run `mer datasets --dataset {name}` first",
             code="no-clip-table",
         )
     return sorted(clips_of(pq.read_table(path)), key=lambda clip: clip.clip_id)

@@ -17,8 +17,8 @@ def canonical_json(value: Any) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of a JSON value's canonical text, in hex."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    """SHA-256 of a JSON value's canonical text, in hex. File names that are not UTF-8 (surrogates) are counted too."""
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogateescape")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ An adapter only *reads names and labels*. Everything that is the same for all co
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -85,9 +86,28 @@ def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
 
 
 def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Every file below a folder with one of the suffixes (lower case, with the dot), in a fixed order."""
+    """Every file below a folder with one of the suffixes (lower case, with the dot), in a fixed order.
+
+    Links to folders elsewhere are followed. A link to nothing (a git-annex or DVC checkout without its content) is in
+    the list: it is a recording that somebody misses, and the stage says so.
+    """
     wanted = set(suffixes)
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in wanted and path.is_file())
+    top = os.path.realpath(folder)
+    entered = {top}
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if _enters(os.path.join(place, name), top, entered)]
+        found += [Path(place, name) for name in files if Path(name).suffix.lower() in wanted]
+    return sorted(path for path in found if path.is_file() or not path.exists())
+
+
+def _enters(path: str, top: str, entered: set[str]) -> bool:
+    """Whether a folder is to be walked: once, and by its own name if it has one within the corpus."""
+    real = os.path.realpath(path)
+    if real in entered or (os.path.islink(path) and Path(real).is_relative_to(top)):
+        return False
+    entered.add(real)
+    return True
 
 
 def stored_path(path: Path, folder: Path, given: str) -> str:

@@ -24,7 +24,7 @@ def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str)
     """Reads a CSV label table with a header.
 
     Raises:
-        DataError: the file is missing or a needed column is; the message names both.
+        DataError: the file is missing, is no CSV in UTF-8, or lacks a needed column; the message names both.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -34,6 +34,14 @@ def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str)
     except OSError as error:
         raise DataError(
             "cannot read the label table", where=dataset, seen=str(path), remedy=str(error.strerror), code="no-labels"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            "the label table cannot be read as CSV in UTF-8",
+            where=str(path),
+            seen=str(error),
+            remedy="Save the table again as CSV, UTF-8",
+            code="bad-labels",
         ) from error
     missing = [name for name in (key, *columns) if name not in seen]
     if missing:
@@ -63,7 +71,10 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
         name = row[key]
         if name in matched:
             message = f"{table} line {number}: {name!r} is labelled twice; the first label counts"
-            quarantined.append(set_aside(dataset, name, code="duplicate-label", message=message, path=table, field=key))
+            remedy = "Take one of the two lines out of the table"
+            quarantined.append(
+                set_aside(dataset, name, code="duplicate-label", message=message, path=table, field=key, remedy=remedy)
+            )
         elif name not in files:
             message = f"{table} line {number}: there is a label for {name!r} but no such file"
             remedy = "Add the file, or take the line out of the table"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     cache = HashCache(layout.state / "hashes" / f"{name}.json")
     clips, refused = _checked(unique, layout.root, cache)
     cache.save()
-    quarantined = [*scan.quarantined, *repeated, *refused]
+    quarantined = [_portable(row, layout.root) for row in (*scan.quarantined, *repeated, *refused)]
     folder = layout.dataset(name)
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
     if not clips:
@@ -103,6 +103,14 @@ def _checked(clips: list[Clip], root: Path, cache: HashCache) -> tuple[list[Clip
 
 
 def _check(clip: Clip, root: Path, cache: HashCache) -> Clip | Quarantined:
+    if any(path != _printable(path) for path in (clip.clip_id, _path_of(clip) or "", clip.audio_path or "")):
+        return _refusal(
+            clip,
+            code="bad-name",
+            message=f"{clip.clip_id}: the name of the file, or of a folder above it, is not UTF-8",
+            path=_path_of(clip),
+            remedy="Rename it; names in another encoding often come out of an old archive",
+        )
     names = [clip.emotion, *(segment.emotion for segment in clip.segments)]
     unknown = next((name for name in names if name is not None and name not in CANONICAL), None)
     if unknown is not None:
@@ -132,6 +140,21 @@ def _check(clip: Clip, root: Path, cache: HashCache) -> Clip | Quarantined:
     if _path_of(clip) is None and not clip.transcript:
         return _refusal(clip, code="no-media", message=f"{clip.clip_id}: no video, sound, physiology or words")
     return replace(clip, content_sha256=content_sha256(clip, root, cache))
+
+
+def _portable(row: Quarantined, root: Path) -> Quarantined:
+    """The row as a table can hold it: names in UTF-8, and a path below the project relative to it, since outputs say
+    nothing of where the project lies."""
+    texts = {name: _printable(value) for name, value in asdict(row).items() if value is not None}
+    path = Path(texts.get("path", ""))
+    if path.is_relative_to(root.resolve()):
+        texts["path"] = path.relative_to(root.resolve()).as_posix()
+    return Quarantined(**texts)
+
+
+def _printable(text: str) -> str:
+    """A file name that is not UTF-8 reaches Python as surrogates, which no file or table can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _path_of(clip: Clip) -> str | None:

@@ -69,7 +69,7 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
     HTTP_BAD_REQUEST: {"model": Problem, "description": "The request is malformed or the file is empty."},
     HTTP_TOO_LARGE: {"model": Problem, "description": "The file is over the limit."},
     HTTP_UNSUPPORTED: {"model": Problem, "description": "The file is no media."},
-    HTTP_UNPROCESSABLE: {"model": Problem, "description": "The clip cannot be decoded, or holds nothing to judge."},
+    HTTP_UNPROCESSABLE: {"model": Problem, "description": "The clip cannot be decoded."},
     HTTP_UNAVAILABLE: {"model": Problem, "description": "No version is loaded, or the queue is full."},
 }
 

@@ -49,7 +49,7 @@ class ClipModel:
             rows.append(
                 {
                     "emotion": answer.emotion,
-                    "confidence": float(answer.confidence),
+                    "confidence": answer.confidence,
                     "contradiction": float(answer.contradiction.score),
                     "answer_json": answer.to_json(),
                 }

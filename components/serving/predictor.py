@@ -85,23 +85,19 @@ class Predictor:
             clip: paths absolute or relative to `root`.
             limits: what the media may cost; the bundle's alignment settings by default. They never change an answer.
 
+        A clip that has none of the modalities this version was trained on is answered too: with no emotion, and with
+        what it does have in the notes. That is a fact about the version, not a fault of the media.
+
         Raises:
-            MediaError: the media cannot be used, or hold nothing that this version can judge (`nothing-to-judge`).
+            MediaError: the media cannot be used.
         """
         with self.pool.lock:
             aligned = self._aligner(limits or self.bundle.alignment.limits).align_ungated(clip, root=root)
             features, masks = self.transformed(aligned)
-            present = {name: mask for name, mask in masks.items() if bool(mask.any())}
-            if not present:
-                raise MediaError(
-                    "the clip holds nothing that this version can judge",
-                    where=clip.clip_id,
-                    seen="; ".join(aligned.quality.notes) or None,
-                    allowed=f"at least one of: {', '.join(masks)}",
-                    code="nothing-to-judge",
-                )
-            scored = self._scorer.score(features, masks)
-            judged = self.bundle.reference.judge(features, masks)
+            scored, judged = None, {}
+            if any(bool(mask.any()) for mask in masks.values()):
+                scored = self._scorer.score(features, masks)
+                judged = self.bundle.reference.judge(features, masks)
         return self._answer(clip, aligned, masks, scored, judged)
 
     def transformed(self, aligned: AlignedClip) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
@@ -119,18 +115,21 @@ class Predictor:
         clip: Clip,
         aligned: AlignedClip,
         masks: Mapping[str, NDArray[np.bool_]],
-        scored: Scored,
+        scored: Scored | None,
         judged: Mapping[str, Judgement],
     ) -> Answer:
         classes, rate_hz = self.bundle.spec.classes, aligned.grid.rate_hz
         valid = np.any(list(masks.values()), axis=0)
-        found = find_episodes(scored.step_posterior, valid, classes, rate_hz, self.bundle.smoother)
+        steps_TK = (
+            np.zeros((aligned.grid.num_steps, len(classes)), np.float32) if scored is None else scored.step_posterior
+        )
+        found = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
         presence = {name: float(mask.mean()) for name, mask in masks.items()}
         unknown = {
             name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
         }
-        posterior = _by_class(classes, scored.clip_posterior)
-        emotion = max(posterior, key=lambda name: posterior[name])
+        posterior = _by_class(classes, scored.clip_posterior) if scored else {}
+        emotion = max(posterior, key=lambda name: posterior[name], default=None)
         return Answer(
             model=self.model,
             clip=ClipFacts(name=Path(clip.clip_id).name, duration_s=aligned.quality.duration_s, rate_hz=rate_hz),
@@ -142,10 +141,10 @@ class Predictor:
             ),
             posterior=posterior,
             emotion=emotion,
-            confidence=posterior[emotion],
+            confidence=None if emotion is None else posterior[emotion],
             contradiction=_contradiction(classes, scored, self.bundle.calibration.contradiction_threshold),
-            outside_training=_outside(judged),
-            timeline=_timeline(classes, scored.step_posterior, masks, rate_hz),
+            outside_training=_outside(judged, trained_on=tuple(masks)),
+            timeline=_timeline(classes, steps_TK, masks, rate_hz),
             episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in found),
             transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(found)),
         )
@@ -191,7 +190,10 @@ def _by_class(classes: tuple[str, ...], row: NDArray[np.float32]) -> dict[str, f
     return {name: float(value) for name, value in zip(classes, row, strict=True)}
 
 
-def _contradiction(classes: tuple[str, ...], scored: Scored, threshold: float) -> Contradiction:
+def _contradiction(classes: tuple[str, ...], scored: Scored | None, threshold: float) -> Contradiction:
+    if scored is None:
+        words = contradiction_words(0.0, None, {}, threshold=threshold)
+        return Contradiction(score=0.0, threshold=threshold, pair=None, modalities={}, words=words)
     views = {}
     for modality, row in scored.unimodal_posterior.items():
         posterior = _by_class(classes, row)
@@ -206,15 +208,15 @@ def _contradiction(classes: tuple[str, ...], scored: Scored, threshold: float) -
     )
 
 
-def _outside(judged: Mapping[str, Judgement]) -> OutsideTraining:
+def _outside(judged: Mapping[str, Judgement], *, trained_on: tuple[str, ...]) -> OutsideTraining:
     distances = {
         name: ModalityDistance(distance=verdict.distance, threshold=verdict.threshold, outside=bool(verdict.outside))
         for name, verdict in judged.items()
     }
     return OutsideTraining(
-        flag=any(distance.outside for distance in distances.values()),
+        flag=not distances or any(distance.outside for distance in distances.values()),
         modalities=distances,
-        words=outside_words(distances),
+        words=outside_words(distances, trained_on),
     )
 
 

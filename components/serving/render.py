@@ -41,7 +41,7 @@ def render(answer: Answer, console: Console) -> None:
     _verdict(answer, console, plain)
     _strip(answer, console, plain)
     _episodes(answer, console)
-    _line(console, "agreement", answer.contradiction.words, "bold red" if answer.contradiction.score >= 0.5 else "")
+    _line(console, "agreement", answer.contradiction.words, "bold red" if _contradicts(answer) else "")
     _line(console, "familiar?", answer.outside_training.words, "bold yellow" if answer.outside_training.flag else "")
     for note in answer.notes:
         _line(console, "note", note, "dim")
@@ -55,12 +55,19 @@ def render(answer: Answer, console: Console) -> None:
     )
 
 
+def _contradicts(answer: Answer) -> bool:
+    return answer.contradiction.score >= answer.contradiction.threshold
+
+
 def _verdict(answer: Answer, console: Console, plain: bool) -> None:
     head = Text(answer.clip.name, style="bold")
     head.append(f"  {answer.clip.duration_s:.1f} s", style="dim")
     head.append("  ")
-    head.append(answer.emotion, style=f"bold {_colour(answer.emotion)}")
-    head.append(f" {percent(answer.confidence)}")
+    if answer.emotion is None or answer.confidence is None:
+        head.append("no answer", style="bold yellow")
+    else:
+        head.append(answer.emotion, style=f"bold {_colour(answer.emotion)}")
+        head.append(f" {percent(answer.confidence)}")
     console.print(head, soft_wrap=True)
     ranked = sorted(answer.posterior.items(), key=lambda item: -item[1])
     for emotion, probability in ranked[:3]:

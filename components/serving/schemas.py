@@ -69,7 +69,7 @@ class ModalityDistance(Record):
 class OutsideTraining(Record):
     """Whether the clip is unlike what the version was trained on; such an answer deserves less trust."""
 
-    flag: bool = Field(description="True when any modality lies outside.")
+    flag: bool = Field(description="True when any modality lies outside, or none could be judged.")
     modalities: dict[str, ModalityDistance] = Field(description="Per present modality.")
     words: str = Field(description="The same in a sentence.")
 
@@ -110,9 +110,13 @@ class Answer(Record):
     clip: ClipFacts
     presence: dict[str, float] = Field(description="Share of steps in which each modality the version knows is valid.")
     notes: tuple[str, ...] = Field(description="What a person should know about the input, in words.")
-    posterior: dict[str, float] = Field(description="Whole clip: class to calibrated probability; sums to 1.")
-    emotion: str = Field(description="Whole clip: the most probable class.")
-    confidence: float = Field(description="Whole clip: its calibrated probability.")
+    posterior: dict[str, float] = Field(
+        description="Whole clip: class to calibrated probability; sums to 1, or empty when nothing could be judged."
+    )
+    emotion: str | None = Field(
+        description="Whole clip: the most probable class; null when the clip has nothing the version was trained on."
+    )
+    confidence: float | None = Field(description="Whole clip: its calibrated probability; null with `emotion`.")
     contradiction: Contradiction
     outside_training: OutsideTraining
     timeline: tuple[Moment, ...]

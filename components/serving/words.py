@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from components.serving.schemas import ModalityDistance, ModalityView
 
@@ -48,11 +48,17 @@ def contradiction_words(
     return f"They agree: {says}."
 
 
-def outside_words(distances: Mapping[str, ModalityDistance]) -> str:
-    """One sentence on whether the clip is unlike the training data."""
+def outside_words(distances: Mapping[str, ModalityDistance], trained_on: Sequence[str]) -> str:
+    """One sentence on whether the clip is unlike the training data.
+
+    Args:
+        distances: of the modalities that are present.
+        trained_on: the modalities that the version knows.
+    """
     outside = [modality for modality, distance in distances.items() if distance.outside]
     if not distances:
-        return "Nothing could be compared with the training data."
+        known = ", ".join(title(modality) for modality in trained_on)
+        return f"This version was trained on {known}, and the clip has none of it: there is no answer."
     if not outside:
         return "This clip looks like what the version was trained on."
     parts = ", ".join(

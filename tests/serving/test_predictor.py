@@ -89,11 +89,17 @@ def test_sound_alone_is_judged_by_the_voice(predictor: Predictor, tmp_path: Path
     assert "face: absent from this clip" in answer.notes
 
 
-def test_a_clip_with_nothing_to_judge_is_refused_in_words(predictor: Predictor, tmp_path: Path) -> None:
-    with pytest.raises(MediaError) as caught:
-        predictor.predict(clip_of_file(media.sound(tmp_path / "quiet.wav", level=0), limits=LIMITS))
-    assert caught.value.code == "nothing-to-judge"
-    assert "silent" in str(caught.value)
+def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_is_told_why(predictor: Predictor, tmp_path: Path) -> None:
+    answer = predictor.predict(clip_of_file(media.sound(tmp_path / "quiet.wav", level=0), limits=LIMITS))
+    assert answer.emotion is None
+    assert answer.confidence is None
+    assert not answer.posterior
+    assert not answer.episodes
+    assert answer.outside_training.flag
+    assert "has none of it" in answer.outside_training.words
+    assert "the sound is silent" in answer.notes
+    assert {moment.emotion for moment in answer.timeline} == {None}
+    assert Answer.model_validate_json(answer.to_json()) == answer
 
 
 def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(tmp_path: Path, clip_path: Path) -> None:

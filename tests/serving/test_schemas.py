@@ -27,6 +27,7 @@ def answer_fields() -> dict[str, object]:
         "confidence": 0.7,
         "contradiction": {
             "score": 0.6,
+            "threshold": 0.5,
             "pair": ["face", "voice"],
             "modalities": {
                 "face": {"emotion": "neutral", "confidence": 0.9, "posterior": {"neutral": 0.9, "anger": 0.1}},

@@ -31,10 +31,13 @@ def test_one_modality_contradicts_nobody() -> None:
 def test_outside_training_names_only_what_lies_outside() -> None:
     inside = ModalityDistance(distance=1.0, threshold=2.0, outside=False)
     outside = ModalityDistance(distance=41.24, threshold=18.31, outside=True)
-    words = outside_words({"face": outside, "voice": inside})
+    words = outside_words({"face": outside, "voice": inside}, ("face", "voice"))
     assert "the face (distance 41.24, usual up to 18.31)" in words
     assert "voice" not in words
-    assert outside_words({"voice": inside}) == "This clip looks like what the version was trained on."
+    assert outside_words({"voice": inside}, ("voice",)) == "This clip looks like what the version was trained on."
+    assert outside_words({}, ("voice", "text")) == (
+        "This version was trained on the voice, the words, and the clip has none of it: there is no answer."
+    )
 
 
 def test_what_the_version_cannot_use_is_said() -> None:

@@ -7,6 +7,7 @@ another version is another predictor.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,10 @@ class Predictor:
         steps_TK = (
             np.zeros((aligned.grid.num_steps, len(classes)), np.float32) if scored is None else scored.step_posterior
         )
+        duration_s = aligned.quality.duration_s
         found = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
+        # The last step of the grid may reach beyond the clip; what is told to a person does not.
+        found = [replace(episode, offset_s=min(episode.offset_s, duration_s)) for episode in found]
         presence = {name: float(mask.mean()) for name, mask in masks.items()}
         unknown = {
             name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
@@ -132,7 +136,7 @@ class Predictor:
         emotion = max(posterior, key=lambda name: posterior[name], default=None)
         return Answer(
             model=self.model,
-            clip=ClipFacts(name=Path(clip.clip_id).name, duration_s=aligned.quality.duration_s, rate_hz=rate_hz),
+            clip=ClipFacts(name=Path(clip.clip_id).name, duration_s=duration_s, rate_hz=rate_hz),
             presence=presence,
             notes=(
                 *aligned.quality.notes,
@@ -144,7 +148,7 @@ class Predictor:
             confidence=None if emotion is None else posterior[emotion],
             contradiction=_contradiction(classes, scored, self.bundle.calibration.contradiction_threshold),
             outside_training=_outside(judged, trained_on=tuple(masks)),
-            timeline=_timeline(classes, steps_TK, masks, rate_hz),
+            timeline=_timeline(classes, steps_TK, masks, rate_hz, duration_s),
             episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in found),
             transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(found)),
         )
@@ -221,7 +225,11 @@ def _outside(judged: Mapping[str, Judgement], *, trained_on: tuple[str, ...]) ->
 
 
 def _timeline(
-    classes: tuple[str, ...], posterior: NDArray[np.float32], masks: Mapping[str, NDArray[np.bool_]], rate_hz: float
+    classes: tuple[str, ...],
+    posterior: NDArray[np.float32],
+    masks: Mapping[str, NDArray[np.bool_]],
+    rate_hz: float,
+    duration_s: float,
 ) -> tuple[Moment, ...]:
     moments = []
     for step, row in enumerate(posterior):
@@ -229,7 +237,7 @@ def _timeline(
         moments.append(
             Moment(
                 start_s=step / rate_hz,
-                end_s=(step + 1) / rate_hz,
+                end_s=min((step + 1) / rate_hz, duration_s),
                 emotion=classes[int(row.argmax())] if present else None,
                 posterior=_by_class(classes, row) if present else {},
                 present=present,

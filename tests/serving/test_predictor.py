@@ -89,6 +89,15 @@ def test_sound_alone_is_judged_by_the_voice(predictor: Predictor, tmp_path: Path
     assert "face: absent from this clip" in answer.notes
 
 
+def test_no_moment_or_episode_reaches_beyond_the_clip(predictor: Predictor, tmp_path: Path) -> None:
+    clip = clip_of_file(media.sound(tmp_path / "a.wav", seconds=1.23), limits=LIMITS)
+    answer = predictor.predict(clip)
+    assert answer.clip.duration_s == pytest.approx(1.23, abs=1e-3)
+    assert answer.timeline[-1].end_s == answer.clip.duration_s
+    assert answer.timeline[-1].start_s == pytest.approx(1.2)
+    assert max(episode.offset_s for episode in answer.episodes) <= answer.clip.duration_s
+
+
 def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_is_told_why(predictor: Predictor, tmp_path: Path) -> None:
     answer = predictor.predict(clip_of_file(media.sound(tmp_path / "quiet.wav", level=0), limits=LIMITS))
     assert answer.emotion is None

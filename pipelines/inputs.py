@@ -77,13 +77,9 @@ def _files(place: Path) -> dict[str, Any]:
 
 def _stats(place: Path, base: Path) -> Iterator[tuple[str, int, int]]:
     """(relative name, bytes, modification time in ns) of every file at or below a place; nothing where it is not."""
-    if place.is_file():
-        status = place.stat()
-        yield os.path.relpath(place, base), status.st_size, status.st_mtime_ns
-    elif place.is_dir():
-        for entry in os.scandir(place):
-            if entry.is_dir():
-                yield from _stats(Path(entry.path), base)
-            elif entry.is_file():
-                status = entry.stat()
-                yield os.path.relpath(entry.path, base), status.st_size, status.st_mtime_ns
+    from components.datasets.base import files_below
+
+    for path in (place,) if place.is_file() else files_below(place):
+        if path.is_file():  # and not a link to nothing
+            status = path.stat()
+            yield os.path.relpath(path, base), status.st_size, status.st_mtime_ns

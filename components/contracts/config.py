@@ -370,8 +370,12 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
 
 
 def section_error(error: ValidationError, model: type[BaseModel], *, where: str) -> ConfigError:
-    """The first complaint of a pydantic model as a ConfigError with the nearest key name."""
-    first = error.errors()[0]
+    """The first complaint of a pydantic model as a ConfigError with the nearest key name.
+
+    A key that is unknown goes before one that is missing: it is most often the missing one, misspelt.
+    """
+    complaints = error.errors()
+    first = next((complaint for complaint in complaints if complaint["type"] == "extra_forbidden"), complaints[0])
     path = ".".join(str(part) for part in first["loc"])
     place = f"{where}: {path}" if path else where
     if first["type"] == "extra_forbidden":

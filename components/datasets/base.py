@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -85,19 +85,23 @@ def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
     return folder.resolve()
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, links to nothing included. Links to folders elsewhere are followed, circles not."""
+    top = os.path.realpath(folder)
+    entered = {top}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if _enters(os.path.join(place, name), top, entered)]
+        yield from (Path(place, name) for name in files)
+
+
 def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """Every file below a folder with one of the suffixes (lower case, with the dot), in a fixed order.
 
-    Links to folders elsewhere are followed. A link to nothing (a git-annex or DVC checkout without its content) is in
-    the list: it is a recording that somebody misses, and the stage says so.
+    A link to nothing (a git-annex or DVC checkout without its content) is in the list: it is a recording that somebody
+    misses, and the stage says so.
     """
     wanted = set(suffixes)
-    top = os.path.realpath(folder)
-    entered = {top}
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in sorted(folders) if _enters(os.path.join(place, name), top, entered)]
-        found += [Path(place, name) for name in files if Path(name).suffix.lower() in wanted]
+    found = (path for path in files_below(folder) if path.suffix.lower() in wanted)
     return sorted(path for path in found if path.is_file() or not path.exists())
 
 

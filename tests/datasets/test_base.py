@@ -13,7 +13,8 @@ from components.datasets.registry import ADAPTERS, adapter, names
     ("dataset", "section", "words"),
     [
         ("synthetic", {"subject": 3}, ["params.yaml: synthetic: subject", "unknown key", "Did you mean 'subjects'?"]),
-        ("ravdess", {"rot": "x"}, ["params.yaml: ravdess", "Field required"]),
+        ("ravdess", {}, ["params.yaml: ravdess: root", "Field required"]),
+        ("ravdess", {"rot": "x"}, ["params.yaml: ravdess: rot", "unknown key", "Did you mean 'root'?"]),
         ("ravdess", {"root": "x", "chanels": []}, ["ravdess: chanels", "Did you mean 'channels'?"]),
         ("ravdess", {"root": "x", "channels": ["opera"]}, ["ravdess: channels.0", "'opera'", "'speech' or 'song'"]),
         ("synthetic", {"subjects": 0}, ["synthetic: subjects", "greater than 0", "0"]),
@@ -54,3 +55,16 @@ def test_every_adapter_is_registered_under_its_own_name() -> None:
     for name, entry in ADAPTERS.items():
         assert entry.name == name
         assert entry.licence
+
+
+def test_links_are_followed_once_and_a_link_to_nothing_is_a_missing_recording(tmp_path: Path) -> None:
+    corpus, disk = tmp_path / "corpus", tmp_path / "disk"
+    for folder in (corpus / "one", disk):
+        folder.mkdir(parents=True)
+        (folder / "a.wav").touch()
+    (corpus / "elsewhere").symlink_to(disk)
+    (corpus / "first").symlink_to("one")  # within the corpus: counted by its own name
+    (corpus / "one" / "up").symlink_to(corpus)
+    (corpus / "gone.wav").symlink_to("../.git/annex/none")
+    found = [path.relative_to(corpus).as_posix() for path in media_files(corpus, (".wav",))]
+    assert found == ["elsewhere/a.wav", "gone.wav", "one/a.wav"]

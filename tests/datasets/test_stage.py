@@ -14,7 +14,7 @@ from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import CLIP_SCHEMA, QUARANTINE_SCHEMA, clips_of
 from components.datasets import registry, stage
-from components.datasets.base import Adapter, Scan
+from components.datasets.base import Adapter, Scan, set_aside
 from components.datasets.ravdess import RavdessOptions
 from tests.builders import make_clip
 
@@ -146,3 +146,19 @@ def test_the_stage_catches_what_an_adapter_lets_through(project: Layout, monkeyp
     found = {row["clip_id"]: row["code"] for row in rows}
     assert found == {"tiny/mood": "unknown-emotion", "tiny/gone": "missing-file", "tiny/nothing": "no-media"}
     assert next(row["remedy"] for row in rows if row["code"] == "unknown-emotion") == "Did you mean 'happiness'?"
+
+
+def test_a_quarantined_path_below_the_project_is_relative_and_every_name_fits_a_table(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Absolute(_Loose):
+        def scan(self, options: RavdessOptions, root: Path, seed: int) -> Scan:
+            clips = super().scan(options, root, seed).clips
+            row = set_aside("loose", "x\udcff", code="c", message="m", path=str(root / "corpus" / "x.wav"))
+            return Scan(clips=[*clips, make_clip(clip_id="tiny/a\udce4", audio_path="corpus/a.wav")], quarantined=[row])
+
+    monkeypatch.setitem(registry.ADAPTERS, "loose", Absolute())
+    stage.run("loose", params(loose={"root": "corpus"}), project)
+    rows = pq.read_table(project.dataset("loose") / "quarantine.parquet").to_pylist()
+    assert {row["clip_id"]: row["path"] for row in rows}[r"loose/x\udcff"] == "corpus/x.wav"
+    assert {row["clip_id"]: row["code"] for row in rows}[r"tiny/a\udce4"] == "bad-name"

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components.contracts.errors import BundleError, UnavailableError
 from components.registry.bundle import verify_files
@@ -44,32 +45,25 @@ def resolve(name: str, alias: str, *, tracking_uri: str) -> VersionInfo | None:
     Raises:
         UnavailableError: MLflow cannot be reached.
     """
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = MlflowClient(tracking_uri).get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in MISSING:
-            return None
-        raise _unavailable(tracking_uri, error) from error
-    except (OSError, ConnectionError) as error:
-        raise _unavailable(tracking_uri, error) from error
-    return VersionInfo(name=name, version=str(found.version), tags=dict(found.tags), source=str(found.source))
+    return _ask(tracking_uri, name, lambda client: client.get_model_version_by_alias(name, alias))
 
 
 def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo | None:
     """One version by its number, or None when it is not there. Raises UnavailableError as `resolve`."""
+    return _ask(tracking_uri, name, lambda client: client.get_model_version(name, version))
+
+
+def _ask(tracking_uri: str, name: str, question: Callable[[Any], Any]) -> VersionInfo | None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        found = MlflowClient(tracking_uri).get_model_version(name, version)
+        found = question(MlflowClient(tracking_uri))
     except MlflowException as error:
         if error.error_code in MISSING:
             return None
         raise _unavailable(tracking_uri, error) from error
-    except (OSError, ConnectionError) as error:
+    except OSError as error:
         raise _unavailable(tracking_uri, error) from error
     return VersionInfo(name=name, version=str(found.version), tags=dict(found.tags), source=str(found.source))
 

@@ -6,12 +6,13 @@ checkpoint is ever run. Its identity is the content of its files, not where they
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from components.contracts.atomic import read_json
-from components.contracts.errors import UnavailableError
+from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.fingerprint import file_sha256, fingerprint
 
 SMALL_FILES = ("*.json", "*.txt", "*.model")
@@ -169,6 +170,17 @@ class Checkpoint:
     def model_type(self) -> str:
         """The `model_type` of its configuration."""
         return str(self.config.get("model_type", "unknown"))
+
+    def require_type(self, allowed: Sequence[str], *, modality: str) -> str:
+        """The `model_type`. Raises ConfigError when no encoder of this modality knows it."""
+        if self.model_type not in allowed:
+            raise ConfigError(
+                f"this checkpoint is no {modality} encoder that is known here",
+                where=f"features.encoders.{modality}",
+                seen=self.model_type,
+                allowed=", ".join(allowed),
+            )
+        return self.model_type
 
     def content_fingerprint(self, version: object) -> str:
         """Fingerprint from the version of the encoder's code, the checkpoint's content and the precision."""

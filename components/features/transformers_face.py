@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import ConfigError
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, masked
 from components.features.checkpoint import Checkpoint, load_model, settings
@@ -49,14 +48,7 @@ class TransformersFace:
     def __init__(self, name: str, location: str, device: str) -> None:
         self.name = name
         self._checkpoint = Checkpoint(name, location, device)
-        kind = self._checkpoint.model_type
-        if kind not in (*CLIP_TYPES, *CLS_TYPES):
-            raise ConfigError(
-                "this checkpoint is no vision model that is known here",
-                where="features.encoders.face",
-                seen=kind,
-                allowed=", ".join((*CLIP_TYPES, *CLS_TYPES)),
-            )
+        kind = self._checkpoint.require_type((*CLIP_TYPES, *CLS_TYPES), modality=self.modality)
         self._is_clip = kind in CLIP_TYPES
         config = self._checkpoint.config
         vision = config.get("vision_config") or config

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import ConfigError, UnavailableError
+from components.contracts.errors import UnavailableError
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, empty
 from components.features.checkpoint import Checkpoint, load_model
@@ -54,13 +54,7 @@ class TransformersText:
         self.name = name
         self._checkpoint = Checkpoint(name, location, device)
         config = self._checkpoint.config
-        if self._checkpoint.model_type not in MODEL_TYPES:
-            raise ConfigError(
-                "this checkpoint is no text encoder that is known here",
-                where="features.encoders.text",
-                seen=self._checkpoint.model_type,
-                allowed=", ".join(MODEL_TYPES),
-            )
+        self._checkpoint.require_type(MODEL_TYPES, modality=self.modality)
         self.width = int(config.get("hidden_size") or config["dim"])
         # RoBERTa's positions start after the padding index, so two of its 514 are not for tokens.
         self._max_tokens = min(MAX_TOKENS, int(config.get("max_position_embeddings", MAX_TOKENS)) - 2)

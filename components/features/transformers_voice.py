@@ -37,13 +37,7 @@ class TransformersVoice:
         self.name = name
         self._checkpoint = Checkpoint(name, location, device)
         config = self._checkpoint.config
-        if self._checkpoint.model_type not in MODEL_TYPES:
-            raise ConfigError(
-                "this checkpoint is no speech model that is known here",
-                where="features.encoders.voice",
-                seen=self._checkpoint.model_type,
-                allowed=", ".join(MODEL_TYPES),
-            )
+        self._checkpoint.require_type(MODEL_TYPES, modality=self.modality)
         given = settings(self._checkpoint.folder, "preprocessor_config.json")
         if int(given.get("sampling_rate", RATE_HZ)) != RATE_HZ:
             raise ConfigError(

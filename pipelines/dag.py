@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.contracts.errors import ConfigError, nearest
+from components.contracts.errors import ConfigError
 
 # Always runs, and says nothing about whether there is work: see pipelines/inputs.py.
 ALWAYS = "inputs"
@@ -109,9 +109,7 @@ def resolve(nodes: Iterable[Node], name: str) -> tuple[str, ...]:
     found = tuple(node.address for node in ordered if name in (node.address, node.stage))
     if not found:
         known = list(dict.fromkeys([*(node.stage for node in ordered), *(node.address for node in ordered)]))
-        raise ConfigError(
-            "unknown stage", where="dvc.yaml", seen=name, allowed=", ".join(known), remedy=nearest(name, known)
-        )
+        raise ConfigError.unknown("stage", name, known, where="dvc.yaml")
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from components.contracts.errors import ConfigError, nearest
+from components.contracts.errors import ConfigError
 
 FILE = "kustomization.yaml"
 KEYS = ("apiVersion", "images", "kind", "namespace", "patches", "resources")
@@ -32,9 +32,7 @@ def render(folder: Path) -> list[Manifest]:
     config = next(iter(_documents(path)), {})
     for key in config:
         if key not in KEYS:
-            raise ConfigError(
-                "unknown key", where=str(path), seen=key, allowed=", ".join(KEYS), remedy=nearest(key, KEYS)
-            )
+            raise ConfigError.unknown("key", key, KEYS, where=str(path))
     found: list[Manifest] = []
     for name in config.get("resources", []):
         place = (folder / name).resolve()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from components.contracts.errors import ConfigError, nearest
+from components.contracts.errors import ConfigError
 from pipelines import dag, kustomize
 from pipelines.project import find_root
 from pipelines.retrain import task_name
@@ -39,7 +39,5 @@ def _overlay(root: Path, name: str) -> Path:
     folder = root / "infra" / "overlays" / name
     if not folder.is_dir():
         known = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
-        raise ConfigError(
-            "unknown overlay", where="infra/overlays", seen=name, allowed=", ".join(known), remedy=nearest(name, known)
-        )
+        raise ConfigError.unknown("overlay", name, known, where="infra/overlays")
     return folder

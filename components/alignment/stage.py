@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -307,7 +308,7 @@ def _summary(
 
 def _kind(note: str) -> str:
     """A note without its numbers, so that like notes count together."""
-    return " ".join(word for word in note.split() if not any(letter.isdigit() for letter in word))
+    return re.sub(r"\d+(\.\d+)?", "N", note)
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from components.contracts.errors import ConfigError, nearest
+from components.contracts.errors import ConfigError
 from components.contracts.labels import Taxonomy, taxonomy
 
 MODALITIES: tuple[str, ...] = ("face", "voice", "text", "physio")
@@ -344,13 +344,7 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
     sections = set(Params.model_fields) - {"sources"}
     for key in raw:
         if key not in sections and key not in known:
-            raise ConfigError(
-                "unknown key",
-                where=where,
-                seen=str(key),
-                allowed=", ".join(sorted([*sections, *known])),
-                remedy=nearest(str(key), [*sections, *known]),
-            )
+            raise ConfigError.unknown("key", str(key), sorted([*sections, *known]), where=where)
     sources = {name: raw[name] or {} for name in known if name in raw}
     body = {key: value for key, value in raw.items() if key in sections}
     try:
@@ -359,13 +353,7 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
         raise section_error(error, Params, where=where) from error
     for name in params.datasets:
         if name not in known:
-            raise ConfigError(
-                "unknown dataset",
-                where=f"{where}: datasets",
-                seen=name,
-                allowed=", ".join(known),
-                remedy=nearest(name, known),
-            )
+            raise ConfigError.unknown("dataset", name, known, where=f"{where}: datasets")
     return params
 
 
@@ -380,8 +368,7 @@ def section_error(error: ValidationError, model: type[BaseModel], *, where: str)
     place = f"{where}: {path}" if path else where
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, [str(part) for part in first["loc"][:-1]])
-        key = str(first["loc"][-1])
-        return ConfigError("unknown key", where=place, seen=key, allowed=", ".join(known), remedy=nearest(key, known))
+        return ConfigError.unknown("key", str(first["loc"][-1]), known, where=place)
     return ConfigError(first["msg"], where=place, seen=repr(first["input"]))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 
 class MerError(Exception):
@@ -43,6 +44,12 @@ class MerError(Exception):
         if code is not None:
             self.code = code
         super().__init__(self._text())
+
+    @classmethod
+    def unknown(cls, kind: str, seen: str, known: Iterable[str], *, where: str | None = None) -> Self:
+        """The error for a name that is not one of those that are known, with the nearest of them."""
+        names = list(known)
+        return cls(f"unknown {kind}", where=where, seen=seen, allowed=", ".join(names), remedy=nearest(seen, names))
 
     def _text(self) -> str:
         text = self.what

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.contracts.errors import ConfigError, DataError, nearest
+from components.contracts.errors import ConfigError, DataError
 
 CANONICAL: tuple[str, ...] = (
     "neutral",
@@ -40,12 +40,7 @@ class Taxonomy:
     def class_of(self, canonical: str) -> str | None:
         """The class of a canonical name, or None when this taxonomy leaves it out. Raises DataError if unknown."""
         if canonical not in CANONICAL:
-            raise DataError(
-                "unknown emotion name",
-                seen=canonical,
-                allowed=", ".join(CANONICAL),
-                remedy=nearest(canonical, CANONICAL),
-            )
+            raise DataError.unknown("emotion name", canonical, CANONICAL)
         if canonical in self.classes:
             return canonical
         return self.merged[canonical]
@@ -91,11 +86,5 @@ TAXONOMIES: dict[str, Taxonomy] = {taxonomy.name: taxonomy for taxonomy in (ABAW
 def taxonomy(name: str) -> Taxonomy:
     """The taxonomy of that name. Raises ConfigError with the nearest name."""
     if name not in TAXONOMIES:
-        raise ConfigError(
-            "unknown taxonomy",
-            where="labels.taxonomy",
-            seen=name,
-            allowed=", ".join(TAXONOMIES),
-            remedy=nearest(name, TAXONOMIES),
-        )
+        raise ConfigError.unknown("taxonomy", name, TAXONOMIES, where="labels.taxonomy")
     return TAXONOMIES[name]

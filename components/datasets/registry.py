@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.contracts.errors import ConfigError, nearest
+from components.contracts.errors import ConfigError
 from components.datasets.base import Adapter
 from components.datasets.ravdess import Ravdess
 from components.datasets.synthetic import Synthetic
@@ -23,11 +23,5 @@ def names() -> tuple[str, ...]:
 def adapter(name: str) -> Adapter[Any]:
     """The adapter of that name. Raises ConfigError with the nearest name."""
     if name not in ADAPTERS:
-        raise ConfigError(
-            "unknown dataset",
-            where="datasets",
-            seen=name,
-            allowed=", ".join(ADAPTERS),
-            remedy=nearest(name, ADAPTERS),
-        )
+        raise ConfigError.unknown("dataset", name, ADAPTERS, where="datasets")
     return ADAPTERS[name]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.contracts.config import MODALITIES
-from components.contracts.errors import ConfigError, nearest
+from components.contracts.errors import ConfigError
 from components.features.base import Encoder
 from components.features.fer import Fer
 from components.features.hashing import HashedWords
@@ -66,24 +66,11 @@ def create(spec: str, modality: str, device: str = "auto") -> Encoder:
         UnavailableError: a checkpoint that is not on this machine and cannot be fetched, or a device that is not there.
     """
     if modality not in MODALITIES:
-        raise ConfigError(
-            "unknown modality",
-            where="features.encoders",
-            seen=modality,
-            allowed=", ".join(MODALITIES),
-            remedy=nearest(modality, MODALITIES),
-        )
+        raise ConfigError.unknown("modality", modality, MODALITIES, where="features.encoders")
     if spec.startswith(CHECKPOINT) and modality in CHECKPOINTS:
         return CHECKPOINTS[modality](spec, spec.removeprefix(CHECKPOINT), device)
     if (modality, spec) not in ENCODERS:
-        allowed = specs(modality)
-        raise ConfigError(
-            "unknown encoder",
-            where=f"features.encoders.{modality}",
-            seen=spec,
-            allowed=", ".join(allowed),
-            remedy=nearest(spec, allowed),
-        )
+        raise ConfigError.unknown("encoder", spec, specs(modality), where=f"features.encoders.{modality}")
     return ENCODERS[modality, spec](spec)
 
 

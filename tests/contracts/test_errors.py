@@ -28,6 +28,13 @@ def test_exit_codes_differ_by_branch() -> None:
     assert ConfigError("x").exit_code == 2
 
 
+def test_an_unknown_name_is_said_with_those_that_are_known() -> None:
+    error = ConfigError.unknown("dataset", "ravdes", ("synthetic", "ravdess"), where="datasets")
+    assert str(error) == (
+        "datasets: unknown dataset; seen 'ravdes'; allowed: synthetic, ravdess. Did you mean 'ravdess'?"
+    )
+
+
 @pytest.mark.parametrize(("name", "hint"), [("ravdes", "Did you mean 'ravdess'?"), ("zzz", "")])
 def test_nearest(name: str, hint: str) -> None:
     assert nearest(name, ["ravdess", "synthetic"]) == hint

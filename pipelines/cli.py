@@ -370,16 +370,21 @@ def predict(
 @app.command()
 def reconcile(
     once: Annotated[bool, typer.Option("--once", help="One pass, then end.")] = False,
+    attach: Annotated[
+        bool, typer.Option("--attach", help="A RayService declares the application; change only its version.")
+    ] = False,
+    heartbeat: Annotated[Path | None, typer.Option(help="A file to touch after every step that worked.")] = None,
 ) -> None:
     """Make the served version follow the alias in the registry.
 
     \b
     Examples:
       mer reconcile --once
+      mer reconcile --attach --heartbeat /tmp/mer-reconciler
     """
     from pipelines import serve as serving
 
-    serving.reconcile(once=once)
+    serving.reconcile(once=once, attach=attach, heartbeat=heartbeat)
 
 
 app.add_typer(datasets_app, name="datasets")

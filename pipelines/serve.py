@@ -66,11 +66,13 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
         print("\nStopping …", file=sys.stderr, flush=True)
 
 
-def reconcile(*, once: bool = False) -> None:
+def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | None = None) -> None:
     """The reconciler alone, against a Ray that runs elsewhere (`RAY_ADDRESS`).
 
     Args:
         once: a single pass that ends when there is nothing left to do, instead of a loop.
+        attach: the application is declared elsewhere (a RayService); only its version is changed.
+        heartbeat: a file that the loop touches after every step that worked, for a liveness probe.
 
     Raises:
         UnavailableError: there is no Ray, or MLflow or Serve cannot be asked.
@@ -88,12 +90,16 @@ def reconcile(*, once: bool = False) -> None:
     root = find_root()
     params, layout = load(root), Layout(root)
     connect(params.ray)
-    _, reconciler = reconciler_of(params, layout, tracking_uri(params.tracking, root))
+    _, reconciler = reconciler_of(params, layout, tracking_uri(params.tracking, root), attach=attach)
     if not once:
         from components.rollout.reconcile import Loop
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        loop = Loop(reconciler=reconciler, poll_s=params.rollout.poll_s)
+        loop = Loop(
+            reconciler=reconciler,
+            poll_s=params.rollout.poll_s,
+            on_action=lambda _: heartbeat.touch() if heartbeat else None,
+        )
         with _signals(loop.stop):
             loop.run()
         return
@@ -105,14 +111,17 @@ def reconcile(*, once: bool = False) -> None:
         time.sleep(POLL_S)
 
 
-def reconciler_of(params: Params, layout: Layout, address: str) -> tuple[ServeControl, Reconciler]:
-    """The reconciler of a configuration; `address` is MLflow's. This process must be connected to Ray."""
+def reconciler_of(
+    params: Params, layout: Layout, address: str, *, attach: bool = False
+) -> tuple[ServeControl, Reconciler]:
+    """The reconciler of a configuration; `address` is MLflow's, `attach` as for `ServeControl`. This process must be
+    connected to Ray."""
     from components.rollout.reconcile import Reconciler
     from components.rollout.serve_control import ServeControl
     from components.rollout.versions import MlflowVersions
 
     cache, tolerance = layout.state / "bundles", params.rollout.golden_tolerance
-    control = ServeControl(params.serving, cache=cache, golden_tolerance=tolerance)
+    control = ServeControl(params.serving, cache=cache, golden_tolerance=tolerance, attach=attach)
     reconciler = Reconciler(
         versions=MlflowVersions(
             model_name=params.registry.model_name, alias=params.rollout.alias, tracking_uri=address

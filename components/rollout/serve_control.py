@@ -27,6 +27,8 @@ class ServeControl:
         cache: folder for downloaded bundles, the same for all replicas of a machine.
         golden_tolerance: for the replicas' self-test.
         route_prefix: where the application hangs below the HTTP root.
+        attach: the application is declared elsewhere (a RayService) and only its version is ours: Serve is never
+            started, and sizes and arguments stay as they were declared.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class ServeControl:
         golden_tolerance: float,
         application: str = APPLICATION,
         route_prefix: str = "/",
+        attach: bool = False,
     ) -> None:
         self.serving = serving
         self.application = application
         self.route_prefix = route_prefix
+        self.attach = attach
         self._args = ReplicaArgs(serving=serving, cache=str(cache.resolve()), golden_tolerance=golden_tolerance)
 
     @property
@@ -54,23 +58,17 @@ class ServeControl:
         return actual_of(self._details(), self.application, DEPLOYMENT)
 
     def deploy(self, version: VersionRef | None) -> None:
-        """Gives a version to the replicas and returns at once; starts Serve if it is not there.
+        """Gives a version to the replicas and returns at once; starts Serve if it is not there and not `attach`.
 
         Raises:
-            UnavailableError: Ray or Serve cannot be asked.
+            UnavailableError: Ray or Serve cannot be asked; with `attach`, nobody has declared the application yet.
         """
         from ray import serve
         from ray.serve.config import HTTPOptions
         from ray.serve.context import _get_global_client
         from ray.serve.schema import ServeDeploySchema
 
-        wanted = {
-            "name": self.application,
-            "import_path": IMPORT_PATH,
-            "route_prefix": self.route_prefix,
-            "args": self._args.model_dump(mode="json"),
-            "deployments": [{"name": DEPLOYMENT, "user_config": version.model_dump() if version else {}}],
-        }
+        wanted = self._wanted(version)
         try:
             if _get_global_client(raise_if_no_controller_running=False) is None:
                 serve.start(
@@ -93,6 +91,25 @@ class ServeControl:
         except Exception as error:
             raise _unavailable(error) from error
 
+    def _wanted(self, version: VersionRef | None) -> dict[str, Any]:
+        if not self.attach:
+            return {
+                "name": self.application,
+                "import_path": IMPORT_PATH,
+                "route_prefix": self.route_prefix,
+                "args": self._args.model_dump(mode="json"),
+                "deployments": [{"name": DEPLOYMENT, "user_config": version.model_dump() if version else {}}],
+            }
+        found = self._details().get("applications", {}).get(self.application) or {}
+        declared = found.get("deployed_app_config")
+        if not declared:
+            raise UnavailableError(
+                "the application is not declared yet",
+                where=f"Ray Serve: {self.application}",
+                remedy="It is looked for again; KubeRay declares it when the head is ready.",
+            )
+        return with_version(declared, DEPLOYMENT, version)
+
     def _details(self) -> Mapping[str, Any]:
         from ray.serve.context import _get_global_client
 
@@ -101,6 +118,18 @@ class ServeControl:
             return {} if client is None else client.get_serve_details()
         except Exception as error:
             raise _unavailable(error) from error
+
+
+def with_version(declared: Mapping[str, Any], deployment: str, version: VersionRef | None) -> dict[str, Any]:
+    """A declared application with another version and nothing else changed: only then does Serve keep the replicas."""
+    user_config = version.model_dump() if version else {}
+    entries = [dict(entry) for entry in declared.get("deployments", ())]
+    if all(entry.get("name") != deployment for entry in entries):
+        entries.append({"name": deployment})
+    for entry in entries:
+        if entry.get("name") == deployment:
+            entry["user_config"] = user_config
+    return {**declared, "deployments": entries}
 
 
 def _unavailable(error: Exception) -> UnavailableError:

@@ -10,11 +10,12 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 
 from components.contracts.config import Params, Serving
 from components.serving.replica import DEPLOYMENT, IMPORT_PATH, ReplicaArgs
-from pipelines import kustomize, retrain
+from pipelines import cli, kustomize, retrain
 from tests.conftest import SHARED
 from tests.pipelines.projects import ROOT
 
@@ -54,6 +55,50 @@ def pod_specs(value: Any) -> Iterator[dict[str, Any]]:
             yield from pod_specs(inner)
 
 
+def owned_pod_specs(manifests: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for one in manifests:
+        for spec in pod_specs(one):
+            yield one, spec
+
+
+def secrets(value: Any) -> Iterator[tuple[str, str]]:
+    """Name and key of every secret that is read."""
+    if isinstance(value, dict):
+        if "secretKeyRef" in value:
+            yield value["secretKeyRef"]["name"], value["secretKeyRef"]["key"]
+        for inner in value.values():
+            yield from secrets(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from secrets(inner)
+
+
+def container(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (one for one in spec["containers"] if one["name"] == name)
+    return dict(found)
+
+
+def reaches(manifests: list[dict[str, Any]], labels: dict[str, str], target: dict[str, str], port: int) -> bool:
+    """Whether the network policies let a pod of this namespace with `labels` reach `port` of pods labelled `target`."""
+    policies = [
+        one["spec"]
+        for one in manifests
+        if one["kind"] == "NetworkPolicy" and one["spec"]["podSelector"]["matchLabels"].items() <= target.items()
+    ]
+    return not policies or any(
+        ("ports" not in rule or port in {entry["port"] for entry in rule["ports"]})
+        and (
+            "from" not in rule
+            or any(
+                "namespaceSelector" not in peer and peer["podSelector"].get("matchLabels", {}).items() <= labels.items()
+                for peer in rule["from"]
+            )
+        )
+        for policy in policies
+        for rule in policy["ingress"]
+    )
+
+
 def crd(kind: str) -> dict[str, Any]:
     path = SHARED / "schemas" / f"{kind}.json"
     if not path.is_file():
@@ -83,9 +128,8 @@ def test_a_misspelt_field_is_noticed(path: str) -> None:
 
 def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
     core = [one for one in manifests if one["kind"] not in CUSTOM]
-    assert {"Namespace", "PersistentVolumeClaim", "ConfigMap", "NetworkPolicy", "Deployment", "Service"} == {
-        one["kind"] for one in core
-    }
+    expected = {"Namespace", "PersistentVolumeClaim", "ConfigMap", "NetworkPolicy", "Deployment", "Service"}
+    assert {one["kind"] for one in core} - {"StatefulSet"} == expected
     for one in core:
         kubernetes_validate.validate(one, KUBERNETES, strict=True)
 
@@ -98,13 +142,14 @@ def test_everything_stands_in_the_namespace_once(manifests: list[dict[str, Any]]
 
 def test_references_between_manifests_hold(manifests: list[dict[str, Any]]) -> None:
     known = {(one["kind"], one["metadata"]["name"]) for one in manifests}
-    for spec in pod_specs(manifests):
+    for owner, spec in owned_pod_specs(manifests):
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        claimed = {claim["metadata"]["name"] for claim in owner["spec"].get("volumeClaimTemplates", [])}
         for volume in volumes.values():
             if "persistentVolumeClaim" in volume:
                 assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in known
         for container in spec["containers"]:
-            assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes)
+            assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes) | claimed
             for source in container.get("envFrom", []):
                 assert ("ConfigMap", source["configMapRef"]["name"]) in known
 
@@ -127,7 +172,7 @@ def clusters(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_ray_clusters_are_safe(manifests: list[dict[str, Any]]) -> None:
     for cluster in clusters(manifests):
-        assert cluster["authOptions"] == {"mode": "token"}
+        assert cluster["authOptions"]["mode"] == "token"
         assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
         for spec in pod_specs(cluster):
             assert any(mount["mountPath"] == "/dev/shm" for mount in spec["containers"][0]["volumeMounts"])
@@ -213,7 +258,10 @@ def test_overlays_set_every_image() -> None:
     for overlay in ("dev", "prod"):
         for spec in pod_specs(kustomize.render(INFRA / "overlays" / overlay)):
             for container in spec["containers"]:
-                assert container["image"].startswith("registry.example.org/mer-python:")
+                if container["name"] == "redis":
+                    assert container["image"].startswith("redis:7.4")
+                else:
+                    assert container["image"].startswith("registry.example.org/mer-python:")
 
 
 def test_ports_that_run_code_are_closed() -> None:
@@ -242,5 +290,89 @@ def test_files_below_infra_are_all_used() -> None:
         config = yaml.safe_load(path.read_text())
         named |= {(path.parent / name).resolve() for name in config.get("resources", [])}
         named |= {(path.parent / patch["path"]).resolve() for patch in config.get("patches", [])}
-    found = {path.resolve() for path in (*INFRA.rglob("base/*.yaml"), *INFRA.rglob("overlays/*/*.yaml"))}
+    found = {path.resolve() for path in INFRA.glob("*/**/*.yaml")}
     assert {path for path in found if path.name != kustomize.FILE} <= named
+
+
+RAY_POD = {"ray.io/is-ray-node": "yes", "app.kubernetes.io/part-of": "mer"}
+MLFLOW = {"app.kubernetes.io/name": "mlflow", "app.kubernetes.io/part-of": "mer"}
+REDIS = {"app.kubernetes.io/name": "redis", "app.kubernetes.io/part-of": "mer"}
+
+
+def service_head(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    config = kustomize.find(manifests, "RayService")["spec"]["rayClusterConfig"]
+    spec: dict[str, Any] = config["headGroupSpec"]["template"]["spec"]
+    return spec
+
+
+def test_the_reconciler_can_drive_the_head_beside_it(manifests: list[dict[str, Any]]) -> None:
+    spec = service_head(manifests)
+    assert spec["containers"][0]["name"] == "ray-head"  # KubeRay takes the first one for Ray's
+    head, beside = container(spec, "ray-head"), container(spec, "reconciler")
+    assert spec["shareProcessNamespace"] is True
+    assert beside["volumeMounts"] == head["volumeMounts"]
+    assert {"/tmp/ray", "/dev/shm", "/workspace"} == {mount["mountPath"] for mount in beside["volumeMounts"]}
+    assert beside["image"] == head["image"]
+    assert beside["envFrom"] == head["envFrom"]
+    environment = {entry["name"]: entry for entry in beside["env"]}
+    (gcs,) = (port["containerPort"] for port in head["ports"] if port["name"] == "gcs")
+    assert environment["RAY_ADDRESS"]["value"] == f"127.0.0.1:{gcs}"
+
+
+def test_the_reconciler_runs_a_command_that_exists(manifests: list[dict[str, Any]]) -> None:
+    beside = container(service_head(manifests), "reconciler")
+    wait, _, command = beside["args"][0].partition("; done; exec mer ")
+    assert f"127.0.0.1:{serve_config(manifests)['http_options']['port']}/" in wait
+    name, *options = command.split()
+    # Parsed, not run: an option that does not exist is an error here.
+    parsed = typer.main.get_command(cli.app).commands[name].make_context(name, list(options))  # type: ignore[attr-defined]
+    assert parsed.params["attach"] is True
+    heartbeat = options[options.index("--heartbeat") + 1]
+    assert heartbeat in beside["startupProbe"]["exec"]["command"]
+    assert heartbeat in beside["livenessProbe"]["exec"]["command"][-1]
+
+
+def test_the_reconciler_has_the_clusters_token(manifests: list[dict[str, Any]]) -> None:
+    cluster = kustomize.find(manifests, "RayService")["spec"]["rayClusterConfig"]
+    beside = container(service_head(manifests), "reconciler")
+    assert (cluster["authOptions"]["secretName"], "auth_token") in set(secrets(beside))
+
+
+def test_the_text_that_is_submitted_again_takes_no_version_away(manifests: list[dict[str, Any]]) -> None:
+    (application,) = serve_config(manifests)["applications"]
+    assert all("user_config" not in deployment for deployment in application["deployments"])
+
+
+def test_production_survives_its_heads_and_dev_needs_no_redis() -> None:
+    prod, dev = (kustomize.render(INFRA / "overlays" / name) for name in ("prod", "dev"))
+    service = kustomize.find(prod, "Service", "mer-redis")
+    redis = kustomize.find(prod, "StatefulSet", "mer-redis")
+    address = f"mer-redis.{service['metadata']['namespace']}.svc.cluster.local:{service['spec']['ports'][0]['port']}"
+    assert service["spec"]["selector"].items() <= redis["spec"]["template"]["metadata"]["labels"].items()
+    for cluster in (
+        kustomize.find(prod, "RayCluster")["spec"],
+        kustomize.find(prod, "RayService")["spec"]["rayClusterConfig"],
+    ):
+        assert cluster["gcsFaultToleranceOptions"]["redisAddress"] == address
+        assert set(secrets(cluster["gcsFaultToleranceOptions"])) == set(secrets(redis))
+    assert all("gcsFaultToleranceOptions" not in cluster for cluster in clusters(dev))
+    assert "StatefulSet" not in {one["kind"] for one in dev}
+
+
+def test_every_secret_has_its_command_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "operate.md").read_text()
+    for name, key in set(secrets(kustomize.render(INFRA / "overlays" / "prod"))):
+        assert f"create secret generic {name} --from-literal={key}=" in text
+
+
+def test_the_right_pods_talk() -> None:
+    prod = kustomize.render(INFRA / "overlays" / "prod")
+    other = {"app": "something-else"}
+    assert reaches(prod, RAY_POD, MLFLOW, 5000)  # the reconciler and the replicas
+    assert reaches(prod, RAY_POD, REDIS, 6379)
+    assert reaches(prod, RAY_POD, RAY_POD, 6379)
+    assert reaches(prod, other, RAY_POD, 8000)
+    assert not reaches(prod, MLFLOW, REDIS, 6379)
+    assert not reaches(prod, other, REDIS, 6379)
+    assert not reaches(prod, other, RAY_POD, 8265)
+    assert not reaches(prod, other, RAY_POD, 6379)

@@ -7,10 +7,12 @@ it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +97,12 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
     if cached := _cached(cache_dir, wanted):
         return cached
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".fetch-") as scratch:
+    with (
+        _alone_in(cache_dir),
+        tempfile.TemporaryDirectory(dir=cache_dir, prefix=".fetch-") as scratch,
+    ):
+        if cached := _cached(cache_dir, wanted):  # another process was faster
+            return cached
         folder = _download(name, version, tracking_uri, Path(scratch))
         seen, _ = verify_files(folder)
         if seen != wanted:
@@ -106,14 +113,21 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
                 allowed=wanted,
             )
         target = cache_dir / wanted
-        if target.exists():  # a damaged leftover, or another process was faster
-            shutil.rmtree(target, ignore_errors=True)
-        try:
-            os.replace(folder, target)
-        except OSError:
-            if _cached(cache_dir, wanted) is None:
-                raise
+        if target.exists():
+            os.replace(target, Path(scratch) / "damaged")
+        os.replace(folder, target)
     return target
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits until no other process or thread is inside this block for the folder; the lock falls with its holder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _cached(cache_dir: Path, sha256: str) -> Path | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,13 @@ from components.model.temporal import zero_invalid
 
 QUERY_BLOCK_STEPS = 256
 FIRST_SLOPES_PER_S = (2.0, 0.05)
+
+
+class Told(NamedTuple):
+    """What a modality says to others: keys beside values (B, T, 2W), zeros at invalid steps, and its mask (B, T)."""
+
+    key_value: Tensor
+    mask: Tensor
 
 
 class RelativeTime(nn.Module):
@@ -68,6 +76,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.names = tuple(names)
         self.pairs = tuple(pairs)
+        self.width = width
         self.heads = heads
         self.window_steps = window_steps
         self.rate_hz = rate_hz
@@ -85,19 +94,63 @@ class CrossAttention(nn.Module):
     def forward(self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{m: (B, T, W)}, {m: (B, T)} → {m: (B, T, W)}, zeros at invalid steps."""
         normed = {name: self.norm[name](streams[name]) for name in self.names}
+        return self._exchange(streams, masks, normed, self._told(normed, masks))
+
+    def start(self, clips: int) -> dict[str, Told]:
+        """The `window_steps` steps of each key modality that `advance` looks back on, before there were any."""
+        nothing_BTW = self.relative_time.raw_H.new_zeros(clips, self.window_steps, 2 * self.width)
+        never_BT = torch.zeros(clips, self.window_steps, dtype=torch.bool, device=nothing_BTW.device)
+        return {name: Told(nothing_BTW, never_BT) for name in self.key_value}
+
+    def advance(
+        self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor], past: Mapping[str, Told]
+    ) -> tuple[dict[str, Tensor], dict[str, Told]]:
+        """`forward` of a causal layer for the steps that come next, and the past for those after them."""
+        normed = {name: self.norm[name](streams[name]) for name in self.names}
+        told = {
+            name: Told(
+                torch.cat([past[name].key_value, new.key_value], dim=1), torch.cat([past[name].mask, new.mask], dim=1)
+            )
+            for name, new in self._told(normed, masks).items()
+        }
+        kept = {
+            name: Told(both.key_value[:, -self.window_steps :], both.mask[:, -self.window_steps :])
+            for name, both in told.items()
+        }
+        return self._exchange(streams, masks, normed, told), kept
+
+    def _told(self, normed: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Told]:
+        return {
+            name: Told(zero_invalid(layer(normed[name]), masks[name]), masks[name])
+            for name, layer in self.key_value.items()
+        }
+
+    def _exchange(
+        self,
+        streams: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        normed: Mapping[str, Tensor],
+        told: Mapping[str, Told],
+    ) -> dict[str, Tensor]:
+        """The queries of `normed` to what was told up to the last of their steps, or from further back."""
         queries = {name: self._split(layer(normed[name])) for name, layer in self.query.items()}
         keys, values = {}, {}
-        for name, layer in self.key_value.items():
-            key_BTW, value_BTW = zero_invalid(layer(normed[name]), masks[name]).chunk(2, dim=-1)
+        for name in told:
+            key_BTW, value_BTW = told[name].key_value.chunk(2, dim=-1)
             keys[name], values[name] = self._split(key_BTW), self._split(value_BTW)
         q_PBHTd = torch.stack([queries[query] for query, _ in self.pairs])
         k_PBHTd = torch.stack([keys[key] for _, key in self.pairs])
         v_PBHTd = torch.stack([values[key] for _, key in self.pairs])
-        mask_PBT = torch.stack([masks[key] for _, key in self.pairs])
+        mask_PBT = torch.stack([told[key].mask for _, key in self.pairs])
         steps = q_PBHTd.shape[-2]
+        back = mask_PBT.shape[-1] - steps
         blocks = [
             self._block(
-                q_PBHTd[..., first : first + QUERY_BLOCK_STEPS, :], k_PBHTd, v_PBHTd, mask_PBT=mask_PBT, first=first
+                q_PBHTd[..., first : first + QUERY_BLOCK_STEPS, :],
+                k_PBHTd,
+                v_PBHTd,
+                mask_PBT=mask_PBT,
+                first=back + first,
             )
             for first in range(0, steps, QUERY_BLOCK_STEPS)
         ]
@@ -117,7 +170,7 @@ class CrossAttention(nn.Module):
     def _block(
         self, q_PBHTd: Tensor, k_PBHTd: Tensor, v_PBHTd: Tensor, *, mask_PBT: Tensor, first: int
     ) -> tuple[Tensor, Tensor]:
-        """The queries from step `first` on → ((P, B, Tq, W) attended, (P, B, Tq) whether any key was seen)."""
+        """The queries at key `first` on → ((P, B, Tq, W) attended, (P, B, Tq) whether any key was seen)."""
         last = first + q_PBHTd.shape[-2]
         steps = mask_PBT.shape[-1]
         key_first = max(0, first - self.window_steps)

@@ -5,6 +5,8 @@ Legend: B clips, T steps, W channels, K classes. Masks are True = valid.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,22 @@ class StepHead(nn.Module):
         return self.out(x_BTW)
 
 
+class Pool(NamedTuple):
+    """A clip so far, as the running softmax of Milakov & Gimelshein 2018 (arXiv 1805.02867) beside the maximum.
+
+    Attributes:
+        peak: (B,) the highest attention score of a valid step; `CLOSED` before there was one.
+        total: (B,) sum of exp(score - peak) over valid steps, in float64 so that long streams do not drift.
+        told: (B, W) sum of exp(score - peak) · x over valid steps, in float64.
+        highest: (B, W) the maximum over valid steps; `CLOSED` before there was one.
+    """
+
+    peak: Tensor
+    total: Tensor
+    told: Tensor
+    highest: Tensor
+
+
 class ClipHead(nn.Module):
     """Class scores of a whole clip from its valid steps: attention pooling beside the maximum.
 
@@ -41,11 +59,40 @@ class ClipHead(nn.Module):
 
     def forward(self, x_BTW: Tensor, mask_BT: Tensor) -> Tensor:
         """(B, T, W), (B, T) → (B, K)."""
-        x_BTW = zero_invalid(x_BTW, mask_BT)
-        score_BT = self.score(x_BTW).squeeze(-1).masked_fill(~mask_BT, CLOSED)
+        x_BTW, score_BT, highest_BW = self._seen(x_BTW, mask_BT)
         weight_BT = score_BT.softmax(-1) * mask_BT
         told_BW = (weight_BT.unsqueeze(-1) * x_BTW).sum(1)
-        highest_BW = x_BTW.masked_fill(~mask_BT.unsqueeze(-1), CLOSED).amax(1)
-        highest_BW = torch.where(mask_BT.any(-1, keepdim=True), highest_BW, highest_BW.new_zeros(()))
+        return self._decide(told_BW, highest_BW, mask_BT.any(-1))
+
+    def start(self, clips: int) -> Pool:
+        """A clip of which nothing was seen."""
+        closed_BW = self.out.weight.new_full((clips, self.out.in_features), CLOSED)
+        nothing_BW = torch.zeros_like(closed_BW, dtype=torch.float64)
+        return Pool(closed_BW[:, 0], nothing_BW[:, 0], nothing_BW, closed_BW)
+
+    def advance(self, x_BTW: Tensor, mask_BT: Tensor, pool: Pool) -> tuple[Tensor, Pool]:
+        """`forward` over all steps so far, of which these are the next ones, and the clip with them."""
+        x_BTW, score_BT, highest_BW = self._seen(x_BTW, mask_BT)
+        peak_B = torch.maximum(pool.peak, score_BT.amax(-1))
+        fade_B = (pool.peak - peak_B).double().exp()
+        weight_BT = (score_BT - peak_B.unsqueeze(-1)).double().exp() * mask_BT
+        pool = Pool(
+            peak=peak_B,
+            total=pool.total * fade_B + weight_BT.sum(-1),
+            told=pool.told * fade_B.unsqueeze(-1) + (weight_BT.unsqueeze(-1) * x_BTW).sum(1),
+            highest=torch.maximum(pool.highest, highest_BW),
+        )
+        # The step at the peak has weight 1: the total is 0 or at least 1.
+        told_BW = (pool.told / pool.total.clamp(min=1).unsqueeze(-1)).to(x_BTW.dtype)
+        return self._decide(told_BW, pool.highest, pool.total > 0), pool
+
+    def _seen(self, x_BTW: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, W), (B, T) → steps (B, T, W), their attention scores (B, T) and their maximum (B, W)."""
+        x_BTW = zero_invalid(x_BTW, mask_BT)
+        score_BT = self.score(x_BTW).squeeze(-1).masked_fill(~mask_BT, CLOSED)
+        return x_BTW, score_BT, x_BTW.masked_fill(~mask_BT.unsqueeze(-1), CLOSED).amax(1)
+
+    def _decide(self, told_BW: Tensor, highest_BW: Tensor, any_B: Tensor) -> Tensor:
+        highest_BW = torch.where(any_B.unsqueeze(-1), highest_BW, highest_BW.new_zeros(()))
         hidden_BW = nn.functional.gelu(self.hidden(torch.cat([told_BW, highest_BW], dim=-1)))
         return self.out(self.dropout(hidden_BW))

@@ -97,26 +97,32 @@ class TemporalModel(nn.Module):
         Raises:
             ModelError: no modality at all, a modality the model does not have, or a shape that does not fit.
         """
-        features, masks = self._complete(features, masks)
+        features, masks = self.complete(features, masks)
         own = {name: encoder(features[name], masks[name]) for name, encoder in self.encoders.items()}
         streams = own if self.attention is None else self.attention(own, masks)
         fused_BTW = self.fusion(streams, masks)
         any_BT = torch.stack(list(masks.values())).any(0)
         return ModelOutput(
-            step_logits=self._close(self.step_head(fused_BTW)),
-            clip_logits=self._close(self.clip_head(fused_BTW, any_BT)),
+            step_logits=self.close(self.step_head(fused_BTW)),
+            clip_logits=self.close(self.clip_head(fused_BTW, any_BT)),
             unimodal_clip_logits={
-                name: self._close(head(own[name], masks[name])) for name, head in self.unimodal_clip.items()
+                name: self.close(head(own[name], masks[name])) for name, head in self.unimodal_clip.items()
             },
-            unimodal_step_logits={name: self._close(head(own[name])) for name, head in self.unimodal_step.items()},
+            unimodal_step_logits={name: self.close(head(own[name])) for name, head in self.unimodal_step.items()},
         )
 
-    def _close(self, logits: Tensor) -> Tensor:
+    def close(self, logits: Tensor) -> Tensor:
+        """(…, K) → (…, K), with `ABSENT_LOGIT` for classes that training never saw."""
         return logits.masked_fill(self.absent, ABSENT_LOGIT)
 
-    def _complete(
+    def complete(
         self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Every modality of the model, in its order: as given, or absent everywhere.
+
+        Raises:
+            ModelError: as `forward`.
+        """
         known = self.spec.names
         if not features or features.keys() != masks.keys():
             raise ModelError(

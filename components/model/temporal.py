@@ -33,9 +33,19 @@ class ResidualBlock(nn.Module):
     def forward(self, x_BTW: Tensor, mask_BT: Tensor) -> Tensor:
         """(B, T, W) → (B, T, W); values at invalid steps of the result mean nothing."""
         y_BTW = zero_invalid(self.norm(x_BTW), mask_BT)
-        y_BWT = functional.pad(y_BTW.transpose(1, 2), (self.before, self.after))
-        y_BTW = functional.gelu(self.conv(y_BWT)).transpose(1, 2)
-        return x_BTW + self.dropout(self.out(y_BTW))
+        return x_BTW + self._told(functional.pad(y_BTW.transpose(1, 2), (self.before, self.after)))
+
+    def start(self, clips: int) -> Tensor:
+        """The (B, before, W) steps that `advance` convolves with, before there were any."""
+        return self.out.weight.new_zeros(clips, self.before, self.out.in_features)
+
+    def advance(self, x_BTW: Tensor, mask_BT: Tensor, past_BRW: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` of a causal block for the steps that come next, and the past for those after them."""
+        y_BTW = torch.cat([past_BRW, zero_invalid(self.norm(x_BTW), mask_BT)], dim=1)
+        return x_BTW + self._told(y_BTW.transpose(1, 2)), y_BTW[:, x_BTW.shape[1] :]
+
+    def _told(self, y_BWT: Tensor) -> Tensor:
+        return self.dropout(self.out(functional.gelu(self.conv(y_BWT)).transpose(1, 2)))
 
 
 class TemporalEncoder(nn.Module):
@@ -58,7 +68,7 @@ class TemporalEncoder(nn.Module):
     @property
     def reach(self) -> tuple[int, int]:
         """(before, after): how many steps around a step its result depends on."""
-        blocks = [block for block in self.blocks if isinstance(block, ResidualBlock)]
+        blocks = self._residual()
         return sum(block.before for block in blocks), sum(block.after for block in blocks)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -67,3 +77,19 @@ class TemporalEncoder(nn.Module):
         for block in self.blocks:
             x_BTW = block(x_BTW, mask_BT)
         return zero_invalid(self.norm(x_BTW), mask_BT)
+
+    def start(self, clips: int) -> tuple[Tensor, ...]:
+        """What `advance` needs of the past, one tensor a block, before there was any."""
+        return tuple(block.start(clips) for block in self._residual())
+
+    def advance(self, x_BTD: Tensor, mask_BT: Tensor, past: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`forward` of a causal encoder for the steps that come next, and the past for those after them."""
+        x_BTW = self.dropout(self.project(zero_invalid(x_BTD, mask_BT)))
+        kept = []
+        for block, past_BRW in zip(self._residual(), past, strict=True):
+            x_BTW, past_BRW = block.advance(x_BTW, mask_BT, past_BRW)  # noqa: PLW2901
+            kept.append(past_BRW)
+        return zero_invalid(self.norm(x_BTW), mask_BT), tuple(kept)
+
+    def _residual(self) -> list[ResidualBlock]:
+        return [block for block in self.blocks if isinstance(block, ResidualBlock)]

@@ -44,7 +44,7 @@ def probe_media(path: Path) -> None:
     if head[4:8] in ISO_BOXES:
         _check_boxes(path)
         return
-    if _is_text(head):
+    if is_text(head):
         raise MediaError(
             "this is a text file with a media name",
             where=str(path),
@@ -106,13 +106,12 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _is_text(head: bytes) -> bool:
-    if b"\x00" in head:
-        return False
+def is_text(head: bytes) -> bool:
+    """Whether a file's first bytes are printable UTF-8 only; every media container has a control byte among them."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A multi-byte character may be cut by the end of the block.
+        # The block may end inside a character.
         if error.start < len(head) - 3:
             return False
         text = head[: error.start].decode("utf-8")

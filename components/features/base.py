@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import DataError
 from components.contracts.records import AlignedClip
-from components.contracts.timebase import Grid
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,3 @@ def mask_of(clip: AlignedClip, modality: str) -> NDArray[np.bool_]:
     """The clip's mask of a modality; all False where the clip does not have it."""
     mask = clip.masks.get(modality)
     return np.zeros(clip.grid.num_steps, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
-
-
-def step_seconds(grid: Grid) -> float:
-    """Seconds a step."""
-    return 1.0 / grid.rate_hz

@@ -8,7 +8,6 @@ rollout.evidence   fingerprint of what a refusal was based on; when that changes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -100,8 +99,3 @@ class MlflowVersions:
 def _unavailable(tracking_uri: str, error: Exception) -> UnavailableError:
     text = str(error).splitlines()
     return UnavailableError("cannot reach MLflow", where=tracking_uri, seen=text[0] if text else type(error).__name__)
-
-
-def tags_of(version: VersionInfo) -> Mapping[str, str]:
-    """The `rollout.*` tags of a version."""
-    return {name: value for name, value in version.tags.items() if name.startswith(PREFIX)}

@@ -9,6 +9,7 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip, Word, words_to_json
+from components.datasets.probe import is_text
 
 HEAD_BYTES = 512
 SHOWN_BYTES = 24
@@ -62,7 +63,7 @@ def check_media(path: Path, limits: MediaLimits) -> None:
     """Refuses what is plainly no clip before any decoder sees it; errors as in `clip_of_file`."""
     check_file(path, max_bytes=limits.max_bytes, where=path.name)
     head = _head(path)
-    if _is_text(head):
+    if is_text(head):
         raise MediaError(
             "this is a text file, whatever its name says",
             where=path.name,
@@ -79,7 +80,7 @@ def check_parquet(path: Path) -> None:
         raise MediaError(
             "a physiological recording must be a Parquet file with a column `time_s` and one column a channel",
             where=path.name,
-            seen=head[:SHOWN_BYTES].decode("utf-8", "replace") if _is_text(head) else f"bytes {head[:4].hex(' ')}",
+            seen=head[:SHOWN_BYTES].decode("utf-8", "replace") if is_text(head) else f"bytes {head[:4].hex(' ')}",
             allowed="Parquet",
             code="unsupported-media",
         )
@@ -88,15 +89,3 @@ def check_parquet(path: Path) -> None:
 def _head(path: Path) -> bytes:
     with path.open("rb") as stream:
         return stream.read(HEAD_BYTES)
-
-
-def _is_text(head: bytes) -> bool:
-    """Printable UTF-8 only; every media container has a control byte in its first blocks."""
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # The block may end inside a character.
-        if error.start < len(head) - 3:
-            return False
-        text = head[: error.start].decode("utf-8")
-    return bool(text) and all(character.isprintable() or character in "\t\r\n\f" for character in text)

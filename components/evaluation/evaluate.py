@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.catalog.cases import Case
 from components.contracts.config import Evaluate, Gates
 from components.contracts.errors import DataError
 from components.evaluation import metrics
 from components.evaluation.calibration import Calibration
-from components.evaluation.cases import Case
 from components.evaluation.episodes import Episode, episodes_of_path, find_episodes
 from components.evaluation.events import clip_events, event_scores, true_episodes
 from components.evaluation.fitting import Fitted, fit

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.cases import Case
+from components.catalog.cases import Case
 from components.evaluation.episodes import Episode, kind_of, runs, transitions
 from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
 

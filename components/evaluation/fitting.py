@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from components.catalog.cases import Case
 from components.contracts.config import Evaluate
 from components.evaluation.calibration import Calibration, fit_temperature
-from components.evaluation.cases import Case
 from components.evaluation.episodes import Smoother, find_episodes, runs
 from components.evaluation.events import clip_events, mean_f1, true_episodes
 from components.evaluation.outliers import Reference, pool

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.catalog.cases import Case
 from components.evaluation import metrics
-from components.evaluation.cases import Case
 from components.evaluation.episodes import Episode
 from components.evaluation.events import true_episodes
 from components.evaluation.measure import Sample, Scores

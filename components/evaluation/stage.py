@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.catalog.cases import prepare
 from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
-from components.evaluation.cases import prepare
 from components.evaluation.evaluate import evaluate
 from components.evaluation.gates import passed
 from components.evaluation.publish import publish

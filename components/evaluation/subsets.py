@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.cases import Case
+from components.catalog.cases import Case
 from components.evaluation.measure import Sample
 from components.evaluation.scoring import Scored, Scorer, keep
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.catalog.cases import Case
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
 from components.evaluation import metrics, plots
-from components.evaluation.cases import Case
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.intervals import rounded
 from components.evaluation.report import render

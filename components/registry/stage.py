@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.alignment.align import alignment_fingerprint
+from components.catalog.cases import Case, prepare
 from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
@@ -17,7 +18,6 @@ from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
 from components.datasets.registry import ADAPTERS
 from components.evaluation.calibration import Calibration
-from components.evaluation.cases import Case, prepare
 from components.evaluation.episodes import Smoother
 from components.evaluation.outliers import Reference
 from components.evaluation.publish import run_of

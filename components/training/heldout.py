@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from components.catalog.cases import Case
 from components.model.losses import UNLABELLED
-from components.training.items import Item, collate
+from components.training.items import collate
 from components.training.learner import Share
 
 CLIPS_AT_ONCE = 16
@@ -18,7 +19,7 @@ CLIPS_AT_ONCE = 16
 def held_out_scores(
     model: nn.Module,
     weights: Mapping[str, Tensor],
-    items: Sequence[Item],
+    items: Sequence[Case],
     *,
     classes: int,
     device: torch.device,

@@ -11,42 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from components.catalog.cases import Case
 from components.contracts.errors import DataError
 from components.model.losses import UNLABELLED
 from components.training.order import generator
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One clip as the model sees it.
-
-    Attributes:
-        features: modality → (T, D) float32, standardised, zeros where invalid.
-        masks: modality → (T,) True = valid.
-        step_labels: (T,) int64, `UNLABELLED` where there is none; clip_label: likewise.
-    """
-
-    clip_id: str
-    subject_id: str
-    features: Mapping[str, NDArray[np.float32]]
-    masks: Mapping[str, NDArray[np.bool_]]
-    step_labels: NDArray[np.int64]
-    clip_label: int
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return self.step_labels.size
-
-    @property
-    def usable(self) -> bool:
-        """Whether any modality has a valid step and there is any label to learn."""
-        valid = np.logical_or.reduce([*self.masks.values()])
-        labelled = self.clip_label != UNLABELLED or bool((self.step_labels[valid] != UNLABELLED).any())
-        return bool(valid.any()) and labelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +38,7 @@ class Batch:
         )
 
 
-def collate(items: Sequence[Item]) -> Batch:
+def collate(items: Sequence[Case]) -> Batch:
     """Pads clips to the longest. Raises DataError when they differ in modalities or in number of classes."""
     steps = max(item.steps for item in items)
     names = items[0].features.keys()
@@ -115,7 +85,7 @@ class Augment:
     noise: float
     seed: int
 
-    def __call__(self, item: Item, *, epoch: int, index: int) -> Item:
+    def __call__(self, item: Case, *, epoch: int, index: int) -> Case:
         """The clip as this epoch sees it."""
         rng = generator(self.seed, "augment", epoch, index)
         if item.steps > self.max_steps:
@@ -138,7 +108,7 @@ class Augment:
         return replace(item, masks=masks, features=features)
 
 
-def cut(item: Item, first: int, steps: int) -> Item:
+def cut(item: Case, first: int, steps: int) -> Case:
     """Steps `[first, first + steps)` of a clip."""
     window = slice(first, first + steps)
     return replace(

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from components.catalog.cases import Case
 from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
-from components.training.items import Item
 from components.training.loop import Task, new_learner, run_epochs
 
 CHECKPOINT = "checkpoint"
@@ -33,7 +33,7 @@ class Job:
     """
 
     task: Task
-    items: Callable[[str], Sequence[Item]]
+    items: Callable[[str], Sequence[Case]]
     inputs_sha256: str
 
 

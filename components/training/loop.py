@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
+from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.losses import UNLABELLED, Objective
 from components.model.spec import ModelSpec
 from components.training.heldout import held_out_scores
-from components.training.items import Augment, Item, collate
+from components.training.items import Augment, collate
 from components.training.learner import Learner, Share, learning_rate
 from components.training.order import GlobalBatch, Order, shard
 
@@ -49,7 +50,7 @@ class Task:
         )
 
 
-def new_learner(task: Task, training: Sequence[Item], *, device: torch.device | None = None) -> Learner:
+def new_learner(task: Task, training: Sequence[Case], *, device: torch.device | None = None) -> Learner:
     """A learner at the start, balanced for the labels of the training clips."""
     objective = Objective.of(
         task.train,
@@ -71,7 +72,7 @@ def new_learner(task: Task, training: Sequence[Item], *, device: torch.device | 
 
 
 def train_steps(
-    learner: Learner, task: Task, training: Sequence[Item], *, share: Share = ALONE
+    learner: Learner, task: Task, training: Sequence[Case], *, share: Share = ALONE
 ) -> Iterator[tuple[GlobalBatch, dict[str, float]]]:
     """Trains from where the learner stands to the end; yields each global batch with its losses once it is done."""
     augment = task.augment
@@ -90,7 +91,7 @@ def train_steps(
 
 
 def run_epochs(
-    learner: Learner, task: Task, training: Sequence[Item], held_out: Sequence[Item], *, share: Share = ALONE
+    learner: Learner, task: Task, training: Sequence[Case], held_out: Sequence[Case], *, share: Share = ALONE
 ) -> Iterator[dict[str, Any]]:
     """Trains to the end; yields the record of each epoch, which is then the last of `learner.history`.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import components.model
 import components.training
+from components.catalog.cases import Case, prepare
 from components.catalog.examples import load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json, write_json
@@ -29,10 +30,9 @@ from components.model.losses import UNLABELLED
 from components.model.model import TemporalModel, count_parameters
 from components.model.spec import ModelSpec
 from components.training.curves import training_curves
-from components.training.items import Item
 from components.training.job import Epoch, Job, Trained
 from components.training.loop import Task
-from components.training.source import CatalogItems, items_of
+from components.training.source import CatalogItems
 from components.training.tracking import MODEL_TAG, TrainingRun, open_run
 from components.training.trainer import fit
 
@@ -104,11 +104,11 @@ def _sources(folder: str) -> list[Path]:
     return sorted(Path(folder).glob("*.py"))
 
 
-def _prepare(catalog: Mapping[str, Any], layout: Layout) -> tuple[Transform, list[Item]]:
+def _prepare(catalog: Mapping[str, Any], layout: Layout) -> tuple[Transform, list[Case]]:
     examples = load_examples(layout, "train")
     widths = {name: int(encoder["width"]) for name, encoder in catalog["encoders"].items()}
     transform = Transform.fit((example.encoded for example in examples), widths)
-    items = items_of(examples, transform)
+    items = [case for case in prepare(examples, transform) if case.usable]
     if not items:
         raise DataError(
             "no training clip has both a label and a valid step",
@@ -119,7 +119,7 @@ def _prepare(catalog: Mapping[str, Any], layout: Layout) -> tuple[Transform, lis
     return transform, items
 
 
-def _spec(params: Params, catalog: Mapping[str, Any], transform: Transform, items: Sequence[Item]) -> ModelSpec:
+def _spec(params: Params, catalog: Mapping[str, Any], transform: Transform, items: Sequence[Case]) -> ModelSpec:
     classes = tuple(catalog["classes"])
     labels = {int(label) for item in items for label in item.step_labels} | {item.clip_label for item in items}
     learned = {classes[label] for label in labels - {UNLABELLED}}

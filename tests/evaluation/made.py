@@ -11,12 +11,12 @@ from functools import cache
 import numpy as np
 import torch
 
+from components.catalog.cases import Case
 from components.contracts.config import Model
 from components.contracts.records import Planted
-from components.evaluation.cases import Case
 from components.model.model import TemporalModel
 from components.model.spec import ModelSpec
-from components.training.items import Item, collate
+from components.training.items import collate
 
 CLASSES = ("neutral", "anger", "happiness", "sadness")
 WIDTHS = {"face": 6, "voice": 5}
@@ -102,22 +102,11 @@ def trained_model() -> TemporalModel:
     spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=Model(width=24, heads=2, tcn_blocks=2, dropout=0.1))
     model = TemporalModel(spec)
     train = make_split("train", 8)
-    items = [
-        Item(
-            clip_id=case.clip_id,
-            subject_id=case.subject_id,
-            features=case.features,
-            masks=case.masks,
-            step_labels=case.step_labels,
-            clip_label=case.clip_label,
-        )
-        for case in train
-    ]
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     rng = np.random.default_rng(0)
     loss_of = torch.nn.CrossEntropyLoss()
     for _ in range(60):
-        some = [items[i] for i in rng.choice(len(items), 24, replace=False)]
+        some = [train[i] for i in rng.choice(len(train), 24, replace=False)]
         masked = rng.random()
         batch = collate(some)
         masks = dict(batch.masks)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.catalog.cases import Case
 from components.contracts.config import Model
 from components.model.losses import UNLABELLED
 from components.model.spec import ModelSpec
-from components.training.items import Item
 
 WIDTHS = {"face": 12, "text": 6, "voice": 10}
 CLASSES = tuple(f"class{index}" for index in range(8))
@@ -32,7 +32,7 @@ class Toy:
     bits: int = 3
     seed: int = 0
 
-    def items(self, split: str = "train") -> list[Item]:
+    def items(self, split: str = "train") -> list[Case]:
         """The clips of a split; different splits have different subjects."""
         directions = np.random.default_rng(99)
         axes = {name: directions.standard_normal((2, width)) for name, width in WIDTHS.items()}
@@ -42,7 +42,7 @@ class Toy:
 
     def _item(
         self, rng: np.random.Generator, axes: dict[str, np.ndarray], clip_id: str, split: str, index: int
-    ) -> Item:
+    ) -> Case:
         label = index % 2**self.bits
         steps = int(rng.integers(self.steps[0], self.steps[1] + 1))
         subject = rng.integers(self.subjects)
@@ -62,13 +62,16 @@ class Toy:
             mask = (rng.random(steps) >= self.missing / 2) & present[place]
             features[name] = np.where(mask[:, None], values, 0).astype(np.float32)
             masks[name] = mask
-        return Item(
+        return Case(
             clip_id=clip_id,
+            dataset="toy",
             subject_id=f"toy/{split}/s{subject}",
             features=features,
             masks=masks,
             step_labels=np.full(steps, label, dtype=np.int64),
             clip_label=label,
+            rate_hz=10.0,
+            groups={},
         )
 
 

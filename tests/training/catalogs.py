@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.catalog.cases import Case
 from components.catalog.rows import CATALOG_SCHEMA
 from components.contracts.atomic import write_json, write_table
 from components.contracts.config import Params
@@ -14,7 +15,6 @@ from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.features.base import Encoded
 from components.features.store import FeatureStore
-from components.training.items import Item
 from tests.model.toys import CLASSES, WIDTHS, Toy
 
 TINY = Toy(clips=16, steps=(8, 12), noise=0.7)
@@ -64,7 +64,7 @@ def write_catalog(layout: Layout, toy: Toy = TINY) -> None:
     write_json(layout.validated("toy") / "result.json", {"success": True, "statistics": {}, "fingerprint": "f1"})
 
 
-def row_of(item: Item, split: str, keys: dict[str, str]) -> dict[str, Any]:
+def row_of(item: Case, split: str, keys: dict[str, str]) -> dict[str, Any]:
     """The catalog row of a clip with a clip label alone."""
     return {
         "clip_id": item.clip_id,

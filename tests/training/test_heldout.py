@@ -7,15 +7,15 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+from components.catalog.cases import Case
 from components.model.losses import UNLABELLED
 from components.model.model import TemporalModel
 from components.training.heldout import confusion, held_out_scores, macro_f1
-from components.training.items import Item
 from components.training.learner import Share
 from tests.model.toys import Toy, toy_spec
 
 
-def scores_of(model: TemporalModel, items: list[Item], *, share: Share | None = None, **weights: torch.Tensor):
+def scores_of(model: TemporalModel, items: list[Case], *, share: Share | None = None, **weights: torch.Tensor):
     given = weights or dict(model.named_parameters())
     return held_out_scores(model, given, items, classes=8, device=torch.device("cpu"), share=share or Share())
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from components.catalog.cases import prepare
 from components.catalog.examples import load_examples
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 from components.model.losses import UNLABELLED
-from components.training.source import CatalogItems, items_of
+from components.training.source import CatalogItems
 from tests.model.toys import WIDTHS
 from tests.training.catalogs import TINY, write_catalog
 
@@ -41,7 +42,7 @@ def test_steps_without_any_modality_are_unlabelled_and_useless_clips_are_left_ou
     examples = load_examples(layout, "train")
     transform = Transform.fit((example.encoded for example in examples), {"voice": WIDTHS["voice"], **WIDTHS})
     face_only = Transform(modalities={"face": transform.modalities["face"]})
-    items = items_of(examples, face_only)
+    items = prepare(examples, face_only)
     without_face = sum("face" not in example.encoded for example in examples)
     assert without_face
     assert len(items) == len(examples) - without_face

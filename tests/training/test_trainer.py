@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.catalog.cases import Case
 from components.contracts.config import RayResources, Train
 from components.contracts.errors import ModelError
-from components.training.items import Item
 from components.training.job import Epoch, Job
 from components.training.loop import Task
 from components.training.trainer import fit
@@ -31,13 +31,13 @@ class Dying:
     folder: Path
     times: int
 
-    def __call__(self, split: str) -> Sequence[Item]:
+    def __call__(self, split: str) -> Sequence[Case]:
         items = TOY.items(split)
         return items if split != "train" else _DyingItems(items, self.folder, self.times)
 
 
-class _DyingItems(list[Item]):
-    def __init__(self, items: list[Item], folder: Path, times: int) -> None:
+class _DyingItems(list[Case]):
+    def __init__(self, items: list[Case], folder: Path, times: int) -> None:
         super().__init__(items)
         self.folder, self.times, self.reads = folder, times, 0
 
@@ -56,7 +56,7 @@ class _DyingItems(list[Item]):
 class Unreadable:
     """Clips that cannot be read."""
 
-    def __call__(self, split: str) -> Sequence[Item]:
+    def __call__(self, split: str) -> Sequence[Case]:
         raise ModelError("these clips are broken", where=split)
 
 

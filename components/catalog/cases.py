@@ -1,19 +1,17 @@
-"""One clip as evaluation sees it: transformed inputs, labels, and who and what it is."""
+"""One clip as training and evaluation see it: transformed inputs, labels, and who and what it is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.catalog.examples import UNLABELLED, Example
 from components.contracts.records import Planted
 from components.features.transform import Transform
-
-if TYPE_CHECKING:
-    from components.catalog.examples import Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +19,11 @@ class Case:
     """A transformed clip.
 
     Attributes:
-        features: modality → (T, D) float32; masks: modality → (T,) True = valid.
-        step_labels: (T,) class index, < 0 where unlabelled; clip_label: likewise.
+        features: modality → (T, D) float32, standardised, zeros where invalid.
+        masks: modality → (T,) True = valid.
+        step_labels: (T,) int64 class index, `UNLABELLED` where there is none; clip_label: likewise.
         groups: optional demographics; planted: what a rendered corpus knows of itself.
+        valence_arousal: of the whole clip, each in [-1, 1], NaN where unlabelled.
     """
 
     clip_id: str
@@ -36,6 +36,12 @@ class Case:
     rate_hz: float
     groups: Mapping[str, str]
     planted: tuple[Planted, ...] = ()
+    valence_arousal: tuple[float, float] = (math.nan, math.nan)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.step_labels.size
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -46,6 +52,13 @@ class Case:
     def present(self) -> tuple[str, ...]:
         """The modalities with at least one valid step, in the model's order."""
         return tuple(name for name, mask in self.masks.items() if bool(mask.any()))
+
+    @property
+    def usable(self) -> bool:
+        """Whether any modality has a valid step and there is any emotion to learn."""
+        valid = self.valid
+        labelled = self.clip_label != UNLABELLED or bool((self.step_labels[valid] != UNLABELLED).any())
+        return bool(valid.any()) and labelled
 
     def has_planted(self, kind: str) -> bool:
         """Whether something of this kind was planted."""
@@ -68,7 +81,12 @@ def prepare(examples: Iterable[Example], transform: Transform) -> list[Case]:
             rate_hz=example.rate_hz,
             groups=dict(example.groups),
             planted=tuple(example.planted),
+            valence_arousal=(_number(example.valence), _number(example.arousal)),
         )
         if case.present:
             cases.append(case)
     return cases
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -4,7 +4,7 @@
 comment re-runs nothing. Raise a number by one in the change that alters what the stage writes for the same input.
 """
 
-DATASETS = 1
+DATASETS = 2
 ALIGNMENT = 1
 FEATURES = 1
 VALIDATION = 1

@@ -8,8 +8,9 @@ Labels of clips whose parts disagree:
 
 * *transition*: two emotions, each a segment; the clip's own label is the longer one (at least 58 % of the time).
 * *flash*: 0.3–0.6 s of another emotion in face and voice; a segment of its own, while the clip keeps the mood's label.
-* *contradiction*: the face shows another emotion throughout. Voice, words and physiology agree, and they are the label:
-  a face is the easiest part to put on (Ekman & Friesen 1969, "Nonverbal leakage"). `Planted.emotion` is the face's.
+* *contradiction*: the face shows another emotion, throughout in about half of such clips and for 1.6–2.6 s inside it in
+  the rest. Voice, words and physiology agree, and they are the label: a face is the easiest part to put on (Ekman &
+  Friesen 1969, "Nonverbal leakage"). `Planted.emotion` is the face's.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ SCENARIOS: tuple[str, ...] = (
     "missing",
     "variable_frame_rate",
     "transition",
-    "steady",
+    "contradiction",
     "late_audio",
     "flash",
     "corrupted",
     "steady",
-    "steady",
+    "contradiction",
     "missing",
 )
 SCENARIO_SHIFT = 5
@@ -243,10 +244,19 @@ def _flash(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
 
 def _contradiction(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
     mask = _unlike(plan.emotion, EMOTIONS, rng)
-    planted = Planted(kind="contradiction", modality="face", start_s=0.0, end_s=plan.duration_s, emotion=mask)
-    return replace(
-        plan, shown=(Part(start_s=0.0, end_s=plan.duration_s, emotion=mask),), intensity=1.0, planted=(planted,)
+    start_s, end_s = 0.0, plan.duration_s
+    if rng.random() < 0.5:
+        length_s = float(rng.uniform(1.6, 2.6))
+        start_s = round(float(rng.uniform(0.6, plan.duration_s - length_s - 0.6)), 2)
+        end_s = round(start_s + length_s, 2)
+    planted = Planted(kind="contradiction", modality="face", start_s=start_s, end_s=end_s, emotion=mask)
+    around = (
+        Part(start_s=0.0, end_s=start_s, emotion=plan.emotion),
+        Part(start_s=start_s, end_s=end_s, emotion=mask),
+        Part(start_s=end_s, end_s=plan.duration_s, emotion=plan.emotion),
     )
+    shown = tuple(part for part in around if part.end_s > part.start_s)
+    return replace(plan, shown=shown, intensity=1.0, planted=(planted,))
 
 
 def _missing(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:

@@ -88,11 +88,24 @@ def test_a_contradiction_is_labelled_by_the_voice_and_the_words(plans: list[Clip
     for plan in of_kind(plans, "contradiction"):
         [planted] = plan.planted
         assert planted.modality == "face"
-        assert {part.emotion for part in plan.shown} == {planted.emotion} != {plan.emotion}
+        assert planted.emotion != plan.emotion
+        assert [(part.start_s, part.end_s) for part in plan.shown if part.emotion == planted.emotion] == [
+            (planted.start_s, planted.end_s)
+        ]
+        assert {part.emotion for part in plan.shown} <= {planted.emotion, plan.emotion}
+        assert [plan.shown[0].start_s, plan.shown[-1].end_s] == [0.0, plan.duration_s]
         assert {part.emotion for part in plan.voiced} == {plan.emotion}
         assert [segment.emotion for segment in plan.segments] == [plan.emotion]
         assert plan.text_id.startswith(SIGNS[plan.emotion].text)
         assert SIGNS[str(planted.emotion)].face != SIGNS[plan.emotion].face
+
+
+def test_contradictions_last_the_whole_clip_or_a_part_of_it(plans: list[ClipPlan]) -> None:
+    spans = [(plan.planted[0], plan.duration_s) for plan in of_kind(plans, "contradiction")]
+    lengths = [float(planted.end_s or 0.0) - float(planted.start_s or 0.0) for planted, _ in spans]
+    parts = [length for length, (_, duration_s) in zip(lengths, spans, strict=True) if length < duration_s]
+    assert 0 < len(parts) < len(spans)
+    assert all(1.59 <= length <= 2.61 for length in parts)
 
 
 def test_a_flaw_names_the_modality_it_takes(plans: list[ClipPlan]) -> None:

@@ -157,11 +157,13 @@ class Catalog(Section):
 class Model(Section):
     """The temporal model; `components/model` says what each value does.
 
+    `preset` chooses the model and the defaults of `model` and `train` (`contracts/presets.py`).
     `fusion`: "bidirectional" lets every modality query every other, "one_way" only the first one present in
     `MODALITIES` order query the rest, "concatenation" does without attention. `attention_window_s` bounds how far
     apart a query and a key may lie. `tcn_blocks: 0` does without temporal convolution.
     """
 
+    preset: Literal["default", "paper"] = "default"
     width: int = Field(96, gt=0)
     heads: int = Field(4, gt=0)
     tcn_blocks: int = Field(4, ge=0)

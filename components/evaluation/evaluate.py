@@ -23,7 +23,7 @@ from components.evaluation.measure import Sample, Scores, ece_of_sums, measure, 
 from components.evaluation.scoring import Scored, Scorer, contradiction, jensen_shannon, product_of_experts
 from components.evaluation.slices import slice_scores
 from components.evaluation.subsets import SubsetScores, clip_sample, sample_of, score_subsets, step_sample
-from components.model.model import TemporalModel
+from components.model.base import EmotionModel
 
 LEVELS = ("clip", "step")
 
@@ -56,7 +56,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: TemporalModel,
+    model: EmotionModel,
     *,
     train: Sequence[Case],
     calibration: Sequence[Case],
@@ -154,7 +154,7 @@ def evaluate(
     )
 
 
-def _uncalibrated(model: TemporalModel, whole: SubsetScores) -> dict[str, Sample]:
+def _uncalibrated(model: EmotionModel, whole: SubsetScores) -> dict[str, Sample]:
     scorer = Scorer(model, Calibration())
     scored = [scorer.score(case.features, case.masks) for case in whole.cases]
     found = {

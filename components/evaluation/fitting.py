@@ -18,7 +18,7 @@ from components.evaluation.episodes import Smoother, find_episodes, runs
 from components.evaluation.events import clip_events, mean_f1, true_episodes
 from components.evaluation.outliers import Reference, pool
 from components.evaluation.scoring import Logits, Scorer
-from components.model.model import TemporalModel
+from components.model.base import EmotionModel
 
 # Few and far apart: a calibration split holds tens of events, which cannot tell finer ones apart.
 TRANSITION_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0)
@@ -33,7 +33,7 @@ class Fitted:
     reference: Reference
 
 
-def fit(model: TemporalModel, train: Sequence[Case], calibration: Sequence[Case], config: Evaluate) -> Fitted:
+def fit(model: EmotionModel, train: Sequence[Case], calibration: Sequence[Case], config: Evaluate) -> Fitted:
     """Fits everything; the two splits must not share a person."""
     temperatures = fit_calibration(model, calibration, quantile=config.contradiction_quantile)
     durations = [duration for case in train for duration in label_durations(case)]
@@ -70,7 +70,7 @@ def fit_smoother(scorer: Scorer, cases: Sequence[Case], start: Smoother) -> Smoo
     return max(candidates, key=lambda smoother: (round(quality(smoother), 6), smoother.transition_weight))
 
 
-def fit_calibration(model: TemporalModel, cases: Sequence[Case], *, quantile: float) -> Calibration:
+def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: float) -> Calibration:
     """One temperature a head on the calibration split; heads without a labelled item keep 1.
 
     The contradiction threshold is a quantile of the scores of the clips in which no contradiction was planted.

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from components.evaluation.calibration import Calibration, softmax
-from components.model.model import TemporalModel
+from components.model.base import EmotionModel
 
 Features = Mapping[str, NDArray[np.float32]]
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -54,7 +54,7 @@ class Scored:
 class Scorer:
     """A model with its calibration."""
 
-    def __init__(self, model: TemporalModel, calibration: Calibration) -> None:
+    def __init__(self, model: EmotionModel, calibration: Calibration) -> None:
         self.model = model.to(device="cpu", dtype=torch.float32).eval()
         self.calibration = calibration
 

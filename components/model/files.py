@@ -12,7 +12,7 @@ from torch import Tensor
 
 from components.contracts.atomic import atomic_file, read_json, write_json
 from components.contracts.errors import ModelError
-from components.model.model import TemporalModel
+from components.model.build import EmotionModel, build_model
 from components.model.spec import ModelSpec
 
 WEIGHTS = "model.safetensors"
@@ -27,7 +27,7 @@ def save_model(folder: Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> 
     write_json(folder / SPEC, spec.to_json())
 
 
-def load_model(folder: Path, *, classes: tuple[str, ...] | None = None) -> TemporalModel:
+def load_model(folder: Path, *, classes: tuple[str, ...] | None = None) -> EmotionModel:
     """The model of a folder, in evaluation mode on the CPU.
 
     Args:
@@ -43,12 +43,12 @@ def load_model(folder: Path, *, classes: tuple[str, ...] | None = None) -> Tempo
     except (OSError, json.JSONDecodeError, SafetensorError) as error:
         raise ModelError("cannot read the model", where=str(folder), seen=str(error)) from error
     spec.check(classes=classes)
-    model = TemporalModel(spec)
+    model = build_model(spec)
     load_weights(model, weights, where=str(folder))
     return model.eval()
 
 
-def load_weights(model: TemporalModel, weights: Mapping[str, Tensor], *, where: str) -> None:
+def load_weights(model: EmotionModel, weights: Mapping[str, Tensor], *, where: str) -> None:
     """Puts weights into a model. Raises ModelError naming the first tensor that is missing, unknown or misshapen."""
     own = model.state_dict()
     for name in sorted(own.keys() | weights.keys()):

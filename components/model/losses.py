@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.contracts.config import Train
-from components.model.model import ModelOutput
+from components.model.base import ModelOutput
 
 UNLABELLED = -100
 

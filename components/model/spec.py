@@ -22,6 +22,8 @@ class ModelSpec:
         model: sizes and switches.
         absent: classes that no training clip has. Their logits are `ABSENT_LOGIT`, so they are never predicted.
         rate_hz: steps a second of the grid; turns step distances into seconds.
+        valence_arousal: whether the model has a head for them.
+        embedding: width W of the embedding that a contrastive loss compares with a text; 0 = no such head.
     """
 
     modalities: Mapping[str, int]
@@ -29,6 +31,8 @@ class ModelSpec:
     model: Model
     absent: tuple[str, ...] = ()
     rate_hz: float = 10.0
+    valence_arousal: bool = False
+    embedding: int = 0
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -40,6 +44,8 @@ class ModelSpec:
             raise ModelError(
                 "a model needs at least two different classes", where="ModelSpec.classes", seen=list(self.classes)
             )
+        if self.embedding < 0:
+            raise ModelError("a width cannot be negative", where="ModelSpec.embedding", seen=self.embedding)
         unknown = sorted(set(self.absent) - set(self.classes))
         if unknown:
             raise ModelError("absent classes are no classes", where="ModelSpec.absent", seen=unknown)
@@ -93,6 +99,8 @@ class ModelSpec:
             "classes": list(self.classes),
             "absent": list(self.absent),
             "rate_hz": self.rate_hz,
+            "valence_arousal": self.valence_arousal,
+            "embedding": self.embedding,
             "model": self.model.model_dump(mode="json"),
         }
 
@@ -105,6 +113,8 @@ class ModelSpec:
                 classes=tuple(value["classes"]),
                 absent=tuple(value.get("absent", ())),
                 rate_hz=float(value.get("rate_hz", 10.0)),
+                valence_arousal=bool(value.get("valence_arousal", False)),
+                embedding=int(value.get("embedding", 0)),
                 model=Model.model_validate(value["model"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:

@@ -35,8 +35,8 @@ from components.evaluation.outliers import Reference
 from components.evaluation.scoring import Scorer
 from components.features import transform as transforms
 from components.features.transform import Transform
+from components.model.build import EmotionModel, build_model
 from components.model.files import WEIGHTS, load_weights
-from components.model.model import TemporalModel
 from components.model.spec import ModelSpec
 from components.registry.goldens import GOLDEN_JSON, GOLDEN_TENSORS, Golden, load_goldens, save_goldens, worst_deviation
 
@@ -148,7 +148,7 @@ class Bundle:
     folder: Path
     sha256: str
     description: Description
-    model: TemporalModel
+    model: EmotionModel
     transform: Transform
     reference: Reference
     goldens: tuple[Golden, ...]
@@ -215,7 +215,7 @@ def write_bundle(
     folder: Path,
     *,
     description: Description,
-    model: TemporalModel,
+    model: EmotionModel,
     transform: Transform,
     reference: Reference,
     goldens: Sequence[Golden],
@@ -299,7 +299,7 @@ def load_bundle(folder: Path) -> Bundle:
                 allowed=transform.widths.get(name),
             )
     try:
-        model = TemporalModel(description.spec)
+        model = build_model(description.spec)
         load_weights(model, load_file(folder / WEIGHTS), where=f"{folder.name}/{WEIGHTS}")
     except BundleError:
         raise

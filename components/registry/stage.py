@@ -24,8 +24,8 @@ from components.evaluation.publish import run_of
 from components.evaluation.scoring import Scorer, keep
 from components.evaluation.write import shown_clips
 from components.features.transform import Transform
+from components.model.base import EmotionModel, count_parameters
 from components.model.files import WEIGHTS, load_model
-from components.model.model import TemporalModel, count_parameters
 from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle
 from components.registry.goldens import Golden
 from components.registry.model_card import Corpus, model_card
@@ -94,7 +94,7 @@ def _build(
     params: Params,
     layout: Layout,
     catalog: Mapping[str, Any],
-    model: TemporalModel,
+    model: EmotionModel,
     *,
     encoders: Mapping[str, Mapping[str, Any]],
     lineage: Lineage,

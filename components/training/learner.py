@@ -12,8 +12,8 @@ from torch import Tensor
 
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
+from components.model.build import build_model
 from components.model.losses import Objective
-from components.model.model import TemporalModel
 from components.model.spec import ModelSpec
 from components.training.items import Batch
 from components.training.order import derived_seed
@@ -52,7 +52,7 @@ class Learner:
         self.spec, self.config, self.objective = spec, config, objective
         self.seed, self.steps, self.device = seed, steps, device
         torch.manual_seed(derived_seed(seed, "weights"))
-        self.model = TemporalModel(spec).to(device)
+        self.model = build_model(spec).to(device)
         self.parameters = dict(self.model.named_parameters())
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         sizes = [parameter.numel() for parameter in self.parameters.values()]

@@ -25,9 +25,10 @@ from components.contracts.layout import Layout
 from components.contracts.lineage import collect
 from components.contracts.progress import progress
 from components.features.transform import Transform
+from components.model.base import count_parameters
+from components.model.build import build_model
 from components.model.files import WEIGHTS, save_model
 from components.model.losses import UNLABELLED
-from components.model.model import TemporalModel, count_parameters
 from components.model.spec import ModelSpec
 from components.training.curves import training_curves
 from components.training.job import Epoch, Job, Trained
@@ -169,7 +170,7 @@ def _write(layout: Layout, spec: ModelSpec, transform: Transform, trained: Train
     save_model(layout.trained, spec, trained.weights)
     return {
         "model_sha256": file_sha256(layout.trained / WEIGHTS),
-        "parameters": count_parameters(TemporalModel(spec)),
+        "parameters": count_parameters(build_model(spec)),
         "clips": clips,
         "epochs": len(trained.history),
         "absent": list(spec.absent),

@@ -14,7 +14,7 @@ import torch
 from components.catalog.cases import Case
 from components.contracts.config import Model
 from components.contracts.records import Planted
-from components.model.model import TemporalModel
+from components.model.build import EmotionModel, build_model
 from components.model.spec import ModelSpec
 from components.training.items import collate
 
@@ -96,11 +96,11 @@ def make_split(split: str, subjects: int, clips: int = 12) -> tuple[Case, ...]:
 
 
 @cache
-def trained_model() -> TemporalModel:
+def trained_model() -> EmotionModel:
     """A model trained on the training split; the same every time."""
     torch.manual_seed(0)
     spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=Model(width=24, heads=2, tcn_blocks=2, dropout=0.1))
-    model = TemporalModel(spec)
+    model = build_model(spec)
     train = make_split("train", 8)
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     rng = np.random.default_rng(0)

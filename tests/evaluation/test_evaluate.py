@@ -13,7 +13,7 @@ from components.contracts.config import Evaluate, Gates, Model
 from components.contracts.errors import DataError
 from components.evaluation.evaluate import Evaluation, evaluate
 from components.evaluation.gates import passed
-from components.model.model import TemporalModel
+from components.model.build import build_model
 from components.model.spec import ModelSpec
 from tests.evaluation.made import CLASSES, WIDTHS, make_split, trained_model, without
 
@@ -107,7 +107,7 @@ def test_a_class_that_nobody_shows() -> None:
         absent=("never",),
         model=Model(width=16, heads=2, tcn_blocks=1),
     )
-    found = run(model=TemporalModel(spec).eval())
+    found = run(model=build_model(spec).eval())
     assert "never" not in found.metrics["per_class"]
     assert max(float(scored.step_posterior[:, 4].max()) for scored in found.scored) == 0
 

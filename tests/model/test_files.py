@@ -7,15 +7,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.contracts.errors import ModelError
+from components.model.build import build_model
 from components.model.files import SPEC, WEIGHTS, load_model, save_model
-from components.model.model import TemporalModel
 from tests.model.toys import CLASSES, toy_spec
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = TemporalModel(toy_spec())
+    model = build_model(toy_spec())
     save_model(tmp_path, model.spec, dict(model.named_parameters()))
     return tmp_path
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from components.contracts.errors import ModelError
-from components.model.model import ABSENT_LOGIT, ModelOutput, TemporalModel, count_parameters, cross_pairs
+from components.model.base import ABSENT_LOGIT, ModelOutput, count_parameters
+from components.model.model import TemporalModel, cross_pairs
 from components.model.spec import ModelSpec
 from components.training.items import collate
 from tests.model.toys import CLASSES, WIDTHS, Toy, toy_spec

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from components.contracts.config import Model
 from components.contracts.errors import ModelError
-from components.model.model import ABSENT_LOGIT, ModelOutput, TemporalModel
+from components.model.base import ABSENT_LOGIT, ModelOutput
+from components.model.model import TemporalModel
 from components.model.spec import ModelSpec
 from components.model.streaming import StepOutput, StreamingModel, StreamState
 

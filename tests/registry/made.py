@@ -16,7 +16,7 @@ from components.evaluation.outliers import Reference, pool
 from components.evaluation.scoring import Scorer
 from components.features.base import Encoded
 from components.features.transform import Transform
-from components.model.model import TemporalModel
+from components.model.build import build_model
 from components.model.spec import ModelSpec
 from components.registry.bundle import Description, EncoderSpec, write_bundle
 from components.registry.goldens import Golden
@@ -39,7 +39,7 @@ def make_bundle(folder: Path, *, seed: int = 0, encoders: dict[str, EncoderSpec]
     torch.manual_seed(seed)
     model_config = Model(width=16, heads=2, tcn_blocks=1)
     spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=model_config)
-    model = TemporalModel(spec).eval()
+    model = build_model(spec).eval()
     clips = [make_clip(seed * 1000 + i) for i in range(12)]
     transform = Transform.fit(clips, WIDTHS)
     inputs = [transform.apply(clip, 12) for clip in clips]

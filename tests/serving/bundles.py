@@ -18,7 +18,7 @@ from components.evaluation.scoring import Scorer
 from components.features.base import Encoded
 from components.features.registry import create
 from components.features.transform import Transform
-from components.model.model import TemporalModel
+from components.model.build import build_model
 from components.model.spec import ModelSpec
 from components.registry.bundle import Description, EncoderSpec, write_bundle
 from components.registry.goldens import Golden
@@ -46,7 +46,7 @@ def tiny_bundle(folder: Path, *, seed: int = 0, modalities: tuple[str, ...] = ("
     applied = [transform.apply(clip, 20) for clip in clips]
     pooled = [pool(features, masks) for features, masks in applied]
     spec = ModelSpec(modalities=widths, classes=CLASSES, model=Model(width=16, heads=2, tcn_blocks=1))
-    model = TemporalModel(spec).eval()
+    model = build_model(spec).eval()
     calibration = Calibration(step=1.2, clip=1.1, unimodal=dict.fromkeys(widths, 1.0))
     scorer = Scorer(model, calibration)
     return write_bundle(

@@ -8,14 +8,14 @@ import torch
 from sklearn.metrics import f1_score
 
 from components.catalog.cases import Case
+from components.model.build import EmotionModel, build_model
 from components.model.losses import UNLABELLED
-from components.model.model import TemporalModel
 from components.training.heldout import confusion, held_out_scores, macro_f1
 from components.training.learner import Share
 from tests.model.toys import Toy, toy_spec
 
 
-def scores_of(model: TemporalModel, items: list[Case], *, share: Share | None = None, **weights: torch.Tensor):
+def scores_of(model: EmotionModel, items: list[Case], *, share: Share | None = None, **weights: torch.Tensor):
     given = weights or dict(model.named_parameters())
     return held_out_scores(model, given, items, classes=8, device=torch.device("cpu"), share=share or Share())
 
@@ -35,7 +35,7 @@ def test_confusion_leaves_unlabelled_items_out() -> None:
 
 def test_unlabelled_and_empty_clips_do_not_count_and_the_mode_is_kept() -> None:
     torch.manual_seed(0)
-    model = TemporalModel(toy_spec(dropout=0.5)).train()
+    model = build_model(toy_spec(dropout=0.5)).train()
     items = Toy(clips=6, missing=0.0).items()
     nothing = {name: np.zeros_like(mask) for name, mask in items[5].masks.items()}
     odd = [*items[:5], replace(items[5], masks=nothing)]
@@ -47,14 +47,14 @@ def test_unlabelled_and_empty_clips_do_not_count_and_the_mode_is_kept() -> None:
 
 
 def test_the_given_weights_are_scored() -> None:
-    model = TemporalModel(toy_spec())
+    model = build_model(toy_spec())
     zeros = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
     assert scores_of(model, Toy(clips=8).items(), **zeros)["held_out_clip_accuracy"] == pytest.approx(1 / 8)
 
 
 def test_workers_share_the_clips_and_all_get_the_scores_of_all() -> None:
     torch.manual_seed(0)
-    model, items = TemporalModel(toy_spec()), Toy(clips=9).items()
+    model, items = build_model(toy_spec()), Toy(clips=9).items()
     counts: list[torch.Tensor] = []
     for rank in range(2):
         scores_of(model, items, share=Share(rank=rank, world=2, sum_over_workers=lambda c: counts.append(c.clone())))

@@ -1,0 +1,120 @@
+"""What every model is, whatever computes inside it.
+
+Legend: B clips, T steps, D feature width, W embedding width, K classes. Masks are True = valid; padding is a step at
+which every mask is False, and no output at a valid step depends on it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from components.contracts.errors import ModelError, nearest
+from components.model.spec import ModelSpec
+
+# The score of a class that training never saw: its probability is exactly 0 in fp32 at any sane temperature, and it
+# stays finite, so that losses, JSON and temperature scaling need no special case.
+ABSENT_LOGIT = -1e4
+
+
+class ModelOutput(NamedTuple):
+    """Scores before softmax. Values at invalid steps mean nothing.
+
+    The unimodal scores come from a modality's own stream before any cross-attention, so they are that modality's
+    own opinion: what a contradiction is measured on. A model without such heads gives empty mappings.
+
+    Attributes:
+        step_logits: (B, T, K); clip_logits: (B, K).
+        unimodal_clip_logits: {m: (B, K)}; unimodal_step_logits: {m: (B, T, K)}.
+        valence_arousal: (B, 2) in [-1, 1], step_valence_arousal: (B, T, 2); None without that head.
+        embedding: (B, W) of length 1, what a contrastive loss compares with a text; None without that head.
+    """
+
+    step_logits: Tensor
+    clip_logits: Tensor
+    unimodal_clip_logits: dict[str, Tensor]
+    unimodal_step_logits: dict[str, Tensor]
+    valence_arousal: Tensor | None = None
+    step_valence_arousal: Tensor | None = None
+    embedding: Tensor | None = None
+
+
+class EmotionModel(nn.Module, ABC):
+    """A model of a spec. Make one with `components.model.build.build_model`."""
+
+    absent: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        absent = [name in spec.absent for name in spec.classes]
+        self.register_buffer("absent", torch.tensor(absent), persistent=False)
+
+    @abstractmethod
+    def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
+        """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`.
+
+        A modality of the model that is left out of both mappings counts as absent from every clip. Values at invalid
+        steps, NaN included, are never read.
+
+        Raises:
+            ModelError: no modality at all, a modality the model does not have, or a shape that does not fit.
+        """
+
+    def close(self, logits: Tensor) -> Tensor:
+        """(…, K) → (…, K), with `ABSENT_LOGIT` for classes that training never saw."""
+        return logits.masked_fill(self.absent, ABSENT_LOGIT)
+
+    def complete(
+        self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Every modality of the model, in its order: as given, or absent everywhere.
+
+        Raises:
+            ModelError: as `forward`.
+        """
+        known, where = self.spec.names, type(self).__name__
+        if not features or features.keys() != masks.keys():
+            raise ModelError(
+                "features and masks must name the same modalities, at least one",
+                where=where,
+                seen=f"features {sorted(features)}, masks {sorted(masks)}",
+                allowed=", ".join(known),
+            )
+        for name, values in features.items():
+            if name not in known:
+                raise ModelError(
+                    "the model has no such modality",
+                    where=where,
+                    seen=name,
+                    allowed=", ".join(known),
+                    remedy=nearest(name, known),
+                )
+            if values.ndim != 3 or values.shape[:2] != masks[name].shape:
+                raise ModelError(
+                    "features must be (B, T, D) and masks (B, T)",
+                    where=f"modality {name}",
+                    seen=f"{tuple(values.shape)} and {tuple(masks[name].shape)}",
+                )
+            self.spec.check(modalities={name: values.shape[-1]})
+        shapes = {tuple(mask.shape) for mask in masks.values()}
+        if len(shapes) > 1:
+            raise ModelError("modalities differ in clips or steps", where=where, seen=sorted(shapes))
+        some_mask, some_values = next(iter(masks.values())), next(iter(features.values()))
+        filled, complete = {}, {}
+        for name in known:
+            if name in features:
+                filled[name], complete[name] = features[name], masks[name]
+            else:
+                filled[name] = some_values.new_zeros((*some_mask.shape, self.spec.modalities[name]))
+                complete[name] = torch.zeros_like(some_mask)
+        return filled, complete
+
+
+def count_parameters(model: nn.Module) -> int:
+    """How many numbers training may change."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -159,8 +159,9 @@ class Model(Section):
 
     `preset` chooses the model and the defaults of `model` and `train` (`contracts/presets.py`).
     `fusion`: "bidirectional" lets every modality query every other, "one_way" only the first one present in
-    `MODALITIES` order query the rest, "concatenation" does without attention. `attention_window_s` bounds how far
-    apart a query and a key may lie. `tcn_blocks: 0` does without temporal convolution.
+    `MODALITIES` order query the rest, "concatenation" does without attention, and "product" multiplies what the
+    modalities say each by itself (`unimodal_loss` must not be 0 then). `attention_window_s` bounds how far apart a
+    query and a key may lie. `tcn_blocks: 0` does without temporal convolution.
     """
 
     preset: Literal["default", "paper"] = "default"
@@ -170,7 +171,7 @@ class Model(Section):
     tcn_kernel: int = Field(3, gt=1)
     causal: bool = False
     dropout: float = Field(0.2, ge=0, lt=1)
-    fusion: Literal["bidirectional", "one_way", "concatenation"] = "bidirectional"
+    fusion: Literal["bidirectional", "one_way", "concatenation", "product"] = "bidirectional"
     attention_window_s: float = Field(15.0, gt=0)
     conflict_features: bool = True
     modality_dropout: float = Field(0.2, ge=0, lt=1)
@@ -188,6 +189,11 @@ class Train(Section):
     `checkpoint_epochs` is how often a resumable checkpoint is written, `max_failures` how often a lost worker is
     replaced before the stage gives up. `feature_noise` is the standard deviation of Gaussian noise on standardised
     features. `logit_adjustment` is tau in Menon et al. 2021.
+
+    `valence_arousal_loss` counts where training clips have such labels. `contrastive_loss` (0 = off) pulls clips to
+    `contrastive_prompt` with the name of their class in place of {emotion}, as "minilm" embeds it; "learned" has a
+    free vector a class instead, and no prompt. `precision: auto` is bf16 on a GPU and fp32 elsewhere. `compile`
+    compiles the model for training, which needs a C++ compiler.
     """
 
     workers: int = Field(2, ge=0)
@@ -205,10 +211,23 @@ class Train(Section):
     step_loss: float = Field(1.0, ge=0)
     clip_loss: float = Field(1.0, ge=0)
     unimodal_loss: float = Field(0.3, ge=0)
+    valence_arousal_loss: float = Field(0.3, ge=0)
+    contrastive_loss: float = Field(0.0, ge=0)
+    contrastive_prompt: str = "A person who feels {emotion}"
+    contrastive_text: Literal["minilm", "learned"] = "minilm"
     ema_decay: float = Field(0.99, ge=0, lt=1)
     feature_noise: float = Field(0.0, ge=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
     checkpoint_epochs: int = Field(10, gt=0)
     max_failures: int = Field(2, ge=0)
+
+    @field_validator("contrastive_prompt")
+    @classmethod
+    def _names_the_emotion(cls, prompt: str) -> str:
+        if prompt.count("{emotion}") != 1 or prompt.count("{") != 1 or prompt.count("}") != 1:
+            raise ValueError("the prompt must hold {emotion} once, and no other braces")
+        return prompt
 
 
 class Evaluate(Section):
@@ -314,6 +333,12 @@ class Params(Section):
         if len(set(names)) != len(names):
             raise ValueError("a dataset is named twice")
         return names
+
+    @model_validator(mode="after")
+    def _experts_are_taught(self) -> Params:
+        if self.model.fusion == "product" and not self.train.unimodal_loss:
+            raise ValueError("model.fusion: product is taught by train.unimodal_loss alone, so that must not be 0")
+        return self
 
 
 def load_params(path: Path, known_datasets: Iterable[str]) -> Params:

@@ -68,12 +68,17 @@ def _dealt(rows: Sequence[Row], fractions: Mapping[str, float], seed: int) -> di
 
 def _by_folds(rows: Sequence[Row], config: Catalog, seed: int) -> dict[str, str]:
     number = config.folds
-    fold_of = folds(subjects_of(rows), number, seed) if isinstance(number, int) else _corpus_folds(rows)
+    fold_of = folds(subjects_of(rows), number, seed) if isinstance(number, int) else corpus_folds(rows)
     of_subject = splits_of_folds(fold_of, config.test_fold)
     return {row["clip_id"]: of_subject[row["subject_id"]] for row in rows}
 
 
-def _corpus_folds(rows: Sequence[Row]) -> dict[str, int]:
+def corpus_folds(rows: Sequence[Row]) -> dict[str, int]:
+    """Subject id → fold, as the corpora publish them, counted from 0 in the order of their names.
+
+    Raises:
+        DataError: a clip has no group `fold`, or a person is in two.
+    """
     named: dict[str, str] = {}
     for row in rows:
         name = dict(row["groups"]).get(FOLD_GROUP)

@@ -96,6 +96,23 @@ def splits_of_folds(fold_of: Mapping[str, int], test_fold: int) -> dict[str, str
     return {subject_id: roles.get(fold, "train") for subject_id, fold in fold_of.items()}
 
 
+def leave_one_dataset_out(subjects: Sequence[Subject], dataset: str, seed: int) -> dict[str, str]:
+    """Subject id → split: everyone of `dataset` tests, the others are dealt to train (3 of 4) and calibration.
+
+    Somebody who is in several datasets tests too, so that nobody of the test split is trained or calibrated on.
+
+    Raises:
+        DataError: nobody is in `dataset`, or fewer than two people are in none but others.
+    """
+    inside = [subject for subject in subjects if dataset in subject.datasets]
+    others = [subject for subject in subjects if dataset not in subject.datasets]
+    if not inside:
+        known = sorted({name for subject in subjects for name in subject.datasets})
+        raise DataError("nobody is in this dataset", where="folds", seen=dataset, allowed=", ".join(known))
+    dealt = deal(others, {"train": 0.75, "calibration": 0.25}, seed)
+    return {**dealt, **{subject.subject_id: "test" for subject in inside}}
+
+
 def missing_classes(subjects: Sequence[Subject], split_of: Mapping[str, str], split: str) -> list[str]:
     """Classes that somebody has but nobody in this split, sorted."""
     everywhere = {name for subject in subjects for name in subject.clips_per_class}

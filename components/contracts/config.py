@@ -246,6 +246,23 @@ class Evaluate(Section):
     timelines: int = Field(6, ge=0)
 
 
+class Ablate(Section):
+    """The comparison of model variants by cross-validation, `mer ablate`.
+
+    `folds`: a number of folds, "corpus" for those that the corpus publishes, "dataset" to leave one dataset out at a
+    time. `seeds` trainings a variant and fold; below five no difference is called a claim. `epochs` in the place of
+    `train.epochs`. `workers` trainings at a time, each on one core; 0 trains in the calling process, without Ray.
+    `variants` by name, all when empty. `name` of the folder below `.mer/ablation` and of the MLflow run.
+    """
+
+    folds: Annotated[int, Field(ge=3)] | Literal["corpus", "dataset"] = 5
+    seeds: int = Field(5, gt=0)
+    epochs: int | None = Field(None, gt=0)
+    workers: int = Field(2, ge=0)
+    variants: tuple[str, ...] = ()
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
 class Gates(Section):
     """What a version must show before it may be promoted. Each is a bound on the test split.
 
@@ -317,6 +334,7 @@ class Params(Section):
     model: Model = Model()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    ablate: Ablate = Ablate()
     gates: Gates = Gates()
     tracking: Tracking = Tracking()
     registry: Registry = Registry()

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.catalog.splits import SPLITS, Subject, deal, folds, missing_classes, splits_of_folds
+from components.catalog.splits import (
+    SPLITS,
+    Subject,
+    deal,
+    folds,
+    leave_one_dataset_out,
+    missing_classes,
+    splits_of_folds,
+)
 from components.contracts.errors import DataError
 
 FRACTIONS = {"train": 0.6, "calibration": 0.2, "test": 0.2}
@@ -139,3 +147,15 @@ def test_a_fold_that_is_not_there_is_refused() -> None:
         splits_of_folds({"a": 0, "b": 1}, 0)
     with pytest.raises(DataError, match="fewer subjects than folds"):
         folds(people(["a", "b"]), 3, 0)
+
+
+def test_a_dataset_left_out_is_tested_by_all_of_its_people_and_by_nobody_else() -> None:
+    both = Subject(subject_id="both", datasets=("one", "two"), clips_per_class=CLASSES)
+    everyone = [*people(range(4), "one"), *people(range(8), "two"), *people(range(3), "three"), both]
+    split_of = leave_one_dataset_out(everyone, "one", 0)
+    assert {name for name, split in split_of.items() if split == "test"} == {*(f"one/{i}" for i in range(4)), "both"}
+    assert Counter(split_of.values()) == {"test": 5, "train": 8, "calibration": 3}
+    with pytest.raises(DataError, match="nobody is in this dataset"):
+        leave_one_dataset_out(everyone, "four", 0)
+    with pytest.raises(DataError, match="too few subjects"):
+        leave_one_dataset_out(people(range(4), "one"), "one", 0)

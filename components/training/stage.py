@@ -55,7 +55,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     resume = folder.exists()
     transform, items = _prepare(catalog, layout)
-    spec = _spec(params, catalog, transform, items)
+    spec = spec_of(params, catalog, transform, items)
     transform.save(folder)
     job = Job(
         task=Task(spec=spec, train=params.train, seed=params.seed),
@@ -120,7 +120,8 @@ def _prepare(catalog: Mapping[str, Any], layout: Layout) -> tuple[Transform, lis
     return transform, items
 
 
-def _spec(params: Params, catalog: Mapping[str, Any], transform: Transform, items: Sequence[Case]) -> ModelSpec:
+def spec_of(params: Params, catalog: Mapping[str, Any], transform: Transform, items: Sequence[Case]) -> ModelSpec:
+    """The model that `params` ask for, for the training clips `items` and the modalities of their transform."""
     classes = tuple(catalog["classes"])
     labels = {int(label) for item in items for label in item.step_labels} | {item.clip_label for item in items}
     learned = {classes[label] for label in labels - {UNLABELLED}}

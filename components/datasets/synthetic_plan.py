@@ -7,7 +7,8 @@ depend on how many subjects there are, so a larger corpus contains the smaller o
 Labels of clips whose parts disagree:
 
 * *transition*: two emotions, each a segment; the clip's own label is the longer one (at least 58 % of the time).
-* *flash*: 0.3–0.6 s of another emotion in face and voice; a segment of its own, while the clip keeps the mood's label.
+* *flash*: 0.3–0.6 s of another emotion in face and voice, twice a clip; each is a segment of its own, while the clip
+  keeps the mood's label. A flash begins with a word where one begins nearby, so that it is heard as well as seen.
 * *contradiction*: the face shows another emotion, throughout in about half of such clips and for 1.6–2.6 s inside it in
   the rest. Voice, words and physiology agree, and they are the label: a face is the easiest part to put on (Ekman &
   Friesen 1969, "Nonverbal leakage"). `Planted.emotion` is the face's.
@@ -35,7 +36,7 @@ SCENARIOS: tuple[str, ...] = (
     "steady",
     "flash",
     "contradiction",
-    "steady",
+    "flash",
     "missing",
     "variable_frame_rate",
     "transition",
@@ -43,7 +44,7 @@ SCENARIOS: tuple[str, ...] = (
     "late_audio",
     "flash",
     "corrupted",
-    "steady",
+    "flash",
     "contradiction",
     "missing",
 )
@@ -68,6 +69,9 @@ GENDERS = ("female", "male")
 AGE_BANDS = ("18-29", "30-49", "50-69")
 FRAME_RATES_HZ = (15, 20, 24, 25)
 SYLLABLES_PER_S = {"flat": 4.2, "forceful": 4.8, "lively": 4.7, "thin": 3.7}
+# Where a clip's flashes begin, as shares of it: far enough apart for the mood between them to last a second.
+FLASH_PLACES: tuple[tuple[float, float], ...] = ((0.18, 0.3), (0.63, 0.78))
+FLASH_LASTS_S = (0.3, 0.6)
 FIRST_WORD_S = 0.2
 LAST_WORD_GAP_S = 0.15
 # A further sentence is begun when this much time is left and it need not be hurried more than this.
@@ -190,7 +194,7 @@ def plan_clip(*, seed: int, subject: int, clip: int, picture_px: int) -> ClipPla
     plan = _PLANTERS[scenario](plan, rng)
     if not plan.segments:
         plan = replace(plan, segments=_segments(plan.voiced))
-    return _with_words(plan, rng)
+    return plan if plan.words else _with_words(plan, rng)
 
 
 def _segments(parts: tuple[Part, ...]) -> tuple[Segment, ...]:
@@ -230,16 +234,25 @@ def _transition(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
 
 
 def _flash(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
-    other = _unlike(plan.emotion, FLASHES, rng)
-    start_s = round(float(plan.duration_s * rng.uniform(0.3, 0.65)), 2)
-    end_s = round(start_s + float(rng.uniform(0.3, 0.6)), 2)
-    parts = (
-        Part(start_s=0.0, end_s=start_s, emotion=plan.emotion),
-        Part(start_s=start_s, end_s=end_s, emotion=other, brief=True),
-        Part(start_s=end_s, end_s=plan.duration_s, emotion=plan.emotion),
+    plan = _with_words(plan, rng)
+    parts: list[Part] = []
+    now_s = 0.0
+    for place in FLASH_PLACES:
+        first_s, last_s = (share * plan.duration_s for share in place)
+        wanted_s = float(rng.uniform(first_s, last_s))
+        starts = [word.start_s for word in plan.words if first_s <= word.start_s < last_s] or [wanted_s]
+        start_s = round(min(starts, key=lambda start: abs(start - wanted_s)), 2)
+        end_s = round(start_s + float(rng.uniform(*FLASH_LASTS_S)), 2)
+        parts.append(Part(start_s=now_s, end_s=start_s, emotion=plan.emotion))
+        parts.append(Part(start_s=start_s, end_s=end_s, emotion=_unlike(plan.emotion, FLASHES, rng), brief=True))
+        now_s = end_s
+    shown = (*parts, Part(start_s=now_s, end_s=plan.duration_s, emotion=plan.emotion))
+    planted = tuple(
+        Planted(kind="flash", start_s=part.start_s, end_s=part.end_s, emotion=part.emotion)
+        for part in shown
+        if part.brief
     )
-    planted = Planted(kind="flash", start_s=start_s, end_s=end_s, emotion=other)
-    return replace(plan, shown=parts, voiced=parts, planted=(planted,))
+    return replace(plan, shown=shown, voiced=shown, planted=planted)
 
 
 def _contradiction(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
@@ -301,16 +314,13 @@ _PLANTERS = {
 def _with_words(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
     """Fills the clip with sentences: of the label's sign, or plain ones that carry nothing.
 
-    A transition turns with a new sentence; a flash passes inside one. A contradiction is always said in coloured words:
-    with plain ones nothing but the voice would speak against the face.
+    A transition turns with a new sentence. A contradiction is always said in coloured words: with plain ones nothing
+    but the voice would speak against the face.
     """
     plain = bool(rng.random() < PLAIN_SHARE) and not any(one.kind == "contradiction" for one in plan.planted)
     words: list[Word] = []
     text_id = ""
-    stretches = [part for part in plan.voiced if not part.brief]
-    if any(part.brief for part in plan.voiced):
-        stretches = [Part(start_s=0.0, end_s=plan.duration_s, emotion=plan.emotion)]
-    for stretch in stretches:
+    for stretch in plan.voiced:
         sign = "plain" if plain else SIGNS[stretch.emotion].text
         rate = SYLLABLES_PER_S[SIGNS[stretch.emotion].voice] * float(rng.uniform(0.92, 1.08))
         now_s = max(stretch.start_s, plan.audio_start_s) + (FIRST_WORD_S if stretch.start_s == 0.0 else 0.08)

@@ -75,13 +75,29 @@ def test_a_transition_is_labelled_by_its_longer_part(plans: list[ClipPlan]) -> N
         assert first.voice != second.voice
 
 
-def test_a_flash_is_short_and_inside_a_sustained_mood(plans: list[ClipPlan]) -> None:
+def test_flashes_are_short_and_inside_a_sustained_mood(plans: list[ClipPlan]) -> None:
     for plan in of_kind(plans, "flash"):
-        before, flash, after = plan.segments
-        assert before.emotion == after.emotion == plan.emotion != flash.emotion
-        assert 0.295 <= flash.end_s - flash.start_s <= 0.605
+        moods, flashes = plan.segments[::2], plan.segments[1::2]
+        assert {mood.emotion for mood in moods} == {plan.emotion}
+        assert all(mood.end_s - mood.start_s >= 1.0 for mood in moods[1:-1])
+        assert min(moods[0].end_s, moods[-1].end_s - moods[-1].start_s) > 0.5
+        for flash, planted in zip(flashes, plan.planted, strict=True):
+            assert (flash.start_s, flash.end_s, flash.emotion) == (planted.start_s, planted.end_s, planted.emotion)
+            assert flash.emotion != plan.emotion
+            assert 0.295 <= flash.end_s - flash.start_s <= 0.605
         assert plan.shown == plan.voiced
-        assert plan.shown[1].brief
+        assert [part.brief for part in plan.shown] == [False, True, False, True, False]
+
+
+def test_every_person_flashes_and_flashes_are_spoken(plans: list[ClipPlan]) -> None:
+    flashing = of_kind(plans, "flash")
+    assert {plan.subject for plan in flashing} == {plan.subject for plan in plans}
+    heard = []
+    for plan in flashing:
+        for flash in plan.planted:
+            heard.append(any(flash.start_s <= word.start_s + 0.01 and word.start_s < flash.end_s for word in plan.words))
+    assert len(heard) == 2 * len(flashing) >= len(plans) / 3
+    assert sum(heard) >= 0.85 * len(heard)
 
 
 def test_a_contradiction_is_labelled_by_the_voice_and_the_words(plans: list[ClipPlan]) -> None:

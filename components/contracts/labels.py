@@ -25,6 +25,7 @@ CANONICAL: tuple[str, ...] = (
     "disgust",
     "contempt",
     "surprise",
+    "boredom",
     "other",
 )
 
@@ -63,6 +64,7 @@ ABAW8 = Taxonomy(
         "frustration": "other",
         "stress": "other",
         "contempt": "other",
+        "boredom": "other",
     },
 )
 
@@ -76,6 +78,7 @@ RAVDESS8 = Taxonomy(
         "frustration": None,
         "stress": None,
         "contempt": None,
+        "boredom": None,
         "other": None,
     },
 )

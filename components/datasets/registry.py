@@ -6,10 +6,18 @@ from typing import Any
 
 from components.contracts.errors import ConfigError
 from components.datasets.base import Adapter
+from components.datasets.cremad import Cremad
+from components.datasets.emodb import Emodb
+from components.datasets.folder import Folder
+from components.datasets.manifest import Manifest
 from components.datasets.ravdess import Ravdess
 from components.datasets.synthetic import Synthetic
 
 ADAPTERS: dict[str, Adapter[Any]] = {
+    "cremad": Cremad(),
+    "emodb": Emodb(),
+    "folder": Folder(),
+    "manifest": Manifest(),
     "ravdess": Ravdess(),
     "synthetic": Synthetic(),
 }

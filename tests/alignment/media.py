@@ -155,7 +155,9 @@ def _sound_frames(
             continue
         part = sound[first : first + AUDIO_FRAME]
         shaped = np.tile(part, (channels, 1)) if sample_format.endswith("p") else np.repeat(part, channels)[None]
-        if not sample_format.startswith("flt"):
+        if sample_format.startswith("s32"):
+            shaped = (shaped * (2**31 - 1)).astype(np.int32)
+        elif not sample_format.startswith("flt"):
             shaped = (shaped * 32767).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(shaped), format=sample_format, layout=layout)
         frame.sample_rate = rate_hz

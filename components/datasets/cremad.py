@@ -1,0 +1,206 @@
+"""CREMA-D: the Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al. 2014; Open Database License).
+
+91 actors speak twelve sentences in six emotions at up to four levels, 7,442 clips. Below `root`, as the corpus ships:
+
+    VideoFlash/<actor>_<sentence>_<emotion>_<level>.flv     picture and sound
+    AudioWAV/<the same>.wav                                 sound alone, 16 kHz
+    VideoDemographics.csv                                   ActorID, Age, Sex, Race, Ethnicity
+    processedResults/summaryTable.csv                       FileName, VoiceVote, FaceVote, MultiModalVote, …
+
+A performance is one clip: its flv file, with the wav file in the place of the sound that flash compression spoiled,
+or the one that is there. `label: intended` takes the emotion that the actor was asked to show; `voice`, `face` and
+`both` take what most human raters perceived in that condition (a tie, written "A:N", is left without a label).
+A git checkout without LFS holds pointer files; the stage says so for each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from components.contracts.config import Section
+from components.contracts.records import Clip, Quarantined
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+from components.datasets.pairing import read_labels
+
+NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
+PATTERN = "ACTOR_SENTENCE_EMOTION_LEVEL such as 1001_IEO_ANG_HI"
+EMOTIONS = {
+    "ANG": "anger",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happiness",
+    "NEU": "neutral",
+    "SAD": "sadness",
+}
+LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}
+SENTENCES = {
+    "IEO": "It's eleven o'clock",
+    "TIE": "That is exactly what happened",
+    "IOM": "I'm on my way to the meeting",
+    "IWW": "I wonder what this is about",
+    "TAI": "The airplane is almost full",
+    "MTI": "Maybe tomorrow it will be cold",
+    "IWL": "I would like a new alarm clock",
+    "ITH": "I think I have a doctor's appointment",
+    "DFA": "Don't forget a jacket",
+    "ITS": "I think I've seen this before",
+    "TSI": "The surface is slick",
+    "WSI": "We'll stop in a couple of minutes",
+}
+VOTES = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
+VOTE_COLUMNS = {"voice": "VoiceVote", "face": "FaceVote", "both": "MultiModalVote"}
+AGES = (30, 50)
+
+
+class CremadOptions(Section):
+    """The section `cremad:` of params.yaml; `label` says whose word counts for the emotion, see the module."""
+
+    root: str
+    label: Literal["intended", "voice", "face", "both"] = "intended"
+
+
+@dataclass(kw_only=True)
+class _Performance:
+    """The files of one performance and what their name says."""
+
+    parts: tuple[str, ...]
+    video: str | None = None
+    audio: str | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tables:
+    """The two optional tables: demographics by actor, and the raters' vote by clip."""
+
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    votes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Cremad(Adapter[CremadOptions]):
+    """The CREMA-D adapter."""
+
+    name = "cremad"
+    licence = "ODbL 1.0 (database), DbCL 1.0 (contents)"
+    Options = CremadOptions
+
+    def scan(self, options: CremadOptions, root: Path, seed: int) -> Scan:
+        """Lists the performances; see `Adapter.scan`.
+
+        Raises:
+            DataError: also when raters' votes are asked for and their table is missing.
+        """
+        folder = corpus_folder(options.root, root, dataset=self.name)
+        found: dict[str, _Performance] = {}
+        quarantined: list[Quarantined] = []
+        for path in media_files(folder, (".flv", ".mp4", ".wav")):
+            stored = stored_path(path, folder, options.root)
+            outcome = _parse(path, stored)
+            if isinstance(outcome, Quarantined):
+                quarantined.append(outcome)
+                continue
+            one = found.setdefault(path.stem, _Performance(parts=outcome, path=stored))
+            if path.suffix == ".wav":
+                one.audio = one.audio or stored
+            else:
+                one.video = one.video or stored
+        tables, notes = _tables(folder, options)
+        clips = []
+        for name, one in sorted(found.items()):
+            emotion = EMOTIONS[one.parts[2]] if options.label == "intended" else tables.votes.get(name)
+            if emotion is None:
+                quarantined.append(_no_majority(name, one.path, options.label))
+            else:
+                clips.append(_clip(name, one, emotion, tables))
+        return Scan(clips=clips, quarantined=quarantined, notes=notes)
+
+
+def _parse(path: Path, stored: str) -> tuple[str, ...] | Quarantined:
+    """Actor, sentence, emotion and level, or a quarantine row that says what is wrong."""
+    match = NAME.fullmatch(path.stem)
+    parts = match.groups() if match else ()
+    tables = (SENTENCES, EMOTIONS, LEVELS)
+    checks = zip(("sentence", "emotion", "level"), parts[1:], tables, strict=False)
+    wrong = [(name, seen, known) for name, seen, known in checks if seen not in known]
+    if parts and not wrong:
+        return parts
+    name, seen, allowed = wrong[0] if wrong else ("name", path.stem, (PATTERN,))
+    return set_aside(
+        Cremad.name,
+        path.stem,
+        code="bad-name",
+        message=f"{path.name}: " + (f"the {name} {seen} is unknown" if wrong else "this is no CREMA-D name"),
+        path=stored,
+        field=name,
+        seen=seen,
+        allowed=", ".join(allowed),
+        remedy="Rename the file as the corpus does, or take it out of the folder",
+    )
+
+
+def _tables(folder: Path, options: CremadOptions) -> tuple[_Tables, list[str]]:
+    notes = []
+    groups: dict[str, dict[str, str]] = {}
+    demographics = folder / "VideoDemographics.csv"
+    if demographics.is_file():
+        columns = ("Age", "Sex", "Race", "Ethnicity")
+        for row in read_labels(demographics, key="ActorID", columns=columns, dataset=Cremad.name):
+            groups[row["ActorID"]] = {
+                "gender": row["Sex"].lower(),
+                "age": _age(row["Age"]),
+                "race": row["Race"],
+                "ethnicity": row["Ethnicity"],
+            }
+    else:
+        notes.append("VideoDemographics.csv is not there: no slices by gender, age, race and ethnicity")
+    votes: dict[str, str] = {}
+    if options.label != "intended":
+        column = VOTE_COLUMNS[options.label]
+        table = folder / "processedResults" / "summaryTable.csv"
+        for row in read_labels(table, key="FileName", columns=(column,), dataset=Cremad.name):
+            if row[column] in VOTES:
+                votes[row["FileName"]] = VOTES[row[column]]
+    return _Tables(groups=groups, votes=votes), notes
+
+
+def _age(text: str) -> str:
+    """An age band; the corpus gives years."""
+    if not text.isdigit():
+        return "unknown"
+    young, old = AGES
+    return f"under {young}" if int(text) < young else f"{young} to {old - 1}" if int(text) < old else f"{old} and over"
+
+
+def _no_majority(name: str, path: str, label: str) -> Quarantined:
+    return set_aside(
+        Cremad.name,
+        name,
+        code="clip-without-label",
+        message=f"{name}: the raters agree on no emotion ({label}), or the summary table does not have it",
+        path=path,
+        field=VOTE_COLUMNS[label],
+        remedy="Nothing is wrong with the clip; `label: intended` uses it",
+    )
+
+
+def _clip(name: str, one: _Performance, emotion: str, tables: _Tables) -> Clip:
+    actor, sentence, _, level = one.parts
+    return Clip(
+        clip_id=f"{Cremad.name}/{name}",
+        dataset=Cremad.name,
+        content_sha256=NOT_HASHED,
+        subject_id=f"{Cremad.name}/{actor}",
+        session_id=f"{Cremad.name}/{actor}",
+        video_path=one.video,
+        audio_path=one.audio,
+        transcript=SENTENCES[sentence],
+        text_id=f"{Cremad.name}/{sentence}",
+        emotion=emotion,
+        groups={"intensity": LEVELS[level], **tables.groups.get(actor, {})},
+        licence=Cremad.licence,
+        consent="actors agreed to publication of the recordings",
+    )

@@ -1,0 +1,122 @@
+"""Any folder of recordings whose emotion is the name of the folder they lie in: `<root>/<emotion>/…/<recording>`.
+
+A folder's name is a canonical emotion, or one that `emotions:` maps to one. Who is recorded is what `subject` finds in
+the path below the emotion's folder, a regular expression with a group `subject`; without one, a folder between the
+emotion and the file names the person (`anger/ann/take1.mp4`). Where nothing does, every clip counts as a person of its
+own, and the summary says that splits may then put one person on both sides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from components.contracts.config import Section
+from components.contracts.records import Clip, Quarantined
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+
+VIDEO = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg")
+AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
+SUBJECT = "subject"
+
+
+class FolderOptions(Section):
+    """The section `folder:` of params.yaml.
+
+    Attributes:
+        root: absolute, or relative to the project.
+        emotions: folder name → canonical emotion, for names that are not canonical themselves.
+        subject: regular expression with a group `subject`, searched in the path below the emotion's folder.
+        licence, consent: the terms of the recordings, written on every clip.
+    """
+
+    root: str
+    emotions: Mapping[str, str] = Field(default_factory=dict)
+    subject: str | None = None
+    licence: str = Field(min_length=1)
+    consent: str = Field(min_length=1)
+
+    @field_validator("subject")
+    @classmethod
+    def _has_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"this is no regular expression: {error}") from error
+        if SUBJECT not in groups:
+            raise ValueError("the expression needs a group named subject, such as (?P<subject>[^_]+)_")
+        return pattern
+
+
+class Folder(Adapter[FolderOptions]):
+    """The adapter of class-named folders."""
+
+    name = "folder"
+    licence = "as its section says"
+    Options = FolderOptions
+
+    def scan(self, options: FolderOptions, root: Path, seed: int) -> Scan:
+        """Lists the recordings; see `Adapter.scan`."""
+        folder = corpus_folder(options.root, root, dataset=self.name)
+        clips: list[Clip] = []
+        quarantined: list[Quarantined] = []
+        alone = 0
+        for path in media_files(folder, VIDEO + AUDIO):
+            below = path.relative_to(folder)
+            stored = stored_path(path, folder, options.root)
+            if len(below.parts) == 1:
+                quarantined.append(_without_emotion(below, stored))
+                continue
+            subject = _subject(Path(*below.parts[1:]), options.subject)
+            alone += subject is None
+            clips.append(_clip(below, stored, subject, options))
+        notes = []
+        if alone:
+            notes.append(
+                f"nothing says who is recorded in {alone} clips: each counts as a person of its own, so one person may "
+                "be in training and in test. Set `folder: subject:`, or put a folder a person below each emotion"
+            )
+        return Scan(clips=clips, quarantined=quarantined, notes=notes)
+
+
+def _subject(below: Path, pattern: str | None) -> str | None:
+    if pattern is not None:
+        found = re.search(pattern, below.as_posix())
+        return found.group(SUBJECT) if found else None
+    return below.parts[0] if len(below.parts) > 1 else None
+
+
+def _clip(below: Path, stored: str, subject: str | None, options: FolderOptions) -> Clip:
+    name = below.as_posix()
+    person = f"{Folder.name}/{subject or name}"
+    emotion = below.parts[0]
+    is_video = below.suffix.lower() in VIDEO
+    return Clip(
+        clip_id=f"{Folder.name}/{name}",
+        dataset=Folder.name,
+        content_sha256=NOT_HASHED,
+        subject_id=person,
+        session_id=person,
+        video_path=stored if is_video else None,
+        audio_path=None if is_video else stored,
+        emotion=options.emotions.get(emotion, emotion.lower()),
+        licence=options.licence,
+        consent=options.consent,
+    )
+
+
+def _without_emotion(below: Path, stored: str) -> Quarantined:
+    return set_aside(
+        Folder.name,
+        below.name,
+        code="clip-without-label",
+        message=f"{below.name} lies in no emotion's folder",
+        path=stored,
+        allowed="<root>/<emotion>/<recording>",
+        remedy="Move it into the folder of its emotion",
+    )

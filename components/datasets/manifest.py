@@ -1,0 +1,215 @@
+"""Any recordings that a table lists: one row a clip, or one row a labelled stretch of it.
+
+`table` is CSV, JSONL or Parquet with these columns; paths are relative to the table's folder:
+
+    video, audio, physio   media paths, at least one of them (or `transcript`)
+    emotion                canonical, or a name that `emotions:` maps; empty where it is not known
+    subject                who is recorded; needed
+    clip_id, session       default: the first path without its suffix; the subject
+    start_s, end_s         the row labels this stretch of the recording only
+    valence, arousal       in [-1, 1]
+    transcript, text_id, split, licence, consent
+    group_<name>           demographics for slices
+
+Rows that name the same media are one clip, cut into labelled segments by their times, so a long recording is decoded
+once and keeps its context.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from components.contracts.config import Section
+from components.contracts.errors import DataError
+from components.contracts.records import Clip, Quarantined, Segment
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside
+from components.datasets.pairing import read_labels
+
+MEDIA = ("video", "audio", "physio")
+NUMBERS = ("start_s", "end_s", "valence", "arousal")
+COLUMNS = (*MEDIA, *NUMBERS, "emotion", "subject", "clip_id", "session", "transcript", "text_id", "split", "licence")
+KNOWN = (*COLUMNS, "consent")
+GROUP = "group_"
+SPLITS = ("train", "calibration", "test")
+
+Row = Mapping[str, Any]
+
+
+class ManifestOptions(Section):
+    """The section `manifest:` of params.yaml.
+
+    Attributes:
+        table: a .csv, .jsonl or .parquet file, absolute or relative to the project.
+        emotions: a name in the table → canonical emotion, for names that are not canonical themselves.
+        licence, consent: the terms, for rows that have none of their own.
+    """
+
+    table: str
+    emotions: Mapping[str, str] = Field(default_factory=dict)
+    licence: str = Field(min_length=1)
+    consent: str = Field(min_length=1)
+
+
+class Manifest(Adapter[ManifestOptions]):
+    """The adapter of tables of recordings."""
+
+    name = "manifest"
+    licence = "as its section or its table says"
+    Options = ManifestOptions
+
+    def scan(self, options: ManifestOptions, root: Path, seed: int) -> Scan:
+        """Reads the table; see `Adapter.scan`.
+
+        Raises:
+            DataError: the table cannot be read, has no column `subject`, or an unknown one.
+        """
+        given = Path(options.table).expanduser()
+        folder = corpus_folder(str(given.parent), root, dataset=self.name)
+        rows = _read(folder / given.name)
+        good: dict[str, list[Row]] = defaultdict(list)
+        quarantined: list[Quarantined] = []
+        for number, row in enumerate(rows, start=1):
+            wrong = _wrong(row, f"{options.table} row {number}")
+            if wrong is not None:
+                quarantined.append(wrong)
+            else:
+                good[_name(row)].append(row)
+        clips: list[Clip] = []
+        for name, mine in sorted(good.items()):
+            outcome = _clip(name, mine, options, given.parent)
+            (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
+        return Scan(clips=clips, quarantined=quarantined)
+
+
+def _read(path: Path) -> list[Row]:
+    """The rows, numbers as numbers where the format has them; empty cells are left out."""
+    try:
+        if path.suffix == ".parquet":
+            rows: list[Row] = pq.read_table(path).to_pylist()
+        elif path.suffix == ".jsonl":
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            rows = [json.loads(line) for line in lines if line.strip()]
+        elif path.suffix == ".csv":
+            rows = list(read_labels(path, key="subject", columns=(), dataset=Manifest.name))
+        else:
+            raise DataError(
+                "unknown kind of table", where=str(path), seen=path.suffix, allowed=".csv, .jsonl, .parquet"
+            )
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError("cannot read the table", where=str(path), seen=str(error), code="bad-labels") from error
+    for row in rows:
+        if not isinstance(row, dict):
+            raise DataError("a row must be an object", where=str(path), seen=type(row).__name__, code="bad-labels")
+        for column in row:
+            if column not in KNOWN and not column.startswith(GROUP):
+                raise DataError.unknown("column", column, KNOWN, where=str(path))
+    return [{column: value for column, value in row.items() if value not in (None, "")} for row in rows]
+
+
+def _wrong(row: Row, where: str) -> Quarantined | None:
+    """What makes a row unusable, if anything does."""
+    for field, message, seen in _complaints(row):
+        return set_aside(
+            Manifest.name,
+            _name(row) or where,
+            code="bad-label",
+            message=f"{where}: {message}",
+            field=field,
+            seen=seen,
+            remedy="Mend the row, or take it out of the table",
+        )
+    return None
+
+
+def _complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
+    """(column, what is wrong, the value seen), for each thing wrong with a row."""
+    if "subject" not in row:
+        yield "subject", "nothing says who is recorded", None
+    if not any(column in row for column in (*MEDIA, "transcript")):
+        yield "video", f"it names no media and no words ({', '.join((*MEDIA, 'transcript'))})", None
+    for column in NUMBERS:
+        if column in row and _number(row[column]) is None:
+            yield column, f"{column} is no finite number", str(row[column])
+    for column in ("valence", "arousal"):
+        if abs(_number(row.get(column)) or 0.0) > 1:
+            yield column, f"{column} lies outside [-1, 1]", str(row[column])
+    if ("start_s" in row) != ("end_s" in row):
+        yield "start_s", "one of start_s and end_s is missing", None
+    if "start_s" in row and "end_s" in row:
+        start_s, end_s = _number(row["start_s"]), _number(row["end_s"])
+        if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
+            yield "end_s", "the stretch must begin at 0 or later and end after it begins", f"{start_s} to {end_s}"
+    if row.get("split", SPLITS[0]) not in SPLITS:
+        yield "split", f"the split is none of {', '.join(SPLITS)}", str(row["split"])
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _name(row: Row) -> str:
+    """The clip's name: its own, or the first media path without the suffix."""
+    path = next((str(row[column]) for column in MEDIA if column in row), "")
+    return str(row.get("clip_id", Path(path).with_suffix("").as_posix() if path else ""))
+
+
+def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) -> Clip | Quarantined:
+    """One clip of the rows that name it; rows without times must be alone."""
+    first = rows[0]
+    whole = [row for row in rows if "start_s" not in row]
+    differing = [column for column in (*MEDIA, "subject", "split") if len({row.get(column) for row in rows}) > 1]
+    if differing or len(whole) > 1 or (whole and len(rows) > 1):
+        what = f"rows differ in {differing[0]}" if differing else "two rows label the whole of it"
+        return set_aside(
+            Manifest.name,
+            name,
+            code="duplicate-label",
+            message=f"{name}: {what}",
+            field=differing[0] if differing else "start_s",
+            remedy="Give rows of one recording the same media and subject, and each its start_s and end_s",
+        )
+    segments = tuple(
+        Segment(start_s=float(row["start_s"]), end_s=float(row["end_s"]), emotion=_emotion(row, options))
+        for row in sorted(rows, key=lambda row: float(row.get("start_s", 0.0)))
+        if "start_s" in row and "emotion" in row
+    )
+    person = f"{Manifest.name}/{first['subject']}"
+    paths = {column: (folder / str(first[column])).as_posix() if column in first else None for column in MEDIA}
+    return Clip(
+        clip_id=f"{Manifest.name}/{name}",
+        dataset=Manifest.name,
+        content_sha256=NOT_HASHED,
+        subject_id=person,
+        session_id=f"{Manifest.name}/{first.get('session', first['subject'])}",
+        video_path=paths["video"],
+        audio_path=paths["audio"],
+        physio_path=paths["physio"],
+        transcript=first.get("transcript") if whole else None,
+        text_id=str(first["text_id"]) if "text_id" in first else None,
+        emotion=_emotion(first, options) if whole and "emotion" in first else None,
+        segments=segments,
+        valence=_number(first["valence"]) if whole and "valence" in first else None,
+        arousal=_number(first["arousal"]) if whole and "arousal" in first else None,
+        split=first.get("split"),
+        groups={column.removeprefix(GROUP): str(value) for column, value in first.items() if column.startswith(GROUP)},
+        licence=str(first.get("licence", options.licence)),
+        consent=str(first.get("consent", options.consent)),
+    )
+
+
+def _emotion(row: Row, options: ManifestOptions) -> str:
+    name = str(row["emotion"])
+    return options.emotions.get(name, name.lower())

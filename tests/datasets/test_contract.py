@@ -1,0 +1,106 @@
+"""What every adapter must do alike, on a tiny corpus in its own layout; see `corpora.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.alignment.align import align
+from components.contracts.config import Alignment, Params
+from components.contracts.errors import ConfigError, DataError
+from components.contracts.fingerprint import file_sha256
+from components.contracts.labels import CANONICAL
+from components.contracts.layout import Layout
+from components.contracts.records import Clip, clips_of
+from components.datasets import registry, stage
+from tests.datasets.corpora import CORPORA
+
+RENDERED = {"synthetic"}
+NO_MEDIA = {"feature_table"}
+
+
+@pytest.fixture(params=sorted(CORPORA))
+def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Params, Layout]:
+    """A corpus on disk: its name, the configuration that names it, and the project it lies in."""
+    name = request.param
+    (tmp_path / "corpus").mkdir()
+    section = CORPORA[name](tmp_path / "corpus")
+    return name, Params(datasets=(name,), sources={name: section}), Layout(tmp_path)
+
+
+def clips(name: str, layout: Layout) -> list[Clip]:
+    return clips_of(pq.read_table(layout.dataset(name) / "clips.parquet"))
+
+
+def test_every_corpus_has_a_fixture() -> None:
+    assert set(CORPORA) == set(registry.names()) - RENDERED - NO_MEDIA
+
+
+def test_clips_are_named_labelled_licensed_and_belong_to_someone(corpus: tuple[str, Params, Layout]) -> None:
+    name, params, layout = corpus
+    stage.run(name, params, layout)
+    found = clips(name, layout)
+    assert len(found) >= 2
+    assert len({clip.subject_id for clip in found}) >= 2
+    for clip in found:
+        assert clip.dataset == name
+        for identifier in (clip.clip_id, clip.subject_id, clip.session_id):
+            assert identifier.startswith(f"{name}/")
+        assert clip.licence
+        assert clip.consent
+        assert len(clip.content_sha256) == 64
+        emotions = {clip.emotion, *(segment.emotion for segment in clip.segments)} - {None}
+        assert emotions
+        assert emotions <= set(CANONICAL)
+        for path in (clip.video_path, clip.audio_path, clip.physio_path):
+            assert path is None or not Path(path).is_absolute()
+
+
+def test_what_is_no_media_is_set_aside_with_its_reason_and_nothing_else(corpus: tuple[str, Params, Layout]) -> None:
+    name, params, layout = corpus
+    stage.run(name, params, layout)
+    [row] = pq.read_table(layout.dataset(name) / "quarantine.parquet").to_pylist()
+    assert row["code"] == "lfs-pointer"
+    assert row["remedy"]
+    assert row["path"].startswith("corpus/")
+
+
+def test_a_second_scan_gives_the_same_bytes(corpus: tuple[str, Params, Layout]) -> None:
+    name, params, layout = corpus
+    stage.run(name, params, layout)
+    files = sorted(layout.dataset(name).glob("*"))
+    before = {path: file_sha256(path) for path in files}
+    stage.run(name, params, layout)
+    assert {path: file_sha256(path) for path in files} == before
+
+
+def test_every_clip_can_be_aligned(corpus: tuple[str, Params, Layout]) -> None:
+    name, params, layout = corpus
+    stage.run(name, params, layout)
+    config = Alignment.model_validate({"face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}})
+    for clip in clips(name, layout):
+        aligned = align(clip, config, root=layout.root)
+        assert aligned.grid.num_steps >= 5
+        assert aligned.masks["voice"].any()
+        assert bool(aligned.masks["face"].any()) == (clip.video_path is not None)
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_a_folder_that_is_not_there_and_an_unknown_option_are_said_clearly(name: str, tmp_path: Path) -> None:
+    adapter = registry.adapter(name)
+    section = {
+        key: value.replace("corpus", "nowhere") if isinstance(value, str) else value
+        for key, value in (CORPORA[name](_made(tmp_path)).items())
+    }
+    with pytest.raises(DataError, match="nowhere"):
+        adapter.scan(adapter.options(section), tmp_path, 7)
+    with pytest.raises(ConfigError, match=f"params.yaml: {name}"):
+        adapter.options({**section, "rooot": "x"})
+
+
+def _made(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    return folder

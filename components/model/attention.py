@@ -9,6 +9,11 @@ decline. The same as `add_zero_attn` of `torch.nn.MultiheadAttention`.
 Relative time is a bias of -slope_h · |t_query - t_key| seconds with a learned slope a head (ALiBi, Press et al. 2022,
 arXiv 2108.12409, symmetric and in seconds). Keys further than a window away are masked, which bounds both the memory of
 long clips and the state of a stream.
+
+All streams share one grid of steps, so there is nothing to align here: alignment places each stream by its own
+timestamps and pools what a step covers. Keys at a stream's own, higher rate would cost time and state in proportion and
+tell a query ten times a second little more; step distances in seconds are the same thing at any grid rate. A modality
+that changes slowly is simply repeated or masked on the grid.
 """
 
 from __future__ import annotations
@@ -58,7 +63,8 @@ class CrossAttention(nn.Module):
         rate_hz: steps a second.
         causal: a query sees no later key.
 
-    Cost is O(P · T · window) time; memory is bounded by blocks of `QUERY_BLOCK_STEPS` queries.
+    Cost is O(P · T · window) time. Memory is O(M · T · W) for what the modalities ask and tell, and one block of
+    `QUERY_BLOCK_STEPS` queries of every pair at a time; with gradients the blocks are kept.
     """
 
     def __init__(
@@ -138,29 +144,22 @@ class CrossAttention(nn.Module):
         for name in told:
             key_BTW, value_BTW = told[name].key_value.chunk(2, dim=-1)
             keys[name], values[name] = self._split(key_BTW), self._split(value_BTW)
-        q_PBHTd = torch.stack([queries[query] for query, _ in self.pairs])
-        k_PBHTd = torch.stack([keys[key] for _, key in self.pairs])
-        v_PBHTd = torch.stack([values[key] for _, key in self.pairs])
-        mask_PBT = torch.stack([told[key].mask for _, key in self.pairs])
-        steps = q_PBHTd.shape[-2]
-        back = mask_PBT.shape[-1] - steps
+        some = next(iter(told.values())).mask
+        steps = next(iter(queries.values())).shape[-2]
+        back = some.shape[-1] - steps
         blocks = [
             self._block(
-                q_PBHTd[..., first : first + QUERY_BLOCK_STEPS, :],
-                k_PBHTd,
-                v_PBHTd,
-                mask_PBT=mask_PBT,
+                {name: query[..., first : first + QUERY_BLOCK_STEPS, :] for name, query in queries.items()},
+                keys,
+                values,
+                masks={name: one.mask for name, one in told.items()},
                 first=back + first,
             )
             for first in range(0, steps, QUERY_BLOCK_STEPS)
         ]
-        told_PBTW = torch.cat([told for told, _ in blocks], dim=2)
-        reached_PBT = torch.cat([reached for _, reached in blocks], dim=2)
         result = dict(streams)
         for name, layer in self.out.items():
-            rows = [index for index, (query, _) in enumerate(self.pairs) if query == name]
-            count_BT = reached_PBT[rows].sum(0).clamp(min=1)
-            mean_BTW = told_PBTW[rows].sum(0) / count_BT.unsqueeze(-1)
+            mean_BTW = torch.cat([block[name] for block in blocks], dim=1)
             result[name] = streams[name] + zero_invalid(self.dropout(layer(mean_BTW)), masks[name])
         return result
 
@@ -168,26 +167,41 @@ class CrossAttention(nn.Module):
         return x_BTW.reshape(*x_BTW.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _block(
-        self, q_PBHTd: Tensor, k_PBHTd: Tensor, v_PBHTd: Tensor, *, mask_PBT: Tensor, first: int
-    ) -> tuple[Tensor, Tensor]:
-        """The queries at key `first` on → ((P, B, Tq, W) attended, (P, B, Tq) whether any key was seen)."""
+        self,
+        queries: Mapping[str, Tensor],
+        keys: Mapping[str, Tensor],
+        values: Mapping[str, Tensor],
+        *,
+        masks: Mapping[str, Tensor],
+        first: int,
+    ) -> dict[str, Tensor]:
+        """The queries {m: (B, H, Tq, d)} at key `first` on → {m: (B, Tq, W)}, the mean over the sides that told."""
+        q_PBHTd = torch.stack([queries[query] for query, _ in self.pairs])
+        steps = next(iter(masks.values())).shape[-1]
         last = first + q_PBHTd.shape[-2]
-        steps = mask_PBT.shape[-1]
         key_first = max(0, first - self.window_steps)
         key_last = last if self.causal else min(steps, last + self.window_steps)
+        k_PBHTd = torch.stack([keys[key][..., key_first:key_last, :] for _, key in self.pairs])
+        v_PBHTd = torch.stack([values[key][..., key_first:key_last, :] for _, key in self.pairs])
+        mask_PBT = torch.stack([masks[key][:, key_first:key_last] for _, key in self.pairs])
         device = mask_PBT.device
         ahead_TT = torch.arange(key_first, key_last, device=device) - torch.arange(first, last, device=device)[:, None]
         near_TT = ahead_TT.abs() <= self.window_steps
         if self.causal:
             near_TT &= ahead_TT <= 0
-        allowed_PBTT = mask_PBT[:, :, None, key_first:key_last] & near_TT
+        allowed_PBTT = mask_PBT.unsqueeze(2) & near_TT
         bias_HTT = self.relative_time(ahead_TT / self.rate_hz).to(q_PBHTd.dtype)
         score_PBHTT = torch.where(allowed_PBTT.unsqueeze(2), bias_HTT, bias_HTT.new_full((), -math.inf))
         attended_NHTd = functional.scaled_dot_product_attention(
             q_PBHTd.flatten(0, 1),
-            functional.pad(k_PBHTd[..., key_first:key_last, :], (0, 0, 1, 0)).flatten(0, 1),
-            functional.pad(v_PBHTd[..., key_first:key_last, :], (0, 0, 1, 0)).flatten(0, 1),
+            functional.pad(k_PBHTd, (0, 0, 1, 0)).flatten(0, 1),
+            functional.pad(v_PBHTd, (0, 0, 1, 0)).flatten(0, 1),
             attn_mask=functional.pad(score_PBHTT, (1, 0)).flatten(0, 1),
         )
         told_PBTW = attended_NHTd.transpose(1, 2).reshape(*mask_PBT.shape[:2], last - first, -1)
-        return told_PBTW, allowed_PBTT.any(-1)
+        reached_PBT = allowed_PBTT.any(-1)
+        means = {}
+        for name in queries:
+            rows = [index for index, (query, _) in enumerate(self.pairs) if query == name]
+            means[name] = told_PBTW[rows].sum(0) / reached_PBT[rows].sum(0).clamp(min=1).unsqueeze(-1)
+        return means

@@ -71,3 +71,54 @@ class Concatenation(nn.Module):
         parts = [zero_invalid(streams[name], masks[name]) for name in self.names]
         mixed_BTW = self.mix(torch.cat([*parts, mask_BTM.to(parts[0].dtype)], dim=-1))
         return zero_invalid(self.dropout(self.norm(mixed_BTW)), mask_BTM.any(-1))
+
+
+class MeanFusion(nn.Module):
+    """The mean of the valid modalities of each step: fusion that learns nothing."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+
+    def forward(self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
+        """{m: (…, W)}, {m: (…,)} → (…, W), zeros where no modality is valid."""
+        total = sum_of([zero_invalid(streams[name], masks[name]) for name in self.names])
+        return total / valid_count(masks, self.names).clamp(min=1).unsqueeze(-1)
+
+
+class ProductOfExperts(nn.Module):
+    """Class scores as the product of what the present modalities say, each sharpened or dulled by one learned number.
+
+    log p(k) = Σ_m β_m log p_m(k) + constant, over the present modalities (Hinton 2002, eq. 1, with exponents; β = 1 is
+    naive Bayes for scores that estimate class-balanced posteriors). The experts' scores are taken as they are: no
+    gradient reaches them, so each modality learns from its own loss and a strong one cannot keep a weak one from
+    learning. Where nothing is present every class gets 0.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.log_beta_M = nn.Parameter(torch.zeros(len(self.names)))
+
+    def forward(self, scores: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """{m: (…, K)} before `EmotionModel.close`, {m: (…,)} → (…, K)."""
+        beta_M = self.log_beta_M.exp()
+        return sum_of(
+            [
+                zero_invalid(beta_M[index] * scores[name].detach().float().log_softmax(-1), present[name])
+                for index, name in enumerate(self.names)
+            ]
+        )
+
+
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors of one shape added up in their order."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def valid_count(masks: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    """{m: (…,)} → (…,) how many modalities are valid."""
+    return torch.stack([masks[name] for name in names]).sum(0)

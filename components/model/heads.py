@@ -41,12 +41,19 @@ class Pool(NamedTuple):
     told: Tensor
     highest: Tensor
 
+    @property
+    def any(self) -> Tensor:
+        """(B,) whether there was a valid step."""
+        return self.total > 0
+
 
 class ClipHead(nn.Module):
-    """Class scores of a whole clip from its valid steps: attention pooling beside the maximum.
+    """A whole clip from its valid steps: attention pooling beside the maximum, then class scores.
 
     The learned pool (Ilse et al. 2018, arXiv 1802.04712, without the gate) finds the steps that tell, the maximum
     keeps what was there only briefly. A clip without a valid step pools to zeros, so its scores are the bias alone.
+
+    The summary of a clip and the scores are two calls, because other heads read the same summary.
     """
 
     def __init__(self, width: int, classes: int, *, dropout: float) -> None:
@@ -58,11 +65,19 @@ class ClipHead(nn.Module):
         self.out = nn.Linear(width, classes)
 
     def forward(self, x_BTW: Tensor, mask_BT: Tensor) -> Tensor:
-        """(B, T, W), (B, T) → (B, K)."""
+        """(B, T, W), (B, T) → class scores (B, K)."""
+        return self.scores(self.summary(x_BTW, mask_BT))
+
+    def scores(self, summary_BW: Tensor) -> Tensor:
+        """(B, W) → (B, K)."""
+        return self.out(self.dropout(summary_BW))
+
+    def summary(self, x_BTW: Tensor, mask_BT: Tensor) -> Tensor:
+        """(B, T, W), (B, T) → (B, W)."""
         x_BTW, score_BT, highest_BW = self._seen(x_BTW, mask_BT)
         weight_BT = score_BT.softmax(-1) * mask_BT
         told_BW = (weight_BT.unsqueeze(-1) * x_BTW).sum(1)
-        return self._decide(told_BW, highest_BW, mask_BT.any(-1))
+        return self._hidden(told_BW, highest_BW, mask_BT.any(-1))
 
     def start(self, clips: int) -> Pool:
         """A clip of which nothing was seen."""
@@ -71,7 +86,7 @@ class ClipHead(nn.Module):
         return Pool(closed_BW[:, 0], nothing_BW[:, 0], nothing_BW, closed_BW)
 
     def advance(self, x_BTW: Tensor, mask_BT: Tensor, pool: Pool) -> tuple[Tensor, Pool]:
-        """`forward` over all steps so far, of which these are the next ones, and the clip with them."""
+        """`summary` over all steps so far, of which these are the next ones, and the clip with them."""
         x_BTW, score_BT, highest_BW = self._seen(x_BTW, mask_BT)
         peak_B = torch.maximum(pool.peak, score_BT.amax(-1))
         fade_B = (pool.peak - peak_B).double().exp()
@@ -84,7 +99,7 @@ class ClipHead(nn.Module):
         )
         # The step at the peak has weight 1: the total is 0 or at least 1.
         told_BW = (pool.told / pool.total.clamp(min=1).unsqueeze(-1)).to(x_BTW.dtype)
-        return self._decide(told_BW, pool.highest, pool.total > 0), pool
+        return self._hidden(told_BW, pool.highest, pool.any), pool
 
     def _seen(self, x_BTW: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, W), (B, T) → steps (B, T, W), their attention scores (B, T) and their maximum (B, W)."""
@@ -92,7 +107,39 @@ class ClipHead(nn.Module):
         score_BT = self.score(x_BTW).squeeze(-1).masked_fill(~mask_BT, CLOSED)
         return x_BTW, score_BT, x_BTW.masked_fill(~mask_BT.unsqueeze(-1), CLOSED).amax(1)
 
-    def _decide(self, told_BW: Tensor, highest_BW: Tensor, any_B: Tensor) -> Tensor:
+    def _hidden(self, told_BW: Tensor, highest_BW: Tensor, any_B: Tensor) -> Tensor:
         highest_BW = torch.where(any_B.unsqueeze(-1), highest_BW, highest_BW.new_zeros(()))
-        hidden_BW = nn.functional.gelu(self.hidden(torch.cat([told_BW, highest_BW], dim=-1)))
-        return self.out(self.dropout(hidden_BW))
+        return nn.functional.gelu(self.hidden(torch.cat([told_BW, highest_BW], dim=-1)))
+
+
+class AffectHead(nn.Module):
+    """Valence and arousal of every step and of the clip, each in (-1, 1).
+
+    Separate maps: a clip is not read off its steps, because its summary weighs them by what they tell.
+    """
+
+    def __init__(self, width: int, *, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.step = nn.Linear(width, 2)
+        self.clip = nn.Linear(width, 2)
+
+    def of_steps(self, x_BTW: Tensor) -> Tensor:
+        """(B, T, W) → (B, T, 2)."""
+        return self.step(self.dropout(x_BTW)).tanh()
+
+    def of_clip(self, summary_BW: Tensor) -> Tensor:
+        """(B, W) → (B, 2)."""
+        return self.clip(self.dropout(summary_BW)).tanh()
+
+
+class EmbeddingHead(nn.Module):
+    """A clip as a point on the unit sphere of a text encoder: one linear map, then length 1."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, embedding)
+
+    def forward(self, summary_BW: Tensor) -> Tensor:
+        """(B, W) → (B, E) in float32."""
+        return nn.functional.normalize(self.project(summary_BW).float(), dim=-1)

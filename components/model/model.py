@@ -1,5 +1,8 @@
 """The temporal model: projection → TCN → cross-attention → gated fusion → heads, for any set of modalities.
 
+With `fusion: product` there is no attention and nothing is fused before the heads: each modality's own scores are
+multiplied, and what else is asked of a clip is read off the mean of the modalities.
+
 Legend: B clips, T steps, D feature width, W channels, K classes. Masks are True = valid; padding is a step at which
 every mask is False, and no output at a valid step depends on it.
 """
@@ -7,14 +10,15 @@ every mask is False, and no output at a valid step depends on it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from components.model.attention import CrossAttention
 from components.model.base import EmotionModel, ModelOutput
-from components.model.fusion import Concatenation, GatedFusion
-from components.model.heads import ClipHead, StepHead
+from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
+from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.spec import ModelSpec
 from components.model.temporal import TemporalEncoder
 
@@ -53,38 +57,88 @@ class TemporalModel(EmotionModel):
             if pairs
             else None
         )
-        self.fusion: GatedFusion | Concatenation = (
-            Concatenation(names, config.width, dropout=config.dropout)
-            if config.fusion == "concatenation"
-            else GatedFusion(names, config.width, dropout=config.dropout, conflict=config.conflict_features)
-        )
-        self.step_head = StepHead(config.width, classes)
-        self.clip_head = ClipHead(config.width, classes, dropout=config.dropout)
+        self.fusion = _fusion(spec)
+        product = config.fusion == "product"
+        self.step_head = None if product else StepHead(config.width, classes)
+        self.clip_head = None if product else ClipHead(config.width, classes, dropout=config.dropout)
+        self.step_experts = ProductOfExperts(names) if product else None
+        self.clip_experts = ProductOfExperts(names) if product else None
         self.unimodal_step = nn.ModuleDict({name: StepHead(config.width, classes) for name in names})
         self.unimodal_clip = nn.ModuleDict(
             {name: ClipHead(config.width, classes, dropout=config.dropout) for name in names}
         )
+        self.affect = AffectHead(config.width, dropout=config.dropout) if spec.valence_arousal else None
+        self.embedding = EmbeddingHead(config.width, spec.embedding) if spec.embedding else None
+
+    @property
+    def clip_heads(self) -> dict[str, ClipHead]:
+        """Each modality's own."""
+        return {name: cast(ClipHead, head) for name, head in self.unimodal_clip.items()}
 
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
-        """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`; see `EmotionModel.forward`."""
+        """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`; see `EmotionModel.forward`.
+
+        Memory is O(T · W) a modality beside one block of attention: about 16 kB a step at the default sizes with four
+        modalities, so an hour at 10 Hz takes well under 1 GB without gradients.
+        """
         features, masks = self.complete(features, masks)
         own = {name: encoder(features[name], masks[name]) for name, encoder in self.encoders.items()}
         streams = own if self.attention is None else self.attention(own, masks)
         fused_BTW = self.fusion(streams, masks)
-        any_BT = torch.stack(list(masks.values())).any(0)
+        present = {name: mask.any(-1) for name, mask in masks.items()}
+        summaries = {name: head.summary(own[name], masks[name]) for name, head in self.clip_heads.items()}
+        if self.clip_head is None:
+            summary_BW = self.fusion(summaries, present)
+        else:
+            summary_BW = self.clip_head.summary(fused_BTW, torch.stack(list(masks.values())).any(0))
+        return self.decide(own, fused_BTW, masks, summaries=summaries, summary_BW=summary_BW, present=present)
+
+    def decide(
+        self,
+        own: Mapping[str, Tensor],
+        fused_BTW: Tensor,
+        masks: Mapping[str, Tensor],
+        *,
+        summaries: Mapping[str, Tensor],
+        summary_BW: Tensor,
+        present: Mapping[str, Tensor],
+    ) -> ModelOutput:
+        """Every head, from the streams {m: (B, T, W)} and (B, T, W), and the clips {m: (B, W)} and (B, W).
+
+        `masks` {m: (B, T)} and `present` {m: (B,)} say what is valid of the steps and of the clips.
+        """
+        own_steps = {name: head(own[name]) for name, head in self.unimodal_step.items()}
+        own_clips = {name: head.scores(summaries[name]) for name, head in self.clip_heads.items()}
+        if self.step_experts is not None and self.clip_experts is not None:
+            step_BTK = self.step_experts(own_steps, masks)
+            clip_BK = self.clip_experts(own_clips, present)
+        else:
+            assert self.step_head is not None
+            assert self.clip_head is not None
+            step_BTK, clip_BK = self.step_head(fused_BTW), self.clip_head.scores(summary_BW)
         return ModelOutput(
-            step_logits=self.close(self.step_head(fused_BTW)),
-            clip_logits=self.close(self.clip_head(fused_BTW, any_BT)),
-            unimodal_clip_logits={
-                name: self.close(head(own[name], masks[name])) for name, head in self.unimodal_clip.items()
-            },
-            unimodal_step_logits={name: self.close(head(own[name])) for name, head in self.unimodal_step.items()},
+            step_logits=self.close(step_BTK),
+            clip_logits=self.close(clip_BK),
+            unimodal_clip_logits={name: self.close(scores) for name, scores in own_clips.items()},
+            unimodal_step_logits={name: self.close(scores) for name, scores in own_steps.items()},
+            valence_arousal=None if self.affect is None else self.affect.of_clip(summary_BW),
+            step_valence_arousal=None if self.affect is None else self.affect.of_steps(fused_BTW),
+            embedding=None if self.embedding is None else self.embedding(summary_BW),
         )
 
 
+def _fusion(spec: ModelSpec) -> GatedFusion | Concatenation | MeanFusion:
+    config = spec.model
+    if config.fusion == "product":
+        return MeanFusion(spec.names)
+    if config.fusion == "concatenation":
+        return Concatenation(spec.names, config.width, dropout=config.dropout)
+    return GatedFusion(spec.names, config.width, dropout=config.dropout, conflict=config.conflict_features)
+
+
 def cross_pairs(names: tuple[str, ...], fusion: str) -> list[tuple[str, str]]:
-    """The ordered (query, key) pairs of a kind of fusion; none for "concatenation" or a single modality."""
-    if fusion == "concatenation":
+    """The ordered (query, key) pairs of a kind of fusion; none without attention or for a single modality."""
+    if fusion in ("concatenation", "product"):
         return []
     pairs = [(query, key) for query in names for key in names if query != key]
     return pairs if fusion == "bidirectional" else [pair for pair in pairs if pair[0] == names[0]]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from components.contracts.errors import ModelError
 from components.model.attention import Told
-from components.model.heads import ClipHead, Pool
+from components.model.heads import Pool
 from components.model.model import TemporalModel
 from components.model.temporal import TemporalEncoder
 
@@ -26,13 +26,16 @@ from components.model.temporal import TemporalEncoder
 class StepOutput(NamedTuple):
     """Scores before softmax: of this step, and of the clip that the steps so far make.
 
-    Each is what `TemporalModel` gives for the prefix that ends with this step: (B, K), unimodal ones a modality.
+    Each is what `TemporalModel` gives for the prefix that ends with this step: (B, K), unimodal ones a modality;
+    valence and arousal (B, 2), None without that head.
     """
 
     step_logits: Tensor
     unimodal_step_logits: dict[str, Tensor]
     clip_logits: Tensor
     unimodal_clip_logits: dict[str, Tensor]
+    valence_arousal: Tensor | None = None
+    step_valence_arousal: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +45,19 @@ class StreamState:
     Attributes:
         encoders: modality → the past of each convolution.
         told: modality → keys and values within the attention window; empty without attention.
-        clip: the fused clip so far.
+        clip: the fused clip so far; None where nothing is fused (`fusion: product`).
         unimodal: modality → its own clip so far.
     """
 
     encoders: Mapping[str, tuple[Tensor, ...]]
     told: Mapping[str, Told]
-    clip: Pool
+    clip: Pool | None
     unimodal: Mapping[str, Pool]
 
     @property
     def clips(self) -> int:
         """B, how many streams run side by side."""
-        return self.clip.peak.shape[0]
+        return next(iter(self.unimodal.values())).peak.shape[0]
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Named, contiguous tensors that share no memory: as `safetensors` wants them."""
@@ -65,7 +68,8 @@ class StreamState:
         }
         for name, told in self.told.items():
             named |= {f"told.{name}.{field}": tensor for field, tensor in told._asdict().items()}
-        named |= {f"clip.{field}": tensor for field, tensor in self.clip._asdict().items()}
+        if self.clip is not None:
+            named |= {f"clip.{field}": tensor for field, tensor in self.clip._asdict().items()}
         for name, pool in self.unimodal.items():
             named |= {f"unimodal.{name}.{field}": tensor for field, tensor in pool._asdict().items()}
         return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in named.items()}
@@ -99,16 +103,15 @@ class StreamingModel:
             )
         self.model = model
         self._encoders = {name: cast(TemporalEncoder, layer) for name, layer in model.encoders.items()}
-        self._unimodal_clip = {name: cast(ClipHead, head) for name, head in model.unimodal_clip.items()}
 
     def start(self, clips: int = 1) -> StreamState:
         """The state before the first step of `clips` streams that run side by side."""
-        attention = self.model.attention
+        attention, clip_head = self.model.attention, self.model.clip_head
         return StreamState(
             encoders={name: encoder.start(clips) for name, encoder in self._encoders.items()},
             told={} if attention is None else attention.start(clips),
-            clip=self.model.clip_head.start(clips),
-            unimodal={name: head.start(clips) for name, head in self._unimodal_clip.items()},
+            clip=None if clip_head is None else clip_head.start(clips),
+            unimodal={name: head.start(clips) for name, head in self.model.clip_heads.items()},
         )
 
     @torch.inference_mode()
@@ -136,19 +139,26 @@ class StreamingModel:
         if self.model.attention is not None:
             streams, told = self.model.attention.advance(own, masks, state.told)
         fused_BTW = self.model.fusion(streams, masks)
-        any_BT = torch.stack(list(masks.values())).any(0)
-        clip_logits, clip = self.model.clip_head.advance(fused_BTW, any_BT, state.clip)
-        unimodal_logits, unimodal = {}, {}
-        for name, head in self._unimodal_clip.items():
-            logits_BK, unimodal[name] = head.advance(own[name], masks[name], state.unimodal[name])
-            unimodal_logits[name] = self.model.close(logits_BK)
+        summaries, unimodal = {}, {}
+        for name, head in self.model.clip_heads.items():
+            summaries[name], unimodal[name] = head.advance(own[name], masks[name], state.unimodal[name])
+        seen = {name: pool.any for name, pool in unimodal.items()}
+        clip = None
+        if self.model.clip_head is None or state.clip is None:
+            summary_BW = self.model.fusion(summaries, seen)
+        else:
+            any_BT = torch.stack(list(masks.values())).any(0)
+            summary_BW, clip = self.model.clip_head.advance(fused_BTW, any_BT, state.clip)
+        decided = self.model.decide(own, fused_BTW, masks, summaries=summaries, summary_BW=summary_BW, present=seen)
         output = StepOutput(
-            step_logits=self.model.close(self.model.step_head(fused_BTW)).squeeze(1),
-            unimodal_step_logits={
-                name: self.model.close(head(own[name])).squeeze(1) for name, head in self.model.unimodal_step.items()
-            },
-            clip_logits=self.model.close(clip_logits),
-            unimodal_clip_logits=unimodal_logits,
+            step_logits=decided.step_logits.squeeze(1),
+            unimodal_step_logits={name: scores.squeeze(1) for name, scores in decided.unimodal_step_logits.items()},
+            clip_logits=decided.clip_logits,
+            unimodal_clip_logits=decided.unimodal_clip_logits,
+            valence_arousal=decided.valence_arousal,
+            step_valence_arousal=(
+                None if decided.step_valence_arousal is None else decided.step_valence_arousal.squeeze(1)
+            ),
         )
         return output, StreamState(encoders=encoders, told=told, clip=clip, unimodal=unimodal)
 
@@ -158,7 +168,7 @@ class StreamingModel:
         Raises:
             ModelError: a tensor is missing, unknown or misshapen: the state is of a model of another spec.
         """
-        peak = tensors.get("clip.peak")
+        peak = next((tensor for name, tensor in sorted(tensors.items()) if name.endswith(".peak")), None)
         blank = self.start(peak.shape[0] if peak is not None and peak.ndim == 1 else 1)
         own = blank.to_tensors()
         for name in sorted(own.keys() | tensors.keys()):
@@ -173,7 +183,7 @@ class StreamingModel:
                 for name, past in blank.encoders.items()
             },
             told={name: Told(*(moved[f"told.{name}.{field}"] for field in Told._fields)) for name in blank.told},
-            clip=Pool(*(moved[f"clip.{field}"] for field in Pool._fields)),
+            clip=None if blank.clip is None else Pool(*(moved[f"clip.{field}"] for field in Pool._fields)),
             unimodal={
                 name: Pool(*(moved[f"unimodal.{name}.{field}"] for field in Pool._fields)) for name in blank.unimodal
             },

@@ -92,10 +92,11 @@ def test_flashes_are_short_and_inside_a_sustained_mood(plans: list[ClipPlan]) ->
 def test_every_person_flashes_and_flashes_are_spoken(plans: list[ClipPlan]) -> None:
     flashing = of_kind(plans, "flash")
     assert {plan.subject for plan in flashing} == {plan.subject for plan in plans}
-    heard = []
-    for plan in flashing:
-        for flash in plan.planted:
-            heard.append(any(flash.start_s <= word.start_s + 0.01 and word.start_s < flash.end_s for word in plan.words))
+    heard = [
+        any(flash.start_s <= word.start_s + 0.01 and word.start_s < flash.end_s for word in plan.words)
+        for plan in flashing
+        for flash in plan.planted
+    ]
     assert len(heard) == 2 * len(flashing) >= len(plans) / 3
     assert sum(heard) >= 0.85 * len(heard)
 

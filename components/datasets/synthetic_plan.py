@@ -241,7 +241,7 @@ def _flash(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
         first_s, last_s = (share * plan.duration_s for share in place)
         wanted_s = float(rng.uniform(first_s, last_s))
         starts = [word.start_s for word in plan.words if first_s <= word.start_s < last_s] or [wanted_s]
-        start_s = round(min(starts, key=lambda start: abs(start - wanted_s)), 2)
+        start_s = round(starts[int(np.abs(np.subtract(starts, wanted_s)).argmin())], 2)
         end_s = round(start_s + float(rng.uniform(*FLASH_LASTS_S)), 2)
         parts.append(Part(start_s=now_s, end_s=start_s, emotion=plan.emotion))
         parts.append(Part(start_s=start_s, end_s=end_s, emotion=_unlike(plan.emotion, FLASHES, rng), brief=True))

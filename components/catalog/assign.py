@@ -9,18 +9,8 @@ from components.catalog.rows import classes_of, subjects_of
 from components.catalog.splits import SPLITS, deal, folds, missing_classes, splits_of_folds
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError, nearest
+from components.contracts.splits import CORPUS_SPLITS
 
-# What corpora call their splits.
-CORPUS_SPLITS: Mapping[str, str] = {
-    "train": "train",
-    "training": "train",
-    "calibration": "calibration",
-    "dev": "calibration",
-    "val": "calibration",
-    "valid": "calibration",
-    "validation": "calibration",
-    "test": "test",
-}
 FOLD_GROUP = "fold"
 
 Row = Mapping[str, Any]

@@ -31,6 +31,7 @@ from pydantic import Field
 from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Segment
+from components.contracts.splits import CORPUS_SPLITS
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside
 from components.datasets.pairing import read_labels
 
@@ -39,7 +40,6 @@ NUMBERS = ("start_s", "end_s", "valence", "arousal")
 COLUMNS = (*MEDIA, *NUMBERS, "emotion", "subject", "clip_id", "session", "transcript", "text_id", "split", "licence")
 KNOWN = (*COLUMNS, "consent")
 GROUP = "group_"
-SPLITS = ("train", "calibration", "test")
 
 Row = Mapping[str, Any]
 
@@ -148,8 +148,8 @@ def _complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
         start_s, end_s = _number(row["start_s"]), _number(row["end_s"])
         if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
             yield "end_s", "the stretch must begin at 0 or later and end after it begins", f"{start_s} to {end_s}"
-    if row.get("split", SPLITS[0]) not in SPLITS:
-        yield "split", f"the split is none of {', '.join(SPLITS)}", str(row["split"])
+    if "split" in row and row["split"] not in CORPUS_SPLITS:
+        yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}", str(row["split"])
 
 
 def _number(value: object) -> float | None:

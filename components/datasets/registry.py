@@ -10,10 +10,12 @@ from components.datasets.cremad import Cremad
 from components.datasets.emodb import Emodb
 from components.datasets.folder import Folder
 from components.datasets.manifest import Manifest
+from components.datasets.meld import Meld
 from components.datasets.ravdess import Ravdess
 from components.datasets.synthetic import Synthetic
 
 ADAPTERS: dict[str, Adapter[Any]] = {
+    "meld": Meld(),
     "cremad": Cremad(),
     "emodb": Emodb(),
     "folder": Folder(),

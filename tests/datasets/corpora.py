@@ -94,10 +94,30 @@ def manifest(folder: Path) -> dict[str, Any]:
     }
 
 
+MELD_COLUMNS = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+
+
+def meld(folder: Path) -> dict[str, Any]:
+    tables = {
+        "train": ["1,Could it be worse?,Ann,joy,positive,0,0,1,1", "2,No.,Bo,anger,negative,0,1,1,1"],
+        "dev": ["1,Well…,Cy,neutral,neutral,0,0,1,1"],
+        "test": ["1,Oh my!,Ann,surprise,positive,0,0,1,1"],
+    }
+    for split, lines in tables.items():
+        text = "\n".join([MELD_COLUMNS, *(f'{line},"00:00:01,000","00:00:01,500"' for line in lines), ""])
+        (folder / f"{split}_sent_emo.csv").write_text(text, encoding="utf-8")
+    talking(folder / "train_splits" / "dia0_utt0.mp4")
+    talking(folder / "train_splits" / "dia0_utt1.mp4")
+    talking(folder / "dev_splits_complete" / "dia0_utt0.mp4")
+    no_media(folder / "output_repeated_splits_test" / "dia0_utt0.mp4")
+    return {"root": folder.name}
+
+
 CORPORA: dict[str, Writer] = {
     "cremad": cremad,
     "emodb": emodb,
     "folder": folder,
     "manifest": manifest,
+    "meld": meld,
     "ravdess": ravdess,
 }

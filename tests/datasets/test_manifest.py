@@ -40,7 +40,7 @@ def scan(folder: Path, *rows: dict[str, Any], suffix: str = ".jsonl", **options:
 def test_every_kind_of_table_gives_the_same_clips(tmp_path: Path, suffix: str) -> None:
     found = scan(
         tmp_path,
-        {**ROW, "valence": -0.5, "arousal": 0.75, "group_gender": "female", "split": "test", "text_id": "t1"},
+        {**ROW, "valence": -0.5, "arousal": 0.75, "group_gender": "female", "split": "dev", "text_id": "t1"},
         {"video": "b.mp4", "emotion": "Joy", "subject": "bo", "clip_id": "second", "session": "s2"},
         suffix=suffix,
         emotions={"Joy": "happiness"},
@@ -48,7 +48,7 @@ def test_every_kind_of_table_gives_the_same_clips(tmp_path: Path, suffix: str) -
     assert not found.quarantined
     first, second = found.clips
     assert (first.clip_id, first.subject_id, first.audio_path) == ("manifest/a", "manifest/ann", "a.wav")
-    assert (first.valence, first.arousal, first.split, first.text_id) == (-0.5, 0.75, "test", "t1")
+    assert (first.valence, first.arousal, first.split, first.text_id) == (-0.5, 0.75, "dev", "t1")
     assert first.groups == {"gender": "female"}
     assert (second.clip_id, second.emotion, second.video_path) == ("manifest/second", "happiness", "b.mp4")
     assert second.session_id == "manifest/s2"
@@ -85,7 +85,7 @@ def test_paths_start_at_the_tables_folder(tmp_path: Path) -> None:
         ({"start_s": 1.0}, "start_s"),
         ({"start_s": 2.0, "end_s": 1.0}, "end_s"),
         ({"start_s": -1.0, "end_s": 1.0}, "end_s"),
-        ({"split": "dev"}, "split"),
+        ({"split": "holdout"}, "split"),
     ],
 )
 def test_a_bad_row_is_set_aside_alone(tmp_path: Path, change: dict[str, Any], field: str) -> None:

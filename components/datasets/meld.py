@@ -1,0 +1,153 @@
+"""MELD: the Multimodal EmotionLines Dataset (Poria et al., ACL 2019; GPL-3.0 repository, scenes of a TV series).
+
+Utterances of dialogues between several speakers, in seven emotions: 9,989 to train, 1,109 to develop, 2,610 to test.
+Below `root`, as the corpus unpacks:
+
+    {train,dev,test}_sent_emo.csv         Utterance, Speaker, Emotion, Dialogue_ID, Utterance_ID, StartTime, EndTime, …
+    train_splits/dia{D}_utt{U}.mp4        one file an utterance; ids repeat in the three splits
+    dev_splits_complete/…
+    output_repeated_splits_test/…
+
+Speakers recur across the corpus's own splits: with `catalog.use_corpus_splits` published figures can be compared, and
+the catalog says who is on both sides; without it, people are dealt to splits as everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.contracts.config import Section
+from components.contracts.errors import DataError
+from components.contracts.records import Clip, Quarantined, Word
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
+from components.datasets.pairing import read_labels
+
+# The corpus's name of a split → the folder of its recordings.
+FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+COLUMNS = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
+EMOTIONS = {
+    "neutral": "neutral",
+    "surprise": "surprise",
+    "fear": "fear",
+    "sadness": "sadness",
+    "joy": "happiness",
+    "disgust": "disgust",
+    "anger": "anger",
+}
+# Recordings that do not show their utterance, or cannot be decoded, in every copy of the corpus.
+BROKEN = frozenset({"train/dia125_utt3", "train/dia309_utt0", "test/dia220_utt0", "test/dia38_utt4"})
+# The smallest utterance that has a length at all on the usual grid of ten steps a second.
+MIN_TEXT_S = 0.1
+
+
+class MeldOptions(Section):
+    """The section `meld:` of params.yaml.
+
+    With `text_only` the recordings are not asked for: a clip is its words, laid evenly over the utterance's time.
+    """
+
+    root: str
+    text_only: bool = False
+
+
+class Meld(Adapter[MeldOptions]):
+    """The MELD adapter."""
+
+    name = "meld"
+    licence = "GPL-3.0 (annotations); the scenes belong to their broadcaster"
+    Options = MeldOptions
+
+    def scan(self, options: MeldOptions, root: Path, seed: int) -> Scan:
+        """Lists the utterances of the three tables; see `Adapter.scan`. A table that is missing is a note.
+
+        Raises:
+            DataError: also when none of the three tables is there.
+        """
+        folder = corpus_folder(options.root, root, dataset=self.name)
+        clips: list[Clip] = []
+        quarantined: list[Quarantined] = []
+        notes = []
+        for split in FOLDERS:
+            table = folder / f"{split}_sent_emo.csv"
+            if not table.is_file():
+                notes.append(f"{table.name} is not there: its utterances are not used")
+                continue
+            rows = read_labels(table, key="Sr No.", columns=COLUMNS, dataset=self.name)
+            for number, row in enumerate(rows, start=2):
+                outcome = _clip(row, split, folder, options, line=f"{table.name} line {number}")
+                (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
+        if len(notes) == len(FOLDERS):
+            raise DataError(
+                "none of the label tables is there",
+                where=f"{self.name}.root",
+                seen=str(folder),
+                allowed=", ".join(f"{split}_sent_emo.csv" for split in FOLDERS),
+                code="no-labels",
+            )
+        return Scan(clips=clips, quarantined=quarantined, notes=notes)
+
+
+def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions, *, line: str) -> Clip | Quarantined:
+    name = f"{split}/dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
+    duration_s = _duration_s(row)
+    emotion = EMOTIONS.get(row["Emotion"].lower())
+    complaint = None
+    if emotion is None:
+        complaint = ("unknown-emotion", "Emotion", row["Emotion"], ", ".join(EMOTIONS))
+    elif name in BROKEN and not options.text_only:
+        complaint = ("known-broken", "Utterance_ID", name, "the recordings that show their utterance")
+    elif options.text_only and (duration_s is None or duration_s < MIN_TEXT_S or not row["Utterance"]):
+        complaint = ("bad-label", "EndTime", f"{row['StartTime']} to {row['EndTime']}", f"words over {MIN_TEXT_S} s")
+    if complaint is not None or emotion is None:
+        code, field, seen, allowed = complaint or ("unknown-emotion", "Emotion", row["Emotion"], "")
+        return set_aside(
+            Meld.name,
+            name,
+            code=code,
+            message=f"{line}: {field} {seen!r} cannot be used",
+            path=stored_path(folder / f"{split}_sent_emo.csv", folder, options.root),
+            field=field,
+            seen=seen,
+            allowed=allowed,
+            remedy="Nothing can be done about a known-broken recording; mend the table otherwise",
+        )
+    path = folder / FOLDERS[split] / f"{Path(name).name}.mp4"
+    return Clip(
+        clip_id=f"{Meld.name}/{name}",
+        dataset=Meld.name,
+        content_sha256=NOT_HASHED,
+        subject_id=f"{Meld.name}/{row['Speaker']}",
+        session_id=f"{Meld.name}/{split}/dia{row['Dialogue_ID']}",
+        video_path=None if options.text_only else stored_path(path, folder, options.root),
+        transcript=row["Utterance"],
+        words=spread(row["Utterance"], duration_s) if options.text_only and duration_s is not None else (),
+        emotion=emotion,
+        split=split,
+        groups={"sentiment": row["Sentiment"]},
+        licence=Meld.licence,
+        consent="actors in a published series; check your own right to use the scenes",
+    )
+
+
+def spread(text: str, duration_s: float) -> tuple[Word, ...]:
+    """The words of a text over `[0, duration_s)`, each as long as its share of the letters."""
+    words = text.split()
+    letters = sum(len(word) for word in words)
+    placed, at = [], 0
+    for word in words:
+        start_s, at = duration_s * at / letters, at + len(word)
+        placed.append(Word(text=word, start_s=start_s, end_s=duration_s * at / letters))
+    return tuple(placed)
+
+
+def _duration_s(row: Mapping[str, str]) -> float | None:
+    """EndTime − StartTime of times such as 00:16:16,059; None when one of them is none."""
+    ends = []
+    for column in ("StartTime", "EndTime"):
+        try:
+            hours, minutes, seconds = row[column].replace(",", ".").split(":")
+            ends.append(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
+        except ValueError:
+            return None
+    return ends[1] - ends[0]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from components.contracts.errors import ConfigError
 from components.contracts.labels import Taxonomy, taxonomy
+from components.contracts.presets import with_preset
 
 MODALITIES: tuple[str, ...] = ("face", "voice", "text", "physio")
 
@@ -154,10 +155,28 @@ class Catalog(Section):
         return self
 
 
+# What the published model has sizes of its own for, or does not do.
+FIXED_BY_PAPER = (
+    "width",
+    "heads",
+    "tcn_blocks",
+    "tcn_kernel",
+    "causal",
+    "dropout",
+    "fusion",
+    "attention_window_s",
+    "conflict_features",
+)
+
+
 class Model(Section):
     """The temporal model; `components/model` says what each value does.
 
-    `preset` chooses the model and the defaults of `model` and `train` (`contracts/presets.py`).
+    `preset` chooses the model and the defaults of `model` and `train` (`contracts/presets.py`); the sizes of "paper"
+    are its own. `standardise: false` gives the model features as the encoders give them. `window_s`, `stride_s` and
+    `fill_s` are of models that look through a window: its length, from one to the next, and the longest gap in a
+    stream that is filled with the last valid step.
+
     `fusion`: "bidirectional" lets every modality query every other, "one_way" only the first one present in
     `MODALITIES` order query the rest, "concatenation" does without attention, and "product" multiplies what the
     modalities say each by itself (`unimodal_loss` must not be 0 then). `attention_window_s` bounds how far apart a
@@ -175,11 +194,23 @@ class Model(Section):
     attention_window_s: float = Field(15.0, gt=0)
     conflict_features: bool = True
     modality_dropout: float = Field(0.2, ge=0, lt=1)
+    standardise: bool = True
+    window_s: float = Field(3.0, gt=0)
+    stride_s: float = Field(0.5, gt=0)
+    fill_s: float = Field(1 / 6, ge=0)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Model:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _preset_has_it(self) -> Model:
+        if self.preset == "paper":
+            for name in FIXED_BY_PAPER:
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"preset paper has no {name} to set: take the key out, or use preset default")
         return self
 
 
@@ -189,6 +220,10 @@ class Train(Section):
     `checkpoint_epochs` is how often a resumable checkpoint is written, `max_failures` how often a lost worker is
     replaced before the stage gives up. `feature_noise` is the standard deviation of Gaussian noise on standardised
     features. `logit_adjustment` is tau in Menon et al. 2021.
+
+    After the warm-up the rate falls by half a cosine to `final_rate` of its peak, at every step or once an epoch as
+    `schedule` says. `decay_all` decays biases and norms too. With `windows` a clip to train on is one window of
+    `model.window_s`, labelled like its last step.
 
     `valence_arousal_loss` counts where training clips have such labels. `contrastive_loss` (0 = off) pulls clips to
     `contrastive_prompt` with the name of their class in place of {emotion}, as "minilm" embeds it; "learned" has a
@@ -201,9 +236,13 @@ class Train(Section):
     epochs: int = Field(30, gt=0)
     batch_clips: int = Field(16, gt=0)
     max_steps_per_clip: int = Field(256, gt=0)
+    windows: bool = False
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
+    schedule: Literal["step", "epoch"] = "step"
+    final_rate: float = Field(0.01, ge=0, le=1)
+    decay_all: bool = False
     gradient_clip: float = Field(1.0, gt=0)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     class_weighting: Literal["none", "inverse_frequency", "logit_adjustment"] = "logit_adjustment"
@@ -353,6 +392,14 @@ class Params(Section):
         return names
 
     @model_validator(mode="after")
+    def _losses_have_a_head(self) -> Params:
+        if self.model.preset == "paper" and (self.train.unimodal_loss or self.train.valence_arousal_loss):
+            raise ValueError(
+                "preset paper has no heads for train.unimodal_loss and train.valence_arousal_loss: they must be 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _experts_are_taught(self) -> Params:
         if self.model.fusion == "product" and not self.train.unimodal_loss:
             raise ValueError("model.fusion: product is taught by train.unimodal_loss alone, so that must not be 0")
@@ -393,7 +440,7 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
     sources = {name: raw[name] or {} for name in known if name in raw}
     body = {key: value for key, value in raw.items() if key in sections}
     try:
-        params = Params.model_validate({**body, "sources": sources})
+        params = Params.model_validate({**with_preset(body, where=where), "sources": sources})
     except ValidationError as error:
         raise section_error(error, Params, where=where) from error
     for name in params.datasets:

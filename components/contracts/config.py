@@ -261,6 +261,12 @@ class Train(Section):
     checkpoint_epochs: int = Field(10, gt=0)
     max_failures: int = Field(2, ge=0)
 
+    @model_validator(mode="after")
+    def _teaches_classes(self) -> Train:
+        if not self.step_loss and not self.clip_loss:
+            raise ValueError("step_loss and clip_loss cannot both be 0: nothing would teach the classes")
+        return self
+
     @field_validator("contrastive_prompt")
     @classmethod
     def _names_the_emotion(cls, prompt: str) -> str:

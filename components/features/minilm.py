@@ -70,17 +70,26 @@ class MiniLm:
         pairs = [self._vectors(utterance) for utterance in spoken]
         return on_grid(clip, spoken, [words for words, _ in pairs], np.stack([whole for _, whole in pairs]))
 
+    def sentences(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N, 384), one vector a text: the mean over all its tokens."""
+        return np.stack([self._hidden(text)[0].mean(axis=0) for text in texts])
+
     def _vectors(self, utterance: Utterance) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(words, D) and (D,) of one utterance."""
+        hidden, offsets = self._hidden(utterance.text)
+        owner = word_of_offsets(utterance, offsets)
+        return word_means(hidden, owner, len(utterance.words)), hidden.mean(axis=0)
+
+    def _hidden(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(tokens, D) and where each token stands in the text."""
         import torch
 
         model, tokenizer = self._parts()
-        tokens = tokenizer.encode(utterance.text)
+        tokens = tokenizer.encode(text)
         with torch.inference_mode():
             ids = torch.tensor([tokens.ids])
             hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].numpy()
-        owner = word_of_offsets(utterance, np.array(tokens.offsets))
-        return word_means(hidden, owner, len(utterance.words)), hidden.mean(axis=0)
+        return hidden, np.array(tokens.offsets)
 
     def _parts(self) -> tuple[Any, Tokenizer]:
         if self._loaded is None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from components.model.temporal import zero_invalid
+
 SUMS = 6
 # Both sides constant and equal is 0 / 0; anything that says something has a far larger spread.
 LEAST_SPREAD = 1e-9
@@ -34,3 +36,41 @@ def concordance(sums: Tensor) -> Tensor:
     mean_x, mean_y = x / count, y / count
     spread = xx / count - mean_x**2 + yy / count - mean_y**2 + (mean_x - mean_y) ** 2
     return 2 * (xy / count - mean_x * mean_y) / spread.clamp(min=LEAST_SPREAD)
+
+
+class AffectLoss:
+    """1 - concordance of valence and of arousal, from sums over workers.
+
+    Chosen over squared error because it is what such corpora are scored by, and because squared error is least where
+    every answer is near the mean. It is no mean over clips, but it is a function of sums over clips alone: with the
+    sums of the global batch, the gradient is that of the global batch.
+
+    A rating is of a whole clip. The clip's head is held against it, and so is the mean over valid steps of the steps'
+    head, which leaves each step free to differ from its clip. A clip that was cut keeps the rating of the whole.
+    """
+
+    size = 2 * 2 * SUMS
+
+    def sums(self, clips_B2: Tensor, steps_BT2: Tensor, truth_B2: Tensor, mask_BT: Tensor) -> Tensor:
+        """One worker's sums, flat and float64; a clip without a rating (NaN) or without a valid step has none.
+
+        Args:
+            clips_B2, steps_BT2: predicted valence and arousal.
+            truth_B2: rated valence and arousal.
+            mask_BT: True where any modality is valid.
+        """
+        truth_B2 = truth_B2.masked_fill(~mask_BT.any(-1, keepdim=True), torch.nan)
+        mean_B2 = zero_invalid(steps_BT2.float(), mask_BT).sum(1) / mask_BT.sum(-1, keepdim=True).clamp(min=1)
+        return torch.cat(
+            [
+                moment_sums(truth_B2[:, column], predicted_B2[:, column])
+                for predicted_B2 in (clips_B2, mean_B2)
+                for column in range(2)
+            ]
+        )
+
+    def value(self, sums: Tensor) -> Tensor:
+        """The loss of the global batch, a scalar in [0, 2]; 0 where fewer than two clips are rated."""
+        sums_NS = sums.view(-1, SUMS)
+        known_N = sums_NS[:, 0] >= 2
+        return ((1 - concordance(sums_NS)) * known_N).sum() / known_N.sum().clamp(min=1)

@@ -4,6 +4,10 @@ Every part is a *sum over clips* beside its *normaliser*, because a batch is spr
 batch is (sum over workers of the sums) / (sum over workers of the normalisers), whatever the number of workers. With
 means instead, a worker whose clips have few labelled steps would count each of them more.
 
+*Joint* parts are no sum over clips: valence and arousal (`agreement.py`) and the contrastive loss (`contrastive.py`).
+Each is a function of sums over clips, so workers add up those sums; every worker then computes the same loss, takes the
+gradient of its own share in the sums, and the gradients of all workers add up to that of the global batch.
+
 Legend: B clips, T steps, K classes.
 """
 
@@ -18,7 +22,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.contracts.config import Train
+from components.contracts.errors import ModelError
+from components.model.agreement import AffectLoss
 from components.model.base import ModelOutput
+from components.model.contrastive import ContrastiveLoss
 
 UNLABELLED = -100
 
@@ -95,28 +102,79 @@ def cross_entropy_sum(
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """The weighted sum of step, clip and unimodal cross-entropy."""
+    """The weighted sum of step, clip and unimodal cross-entropy, and of the joint parts that are there."""
 
     config: Train
     step_balance: ClassBalance
     clip_balance: ClassBalance
     present: tuple[bool, ...]
+    affect: AffectLoss | None = None
+    contrastive: ContrastiveLoss | None = None
 
     @classmethod
-    def of(cls, config: Train, *, classes: int, step_labels: Iterable[int], clip_labels: Iterable[int]) -> Objective:
-        """From the labels of the training split; `UNLABELLED` ones do not count."""
+    def of(
+        cls,
+        config: Train,
+        *,
+        classes: int,
+        step_labels: Iterable[int],
+        clip_labels: Iterable[int],
+        valence_arousal: bool = False,
+        embedding: int = 0,
+        texts: Tensor | None = None,
+        seed: int = 0,
+    ) -> Objective:
+        """From the labels of the training split; `UNLABELLED` ones do not count.
+
+        Args:
+            valence_arousal, embedding: which heads the model has, as in its spec.
+            texts: (K, embedding) what the contrastive loss compares with; None for learned vectors.
+            seed: of the learned vectors.
+        """
         steps, clips = _count(step_labels, classes), _count(clip_labels, classes)
         kind, tau = config.class_weighting, config.logit_adjustment
+        present = tuple(bool(step or clip) for step, clip in zip(steps, clips, strict=True))
+        contrastive = None
+        if config.contrastive_loss > 0 and embedding:
+            contrastive = ContrastiveLoss(
+                present=present, rows=config.batch_clips, width=embedding, texts=texts, seed=seed
+            )
         return cls(
             config=config,
             step_balance=ClassBalance.of(steps, kind, tau),
             clip_balance=ClassBalance.of(clips, kind, tau),
-            present=tuple(bool(step or clip) for step, clip in zip(steps, clips, strict=True)),
+            present=present,
+            affect=AffectLoss() if config.valence_arousal_loss > 0 and valence_arousal else None,
+            contrastive=contrastive,
         )
+
+    def to(self, device: torch.device) -> dict[str, Tensor]:
+        """Moves what the loss itself learns, and returns it by name."""
+        return {} if self.contrastive is None else dict(self.contrastive.to(device).named_parameters())
 
     @property
     def scale(self) -> dict[str, float]:
-        """Part → its share in the loss; parts of share 0 are not computed."""
+        """Part → its share in the loss, those of `parts` before the joint ones; parts of share 0 are not computed."""
+        return {**self.additive, **self.joint}
+
+    @property
+    def joint(self) -> dict[str, float]:
+        """The joint parts and their shares in the loss."""
+        shares = {}
+        if self.affect is not None:
+            shares["valence_arousal"] = self.config.valence_arousal_loss
+        if self.contrastive is not None:
+            shares["contrastive"] = self.config.contrastive_loss
+        return shares
+
+    @property
+    def joint_sizes(self) -> list[int]:
+        """How many of the `joint_sums` each joint part has."""
+        return [loss.size for loss in (self.affect, self.contrastive) if loss is not None]
+
+    @property
+    def additive(self) -> dict[str, float]:
+        """The parts that are sums over clips, and their shares in the loss."""
         shares = {
             "step": self.config.step_loss,
             "clip": self.config.clip_loss,
@@ -135,18 +193,51 @@ class Objective:
         """
         any_BT = torch.stack(list(masks.values())).any(0)
         parts: dict[str, LossPart] = {}
-        scale = self.scale
+        nothing = output.clip_logits.new_zeros((), dtype=torch.float32)
+        scale = self.additive
         if "step" in scale:
             parts["step"] = self._steps(output.step_logits, step_labels_BT, any_BT)
         if "clip" in scale:
             parts["clip"] = self._clips(output.clip_logits, clip_labels_B, any_BT)
         if "unimodal_step" in scale:
-            steps = [self._steps(x, step_labels_BT, masks[name]) for name, x in output.unimodal_step_logits.items()]
-            parts["unimodal_step"] = LossPart(*map(sum_of, zip(*steps, strict=True)))
+            steps = (self._steps(x, step_labels_BT, masks[name]) for name, x in output.unimodal_step_logits.items())
+            parts["unimodal_step"] = _added(steps, nothing)
         if "unimodal_clip" in scale:
-            clips = [self._clips(x, clip_labels_B, masks[name]) for name, x in output.unimodal_clip_logits.items()]
-            parts["unimodal_clip"] = LossPart(*map(sum_of, zip(*clips, strict=True)))
+            clips = (self._clips(x, clip_labels_B, masks[name]) for name, x in output.unimodal_clip_logits.items())
+            parts["unimodal_clip"] = _added(clips, nothing)
         return parts
+
+    def joint_sums(
+        self,
+        output: ModelOutput,
+        masks: Mapping[str, Tensor],
+        clip_labels_B: Tensor,
+        valence_arousal_B2: Tensor,
+        *,
+        rank: int,
+        world: int,
+    ) -> Tensor:
+        """What one worker adds to the sums of the joint parts, flat and float64.
+
+        Raises:
+            ModelError: the model lacks the head of a joint part.
+        """
+        any_BT = torch.stack(list(masks.values())).any(0)
+        found = [output.clip_logits.new_zeros(0, dtype=torch.float64)]
+        if self.affect is not None:
+            clips_B2 = _head(output.valence_arousal, "valence_arousal")
+            steps_BT2 = _head(output.step_valence_arousal, "step_valence_arousal")
+            found.append(self.affect.sums(clips_B2, steps_BT2, valence_arousal_B2, any_BT))
+        if self.contrastive is not None:
+            labels_B = clip_labels_B.masked_fill(~any_BT.any(-1), UNLABELLED)
+            embedding_BE = _head(output.embedding, "embedding")
+            found.append(self.contrastive.sums(embedding_BE, labels_B, rank=rank, world=world))
+        return torch.cat(found)
+
+    def joint_values(self, sums: Tensor) -> list[Tensor]:
+        """The joint parts of the global batch from the sums over all workers, scalars in the order of `joint`."""
+        losses = [loss for loss in (self.affect, self.contrastive) if loss is not None]
+        return [loss.value(part) for loss, part in zip(losses, sums.split(self.joint_sizes), strict=True)]
 
     def _steps(self, logits_BTK: Tensor, labels_BT: Tensor, mask_BT: Tensor) -> LossPart:
         labels_BT = labels_BT.masked_fill(~mask_BT, UNLABELLED)
@@ -171,9 +262,15 @@ class Objective:
         )
 
 
-def sum_of(values: Iterable[Tensor]) -> Tensor:
-    """The sum of scalars."""
-    return torch.stack(list(values)).sum()
+def _added(parts: Iterable[LossPart], nothing: Tensor) -> LossPart:
+    both = [LossPart(nothing, nothing), *parts]
+    return LossPart(torch.stack([part.total for part in both]).sum(), torch.stack([part.weight for part in both]).sum())
+
+
+def _head(value: Tensor | None, name: str) -> Tensor:
+    if value is None:
+        raise ModelError("the model has no head for a part of its loss", where=name)
+    return value
 
 
 def _count(labels: Iterable[int], classes: int) -> list[float]:

@@ -11,7 +11,7 @@ HELD_OUT = "held_out_"
 
 
 def training_curves(history: Sequence[dict[str, Any]]) -> Figure:
-    """Two panels over epochs: the loss and its parts; macro-F1 and accuracy on the calibration split."""
+    """Two panels over epochs: the loss and its parts; the scores on the calibration split, of which CCC may be < 0."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     epochs = [record["epoch"] + 1 for record in history]
@@ -19,8 +19,9 @@ def training_curves(history: Sequence[dict[str, Any]]) -> Figure:
         axes = scores if name.startswith(HELD_OUT) else losses
         label = name.removeprefix(HELD_OUT).replace("_", " ")
         axes.plot(epochs, [record.get(name) for record in history], label=label, lw=2.5 if name == "loss" else 1.2)
+    lowest = min([0.0, *(value for record in history for name, value in record.items() if name.startswith(HELD_OUT))])
     losses.set(xlabel="epoch", ylabel="training loss", title="Loss (with random modality dropout)")
-    scores.set(xlabel="epoch", ylim=(0, 1), title="Held-out subjects, averaged weights")
+    scores.set(xlabel="epoch", ylim=(lowest, 1), title="Held-out subjects, averaged weights")
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
         if axes.lines:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from components.catalog.cases import Case
+from components.model.agreement import SUMS, concordance, moment_sums
 from components.model.losses import UNLABELLED
 from components.training.items import collate
 from components.training.learner import Share
@@ -25,15 +26,17 @@ def held_out_scores(
     device: torch.device,
     share: Share,
 ) -> dict[str, float]:
-    """Macro-F1 and accuracy of clips, macro-F1 of steps, with `weights` in the place of the model's own.
+    """Macro-F1 and accuracy of clips, macro-F1 of steps, concordance of valence and arousal, with `weights` in the
+    place of the model's own.
 
-    Each worker scores its share of the clips; the confusion counts are added up, so all get the same scores. What has
-    no labelled item is left out. The model's mode is as before afterwards.
+    Each worker scores its share of the clips; the counts and sums are added up, so all get the same scores. What has
+    no labelled item (no two rated ones) is left out. The model's mode is as before afterwards.
     """
     was_training = model.training
     model.eval()
     # Counts are exact in float64, whatever the order they are added in.
     confusion_2KK = torch.zeros(2, classes, classes, dtype=torch.float64)
+    affect_2S = torch.zeros(2, SUMS, dtype=torch.float64)
     mine = items[share.rank :: share.world]
     for first in range(0, len(mine), CLIPS_AT_ONCE):
         batch = collate(mine[first : first + CLIPS_AT_ONCE]).to(device)
@@ -43,16 +46,25 @@ def held_out_scores(
         step_labels = batch.step_labels.masked_fill(~any_BT, UNLABELLED)
         confusion_2KK[0] += confusion(clip_labels, output.clip_logits.argmax(-1), classes)
         confusion_2KK[1] += confusion(step_labels, output.step_logits.argmax(-1), classes)
+        if output.valence_arousal is not None:
+            rated = batch.valence_arousal.masked_fill(~any_BT.any(-1, keepdim=True), torch.nan)
+            for row in range(2):
+                affect_2S[row] += moment_sums(rated[:, row], output.valence_arousal[:, row]).cpu()
     model.train(was_training)
-    confusion_2KK = confusion_2KK.to(device)
-    share.sum_over_workers(confusion_2KK)
-    clips_KK, steps_KK = confusion_2KK.cpu()
+    counts = torch.cat([confusion_2KK.flatten(), affect_2S.flatten()]).to(device)
+    share.sum_over_workers(counts)
+    confusion_2KK = counts.cpu()[: confusion_2KK.numel()].view_as(confusion_2KK)
+    affect_2S = counts.cpu()[confusion_2KK.numel() :].view_as(affect_2S)
+    clips_KK, steps_KK = confusion_2KK
     scores: dict[str, float] = {}
     if clips_KK.sum():
         scores["held_out_clip_macro_f1"] = macro_f1(clips_KK)
         scores["held_out_clip_accuracy"] = float(clips_KK.diagonal().sum() / clips_KK.sum())
     if steps_KK.sum():
         scores["held_out_step_macro_f1"] = macro_f1(steps_KK)
+    for name, sums in zip(("valence", "arousal"), affect_2S, strict=True):
+        if sums[0] >= 2:
+            scores[f"held_out_{name}_ccc"] = float(concordance(sums))
     return scores
 
 

@@ -21,12 +21,16 @@ from components.training.order import generator
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded clips: {m: (B, T, D)}, {m: (B, T)}, (B, T), (B,). Padding has every mask False and no label."""
+    """Padded clips: {m: (B, T, D)}, {m: (B, T)}, (B, T), (B,), (B, 2) with NaN for what is not rated.
+
+    Padding has every mask False and no label.
+    """
 
     features: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
     step_labels: Tensor
     clip_labels: Tensor
+    valence_arousal: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """On another device."""
@@ -35,6 +39,7 @@ class Batch:
             masks={name: mask.to(device, non_blocking=True) for name, mask in self.masks.items()},
             step_labels=self.step_labels.to(device, non_blocking=True),
             clip_labels=self.clip_labels.to(device, non_blocking=True),
+            valence_arousal=self.valence_arousal.to(device, non_blocking=True),
         )
 
 
@@ -67,6 +72,7 @@ def collate(items: Sequence[Case]) -> Batch:
         masks=masks,
         step_labels=torch.from_numpy(labels),
         clip_labels=torch.tensor([item.clip_label for item in items], dtype=torch.int64),
+        valence_arousal=torch.tensor([item.valence_arousal for item in items], dtype=torch.float32),
     )
 
 

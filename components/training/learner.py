@@ -12,14 +12,13 @@ from torch import Tensor
 
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
+from components.model.base import ModelOutput
 from components.model.build import build_model
 from components.model.losses import Objective
 from components.model.spec import ModelSpec
+from components.training.compiled import compiled
 from components.training.items import Batch
 from components.training.order import derived_seed
-
-# The learning rate ends at this share of its peak.
-LAST_RATE = 0.01
 
 
 def _alone(tensor: Tensor) -> None:
@@ -35,12 +34,27 @@ class Share:
     sum_over_workers: Callable[[Tensor], None] = _alone
 
 
+class _SumOverWorkers(torch.autograd.Function):
+    """The sum over workers, with the gradient of this worker's summand: those of all workers are added up later."""
+
+    @staticmethod
+    def forward(_: Any, mine: Tensor, sum_over_workers: Callable[[Tensor], None]) -> Tensor:
+        total = mine.clone()
+        sum_over_workers(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None
+
+
 class Learner:
     """One worker's copy of the training state; equal on every worker after each step.
 
     The gradient of the *global* batch is exact whatever the number of workers: each divides its sums by the global
     normalisers, and the gradients are then added, not averaged (see `model/losses.py`). Gradients live in one flat
-    buffer, so a step needs two sums over workers: the normalisers, and everything else.
+    buffer, so a step needs two sums over workers: the normalisers with the sums of joint parts, and everything else.
+    What the loss itself learns gets its whole gradient on every worker, so there that of the first one counts alone.
 
     Learning rate and random seeds of a step are pure functions of its number. Between steps the whole state is
     therefore weights, average, moments, `samples` and the history: what `checkpoint.py` writes.
@@ -53,7 +67,10 @@ class Learner:
         self.seed, self.steps, self.device = seed, steps, device
         torch.manual_seed(derived_seed(seed, "weights"))
         self.model = build_model(spec).to(device)
-        self.parameters = dict(self.model.named_parameters())
+        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+        self.outputs: Callable[..., ModelOutput] = compiled(self.model) if config.compile else self.model
+        self.of_loss = {f"loss.{name}": value for name, value in objective.to(device).items()}
+        self.parameters = {**dict(self.model.named_parameters()), **self.of_loss}
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         sizes = [parameter.numel() for parameter in self.parameters.values()]
         # The tail carries the loss sums to the other workers.
@@ -61,11 +78,15 @@ class Learner:
         self.gradient = self.buffer[: sum(sizes)]
         for parameter, part in zip(self.parameters.values(), torch.split(self.gradient, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
-        # Biases, norms and slopes are not decayed: pulling a scale to zero is no regularisation.
+        # Biases, norms and slopes are not decayed unless asked for: pulling a scale to zero is no regularisation.
         matrices = [parameter for parameter in self.parameters.values() if parameter.ndim > 1]
         others = [parameter for parameter in self.parameters.values() if parameter.ndim <= 1]
+        decay = config.weight_decay
         self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": matrices, "weight_decay": decay},
+                {"params": others, "weight_decay": decay if config.decay_all else 0.0},
+            ],
             lr=config.learning_rate,
             fused=True,
         )
@@ -89,34 +110,55 @@ class Learner:
             ModelError: the gradient is not finite.
         """
         scale = self.objective.scale
-        totals, weights = self._sums(batch, step, share.rank)
-        share.sum_over_workers(weights)
+        totals, sums = self._sums(batch, step, share)
+        summed: Tensor = _SumOverWorkers.apply(sums, share.sum_over_workers)  # type: ignore[no-untyped-call]
+        weights, joint = summed[: len(totals)].to(totals.dtype), summed[len(totals) :]
         scaled = totals / weights.clamp(min=torch.finfo(weights.dtype).tiny)
+        parts = torch.stack([*scaled, *(value.to(scaled.dtype) for value in self.objective.joint_values(joint))])
         self.buffer.zero_()
         if batch is not None:
-            (scaled * scaled.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
-        self.buffer[self.gradient.numel() :] = scaled.detach()
+            (parts * parts.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
+        told = self.buffer[self.gradient.numel() :]
+        told.copy_(parts.detach())
+        if share.rank:
+            # Every worker has the joint parts of the whole batch; one of them tells.
+            told[len(totals) :].zero_()
+            for parameter in self.of_loss.values():
+                assert parameter.grad is not None
+                parameter.grad.zero_()
         share.sum_over_workers(self.buffer)
         self._update(step)
         self.samples = samples
-        losses = dict(zip(scale, self.buffer[self.gradient.numel() :].tolist(), strict=True))
+        losses = dict(zip(scale, told.tolist(), strict=True))
         return {**losses, "loss": sum(scale[name] * value for name, value in losses.items())}
 
-    def averaged(self) -> dict[str, Tensor]:
-        """The averaged weights on the CPU, by name: what is kept of a training."""
-        return {name: value.detach().cpu().clone() for name, value in self.ema.items()}
+    @property
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights of the model, by name."""
+        return {name: value for name, value in self.ema.items() if name not in self.of_loss}
 
-    def _sums(self, batch: Batch | None, step: int, rank: int) -> tuple[Tensor, Tensor]:
-        parts = len(self.objective.scale)
+    def averaged(self) -> dict[str, Tensor]:
+        """`average` as copies on the CPU: what is kept of a training."""
+        return {name: value.detach().cpu().clone() for name, value in self.average.items()}
+
+    def _sums(self, batch: Batch | None, step: int, share: Share) -> tuple[Tensor, Tensor]:
+        """This worker's sums of the additive parts; and in float64 their normalisers, then the sums of joint parts."""
+        objective = self.objective
         if batch is None:
-            return torch.zeros(parts, device=self.device), torch.zeros(parts, device=self.device)
+            count = len(objective.additive)
+            sizes = count + sum(objective.joint_sizes)
+            return torch.zeros(count, device=self.device), torch.zeros(sizes, device=self.device, dtype=torch.float64)
         self.model.train()
-        torch.manual_seed(derived_seed(self.seed, "step", step, rank))
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            output = self.model(batch.features, batch.masks)
-        sums = self.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)
-        ordered = [sums[name] for name in self.objective.scale]
-        return torch.stack([part.total for part in ordered]), torch.stack([part.weight for part in ordered])
+        torch.manual_seed(derived_seed(self.seed, "step", step, share.rank))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            output = self.outputs(batch.features, batch.masks)
+        sums = objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)
+        joint = objective.joint_sums(
+            output, batch.masks, batch.clip_labels, batch.valence_arousal, rank=share.rank, world=share.world
+        )
+        ordered = [sums[name] for name in objective.additive]
+        weights = torch.stack([part.weight for part in ordered]).double()
+        return torch.stack([part.total for part in ordered]), torch.cat([weights, joint])
 
     @torch.no_grad()
     def _update(self, step: int) -> None:
@@ -139,9 +181,13 @@ class Learner:
 
 
 def learning_rate(config: Train, step: int, steps: int) -> float:
-    """Linear warm-up over `warmup_fraction` of the steps, then half a cosine down to `LAST_RATE` of the peak."""
-    warmup = max(1, round(config.warmup_fraction * steps))
+    """The rate of a step: linear warm-up over `warmup_fraction` of the steps, then half a cosine down to `final_rate`
+    of the peak (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5); by epoch, that of the epoch's first step."""
+    if config.schedule == "epoch":
+        step -= step % max(1, steps // config.epochs)
+    warmup = max(1, round(config.warmup_fraction * steps)) if config.warmup_fraction else 0
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
-    return config.learning_rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
+    half = 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * half)

@@ -22,7 +22,8 @@ from components.model.spec import ModelSpec
 from components.training.heldout import held_out_scores
 from components.training.items import Augment, collate
 from components.training.learner import Learner, Share, learning_rate
-from components.training.order import GlobalBatch, Order, shard
+from components.training.order import GlobalBatch, Order, derived_seed, shard
+from components.training.prompts import class_texts
 
 ALONE = Share()
 
@@ -57,6 +58,10 @@ def new_learner(task: Task, training: Sequence[Case], *, device: torch.device | 
         classes=len(task.spec.classes),
         step_labels=(int(label) for item in training for label in item.step_labels if label != UNLABELLED),
         clip_labels=(item.clip_label for item in training),
+        valence_arousal=task.spec.valence_arousal,
+        embedding=task.spec.embedding,
+        texts=class_texts(task.train, task.spec),
+        seed=derived_seed(task.seed, "texts"),
     )
     for name, present in zip(task.spec.classes, objective.present, strict=True):
         if present and name in task.spec.absent:
@@ -109,7 +114,7 @@ def run_epochs(
         record.update(
             held_out_scores(
                 learner.model,
-                learner.ema,
+                learner.average,
                 held_out,
                 classes=len(task.spec.classes),
                 device=learner.device,

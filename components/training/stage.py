@@ -7,6 +7,7 @@ commit, plots) goes to MLflow.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from components.model.spec import ModelSpec
 from components.training.curves import training_curves
 from components.training.job import Epoch, Job, Trained
 from components.training.loop import Task
+from components.training.prompts import embedding_width
 from components.training.source import CatalogItems
 from components.training.tracking import MODEL_TAG, TrainingRun, open_run
 from components.training.trainer import fit
@@ -131,7 +133,14 @@ def spec_of(params: Params, catalog: Mapping[str, Any], transform: Transform, it
         model=params.model,
         absent=tuple(name for name in classes if name not in learned),
         rate_hz=params.alignment.rate_hz,
+        valence_arousal=params.train.valence_arousal_loss > 0 and _rated(items),
+        embedding=embedding_width(params.train, params.model),
     )
+
+
+def _rated(items: Sequence[Case]) -> bool:
+    """Whether there is both valence and arousal to learn."""
+    return all(any(math.isfinite(item.valence_arousal[place]) for item in items) for place in range(2))
 
 
 def _describe(tracked: TrainingRun, params: Params, layout: Layout, catalog: Mapping[str, Any]) -> None:

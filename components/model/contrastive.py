@@ -1,0 +1,101 @@
+"""Clips beside what their class is called: a supervised contrastive loss with a text as the anchor.
+
+Legend: R rows, one a clip of the global batch; E embedding width; K classes. All embeddings have length 1.
+
+Two directions, as in CLIP (Radford et al. 2021, arXiv 2103.00020, figure 3), with every pair of one class as a positive
+(Khosla et al. 2020, arXiv 2004.11362, eq. 2, of the anchors that are texts):
+
+* clip to text: cross-entropy over the texts of the classes that training has;
+* text to clips: the text of a class picks each of its clips from the clips of *other* classes. Another clip of its own
+  class is never a negative, neither here nor by way of a denominator, so no clip is pushed off for being like it.
+
+The second direction needs all clips of the global batch at once. Each worker writes its clips into its own rows of a
+buffer of zeros; the sum over workers is the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# The inverse temperature is learned, from 1 / 0.07 on and up to 100, as in CLIP (section 2.5).
+FIRST_LOG_SCALE = math.log(1 / 0.07)
+LARGEST_LOG_SCALE = math.log(100.0)
+# Low enough that a softplus of it is exactly 0, finite so that its gradient is.
+LOWEST = -1e4
+
+
+def text_guided_loss(embedding_RE: Tensor, target_RK: Tensor, text_KE: Tensor, scale: Tensor) -> Tensor:
+    """The mean of the two directions, a scalar; 0 of no labelled clip.
+
+    Args:
+        embedding_RE: of length 1; rows without a class may hold anything finite.
+        target_RK: one-hot, all zero for a row without a class.
+        text_KE: of length 1, a text a class.
+        scale: the inverse temperature.
+    """
+    score_RK = scale * embedding_RE @ text_KE.t()
+    labelled_R = target_RK.sum(1)
+    to_text_R = -(score_RK.log_softmax(-1) * target_RK).sum(1)
+    to_text = to_text_R.sum() / labelled_R.sum().clamp(min=1)
+    # log Σ over the clips of other classes of exp(score): what each clip of a class stands against.
+    others_RK = (labelled_R.unsqueeze(1) - target_RK) > 0
+    against_K = score_RK.masked_fill(~others_RK, LOWEST).logsumexp(0)
+    to_clips_RK = functional.softplus(against_K - score_RK) * target_RK
+    clips_K = target_RK.sum(0)
+    to_clips = (to_clips_RK.sum(0) / clips_K.clamp(min=1)).sum() / (clips_K > 0).sum().clamp(min=1)
+    return (to_text + to_clips) / 2
+
+
+class ContrastiveLoss(nn.Module):
+    """`text_guided_loss` of a global batch, from sums over workers. Of training only: no model holds any of it.
+
+    Args:
+        present: of the K classes, those that training has; the others have no text.
+        rows: the most clips of a global batch.
+        width: E.
+        texts: (K, E) embedded prompts, or None for vectors that are learned.
+        seed: of the learned vectors.
+    """
+
+    texts_KE: Tensor
+
+    def __init__(self, *, present: Sequence[bool], rows: int, width: int, texts: Tensor | None, seed: int = 0) -> None:
+        super().__init__()
+        self.kept = [index for index, seen in enumerate(present) if seen]
+        self.rows, self.width = rows, width
+        if texts is None:
+            first = torch.randn(len(self.kept), width, generator=torch.Generator().manual_seed(seed))
+            self.texts_KE = nn.Parameter(functional.normalize(first, dim=-1))
+        else:
+            self.register_buffer("texts_KE", texts[self.kept].float(), persistent=False)
+        self.log_scale = nn.Parameter(torch.tensor(FIRST_LOG_SCALE))
+
+    @property
+    def size(self) -> int:
+        """How many numbers `sums` gives."""
+        return self.rows * (self.width + len(self.kept))
+
+    def sums(self, embedding_BE: Tensor, labels_B: Tensor, *, rank: int, world: int) -> Tensor:
+        """One worker's rows, flat and float64.
+
+        Args:
+            embedding_BE: of length 1.
+            labels_B: class indices; those that are none of the classes of training have no class here.
+            rank, world: this worker has rows `rank`, `rank + world`, …
+        """
+        target_BK = labels_B.unsqueeze(1) == labels_B.new_tensor(self.kept)
+        mine_BX = torch.cat([embedding_BE.double(), target_BK.double()], dim=1)
+        rows_RX = mine_BX.new_zeros(self.rows, mine_BX.shape[1])
+        places_B = rank + world * torch.arange(len(mine_BX), device=mine_BX.device)
+        return rows_RX.index_copy(0, places_B, mine_BX).flatten()
+
+    def value(self, sums: Tensor) -> Tensor:
+        """The loss of the global batch, a scalar."""
+        embedding_RE, target_RK = sums.view(self.rows, -1).split([self.width, len(self.kept)], dim=1)
+        scale = self.log_scale.clamp(max=LARGEST_LOG_SCALE).double().exp()
+        return text_guided_loss(embedding_RE, target_RK, functional.normalize(self.texts_KE.double(), dim=-1), scale)

@@ -16,7 +16,7 @@ stage hashes contents, so nothing after it runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,22 @@ def write(params: Params, layout: Layout) -> Summary:
         resolved = params.model_dump(mode="json", exclude={"sources"})
         (beside / "params.yaml").write_text(yaml.safe_dump(resolved, sort_keys=True, allow_unicode=True))
         for name in params.datasets:
-            options = adapter(name).options(params.sources.get(name, {})).model_dump(mode="json")
-            found = {str(path): _files(layout.root / path) for path in _paths(options)}
+            corpus = adapter(name)
+            options = corpus.options(params.sources.get(name, {})).model_dump(mode="json")
+            found = {str(path): _files(layout.root / path) for path in _paths(options, corpus.files)}
             write_json(beside / f"{name}.json", {"dataset": name, "options": options, "files": found})
             counts[name] = sum(place["count"] for place in found.values())
     return counts
 
 
-def _paths(options: Mapping[str, Any]) -> list[Path]:
-    """The options that name a place on disk: `root`, and whatever ends in `_root`, `_path` or `_file`."""
+def _paths(options: Mapping[str, Any], files: Collection[str]) -> list[Path]:
+    """The options that name a place on disk: `root`, whatever ends in `_root`, `_path` or `_file`, and `files`."""
     return [
         Path(value).expanduser()
         for key, value in sorted(options.items())
-        if isinstance(value, str) and value and (key == "root" or key.endswith(("_root", "_path", "_file")))
+        if isinstance(value, str)
+        and value
+        and (key == "root" or key in files or key.endswith(("_root", "_path", "_file")))
     ]
 
 

@@ -3,22 +3,24 @@
     scan ──► clock ──► grid ──┬─► pictures of the steps ─► face track ─► crops
      │                        ├─► samples by timestamp ──► level, speech
      └─ sound, frame times    ├─► words
-                              └─► physiological channels          ─► masks, quality, gate
+                              ├─► physiological channels
+                              └─► given features                  ─► masks, quality, gate
 
 It is deterministic: the same bytes and settings give the same row.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment import decode, mtcnn, physio, quality, vad, words
+from components.alignment import decode, given, mtcnn, physio, quality, vad, words
 from components.alignment.clock import NO_FRAME, frames_of_steps
 from components.alignment.decode import DecodeReport
-from components.alignment.face import Faces, FaceTracker, create_detector
+from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
 from components.alignment.media import Media, read_media
 from components.alignment.sound import levels_dbfs, place, samples_of
 from components.contracts import versions
@@ -27,6 +29,7 @@ from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip, Clip, Quality, Word
 from components.contracts.timebase import Grid
 from components.contracts.weights import WEIGHTS
+from components.datasets.given import GivenReader
 
 MIN_PRESENT = 0.5  # share of a step whose samples must exist
 
@@ -51,14 +54,24 @@ def alignment_fingerprint(config: Alignment) -> str:
 class Aligner:
     """Aligns clips with one configuration; loads the detector and the voice activity network once.
 
-    Raises UnavailableError if weights that the configuration needs are not installed.
+    `media=False` is for clips that bring features alone: neither is loaded before a clip needs it. Raises
+    UnavailableError if weights that the configuration needs are not installed.
     """
 
-    def __init__(self, config: Alignment) -> None:
+    def __init__(self, config: Alignment, *, media: bool = True) -> None:
         self.config = config
         self.fingerprint = alignment_fingerprint(config)
-        self._detector = create_detector(config.face)
-        self._activity = vad.create_activity(config.voice)
+        self._readers: dict[Path, GivenReader] = {}
+        if media:
+            _ = self._detector, self._activity
+
+    @cached_property
+    def _detector(self) -> Detector:
+        return create_detector(self.config.face)
+
+    @cached_property
+    def _activity(self) -> vad.VoiceActivity:
+        return vad.create_activity(self.config.voice)
 
     def align(self, clip: Clip, *, root: Path) -> AlignedClip:
         """Aligns one clip and applies the quality gate.
@@ -78,9 +91,10 @@ class Aligner:
         """As `align`, without the quality gate: the stage records the quality of clips that it refuses."""
         config, where = self.config, clip.clip_id
         series = self._read_physio(clip, root)
-        media = read_media(clip, config, series, root=root)
+        brought = given.read_given(clip, self._readers.setdefault(root, GivenReader(root))) if clip.given else {}
+        media = read_media(clip, config, series, root=root, given_end_s=given.end_s(brought, clip))
         grid = Grid.covering(media.duration_s, config.rate_hz)
-        notes = list(media.notes)
+        notes = [*media.notes, *given.cut_notes(brought, media.duration_s, config.rate_hz)]
         faces = self._faces(clip, root, media, grid, notes)
         pcm, voice = self._voice(media, grid, notes)
         speech = self._activity.speech(pcm, grid) if voice.any() else np.zeros(grid.num_steps, dtype=np.float32)
@@ -96,6 +110,8 @@ class Aligner:
             "text": words.text_mask(spoken, grid),
             "physio": physio.physio_mask(channels, config.physio_rate_hz, grid),
         }
+        placed = given.on_grid(brought, grid, media.duration_s)
+        masks.update({modality: mask for modality, (_, mask) in placed.items()})
         if clip.physio_path is not None and not masks["physio"].any():
             notes.append("the physiological file holds no sample within the clip")
         return AlignedClip(
@@ -123,6 +139,7 @@ class Aligner:
                 speech_fraction=float(np.mean(voiced)) if voice.any() else None,
                 notes=tuple(notes),
             ),
+            given={modality: values for modality, (values, _) in placed.items()},
         )
 
     def _read_physio(self, clip: Clip, root: Path) -> physio.Series:
@@ -131,7 +148,9 @@ class Aligner:
         return physio.read_physio(root / clip.physio_path, self.config.limits, where=clip.clip_id)
 
     def _faces(self, clip: Clip, root: Path, media: Media, grid: Grid, notes: list[str]) -> Faces:
-        tracker = FaceTracker(self.config.face, self._detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz)
+        pictured = media.pictures is not None and clip.video_path is not None
+        detector = self._detector if pictured else WholeFrame()  # the detector is not loaded where nothing is seen
+        tracker = FaceTracker(self.config.face, detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz)
         if media.pictures is None or clip.video_path is None:
             return tracker.finish()
         times_s = media.pictures.times_s - media.picture_origin_s

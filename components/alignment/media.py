@@ -46,8 +46,10 @@ class Media:
     notes: tuple[str, ...] = ()
 
 
-def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path) -> Media:
+def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path, given_end_s: float | None = None) -> Media:
     """Decodes the sound, reads the frame times, and sets the clip's zero and duration.
+
+    `given_end_s` is where features that the clip brings end, if anything says so.
 
     Raises:
         MediaError: see `source`, `decode`, and `no-audio`, `truncated`, `no-media`, `too-long`.
@@ -68,7 +70,10 @@ def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path) -> 
     pictures = video.pictures if video else None
     sound = audio.sound if audio else None
     if pictures is None and sound is None:
-        return _without_streams(clip, config, series, video, audio)
+        if video or audio:
+            broken = next((part.broke_off for part in (video, audio) if part and part.broke_off), None)
+            raise _truncated(clip.clip_id, broken)
+        return _without_streams(clip, config, series, given_end_s)
     media = _on_one_clock(pictures, sound, shared_clock=video is audio, notes=_stream_notes(clip, video, audio))
     if media.duration_s < MIN_DURATION_S:
         raise _truncated(where, f"{media.duration_s:.3f} s")
@@ -109,20 +114,19 @@ def _on_one_clock(pictures: Pictures | None, sound: Sound | None, *, shared_cloc
     )
 
 
-def _without_streams(clip: Clip, config: Alignment, series: Series, video: Scan | None, audio: Scan | None) -> Media:
-    """A clip of signals or timed words alone lasts as long as they do."""
-    if video or audio:
-        raise _truncated(
-            clip.clip_id, next((part.broke_off for part in (video, audio) if part and part.broke_off), None)
-        )
+def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s: float | None) -> Media:
+    """A clip of signals, timed words or given features alone lasts as long as they do; one of single vectors that hold
+    throughout lasts one step."""
     ends = [float(times[-1]) for times, _ in series.values()] + [word.end_s for word in clip.words]
+    if clip.given:
+        ends.append(1.0 / config.rate_hz if given_end_s is None and not ends else given_end_s or 0.0)
     duration_s = max(ends, default=0.0)
-    if duration_s < MIN_DURATION_S:
+    if duration_s < MIN_DURATION_S and not clip.given:
         raise MediaError(
             "the clip has neither picture nor sound, nor a signal or words with times",
             where=clip.clip_id,
             seen="no media",
-            allowed="video_path, audio_path, physio_path, or words with times",
+            allowed="video_path, audio_path, physio_path, given features, or words with times",
             remedy="Give the clip a file, or remove its row",
             code="no-media",
         )

@@ -107,5 +107,5 @@ class ShardWriter:
 def row_bytes(row: pa.Table) -> int:
     """Size of the media in a row: the same for a row just made and for the same row read back."""
     jpeg = sum(len(data) for data in row["face_jpeg"][0].as_py() or () if data is not None)
-    physio = sum(len(data) for _, data in row["physio"][0].as_py() or ())
-    return jpeg + physio + len(row["pcm"][0].as_py() or b"")
+    arrays = (*(row["physio"][0].as_py() or ()), *(row["given"][0].as_py() or ()))
+    return jpeg + sum(len(data) for _, data in arrays) + len(row["pcm"][0].as_py() or b"")

@@ -148,7 +148,7 @@ def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
 
 
 def _quarantined(clip: Clip, error: MediaError) -> Quarantined:
-    path = clip.video_path or clip.audio_path or clip.physio_path
+    path = clip.video_path or clip.audio_path or clip.physio_path or next((one.path for one in clip.given), None)
     return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
 
 
@@ -210,15 +210,21 @@ def _aligned(clips: list[Clip], params: Params, root: Path, name: str) -> Iterat
     """The results of the clips, in their order."""
     if not clips:
         return
+    decoded = sum(has_media(clip) for clip in clips)
     with progress(f"align {name}", len(clips)) as advance:
-        source = _in_process if len(clips) <= IN_PROCESS_CLIPS else _in_ray
+        source = _in_process if decoded <= IN_PROCESS_CLIPS else _in_ray
         for result in source(clips, params, root):
             advance(1)
             yield result
 
 
+def has_media(clip: Clip) -> bool:
+    """Whether there is picture or sound to decode."""
+    return clip.video_path is not None or clip.audio_path is not None
+
+
 def _in_process(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
-    aligner = Aligner(params.alignment)
+    aligner = Aligner(params.alignment, media=any(has_media(clip) for clip in clips))
     for clip in clips:
         yield align_one(aligner, clip, root)
 

@@ -18,6 +18,13 @@ from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import Taxonomy
+from components.features.given import is_given
+
+ENCODE_ALIKE = "Run the features stage of every dataset with one configuration: `mer run`"
+RENAME = (
+    "One of them brings {modality} ready-made. Features that were made differently are different modalities: rename "
+    "the file that holds them, to {modality}_2 for example"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +109,23 @@ def _same_encoders(datasets: Sequence[Validated]) -> dict[str, Any]:
     encoders: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for dataset in datasets:
-        for modality, said in dataset.result["encoders"].items():
+        used = {modality for keys in dataset.accepted.column("keys").to_pylist() for modality, _ in keys}
+        for modality in sorted(used & set(dataset.result["encoders"])):
+            said = dataset.result["encoders"][modality]
             known = encoders.setdefault(modality, dict(said))
             first = origin.setdefault(modality, dataset.dataset)
             if known != said:
+                brought = is_given(known["spec"]) or is_given(said["spec"])
                 raise DataError(
                     f"datasets were encoded differently: {modality}",
                     where="catalog",
                     seen=f"{first}: {_encoder(known)}; {dataset.dataset}: {_encoder(said)}",
                     allowed="one encoder a modality",
-                    remedy="Run the features stage of every dataset with one configuration: `mer run`",
+                    remedy=RENAME.format(modality=modality) if brought else ENCODE_ALIKE,
                 )
+    for dataset in datasets:
+        for modality, said in dataset.result["encoders"].items():
+            encoders.setdefault(modality, dict(said))  # configured, and no clip has it
     return dict(sorted(encoders.items()))
 
 

@@ -53,13 +53,30 @@ class Planted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenFeatures:
+    """Features of one modality that a corpus brings ready-made: one array of a file, see `datasets/given.py`.
+
+    `modality` is any name of the form `[a-z][a-z0-9_]*`; `key` names the array in the file. Its samples lie over
+    `[start_s, end_s)` of the clip: at `rate_hz` where that is known, else evenly; a single one holds throughout.
+    `end_s` None is the end of the samples, or of the clip for a single one.
+    """
+
+    modality: str
+    path: str
+    key: str
+    rate_hz: float | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clip:
     """One clip of a corpus: its media, its labels and its person.
 
     `clip_id` is `<dataset>/<name in the corpus>`: stable, never a position. `content_sha256` covers the bytes of every
-    media file and the words, which is all that alignment reads. Paths are absolute, or relative to the project's root.
-    `emotion` (whole clip) and `segments` (parts of it) hold canonical names; either may be absent. `split` is the
-    corpus's own split if it has one. `groups` are optional demographics for slices.
+    media file, the words and the given features, which is all that alignment reads. Paths are absolute, or relative to
+    the project's root. `emotion` (whole clip) and `segments` (parts of it) hold canonical names; either may be absent.
+    `split` is the corpus's own split if it has one. `groups` are optional demographics for slices.
     """
 
     clip_id: str
@@ -70,6 +87,7 @@ class Clip:
     video_path: str | None = None
     audio_path: str | None = None
     physio_path: str | None = None
+    given: tuple[GivenFeatures, ...] = ()
     transcript: str | None = None
     words: tuple[Word, ...] = ()
     emotion: str | None = None
@@ -96,6 +114,7 @@ class Clip:
         fields["words"] = tuple(Word(**word) for word in row["words"])
         fields["segments"] = tuple(Segment(**segment) for segment in row["segments"])
         fields["planted"] = tuple(Planted(**planted) for planted in row["planted"])
+        fields["given"] = tuple(GivenFeatures(**given) for given in row["given"])
         fields["groups"] = dict(row["groups"])
         return cls(**fields)
 
@@ -112,6 +131,20 @@ CLIP_SCHEMA = pa.schema(
         pa.field("video_path", pa.string()),
         pa.field("audio_path", pa.string()),
         pa.field("physio_path", pa.string()),
+        pa.field(
+            "given",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("modality", pa.string()),
+                        ("path", pa.string()),
+                        ("key", pa.string()),
+                        ("rate_hz", pa.float64()),
+                        *_SPAN,
+                    ]
+                )
+            ),
+        ),
         pa.field("transcript", pa.string()),
         pa.field("words", pa.list_(pa.struct([("text", pa.string()), *_SPAN]))),
         pa.field("emotion", pa.string()),
@@ -166,8 +199,10 @@ class AlignedClip:
         words: on the clip's time base; words_source: "given" (word times came with the clip), "spread" (text laid over
             the speech) or "none".
         physio: channel name → (N_c,) float32 at `physio_rate_hz`, NaN where missing.
-        masks: modality → (T,) True where that modality is valid. Modalities: face, voice, text, physio.
+        masks: modality → (T,) True where that modality is valid: face, voice, text, physio, and what is given.
         quality: see `Quality`.
+        given: modality → (T, D) float32 that the corpus brought ready-made; it takes the place of what the media would
+            give under that name.
     """
 
     clip_id: str
@@ -185,6 +220,7 @@ class AlignedClip:
     physio: Mapping[str, NDArray[np.float32]]
     masks: Mapping[str, NDArray[np.bool_]]
     quality: Quality
+    given: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """The clip as a row of `ALIGNED_SCHEMA`."""
@@ -207,6 +243,8 @@ class AlignedClip:
             "physio": [(name, values.astype("<f4").tobytes()) for name, values in sorted(self.physio.items())],
             "masks": [(name, mask.tolist()) for name, mask in sorted(self.masks.items())],
             "quality": quality,
+            "given": [(name, values.astype("<f4").tobytes()) for name, values in sorted(self.given.items())],
+            "given_widths": [(name, values.shape[1]) for name, values in sorted(self.given.items())],
         }
 
     @classmethod
@@ -234,6 +272,10 @@ class AlignedClip:
             },
             masks={name: np.asarray(mask, dtype=bool) for name, mask in dict(row["masks"]).items()},
             quality=Quality(**quality),
+            given={
+                name: np.frombuffer(values, dtype="<f4").astype(np.float32).reshape(row["num_steps"], -1)
+                for name, values in dict(row["given"]).items()
+            },
         )
 
 
@@ -268,6 +310,9 @@ ALIGNED_SCHEMA = pa.schema(
         pa.field("physio", pa.map_(pa.string(), pa.binary())),
         pa.field("masks", pa.map_(pa.string(), pa.list_(pa.bool_()))),
         pa.field("quality", QUALITY_TYPE),
+        pa.field("given", pa.map_(pa.string(), pa.binary())),
+        # Beside the values, so that a scan need not read those.
+        pa.field("given_widths", pa.map_(pa.string(), pa.int32())),
     ]
 )
 

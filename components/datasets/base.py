@@ -43,11 +43,14 @@ class Adapter(ABC, Generic[OptionsT]):
         name: the dataset's name in `params.yaml`, in paths and in clip ids.
         licence: the terms of the corpus, written on every clip.
         Options: the type of the dataset's own section of `params.yaml`.
+        files: options that name a file or folder outside the project, besides `root` and what ends in `_root`, `_path`
+            or `_file`; what lies there is an input of the stage.
     """
 
     name: ClassVar[str]
     licence: ClassVar[str]
     Options: type[OptionsT]
+    files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def scan(self, options: OptionsT, root: Path, seed: int) -> Scan:

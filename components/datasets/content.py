@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.contracts.atomic import write_json
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip
 
 
-def content_sha256(clip: Clip, root: Path, hash_of: Callable[[Path], str] = file_sha256) -> str:
-    """SHA-256 over everything that alignment reads: the bytes of each media file, the transcript and the word times.
+def content_sha256(
+    clip: Clip, root: Path, hash_of: Callable[[Path], str] = file_sha256, *, given: Sequence[str] = ()
+) -> str:
+    """SHA-256 over everything that alignment reads: the bytes of each media file, the transcript and the word times,
+    and the given features with their places in time.
 
     Where the files lie and what they are called does not matter; neither do labels.
+
+    Args:
+        clip: the clip.
+        root: where relative paths start.
+        hash_of: the hash of a file.
+        given: the hash of each array of `clip.given`.
     """
     files = {"video": clip.video_path, "audio": clip.audio_path, "physio": clip.physio_path}
-    return fingerprint(
-        {
-            "files": {kind: hash_of(root / path) for kind, path in files.items() if path is not None},
-            "transcript": clip.transcript,
-            "words": [[word.text, word.start_s, word.end_s] for word in clip.words],
-        }
-    )
+    content: dict[str, Any] = {
+        "files": {kind: hash_of(root / path) for kind, path in files.items() if path is not None},
+        "transcript": clip.transcript,
+        "words": [[word.text, word.start_s, word.end_s] for word in clip.words],
+    }
+    if clip.given:
+        content["given"] = [
+            [one.modality, one.rate_hz, one.start_s, one.end_s, digest]
+            for one, digest in zip(clip.given, given, strict=True)
+        ]
+    return fingerprint(content)
 
 
 class HashCache:

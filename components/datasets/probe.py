@@ -62,6 +62,11 @@ def probe_media(path: Path) -> None:
         )
 
 
+def check_readable(path: Path) -> None:
+    """Raises MediaError if a file is missing, empty or a git-LFS pointer."""
+    _head(path)
+
+
 def probe_physio(path: Path) -> None:
     """Raises MediaError if a file is surely no Parquet table."""
     head = _head(path)

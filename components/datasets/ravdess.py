@@ -14,22 +14,29 @@
 The corpus ships one performance up to three times (01, 02 and 03). A performance is one clip here: the file with both
 picture and sound if it is there, else the picture-only and the sound-only file together, else the one there is. So no
 performance is counted twice, unless `one_clip_per_performance: false` asks for every file.
+
+`face_au` adds the modality `face_au` to each clip: one vector of facial action units (FACS, Ekman & Friesen 1978) a
+performance, out of an `.npz` with the entries `clip` (N,) file names and `face_au` (N, D). A row belongs to every
+version of the performance that its name says, whatever its first field.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from components.contracts.config import Section
-from components.contracts.records import Clip, Quarantined
+from components.contracts.errors import DataError, MediaError
+from components.contracts.records import Clip, GivenFeatures, Quarantined
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+from components.datasets.given import GivenReader
 
+FACE_AU = "face_au"
 SUFFIXES = (".mp4", ".wav", ".flac")
 NAME = re.compile(r"(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})")
 PATTERN = "MM-CC-EE-II-SS-RR-AA, seven two-digit numbers"
@@ -74,7 +81,7 @@ class RavdessOptions(Section):
     """The section `ravdess:` of params.yaml.
 
     `root` is the folder, absolute or relative to the project. `modalities` and `channels` say which files count; the
-    default channel is speech, which is what published figures are on.
+    default channel is speech, which is what published figures are on. `face_au` is the file of action units, if any.
     """
 
     root: str
@@ -83,6 +90,7 @@ class RavdessOptions(Section):
     )
     channels: tuple[Literal["speech", "song"], ...] = Field(("speech",), min_length=1)
     one_clip_per_performance: bool = True
+    face_au: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +112,7 @@ class Ravdess(Adapter[RavdessOptions]):
     name = "ravdess"
     licence = "CC BY-NC-SA 4.0"
     Options = RavdessOptions
+    files = ("face_au",)
 
     def scan(self, options: RavdessOptions, root: Path, seed: int) -> Scan:
         """Lists the performances of a RAVDESS folder; see `Adapter.scan`."""
@@ -123,6 +132,9 @@ class Ravdess(Adapter[RavdessOptions]):
             groups, merged = _performances(wanted)
             notes += merged
         clips = [_clip(group, folder, options.root) for group in groups]
+        if options.face_au is not None:
+            clips, matched = _with_face_au(clips, options.face_au, root)
+            notes += matched
         return Scan(clips=clips, quarantined=quarantined, notes=notes)
 
 
@@ -198,6 +210,43 @@ def _performances(recordings: list[Recording]) -> tuple[list[list[Recording]], l
     if joined:
         notes.append(f"{joined} performances joined from a picture-only and a sound-only file")
     return groups, notes
+
+
+def _with_face_au(clips: list[Clip], given: str, root: Path) -> tuple[list[Clip], list[str]]:
+    """The clips with their action units, and words on those that have none and on rows that nobody has."""
+    path = Path(given).expanduser().as_posix()
+    try:
+        keys = GivenReader(root).keys(path, FACE_AU)
+    except MediaError as error:
+        raise DataError(
+            error.what,
+            where=f"{Ravdess.name}.{FACE_AU}",
+            seen=given if error.seen is None else f"{given}: {error.seen}",
+            allowed=f"an .npz with `clip` (N,) names and `{FACE_AU}` (N, D)",
+            remedy=f"Set `{Ravdess.name}: {FACE_AU}:` in params.yaml; a relative path starts at {root}",
+            code=error.code,
+        ) from error
+    by_performance: dict[str, str] = {}
+    for key in keys:
+        if NAME.fullmatch(key):
+            by_performance.setdefault(key[3:], key)
+    used: set[str] = set()
+    joined: list[Clip] = []
+    for clip in clips:
+        name = clip.clip_id.rpartition("/")[2][3:]
+        if name in by_performance:
+            used.add(by_performance[name])
+            row = GivenFeatures(modality=FACE_AU, path=path, key=by_performance[name])
+            joined.append(replace(clip, given=(*clip.given, row)))
+        else:
+            joined.append(clip)
+    without, unused = sum(not clip.given for clip in joined), len(keys) - len(used)
+    notes = []
+    if without:
+        notes.append(f"{without} of {len(clips)} clips have no {FACE_AU}: the file does not name them")
+    if unused:
+        notes.append(f"{unused} rows of {FACE_AU} belong to no clip that is used")
+    return joined, notes
 
 
 def _clip(group: list[Recording], folder: Path, given: str) -> Clip:

@@ -7,7 +7,7 @@ that are no media into quarantine, and hashes the content of the rest. It needs 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,10 +20,11 @@ from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import CANONICAL
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
-from components.contracts.records import Clip, Quarantined, clip_table, quarantine_table
+from components.contracts.records import Clip, GivenFeatures, Quarantined, clip_table, quarantine_table
 from components.datasets import registry
 from components.datasets.base import STAGE
 from components.datasets.content import HashCache, content_sha256
+from components.datasets.given_check import check_given
 from components.datasets.probe import probe_media, probe_physio
 
 HASHING_THREADS = 4
@@ -45,9 +46,11 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     scan = adapter.scan(options, layout.root, params.seed)
     unique, repeated = _unique(scan.clips)
     cache = HashCache(layout.state / "hashes" / f"{name}.json")
-    clips, refused = _checked(unique, layout.root, cache)
+    readable = check_given(unique, layout.root)
+    clips, refused = _checked(list(readable.clips), readable.hashes, layout.root, cache)
     cache.save()
-    quarantined = [_portable(row, layout.root) for row in (*scan.quarantined, *repeated, *refused)]
+    set_aside = (*scan.quarantined, *repeated, *readable.quarantined, *refused)
+    quarantined = [_portable(row, layout.root) for row in set_aside]
     folder = layout.dataset(name)
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
     if not clips:
@@ -88,12 +91,14 @@ def _unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
     return list(first.values()), repeated
 
 
-def _checked(clips: list[Clip], root: Path, cache: HashCache) -> tuple[list[Clip], list[Quarantined]]:
+def _checked(
+    clips: list[Clip], hashes: Mapping[GivenFeatures, str], root: Path, cache: HashCache
+) -> tuple[list[Clip], list[Quarantined]]:
     """Clips with their content hash, and a quarantine row for each that cannot be used."""
     good: list[Clip] = []
     refused: list[Quarantined] = []
     with ThreadPoolExecutor(HASHING_THREADS) as pool, progress("datasets: check and hash", len(clips)) as advance:
-        for outcome in pool.map(lambda clip: _check(clip, root, cache), clips):
+        for outcome in pool.map(lambda clip: _check(clip, hashes, root, cache), clips):
             if isinstance(outcome, Clip):
                 good.append(outcome)
             else:
@@ -102,7 +107,7 @@ def _checked(clips: list[Clip], root: Path, cache: HashCache) -> tuple[list[Clip
     return good, refused
 
 
-def _check(clip: Clip, root: Path, cache: HashCache) -> Clip | Quarantined:
+def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: HashCache) -> Clip | Quarantined:
     if any(path != _printable(path) for path in (clip.clip_id, _path_of(clip) or "", clip.audio_path or "")):
         return _refusal(
             clip,
@@ -138,8 +143,10 @@ def _check(clip: Clip, root: Path, cache: HashCache) -> Clip | Quarantined:
         named.code = error.code
         return Quarantined.from_error(named, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
     if _path_of(clip) is None and not clip.transcript:
-        return _refusal(clip, code="no-media", message=f"{clip.clip_id}: no video, sound, physiology or words")
-    return replace(clip, content_sha256=content_sha256(clip, root, cache))
+        message = f"{clip.clip_id}: no video, sound, physiology, words or features that can be used"
+        return _refusal(clip, code="no-media", message=message)
+    digests = [hashes[one] for one in clip.given]
+    return replace(clip, content_sha256=content_sha256(clip, root, cache, given=digests))
 
 
 def _portable(row: Quarantined, root: Path) -> Quarantined:
@@ -158,7 +165,7 @@ def _printable(text: str) -> str:
 
 
 def _path_of(clip: Clip) -> str | None:
-    return clip.video_path or clip.audio_path or clip.physio_path
+    return clip.video_path or clip.audio_path or clip.physio_path or next((one.path for one in clip.given), None)
 
 
 def _refusal(clip: Clip, *, code: str, message: str, **fields: str | None) -> Quarantined:

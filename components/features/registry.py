@@ -12,6 +12,7 @@ from components.contracts.config import MODALITIES
 from components.contracts.errors import ConfigError
 from components.features.base import Encoder
 from components.features.fer import Fer
+from components.features.given import from_spec, is_given
 from components.features.hashing import HashedWords
 from components.features.hog import Hog
 from components.features.minilm import MiniLm
@@ -56,7 +57,8 @@ def create(spec: str, modality: str, device: str = "auto") -> Encoder:
     """The encoder of a spec, weights not loaded.
 
     Args:
-        spec: an encoder's name, or `transformers:<hub name or folder>`, optionally with `@<revision>`.
+        spec: an encoder's name, `transformers:<hub name or folder>`, optionally with `@<revision>`, or `given:<width>`
+            for features that come ready-made, of a modality of any name.
         modality: the modality it shall read.
         device: auto, cpu or cuda. Only checkpoints use it: the embedded encoders are small and always run in float32
             on the CPU, so that their numbers are the same everywhere.
@@ -65,6 +67,8 @@ def create(spec: str, modality: str, device: str = "auto") -> Encoder:
         ConfigError: unknown modality or spec, with the nearest name.
         UnavailableError: a checkpoint that is not on this machine and cannot be fetched, or a device that is not there.
     """
+    if is_given(spec):
+        return from_spec(spec, modality)
     if modality not in MODALITIES:
         raise ConfigError.unknown("modality", modality, MODALITIES, where="features.encoders")
     if spec.startswith(CHECKPOINT) and modality in CHECKPOINTS:

@@ -6,15 +6,17 @@ Input: `data/aligned/<name>/shard-*.parquet`. Output: `data/features/<name>/`: o
 What the store already holds is not encoded again, so a new clip costs itself and a new encoder costs its own modality;
 what no clip of the dataset needs any more is dropped. Ray Data runs the work on `features.actors` actors, each of which
 holds every encoder on one thread and streams the rows it is given out of the aligned shards; where nothing is missing,
-Ray is not even started. What was encoded before an interruption is kept.
+Ray is not even started, nor for features that clips bring ready-made: they only pass through. What was encoded before
+an interruption is kept.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ import pyarrow as pa
 
 from components.contracts.atomic import write_json, write_table
 from components.contracts.cluster import connect
-from components.contracts.config import MODALITIES, Features, Params
+from components.contracts.config import Features, Params
 from components.contracts.errors import DataError, MerError
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
@@ -30,9 +32,10 @@ from components.contracts.records import Quarantined, quarantine_table
 from components.features.base import Encoded, Encoder
 from components.features.checkpoint import torch_device
 from components.features.encode import Result, encode_clips
-from components.features.registry import create, portable
+from components.features.given import Given
+from components.features.registry import CHECKPOINT, create, portable
 from components.features.store import FeatureStore
-from components.features.work import Scanned, Task, plan, read_clips, scan
+from components.features.work import Scanned, Task, given_widths, plan, read_clips, scan
 
 STAGE = "features"
 FLUSH_BYTES = 32 << 20
@@ -65,24 +68,53 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
             clips, or an encoder failed on every clip.
     """
     device = torch_device(params.features.device)
-    encoders = {modality: create(spec, modality, device) for modality, spec in params.features.encoders.items()}
-    fingerprints = {modality: encoder.fingerprint for modality, encoder in encoders.items()}
     clips = scan(layout.aligned(name))
+    given: dict[str, Encoder] = {modality: Given(modality, width) for modality, width in given_widths(clips).items()}
+    learned = _encoders(params.features, clips, device, without=given)
+    encoders = {**learned, **given}
     store = FeatureStore(layout.features(name))
-    for modality in MODALITIES:
+    for modality in {*store.modalities(), *encoders}:
         store.drop_damaged(modality)
     held = {modality: store.keys(modality) for modality in encoders}
-    tasks = plan(clips, fingerprints, held, max_clips=_task_clips(clips, params.features))
+    max_clips = _task_clips(clips, params.features)
+    ready = plan(clips, _fingerprints(given), held, max_clips=max_clips, given=True)
+    tasks = plan(clips, _fingerprints(learned), held, max_clips=max_clips)
     failed: dict[str, Result] = {}
     encoded: dict[str, int] = {}
-    if tasks:
-        connect(params.ray)
-        total = sum(len(task.wanted) for task in tasks)
+    if tasks or ready:
+        total = sum(len(task.wanted) for task in (*ready, *tasks))
         with progress(f"features {name}", total) as advance:
-            failed, encoded = _store_all(_results(tasks, params.features, device), store, advance)
+            results = _ready(ready, given, params.features.batch_clips)
+            if tasks:
+                connect(params.ray)
+                results = chain(results, _results(tasks, params.features, device))
+            failed, encoded = _store_all(results, store, advance)
     _check_systematic(failed, encoded)
     summary = _commit(name, clips, encoders, store, failed)
     return {**summary, "encoded": {modality: encoded.get(modality, 0) for modality in sorted(encoders)}}
+
+
+def _encoders(
+    features: Features, clips: Sequence[Scanned], device: str, *, without: Collection[str]
+) -> dict[str, Encoder]:
+    """The configured encoders but for some modalities. A checkpoint that no clip needs is not even looked for."""
+    present = {modality for clip in clips for modality in clip.present}
+    return {
+        modality: create(spec, modality, device)
+        for modality, spec in features.encoders.items()
+        if modality not in without and (modality in present or not spec.startswith(CHECKPOINT))
+    }
+
+
+def _fingerprints(encoders: Mapping[str, Encoder]) -> dict[str, str]:
+    return {modality: encoder.fingerprint for modality, encoder in encoders.items()}
+
+
+def _ready(tasks: Sequence[Task], encoders: Mapping[str, Encoder], batch_clips: int) -> Iterator[Result]:
+    """Given features, which only pass through: no actor is worth its start for them."""
+    for task in tasks:
+        for clips in read_clips(task, batch_clips=batch_clips):
+            yield from encode_clips(clips, encoders)
 
 
 class ShardEncoder:
@@ -164,7 +196,8 @@ def _results(tasks: Sequence[Task], features: Features, device: str) -> Iterator
     import ray.data
     import ray.exceptions
 
-    specs = {modality: portable(spec) for modality, spec in features.encoders.items()}
+    wanted = {modality for task in tasks for _, modality, _ in task.wanted}
+    specs = {modality: portable(spec) for modality, spec in features.encoders.items() if modality in wanted}
     gpu = 1.0 / features.actors if device == "cuda" else None
     with _quiet_ray_data():
         dataset = ray.data.from_items(
@@ -219,7 +252,7 @@ def _task_clips(clips: Sequence[Scanned], features: Features) -> int:
 
 
 def _check_systematic(failed: Mapping[str, Result], encoded: Mapping[str, int]) -> None:
-    for modality in MODALITIES:
+    for modality in sorted({result.modality for result in failed.values()}):
         misses = [result for result in failed.values() if result.modality == modality]
         if encoded.get(modality, 0) == 0 and len(misses) >= SYSTEMATIC_CLIPS:
             raise DataError(
@@ -238,10 +271,10 @@ def _commit(
     failed: Mapping[str, Result],
 ) -> dict[str, Any]:
     """Brings the store into its canonical form and writes index, quarantine and summary."""
-    fingerprints = {modality: encoder.fingerprint for modality, encoder in encoders.items()}
+    fingerprints = _fingerprints(encoders)
     clip_keys = [clip.keys(fingerprints) for clip in clips]
     coverage: dict[str, dict[str, float]] = {}
-    for modality in MODALITIES:
+    for modality in {*store.modalities(), *encoders}:
         wanted = {keys[modality] for keys in clip_keys if modality in keys} - failed.keys()
         store.compact(modality, wanted)
         coverage[modality] = store.coverage(modality, wanted)

@@ -47,6 +47,12 @@ class FeatureStore:
         """The shard files of a modality, by name."""
         return sorted((self.folder / modality).glob("shard-*.parquet"))
 
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that have a folder, by name."""
+        if not self.folder.is_dir():
+            return ()
+        return tuple(sorted(path.name for path in self.folder.iterdir() if path.is_dir()))
+
     def keys(self, modality: str) -> frozenset[str]:
         """The keys that are there. Reads the key column only."""
         return frozenset(key for shard in self.shards(modality) for key in _unique_keys(shard))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,32 @@ MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
     "text": ("words",),
     "physio": ("physio",),
 }
-_BLANK: dict[str, Any] = {"face_jpeg": [], "face_box": [], "pcm": b"", "speech": [], "words": [], "physio": []}
-_SCAN_COLUMNS = ["clip_id", "content_sha256", "alignment_fingerprint", "rate_hz", "num_steps", "masks", "quality"]
+GIVEN_COLUMNS = ("given",)
+_BLANK: dict[str, Any] = {
+    "face_jpeg": [],
+    "face_box": [],
+    "pcm": b"",
+    "speech": [],
+    "words": [],
+    "physio": [],
+    "given": [],
+}
+_SCAN_COLUMNS = [
+    "clip_id",
+    "content_sha256",
+    "alignment_fingerprint",
+    "rate_hz",
+    "num_steps",
+    "masks",
+    "quality",
+    "given_widths",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scanned:
-    """One aligned clip without its media: where its row is, and which modalities have a valid step."""
+    """One aligned clip without its media: where its row is, which modalities have a valid step, and the widths of those
+    that it brings ready-made."""
 
     clip_id: str
     content_sha256: str
@@ -47,6 +66,7 @@ class Scanned:
     rate_hz: float
     duration_s: float
     present: frozenset[str]
+    given_widths: Mapping[str, int]
     shard: str
     row_group: int
     row: int
@@ -62,11 +82,13 @@ class Scanned:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Rows of one row group of an aligned shard, and what to encode of each: (row, modality, key)."""
+    """Rows of one row group of an aligned shard, and what to encode of each: (row, modality, key); with `given`, that
+    lies in the rows ready-made."""
 
     shard: str
     row_group: int
     wanted: tuple[tuple[int, str, str], ...]
+    given: bool = False
 
     @property
     def clips(self) -> int:
@@ -87,7 +109,26 @@ def scan(folder: Path) -> list[Scanned]:
                     if row["clip_id"] in found:
                         raise DataError("a clip is aligned twice", where=str(folder), seen=row["clip_id"])
                     found[row["clip_id"]] = _scanned(row, shard, group, at)
-    return [found[clip_id] for clip_id in sorted(found)]
+    # What one clip of a dataset brings under a name is never encoded from the media of another.
+    given = frozenset(modality for clip in found.values() for modality in clip.given_widths)
+    clips = [found[clip_id] for clip_id in sorted(found)]
+    return [replace(clip, present=clip.present - (given - clip.given_widths.keys())) for clip in clips]
+
+
+def given_widths(clips: Iterable[Scanned]) -> dict[str, int]:
+    """Modality → width, of what the clips bring ready-made. Raises DataError if a modality has several widths."""
+    widths: dict[str, int] = {}
+    for clip in clips:
+        for modality, width in clip.given_widths.items():
+            if widths.setdefault(modality, width) != width:
+                raise DataError(
+                    f"the given {modality} has several widths",
+                    where=clip.clip_id,
+                    seen=width,
+                    allowed=widths[modality],
+                    remedy="The feature file was changed between two stages: run the datasets stage again",
+                )
+    return widths
 
 
 def _scanned(row: Mapping[str, Any], shard: Path, group: int, at: int) -> Scanned:
@@ -99,6 +140,7 @@ def _scanned(row: Mapping[str, Any], shard: Path, group: int, at: int) -> Scanne
         rate_hz=row["rate_hz"],
         duration_s=row["quality"]["duration_s"],
         present=frozenset(modality for modality, mask in row["masks"] if any(mask)),
+        given_widths=dict(row["given_widths"]),
         shard=str(shard.resolve()),
         row_group=group,
         row=at,
@@ -106,7 +148,12 @@ def _scanned(row: Mapping[str, Any], shard: Path, group: int, at: int) -> Scanne
 
 
 def plan(
-    clips: Sequence[Scanned], fingerprints: Mapping[str, str], held: Mapping[str, Collection[str]], *, max_clips: int
+    clips: Sequence[Scanned],
+    fingerprints: Mapping[str, str],
+    held: Mapping[str, Collection[str]],
+    *,
+    max_clips: int,
+    given: bool = False,
 ) -> list[Task]:
     """The tasks that encode what is missing, each key once (two clips of equal content share it).
 
@@ -115,6 +162,7 @@ def plan(
         fingerprints: modality → its encoder's fingerprint.
         held: modality → keys that the store has.
         max_clips: a task has no more clips than this.
+        given: whether these modalities lie in the rows ready-made.
     """
     seen: set[str] = set()
     by_group: dict[tuple[str, int], dict[int, list[tuple[int, str, str]]]] = {}
@@ -130,7 +178,7 @@ def plan(
         order = sorted(wanted_rows)
         for start in range(0, len(order), max_clips):
             wanted = [item for row in order[start : start + max_clips] for item in wanted_rows[row]]
-            tasks.append(Task(shard=shard, row_group=group, wanted=tuple(wanted)))
+            tasks.append(Task(shard=shard, row_group=group, wanted=tuple(wanted), given=given))
     return tasks
 
 
@@ -141,7 +189,8 @@ def read_clips(task: Task, *, batch_clips: int) -> Iterator[list[tuple[AlignedCl
     for row, modality, key in task.wanted:
         by_row.setdefault(row, {})[modality] = key
     modalities = {modality for _, modality, _ in task.wanted}
-    columns = [*BASE_COLUMNS, *(column for name in sorted(modalities) for column in MODALITY_COLUMNS[name])]
+    of_modality = [MODALITY_COLUMNS[name] for name in sorted(modalities)] if not task.given else [GIVEN_COLUMNS]
+    columns = [*BASE_COLUMNS, *(column for names in of_modality for column in names)]
     pending: list[tuple[AlignedClip, dict[str, str]]] = []
     last = max(by_row)
     at = 0

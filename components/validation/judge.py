@@ -127,11 +127,11 @@ def _rows(upstream: Upstream, params: Params, store: FeatureStore, runner: Suite
         for modality, key in keys or ():
             wanted.setdefault(modality, set()).add(key)
     measured = measure_store(store, wanted)
-    alignment = suites.alignment_suite(params.alignment.quality, params.validation)
+    alignment = suites.alignment_suite(params.alignment.quality, params.validation, upstream.modalities)
     return [
         runner.check(suites.clip_suite(), tables.clip_rows(upstream)),
         runner.check(alignment, tables.alignment_rows(upstream)),
-        runner.check(suites.feature_suite(), tables.feature_rows(upstream, measured)),
+        runner.check(suites.feature_suite(upstream.modalities), tables.feature_rows(upstream, measured)),
         runner.check(suites.encoder_suite(), tables.encoder_rows(upstream, measured)),
     ]
 

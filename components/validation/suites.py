@@ -5,7 +5,9 @@ Each suite is about one table of `structure.py`, `tables.py` or `accepted.py`.
 
 from __future__ import annotations
 
-from components.contracts.config import AlignmentQuality, Validation
+from collections.abc import Iterable
+
+from components.contracts.config import MODALITIES, AlignmentQuality, Validation
 from components.contracts.labels import CANONICAL
 from components.validation.expectation import (
     Expectation,
@@ -105,7 +107,7 @@ def clip_suite() -> Suite:
     )
 
 
-def alignment_suite(quality: AlignmentQuality, validation: Validation) -> Suite:
+def alignment_suite(quality: AlignmentQuality, validation: Validation, modalities: Iterable[str] = MODALITIES) -> Suite:
     """The alignment quality table."""
     offset, drift = quality.max_abs_offset_s, quality.max_abs_drift_s_per_min
     clock = "Look at the file's timestamps; the streams do not belong together as they stand"
@@ -120,7 +122,7 @@ def alignment_suite(quality: AlignmentQuality, validation: Validation) -> Suite:
             between("duration_s", 0, None, "above 0 s", "The file has no usable length", strict_min=True),
             between("offset_s", -offset, offset, f"{-offset:g} to {offset:g} s", clock),
             between("drift_s_per_min", -drift, drift, f"{-drift:g} to {drift:g} s a minute", clock),
-            *coverages(),
+            *coverages(modalities),
             between(
                 "best_coverage",
                 quality.min_coverage_any,
@@ -139,7 +141,7 @@ def alignment_suite(quality: AlignmentQuality, validation: Validation) -> Suite:
     )
 
 
-def feature_suite() -> Suite:
+def feature_suite(modalities: Iterable[str] = MODALITIES) -> Suite:
     """The feature index, with figures of the stored features beside each row."""
     again = "Delete this dataset's feature folder and run the features stage again"
     return Suite(
@@ -157,10 +159,10 @@ def feature_suite() -> Suite:
                 1,
                 None,
                 "at least one",
-                "The clip has no face, voice, words or signal that an encoder could use",
+                "The clip has no face, voice, words, signal or given features that could be used",
                 name="has_a_modality",
             ),
-            *coverages(),
+            *coverages(modalities),
             none("missing", "features_are_stored", "Every key of the index is in the store", "all keys stored", again),
             none("wrong_steps", "features_fit_the_grid", "Features have one row a step", "num_steps rows a key", again),
             none(
@@ -173,7 +175,7 @@ def feature_suite() -> Suite:
             none(
                 "constant",
                 "features_are_not_constant",
-                "No modality is one single number throughout",
+                "No encoded modality is one single number throughout",
                 "numbers that differ",
                 "Look at the clip's media; if it is sound, the encoder is at fault",
             ),

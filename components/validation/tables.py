@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.contracts.config import MODALITIES
 from components.contracts.labels import CANONICAL
+from components.features.given import is_given
 from components.validation.measure import Measured
 from components.validation.upstream import Upstream
 
@@ -20,7 +20,6 @@ from components.validation.upstream import Upstream
 TIME_SLACK_S = 0.25
 
 _TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
-_COVERAGES: dict[str, pa.DataType] = {f"coverage_{modality}": _NUMBER for modality in MODALITIES}
 
 
 def clip_rows(upstream: Upstream) -> pa.Table:
@@ -82,20 +81,21 @@ def alignment_rows(upstream: Upstream) -> pa.Table:
             {
                 **{name: row[name] for name in ("clip_id", "content_sha256")},
                 **{name: row[name] for name in ("duration_s", "offset_s", "drift_s_per_min", "speech_fraction")},
-                **{f"coverage_{modality}": coverage.get(modality) for modality in MODALITIES},
+                **{f"coverage_{modality}": coverage.get(modality) for modality in upstream.modalities},
                 "best_coverage": max(coverage.values(), default=0.0),
                 **_belongs(row, contents),
             }
         )
     texts = ("clip_id", "content_sha256", "has_clip", "same_content")
     numbers = ("duration_s", "offset_s", "drift_s_per_min", "speech_fraction", "best_coverage")
-    schema = {**dict.fromkeys(texts, _TEXT), **dict.fromkeys(numbers, _NUMBER), **_COVERAGES}
+    schema = {**dict.fromkeys(texts, _TEXT), **dict.fromkeys(numbers, _NUMBER), **_coverages(upstream)}
     return pa.Table.from_pylist(out, schema=pa.schema(schema))
 
 
 def feature_rows(upstream: Upstream, measured: Mapping[str, Mapping[str, Measured]]) -> pa.Table:
     """The feature index with what was measured of the stored features; `measured` is modality → key → figures."""
     contents = _contents(upstream)
+    given = {modality for modality, said in upstream.encoders.items() if is_given(said["spec"])}
     out = []
     for row in upstream.index.to_pylist():
         keys, coverage = dict(row["keys"] or ()), dict(row["coverage"] or ())
@@ -107,13 +107,16 @@ def feature_rows(upstream: Upstream, measured: Mapping[str, Mapping[str, Measure
                 **{name: row[name] for name in ("clip_id", "content_sha256", "num_steps", "rate_hz")},
                 "modalities": ", ".join(sorted(keys)),
                 "num_modalities": len(keys),
-                **{f"coverage_{modality}": coverage.get(modality) for modality in MODALITIES},
+                **{f"coverage_{modality}": coverage.get(modality) for modality in upstream.modalities},
                 "missing": _first(m for m, figures in stored.items() if figures is None),
                 "wrong_steps": _first(
                     f"{m}: {f.num_steps} rows for {steps} steps" for m, f in known.items() if f.num_steps != steps
                 ),
                 "not_finite": _first(f"{m}: {f.not_finite} values" for m, f in known.items() if f.not_finite),
-                "constant": _first(f"{m}: every value is {f.low:g}" for m, f in known.items() if f.constant),
+                # A given vector may well be all zeros, and one that holds throughout is the same at every step.
+                "constant": _first(
+                    f"{m}: every value is {f.low:g}" for m, f in known.items() if f.constant and m not in given
+                ),
                 **_belongs(row, contents),
             }
         )
@@ -123,7 +126,7 @@ def feature_rows(upstream: Upstream, measured: Mapping[str, Mapping[str, Measure
         **dict.fromkeys(texts, _TEXT),
         **dict.fromkeys(("num_steps", "num_modalities"), _COUNT),
         "rate_hz": _NUMBER,
-        **_COVERAGES,
+        **_coverages(upstream),
     }
     return pa.Table.from_pylist(out, schema=pa.schema(schema))
 
@@ -163,6 +166,10 @@ def _belongs(row: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, s
 
 def _contents(upstream: Upstream) -> dict[str, str]:
     return dict(zip(*_columns(upstream.clips, "clip_id", "content_sha256"), strict=True))
+
+
+def _coverages(upstream: Upstream) -> dict[str, pa.DataType]:
+    return {f"coverage_{modality}": _NUMBER for modality in upstream.modalities}
 
 
 def _columns(table: pa.Table, *names: str) -> list[list[Any]]:

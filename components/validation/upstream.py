@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.contracts.atomic import read_json
+from components.contracts.config import MODALITIES
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.records import QUARANTINE_SCHEMA, Quarantined
@@ -39,6 +40,11 @@ class Upstream:
     alignment_fingerprint: str
     aligned_by: tuple[str, ...]
     encoders: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Every modality that a table may speak of: those of `MODALITIES`, then what the clips bring ready-made."""
+        return (*MODALITIES, *sorted(set(self.encoders) - set(MODALITIES)))
 
 
 def read_upstream(layout: Layout, name: str) -> Upstream:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.contracts.errors import DataError
-from components.contracts.records import Clip
+from components.contracts.records import Clip, GivenFeatures
 from components.datasets.base import Scan
+from components.datasets.given import GivenReader
 from components.datasets.ravdess import ACTORS, FOLDS, Ravdess, RavdessOptions
 
 Writer = Callable[[Path], Path]
@@ -129,3 +131,51 @@ def test_the_real_corpus_is_read_whole(shared_data: Path) -> None:
     assert len(found.clips) == 1440
     assert found.quarantined == []
     assert len({clip.subject_id for clip in found.clips}) == 24
+
+
+def action_units(path: Path, *names: str) -> Path:
+    """An `.npz` as the corpus's action units are shared: a stack of names and one of vectors."""
+    np.savez(path, clip=np.array(names), face_au=np.arange(len(names) * 35, dtype=np.float32).reshape(-1, 35))
+    return path
+
+
+def test_action_units_join_every_version_of_their_performance(corpus: Path) -> None:
+    put(corpus, "03-01-05-01-02-01-02.flac", "03-01-04-01-01-01-03.flac")
+    action_units(corpus.parent / "au.npz", "01-01-04-01-01-01-03", "01-01-05-01-02-01-02", "01-01-08-01-01-01-09")
+    found = scan(corpus, face_au="au.npz")
+    given = {clip.clip_id: clip.given for clip in found.clips}
+    assert given["ravdess/03-01-05-01-02-01-02"] == (
+        GivenFeatures(modality="face_au", path="au.npz", key="01-01-05-01-02-01-02"),
+    )
+    row = GivenReader(corpus.parent).read(given["ravdess/03-01-05-01-02-01-02"][0])
+    assert row.values.tolist() == [list(range(35, 70))]
+    assert "1 rows of face_au belong to no clip that is used" in found.notes
+
+
+def test_action_units_of_speech_are_not_those_of_a_song(corpus: Path) -> None:
+    put(corpus, "03-01-05-01-02-01-02.wav", "03-02-05-01-02-01-02.wav")
+    action_units(corpus.parent / "au.npz", "01-01-05-01-02-01-02")
+    found = scan(corpus, face_au="au.npz", channels=("speech", "song"))
+    assert {clip.clip_id[-20:]: len(clip.given) for clip in found.clips} == {
+        "03-01-05-01-02-01-02": 1,
+        "03-02-05-01-02-01-02": 0,
+    }
+    assert "1 of 2 clips have no face_au: the file does not name them" in found.notes
+
+
+def test_a_file_of_action_units_that_is_not_there_is_named(corpus: Path) -> None:
+    put(corpus, "03-01-05-01-02-01-02.wav")
+    with pytest.raises(DataError, match=r"ravdess\.face_au: .*nowhere\.npz"):
+        scan(corpus, face_au="nowhere.npz")
+
+
+def test_the_real_action_units_belong_to_every_performance(shared_data: Path) -> None:
+    path = shared_data / "ravdess_face_au" / "ravdess_face_au.npz"
+    if not path.is_file():
+        pytest.skip("the real action units are not on this machine")
+    options = RavdessOptions(root=str(shared_data / "ravdess"), face_au=str(path))
+    clips = Ravdess().scan(options, shared_data, 7).clips
+    assert len(clips) == 1440
+    assert all([given.key[3:] for given in clip.given] == [clip.clip_id[-17:]] for clip in clips)
+    read = GivenReader(shared_data).read(clips[0].given[0])
+    assert read.values.shape == (1, 35)

@@ -45,5 +45,8 @@ layers: env
 unit: env
 	$(BIN)/pytest
 
+bench: env  ## speed, each figure beside a baseline (BENCH='--quick', '--only NAME', '--help')
+	$(BIN)/python -m bench $(BENCH)
+
 clean:  ## remove outputs and local state (keeps the environment)
 	rm -rf data .mer

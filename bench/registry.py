@@ -1,0 +1,15 @@
+"""Every benchmark by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench import gpu_step, stored_features, streaming_step, training_step
+from bench.benchmark import Benchmark
+
+BENCHMARKS: dict[str, Benchmark[Any]] = {
+    "training-step": training_step.BENCHMARK,
+    "stored-features": stored_features.BENCHMARK,
+    "streaming-step": streaming_step.BENCHMARK,
+    "gpu-step": gpu_step.BENCHMARK,
+}

@@ -1,0 +1,258 @@
+"""Training from stored features against a loop that encodes its windows anew in every epoch.
+
+The published code of arXiv 2603.11971 cuts a clip into windows of 90 frames, one every 15, and runs its frozen encoders
+over every frame of every window in every epoch: six passes a frame and epoch, 180 in 30 epochs. Ours encodes each clip
+once, writes the features, reads them, and trains on the same windows of them.
+
+Both sides are `train_steps` with the same model on the same windows in the same order, and the same encoders behind
+the same interface; they differ in where a window's features come from. One epoch of each is measured, in turn; 30 are
+*extrapolated*: every epoch does the same work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import torch
+
+from bench.benchmark import Benchmark
+from bench.made import CLASSES, aligned_clip, spec, window_of
+from bench.pairs import Pairs, alternate
+from bench.published_encoders import published_encoders
+from bench.report import Figure, Outcome, Row, Spread, duration
+from components.catalog.cases import Case
+from components.contracts.config import Features, Train
+from components.contracts.records import AlignedClip
+from components.features.base import Encoded, Encoder
+from components.features.registry import create
+from components.features.store import FeatureStore, feature_key
+from components.features.transform import Transform
+from components.training.items import cut
+from components.training.loop import Task, new_learner, train_steps
+
+GOAL = 50.0
+EPOCHS = 30
+WINDOW, STRIDE = 90, 15
+RATE_HZ = 30.0
+BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What is trained on: clips of `steps` steps at 30 Hz, their encoders, and how many epochs are measured."""
+
+    name: str
+    encoders: Callable[[Path], Mapping[str, Encoder]]
+    clips: int
+    steps: int
+    measured: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The corpora."""
+
+    corpora: tuple[Corpus, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """The clips after one pass, and the seconds of its two parts."""
+
+    cases: list[Case]
+    transform: Transform
+    encode_s: float
+    store_s: float
+
+
+class Reencoded(Sequence[Case]):
+    """Windows of aligned clips, encoded whenever they are asked for."""
+
+    def __init__(
+        self,
+        clips: Sequence[AlignedClip],
+        windows: Sequence[tuple[int, int]],
+        *,
+        encoders: Mapping[str, Encoder],
+        transform: Transform,
+    ) -> None:
+        self.clips, self.windows, self.encoders, self.transform = clips, windows, encoders, transform
+        self.encode_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @overload
+    def __getitem__(self, place: int) -> Case: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Case]: ...
+    def __getitem__(self, place: int | slice) -> Case | Sequence[Case]:
+        if isinstance(place, slice):
+            return [self[at] for at in range(len(self))[place]]
+        index, first = self.windows[place]
+        clip = window_of(self.clips[index], first, WINDOW)
+        started = time.perf_counter()
+        encoded = {name: encoder.encode([clip])[0] for name, encoder in self.encoders.items()}
+        self.encode_s += time.perf_counter() - started
+        return as_case(clip, encoded, self.transform, label=label_of(index))
+
+
+def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
+    """Two rows a corpus: the whole training, and the work of its encoders alone."""
+    for number, corpus in enumerate(sizes.corpora):
+        yield from _rows(corpus, folder / str(number))
+
+
+def _rows(corpus: Corpus, folder: Path) -> Iterator[Outcome]:
+    clips = [aligned_clip(index, steps=corpus.steps, rate_hz=RATE_HZ) for index in range(corpus.clips)]
+    encoders = corpus.encoders(folder / "checkpoints")
+    for encoder in encoders.values():
+        encoder.encode([window_of(clips[0], 0, WINDOW)])  # loads the weights, which costs both sides the same
+    stored = encode_once(clips, encoders, FeatureStore(folder / "features"))
+    windows = windows_of(clips)
+    ours = [cut(stored.cases[index], first, WINDOW) for index, first in windows]
+    anew = Reencoded(clips, windows, encoders=encoders, transform=stored.transform)
+    task = Task(
+        spec=spec({name: encoder.width for name, encoder in encoders.items()}, rate_hz=RATE_HZ),
+        train=Train(batch_clips=BATCH, max_steps_per_clip=WINDOW, epochs=EPOCHS),
+        seed=0,
+    )
+    measured = alternate(
+        _epoch(task, ours, anew),
+        _epoch(task, ours, ours),
+        pairs=corpus.measured,
+        warmup=0,
+        what=f"epochs on windows, {corpus.name}",
+    )
+    yield _training(corpus, stored, measured, len(windows))
+    yield _encoding(corpus, stored, anew.encode_s / corpus.measured, len(windows))
+
+
+def _epoch(task: Task, labelled: Sequence[Case], windows: Sequence[Case]) -> Callable[[], None]:
+    """The next epoch of a training on `windows`; `labelled` tells their labels without encoding them."""
+    steps = train_steps(new_learner(task, labelled), task, windows)
+    count = task.order(len(windows)).steps_per_epoch
+
+    def epoch() -> None:
+        for _ in range(count):
+            next(steps)
+
+    return epoch
+
+
+def encode_once(clips: Sequence[AlignedClip], encoders: Mapping[str, Encoder], store: FeatureStore) -> Stored:
+    """Encodes every clip, writes its features in their final form, reads them back and fits the transform."""
+    started = time.perf_counter()
+    encoded = {name: encoder.encode(clips) for name, encoder in encoders.items()}
+    encode_s = time.perf_counter() - started
+    keys = {
+        name: [feature_key(clip.content_sha256, clip.alignment_fingerprint, encoder.fingerprint) for clip in clips]
+        for name, encoder in encoders.items()
+    }
+    for name, items in encoded.items():
+        store.write(name, dict(zip(keys[name], items, strict=True)))
+        store.compact(name, keys[name])
+    found = {name: store.read(name, keys[name]) for name in encoders}
+    features = [{name: found[name][keys[name][index]] for name in encoders} for index in range(len(clips))]
+    transform = Transform.fit(features, {name: encoder.width for name, encoder in encoders.items()})
+    cases = [
+        as_case(clip, one, transform, label=label_of(index))
+        for index, (clip, one) in enumerate(zip(clips, features, strict=True))
+    ]
+    return Stored(cases=cases, transform=transform, encode_s=encode_s, store_s=time.perf_counter() - started - encode_s)
+
+
+def as_case(clip: AlignedClip, encoded: Mapping[str, Encoded], transform: Transform, *, label: int) -> Case:
+    """An encoded clip, transformed and labelled."""
+    features, masks = transform.apply(encoded, clip.grid.num_steps)
+    return Case(
+        clip_id=clip.clip_id,
+        dataset="made",
+        subject_id="made/s",
+        features=features,
+        masks=masks,
+        step_labels=torch.full((clip.grid.num_steps,), label).numpy(),
+        clip_label=label,
+        rate_hz=clip.grid.rate_hz,
+        groups={},
+    )
+
+
+def label_of(index: int) -> int:
+    """The class of a clip."""
+    return index % len(CLASSES)
+
+
+def windows_of(clips: Sequence[AlignedClip]) -> list[tuple[int, int]]:
+    """(clip, first step) of every window that lies within a clip."""
+    return [
+        (index, first)
+        for index, clip in enumerate(clips)
+        for first in range(0, clip.grid.num_steps - WINDOW + 1, STRIDE)
+    ]
+
+
+def _training(corpus: Corpus, stored: Stored, measured: Pairs, windows: int) -> Row:
+    once_s = stored.encode_s + stored.store_s
+    anew_s, ours_s = measured.medians_s
+    gains = Spread.of(
+        EPOCHS * anew / (once_s + EPOCHS * own) for anew, own in zip(measured.baseline_s, measured.ours_s, strict=True)
+    )
+    return Row(
+        what=f"training for {EPOCHS} epochs (extrapolated), {_words(corpus, windows)}",
+        unit="training",
+        baseline=Figure(name="windows encoded in every epoch", seconds=EPOCHS * anew_s),
+        ours=Figure(name="encoded once", seconds=once_s + EPOCHS * ours_s),
+        kind="gain",
+        ratio=gains,
+        pairs=measured.count,
+        goal=GOAL,
+        note=(
+            f"{corpus.name}: extrapolated from {measured.count} measured epoch(s) of each side: {EPOCHS} × "
+            f"{duration(anew_s)} against {duration(stored.encode_s)} of encoding once + {duration(stored.store_s)} of "
+            f"writing, reading and fitting the transform + {EPOCHS} × {duration(ours_s)}."
+        ),
+    )
+
+
+def _encoding(corpus: Corpus, stored: Stored, anew_s: float, windows: int) -> Row:
+    once_s = stored.encode_s + stored.store_s
+    passes = EPOCHS * windows * WINDOW / (corpus.clips * corpus.steps)
+    gain = EPOCHS * anew_s / once_s
+    return Row(
+        what=f"the encoders' work in it, {corpus.name}",
+        unit="training",
+        baseline=Figure(name=f"{passes:.0f} passes a frame", seconds=EPOCHS * anew_s),
+        ours=Figure(name="one pass, written and read", seconds=once_s),
+        kind="gain",
+        ratio=Spread(median=gain, low=gain, high=gain),
+        pairs=1,
+    )
+
+
+def _words(corpus: Corpus, windows: int) -> str:
+    return (
+        f"{corpus.name}: {corpus.clips} clips × {corpus.steps / RATE_HZ:g} s at {RATE_HZ:g} Hz, {windows} windows of "
+        f"{WINDOW} steps every {STRIDE}"
+    )
+
+
+def embedded_encoders(folder: Path) -> dict[str, Encoder]:
+    """The encoders that come with the project; `folder` is not needed."""
+    encoders = Features().encoders
+    return {name: create(encoders[name], name) for name in ("face", "voice")}
+
+
+EMBEDDED = Corpus(name="fer + whisper-tiny", encoders=embedded_encoders, clips=4, steps=600, measured=3)
+PUBLISHED = Corpus(name="CLIP ViT-B/32 + wav2vec2-base", encoders=published_encoders, clips=2, steps=240, measured=1)
+
+BENCHMARK = Benchmark(
+    question="training from stored features against encoding overlapping windows anew in every epoch",
+    run=run,
+    full=Sizes(corpora=(EMBEDDED, PUBLISHED)),
+    quick=Sizes(corpora=(Corpus(name=EMBEDDED.name, encoders=embedded_encoders, clips=2, steps=180, measured=1),)),
+)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from components.contracts.errors import ConfigError
 from components.contracts.labels import Taxonomy, taxonomy
-from components.contracts.presets import with_preset
+from components.contracts.presets import defaults_of, with_preset
 
 MODALITIES: tuple[str, ...] = ("face", "voice", "text", "physio")
 
@@ -155,20 +155,6 @@ class Catalog(Section):
         return self
 
 
-# What the published model has sizes of its own for, or does not do.
-FIXED_BY_PAPER = (
-    "width",
-    "heads",
-    "tcn_blocks",
-    "tcn_kernel",
-    "causal",
-    "dropout",
-    "fusion",
-    "attention_window_s",
-    "conflict_features",
-)
-
-
 class Model(Section):
     """The temporal model; `components/model` says what each value does.
 
@@ -205,14 +191,6 @@ class Model(Section):
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         return self
 
-    @model_validator(mode="after")
-    def _preset_has_it(self) -> Model:
-        if self.preset == "paper":
-            for name in FIXED_BY_PAPER:
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"preset paper has no {name} to set: take the key out, or use preset default")
-        return self
-
 
 class Train(Section):
     """Optimisation; `workers` gloo processes on CPU, NCCL on GPU; `workers: 0` trains in the calling process.
@@ -227,7 +205,8 @@ class Train(Section):
 
     `valence_arousal_loss` counts where training clips have such labels. `contrastive_loss` (0 = off) pulls clips to
     `contrastive_prompt` with the name of their class in place of {emotion}, as "minilm" embeds it; "learned" has a
-    free vector a class instead, and no prompt. `precision: auto` is bf16 on a GPU and fp32 elsewhere. `compile`
+    free vector a class instead, and no prompt. `contrastive_kind: info_nce` takes all other clips as negatives, those
+    of the same class included. `precision: auto` is bf16 on a GPU and fp32 elsewhere. `compile`
     compiles the model for training, which needs a C++ compiler.
     """
 
@@ -252,6 +231,7 @@ class Train(Section):
     unimodal_loss: float = Field(0.3, ge=0)
     valence_arousal_loss: float = Field(0.3, ge=0)
     contrastive_loss: float = Field(0.0, ge=0)
+    contrastive_kind: Literal["supervised", "info_nce"] = "supervised"
     contrastive_prompt: str = "A person who feels {emotion}"
     contrastive_text: Literal["minilm", "learned"] = "minilm"
     ema_decay: float = Field(0.99, ge=0, lt=1)
@@ -398,14 +378,6 @@ class Params(Section):
         return names
 
     @model_validator(mode="after")
-    def _losses_have_a_head(self) -> Params:
-        if self.model.preset == "paper" and (self.train.unimodal_loss or self.train.valence_arousal_loss):
-            raise ValueError(
-                "preset paper has no heads for train.unimodal_loss and train.valence_arousal_loss: they must be 0"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _experts_are_taught(self) -> Params:
         if self.model.fusion == "product" and not self.train.unimodal_loss:
             raise ValueError("model.fusion: product is taught by train.unimodal_loss alone, so that must not be 0")
@@ -452,6 +424,10 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
     for name in params.datasets:
         if name not in known:
             raise ConfigError.unknown("dataset", name, known, where=f"{where}: datasets")
+    for section, names in defaults_of(params.model.preset).items():
+        # A preset's default is a default: what is left open stays open for who dumps only what was set.
+        given = body.get(section) or {}
+        getattr(params, section).model_fields_set.difference_update(set(names) - set(given))
     return params
 
 

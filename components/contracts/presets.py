@@ -4,7 +4,8 @@
 differs from it, and why:
 
 * an update is one global batch of 64 windows; published are two gradients of 32 a worker, added up. The mean of the
-  class-weighted loss is over all 64 instead of twice over 32, and the last, shorter batch of an epoch is not halved;
+  class-weighted loss and the contrastive negatives are over all 64 instead of twice over 32, and the last, shorter
+  batch of an epoch is not halved;
 * a second is `alignment.rate_hz` steps instead of 30 frames, and the voice is on the same steps;
 * the contrastive prompt is read by `train.contrastive_text` instead of CLIP's text encoder.
 """
@@ -42,10 +43,36 @@ PRESETS: Mapping[str, Sections] = {
             "unimodal_loss": 0.0,
             "valence_arousal_loss": 0.0,
             "contrastive_loss": 0.1,
+            "contrastive_kind": "info_nce",
             "contrastive_prompt": "A face expressing {emotion}",
         },
     },
 }
+
+
+# What the model of a preset has sizes of its own for, does not do, or has no head for.
+WITHOUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "default": {},
+    "paper": {
+        "model": (
+            "width",
+            "heads",
+            "tcn_blocks",
+            "tcn_kernel",
+            "causal",
+            "dropout",
+            "fusion",
+            "attention_window_s",
+            "conflict_features",
+        ),
+        "train": ("unimodal_loss", "valence_arousal_loss"),
+    },
+}
+
+
+def defaults_of(preset: str) -> Sections:
+    """Section → its defaults, where they differ from those of the section itself."""
+    return PRESETS[preset]
 
 
 def with_preset(sections: Mapping[str, Any], *, where: str) -> dict[str, Any]:
@@ -54,7 +81,7 @@ def with_preset(sections: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     What is no mapping is left as it is, for the check of types that follows.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: there is no such preset, or a key is set that its model has nothing to do with.
     """
     merged = dict(sections)
     model = merged.get("model")
@@ -63,8 +90,17 @@ def with_preset(sections: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         return merged
     if name not in PRESETS:
         raise ConfigError.unknown("preset", name, sorted(PRESETS), where=f"{where}: model.preset")
-    for section, defaults in PRESETS[name].items():
+    for section in sorted(PRESETS[name].keys() | WITHOUT[name].keys()):
         own = merged.get(section, {})
-        if isinstance(own, Mapping):
-            merged[section] = {**defaults, **own}
+        if not isinstance(own, Mapping):
+            continue
+        for key in own:
+            if key in WITHOUT[name].get(section, ()):
+                raise ConfigError(
+                    f"this key means nothing to preset {name}",
+                    where=f"{where}: {section}.{key}",
+                    seen=own[key],
+                    remedy="Take it out, or set model.preset: default.",
+                )
+        merged[section] = {**PRESETS[name].get(section, {}), **own}
     return merged

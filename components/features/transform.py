@@ -1,4 +1,5 @@
-"""The one transform between features and model: per-modality standardisation, fitted once on the training split.
+"""The one transform between features and model: per-modality standardisation, fitted once on the training split; or
+none, for a model that takes features as the encoders give them.
 
 It is saved beside the model and applied by the same code in training, in evaluation and in a replica. A modality that
 no training clip had is not in it, so the model never sees one it was not trained on.
@@ -20,6 +21,7 @@ from components.features.base import Encoded
 FORMAT = 1
 TENSORS_NAME = "transform.safetensors"
 JSON_NAME = "transform.json"
+KINDS = {True: "standardisation", False: "none"}
 # A feature whose spread is below this share of its magnitude is constant but for rounding: it becomes zero, not noise.
 RELATIVE_FLOOR = 1e-6
 ABSOLUTE_FLOOR = 1e-8
@@ -72,9 +74,13 @@ class _Moments:
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Standardisation by modality, in the order of the names."""
+    """Standardisation by modality, in the order of the names.
+
+    Without `standardise` it chooses modalities and valid steps as ever, and leaves the values alone.
+    """
 
     modalities: Mapping[str, Standardisation]
+    standardise: bool = True
 
     @property
     def widths(self) -> dict[str, int]:
@@ -82,12 +88,15 @@ class Transform:
         return {name: fitted.width for name, fitted in self.modalities.items()}
 
     @classmethod
-    def fit(cls, clips: Iterable[Mapping[str, Encoded]], widths: Mapping[str, int]) -> Transform:
+    def fit(
+        cls, clips: Iterable[Mapping[str, Encoded]], widths: Mapping[str, int], *, standardise: bool = True
+    ) -> Transform:
         """Fits on the clips of the *training* split; one pass, float64.
 
         Args:
             clips: per clip, modality → Encoded. Invalid steps and steps with a non-finite value do not count.
             widths: features a step of every modality that may come.
+            standardise: whether `apply` changes values.
 
         Raises:
             DataError: a modality of another width, or one that `widths` does not name; no valid step at all.
@@ -102,7 +111,11 @@ class Transform:
         fitted = {name: moment.standardisation() for name, moment in moments.items() if moment.count}
         if not fitted:
             raise DataError("there is no valid step to fit the transform on", where="transform")
-        return cls(modalities=fitted)
+        return cls(modalities=fitted, standardise=standardise)
+
+    def only(self, names: Iterable[str]) -> Transform:
+        """The same for some of its modalities."""
+        return Transform(modalities={name: self.modalities[name] for name in names}, standardise=self.standardise)
 
     def apply(
         self, encoded: Mapping[str, Encoded], num_steps: int
@@ -111,7 +124,8 @@ class Transform:
 
         Returns:
             (modality → (T, D) float32, modality → (T,) True where valid), for every fitted modality: an absent one is
-            all zeros and all False, an invalid or non-finite step is zero and False; values are bounded to ±10.
+            all zeros and all False, an invalid or non-finite step is zero and False; standardised values are bounded
+            to ±10.
 
         Raises:
             DataError: another width, or another number of steps than `num_steps`.
@@ -128,8 +142,10 @@ class Transform:
             if item.valid.size != num_steps:
                 raise DataError("number of steps differs", where=name, seen=item.valid.size, allowed=num_steps)
             usable = _usable(item)
-            rows = (item.values[usable].astype(np.float64) - fitted.mean) / fitted.std
-            features[name][usable] = np.clip(rows, -CLIP, CLIP).astype(np.float32)
+            rows = item.values[usable]
+            if self.standardise:
+                rows = np.clip((rows.astype(np.float64) - fitted.mean) / fitted.std, -CLIP, CLIP)
+            features[name][usable] = rows.astype(np.float32)
             masks[name] = usable
         return features, masks
 
@@ -144,7 +160,7 @@ class Transform:
         with atomic_file(folder / TENSORS_NAME) as beside:
             save_file(tensors, beside)
         entries = [{"name": name, "width": item.width, "steps": item.steps} for name, item in self.modalities.items()]
-        write_json(folder / JSON_NAME, {"format": FORMAT, "kind": "standardisation", "modalities": entries})
+        write_json(folder / JSON_NAME, {"format": FORMAT, "kind": KINDS[self.standardise], "modalities": entries})
 
     @classmethod
     def load(cls, folder: Path) -> Transform:
@@ -158,13 +174,16 @@ class Transform:
             raise BundleError("cannot read the transform", where=str(folder), seen=str(error)) from error
         if described.get("format") != FORMAT:
             raise BundleError("unknown transform", where=str(folder), seen=described.get("format"), allowed=FORMAT)
+        if described.get("kind") not in KINDS.values():
+            allowed = ", ".join(KINDS.values())
+            raise BundleError("unknown transform", where=str(folder), seen=described.get("kind"), allowed=allowed)
         fitted = {}
         for entry in described["modalities"]:
             mean, std = (tensors.get(f"{entry['name']}.{part}") for part in ("mean", "std"))
             if mean is None or std is None or mean.shape != (entry["width"],) or std.shape != mean.shape:
                 raise BundleError("the transform's tensors and its JSON disagree", where=f"{folder}: {entry['name']}")
             fitted[entry["name"]] = Standardisation(mean=mean, std=std, steps=entry["steps"])
-        return cls(modalities=fitted)
+        return cls(modalities=fitted, standardise=described["kind"] == KINDS[True])
 
 
 def _usable(encoded: Encoded) -> NDArray[np.bool_]:

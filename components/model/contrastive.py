@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.model.paper import CLIP_LOGIT_SCALE, info_nce
+
 # The inverse temperature is learned, from 1 / 0.07 on and up to 100, as in CLIP (section 2.5).
 FIRST_LOG_SCALE = math.log(1 / 0.07)
 LARGEST_LOG_SCALE = math.log(100.0)
@@ -60,20 +62,36 @@ class ContrastiveLoss(nn.Module):
         width: E.
         texts: (K, E) embedded prompts, or None for vectors that are learned.
         seed: of the learned vectors.
+        info_nce: `paper.info_nce` with CLIP's own temperature, as published, in the place of `text_guided_loss`: each
+            clip then stands against every other one, those of its class included.
     """
 
-    texts_KE: Tensor
+    texts: Tensor
+    log_scale: Tensor
 
-    def __init__(self, *, present: Sequence[bool], rows: int, width: int, texts: Tensor | None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        present: Sequence[bool],
+        rows: int,
+        width: int,
+        texts: Tensor | None,
+        seed: int = 0,
+        info_nce: bool = False,
+    ) -> None:
         super().__init__()
+        self.info_nce = info_nce
         self.kept = [index for index, seen in enumerate(present) if seen]
         self.rows, self.width = rows, width
         if texts is None:
             first = torch.randn(len(self.kept), width, generator=torch.Generator().manual_seed(seed))
-            self.texts_KE = nn.Parameter(functional.normalize(first, dim=-1))
+            self.texts = nn.Parameter(functional.normalize(first, dim=-1))
         else:
-            self.register_buffer("texts_KE", texts[self.kept].float(), persistent=False)
-        self.log_scale = nn.Parameter(torch.tensor(FIRST_LOG_SCALE))
+            self.register_buffer("texts", texts[self.kept].float(), persistent=False)
+        if info_nce:
+            self.register_buffer("log_scale", torch.tensor(CLIP_LOGIT_SCALE), persistent=False)
+        else:
+            self.log_scale = nn.Parameter(torch.tensor(FIRST_LOG_SCALE))
 
     @property
     def size(self) -> int:
@@ -97,5 +115,11 @@ class ContrastiveLoss(nn.Module):
     def value(self, sums: Tensor) -> Tensor:
         """The loss of the global batch, a scalar."""
         embedding_RE, target_RK = sums.view(self.rows, -1).split([self.width, len(self.kept)], dim=1)
+        text_KE = functional.normalize(self.texts.double(), dim=-1)
+        if self.info_nce:
+            labelled_R = target_RK.any(1)
+            if not labelled_R.any():
+                return embedding_RE.sum() * 0
+            return info_nce(embedding_RE[labelled_R], (target_RK @ text_KE)[labelled_R], self.log_scale.double())
         scale = self.log_scale.clamp(max=LARGEST_LOG_SCALE).double().exp()
-        return text_guided_loss(embedding_RE, target_RK, functional.normalize(self.texts_KE.double(), dim=-1), scale)
+        return text_guided_loss(embedding_RE, target_RK, text_KE, scale)

@@ -137,7 +137,12 @@ class Objective:
         contrastive = None
         if config.contrastive_loss > 0 and embedding:
             contrastive = ContrastiveLoss(
-                present=present, rows=config.batch_clips, width=embedding, texts=texts, seed=seed
+                present=present,
+                rows=config.batch_clips,
+                width=embedding,
+                texts=texts,
+                seed=seed,
+                info_nce=config.contrastive_kind == "info_nce",
             )
         return cls(
             config=config,

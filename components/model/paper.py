@@ -3,19 +3,20 @@
 Names of modules and parameters are those of the published code, so its checkpoints load. What it computes is kept as
 published, with its weaknesses; the default model (`components.model.model`) does not share them:
 
-* attention and pooling have no mask: a padded or invented step counts like any other;
 * only the face stream has a temporal network, and nothing tells the attention when a step was;
 * the two streams have their own lengths and clocks, and nothing checks that they cover the same stretch of time;
+* it needs both streams, and sees one window at a time;
 * the contrastive loss takes the other windows of a batch as negatives, those of the same class included.
 
-Legend: B windows, T frames, S voice steps, D feature width, W channels (512), K classes.
+How it works on clips of the grid is in `components.model.paper_clips`; how it was trained, in `contracts/presets.py`.
+
+Legend: B windows, T face steps, S voice steps, D feature width, W channels (512), K classes. Masks are True = valid.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -35,68 +36,40 @@ LOGIT_SCALE = "logit_scale"
 ENCODERS = ("clip", "wav2vec", "visual_encoder", "vision_encoder", "audio_encoder", "text_encoder")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How the published model was trained.
+class TemporalBlock(nn.Module):
+    """ReLU(x + [causal convolution → ReLU → dropout 0.4] twice).
 
-    AdamW with torch's other defaults over the parameters that are not frozen; the rate changes once an epoch. The
-    gradient is summed over `accumulation` batches, each loss divided by `accumulation` (the last, shorter group of an
-    epoch too), and clipped to `gradient_clip` in global norm. A batch is one worker's.
-
-    Attributes:
-        prompt: what CLIP's text encoder reads for a window's class, capitalised as in "Anger".
-        window_frames: length of a window; 30 and 60 were tried too. Its label is that of its last frame.
-        stride_frames: from one window's start to the next.
-        fill_frames: a gap of up to so many frames is filled with the last valid frame.
+    With another input width, x goes through a convolution of kernel 1, as the published block provides for. It has no
+    such convolution at the published width.
     """
 
-    learning_rate: float = 1e-5
-    min_learning_rate: float = 1e-6
-    weight_decay: float = 1e-2
-    epochs: int = 30
-    gradient_clip: float = 1.0
-    batch_size: int = 32
-    accumulation: int = 2
-    contrastive_weight: float = 0.1
-    prompt: str = "A face expressing {}"
-    window_frames: int = 90
-    stride_frames: int = 15
-    fill_frames: int = 5
-
-    def learning_rate_at(self, epoch: int) -> float:
-        """The rate during an epoch, from 0: half a cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5)."""
-        half = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
-        return self.min_learning_rate + (self.learning_rate - self.min_learning_rate) * half
-
-
-class TemporalBlock(nn.Module):
-    """ReLU(x + [causal convolution → ReLU → dropout 0.4] twice)."""
-
-    def __init__(self, dilation: int) -> None:
+    def __init__(self, dilation: int, inputs: int = WIDTH) -> None:
         super().__init__()
         self.before = 2 * dilation
-        self.conv1 = nn.Conv1d(WIDTH, WIDTH, 3, dilation=dilation)
+        self.conv1 = nn.Conv1d(inputs, WIDTH, 3, dilation=dilation)
         self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, dilation=dilation)
         self.dropout = nn.Dropout(0.4)
+        self.downsample = nn.Conv1d(inputs, WIDTH, 1) if inputs != WIDTH else None
 
-    def forward(self, x_BWT: Tensor) -> Tensor:
-        """(B, W, T) → (B, W, T); a step depends on itself and `2 · 2 · dilation` steps before it."""
-        y_BWT = x_BWT
+    def forward(self, x_BDT: Tensor) -> Tensor:
+        """(B, D, T) → (B, W, T); a step depends on itself and `2 · 2 · dilation` steps before it."""
+        y_BWT = x_BDT
         for conv in (self.conv1, self.conv2):
             y_BWT = self.dropout(functional.relu(conv(functional.pad(y_BWT, (self.before, 0)))))
-        return functional.relu(x_BWT + y_BWT)
+        return functional.relu((x_BDT if self.downsample is None else self.downsample(x_BDT)) + y_BWT)
 
 
 class TemporalNetwork(nn.Module):
     """Six blocks of dilation 1, 2, … 32: a frame sees the 252 before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: int = WIDTH) -> None:
         super().__init__()
-        self.network = nn.Sequential(*(TemporalBlock(2**index) for index in range(BLOCKS)))
+        widths = [inputs] + [WIDTH] * (BLOCKS - 1)
+        self.network = nn.Sequential(*(TemporalBlock(2**index, width) for index, width in enumerate(widths)))
 
-    def forward(self, x_BTW: Tensor) -> Tensor:
-        """(B, T, W) → (B, T, W)."""
-        return self.network(x_BTW.transpose(1, 2)).transpose(1, 2)
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """(B, T, D) → (B, T, W)."""
+        return self.network(x_BTD.transpose(1, 2)).transpose(1, 2)
 
 
 class PaperOutput(NamedTuple):
@@ -109,17 +82,26 @@ class PaperOutput(NamedTuple):
 class PaperModel(nn.Module):
     """The published model on stored features, with fresh weights.
 
-    Inputs are CLIP ViT-B/32 image features as projected, not normalised (512 a frame), and the last hidden state of
-    wav2vec2-base-960h (768 a step, about 50 a second).
+    Published inputs are CLIP ViT-B/32 image features as projected, not normalised (512 a frame), and the last hidden
+    state of wav2vec2-base-960h (768 a step, about 50 a second). With these widths it has exactly the published
+    parameters; `embedding` is the width of the texts of the contrastive loss, CLIP's 512 as published.
     """
 
     logit_scale: Tensor
 
-    def __init__(self, classes: int = CLASSES) -> None:
+    def __init__(
+        self,
+        classes: int = CLASSES,
+        *,
+        face_width: int = WIDTH,
+        voice_width: int = VOICE_WIDTH,
+        embedding: int = WIDTH,
+    ) -> None:
         super().__init__()
-        self.visual_tcn = TemporalNetwork()
+        self.widths = {"face": face_width, "voice": voice_width}
+        self.visual_tcn = TemporalNetwork(face_width)
         self.audio_adapter = nn.Sequential(
-            nn.Linear(VOICE_WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.ReLU(), nn.Dropout(0.3)
+            nn.Linear(voice_width, WIDTH), nn.LayerNorm(WIDTH), nn.ReLU(), nn.Dropout(0.3)
         )
         self.v2a_attention = nn.MultiheadAttention(WIDTH, 8, dropout=0.2, batch_first=True)
         self.v2a_norm = nn.LayerNorm(WIDTH)
@@ -135,33 +117,70 @@ class PaperModel(nn.Module):
             nn.Dropout(0.5),
             nn.Linear(256, classes),
         )
-        self.video_projection = nn.Linear(WIDTH, WIDTH)
+        self.video_projection = nn.Linear(WIDTH, embedding)
         # CLIP's, frozen like the rest of CLIP: no parameter.
-        self.register_buffer(LOGIT_SCALE, torch.tensor(CLIP_LOGIT_SCALE))
+        self.register_buffer(LOGIT_SCALE, torch.tensor(CLIP_LOGIT_SCALE), persistent=False)
 
     def forward(self, face_features: Tensor, voice_features: Tensor) -> Tensor:
-        """(B, T, 512), (B, S, 768) → class scores (B, K). Raises ModelError as `outputs` does."""
+        """(B, T, D), (B, S, D) → class scores (B, K). Raises ModelError as `outputs` does."""
         return self.outputs(face_features, voice_features).logits
 
-    def outputs(self, face_features: Tensor, voice_features: Tensor) -> PaperOutput:
-        """(B, T, 512), (B, S, 768) → scores and video embedding of one pass, so that they share their dropout.
+    def outputs(
+        self,
+        face_features: Tensor,
+        voice_features: Tensor,
+        *,
+        face_mask: Tensor | None = None,
+        voice_mask: Tensor | None = None,
+    ) -> PaperOutput:
+        """(B, T, D), (B, S, D) → scores and video embedding of one pass, so that they share their dropout.
+
+        As published nothing is masked. The masks (B, T), (B, S) are for windows of different lengths in one batch:
+        what they hide *behind* a window's last step changes nothing. A window needs one valid step a stream.
 
         Memory is O(T · S), for the attention.
 
         Raises:
             ModelError: a shape that does not fit, or a stream without a step: its mean would be NaN.
         """
-        _check_inputs(face_features, voice_features)
+        self._check_inputs(face_features, voice_features)
         face_BTW = self.visual_tcn(face_features)
         voice_BSW = self.audio_adapter(voice_features)
-        heard_BTW, _ = self.v2a_attention(face_BTW, voice_BSW, voice_BSW, need_weights=False)
-        looked_BSW, _ = self.a2v_attention(voice_BSW, face_BTW, face_BTW, need_weights=False)
-        video_BW = self.v2a_norm(face_BTW + heard_BTW).mean(1)
-        audio_BW = self.a2v_norm(voice_BSW + looked_BSW).mean(1)
+        heard_BTW, _ = self.v2a_attention(
+            face_BTW, voice_BSW, voice_BSW, key_padding_mask=_hidden(voice_mask), need_weights=False
+        )
+        looked_BSW, _ = self.a2v_attention(
+            voice_BSW, face_BTW, face_BTW, key_padding_mask=_hidden(face_mask), need_weights=False
+        )
+        video_BW = _mean(self.v2a_norm(face_BTW + heard_BTW), face_mask)
+        audio_BW = _mean(self.a2v_norm(voice_BSW + looked_BSW), voice_mask)
         return PaperOutput(
             logits=self.classifier(torch.cat([video_BW, audio_BW], dim=-1)),
-            video=functional.normalize(self.video_projection(video_BW), dim=-1),
+            video=functional.normalize(self.video_projection(video_BW).float(), dim=-1),
         )
+
+    def _check_inputs(self, face: Tensor, voice: Tensor) -> None:
+        for values, (name, width) in zip((face, voice), self.widths.items(), strict=True):
+            if values.ndim != 3 or values.shape[-1] != width or values.shape[1] < 1:
+                raise ModelError(
+                    "features do not fit the published model",
+                    where=f"modality {name}",
+                    seen=tuple(values.shape),
+                    allowed=f"(B, T ≥ 1, {width})",
+                )
+        if len(face) != len(voice):
+            raise ModelError("modalities differ in windows", where="PaperModel", seen=f"{len(face)} and {len(voice)}")
+
+
+def _hidden(mask_BT: Tensor | None) -> Tensor | None:
+    return None if mask_BT is None else ~mask_BT
+
+
+def _mean(x_BTW: Tensor, mask_BT: Tensor | None) -> Tensor:
+    """The mean over time; of the valid steps, where a mask says which."""
+    if mask_BT is None:
+        return x_BTW.mean(1)
+    return (x_BTW * mask_BT.unsqueeze(-1)).sum(1) / mask_BT.sum(-1, keepdim=True)
 
 
 def info_nce(video_BW: Tensor, text_BW: Tensor, logit_scale: Tensor) -> Tensor:
@@ -189,23 +208,6 @@ def info_nce(video_BW: Tensor, text_BW: Tensor, logit_scale: Tensor) -> Tensor:
     return (functional.cross_entropy(score_BB, target_B) + functional.cross_entropy(score_BB.t(), target_B)) / 2
 
 
-def class_weights(counts: Sequence[int]) -> Tensor:
-    """Inverse frequency as published, (K,): N / (K · (count + 1e-5)).
-
-    A class that never occurs gets a huge weight, which no item has.
-    """
-    count_K = torch.tensor(counts, dtype=torch.float64)
-    return (count_K.sum() / (len(counts) * (count_K + 1e-5))).float()
-
-
-def paper_loss(
-    output: PaperOutput, labels_B: Tensor, text_BW: Tensor, *, weight_K: Tensor, logit_scale: Tensor, contrastive: float
-) -> Tensor:
-    """Weighted cross-entropy (the weighted mean over the batch) + `contrastive` · InfoNCE, a scalar."""
-    classified = functional.cross_entropy(output.logits, labels_B, weight=weight_K)
-    return classified + contrastive * info_nce(output.video, text_BW, logit_scale)
-
-
 def load_reference_state_dict(model: PaperModel, state_dict: Mapping[str, object]) -> tuple[str, ...]:
     """Puts a published checkpoint into a model; the model is unchanged when that fails.
 
@@ -224,7 +226,7 @@ def load_reference_state_dict(model: PaperModel, state_dict: Mapping[str, object
     inner = state_dict.get("model_state_dict")
     given = _without_wrapper(inner if isinstance(inner, Mapping) else state_dict)
     own = model.state_dict()
-    modules = {name.split(".")[0] for name in own}
+    modules = {name.split(".")[0] for name in (*own, LOGIT_SCALE)}
     taken: dict[str, Tensor] = {}
     ignored: list[str] = []
     for name, value in given.items():
@@ -237,23 +239,13 @@ def load_reference_state_dict(model: PaperModel, state_dict: Mapping[str, object
         if target in taken and not torch.equal(taken[target], value):
             raise ModelError("two names of one parameter have different values", where=name, seen=target)
         taken[target] = value
-    taken.setdefault(LOGIT_SCALE, own[LOGIT_SCALE])
+    own[LOGIT_SCALE] = model.logit_scale
+    taken.setdefault(LOGIT_SCALE, model.logit_scale)
     _check_shapes(own, taken)
+    scale = taken.pop(LOGIT_SCALE)
     model.load_state_dict(taken)
+    model.logit_scale.copy_(scale.detach())
     return tuple(sorted(ignored))
-
-
-def _check_inputs(face: Tensor, voice: Tensor) -> None:
-    for name, values, width in (("face", face, WIDTH), ("voice", voice, VOICE_WIDTH)):
-        if values.ndim != 3 or values.shape[-1] != width or values.shape[1] < 1:
-            raise ModelError(
-                "features do not fit the published model",
-                where=f"modality {name}",
-                seen=tuple(values.shape),
-                allowed=f"(B, T ≥ 1, {width})",
-            )
-    if len(face) != len(voice):
-        raise ModelError("modalities differ in windows", where="PaperModel", seen=f"{len(face)} and {len(voice)}")
 
 
 def _without_wrapper(given: Mapping[str, object]) -> dict[str, object]:

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from components.catalog.cases import Case
+from components.model.windows import Windows
 from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
 from components.training.loop import Task, new_learner, run_epochs
+from components.training.windows import cut_into_windows
 
 CHECKPOINT = "checkpoint"
 # Sums of floats depend on how many threads share them; one thread a worker gives the same bits on any number of cores.
@@ -35,6 +37,13 @@ class Job:
     task: Task
     items: Callable[[str], Sequence[Case]]
     inputs_sha256: str
+
+    def training(self) -> Sequence[Case]:
+        """What an epoch goes through: the training clips, or with `train.windows` the windows of them."""
+        clips, spec = self.items("train"), self.task.spec
+        if not self.task.train.windows:
+            return clips
+        return cut_into_windows(clips, Windows.of(spec.model, spec.rate_hz))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +69,7 @@ def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Train
     A checkpoint in `folder/checkpoint` is taken up; one is written every `checkpoint_epochs`. The process's own random
     state and number of threads are as before afterwards.
     """
-    training, held_out = job.items("train"), job.items("calibration")
+    training, held_out = job.training(), job.items("calibration")
     every = job.task.train.checkpoint_epochs
     with one_thread(), torch.random.fork_rng(devices=[]):
         learner = new_learner(job.task, training)

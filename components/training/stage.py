@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from components.catalog.cases import Case, prepare
 from components.catalog.examples import load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json, write_json
-from components.contracts.config import Params
+from components.contracts.config import Model, Params
 from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import file_sha256, files_sha256, fingerprint
 from components.contracts.layout import Layout
@@ -27,7 +27,7 @@ from components.contracts.lineage import collect
 from components.contracts.progress import progress
 from components.features.transform import Transform
 from components.model.base import count_parameters
-from components.model.build import build_model
+from components.model.build import build_model, used_modalities
 from components.model.files import WEIGHTS, save_model
 from components.model.losses import UNLABELLED
 from components.model.spec import ModelSpec
@@ -46,7 +46,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     """Trains on the catalog's `train` split.
 
     Returns:
-        model_sha256, parameters, epochs, clips, absent classes and the last epoch's record.
+        model_sha256, parameters, epochs, clips, absent classes, modalities, those with features that the model does
+        not take or no training clip has, and the last epoch's record.
 
     Raises:
         DataError: the catalog is missing, or has no usable training clip.
@@ -56,7 +57,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     inputs_sha256 = _inputs(params, catalog)
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     resume = folder.exists()
-    transform, items = _prepare(catalog, layout)
+    transform, items = _prepare(catalog, layout, params.model)
     spec = spec_of(params, catalog, transform, items)
     transform.save(folder)
     job = Job(
@@ -68,7 +69,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     with open_run(params.tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
         _describe(tracked, params, layout, catalog)
         trained = _fit(job, folder, params, tracked)
-        summary = _write(layout, spec, transform, trained, clips=len(items))
+        summary = _write(layout, spec, transform, trained, clips=len(items), encoders=catalog["encoders"])
         _conclude(tracked, layout, trained, summary)
     shutil.rmtree(folder, ignore_errors=True)
     return summary
@@ -107,10 +108,11 @@ def _sources(folder: str) -> list[Path]:
     return sorted(Path(folder).glob("*.py"))
 
 
-def _prepare(catalog: Mapping[str, Any], layout: Layout) -> tuple[Transform, list[Case]]:
+def _prepare(catalog: Mapping[str, Any], layout: Layout, model: Model) -> tuple[Transform, list[Case]]:
     examples = load_examples(layout, "train")
     widths = {name: int(encoder["width"]) for name, encoder in catalog["encoders"].items()}
-    transform = Transform.fit((example.encoded for example in examples), widths)
+    fitted = Transform.fit((example.encoded for example in examples), widths, standardise=model.standardise)
+    transform = fitted.only(used_modalities(model, fitted.modalities))
     items = [case for case in prepare(examples, transform) if case.usable]
     if not items:
         raise DataError(
@@ -172,7 +174,9 @@ def _fit(job: Job, folder: Path, params: Params, tracked: TrainingRun) -> Traine
         return fit(job, folder, resources=params.ray, on_epoch=on_epoch)
 
 
-def _write(layout: Layout, spec: ModelSpec, transform: Transform, trained: Trained, *, clips: int) -> dict[str, Any]:
+def _write(
+    layout: Layout, spec: ModelSpec, transform: Transform, trained: Trained, *, clips: int, encoders: Iterable[str]
+) -> dict[str, Any]:
     if not trained.history:
         raise ModelError("training ended without an epoch", where="train")
     transform.save(layout.trained)
@@ -185,6 +189,7 @@ def _write(layout: Layout, spec: ModelSpec, transform: Transform, trained: Train
         "epochs": len(trained.history),
         "absent": list(spec.absent),
         "modalities": dict(spec.modalities),
+        "ignored_modalities": sorted(set(encoders) - set(spec.modalities)),
         "last": trained.history[-1],
     }
 

@@ -99,7 +99,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(THREADS)
-    training, held_out = job.items("train"), job.items("calibration")
+    training, held_out = job.training(), job.items("calibration")
     learner = new_learner(job.task, training, device=get_device())
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:

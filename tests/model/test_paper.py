@@ -8,85 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.contracts.errors import ModelError
-from components.model.paper import (
-    PaperModel,
-    PaperOutput,
-    Recipe,
-    TemporalNetwork,
-    class_weights,
-    info_nce,
-    load_reference_state_dict,
-    paper_loss,
-)
-
-
-class Chomp(nn.Module):
-    """Padding on both sides, then the right end cut off: causality the long way."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, : -self.size]
-
-
-class ReferenceBlock(nn.Module):
-    def __init__(self, dilation: int) -> None:
-        super().__init__()
-        pad = 2 * dilation
-        self.conv1 = nn.Conv1d(512, 512, 3, padding=pad, dilation=dilation)
-        self.conv2 = nn.Conv1d(512, 512, 3, padding=pad, dilation=dilation)
-        # The same convolutions registered again: a checkpoint then holds each of them under two names.
-        self.net = nn.Sequential(
-            self.conv1, Chomp(pad), nn.ReLU(), nn.Dropout(0.4), self.conv2, Chomp(pad), nn.ReLU(), nn.Dropout(0.4)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.net(x) + x)
-
-
-class Reference(nn.Module):
-    """The published model from plain torch modules, with stand-ins for the encoders' weights."""
-
-    def __init__(self, classes: int = 8) -> None:
-        super().__init__()
-        self.clip = nn.Module()
-        self.clip.vision_model = nn.Linear(4, 4)
-        self.clip.logit_scale = nn.Parameter(torch.tensor(4.5))
-        self.wav2vec = nn.Linear(4, 4)
-        self.visual_tcn = nn.Module()
-        self.visual_tcn.network = nn.Sequential(*[ReferenceBlock(dilation) for dilation in (1, 2, 4, 8, 16, 32)])
-        self.audio_adapter = nn.Sequential(nn.Linear(768, 512), nn.LayerNorm(512), nn.ReLU(), nn.Dropout(0.3))
-        self.v2a_attention = nn.MultiheadAttention(512, 8, batch_first=True, dropout=0.2)
-        self.v2a_norm = nn.LayerNorm(512)
-        self.a2v_attention = nn.MultiheadAttention(512, 8, batch_first=True, dropout=0.2)
-        self.a2v_norm = nn.LayerNorm(512)
-        head = [nn.Linear(1024, 512), nn.LayerNorm(512), nn.ReLU(), nn.Dropout(0.5)]
-        self.classifier = nn.Sequential(*head, nn.Linear(512, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, classes))
-        self.video_projection = nn.Linear(512, 512)
-
-    def forward(self, face: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
-        video = self.visual_tcn.network(face.permute(0, 2, 1)).permute(0, 2, 1)
-        audio = self.audio_adapter(voice)
-        video_out, _ = self.v2a_attention(query=video, key=audio, value=audio)
-        audio_out, _ = self.a2v_attention(query=audio, key=video, value=video)
-        pooled = torch.mean(self.v2a_norm(video + video_out), dim=1)
-        heard = torch.mean(self.a2v_norm(audio + audio_out), dim=1)
-        projected = self.video_projection(pooled)
-        return self.classifier(torch.cat([pooled, heard], dim=-1)), projected / projected.norm(dim=-1, keepdim=True)
+from components.model.paper import PaperModel, TemporalNetwork, info_nce, load_reference_state_dict
+from tests.model.published import Reference, random_reference
 
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    """Every weight random: fresh norms (1 and 0) and attention biases (0) would hide one that is not loaded."""
-    torch.manual_seed(7)
-    model = Reference().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    return model
+    return random_reference()
 
 
 @pytest.fixture
@@ -140,14 +68,8 @@ def test_training_mode_drops_out_and_reaches_every_parameter(inputs: tuple[Tenso
     text = functional.normalize(torch.randn(3, 512), dim=-1)
     assert not torch.equal(model(*inputs), model(*inputs))
     output = model.outputs(*inputs)
-    loss = paper_loss(
-        output,
-        torch.tensor([0, 3, 3]),
-        text,
-        weight_K=class_weights([1] * 8),
-        logit_scale=model.logit_scale,
-        contrastive=Recipe().contrastive_weight,
-    )
+    loss = functional.cross_entropy(output.logits, torch.tensor([0, 3, 3]))
+    loss = loss + 0.1 * info_nce(output.video, text, model.logit_scale)
     loss.backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
@@ -164,6 +86,47 @@ def test_the_temporal_network_is_causal_and_sees_252_frames_back() -> None:
     assert differs[20]
     assert differs[272]
     assert not differs[273:].any()
+
+
+def test_another_width_of_features_changes_the_first_maps_alone(weights: dict[str, Tensor]) -> None:
+    published = {name: value.shape for name, value in PaperModel().state_dict().items()}
+    assert published.keys() == {
+        name for name in weights if not name.startswith(("clip.", "wav2vec.")) and ".net." not in name
+    }
+    other = {name: value.shape for name, value in PaperModel(face_width=20, voice_width=30).state_dict().items()}
+    assert {name for name in other if other[name] != published.get(name)} == {
+        "visual_tcn.network.0.conv1.weight",
+        "visual_tcn.network.0.downsample.weight",
+        "visual_tcn.network.0.downsample.bias",
+        "audio_adapter.0.weight",
+    }
+    assert PaperModel(face_width=20, voice_width=30)(torch.randn(2, 5, 20), torch.randn(2, 9, 30)).shape == (2, 8)
+    assert PaperModel(embedding=384).outputs(torch.randn(2, 5, 512), torch.randn(2, 9, 768)).video.shape == (2, 384)
+
+
+def test_the_block_of_another_width_is_the_published_one_with_its_downsampling() -> None:
+    torch.manual_seed(0)
+    block = TemporalNetwork(20).eval().network[0]
+    x = torch.randn(2, 20, 7)
+    padded = functional.pad(x, (2, 0))
+    first = functional.pad(functional.conv1d(padded, block.conv1.weight, block.conv1.bias).relu(), (2, 0))
+    told = functional.conv1d(first, block.conv2.weight, block.conv2.bias).relu()
+    across = torch.einsum("wd,bdt->bwt", block.downsample.weight[:, :, 0], x) + block.downsample.bias[:, None]
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), (told + across).relu())
+
+
+def test_masks_hide_what_lies_behind_a_window(weights: dict[str, Tensor], inputs: tuple[Tensor, Tensor]) -> None:
+    model = PaperModel().eval()
+    load_reference_state_dict(model, weights)
+    face, voice = inputs
+    longer = functional.pad(face, (0, 0, 0, 4), value=9.0), functional.pad(voice, (0, 0, 0, 11), value=-9.0)
+    masks = [torch.arange(x.shape[1]).expand(3, -1) < own.shape[1] for x, own in zip(longer, inputs, strict=True)]
+    with torch.no_grad():
+        masked = model.outputs(*longer, face_mask=masks[0], voice_mask=masks[1])
+        plain = model.outputs(face, voice)
+    torch.testing.assert_close(masked.logits, plain.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(masked.video, plain.video, atol=1e-5, rtol=0)
 
 
 def test_padding_counts_because_nothing_is_masked(weights: dict[str, Tensor], inputs: tuple[Tensor, Tensor]) -> None:
@@ -264,39 +227,3 @@ def test_info_nce_takes_windows_of_one_class_as_negatives() -> None:
     assert info_nce(same, same, torch.tensor(math.log(100.0))).item() == pytest.approx(math.log(2))
     with pytest.raises(ModelError, match=r"\(2, 2\) and \(1, 2\)"):
         info_nce(same, same[:1], torch.tensor(0.0))
-
-
-def test_class_weights_are_inverse_frequency() -> None:
-    assert class_weights([60, 30, 10]).tolist() == pytest.approx([100 / 180, 100 / 90, 100 / 30], rel=1e-5)
-    absent = class_weights([5, 0])
-    assert torch.isfinite(absent).all()
-    assert absent[0].item() == pytest.approx(0.5, rel=1e-5)
-
-
-def test_the_loss_is_weighted_cross_entropy_and_a_tenth_of_info_nce() -> None:
-    video = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    output = PaperOutput(logits=torch.tensor([[0.0, 0.0], [math.log(3.0), 0.0]]), video=video)
-    loss = paper_loss(
-        output,
-        torch.tensor([0, 1]),
-        video,
-        weight_K=torch.tensor([1.0, 3.0]),
-        logit_scale=torch.tensor(0.0),
-        contrastive=Recipe().contrastive_weight,
-    )
-    classified = (1 * math.log(2.0) + 3 * math.log(4.0)) / 4
-    assert loss.item() == pytest.approx(classified + 0.1 * math.log1p(math.exp(-1.0)), abs=1e-6)
-
-
-def test_the_rate_is_torchs_cosine() -> None:
-    recipe = Recipe()
-    optimizer = torch.optim.AdamW(
-        [nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=30, eta_min=1e-6)
-    for epoch in range(recipe.epochs):
-        assert recipe.learning_rate_at(epoch) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9)
-        optimizer.step()
-        schedule.step()
-    assert (recipe.learning_rate_at(0), recipe.learning_rate_at(30)) == pytest.approx((1e-5, 1e-6))
-    assert (recipe.weight_decay, recipe.gradient_clip, recipe.batch_size, recipe.accumulation) == (1e-2, 1.0, 32, 2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,10 +10,12 @@ import torch
 
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
+from components.model.build import build_model
+from components.model.files import load_weights
 from components.training.items import collate
-from components.training.learner import LAST_RATE, Share, learning_rate
+from components.training.learner import Share, learning_rate
 from components.training.loop import Task, new_learner
-from tests.model.toys import Toy, toy_spec
+from tests.model.toys import Toy, rated, toy_spec
 from tests.training.workers import train_in_threads
 
 ITEMS = Toy(clips=13).items()
@@ -35,6 +38,116 @@ def test_any_number_of_workers_learns_the_same(world: int) -> None:
         for learner in learners:
             assert torch.allclose(learner.ema[name], value, atol=1e-4), name
         assert torch.equal(learners[0].ema[name], learners[-1].ema[name])
+
+
+JOINT = replace(toy_spec(), valence_arousal=True, embedding=5)
+
+
+def joint_task(**train: object) -> Task:
+    wanted = {"contrastive_loss": 0.5, "contrastive_text": "learned", "epochs": 2, "batch_clips": 5, **train}
+    return Task(spec=JOINT, train=Train(**wanted), seed=1)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_joint_parts_learn_the_same_with_any_number_of_workers(world: int) -> None:
+    training, held_out = rated(ITEMS), rated(Toy(clips=5).items("calibration"))
+    (alone,), (expected,) = train_in_threads(joint_task(), training, held_out, world=1)
+    learners, histories = train_in_threads(joint_task(), training, held_out, world=world)
+    assert expected[0]["valence_arousal"] > 0
+    assert expected[0]["contrastive"] > 0
+    assert {"held_out_valence_ccc", "held_out_arousal_ccc"} <= expected[0].keys()
+    for history in histories:
+        for one, other in zip(expected, history, strict=True):
+            assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
+    assert {"loss.texts", "loss.log_scale"} <= alone.parameters.keys()
+    for name, value in alone.parameters.items():
+        for learner in learners:
+            assert torch.allclose(learner.parameters[name], value, atol=1e-4), name
+        assert torch.equal(learners[0].parameters[name], learners[-1].parameters[name])
+
+
+def test_the_gradient_of_joint_parts_is_that_of_the_whole_batch_on_two_workers() -> None:
+    """In one step and without Adam, which would hide a gradient that is counted twice."""
+    items = rated(ITEMS)[:5]
+    config = joint_task(gradient_clip=1e9)
+
+    def gradients(world: int) -> dict[str, torch.Tensor]:
+        learners = [new_learner(config, items) for _ in range(world)]
+        barrier, given = threading.Barrier(world), [torch.empty(0)] * world
+
+        def work(rank: int) -> None:
+            def add(tensor: torch.Tensor) -> None:
+                given[rank] = tensor.clone()
+                barrier.wait()
+                total = torch.stack(given).sum(0)
+                barrier.wait()
+                tensor.copy_(total)
+
+            share = Share(rank=rank, world=world, sum_over_workers=add)
+            learners[rank].step(collate(items[rank::world]), step=0, samples=5, share=share)
+
+        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return {name: value.grad.clone() for name, value in learners[0].parameters.items()}
+
+    one, two = gradients(1), gradients(2)
+    assert float(one["loss.texts"].abs().max()) > 1e-3
+    assert float(one["affect.clip.weight"].abs().max()) > 1e-3
+    assert float(one["embedding.project.weight"].abs().max()) > 1e-3
+    for name, gradient in one.items():
+        assert torch.allclose(two[name], gradient, atol=1e-6), name
+
+
+def test_what_the_loss_learns_is_no_part_of_the_model() -> None:
+    learner = new_learner(joint_task(), rated(ITEMS))
+    assert learner.averaged().keys() == dict(learner.model.named_parameters()).keys()
+    load_weights(build_model(JOINT), learner.averaged(), where="test")
+
+
+def test_bf16_is_used_where_it_is_asked_for() -> None:
+    losses = {}
+    for precision in ("auto", "fp32", "bf16"):
+        learner = new_learner(task(precision=precision), ITEMS)
+        losses[precision] = learner.step(collate(ITEMS[:5]), step=0, samples=5, share=Share())["loss"]
+        assert all(value.dtype == torch.float32 for value in learner.parameters.values())
+    assert losses["auto"] == losses["fp32"]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+@pytest.mark.parametrize("fusion", ["bidirectional", "concatenation", "product"])
+def test_a_batch_without_a_modality_has_finite_losses_and_gradients(fusion: str) -> None:
+    spec = replace(JOINT, model=toy_spec(fusion=fusion).model)
+    config = replace(joint_task(), spec=spec)
+    items = [replace(item, masks={**item.masks, "face": np.zeros_like(item.masks["face"])}) for item in rated(ITEMS)]
+    learner = new_learner(config, items)
+    losses = learner.step(collate(items[:5]), step=0, samples=5, share=Share())
+    assert all(np.isfinite(value) for value in losses.values())
+    assert learner.gradient.isfinite().all()
+
+
+def test_nan_at_invalid_steps_never_reaches_the_loss() -> None:
+    items = rated(ITEMS)
+    poisoned = [
+        replace(
+            item,
+            features={
+                name: np.where(item.masks[name][:, None], values, np.float32("nan"))
+                for name, values in item.features.items()
+            },
+        )
+        for item in items
+    ]
+    found = []
+    for given in (items, poisoned):
+        learner = new_learner(joint_task(), given)
+        found.append((learner.step(collate(given[:5]), step=0, samples=5, share=Share()), learner.gradient.clone()))
+    (losses, gradient), (others, other) = found
+    assert losses == others
+    assert torch.equal(gradient, other)
 
 
 def test_the_gradient_is_that_of_the_plain_loss() -> None:
@@ -72,7 +185,7 @@ def test_the_rate_warms_up_and_falls() -> None:
     rates = [learning_rate(config, step, 100) for step in range(100)]
     assert rates[:20] == pytest.approx([0.1 * (step + 1) / 20 for step in range(20)])
     assert all(one >= other for one, other in pairwise(rates[19:]))
-    assert rates[-1] == pytest.approx(0.1 * LAST_RATE, rel=0.1)
+    assert rates[-1] == pytest.approx(0.1 * config.final_rate, rel=0.1)
 
 
 def test_the_average_follows_the_weights() -> None:

@@ -95,6 +95,23 @@ def confidence_bins(posterior: NDArray[np.floating], truth: Integers, bins: int)
     )
 
 
+def mass_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bins:
+    """As `confidence_bins`, but with as many items in one bin as in another; at most one bin an item.
+
+    Equal-width bins of a sure model are nearly all empty (Nguyen and O'Connor 2015; Nixon et al. 2019, section 3.3).
+    """
+    known = truth >= 0
+    confidence = posterior[known].max(-1).astype(np.float64)
+    order = np.argsort(confidence, kind="stable")
+    correct = (posterior[known].argmax(-1) == truth[known]).astype(np.float64)
+    parts = [part for part in np.array_split(order, bins) if part.size]
+    return Bins(
+        count=np.array([part.size for part in parts], dtype=np.float64),
+        confidence=np.array([confidence[part].sum() for part in parts]),
+        correct=np.array([correct[part].sum() for part in parts]),
+    )
+
+
 def ece(bins: Bins) -> Floats:
     """Expected calibration error (...,): mean |accuracy − confidence| over bins, weighted by items; NaN without items.
 
@@ -134,6 +151,25 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     last = np.cumsum(counts)
     ranks = (last - (counts - 1) / 2)[inverse.reshape(scores.shape)]
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def moments(truth: Floats, predicted: Floats) -> Floats:
+    """(N,), (N,) → (N, 6): what `ccc` needs of each item, to be added up."""
+    return np.stack([np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted], axis=-1)
+
+
+def ccc(sums: Floats) -> Floats:
+    """Concordance correlation coefficient of (..., 6) sums of `moments` (...,); NaN of fewer than two items.
+
+    2 cov / (var of truth + var of prediction + (difference of means)²), Lin 1989, equation 2; the score of valence and
+    arousal. 0 where a side does not vary.
+    """
+    count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_x, mean_y = x / count, y / count
+        spread = xx / count - mean_x**2 + yy / count - mean_y**2 + (mean_x - mean_y) ** 2
+        found = 2 * (xy / count - mean_x * mean_y) / np.maximum(spread, FLOOR)
+    return np.where(count >= 2, found, np.nan)
 
 
 def majority(truth: Integers, classes: int) -> int:

@@ -14,7 +14,7 @@ from components.training.tracking import MODEL_TAG, client_of, experiment_id, fi
 ARTIFACTS = "evaluation"
 PREFIX = "test"
 # Figures of a run are for comparing runs at a glance; the whole tree is in metrics.json beside the report.
-LOGGED = ("clip", "step", "subsets", "baselines", "calibration", "contradiction", "episodes", "slices")
+LOGGED = ("clip", "step", "subsets", "baselines", "calibration", "contradiction", "affect", "episodes", "slices")
 
 
 def run_of(tracking: Tracking, root: Path, model_sha256: str) -> str:

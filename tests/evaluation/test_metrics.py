@@ -81,3 +81,24 @@ def test_nll_and_brier_of_worked_examples() -> None:
 
 def test_the_majority_is_the_most_frequent_known_label() -> None:
     assert metrics.majority(np.array([2, -1, -1, -1, 1, 2]), 3) == 2
+
+
+def test_concordance_is_one_for_equality_alone() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(-1, 1, 30)
+    assert metrics.ccc(metrics.moments(truth, truth).sum(0)) == pytest.approx(1)
+    predicted = 0.5 * truth + 0.1
+    expected = (
+        2
+        * np.cov(truth, predicted, bias=True)[0, 1]
+        / (truth.var() + predicted.var() + (truth - predicted).mean() ** 2)
+    )
+    draws = np.stack([metrics.moments(truth, predicted).sum(0), metrics.moments(truth, truth).sum(0)])
+    assert metrics.ccc(draws) == pytest.approx([expected, 1])
+
+
+def test_concordance_of_fewer_than_two_items_is_undefined_and_of_a_constant_zero() -> None:
+    truth = np.array([0.2, -0.4])
+    assert np.isnan(metrics.ccc(metrics.moments(truth[:1], truth[:1]).sum(0)))
+    assert np.isnan(metrics.ccc(np.zeros(6)))
+    assert metrics.ccc(metrics.moments(truth, np.zeros(2)).sum(0)) == pytest.approx(0)

@@ -49,7 +49,12 @@ def batch(clips: int = 5, steps: int = 7) -> tuple[torch.Tensor, torch.Tensor, t
     generator = torch.Generator().manual_seed(3)
     truth = torch.rand(clips, 2, generator=generator) * 2 - 1
     mask = torch.rand(clips, steps, generator=generator) > 0.3
-    return torch.randn(clips, 2, generator=generator).tanh(), torch.randn(clips, steps, 2, generator=generator), truth, mask
+    return (
+        torch.randn(clips, 2, generator=generator).tanh(),
+        torch.randn(clips, steps, 2, generator=generator),
+        truth,
+        mask,
+    )
 
 
 def test_steps_are_held_against_the_clip_by_their_mean() -> None:

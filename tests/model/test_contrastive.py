@@ -19,7 +19,10 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def one_hot(labels: list[int], classes: int) -> torch.Tensor:
     return torch.stack(
-        [torch.eye(classes, dtype=torch.float64)[label] if label >= 0 else torch.zeros(classes).double() for label in labels]
+        [
+            torch.eye(classes, dtype=torch.float64)[label] if label >= 0 else torch.zeros(classes).double()
+            for label in labels
+        ]
     )
 
 
@@ -27,9 +30,7 @@ def reference(embedding: torch.Tensor, labels: list[int], text: torch.Tensor, sc
     """The definition, one pair at a time."""
     score = [[scale * float(clip @ words) for words in text] for clip in embedding]
     known = [row for row, label in enumerate(labels) if label >= 0]
-    to_text = [
-        -math.log(math.exp(score[row][labels[row]]) / sum(math.exp(one) for one in score[row])) for row in known
-    ]
+    to_text = [-math.log(math.exp(score[row][labels[row]]) / sum(math.exp(one) for one in score[row])) for row in known]
     to_clips = []
     for label in sorted({labels[row] for row in known}):
         others = sum(math.exp(score[row][label]) for row in known if labels[row] != label)
@@ -97,9 +98,9 @@ def test_prompts_are_given_and_free_vectors_learned() -> None:
     free = ContrastiveLoss(present=present, rows=2, width=WIDTH, texts=None, seed=4)
     again = ContrastiveLoss(present=present, rows=2, width=WIDTH, texts=None, seed=4)
     assert [name for name, _ in given.named_parameters()] == ["log_scale"]
-    assert sorted(name for name, _ in free.named_parameters()) == ["log_scale", "texts_KE"]
-    assert torch.equal(free.texts_KE, again.texts_KE)
-    assert torch.equal(given.texts_KE, unit(3, WIDTH).float()[[0, 2]])
+    assert sorted(name for name, _ in free.named_parameters()) == ["log_scale", "texts"]
+    assert torch.equal(free.texts, again.texts)
+    assert torch.equal(given.texts, unit(3, WIDTH).float()[[0, 2]])
 
 
 def test_the_temperature_is_bounded() -> None:

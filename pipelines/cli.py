@@ -217,6 +217,51 @@ def register() -> None:
 
 
 @app.command()
+def ablate(  # noqa: PLR0917  typer passes by name
+    variants: Annotated[
+        str | None, typer.Option("--variants", metavar="A,B,…", help="These and the default; all when left out.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="Trainings a variant and fold; a claim needs 5.")] = None,
+    folds: Annotated[
+        str | None, typer.Option("--folds", help="A number, `corpus` (as published) or `dataset` (leave one out).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="In the place of train.epochs.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Trainings at a time, a core each; 0: in this process, without Ray.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Of the report's folder.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Write a value into params.yaml first (YAML; repeatable)."),
+    ] = None,
+) -> None:
+    """Compare variants of the model and its training on people they never saw, by cross-validation.
+
+    \b
+    Every training is kept, so an interrupted ablation goes on where it stopped
+    and one more variant costs only itself. Options count for this call; what is
+    left out stands in the section `ablate` of params.yaml.
+
+    \b
+    Examples:
+      mer ablate
+      mer ablate --variants concatenation,one_way --seeds 2 --epochs 10
+      mer ablate --folds corpus --set datasets='[ravdess]' --set ravdess.root=/data/ravdess
+    """
+    from pipelines import ablate as ablation
+
+    overrides = {
+        "variants": None if variants is None else [one.strip() for one in variants.split(",") if one.strip()],
+        "seeds": seeds,
+        "folds": int(folds) if folds is not None and folds.isdecimal() else folds,
+        "epochs": epochs,
+        "workers": workers,
+        "name": name,
+    }
+    raise typer.Exit(ablation.run(assignments=assignments or (), overrides=overrides))
+
+
+@app.command()
 def describe(
     short: Annotated[bool, typer.Option("--short", help="One line a stage.")] = False,
 ) -> None:

@@ -34,7 +34,7 @@ def reproduce(
     lock = ["--wait-for-lock"] if wait else []
     command = [sys.executable, "-m", "dvc", *lock, "repro", *flags, *targets]
     with (
-        _terminated_like_interrupted(),
+        terminated_like_interrupted(),
         subprocess.Popen(command, cwd=root, env=environment(), start_new_session=True) as child,
     ):
         try:
@@ -56,7 +56,7 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+def terminated_like_interrupted() -> Iterator[None]:
     """Being told to end is an interrupt too; without this the process would die and leave the stage working."""
     if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
         yield

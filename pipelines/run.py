@@ -59,9 +59,9 @@ def run(
         MerError: the configuration is wrong, or another run works in this project.
     """
     layout = Layout(root or find_root())
-    with _only_run(layout):
+    with only_run(layout):
         if assignments:
-            _set(layout, assignments)
+            set_values(layout, assignments)
         params = load(layout.root)
         plan = make_plan(layout, params, targets=targets, force=force)
         if not plan.pending:
@@ -155,7 +155,8 @@ def failure(done: Sequence[Timing]) -> int:
     return broken.exit_code
 
 
-def _set(layout: Layout, assignments: Sequence[str]) -> None:
+def set_values(layout: Layout, assignments: Sequence[str]) -> None:
+    """Writes values into `params.yaml` and says so; errors as in `edit_params.apply`."""
     from components.datasets.registry import names
     from pipelines import edit_params
 
@@ -167,7 +168,7 @@ def _set(layout: Layout, assignments: Sequence[str]) -> None:
 
 
 @contextmanager
-def _only_run(layout: Layout) -> Iterator[None]:
+def only_run(layout: Layout) -> Iterator[None]:
     """Holds the project's run lock; it falls with the process. Raises UnavailableError when another run holds it."""
     layout.state.mkdir(parents=True, exist_ok=True)
     with (layout.state / "run.lock").open("w") as lock:

@@ -1,0 +1,89 @@
+"""Outer folds of a cross-validation: the same clips dealt again and again, every person tested once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from components.catalog.assign import corpus_folds
+from components.catalog.rows import classes_of, subjects_of
+from components.catalog.splits import Subject, folds, leave_one_dataset_out, splits_of_folds
+from components.contracts.errors import DataError
+
+Row = Mapping[str, Any]
+Kind = int | Literal["corpus", "dataset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One deal: clip id → "train", "calibration" or "test". A clip that is in none of them is left out of the fold.
+
+    `unlearned` are classes that test clips show and no training clip does.
+    """
+
+    name: str
+    split_of: Mapping[str, str]
+    unlearned: tuple[str, ...] = ()
+
+    def ids(self, split: str) -> list[str]:
+        """The clips of a split, sorted."""
+        return sorted(clip_id for clip_id, own in self.split_of.items() if own == split)
+
+
+def make_folds(rows: Sequence[Row], kind: Kind, seed: int) -> tuple[Fold, ...]:
+    """The folds over all clips of a catalog; what split they have there does not matter.
+
+    Args:
+        rows: catalog rows.
+        kind: a number of folds, dealt by person; "corpus": those that the corpora publish; "dataset": one a dataset,
+            which is then tested by a model that saw the others. Of numbered folds, the one after the tested one
+            calibrates and the others train.
+        seed: of the deal.
+
+    Raises:
+        DataError: too few people, folds or datasets.
+    """
+    subjects = subjects_of(rows)
+    if kind == "dataset":
+        return tuple(_without(rows, subjects, name, seed) for name in _datasets(rows))
+    fold_of = folds(subjects, kind, seed) if isinstance(kind, int) else corpus_folds(rows)
+    made = []
+    for number in range(len(set(fold_of.values()))):
+        of_subject = splits_of_folds(fold_of, number)
+        made.append(_fold(str(number), rows, {row["clip_id"]: of_subject[row["subject_id"]] for row in rows}))
+    return tuple(made)
+
+
+def _datasets(rows: Sequence[Row]) -> list[str]:
+    names = sorted({row["dataset"] for row in rows})
+    if len(names) < 2:
+        raise DataError(
+            "to leave one dataset out there must be two",
+            where="ablate.folds",
+            seen=", ".join(names) or "none",
+            remedy="Name another one in `datasets`, or set ablate.folds to a number",
+        )
+    return names
+
+
+def _without(rows: Sequence[Row], subjects: Sequence[Subject], dataset: str, seed: int) -> Fold:
+    of_subject = leave_one_dataset_out(subjects, dataset, seed)
+    # Clips that a tested person has in other datasets are not learned here, and tested when those are left out.
+    split_of = {
+        row["clip_id"]: of_subject[row["subject_id"]]
+        for row in rows
+        if (of_subject[row["subject_id"]] == "test") == (row["dataset"] == dataset)
+    }
+    return _fold(dataset, rows, split_of)
+
+
+def _fold(name: str, rows: Sequence[Row], split_of: Mapping[str, str]) -> Fold:
+    shown: dict[str, set[str]] = {"train": set(), "calibration": set(), "test": set()}
+    for row in rows:
+        if row["clip_id"] in split_of:
+            shown[split_of[row["clip_id"]]] |= classes_of(row)
+    for split, classes in shown.items():
+        if not classes:
+            raise DataError(f"the {split} split of a fold is empty", where=f"fold {name}", remedy="Ask for other folds")
+    return Fold(name=name, split_of=split_of, unlearned=tuple(sorted(shown["test"] - shown["train"])))

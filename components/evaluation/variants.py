@@ -1,0 +1,114 @@
+"""What an ablation compares, as data: a variant is a name and the settings in which it differs from `params.yaml`.
+
+A new one is one line of `VARIANTS`. Both sides of a switch stand here, so that whichever of them the configuration has
+is compared with the other; a variant that resolves to the configuration itself is not trained a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.contracts.config import Params, parse_params
+from components.contracts.errors import ConfigError
+
+DEFAULT = "default"
+UNIMODAL = "unimodal_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One thing to compare.
+
+    Attributes:
+        name: as in `--variants`.
+        about: in a few words.
+        model, train: settings in the place of those in the sections `model` and `train`.
+        modalities: what it may use; all when None.
+        candidate: whether it could be the default for clips that are there as a whole. A causal or a unimodal model is
+            for another use, so it is compared but never wins.
+    """
+
+    name: str
+    about: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    modalities: tuple[str, ...] | None = None
+    candidate: bool = True
+
+    def applied(self, params: Params) -> Params:
+        """The configuration of this variant.
+
+        What `params.yaml` leaves open is filled in anew, so that another `model.preset` brings its own defaults.
+
+        Raises:
+            ConfigError: a value that is not allowed, by itself or beside the others.
+        """
+        given = params.model_dump(exclude_unset=True)
+        sources = given.pop("sources", {})
+        for section, changes in (("model", self.model), ("train", self.train)):
+            if changes:
+                given[section] = {**given.get(section, {}), **changes}
+        known = sorted({*params.datasets, *sources})
+        return parse_params({**given, **sources}, known, where=f"variant {self.name}")
+
+
+VARIANTS: tuple[Variant, ...] = (
+    Variant(name=DEFAULT, about="as params.yaml configures it"),
+    Variant(name="concatenation", about="streams side by side, no attention", model={"fusion": "concatenation"}),
+    Variant(name="one_way", about="one modality queries the others", model={"fusion": "one_way"}),
+    Variant(name="bidirectional", about="every modality queries every other", model={"fusion": "bidirectional"}),
+    Variant(name="product", about="product of what each modality says", model={"fusion": "product"}),
+    Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),
+    Variant(name="no_conflict_features", about="fusion without |v_i − v_j|", model={"conflict_features": False}),
+    Variant(name="conflict_features", about="fusion with |v_i − v_j|", model={"conflict_features": True}),
+    Variant(name="no_temporal", about="no temporal convolution", model={"tcn_blocks": 0}),
+    Variant(name="temporal", about="four blocks of temporal convolution", model={"tcn_blocks": 4}),
+    Variant(name="no_modality_dropout", about="no modality is hidden in training", model={"modality_dropout": 0.0}),
+    Variant(name="modality_dropout", about="modalities hidden in 2 of 10 clips", model={"modality_dropout": 0.2}),
+    Variant(name="no_contrastive", about="no text-guided contrastive loss", train={"contrastive_loss": 0.0}),
+    Variant(name="contrastive", about="text-guided contrastive loss", train={"contrastive_loss": 0.1}),
+    Variant(
+        name="contrastive_learned",
+        about="contrastive loss to a free vector a class",
+        train={"contrastive_loss": 0.1, "contrastive_text": "learned"},
+    ),
+    Variant(name="no_unimodal_loss", about="no loss on a modality alone", train={"unimodal_loss": 0.0}),
+    Variant(name="no_label_smoothing", about="no label smoothing", train={"label_smoothing": 0.0}),
+    Variant(name="no_ema", about="the last weights, not their average", train={"ema_decay": 0.0}),
+    Variant(name="no_class_weighting", about="classes as they come", train={"class_weighting": "none"}),
+    Variant(name="inverse_frequency", about="rare classes weigh more", train={"class_weighting": "inverse_frequency"}),
+    Variant(
+        name="logit_adjustment", about="scores shifted by the prior", train={"class_weighting": "logit_adjustment"}
+    ),
+    Variant(name="causal", about="sees the past alone, for live use", model={"causal": True}, candidate=False),
+)
+
+
+def unimodal(modality: str) -> Variant:
+    """The configured model with one modality alone."""
+    return Variant(
+        name=f"{UNIMODAL}{modality}",
+        about=f"{modality} alone, trained alone",
+        modalities=(modality,),
+        candidate=False,
+    )
+
+
+def choose(names: Sequence[str], modalities: Sequence[str]) -> list[Variant]:
+    """The variants of these names, all when there is none; the default always, and first.
+
+    Args:
+        names: as a person gave them.
+        modalities: of the catalog; each has a variant `unimodal_<modality>` where there are two or more.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest one.
+    """
+    singles = [unimodal(name) for name in modalities] if len(modalities) > 1 else []
+    known = {variant.name: variant for variant in [VARIANTS[0], *singles, *VARIANTS[1:]]}
+    for name in names:
+        if name not in known:
+            raise ConfigError.unknown("variant", name, known, where="ablate.variants")
+    return [variant for name, variant in known.items() if not names or name in names or name == DEFAULT]

@@ -50,9 +50,11 @@ def read_given(clip: Clip, reader: GivenReader) -> Given:
 
 
 def end_s(given: Given, clip: Clip) -> float | None:
-    """Where the last piece ends, or None when nothing says so (single vectors only, or nothing given)."""
+    """Where the last piece ends, or None when nothing says so (single vectors only, or nothing given). Labelled
+    stretches belong to the clip too."""
     ends = [_last_s(piece) for pieces in given.values() for piece in pieces if piece.ends_s is not None]
     ends += [one.end_s for one in clip.given if one.end_s is not None]
+    ends += [segment.end_s for segment in clip.segments]
     return max(ends, default=None)
 
 

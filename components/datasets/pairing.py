@@ -11,6 +11,9 @@ from components.contracts.errors import DataError
 from components.contracts.records import Quarantined
 from components.datasets.base import set_aside
 
+# As spreadsheets write them; where a header has one column only, the first.
+DELIMITERS = (",", ";", "\t")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
@@ -21,14 +24,16 @@ class Pairs:
 
 
 def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str) -> list[dict[str, str]]:
-    """Reads a CSV label table with a header.
+    """Reads a CSV label table with a header; columns are parted by what parts the header: `,`, `;` or a tab.
 
     Raises:
         DataError: the file is missing, is no CSV in UTF-8, or lacks a needed column; the message names both.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
+            header = stream.readline()
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=header.count))
             seen = list(reader.fieldnames or [])
             rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
     except OSError as error:

@@ -8,6 +8,7 @@ from components.contracts.errors import ConfigError
 from components.datasets.base import Adapter
 from components.datasets.cremad import Cremad
 from components.datasets.emodb import Emodb
+from components.datasets.feature_table import FeatureTable
 from components.datasets.folder import Folder
 from components.datasets.manifest import Manifest
 from components.datasets.meld import Meld
@@ -18,6 +19,7 @@ ADAPTERS: dict[str, Adapter[Any]] = {
     "meld": Meld(),
     "cremad": Cremad(),
     "emodb": Emodb(),
+    "feature_table": FeatureTable(),
     "folder": Folder(),
     "manifest": Manifest(),
     "ravdess": Ravdess(),

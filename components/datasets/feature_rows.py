@@ -1,0 +1,188 @@
+"""The rows of a feature folder's `clips.csv`, checked one by one.
+
+Needed: `clip_id`, `subject_id`, `label`. Optional: `split` (as the corpus splits itself), `start_s` and `end_s`,
+`sequence_id`, `session_id`, `valence`, `arousal` (in [-1, 1]), `text_id`, `transcript`, and `group_<name>` for slices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.contracts.errors import DataError, nearest
+from components.contracts.labels import CANONICAL
+from components.contracts.records import Quarantined
+from components.contracts.splits import CORPUS_SPLITS
+from components.datasets.base import set_aside
+from components.datasets.pairing import read_labels
+
+NEEDED = ("clip_id", "subject_id", "label")
+NUMBERS = ("start_s", "end_s", "valence", "arousal")
+COLUMNS = (*NEEDED, *NUMBERS, "split", "sequence_id", "session_id", "text_id", "transcript")
+GROUP = "group_"
+
+# What corpora call an emotion that has a canonical name.
+ALIASES: Mapping[str, str] = {
+    "angry": "anger",
+    "amused": "amusement",
+    "bored": "boredom",
+    "disgusted": "disgust",
+    "excited": "excitement",
+    "fearful": "fear",
+    "frustrated": "frustration",
+    "happy": "happiness",
+    "joy": "happiness",
+    "sad": "sadness",
+    "stressed": "stress",
+    "surprised": "surprise",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the table; what is empty there is None. `duration_s` is `end_s - start_s`."""
+
+    clip_id: str
+    subject: str
+    label: str | None
+    split: str | None
+    start_s: float | None
+    end_s: float | None
+    sequence: str | None
+    session: str | None
+    valence: float | None
+    arousal: float | None
+    text_id: str | None
+    transcript: str | None
+    groups: Mapping[str, str]
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds, where the table says both times."""
+        return None if self.start_s is None or self.end_s is None else self.end_s - self.start_s
+
+    def unknown_label(self, emotion: str, *, dataset: str) -> Quarantined | None:
+        """A quarantine row if the label is no emotion that the project knows."""
+        if emotion in CANONICAL:
+            return None
+        return set_aside(
+            dataset,
+            self.clip_id,
+            code="unknown-emotion",
+            message=f"{self.clip_id}: unknown emotion name {emotion!r}; it is used without a label",
+            field="label",
+            seen=emotion,
+            allowed=", ".join(CANONICAL),
+            remedy=nearest(emotion, CANONICAL) or "Map it in `emotions`",
+        )
+
+
+def emotion_of(row: Row, emotions: Mapping[str, str]) -> str | None:
+    """The canonical name of a row's label, the label itself if nobody maps it, or None without one."""
+    if row.label is None:
+        return None
+    lower = row.label.lower()
+    return emotions.get(row.label) or emotions.get(lower) or ALIASES.get(lower, lower)
+
+
+def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[Row], list[Quarantined]]:
+    """The good rows in the table's order, and a quarantine row for each other one.
+
+    Args:
+        path: the table.
+        dataset: for the quarantine rows.
+        stored: the table's path as rows name it.
+
+    Raises:
+        DataError: the table cannot be read, lacks a column, or has one that nobody knows.
+    """
+    raw = read_labels(path, key=NEEDED[0], columns=NEEDED[1:], dataset=dataset)
+    for column in raw[0] if raw else ():
+        if column not in COLUMNS and not column.startswith(GROUP):
+            raise DataError(
+                "unknown column",
+                where=stored,
+                seen=column,
+                allowed=", ".join((*COLUMNS, f"{GROUP}<name>")),
+                remedy=nearest(column, COLUMNS) or f"Call it {GROUP}{column} to keep it for slices, or take it out",
+                code="bad-labels",
+            )
+    rows: list[Row] = []
+    quarantined: list[Quarantined] = []
+    lines: dict[str, int] = {}
+    for number, fields in enumerate(raw, start=2):  # line 1 is the header
+        given = {column: value for column, value in fields.items() if value}
+        wrong = next(_complaints(given), None)
+        name = given.get("clip_id", f"line {number}")
+        if wrong is None and name in lines:
+            wrong = ("clip_id", f"{name!r} stands in line {lines[name]} already, which counts", name)
+        if wrong is not None:
+            field, message, seen = wrong
+            quarantined.append(
+                set_aside(
+                    dataset,
+                    name,
+                    code="duplicate-label" if field == "clip_id" and name in lines else "bad-label",
+                    message=f"{stored} line {number}: {message}",
+                    path=stored,
+                    field=field,
+                    seen=seen,
+                    remedy="Mend the line, or take it out of the table",
+                )
+            )
+            continue
+        lines[name] = number
+        rows.append(_row(given))
+    return rows, quarantined
+
+
+def _complaints(row: Mapping[str, str]) -> Iterator[tuple[str, str, str | None]]:
+    """(column, what is wrong, the value seen), for each thing wrong with a row."""
+    for column in NEEDED[:2]:
+        if column not in row:
+            yield column, f"{column} is empty", None
+    for column in NUMBERS:
+        if column in row and _number(row[column]) is None:
+            hint = ": write it with a decimal point" if "," in row[column] else ""
+            yield column, f"{column} is no finite number{hint}", row[column]
+    for column in ("valence", "arousal"):
+        if abs(_number(row.get(column)) or 0.0) > 1:
+            yield column, f"{column} lies outside [-1, 1]", row[column]
+    if ("start_s" in row) != ("end_s" in row):
+        yield "start_s", "one of start_s and end_s is missing", None
+    start_s, end_s = _number(row.get("start_s")), _number(row.get("end_s"))
+    if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
+        yield "end_s", "it must begin at 0 or later and end after it begins", f"{start_s:g} to {end_s:g}"
+    if "split" in row and row["split"] not in CORPUS_SPLITS:
+        near = nearest(row["split"], CORPUS_SPLITS)
+        yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}. {near}".rstrip(), row["split"]
+
+
+def _row(given: Mapping[str, str]) -> Row:
+    return Row(
+        clip_id=given["clip_id"],
+        subject=given["subject_id"],
+        label=given.get("label"),
+        split=given.get("split"),
+        start_s=_number(given.get("start_s")),
+        end_s=_number(given.get("end_s")),
+        sequence=given.get("sequence_id"),
+        session=given.get("session_id"),
+        valence=_number(given.get("valence")),
+        arousal=_number(given.get("arousal")),
+        text_id=given.get("text_id"),
+        transcript=given.get("transcript"),
+        groups={
+            column.removeprefix(GROUP): value for column, value in sorted(given.items()) if column.startswith(GROUP)
+        },
+    )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

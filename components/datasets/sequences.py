@@ -1,0 +1,119 @@
+"""Rows that are one recording, such as the utterances of a dialogue: put in order, with a place in time for each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from components.contracts.records import Quarantined
+from components.datasets.base import set_aside
+from components.datasets.feature_rows import Row
+
+NAMED_PEOPLE = 4  # so many names make a joint name; of more, the rest is a hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """A row and its place in the sequence, from the sequence's own zero."""
+
+    row: Row
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequenced:
+    """Utterances in order, none overlapping another; `groups` holds what all of them share."""
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    groups: Mapping[str, str]
+
+
+def sequenced(
+    name: str, rows: Sequence[Row], utterance_s: float, *, dataset: str
+) -> tuple[Sequenced | None, list[Quarantined]]:
+    """Puts rows in order: by their times if all have some, else as they stand, each `utterance_s` long.
+
+    An utterance ends where the next one begins at the latest: where two speak at once, the later one counts. Of two
+    that begin together, the second is set aside; so is a whole sequence in which some rows have times and others none,
+    or that lies in two splits.
+    """
+    timed = [row for row in rows if row.start_s is not None]
+    if timed and len(timed) < len(rows):
+        lacking = next(row.clip_id for row in rows if row.start_s is None)
+        return None, [_refused(dataset, name, f"some rows have times and others none, the first {lacking!r}")]
+    splits = sorted({row.split or "none" for row in rows})
+    if len(splits) > 1:
+        return None, [_refused(dataset, name, f"its rows lie in several splits: {', '.join(splits)}", field="split")]
+    places = _by_times(rows) if timed else _one_after_another(rows, utterance_s)
+    kept: list[Utterance] = []
+    refused: list[Quarantined] = []
+    for row, start_s, end_s in places:
+        if kept and start_s <= kept[-1].start_s:
+            message = f"it begins together with {kept[-1].row.clip_id!r}, which counts"
+            refused.append(_refused(dataset, row.clip_id, message, sequence=name))
+            continue
+        if kept and kept[-1].end_s > start_s:
+            last = kept.pop()
+            kept.append(Utterance(row=last.row, start_s=last.start_s, end_s=start_s))
+        kept.append(Utterance(row=row, start_s=start_s, end_s=end_s))
+    shared = set(rows[0].groups.items()).intersection(*(row.groups.items() for row in rows))
+    return Sequenced(name=name, utterances=tuple(kept), groups=dict(sorted(shared))), refused
+
+
+def joint_subjects(sequences: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Person → the name under which they count, for everyone in a sequence.
+
+    People who share a sequence cannot be told apart by a split, so they count as one; so does everybody who is linked
+    to them by further sequences (a connected component).
+    """
+    parent: dict[str, str] = {}
+
+    def root(person: str) -> str:
+        while parent[person] != person:
+            parent[person] = parent[parent[person]]
+            person = parent[person]
+        return person
+
+    for people in sequences:
+        for person in people:
+            parent.setdefault(person, person)
+            parent[root(person)] = root(people[0])
+    members: dict[str, list[str]] = {}
+    for person in sorted(parent):
+        members.setdefault(root(person), []).append(person)
+    return {person: _joint(group) for group in members.values() for person in group}
+
+
+def _joint(people: Sequence[str]) -> str:
+    if len(people) <= NAMED_PEOPLE:
+        return "+".join(people)
+    digest = hashlib.sha256("\0".join(people).encode()).hexdigest()[:8]
+    return "+".join((*people[: NAMED_PEOPLE - 1], f"{len(people) - NAMED_PEOPLE + 1}_more_{digest}"))
+
+
+def _one_after_another(rows: Sequence[Row], utterance_s: float) -> list[tuple[Row, float, float]]:
+    return [(row, at * utterance_s, (at + 1) * utterance_s) for at, row in enumerate(rows)]
+
+
+def _by_times(rows: Sequence[Row]) -> list[tuple[Row, float, float]]:
+    spans = [(row, row.start_s, row.end_s) for row in rows if row.start_s is not None and row.end_s is not None]
+    spans.sort(key=lambda span: span[1])
+    zero_s = spans[0][1]
+    return [(row, start_s - zero_s, end_s - zero_s) for row, start_s, end_s in spans]
+
+
+def _refused(
+    dataset: str, name: str, message: str, *, field: str = "start_s", sequence: str | None = None
+) -> Quarantined:
+    where = f"sequence {sequence or name!r}"
+    return set_aside(
+        dataset,
+        name,
+        code="bad-sequence",
+        message=f"{where}: {name}: {message}" if sequence else f"{where}: {message}",
+        field=field,
+        remedy="Mend its lines in the table, or take them out",
+    )

@@ -20,8 +20,11 @@ from bench.stored_features import (
     embedded_encoders,
     encode_once,
     run,
+    task_of,
     windows_of,
 )
+from components.contracts.config import Train
+from components.contracts.presets import PRESETS
 from components.features.base import Encoder
 from components.features.registry import create
 from components.features.store import FeatureStore
@@ -34,7 +37,14 @@ def cheap(folder: Path) -> dict[str, Encoder]:
 
 @pytest.mark.parametrize("encoders", [cheap, embedded_encoders])
 def test_the_training_and_its_encoding(encoders: object, tmp_path: Path) -> None:
-    corpus = Corpus(name="tiny", encoders=encoders, clips=1, steps=WINDOW + STRIDE, measured=1)  # type: ignore[arg-type]
+    corpus = Corpus(
+        name="tiny",
+        preset="default",
+        encoders=encoders,
+        clips=1,
+        steps=WINDOW + STRIDE,
+        measured=1,  # type: ignore[arg-type]
+    )
     training, encoding = run(Sizes(corpora=(corpus,)), tmp_path)
     assert isinstance(training, Row)
     assert isinstance(encoding, Row)
@@ -46,6 +56,13 @@ def test_the_training_and_its_encoding(encoders: object, tmp_path: Path) -> None
     # Encoding is a part of the training, on both sides.
     assert 0 < encoding.baseline.seconds < training.baseline.seconds
     assert 0 < encoding.ours.seconds < training.ours.seconds
+
+
+def test_the_paper_s_training_is_made_from_its_preset() -> None:
+    task = task_of("paper", {"face": create("fer", "face"), "voice": create("whisper-tiny", "voice")})
+    assert task.spec.model.preset == "paper"
+    assert task.train.learning_rate == Train.model_validate(PRESETS["paper"]["train"]).learning_rate
+    assert (task.train.epochs, task.train.contrastive_loss) == (EPOCHS, 0.0)
 
 
 def test_windows_come_every_stride_and_lie_within_their_clip() -> None:

@@ -99,7 +99,10 @@ class Alignment(Section):
 
 
 class Features(Section):
-    """Which encoder serves each modality. A value is an encoder's name, or `transformers:<hub name or folder>`."""
+    """Which encoder serves each modality. A value is an encoder's name, or `transformers:<hub name or folder>`.
+
+    Features that a corpus brings ready-made are modalities of any name and need no entry.
+    """
 
     encoders: Mapping[str, str] = Field(
         default_factory=lambda: {"face": "fer", "voice": "whisper-tiny", "text": "minilm", "physio": "signal"}
@@ -113,9 +116,12 @@ class Features(Section):
     def _modalities(cls, encoders: Mapping[str, str]) -> Mapping[str, str]:
         if not encoders:
             raise ValueError("at least one modality needs an encoder")
-        for modality in encoders:
+        for modality, spec in encoders.items():
+            ready_made = "Features that a corpus brings ready-made need no entry"
             if modality not in MODALITIES:
-                raise ValueError(f"unknown modality {modality!r}; allowed: {', '.join(MODALITIES)}")
+                raise ValueError(f"unknown modality {modality!r}; allowed: {', '.join(MODALITIES)}. {ready_made}")
+            if spec.partition(":")[0] == "given":
+                raise ValueError(f"{spec!r} is no encoder of media. {ready_made}")
         return encoders
 
 

@@ -162,3 +162,53 @@ def test_an_unknown_encoder_is_named_before_any_work(tmp_path: Path) -> None:
     align(layout, corpus(1))
     with pytest.raises(ConfigError, match="Did you mean 'hashing'"):
         stage.run("tiny", settings(text="hashin"), layout)
+
+
+def bringing(name: str, seed: int, **widths: int) -> AlignedClip:
+    """A clip without media that brings features of some widths."""
+    rng = np.random.default_rng(seed)
+    steps = 4 + seed
+    nothing = dict.fromkeys(LIGHT, np.zeros(steps, bool))
+    return make_aligned_clip(
+        name,
+        steps=steps,
+        content_sha256=f"{seed:064x}",
+        masks={**nothing, **dict.fromkeys(widths, np.ones(steps, bool))},
+        given={modality: rng.standard_normal((steps, width)).astype(np.float32) for modality, width in widths.items()},
+    )
+
+
+def test_features_alone_need_neither_ray_nor_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("Ray was started for nothing")
+
+    monkeypatch.setattr(stage, "connect", forbidden)
+    layout, clips = Layout(tmp_path), [bringing("a", 1, face=5, gaze=3), bringing("b", 2, gaze=3)]
+    align(layout, clips, shards=1)
+    # The checkpoint is nowhere; no clip has a voice to encode with it.
+    params = settings(face="fer", voice="transformers:nobody/no-such-model")
+    summary = stage.run("tiny", params, layout)
+    assert summary["encoded"] == {"face": 1, "gaze": 2, "physio": 0, "text": 0}
+    assert {name: said["spec"] for name, said in summary["encoders"].items()} == {
+        "face": "given:5",
+        "gaze": "given:3",
+        "physio": "signal",
+        "text": "hashing",
+    }
+    store, index = FeatureStore(layout.features("tiny")), index_of(layout)
+    for clip in clips:
+        for modality, values in clip.given.items():
+            key = index[clip.clip_id]["keys"][modality]  # type: ignore[index]
+            assert np.array_equal(store.read(modality, [key])[key].values, values)
+    before = tree_sha256(layout.features("tiny"))
+    assert sum(stage.run("tiny", params, layout)["encoded"].values()) == 0
+    assert tree_sha256(layout.features("tiny")) == before
+
+
+def test_a_given_modality_that_is_gone_is_dropped(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    align(layout, [bringing("a", 1, gaze=3, pose=2)], shards=1)
+    stage.run("tiny", settings(), layout)
+    align(layout, [bringing("a", 1, gaze=3)], shards=1)
+    stage.run("tiny", settings(), layout)
+    assert FeatureStore(layout.features("tiny")).modalities() == ("gaze",)

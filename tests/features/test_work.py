@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from components.contracts.errors import DataError
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
-from components.features.work import MODALITY_COLUMNS, plan, read_clips, scan
+from components.features.work import MODALITY_COLUMNS, given_widths, plan, read_clips, scan
 from tests.builders import make_aligned_clip
 
 FINGERPRINTS = {"face": "f", "voice": "v", "text": "t", "physio": "p"}
@@ -104,3 +105,34 @@ def test_only_the_columns_that_are_needed_are_read(tmp_path: Path, monkeypatch: 
     assert found[0].pcm.size == 0
     (columns,) = seen
     assert columns.isdisjoint({*MODALITY_COLUMNS["face"], *MODALITY_COLUMNS["voice"]})
+
+
+def bringing(name: str, **given: int) -> AlignedClip:
+    """A clip with media and given features of some widths, valid throughout."""
+    clip = make_aligned_clip(name)
+    values = {modality: np.full((20, width), 0.5, np.float32) for modality, width in given.items()}
+    return replace(clip, given=values, masks={**clip.masks, **dict.fromkeys(given, np.ones(20, bool))})
+
+
+def test_what_one_clip_brings_is_not_encoded_from_the_media_of_another(tmp_path: Path) -> None:
+    write(tmp_path, [bringing("00", face=7, gaze=3), bringing("01", gaze=3)])
+    first, second = scan(tmp_path)
+    assert given_widths([first, second]) == {"face": 7, "gaze": 3}
+    assert first.present == {"face", "voice", "text", "physio", "gaze"}
+    assert second.present == {"voice", "text", "physio", "gaze"}
+
+
+def test_given_features_of_two_widths_are_named(tmp_path: Path) -> None:
+    write(tmp_path, [bringing("00", gaze=3), bringing("01", gaze=4)])
+    with pytest.raises(DataError, match=r"tiny/01: the given gaze has several widths; seen 4; allowed: 3"):
+        given_widths(scan(tmp_path))
+
+
+def test_given_features_are_read_without_the_media(tmp_path: Path) -> None:
+    clip = bringing("00", face=7)
+    write(tmp_path, [clip])
+    [task] = plan(scan(tmp_path), {"face": "g"}, {}, max_clips=4, given=True)
+    [[(found, keys)]] = list(read_clips(task, batch_clips=2))
+    assert set(keys) == {"face"}
+    assert np.array_equal(found.given["face"], clip.given["face"])
+    assert (found.face_jpeg, found.pcm.size) == ((), 0)

@@ -57,6 +57,17 @@ def test_a_corpus_outside_the_project_is_watched(project: Path, tmp_path: Path) 
     assert write(project, params) != changed
 
 
+def test_a_file_beside_the_corpus_is_watched(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    units = tmp_path / "units.npz"
+    units.write_bytes(b"one")
+    params = {"datasets": ["ravdess"], "ravdess": {"root": str(tmp_path / "corpus"), "face_au": str(units)}}
+    first = write(project, params)
+    assert write(project, params) == first
+    units.write_bytes(b"other")
+    assert write(project, params) != first
+
+
 def test_order_on_disk_does_not_count(project: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()

@@ -168,6 +168,17 @@ def test_the_other_rows_go_on(broken_once: tuple[Tiny, dict[str, str], Judgement
     assert not judgement.broken
 
 
+def test_given_features_may_be_one_number_throughout_and_have_any_name(judged: Callable[..., Judgement]) -> None:
+    """A face without any action unit is all zeros; encoded features that are would be a fault."""
+    tiny = Tiny(encoders={"face_au": {"spec": "given:4", "fingerprint": "3" * 64, "width": 4}})
+    tiny.change_features(0, "face_au", lambda encoded: Encoded(np.zeros_like(encoded.values), encoded.valid))
+    bad = tiny.change_features(1, "face_au", _one_not_finite)
+    judgement = judged(tiny)
+    assert {(row.clip_id, row.code) for row in judgement.quarantined} == {(bad, "features_are_finite")}
+    columns = {expectation.expectation.field for outcome in judgement.outcomes for expectation in outcome.judged}
+    assert "coverage_face_au" in columns
+
+
 def test_the_same_recording_under_two_people_is_set_aside(judged: Callable[..., Judgement]) -> None:
     tiny = Tiny()
     first, last = tiny.clips[0], tiny.clips[-1]

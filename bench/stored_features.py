@@ -220,8 +220,8 @@ def _training(corpus: Corpus, stored: Stored, measured: Pairs, windows: int) -> 
         note=(
             f"{corpus.name}: extrapolated from {measured.count} measured epoch(s) of each side: {EPOCHS} × "
             f"{duration(anew_s)} against {duration(stored.encode_s)} of encoding once + {duration(stored.store_s)} of "
-            f"writing, reading and fitting the transform + {EPOCHS} × {duration(ours_s)}. The model's own step, equal on "
-            f"both sides, bounds the gain at {anew_s / ours_s:.0f}×."
+            f"writing, reading and fitting the transform + {EPOCHS} × {duration(ours_s)}. The model's own step, equal "
+            f"on both sides, bounds the gain at {anew_s / ours_s:.0f}×."
         ),
     )
 

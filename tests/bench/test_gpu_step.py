@@ -46,7 +46,6 @@ def test_without_cuda_it_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu(tmp_path: Path) -> None:
     (row,) = run(BENCHMARK.quick, tmp_path)
     assert isinstance(row, Row)

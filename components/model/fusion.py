@@ -105,7 +105,7 @@ class ProductOfExperts(nn.Module):
         beta_M = self.log_beta_M.exp()
         return sum_of(
             [
-                zero_invalid(beta_M[index] * scores[name].detach().float().log_softmax(-1), present[name])
+                beta_M[index] * zero_invalid(scores[name].detach().float().log_softmax(-1), present[name])
                 for index, name in enumerate(self.names)
             ]
         )

@@ -78,8 +78,8 @@ class TemporalModel(EmotionModel):
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
         """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`; see `EmotionModel.forward`.
 
-        Memory is O(T · W) a modality beside one block of attention: about 16 kB a step at the default sizes with four
-        modalities, so an hour at 10 Hz takes well under 1 GB without gradients.
+        Memory is O(T · W) a modality beside one block of attention. Without gradients that is about 12 kB a step at
+        the default sizes with four modalities, beside the features: half a GB for an hour at 10 Hz.
         """
         features, masks = self.complete(features, masks)
         own = {name: encoder(features[name], masks[name]) for name, encoder in self.encoders.items()}

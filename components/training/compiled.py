@@ -1,4 +1,8 @@
-"""The model compiled for training: the same numbers up to rounding, fewer and larger kernels."""
+"""The model compiled for training: fewer and larger kernels.
+
+The numbers are those of the model up to rounding, but dropout draws others. Compiling takes minutes on a CPU, once a
+process: it is for long trainings on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,8 @@ def compiled(model: nn.Module) -> Callable[..., Any]:
     def call(*inputs: Any) -> Any:
         nonlocal forward
         try:
-            forward = forward or torch.compile(model, dynamic=True)
+            if forward is None:
+                forward = torch.compile(model, dynamic=True)
             return forward(*inputs)
         except (BackendCompilerFailed, InductorError, TorchDynamoException) as error:
             raise ConfigError(

@@ -43,6 +43,12 @@ def test_a_datasets_section_is_kept_for_its_adapter() -> None:
         ({"labels": {"taxonomy": "abaw9"}}, ["unknown taxonomy", "abaw9", "Did you mean 'abaw8'?"]),
         ({"features": {"encoders": {"smell": "nose"}}}, ["unknown modality", "smell", "face, voice"]),
         ({"features": {"encoders": {}}}, ["at least one modality"]),
+        ({"train": {"contrastive_prompt": "a happy person"}}, ["train.contrastive_prompt", "{emotion}"]),
+        ({"train": {"contrastive_prompt": "{emotion} {level}"}}, ["train.contrastive_prompt", "no other braces"]),
+        ({"train": {"step_loss": 0, "clip_loss": 0}}, ["train", "nothing would teach the classes"]),
+        ({"model": {"fusion": "product"}, "train": {"unimodal_loss": 0}}, ["fusion: product", "unimodal_loss"]),
+        ({"model": {"fusion": "prodct"}}, ["model.fusion", "product"]),
+        ({"train": {"precision": "fp16"}}, ["train.precision", "bf16"]),
         (["datasets"], ["must be a mapping", "list"]),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 
 from components.contracts.records import AlignedClip, Word
 from components.features.minilm import MiniLm
+from components.features.utterances import Utterance
 from tests.builders import make_aligned_clip
 
 
@@ -84,3 +85,12 @@ def test_nothing_said_is_nothing(encoder: MiniLm) -> None:
     (encoded,) = encoder.encode([make_aligned_clip(steps=5, words=())])
     assert encoded.values.shape == (5, 384)
     assert not encoded.valid.any()
+
+
+def test_a_sentence_alone_is_the_mean_over_its_tokens(encoder: MiniLm) -> None:
+    vectors = encoder.sentences(["A person who feels anger", "A person who feels joy"])
+    assert vectors.shape == (2, encoder.width)
+    # What a clip with these words, and nothing else, has as its utterance.
+    words = [Word(text=text, start_s=0.2 * at, end_s=0.2 * at + 0.2) for at, text in enumerate(["I", "feel", "joy"])]
+    _, whole = encoder._vectors(Utterance(words=tuple(words)))
+    np.testing.assert_array_equal(encoder.sentences(["I feel joy"])[0], whole)

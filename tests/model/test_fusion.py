@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.model.fusion import Concatenation, GatedFusion
+from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
 
 NAMES = ("face", "text", "voice")
 
@@ -56,3 +56,23 @@ def test_conflict_is_the_mean_distance_of_valid_pairs() -> None:
 
 def test_one_modality_has_no_conflict_layer() -> None:
     assert GatedFusion(("face",), 4, dropout=0.0, conflict=True).conflict is None
+
+
+def test_the_mean_is_over_the_valid_modalities() -> None:
+    fusion = MeanFusion(NAMES)
+    streams, masks = inputs()
+    fused = fusion(streams, masks)
+    assert torch.allclose(fused[0], (streams["face"][0] + streams["voice"][0]) / 2)
+    assert torch.equal(fused[1, 3:], torch.zeros(2, 8))
+    summaries = {name: values[:, 0] for name, values in streams.items()}
+    assert torch.equal(fusion(summaries, {name: mask[:, 0] for name, mask in masks.items()}), fused[:, 0])
+
+
+def test_nobody_present_says_nothing() -> None:
+    experts = ProductOfExperts(NAMES)
+    scores = {name: torch.full((2, 4), float("nan")) for name in NAMES}
+    nobody = {name: torch.zeros(2, dtype=torch.bool) for name in NAMES}
+    said = experts(scores, nobody)
+    said.sum().backward()
+    assert torch.equal(said, torch.zeros(2, 4))
+    assert torch.equal(experts.log_beta_M.grad, torch.zeros(3))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from components.model.heads import ClipHead
+from components.model.heads import AffectHead, ClipHead, EmbeddingHead
 
 
 def head() -> ClipHead:
@@ -34,3 +34,13 @@ def test_an_empty_clip_gives_finite_scores_and_gradients() -> None:
     assert scores.isfinite().all()
     assert x.grad is not None
     assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+def test_affect_stays_inside_its_bounds_and_an_embedding_on_its_sphere() -> None:
+    torch.manual_seed(0)
+    affect, embedding = AffectHead(6, dropout=0.0), EmbeddingHead(6, 5)
+    wild = 1e3 * torch.randn(3, 4, 6)
+    for values in (affect.of_steps(wild), affect.of_clip(wild[:, 0])):
+        assert values.shape[-1] == 2
+        assert (values.abs() <= 1).all()
+    assert torch.allclose(embedding(wild[:, 0]).norm(dim=-1), torch.ones(3))

@@ -20,11 +20,19 @@ STEPS = 60
 TOLERANCE = 1e-5
 
 
-def causal_model(*, widths: dict[str, int] | None = None, causal: bool = True, **fields: object) -> TemporalModel:
+def causal_model(
+    *, widths: dict[str, int] | None = None, causal: bool = True, affect: bool = False, **fields: object
+) -> TemporalModel:
     """A window of 10 steps and convolutions that reach 14 steps back: both end within `STEPS`."""
     torch.manual_seed(3)
     model = {"width": 16, "heads": 2, "tcn_blocks": 3, "attention_window_s": 1.0, "causal": causal, **fields}
-    spec = ModelSpec(modalities=widths or WIDTHS, classes=CLASSES, model=Model.model_validate(model), absent=("angry",))
+    spec = ModelSpec(
+        modalities=widths or WIDTHS,
+        classes=CLASSES,
+        model=Model.model_validate(model),
+        absent=("angry",),
+        valence_arousal=affect,
+    )
     return TemporalModel(spec).eval()
 
 
@@ -81,9 +89,9 @@ def assert_close(seen: Tensor, wanted: Tensor, what: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("fusion", ["bidirectional", "one_way", "concatenation"])
+@pytest.mark.parametrize("fusion", ["bidirectional", "one_way", "concatenation", "product"])
 def test_every_step_equals_the_whole_sequence_and_every_clip_its_prefix(fusion: str, count: int) -> None:
-    model = causal_model(fusion=fusion)
+    model = causal_model(fusion=fusion, affect=True)
     features, masks = clips(model, count=count)
     outputs, _ = stream(StreamingModel(model), features, masks)
     total = whole(model, features, masks, STEPS)
@@ -95,6 +103,10 @@ def test_every_step_equals_the_whole_sequence_and_every_clip_its_prefix(fusion: 
             own = total.unimodal_step_logits[name][:, step]
             assert_close(output.unimodal_step_logits[name], own, f"{name} at step {step}")
             assert_close(output.unimodal_clip_logits[name], prefix.unimodal_clip_logits[name], f"{name} up to {step}")
+        assert output.valence_arousal is not None
+        assert output.step_valence_arousal is not None
+        assert_close(output.valence_arousal, prefix.valence_arousal, f"affect up to {step}")
+        assert_close(output.step_valence_arousal, total.step_valence_arousal[:, step], f"affect at step {step}")
 
 
 @pytest.mark.parametrize(
@@ -160,15 +172,16 @@ def test_the_state_does_not_grow() -> None:
     assert elements == sum(tensor.numel() for tensor in streaming.start().to_tensors().values())
 
 
-def test_a_stream_moves_to_another_process_as_a_file(tmp_path: Path) -> None:
-    model = causal_model()
+@pytest.mark.parametrize("fusion", ["bidirectional", "product"])
+def test_a_stream_moves_to_another_process_as_a_file(fusion: str, tmp_path: Path) -> None:
+    model = causal_model(fusion=fusion)
     features, masks = clips(model, count=2)
     straight, _ = stream(StreamingModel(model), features, masks)
     half = {name: values[:, :30] for name, values in features.items()}
     _, state = stream(StreamingModel(model), half, {name: mask[:, :30] for name, mask in masks.items()})
     save_file(state.to_tensors(), tmp_path / "state.safetensors")
 
-    elsewhere = StreamingModel(causal_model())
+    elsewhere = StreamingModel(causal_model(fusion=fusion))
     state = elsewhere.from_tensors(load_file(tmp_path / "state.safetensors"))
     rest, _ = stream(elsewhere, features, masks, state=state, first=30)
     for one, other in zip(straight[30:], rest, strict=True):

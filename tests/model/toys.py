@@ -46,7 +46,7 @@ class Toy:
         label = index % 2**self.bits
         steps = int(rng.integers(self.steps[0], self.steps[1] + 1))
         subject = rng.integers(self.subjects)
-        middle = int(rng.integers(steps // 3, 2 * steps // 3))
+        middle = int(rng.integers(steps // 3, max(1, 2 * steps // 3)))
         first = np.arange(steps) < middle
         signs = {
             "face": np.full(steps, 1.0 if label & 1 else -1.0),

@@ -8,11 +8,13 @@ import torch
 from sklearn.metrics import f1_score
 
 from components.catalog.cases import Case
+from components.model.agreement import concordance, moment_sums
 from components.model.build import EmotionModel, build_model
 from components.model.losses import UNLABELLED
 from components.training.heldout import confusion, held_out_scores, macro_f1
+from components.training.items import collate
 from components.training.learner import Share
-from tests.model.toys import Toy, toy_spec
+from tests.model.toys import Toy, rated, toy_spec
 
 
 def scores_of(model: EmotionModel, items: list[Case], *, share: Share | None = None, **weights: torch.Tensor):
@@ -44,6 +46,24 @@ def test_unlabelled_and_empty_clips_do_not_count_and_the_mode_is_kept() -> None:
     unlabelled = [replace(item, clip_label=UNLABELLED) for item in items]
     assert set(scores_of(model, unlabelled)) == {"held_out_step_macro_f1"}
     assert scores_of(model, []) == {}
+
+
+def test_concordance_is_of_the_rated_clips_with_something_to_see() -> None:
+    torch.manual_seed(0)
+    model = build_model(replace(toy_spec(), valence_arousal=True)).eval()
+    items = rated(Toy(clips=9, missing=0.0).items())
+    items[1] = replace(items[1], masks={name: np.zeros_like(mask) for name, mask in items[1].masks.items()})
+    scores = scores_of(model, items)
+    batch = collate([item for index, item in enumerate(items) if index % 4 != 3 and index != 1])
+    predicted = model(batch.features, batch.masks).valence_arousal
+    for column, name in enumerate(("valence", "arousal")):
+        expected = concordance(moment_sums(batch.valence_arousal[:, column], predicted[:, column].detach()))
+        assert scores[f"held_out_{name}_ccc"] == pytest.approx(float(expected), abs=1e-5)
+    shares: list[torch.Tensor] = []
+    for rank in range(2):
+        scores_of(model, items, share=Share(rank=rank, world=2, sum_over_workers=lambda c: shares.append(c.clone())))
+    both = Share(rank=0, world=2, sum_over_workers=lambda c: c.copy_(shares[0] + shares[1]))
+    assert scores_of(model, items, share=both) == pytest.approx(scores)
 
 
 def test_the_given_weights_are_scored() -> None:

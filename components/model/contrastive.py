@@ -114,7 +114,7 @@ class ContrastiveLoss(nn.Module):
 
     def value(self, sums: Tensor) -> Tensor:
         """The loss of the global batch, a scalar."""
-        embedding_RE, target_RK = sums.view(self.rows, -1).split([self.width, len(self.kept)], dim=1)
+        embedding_RE, target_RK = torch.split(sums.view(self.rows, -1), [self.width, len(self.kept)], dim=1)
         text_KE = functional.normalize(self.texts.double(), dim=-1)
         if self.info_nce:
             labelled_R = target_RK.any(1)

@@ -242,7 +242,7 @@ class Objective:
     def joint_values(self, sums: Tensor) -> list[Tensor]:
         """The joint parts of the global batch from the sums over all workers, scalars in the order of `joint`."""
         losses = [loss for loss in (self.affect, self.contrastive) if loss is not None]
-        return [loss.value(part) for loss, part in zip(losses, sums.split(self.joint_sizes), strict=True)]
+        return [loss.value(part) for loss, part in zip(losses, torch.split(sums, self.joint_sizes), strict=True)]
 
     def _steps(self, logits_BTK: Tensor, labels_BT: Tensor, mask_BT: Tensor) -> LossPart:
         labels_BT = labels_BT.masked_fill(~mask_BT, UNLABELLED)

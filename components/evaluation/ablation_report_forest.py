@@ -68,10 +68,8 @@ def _draw(axis: Any, place: int, row: Mapping[str, Any], left: float) -> None:
     if low is not None and high is not None:
         shade = BETTER if low > 0 else WORSE if high < 0 else GREY
     if value < left:
-        axis.plot([left], [place], "<", color=shade, ms=7, clip_on=False)
-        axis.annotate(
-            f"{value:+.2f}", (left, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5, color=shade
-        )
+        text = f"◀ {value:+.2f}"
+        axis.annotate(text, (left, place), (3, 0), textcoords="offset points", va="center", fontsize=8.5, color=shade)
         return
     if low is not None and high is not None:
         axis.plot([max(low, left), high], [place, place], color=shade, lw=2.2, solid_capstyle="butt")

@@ -30,6 +30,25 @@ def test_training_steps_are_standardised() -> None:
     np.testing.assert_allclose(rows.std(axis=0), 1, atol=1e-5)
 
 
+def test_without_standardising_values_stay_as_the_encoder_gives_them(tmp_path: Path) -> None:
+    item = clip(3)
+    item.values[np.flatnonzero(item.valid)[0], 0] = 1e4
+    transform = Transform.fit([{"voice": item}], {"voice": 4}, standardise=False)
+    transform.save(tmp_path)
+    for one in (transform, Transform.load(tmp_path)):
+        features, masks = one.apply({"voice": item}, 30)
+        np.testing.assert_array_equal(features["voice"][item.valid], item.values[item.valid])
+        assert not features["voice"][~item.valid].any()
+        np.testing.assert_array_equal(masks["voice"], item.valid)
+
+
+def test_a_part_of_a_transform_keeps_what_it_does() -> None:
+    both = Transform.fit([{"voice": clip(0), "face": clip(1)}], {"voice": 4, "face": 4}, standardise=False)
+    part = both.only(["face"])
+    assert part.widths == {"face": 4}
+    assert not part.standardise
+
+
 def test_moments_equal_those_of_all_rows_at_once() -> None:
     rows = np.concatenate([clip(seed).values[clip(seed).valid] for seed in range(8)]).astype(np.float64)
     found = fitted().modalities["voice"]

@@ -11,9 +11,10 @@ import torch
 from components.contracts.config import Alignment, Model
 from components.contracts.lineage import Lineage
 from components.evaluation.calibration import Calibration
-from components.evaluation.episodes import Smoother
+from components.evaluation.durations import Durations
 from components.evaluation.outliers import Reference, pool
 from components.evaluation.scoring import Scorer
+from components.evaluation.semi_markov import Smoother
 from components.features.base import Encoded
 from components.features.transform import Transform
 from components.model.build import build_model
@@ -34,14 +35,23 @@ def make_clip(seed: int, steps: int = 12, present: tuple[str, ...] = ("face", "v
     }
 
 
-def make_bundle(folder: Path, *, seed: int = 0, encoders: dict[str, EncoderSpec] | None = None, **fields: Any) -> str:
+SMALL = Model(width=16, heads=2, tcn_blocks=1)
+
+
+def make_bundle(
+    folder: Path,
+    *,
+    seed: int = 0,
+    model_config: Model = SMALL,
+    encoders: dict[str, EncoderSpec] | None = None,
+    **fields: Any,
+) -> str:
     """Writes a bundle and returns its hash; `fields` override those of the description."""
     torch.manual_seed(seed)
-    model_config = Model(width=16, heads=2, tcn_blocks=1)
     spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=model_config)
     model = build_model(spec).eval()
     clips = [make_clip(seed * 1000 + i) for i in range(12)]
-    transform = Transform.fit(clips, WIDTHS)
+    transform = Transform.fit(clips, WIDTHS, standardise=model_config.standardise)
     inputs = [transform.apply(clip, 12) for clip in clips]
     calibration = Calibration(step=1.3, clip=0.9, unimodal={"face": 1.1, "voice": 2.0})
     pooled = [pool(features, masks) for features, masks in inputs]
@@ -56,7 +66,7 @@ def make_bundle(folder: Path, *, seed: int = 0, encoders: dict[str, EncoderSpec]
         "encoders": encoders
         or {name: EncoderSpec(spec="test", fingerprint=name * 3, width=width) for name, width in WIDTHS.items()},
         "calibration": calibration,
-        "smoother": Smoother(mean_duration_s=1.5),
+        "smoother": Smoother(durations=Durations(mood_mean_s=2.5)),
         "metrics": {"clip": {"macro_f1": {"value": 0.7, "low": 0.6, "high": 0.8}}},
         "gates": [{"name": "ece", "value": 0.1, "bound": 0.25, "passed": True, "words": "fine"}],
     }

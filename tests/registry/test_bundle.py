@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from components.contracts.config import Model
 from components.contracts.errors import BundleError
 from components.contracts.fingerprint import file_sha256
+from components.model.paper_clips import PaperClipModel
 from components.registry.bundle import DESCRIPTION, FILES, LINEAGE, load_bundle, verify_files
 from tests.registry.made import CLASSES, WIDTHS, make_bundle, make_clip
 
@@ -43,6 +45,23 @@ def test_what_is_loaded_computes_what_was_written(tmp_path: Path) -> None:
     assert set(bundle.reference.modalities) == set(WIDTHS)
     assert bundle.check_goldens(1e-6) <= 1e-6
     assert [golden.name for golden in bundle.goldens] == ["tiny/0", "tiny/1", "tiny/face-only"]
+
+
+def test_the_published_model_is_bundled_with_its_goldens(tmp_path: Path) -> None:
+    make_bundle(tmp_path, model_config=Model(preset="paper", standardise=False))
+    bundle = load_bundle(tmp_path)
+    assert isinstance(bundle.model, PaperClipModel)
+    assert not bundle.transform.standardise
+    assert bundle.check_goldens(1e-6) <= 1e-6
+    assert {name for golden in bundle.goldens for name in golden.expected} == {"step", "clip"}
+    clip = make_clip(7)
+    features, masks = bundle.transform.apply(clip, 12)
+    for name, encoded in clip.items():
+        np.testing.assert_array_equal(features[name], encoded.values)
+    scored = bundle.scorer().score(features, masks)
+    assert scored.unimodal_posterior == {}
+    assert scored.contradiction_pair is None
+    assert np.isclose(scored.clip_posterior.sum(), 1)
 
 
 def test_equal_models_have_equal_names_and_the_lineage_is_not_part_of_it(tmp_path: Path) -> None:

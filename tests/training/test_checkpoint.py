@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,13 +12,20 @@ from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.training.checkpoint import STATE, TENSORS, load_checkpoint, save_checkpoint
 from components.training.loop import Task, new_learner, run_epochs, train_steps
-from tests.model.toys import Toy, toy_spec
+from tests.model.toys import Toy, rated, toy_spec
 
-ITEMS = Toy(clips=11).items()
+ITEMS = rated(Toy(clips=11).items())
 HELD_OUT = Toy(clips=4).items("calibration")
 TASK = Task(
-    spec=toy_spec(dropout=0.3, modality_dropout=0.4),
-    train=Train(epochs=4, batch_clips=4, max_steps_per_clip=15, feature_noise=0.1),
+    spec=replace(toy_spec(dropout=0.3, modality_dropout=0.4), valence_arousal=True, embedding=5),
+    train=Train(
+        epochs=4,
+        batch_clips=4,
+        max_steps_per_clip=15,
+        feature_noise=0.1,
+        contrastive_loss=0.3,
+        contrastive_text="learned",
+    ),
     seed=5,
 )
 

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from components.catalog.cases import Case
 from components.contracts.atomic import read_json
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
-from components.features.transform import Transform
+from components.features.transform import Standardisation, Transform
 from components.model.files import load_model
 from components.training import stage
 from components.training.job import Epoch
 from components.training.tracking import TrainingRun, client_of, experiment_id, find_run
-from tests.model.toys import WIDTHS
-from tests.training.catalogs import CLASSES_AND_ONE, tiny_params, write_catalog
+from tests.model.toys import WIDTHS, rated
+from tests.training.catalogs import CLASSES_AND_ONE, TINY, tiny_params, write_catalog
 
 OUTPUTS = ["history.json", "model.json", "model.safetensors", "transform.json", "transform.safetensors"]
 
@@ -90,6 +93,27 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     resumed = client.get_metric_history(find_run(params.tracking, other.root, summary["model_sha256"]), "loss")
     assert sorted({metric.step for metric in resumed}) == [0, 1, 2]
     assert list((other.state / "train").iterdir()) == []
+
+
+def test_a_head_is_made_for_what_is_rated_and_compared() -> None:
+    catalog = {"classes": CLASSES_AND_ONE}
+    items = TINY.items()
+    fitted = Transform(
+        modalities={
+            name: Standardisation(mean=np.zeros(width), std=np.ones(width), steps=1) for name, width in WIDTHS.items()
+        }
+    )
+
+    def heads(items: list[Case], **train: object) -> tuple[bool, int]:
+        spec = stage.spec_of(tiny_params("sqlite://", "none", **train), catalog, fitted, items)
+        return spec.valence_arousal, spec.embedding
+
+    assert heads(items) == (False, 0)
+    assert heads(rated(items)) == (True, 0)
+    assert heads(rated(items), valence_arousal_loss=0) == (False, 0)
+    # Arousal that nobody rated is not told either.
+    assert heads([replace(item, valence_arousal=(0.5, float("nan"))) for item in items]) == (False, 0)
+    assert heads(items, contrastive_loss=0.1) == (False, 384)
 
 
 def test_without_a_catalog_it_says_what_to_run(tmp_path: Path) -> None:

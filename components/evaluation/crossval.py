@@ -33,7 +33,7 @@ from components.evaluation.answers import SPLITS, Result
 from components.evaluation.folds import Fold, Row
 from components.features.transform import Transform
 from components.model.base import EmotionModel, count_parameters
-from components.model.build import build_model
+from components.model.build import build_model, used_modalities
 from components.model.files import load_weights
 from components.training.job import Job, fit_here
 from components.training.loop import Task
@@ -129,11 +129,12 @@ def run_unit(unit: Unit, corpus: Corpus) -> Result:
 
     Raises:
         DataError: no training clip has one of the modalities and a label.
-        ModelError: training failed.
+        ModelError: training failed, or the fold lacks a modality that the preset needs.
     """
     started = time.process_time()
-    splits, transform = prepare_fold(unit.fold, corpus)
-    known = tuple(name for name in unit.modalities if name in transform.modalities)
+    splits, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
+    used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
+    known = tuple(name for name in unit.modalities if name in used)
     own = {split: [restrict(case, known) for case in cases] for split, cases in splits.items()} if known else {}
     training = [case for case in own.get("train", ()) if case.usable]
     if not training:
@@ -142,7 +143,7 @@ def run_unit(unit: Unit, corpus: Corpus) -> Result:
             where=f"fold {unit.fold.name}",
             seen=", ".join(unit.modalities),
         )
-    model = _trained(unit, corpus, Transform(modalities={name: transform.modalities[name] for name in known}), training)
+    model = _trained(unit, corpus, transform.only(known), training)
     trained = time.process_time()
     found = levels(corpus.rows)
     classes = len(corpus.catalog["classes"])
@@ -160,14 +161,16 @@ def run_unit(unit: Unit, corpus: Corpus) -> Result:
     )
 
 
-def prepare_fold(fold: Fold, corpus: Corpus) -> tuple[dict[str, list[Case]], Transform]:
+def prepare_fold(fold: Fold, corpus: Corpus, *, standardise: bool = True) -> tuple[dict[str, list[Case]], Transform]:
     """The clips of each split, by id, under the transform of the fold's training split. Every variant gets the same
     clips and the same held-out steps: a clip without any feature that training knows is left out, and so is the label
     of a held-out step at which nothing is valid."""
     examples = {
         split: [corpus.examples[clip_id] for clip_id in fold.ids(split)] for split in ("train", "calibration", "test")
     }
-    transform = Transform.fit((example.encoded for example in examples["train"]), corpus.widths)
+    transform = Transform.fit(
+        (example.encoded for example in examples["train"]), corpus.widths, standardise=standardise
+    )
     cases = {split: prepare(some, transform) for split, some in examples.items()}
     for split in SPLITS:
         cases[split] = [

@@ -179,6 +179,7 @@ def _write(
 ) -> dict[str, Any]:
     if not trained.history:
         raise ModelError("training ended without an epoch", where="train")
+    ignored = sorted(set(encoders) - set(spec.modalities))
     transform.save(layout.trained)
     write_json(layout.trained / HISTORY, {"epochs": trained.history})
     save_model(layout.trained, spec, trained.weights)
@@ -189,7 +190,7 @@ def _write(
         "epochs": len(trained.history),
         "absent": list(spec.absent),
         "modalities": dict(spec.modalities),
-        "ignored_modalities": sorted(set(encoders) - set(spec.modalities)),
+        **({"ignored_modalities": ", ".join(ignored)} if ignored else {}),
         "last": trained.history[-1],
     }
 

@@ -1,7 +1,11 @@
-"""Temperature scaling, one temperature a head, fitted on the calibration split only.
+"""Temperature scaling, a temperature a head and number of modalities, fitted on the calibration split only.
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, section 4.2: posterior =
 softmax(logits / T), T minimises the negative log-likelihood on held-out people. It never changes which class wins.
+
+A model that knows a clip from one side only is far surer than it should be under the temperature of whole clips, so the
+fused heads have one for each number of modalities that a clip has. A bias or a scale a class needs more people than a
+calibration split has: `docs/benchmarks.md` has the figures.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from components.contracts.errors import BundleError
+from components.evaluation.contradiction import Rarity
 
 # Outside these the split says "no information" or "always right", which a few clips cannot support.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -22,28 +27,51 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Temperatures by head: `step`, `clip`, and one for each modality's own posterior. 1 leaves a head as it is.
+    """What turns a model's raw scores into numbers a person may take at their word.
 
-    `contradiction_threshold` is the contradiction score that few ordinary clips of unseen people reach: beyond it, an
-    answer may say in words that the modalities disagree.
+    Attributes:
+        step, clip: temperatures of the two heads, of clips as they were recorded; 1 leaves a head as it is.
+        step_by_count, clip_by_count: number of present modalities → the temperature used instead, where it is known.
+        unimodal, unimodal_step: temperatures of each modality's own heads.
+        rarity: the conflict of modalities → how rare it is at the worst moment of ordinary clips.
+        contradiction_threshold: the rarity from which on an answer says that the modalities contradict each other.
     """
 
     step: float = 1.0
     clip: float = 1.0
+    step_by_count: Mapping[int, float] = field(default_factory=dict)
+    clip_by_count: Mapping[int, float] = field(default_factory=dict)
     unimodal: Mapping[str, float] = field(default_factory=dict)
-    contradiction_threshold: float = 0.5
+    unimodal_step: Mapping[str, float] = field(default_factory=dict)
+    rarity: Rarity = field(default_factory=Rarity)
+    contradiction_threshold: float = 0.9
 
     def __post_init__(self) -> None:
-        for name, value in {"step": self.step, "clip": self.clip, **self.unimodal}.items():
+        for name, value in self.temperatures().items():
             if not np.isfinite(value) or value <= 0:
                 raise BundleError("a temperature must be positive", where=f"calibration.{name}", seen=value)
+
+    def temperatures(self) -> dict[str, float]:
+        """Head → temperature: `clip`, `step`, those of each number of modalities, and of each modality's own heads."""
+        return {
+            "clip": self.clip,
+            "step": self.step,
+            **{f"clip ({count} present)": value for count, value in sorted(self.clip_by_count.items())},
+            **{f"step ({count} present)": value for count, value in sorted(self.step_by_count.items())},
+            **{f"clip ({name} alone)": value for name, value in sorted(self.unimodal.items())},
+            **{f"step ({name} alone)": value for name, value in sorted(self.unimodal_step.items())},
+        }
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value."""
         return {
             "step": self.step,
             "clip": self.clip,
+            "step_by_count": {str(count): value for count, value in sorted(self.step_by_count.items())},
+            "clip_by_count": {str(count): value for count, value in sorted(self.clip_by_count.items())},
             "unimodal": dict(sorted(self.unimodal.items())),
+            "unimodal_step": dict(sorted(self.unimodal_step.items())),
+            "rarity": self.rarity.to_json(),
             "contradiction_threshold": self.contradiction_threshold,
         }
 
@@ -51,11 +79,14 @@ class Calibration:
     def from_json(cls, value: Mapping[str, Any]) -> Calibration:
         """From `to_json`'s value. Raises BundleError when it is none."""
         try:
-            unimodal = {str(name): float(number) for name, number in value["unimodal"].items()}
             return cls(
                 step=float(value["step"]),
                 clip=float(value["clip"]),
-                unimodal=unimodal,
+                step_by_count={int(count): float(number) for count, number in value["step_by_count"].items()},
+                clip_by_count={int(count): float(number) for count, number in value["clip_by_count"].items()},
+                unimodal={str(name): float(number) for name, number in value["unimodal"].items()},
+                unimodal_step={str(name): float(number) for name, number in value["unimodal_step"].items()},
+                rarity=Rarity.from_json(value["rarity"]),
                 contradiction_threshold=float(value["contradiction_threshold"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -95,8 +95,12 @@ def confidence_bins(posterior: NDArray[np.floating], truth: Integers, bins: int)
     )
 
 
+# A share of fewer items than this says nothing.
+MIN_BIN_ITEMS = 8
+
+
 def mass_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bins:
-    """As `confidence_bins`, but with as many items in one bin as in another; at most one bin an item.
+    """As `confidence_bins`, but with as many items in one bin as in another, and in none fewer than eight.
 
     Equal-width bins of a sure model are nearly all empty (Nguyen and O'Connor 2015; Nixon et al. 2019, section 3.3).
     """
@@ -104,7 +108,7 @@ def mass_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bi
     confidence = posterior[known].max(-1).astype(np.float64)
     order = np.argsort(confidence, kind="stable")
     correct = (posterior[known].argmax(-1) == truth[known]).astype(np.float64)
-    parts = [part for part in np.array_split(order, bins) if part.size]
+    parts = np.array_split(order, max(1, min(bins, order.size // MIN_BIN_ITEMS)))
     return Bins(
         count=np.array([part.size for part in parts], dtype=np.float64),
         confidence=np.array([confidence[part].sum() for part in parts]),

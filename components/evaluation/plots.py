@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalog.cases import Case
 from components.evaluation import metrics
-from components.evaluation.episodes import Episode
-from components.evaluation.events import true_episodes
 from components.evaluation.measure import Sample, Scores
-from components.evaluation.scoring import Scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,14 +62,16 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _style(**more: Any) -> AbstractContextManager[Any]:
+def style(**more: Any) -> AbstractContextManager[Any]:
+    """Matplotlib's settings for every picture, while it is drawn."""
     import matplotlib as mpl
 
     settings: Any = {**STYLE, **more}
     return mpl.rc_context(settings)
 
 
-def _figure(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
+def figure_of(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
+    """A figure of a size in inches, off screen, and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -83,27 +81,53 @@ def _figure(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
 
 
 def reliability(before: Sample, after: Sample, *, bins: int, level: str) -> bytes:
-    """Confidence against accuracy before and after temperature scaling, with how many items stand behind a point."""
-    with _style():
-        figure, axes = _figure(8.6, 3.9, ncols=2, sharey=True)
-        for axis, sample, title in zip(axes, (before, after), ("Before calibration", "After calibration"), strict=True):
-            found = metrics.confidence_bins(sample.posterior, sample.truth, bins)
-            some = found.count > 0
-            confidence = found.confidence[some] / found.count[some]
-            accuracy = found.correct[some] / found.count[some]
-            axis.plot([0, 1], [0, 1], color=FAINT, zorder=0)
-            axis.vlines(
-                confidence, np.minimum(confidence, accuracy), np.maximum(confidence, accuracy), color="#efc9a4", lw=5
-            )
-            axis.plot(confidence, accuracy, "-", color=BLUE, lw=1.2)
-            axis.scatter(confidence, accuracy, s=14 + 220 * found.count[some] / found.count.sum(), color=BLUE, zorder=3)
-            axis.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"confidence of the {level}", aspect="equal")
-            axis.set_title(f"{title}: ECE {float(metrics.ece(found)):.3f}")
-            axis.grid(color="#eef1f4")
-            axis.set_axisbelow(True)
-        axes[0].set_ylabel("share answered right")
+    """Confidence against accuracy before and after temperature scaling, over where the confidences lie.
+
+    A point stands for an equal share of the items (equal-mass bins), so none is drawn from a handful; its bar is the
+    95 % Wilson interval of the accuracy (Wilson 1927).
+    """
+    with style():
+        figure, grid = figure_of(9.0, 4.9, ncols=2, nrows=2, sharex=True, sharey="row", height_ratios=[3.6, 1])
+        for column, (sample, title) in enumerate(((before, "Before calibration"), (after, "After calibration"))):
+            curve, counts = grid[0][column], grid[1][column]
+            found = metrics.mass_bins(sample.posterior, sample.truth, bins)
+            confidence, accuracy = found.confidence / found.count, found.correct / found.count
+            low, high = _wilson(found.correct, found.count)
+            curve.plot([0, 1], [0, 1], color="#9aa5b1", lw=1, ls=(0, (4, 3)), zorder=0)
+            curve.fill_between(confidence, confidence, accuracy, color="#f6dcc3", zorder=0, lw=0)
+            curve.vlines(confidence, low, high, color="#9fb3c8", lw=2.2, zorder=1)
+            curve.plot(confidence, accuracy, "o-", color=BLUE, lw=1.3, ms=5, zorder=3)
+            curve.set(xlim=(0, 1), ylim=(0, 1))
+            width = float(metrics.ece(metrics.confidence_bins(sample.posterior, sample.truth, bins)))
+            curve.set_title(f"{title}: ECE {width:.3f}, equal-mass {float(metrics.ece(found)):.3f}")
+            sides = sample.posterior.argmax(-1) == sample.truth
+            edges = np.linspace(0, 1, 21)
+            top = sample.posterior.max(-1)
+            counts.hist([top[sides], top[~sides]], bins=edges, stacked=True, color=[BLUE, ORANGE], rwidth=0.9)
+            counts.set(xlabel=f"confidence of the {level}")
+            for axis in (curve, counts):
+                axis.grid(color="#eef1f4")
+                axis.set_axisbelow(True)
+        grid[0][0].set_ylabel("share answered right")
+        grid[1][0].set_ylabel(f"{level}s")
+        _named(grid[1][1], [(BLUE, "right"), (ORANGE, "wrong")])
         figure.tight_layout()
         return png(figure)
+
+
+def _named(axis: Axes, entries: Sequence[tuple[str, str]]) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=shade, label=name) for shade, name in entries]
+    axis.legend(handles=handles, loc="upper left", fontsize=8, handlelength=1.0)
+
+
+def _wilson(hits: NDArray[np.float64], count: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The 95 % Wilson interval of shares."""
+    z2 = 1.96**2
+    centre = (hits + z2 / 2) / (count + z2)
+    half = 1.96 / (count + z2) * np.sqrt(hits * (count - hits) / count + z2 / 4)
+    return centre - half, centre + half
 
 
 def confusion(sample: Sample, classes: Sequence[str]) -> bytes:
@@ -114,9 +138,9 @@ def confusion(sample: Sample, classes: Sequence[str]) -> bytes:
     names = [classes[int(index)] for index in occurring]
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = np.nan_to_num(counts / counts.sum(1, keepdims=True))
-    with _style(**{"axes.spines.left": False, "axes.spines.bottom": False}):
+    with style(**{"axes.spines.left": False, "axes.spines.bottom": False}):
         side = 1.7 + 0.62 * len(names)
-        figure, axis = _figure(side + 0.6, side)
+        figure, axis = figure_of(side + 0.6, side)
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for row in range(len(names)):
             for column in range(len(names)):
@@ -132,12 +156,33 @@ def confusion(sample: Sample, classes: Sequence[str]) -> bytes:
         return png(figure)
 
 
+def per_class(figures: Mapping[str, Mapping[str, Any]], classes: Sequence[str], *, level: str) -> bytes:
+    """F1 of each emotion with its interval, best first, in the emotion's colour."""
+    rows = sorted(figures.items(), key=lambda row: -(row[1]["f1"]["value"] or 0.0))
+    with style():
+        figure, axis = figure_of(8.2, 0.9 + 0.36 * len(rows))
+        for place, (name, row) in enumerate(rows):
+            value, low, high = (row["f1"][part] for part in ("value", "low", "high"))
+            axis.barh(place, value or 0.0, color=colour(name, classes), height=0.62)
+            if low is not None:
+                axis.plot([low, high], [place, place], color="#52606d", lw=1.4)
+                axis.plot([low, high], [place, place], "|", color="#52606d", ms=7)
+            shares = f"recall {row['recall'] or 0.0:.2f}   precision {row['precision'] or 0.0:.2f}"
+            text = f"{value or 0.0:.2f}   {shares}   {row['items']} {level}s"
+            axis.text(1.03, place, text, va="center", fontsize=8.5, color="#52606d")
+        axis.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axis.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="F1, with its interval")
+        axis.grid(axis="x", color="#eef1f4")
+        axis.set_axisbelow(True)
+        return png(figure)
+
+
 def subsets(table: Sequence[tuple[str, Scores]], *, level: str) -> bytes:
     """Macro-F1 of each pattern of present modalities with its interval; the majority baseline as a line."""
     rows = [(name, scores) for name, scores in table if name != "majority"]
     floor = next((scores.macro_f1.value for name, scores in table if name == "majority"), None)
-    with _style():
-        figure, axis = _figure(8.2, 1.1 + 0.34 * len(rows))
+    with style():
+        figure, axis = figure_of(8.2, 1.1 + 0.34 * len(rows))
         for place, (name, scores) in enumerate(rows):
             value = scores.macro_f1.value or 0.0
             shade = INK if place == 0 else ORANGE if name == "product_of_experts" else BLUE
@@ -165,93 +210,37 @@ def _pattern_name(name: str) -> str:
 
 
 def contradiction(scores: NDArray[np.float64], planted: NDArray[np.bool_], threshold: float) -> bytes:
-    """Where the contradiction scores of planted and of other clips lie."""
-    with _style():
-        figure, axis = _figure(8.2, 2.9)
-        edges = np.linspace(0, 1, 26)
-        kinds = (("no contradiction planted", ~planted, BLUE), ("contradiction planted", planted, ORANGE))
+    """Where the scores of planted and of ordinary clips lie; and whether a score means what it says.
+
+    The second picture is of ordinary clips only: a score of r promises that at most a share 1 − r of them reaches it,
+    so the steps should keep near or below the line.
+    """
+    with style():
+        figure, (spread, promise) = figure_of(9.4, 3.4, ncols=2, width_ratios=[1.5, 1])
+        edges = np.linspace(0, 1, 21)
+        kinds = [("no contradiction planted", ~planted, BLUE), ("contradiction planted", planted, ORANGE)]
         for name, chosen, shade in kinds:
-            share = np.full(int(chosen.sum()), 1 / max(1, int(chosen.sum())))
-            axis.hist(
-                scores[chosen], bins=edges, weights=share, color=shade, alpha=0.6, label=f"{name} ({chosen.sum()})"
-            )
-        axis.axvline(threshold, color=INK, lw=1, ls=(0, (4, 3)))
-        axis.text(threshold, axis.get_ylim()[1], " threshold", fontsize=8, va="top")
-        axis.set(xlim=(0, 1), xlabel="contradiction score", ylabel="share of clips")
-        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+            count = int(chosen.sum())
+            if count:
+                weights = np.full(count, 1 / count)
+                label = f"{name} ({count})"
+                spread.hist(scores[chosen], bins=edges, weights=weights, color=shade, alpha=0.6, label=label)
+        spread.axvline(threshold, color=INK, lw=1, ls=(0, (4, 3)))
+        spread.set(xlim=(0, 1), xlabel="contradiction score of the clip", ylabel="share of clips")
+        spread.set_ylim(0, spread.get_ylim()[1] * 1.28)
+        spread.text(threshold - 0.01, spread.get_ylim()[1] * 0.80, "threshold", fontsize=8, va="top", ha="right")
+        spread.legend(loc="upper left", fontsize=8)
+        ordinary = np.sort(scores[~planted])
+        reached = np.array([(ordinary >= score).mean() for score in edges]) if ordinary.size else np.zeros(edges.size)
+        promise.plot(edges, 1 - edges, color="#9aa5b1", lw=1, ls=(0, (4, 3)), label="promised at most")
+        promise.step(edges, reached, where="post", color=BLUE, lw=1.6, label="measured")
+        promise.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="ordinary clips that reach it")
+        promise.legend(loc="upper right", fontsize=8)
+        for axis in (spread, promise):
+            axis.grid(color="#eef1f4")
+            axis.set_axisbelow(True)
+        figure.tight_layout()
         return png(figure)
-
-
-def timeline(case: Case, scored: Scored, episodes: Sequence[Episode], classes: Sequence[str]) -> bytes:
-    """One clip over time: truth, what was found, the posterior as bands, and which modality was there when."""
-    steps, end_s = case.step_labels.size, case.step_labels.size / case.rate_hz
-    names = list(case.masks)
-    truth = true_episodes(case, classes)
-    with _style():
-        figure, (strips, bands, presence) = _figure(
-            9.4, 3.5 + 0.16 * len(names), nrows=3, sharex=True, height_ratios=[0.75, 2.6, 0.2 + 0.17 * len(names)]
-        )
-        for row, items in ((1, truth), (0, episodes)):
-            _strip(strips, row, items, classes, end_s)
-        strips.set_yticks([1, 0], ["truth", "found"])
-        strips.set(ylim=(-0.5, 1.5))
-        edges = np.repeat(np.arange(steps + 1) / case.rate_hz, 2)[1:-1]
-        layers = np.repeat(np.where(case.valid[:, None], scored.step_posterior, np.nan), 2, axis=0)
-        shades = [colour(name, classes) for name in classes]
-        bands.stackplot(edges, np.nan_to_num(layers).T, colors=shades, linewidth=0)
-        bands.set(ylim=(0, 1), ylabel="posterior", yticks=[0, 0.5, 1])
-        for row, name in enumerate(reversed(names)):
-            for first, last in _spans(case.masks[name]):
-                presence.barh(
-                    row, (last - first) / case.rate_hz, left=first / case.rate_hz, height=0.55, color="#829ab1"
-                )
-        presence.set_yticks(range(len(names)), list(reversed(names)))
-        presence.set(ylim=(-0.6, len(names) - 0.4), xlim=(0, end_s), xlabel="seconds")
-        for axis in (strips, presence):
-            axis.tick_params(axis="y", length=0)
-            axis.spines[["left"]].set_visible(False)
-        strips.spines[["bottom"]].set_visible(False)
-        strips.tick_params(axis="x", length=0)
-        shown = [
-            name for k, name in enumerate(classes) if np.nanmax(layers[:, k]) > 0.15 or _occurs(name, truth, episodes)
-        ]
-        _legend(bands, shown, classes)
-        strips.set_title(_headline(case, scored, classes))
-        figure.align_ylabels()
-        return png(figure)
-
-
-def _strip(axis: Axes, row: int, items: Sequence[Episode], classes: Sequence[str], end_s: float) -> None:
-    for item in items:
-        shade = colour(item.emotion, classes)
-        axis.barh(row, item.duration_s, left=item.onset_s, height=0.72, color=shade, edgecolor="white", linewidth=1)
-        if item.duration_s > 0.012 * end_s * len(item.emotion):
-            middle = item.onset_s + item.duration_s / 2
-            axis.text(middle, row, item.emotion, ha="center", va="center", fontsize=8, color="white", fontweight="bold")
-
-
-def _occurs(name: str, *lists: Sequence[Episode]) -> bool:
-    return any(item.emotion == name for items in lists for item in items)
-
-
-def _legend(axis: Axes, shown: Sequence[str], classes: Sequence[str]) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [Patch(color=colour(name, classes), label=name) for name in shown]
-    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.0), fontsize=8, handlelength=1.0)
-
-
-def _headline(case: Case, scored: Scored, classes: Sequence[str]) -> str:
-    label = classes[case.clip_label] if case.clip_label >= 0 else "unlabelled"
-    answer = int(scored.clip_posterior.argmax())
-    words = f"{case.clip_id}   truth {label}, answer {classes[answer]} ({scored.clip_posterior[answer]:.2f})"
-    planted = sorted({planted.kind.replace("_", " ") for planted in case.planted})
-    return words + (f"   planted: {', '.join(planted)}" if planted else "")
-
-
-def _spans(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
-    return list(zip(np.nonzero(edges == 1)[0].tolist(), np.nonzero(edges == -1)[0].tolist(), strict=True))
 
 
 def slices(figures: Mapping[str, Mapping[str, Any]]) -> bytes | None:
@@ -263,8 +252,8 @@ def slices(figures: Mapping[str, Mapping[str, Any]]) -> bytes | None:
     ]
     if not rows:
         return None
-    with _style():
-        figure, axis = _figure(8.2, 0.9 + 0.32 * len(rows))
+    with style():
+        figure, axis = figure_of(8.2, 0.9 + 0.32 * len(rows))
         for place, (_, _, accuracy, people) in enumerate(rows):
             value = accuracy["value"]
             if accuracy["low"] is not None:

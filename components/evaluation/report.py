@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.contracts.config import Evaluate
 from components.evaluation.evaluate import Evaluation
+from components.evaluation.failures import surest_mistakes
 
 TEMPLATE = "report.html.j2"
 ALT = {
     "subsets": "macro-F1 by present modalities",
+    "per-class": "F1 by emotion",
     "confusion": "confusion matrix",
     "reliability-clip": "confidence against accuracy of clips",
     "reliability-step": "confidence against accuracy of steps",
@@ -27,6 +30,24 @@ SYNTHETIC_NOTE = (
 def notes_for(datasets: Sequence[str]) -> list[str]:
     """What a reader must know before believing the figures."""
     return [SYNTHETIC_NOTE] if "synthetic" in datasets else []
+
+
+def meaning(figures: Mapping[str, Any]) -> str:
+    """The headline in a sentence for somebody who does not know what macro-F1 is."""
+    level = figures["level"]
+    scores, counts = figures[level], figures["counts"]
+    accuracy, chance = scores["accuracy"], figures["baselines"]["majority"]["accuracy"]["value"]
+    between = "" if accuracy["low"] is None else f" (between {accuracy['low']:.0%} and {accuracy['high']:.0%})"
+    text = (
+        f"Of {scores['items']} {level}s of {counts['test_subjects']} people it had never met, the model names the "
+        f"emotion of {accuracy['value']:.0%}{between} as labelled; always the commonest would get {chance:.0%}."
+    )
+    drops = {name: row["value"] for name, row in figures["all_minus"].items() if name in figures["subsets"]}
+    alone = {name: value for name, value in drops.items() if "+" not in name and value is not None}
+    if len(alone) > 1:
+        best = min(alone, key=lambda name: alone[name])
+        text += f" The best single modality, {best}, falls short of all together by {alone[best]:.2f} macro-F1."
+    return text
 
 
 def render(
@@ -54,7 +75,6 @@ def render(
         return "" if interval["low"] is None else f"[{interval['low']:.3f}, {interval['high']:.3f}]"
 
     figures = evaluation.metrics
-    temperatures = figures["calibration"]["temperatures"]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -64,15 +84,14 @@ def render(
     environment.globals.update(picture=picture, span=span)
     return environment.get_template(TEMPLATE).render(
         title=title,
-        m={"step": None, "episodes": None, "contradiction": None, **figures},
+        m={"step": None, "episodes": None, "contradiction": None, "affect": None, **figures},
         head=figures[evaluation.level],
         gates=evaluation.gates,
         table=[(name, scores.to_json()) for name, scores in evaluation.table],
         timelines=sorted(name for name in pictures if name.startswith("timeline-")),
-        temperatures=[
-            *((name, temperatures[name]) for name in ("clip", "step")),
-            *((f"{name} alone", value) for name, value in temperatures["unimodal"].items()),
-        ],
+        temperatures=list(figures["calibration"]["temperatures"].items()),
+        meaning=meaning(figures),
+        mistakes=surest_mistakes(evaluation.cases, evaluation.scored, evaluation.classes),
         absent=", ".join(name for name in evaluation.classes if name not in figures["per_class"]),
         notes=notes_for(datasets),
         confidence=f"{100 * config.confidence:g}",

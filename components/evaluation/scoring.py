@@ -6,15 +6,15 @@ the online answer is the offline one. Legend: T steps, K classes, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from components.evaluation.calibration import Calibration, softmax
+from components.evaluation.contradiction import Moments, moments
 from components.model.base import EmotionModel
 
 Features = Mapping[str, NDArray[np.float32]]
@@ -23,12 +23,15 @@ Masks = Mapping[str, NDArray[np.bool_]]
 
 @dataclass(frozen=True, kw_only=True)
 class Logits:
-    """Scores before softmax, float32: `step` (T, K), `clip` (K,), `unimodal` and `unimodal_step` by modality."""
+    """What the heads give, float32: scores before softmax `step` (T, K), `clip` (K,), `unimodal` and `unimodal_step` by
+    modality; `valence_arousal` (2,) and `step_valence_arousal` (T, 2) in [-1, 1], None without that head."""
 
     step: NDArray[np.float32]
     clip: NDArray[np.float32]
     unimodal: dict[str, NDArray[np.float32]]
     unimodal_step: dict[str, NDArray[np.float32]]
+    valence_arousal: NDArray[np.float32] | None = None
+    step_valence_arousal: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +39,34 @@ class Scored:
     """What the model says of one clip.
 
     Attributes:
+        present: the modalities with at least one valid step.
         step_posterior: (T, K) float32; steps at which no modality is valid carry no information.
         clip_posterior: (K,) float32.
         unimodal_posterior: modality → (K,) float32, of the modalities with at least one valid step.
-        contradiction: `conflict` of the worst pair of unimodal posteriors, 0 (agree) to 1 (exclude each other); 0
-            when fewer than two modalities are present.
-        contradiction_pair: the worst pair, in the order of the names; None when fewer than two are present.
+        moments: the conflict over time; None where never two modalities have an opinion at once.
+        step_contradiction: (T,) how rare each moment's conflict is among the worst moments of ordinary clips, 0 to 1;
+            NaN where fewer than two modalities have an opinion.
+        valence_arousal: (2,) and step_valence_arousal: (T, 2), each in [-1, 1]; None where the model has no such head.
     """
 
+    present: tuple[str, ...]
     step_posterior: NDArray[np.float32]
     clip_posterior: NDArray[np.float32]
     unimodal_posterior: dict[str, NDArray[np.float32]]
-    contradiction: float
-    contradiction_pair: tuple[str, str] | None
+    moments: Moments | None
+    step_contradiction: NDArray[np.float64]
+    valence_arousal: NDArray[np.float32] | None = None
+    step_valence_arousal: NDArray[np.float32] | None = None
+
+    @property
+    def contradiction(self) -> float | None:
+        """How rare the clip's worst moment is, 0 to 1; None without `moments`."""
+        return None if self.moments is None else float(self.step_contradiction[self.moments.worst_step])
+
+    @property
+    def contradiction_pair(self) -> tuple[str, str] | None:
+        """Who contradicts whom at the worst moment, in the order of the names; None without `moments`."""
+        return None if self.moments is None else self.moments.pairs[int(self.moments.pair[self.moments.worst_step])]
 
 
 class Scorer:
@@ -73,6 +91,8 @@ class Scorer:
             clip=out.clip_logits[0].numpy(),
             unimodal={name: value[0].numpy() for name, value in sorted(out.unimodal_clip_logits.items())},
             unimodal_step={name: value[0].numpy() for name, value in sorted(out.unimodal_step_logits.items())},
+            valence_arousal=None if out.valence_arousal is None else out.valence_arousal[0].numpy(),
+            step_valence_arousal=None if out.step_valence_arousal is None else out.step_valence_arousal[0].numpy(),
         )
 
     def score(self, features: Features, masks: Masks) -> Scored:
@@ -81,18 +101,32 @@ class Scorer:
 
     def calibrated(self, logits: Logits, masks: Masks) -> Scored:
         """The scores of `logits` as posteriors; a modality without a valid step has no opinion."""
+        calibration = self.calibration
+        there = [name for name in masks if bool(masks[name].any())]
         unimodal = {
-            name: softmax(value, self.calibration.unimodal.get(name, 1.0)).astype(np.float32)
+            name: softmax(value, calibration.unimodal.get(name, 1.0)).astype(np.float32)
             for name, value in logits.unimodal.items()
-            if name in masks and bool(masks[name].any())
+            if name in there
         }
-        score, pair = contradiction(unimodal)
+        steps = {
+            name: softmax(value, calibration.unimodal_step.get(name, 1.0))
+            for name, value in logits.unimodal_step.items()
+            if name in there
+        }
+        step_temperature = calibration.step_by_count.get(len(there), calibration.step)
+        clip_temperature = calibration.clip_by_count.get(len(there), calibration.clip)
+        over_time = moments(steps, masks, rate_hz=self.model.spec.rate_hz)
         return Scored(
-            step_posterior=softmax(logits.step, self.calibration.step).astype(np.float32),
-            clip_posterior=softmax(logits.clip, self.calibration.clip).astype(np.float32),
+            present=tuple(there),
+            step_posterior=softmax(logits.step, step_temperature).astype(np.float32),
+            clip_posterior=softmax(logits.clip, clip_temperature).astype(np.float32),
             unimodal_posterior=unimodal,
-            contradiction=score,
-            contradiction_pair=pair,
+            moments=over_time,
+            step_contradiction=(
+                np.full(len(logits.step), np.nan) if over_time is None else calibration.rarity.of(over_time.conflict)
+            ),
+            valence_arousal=logits.valence_arousal,
+            step_valence_arousal=logits.step_valence_arousal,
         )
 
 
@@ -104,45 +138,6 @@ def keep(
         {name: value if name in modalities else np.zeros_like(value) for name, value in features.items()},
         {name: value if name in modalities else np.zeros_like(value) for name, value in masks.items()},
     )
-
-
-def jensen_shannon(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
-    """Jensen–Shannon divergence of two distributions (K,), base 2, in [0, 1] (Lin 1991, equation 4.1)."""
-    first, second = p.astype(np.float64), q.astype(np.float64)
-    middle = (first + second) / 2
-
-    def relative_entropy(x: NDArray[np.float64]) -> float:
-        some = x > 0
-        return float((x[some] * np.log2(x[some] / middle[some])).sum())
-
-    return min(1.0, max(0.0, (relative_entropy(first) + relative_entropy(second)) / 2))
-
-
-def conflict(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
-    """How far two distributions (K,) exclude each other: 0 when one class is the most probable of both, 1 when no class
-    is possible to both.
-
-    1 − max_k min(p_k / max p, q_k / max q): the conflict of possibility theory (Dubois and Prade, Possibility Theory,
-    1988, section 1.6), with possibilities from probabilities by their ratio to the largest. Unlike a divergence it does
-    not call it a contradiction when one side is merely unsure: a flat distribution is in conflict with none, and two
-    that leave different classes open but share one agree.
-    """
-    first, second = p.astype(np.float64), q.astype(np.float64)
-    shared = np.minimum(first / first.max(), second / second.max()).max()
-    return float(min(1.0, max(0.0, 1.0 - shared)))
-
-
-def contradiction(
-    unimodal: Mapping[str, NDArray[np.floating]],
-    measure: Callable[[NDArray[np.floating], NDArray[np.floating]], float] = conflict,
-) -> tuple[float, tuple[str, str] | None]:
-    """The worst pair of posteriors and its conflict; (0, None) with fewer than two."""
-    worst: tuple[float, tuple[str, str] | None] = (0.0, None)
-    for first, second in combinations(unimodal, 2):
-        value = measure(unimodal[first], unimodal[second])
-        if worst[1] is None or value > worst[0]:
-            worst = (value, (first, second))
-    return worst
 
 
 def product_of_experts(unimodal: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:

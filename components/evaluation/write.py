@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
 from components.evaluation import metrics, plots
+from components.evaluation.disagreement import KIND, spans_of
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.intervals import rounded
 from components.evaluation.report import render
+from components.evaluation.timeline_plot import timeline
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -30,8 +33,11 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("confidence", pa.float32(), nullable=False),
         pa.field("posterior", pa.list_(pa.float32())),
         pa.field("unimodal", pa.map_(pa.string(), pa.list_(pa.float32()))),
-        pa.field("contradiction", pa.float64(), nullable=False),
+        pa.field("contradiction", pa.float64()),
         pa.field("contradiction_pair", pa.list_(pa.string())),
+        pa.field("valence_arousal", pa.list_(pa.float32())),
+        pa.field("step_contradiction", pa.list_(pa.float64())),
+        pa.field("step_valence_arousal", pa.list_(pa.list_(pa.float32()))),
         pa.field("rate_hz", pa.float64(), nullable=False),
         pa.field("step_label", pa.list_(pa.int32())),
         pa.field("step_posterior", pa.list_(pa.list_(pa.float32()))),
@@ -71,7 +77,11 @@ def write_evaluation(
         (beside / "plots").mkdir()
         for name, data in pictures.items():
             (beside / "plots" / f"{name}.png").write_bytes(data)
-        write_json(beside / "plots" / "reliability.json", reliability_rows(evaluation, config.calibration_bins))
+        for level in evaluation.samples:
+            rows = reliability_rows(evaluation, level, config.calibration_bins)
+            text = _csv(("calibration", "confidence", "accuracy", "items"), rows)
+            (beside / "plots" / f"reliability-{level}.csv").write_text(text, encoding="utf-8")
+        (beside / "plots" / "per-class.csv").write_text(per_class_csv(evaluation), encoding="utf-8")
         (beside / "plots" / "confusion.csv").write_text(confusion_csv(evaluation), encoding="utf-8")
         (beside / "plots" / "subsets.csv").write_text(subsets_csv(evaluation), encoding="utf-8")
         page = render(evaluation, pictures, title=title, datasets=datasets, config=config)
@@ -81,10 +91,12 @@ def write_evaluation(
 def draw(evaluation: Evaluation, config: Evaluate) -> dict[str, bytes]:
     """Name → PNG of every picture."""
     sample = evaluation.samples[evaluation.level]
+    threshold = evaluation.fitted.calibration.contradiction_threshold
     pictures = {
         "subsets": plots.subsets(evaluation.table, level=evaluation.level),
         "confusion": plots.confusion(sample, evaluation.classes),
     }
+    pictures["per-class"] = plots.per_class(evaluation.metrics["per_class"], evaluation.classes, level=evaluation.level)
     for level, after in evaluation.samples.items():
         pictures[f"reliability-{level}"] = plots.reliability(
             evaluation.uncalibrated[level], after, bins=config.calibration_bins, level=level
@@ -92,15 +104,18 @@ def draw(evaluation: Evaluation, config: Evaluate) -> dict[str, bytes]:
     if (group := plots.slices(evaluation.metrics["slices"])) is not None:
         pictures["slices"] = group
     if "contradiction" in evaluation.metrics:
-        rows = [(s.contradiction, c.has_planted("contradiction")) for c, s in _pairs(evaluation) if len(c.present) > 1]
-        pictures["contradiction"] = plots.contradiction(
-            np.array([row[0] for row in rows]),
-            np.array([row[1] for row in rows]),
-            evaluation.fitted.calibration.contradiction_threshold,
-        )
+        rows = [(s.contradiction, c.has_planted(KIND)) for c, s in _pairs(evaluation) if s.contradiction is not None]
+        scores, planted = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], dtype=bool)
+        pictures["contradiction"] = plots.contradiction(scores, planted, threshold)
     for place, index in enumerate(shown_clips(evaluation.cases, config.timelines), start=1):
-        pictures[f"timeline-{place:02d}"] = plots.timeline(
-            evaluation.cases[index], evaluation.scored[index], evaluation.episodes[index], evaluation.classes
+        case, scored = evaluation.cases[index], evaluation.scored[index]
+        pictures[f"timeline-{place:02d}"] = timeline(
+            case,
+            scored,
+            evaluation.episodes[index],
+            spans_of(case, scored, threshold=threshold, classes=evaluation.classes),
+            evaluation.classes,
+            threshold=threshold,
         )
     return pictures
 
@@ -138,6 +153,9 @@ def predictions(evaluation: Evaluation) -> pa.Table:
                 "unimodal": [(name, value.tolist()) for name, value in sorted(scored.unimodal_posterior.items())],
                 "contradiction": scored.contradiction,
                 "contradiction_pair": list(scored.contradiction_pair or ()),
+                "valence_arousal": _plain(scored.valence_arousal),
+                "step_contradiction": [None if np.isnan(x) else float(x) for x in scored.step_contradiction],
+                "step_valence_arousal": _plain(scored.step_valence_arousal),
                 "rate_hz": case.rate_hz,
                 "step_label": case.step_labels.tolist(),
                 "step_posterior": scored.step_posterior.tolist(),
@@ -147,23 +165,26 @@ def predictions(evaluation: Evaluation) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["clip_id"])), schema=PREDICTIONS_SCHEMA)
 
 
-def reliability_rows(evaluation: Evaluation, bins: int) -> list[dict[str, Any]]:
-    """Confidence and accuracy by bin, before and after, for `dvc plots`."""
-    rows = []
+def reliability_rows(evaluation: Evaluation, level: str, bins: int) -> list[tuple[Any, ...]]:
+    """(before or after, mean confidence, share right, items) of equal-mass bins."""
+    rows: list[tuple[Any, ...]] = []
     for when, samples in (("before", evaluation.uncalibrated), ("after", evaluation.samples)):
-        for level, sample in sorted(samples.items()):
-            found = metrics.confidence_bins(sample.posterior, sample.truth, bins)
-            for index in np.nonzero(found.count)[0]:
-                rows.append(
-                    {
-                        "level": level,
-                        "calibration": when,
-                        "confidence": rounded(float(found.confidence[index] / found.count[index])),
-                        "accuracy": rounded(float(found.correct[index] / found.count[index])),
-                        "items": int(found.count[index]),
-                    }
-                )
+        found = metrics.mass_bins(samples[level].posterior, samples[level].truth, bins)
+        confidence, accuracy = found.confidence / found.count, found.correct / found.count
+        for place in range(found.count.size):
+            figures = (rounded(float(confidence[place])), rounded(float(accuracy[place])))
+            rows.append((when, *figures, int(found.count[place])))
     return rows
+
+
+def per_class_csv(evaluation: Evaluation) -> str:
+    """One row an emotion: F1 with its interval, recall, precision, items."""
+    header = ("emotion", "f1", "low", "high", "recall", "precision", "items")
+    rows = [
+        (name, row["f1"]["value"], row["f1"]["low"], row["f1"]["high"], row["recall"], row["precision"], row["items"])
+        for name, row in evaluation.metrics["per_class"].items()
+    ]
+    return _csv(header, rows)
 
 
 def confusion_csv(evaluation: Evaluation) -> str:
@@ -212,6 +233,10 @@ def _summary_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pairs(evaluation: Evaluation) -> list[tuple[Case, Any]]:
     return list(zip(evaluation.cases, evaluation.scored, strict=True))
+
+
+def _plain(values: NDArray[np.float32] | None) -> Any:
+    return None if values is None else values.tolist()
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

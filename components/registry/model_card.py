@@ -27,6 +27,28 @@ studying expression over time, testing media. It infers what a face, a voice and
 * Any use without telling the people exposed to it: Art. 50(3) demands disclosure of emotion recognition."""
 
 
+# Who was recorded, and whether they agreed to it, as the publications of the corpora say.
+PEOPLE: Mapping[str, str] = {
+    "synthetic": "nobody: drawn and synthesised",
+    "ravdess": "24 professional actors, who consented (Livingstone and Russo 2018)",
+    "cremad": "91 actors, who consented (Cao et al. 2014)",
+    "emodb": "ten actors, who consented (Burkhardt et al. 2005)",
+    "meld": "actors of a television series, not asked for this use (Poria et al. 2019)",
+}
+UNKNOWN_PEOPLE = "ask who made the corpus"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a version costs: trained numbers (encoders not counted), bytes of its weights, and seconds that the model
+    itself takes for a clip of `clip_s` seconds on one CPU, measured where it was registered."""
+
+    parameters: int
+    weights_bytes: int
+    seconds: float
+    clip_s: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
     """A corpus as the card names it."""
@@ -44,26 +66,29 @@ def model_card(
     metrics: Mapping[str, Any],
     gates: Sequence[Mapping[str, Any]],
     encoders: Mapping[str, Mapping[str, Any]],
-    parameters: int,
+    cost: Cost,
     lineage: Mapping[str, str],
+    preset: str = "default",
 ) -> str:
     """The card as Markdown.
 
     Args:
         catalog: `catalog.json`; metrics: `metrics.json`; gates: `gates.json`.
         encoders: modality → spec and fingerprint.
-        parameters: trained numbers of the model, encoders not counted.
+        cost: what the model weighs and takes.
+        preset: which kind of model it is, as `model.preset` calls it.
         lineage: MLflow tags that say where it came from.
     """
     parts = [
         f"# {name}: emotion over time from {_listed(list(encoders))}",
         _synthetic(corpora),
+        LAW,
         _results(metrics),
         _failures(metrics),
-        LAW,
+        _honesty(metrics),
         _data(corpora, catalog, taxonomy),
+        _making(encoders, cost, lineage, preset),
         _gates(gates),
-        _making(encoders, parameters, lineage),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -95,19 +120,33 @@ def _results(metrics: Mapping[str, Any]) -> str:
             f"{_number(scores['uar']['value'])} | {_number(scores['accuracy']['value'])} | "
             f"{_number(scores['ece']['value'])} | {scores['items']} |"
         )
-    calibration = metrics["calibration"].get(level, {})
-    lines += (
-        [
-            "",
-            f"Calibration error {_interval(calibration['ece_before'])} before temperature scaling, "
-            f"{_interval(calibration['ece_after'])} after.",
-        ]
-        if calibration
-        else []
-    )
-    if "contradiction" in metrics:
-        auroc = _interval(metrics["contradiction"]["auroc"])
-        lines.append(f"Planted contradictions are told from other clips with AUROC {auroc}.")
+    return "\n".join(lines)
+
+
+def _honesty(metrics: Mapping[str, Any]) -> str:
+    """How far its confidence and its contradictions may be believed."""
+    lines = ["## May its numbers be believed?"]
+    for level in ("clip", "step"):
+        if level in metrics["calibration"]:
+            row = metrics["calibration"][level]
+            lines.append(
+                f"* Confidence of {level}s: calibration error {_interval(row['ece_before'])} before temperature "
+                f"scaling, {_interval(row['ece_after'])} after."
+            )
+    found = metrics.get("contradiction")
+    if found:
+        lines.append(
+            f"* Contradiction score: {_share(found['false_alarms_at_threshold'])} of ordinary clips reach "
+            f"{found['threshold']:g}, promised are at most {1 - found['threshold']:.0%}."
+        )
+    if found and found["planted"]:
+        lines.append(
+            f"* Planted contradictions ({found['planted']}) are told from other clips with AUROC "
+            f"{_interval(found['auroc'])}, moments with {_interval(found['step']['auroc'])}; the answer names "
+            f"{_share(found['spans']['found'])} of them."
+        )
+    if not found:
+        lines.append("* It gives no contradiction score: no two modalities with an opinion of their own.")
     return "\n".join(lines)
 
 
@@ -115,13 +154,21 @@ def _failures(metrics: Mapping[str, Any]) -> str:
     lines = ["## Known failures"]
     worst = sorted(metrics["per_class"].items(), key=lambda row: row[1]["f1"]["value"] or 0.0)[:3]
     lines.append("* Worst emotions: " + ", ".join(f"{name} (F1 {_interval(row['f1'])})" for name, row in worst) + ".")
+    if metrics["confusions"]:
+        some = list(metrics["confusions"].items())[:4]
+        told = ", ".join(f"{name} ({row['items']}×, {row['share']:.0%} of it)" for name, row in some)
+        lines.append(f"* Taken for another: {told}.")
     drops = {name: row for name, row in metrics["all_minus"].items() if name in metrics["subsets"]}
     if drops:
         name = max(drops, key=lambda key: drops[key]["value"] or 0.0)
         lines.append(f"* With only {name.replace('+', ' and ')} it loses {_interval(drops[name])} macro-F1.")
     for key, group in metrics["slices"].items():
-        lines.append(f"* Accuracy differs between values of `{key}` by {_interval(group['accuracy_gap'])}.")
-    flash = metrics.get("episodes", {}).get("viterbi", {}).get("flash", {})
+        worst = min(group["values"], key=lambda value: group["values"][value]["accuracy"]["value"])
+        lines.append(
+            f"* By `{key}`: worst for {worst} ({_interval(group['values'][worst]['accuracy'])} accuracy), "
+            f"{_interval(group['accuracy_gap'])} below the best."
+        )
+    flash = metrics.get("episodes", {}).get("offline", {}).get("flash", {})
     if "recall" in flash:
         lines.append(f"* Of flashes under a second it finds {_interval(flash['recall'])}.")
     lines.append("* Clips unlike the training data get an answer too, with the flag `outside_training`: trust it less.")
@@ -129,8 +176,12 @@ def _failures(metrics: Mapping[str, Any]) -> str:
 
 
 def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str) -> str:
-    lines = ["## Data", "| corpus | licence | hash |", "|---|---|---|"]
-    lines += [f"| {corpus.name} | {corpus.licence} | `{catalog['datasets'][corpus.name][:12]}` |" for corpus in corpora]
+    lines = ["## Data and consent", "| corpus | licence | people | hash |", "|---|---|---|---|"]
+    lines += [
+        f"| {corpus.name} | {corpus.licence} | {PEOPLE.get(corpus.name, UNKNOWN_PEOPLE)} | "
+        f"`{catalog['datasets'][corpus.name][:12]}` |"
+        for corpus in corpora
+    ]
     splits = ", ".join(
         f"{split} {counts['clips']} clips of {counts['subjects']} people" for split, counts in catalog["splits"].items()
     )
@@ -146,10 +197,13 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(["## Gates", *rows])
 
 
-def _making(encoders: Mapping[str, Mapping[str, Any]], parameters: int, lineage: Mapping[str, str]) -> str:
-    lines = ["## How it was made"]
+def _making(encoders: Mapping[str, Mapping[str, Any]], cost: Cost, lineage: Mapping[str, str], preset: str) -> str:
+    lines = ["## How it was made, and what it costs", f"* model of the preset `{preset}`"]
     lines += [f"* {modality}: encoder `{entry['spec']}` (frozen)" for modality, entry in sorted(encoders.items())]
-    lines.append(f"* {parameters:,} trained parameters")
+    lines.append(
+        f"* {cost.parameters:,} trained parameters, {cost.weights_bytes / 1e6:.1f} MB of weights; "
+        f"{1000 * cost.seconds:.0f} ms of one CPU for a clip of {cost.clip_s:.1f} s (median), encoders not counted"
+    )
     lines += [
         f"* {name.removeprefix('lineage.').replace('_', ' ')}: `{value[:40]}`"
         for name, value in sorted(lineage.items())
@@ -167,6 +221,13 @@ def _interval(value: Mapping[str, float | None]) -> str:
         return "–"
     text = f"{value['value']:.3f}"
     return text if value["low"] is None else f"{text} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _share(value: Mapping[str, float | None]) -> str:
+    if value["value"] is None:
+        return "–"
+    text = f"{value['value']:.0%}"
+    return text if value["low"] is None else f"{text} [{value['low']:.0%}, {value['high']:.0%}]"
 
 
 def _number(value: float | None) -> str:

@@ -50,7 +50,7 @@ class ClipModel:
                 {
                     "emotion": answer.emotion,
                     "confidence": answer.confidence,
-                    "contradiction": float(answer.contradiction.score),
+                    "contradiction": float("nan") if answer.contradiction.score is None else answer.contradiction.score,
                     "answer_json": answer.to_json(),
                 }
             )

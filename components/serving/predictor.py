@@ -18,15 +18,18 @@ from components.alignment.quality import gate
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.records import AlignedClip, Clip
+from components.evaluation.contradiction import find_spans
 from components.evaluation.episodes import find_episodes, transitions
 from components.evaluation.outliers import Judgement
 from components.evaluation.scoring import Scored, Scorer
+from components.features.given import is_given
 from components.registry.bundle import Bundle, EncoderSpec
 from components.serving.encoders import EncoderPool, matching_encoder
 from components.serving.schemas import (
     Answer,
     ClipFacts,
     Contradiction,
+    ContradictionSpan,
     EpisodeView,
     ModalityDistance,
     ModalityView,
@@ -35,7 +38,7 @@ from components.serving.schemas import (
     OutsideTraining,
     Transition,
 )
-from components.serving.words import contradiction_words, outside_words, presence_notes
+from components.serving.words import contradiction_words, outside_words, pair_words, presence_notes
 
 UNREGISTERED = "unregistered"
 
@@ -75,6 +78,7 @@ class Predictor:
             bundle_sha256=bundle.sha256,
         )
         self._encoders = self.pool.load(used_encoders(bundle))
+        self._given = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
         self._aligners: dict[MediaLimits, Aligner] = {}
         self._aligner(bundle.alignment.limits)
         self._scorer = Scorer(bundle.model, bundle.calibration)
@@ -133,6 +137,8 @@ class Predictor:
             name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
         }
         posterior = _by_class(classes, scored.clip_posterior) if scored else {}
+        threshold = self.bundle.calibration.contradiction_threshold
+        valence, arousal = _mood(scored.valence_arousal if scored else None)
         emotion = max(posterior, key=lambda name: posterior[name], default=None)
         return Answer(
             model=self.model,
@@ -141,14 +147,17 @@ class Predictor:
             notes=(
                 *aligned.quality.notes,
                 *_gate_note(aligned, self.bundle.alignment.quality),
-                *presence_notes(presence, unknown),
+                *presence_notes(presence, unknown, self._given),
             ),
             posterior=posterior,
             emotion=emotion,
             confidence=None if emotion is None else posterior[emotion],
-            contradiction=_contradiction(classes, scored, self.bundle.calibration.contradiction_threshold),
+            contradiction=_contradiction(classes, scored, threshold, rate_hz),
+            contradictions=_spans(classes, scored, threshold, rate_hz, duration_s),
+            valence=valence,
+            arousal=arousal,
             outside_training=_outside(judged, trained_on=tuple(masks)),
-            timeline=_timeline(classes, steps_TK, masks, rate_hz, duration_s),
+            timeline=_timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
             episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in found),
             transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(found)),
         )
@@ -194,21 +203,39 @@ def _by_class(classes: tuple[str, ...], row: NDArray[np.float32]) -> dict[str, f
     return {name: float(value) for name, value in zip(classes, row, strict=True)}
 
 
-def _contradiction(classes: tuple[str, ...], scored: Scored | None, threshold: float) -> Contradiction:
-    if scored is None:
-        words = contradiction_words(0.0, None, {}, threshold=threshold)
-        return Contradiction(score=0.0, threshold=threshold, pair=None, modalities={}, words=words)
+def _contradiction(classes: tuple[str, ...], scored: Scored | None, threshold: float, rate_hz: float) -> Contradiction:
     views = {}
-    for modality, row in scored.unimodal_posterior.items():
+    for modality, row in (scored.unimodal_posterior if scored else {}).items():
         posterior = _by_class(classes, row)
         emotion = max(posterior, key=lambda name: posterior[name])
         views[modality] = ModalityView(emotion=emotion, confidence=posterior[emotion], posterior=posterior)
-    return Contradiction(
-        score=scored.contradiction,
-        threshold=threshold,
-        pair=scored.contradiction_pair,
-        modalities=views,
-        words=contradiction_words(scored.contradiction, scored.contradiction_pair, views, threshold=threshold),
+    moments = scored.moments if scored else None
+    if scored is None or moments is None:
+        words = contradiction_words(None, None, {}, threshold=threshold, present=scored.present if scored else ())
+        return Contradiction(score=None, threshold=threshold, at_s=None, pair=None, modalities=views, words=words)
+    score, pair, at_s = scored.contradiction, scored.contradiction_pair, moments.worst_step / rate_hz
+    says = moments.says(slice(moments.worst_step, moments.worst_step + 1), classes)
+    words = contradiction_words(score, pair, says, threshold=threshold, at_s=at_s, present=scored.present)
+    return Contradiction(score=score, threshold=threshold, at_s=at_s, pair=pair, modalities=views, words=words)
+
+
+def _spans(
+    classes: tuple[str, ...], scored: Scored | None, threshold: float, rate_hz: float, duration_s: float
+) -> tuple[ContradictionSpan, ...]:
+    if scored is None or scored.moments is None:
+        return ()
+    found = find_spans(scored.moments, scored.step_contradiction, threshold=threshold, classes=classes, rate_hz=rate_hz)
+    return tuple(
+        ContradictionSpan(
+            onset_s=span.onset_s,
+            # As with episodes: the last step of the grid may reach beyond the clip.
+            offset_s=min(span.offset_s, duration_s),
+            score=span.score,
+            pair=span.pair,
+            says={name: emotion for name, (emotion, _) in span.says.items()},
+            words=f"{span.onset_s:.1f} to {min(span.offset_s, duration_s):.1f} s: {pair_words(span.pair, span.says)}",
+        )
+        for span in found
     )
 
 
@@ -228,12 +255,18 @@ def _timeline(
     classes: tuple[str, ...],
     posterior: NDArray[np.float32],
     masks: Mapping[str, NDArray[np.bool_]],
+    scored: Scored | None,
+    *,
     rate_hz: float,
     duration_s: float,
 ) -> tuple[Moment, ...]:
+    steps = len(posterior)
+    conflict = np.full(steps, np.nan) if scored is None else scored.step_contradiction
+    mood = None if scored is None else scored.step_valence_arousal
     moments = []
     for step, row in enumerate(posterior):
         present = tuple(name for name, mask in masks.items() if mask[step])
+        valence, arousal = _mood(mood[step] if mood is not None and present else None)
         moments.append(
             Moment(
                 start_s=step / rate_hz,
@@ -241,6 +274,14 @@ def _timeline(
                 emotion=classes[int(row.argmax())] if present else None,
                 posterior=_by_class(classes, row) if present else {},
                 present=present,
+                contradiction=None if np.isnan(conflict[step]) else float(conflict[step]),
+                valence=valence,
+                arousal=arousal,
             )
         )
     return tuple(moments)
+
+
+def _mood(values: NDArray[np.float32] | None) -> tuple[float | None, float | None]:
+    """(valence, arousal) of a row (2,), or two times nothing."""
+    return (None, None) if values is None else (float(values[0]), float(values[1]))

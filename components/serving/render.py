@@ -42,6 +42,10 @@ def render(answer: Answer, console: Console) -> None:
     _strip(answer, console, plain)
     _episodes(answer, console)
     _line(console, "agreement", answer.contradiction.words, "bold red" if _contradicts(answer) else "")
+    for index, span in enumerate(answer.contradictions):
+        _line(console, "contradicts" if index == 0 else "", span.words, "red")
+    if answer.valence is not None and answer.arousal is not None:
+        _line(console, "mood", f"valence {answer.valence:+.2f}, arousal {answer.arousal:+.2f} (each -1 to 1)", "")
     _line(console, "familiar?", answer.outside_training.words, "bold yellow" if answer.outside_training.flag else "")
     for note in answer.notes:
         _line(console, "note", note, "dim")
@@ -56,7 +60,8 @@ def render(answer: Answer, console: Console) -> None:
 
 
 def _contradicts(answer: Answer) -> bool:
-    return answer.contradiction.score >= answer.contradiction.threshold
+    score = answer.contradiction.score
+    return score is not None and score >= answer.contradiction.threshold
 
 
 def _verdict(answer: Answer, console: Console, plain: bool) -> None:
@@ -106,6 +111,8 @@ def _strip(answer: Answer, console: Console, plain: bool) -> None:
             share = sum(modality in moment.present for moment in cell) / len(cell)
             row.append(_level(share, levels) if share else nothing, style="green" if share else "dim")
         rows.append(row)
+    if answer.contradictions:
+        rows.append(_contradiction_row(answer, cells, plain))
     console.print()
     for row in rows:
         console.print(row, no_wrap=True, crop=True)
@@ -117,6 +124,15 @@ def _strip(answer: Answer, console: Console, plain: bool) -> None:
             legend.append(f"{emotion}  ")
         console.print(legend)
     console.print()
+
+
+def _contradiction_row(answer: Answer, cells: Sequence[Sequence[Moment]], plain: bool) -> Text:
+    """A mark in every column that a contradiction overlaps."""
+    row = _label("contradicts")
+    for cell in cells:
+        hit = any(span.onset_s < cell[-1].end_s and span.offset_s > cell[0].start_s for span in answer.contradictions)
+        row.append(("!" if plain else "▲") if hit else " ", style="bold red")
+    return row
 
 
 def _episodes(answer: Answer, console: Console) -> None:

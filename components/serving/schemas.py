@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.contracts.errors import MerError
 
+VALENCE = "Unpleasant (-1) to pleasant (1); null when the version was not trained to tell."
+AROUSAL = "Calm (-1) to excited (1); null when the version was not trained to tell."
 ANSWER_SCHEMA: Literal["mer.answer/1"] = "mer.answer/1"
 
 
@@ -47,14 +49,29 @@ class ModalityView(Record):
 
 
 class Contradiction(Record):
-    """Whether face, voice, words and body tell the same story."""
+    """Whether face, voice, words and body tell the same story: as contradictory as the clip's worst moment."""
 
-    score: float = Field(description="0: the modalities agree; 1: they could not disagree more.")
+    score: float | None = Field(
+        description="Share of ordinary clips whose worst moment is less contradictory, 0 to 1: 0.95 is reached by 5 % "
+        "of them. Null when there are not two modalities to compare."
+    )
     threshold: float = Field(
         description="From this score on it is called a contradiction; few ordinary clips get there."
     )
-    pair: tuple[str, str] | None = Field(description="The two modalities furthest apart; null with fewer than two.")
-    modalities: dict[str, ModalityView] = Field(description="Each present modality's own view.")
+    at_s: float | None = Field(description="The worst moment, seconds; null with `score`.")
+    pair: tuple[str, str] | None = Field(description="The two modalities furthest apart then; null with `score`.")
+    modalities: dict[str, ModalityView] = Field(description="Each present modality's own view of the whole clip.")
+    words: str = Field(description="The same in a sentence.")
+
+
+class ContradictionSpan(Record):
+    """A stretch over which two modalities contradict each other."""
+
+    onset_s: float
+    offset_s: float
+    score: float = Field(description="As the clip's score, of the stretch's worst moment.")
+    pair: tuple[str, str] = Field(description="The two modalities furthest apart at that moment.")
+    says: dict[str, str] = Field(description="Modality to the emotion that it alone says over the stretch.")
     words: str = Field(description="The same in a sentence.")
 
 
@@ -82,6 +99,11 @@ class Moment(Record):
     emotion: str | None = Field(description="Most probable class; null where no modality is present.")
     posterior: dict[str, float] = Field(description="Class to calibrated probability; empty where none is present.")
     present: tuple[str, ...] = Field(description="Modalities that are valid in this step.")
+    contradiction: float | None = Field(
+        default=None, description="As the clip's contradiction score, of this moment; null without two opinions."
+    )
+    valence: float | None = Field(default=None, description=VALENCE)
+    arousal: float | None = Field(default=None, description=AROUSAL)
 
 
 class EpisodeView(Record):
@@ -118,6 +140,11 @@ class Answer(Record):
     )
     confidence: float | None = Field(description="Whole clip: its calibrated probability; null with `emotion`.")
     contradiction: Contradiction
+    contradictions: tuple[ContradictionSpan, ...] = Field(
+        default=(), description="Where in time modalities contradict each other; none in most clips."
+    )
+    valence: float | None = Field(default=None, description=f"Whole clip. {VALENCE}")
+    arousal: float | None = Field(default=None, description=f"Whole clip. {AROUSAL}")
     outside_training: OutsideTraining
     timeline: tuple[Moment, ...]
     episodes: tuple[EpisodeView, ...]

@@ -118,6 +118,8 @@ def trained_model() -> EmotionModel:
         for name, logits in out.unimodal_clip_logits.items():
             there = batch.masks[name].any(1)
             loss = loss + 0.5 * loss_of(logits[there], batch.clip_labels[there])
+            steps = out.unimodal_step_logits[name][batch.masks[name]]
+            loss = loss + 0.5 * loss_of(steps, batch.step_labels[batch.masks[name]])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -6,6 +6,7 @@ import pytest
 from components.contracts.errors import BundleError
 from components.evaluation import metrics
 from components.evaluation.calibration import MAX_TEMPERATURE, Calibration, fit_temperature, softmax
+from components.evaluation.contradiction import Rarity
 
 
 def sample(temperature: float, items: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +55,15 @@ def test_a_class_that_is_never_possible_does_not_disturb() -> None:
 
 
 def test_it_survives_json_and_refuses_nonsense() -> None:
-    calibration = Calibration(step=1.5, clip=0.8, unimodal={"voice": 2.0}, contradiction_threshold=0.7)
+    calibration = Calibration(
+        step=1.5,
+        clip=0.8,
+        clip_by_count={1: 2.5, 2: 0.8},
+        unimodal={"voice": 2.0},
+        unimodal_step={"voice": 1.7},
+        rarity=Rarity.fit([0.1, 0.4, 0.3]),
+        contradiction_threshold=0.7,
+    )
     assert Calibration.from_json(calibration.to_json()) == calibration
     with pytest.raises(BundleError, match="this is no calibration"):
         Calibration.from_json({"step": 1.0})

@@ -57,18 +57,30 @@ def test_contradictions_are_measured_where_they_were_planted() -> None:
     figures = done().metrics["contradiction"]
     assert figures["planted"] == 10
     assert figures["auroc"]["low"] > 0.8
-    assert figures["recall_at_threshold"] > figures["false_alarms_at_threshold"]
+    assert figures["step"]["auroc"]["low"] > 0.8
+    assert figures["step"]["planted"] == 10 * 30
+    assert figures["recall_at_threshold"]["value"] > figures["false_alarms_at_threshold"]["value"]
+    assert figures["spans"]["found_and_named"] == figures["spans"]["found"]
+
+
+def test_without_anything_planted_only_the_false_alarms_are_known() -> None:
     plain = tuple(replace(case, planted=()) for case in make_split("test", 5))
-    assert "contradiction" not in run(test=plain).metrics
+    figures = run(test=plain).metrics["contradiction"]
+    assert figures["planted"] == 0
+    assert figures["auroc"]["value"] is figures["recall_at_threshold"]["value"] is None
+    assert 0 <= figures["false_alarms_at_threshold"]["value"] <= 1
 
 
 def test_smoothing_is_calmer_and_more_precise_than_the_most_probable_class() -> None:
     episodes = done().metrics["episodes"]
-    assert episodes["viterbi"]["flips_per_minute"] < episodes["argmax"]["flips_per_minute"]
+    assert episodes["offline"]["flips_per_minute"]["value"] < episodes["argmax"]["flips_per_minute"]["value"]
+    assert episodes["causal"]["flips_per_minute"]["value"] < episodes["argmax"]["flips_per_minute"]["value"]
     assert (
-        episodes["viterbi"]["transition"]["precision"]["value"] > episodes["argmax"]["transition"]["precision"]["value"]
+        episodes["offline"]["transition"]["precision"]["value"] > episodes["argmax"]["transition"]["precision"]["value"]
     )
-    assert episodes["viterbi"]["flash"]["true"] == 10
+    assert episodes["offline"]["flash"]["true"] == 10
+    gain = episodes["offline"]["mean_f1"]["value"] - episodes["threshold"]["mean_f1"]["value"]
+    assert episodes["offline_minus_threshold"]["value"] == pytest.approx(gain, abs=2e-6)
 
 
 def test_nothing_of_the_test_split_changes_what_is_fitted() -> None:
@@ -79,6 +91,7 @@ def test_nothing_of_the_test_split_changes_what_is_fitted() -> None:
     found = run(test=scrambled)
     assert found.fitted.calibration == done().fitted.calibration
     assert found.fitted.smoother == done().fitted.smoother
+    assert found.fitted.thresholds == done().fitted.thresholds
     assert found.metrics["clip"]["accuracy"]["value"] < 0.2
     assert not passed(found.gates)
 
@@ -110,6 +123,19 @@ def test_a_class_that_nobody_shows() -> None:
     found = run(model=build_model(spec).eval())
     assert "never" not in found.metrics["per_class"]
     assert max(float(scored.step_posterior[:, 4].max()) for scored in found.scored) == 0
+
+
+def test_a_model_without_scores_of_single_modalities() -> None:
+    torch.manual_seed(0)
+    spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=Model(preset="paper"))
+    splits = {"train": make_split("train", 2), "calibration": make_split("cal", 2), "test": make_split("test", 2)}
+    found = run(model=build_model(spec).eval(), **splits)
+    assert all(scored.unimodal_posterior == {} for scored in found.scored)
+    assert found.fitted.calibration.unimodal == {}
+    assert found.metrics["baselines"].keys() == {"majority"}
+    assert "contradiction" not in found.metrics
+    assert found.metrics["subsets"].keys() == {"face+voice", "face", "voice"}
+    assert found.metrics["all_minus"].keys() == {"face", "voice", "majority"}
 
 
 def test_steps_are_scored_where_clips_have_no_label() -> None:

@@ -102,3 +102,16 @@ def test_concordance_of_fewer_than_two_items_is_undefined_and_of_a_constant_zero
     assert np.isnan(metrics.ccc(metrics.moments(truth[:1], truth[:1]).sum(0)))
     assert np.isnan(metrics.ccc(np.zeros(6)))
     assert metrics.ccc(metrics.moments(truth, np.zeros(2)).sum(0)) == pytest.approx(0)
+
+
+def test_bins_of_equal_mass_hold_equally_many_and_miss_nobody() -> None:
+    rng = np.random.default_rng(0)
+    posterior, truth = rng.dirichlet(np.ones(4), 203), rng.integers(0, 4, 203)
+    found = metrics.mass_bins(posterior, truth, 15)
+    assert found.count.size == 15
+    assert set(found.count) == {13, 14}
+    assert found.correct.sum() == (posterior.argmax(-1) == truth).sum()
+    np.testing.assert_allclose(found.confidence.sum(), posterior.max(-1).sum())
+    assert (np.diff(found.confidence / found.count) > 0).all()
+    assert metrics.mass_bins(posterior[:20], truth[:20], 15).count.tolist() == [10, 10]
+    assert metrics.mass_bins(posterior[:3], truth[:3], 15).count.tolist() == [3]

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pytest
-from scipy.spatial.distance import jensenshannon
 
 from components.evaluation.calibration import Calibration, softmax
-from components.evaluation.scoring import Scorer, conflict, contradiction, jensen_shannon, keep, product_of_experts
+from components.evaluation.contradiction import Rarity
+from components.evaluation.scoring import Scorer, keep, product_of_experts
 from tests.evaluation.made import CLASSES, make_split, trained_model, without
-
-SURE, OTHER, FLAT = np.array([0.97, 0.01, 0.02]), np.array([0.01, 0.98, 0.01]), np.full(3, 1 / 3)
 
 
 def test_posteriors_are_distributions_of_the_right_shape() -> None:
@@ -35,8 +34,10 @@ def test_an_absent_modality_has_no_opinion_and_cannot_contradict() -> None:
     case = without(make_split("test", 5)[0], "voice")
     scored = Scorer(trained_model(), Calibration()).score(case.features, case.masks)
     assert set(scored.unimodal_posterior) == {"face"}
-    assert scored.contradiction == 0
+    assert scored.present == ("face",)
+    assert scored.contradiction is None
     assert scored.contradiction_pair is None
+    assert np.isnan(scored.step_contradiction).all()
 
 
 def test_masking_a_modality_is_not_having_it() -> None:
@@ -51,38 +52,40 @@ def test_masking_a_modality_is_not_having_it() -> None:
 def test_planted_contradictions_score_higher() -> None:
     scorer = Scorer(trained_model(), Calibration())
     cases = [case for case in make_split("test", 5) if len(case.present) > 1]
-    scores = {
-        planted: np.mean(
-            [
-                scorer.score(c.features, c.masks).contradiction
-                for c in cases
-                if c.has_planted("contradiction") == planted
-            ]
-        )
-        for planted in (True, False)
-    }
-    assert scores[True] > scores[False] + 0.3
+    peaks = {True: [], False: []}
+    for case in cases:
+        moments = scorer.score(case.features, case.masks).moments
+        assert moments is not None
+        peaks[case.has_planted("contradiction")].append(moments.peak)
+    assert np.mean(peaks[True]) > np.mean(peaks[False]) + 0.2
 
 
-def test_conflict_needs_two_sure_sides() -> None:
-    assert conflict(SURE, SURE) == 0
-    assert conflict(SURE, OTHER) > 0.95
-    assert conflict(SURE, FLAT) == 0
-    assert conflict(np.array([0.5, 0.5, 0.0]), np.array([0.5, 0.0, 0.5])) == 0
-    assert conflict(np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.5, 0.5])) == 1
-    assert conflict(SURE, OTHER) == conflict(OTHER, SURE)
+def test_a_clip_is_as_contradictory_as_its_worst_moment() -> None:
+    case = next(case for case in make_split("test", 5) if case.has_planted("contradiction"))
+    scorer = Scorer(trained_model(), Calibration(rarity=Rarity(conflict=(0.0, 1.0), rarity=(0.0, 0.9))))
+    scored = scorer.score(case.features, case.masks)
+    assert scored.contradiction == np.nanmax(scored.step_contradiction) > 0.5
+    assert scored.contradiction_pair == ("face", "voice")
 
 
-def test_jensen_shannon_is_scipys() -> None:
-    rng = np.random.default_rng(0)
-    for p, q in zip(rng.dirichlet([0.3] * 5, 30), rng.dirichlet([0.3] * 5, 30), strict=True):
-        assert jensen_shannon(p, q) == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=1e-9)
-    assert jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
+def test_fewer_modalities_have_their_own_temperature() -> None:
+    case = make_split("test", 5)[0]
+    calibration = Calibration(clip=1.0, clip_by_count={1: 3.0}, step_by_count={1: 2.0})
+    scorer = Scorer(trained_model(), calibration)
+    one = keep(case.features, case.masks, ["face"])
+    np.testing.assert_allclose(scorer.score(*one).clip_posterior, softmax(scorer.logits(*one).clip, 3.0), rtol=1e-5)
+    np.testing.assert_allclose(scorer.score(*one).step_posterior, softmax(scorer.logits(*one).step, 2.0), rtol=1e-5)
+    both = scorer.logits(case.features, case.masks)
+    np.testing.assert_allclose(scorer.calibrated(both, case.masks).clip_posterior, softmax(both.clip), rtol=1e-5)
 
 
-def test_the_worst_pair_is_named() -> None:
-    assert contradiction({"face": SURE, "text": FLAT, "voice": OTHER})[1] == ("face", "voice")
-    assert contradiction({}) == (0.0, None)
+def test_a_model_without_heads_of_each_modality_cannot_tell() -> None:
+    case = make_split("test", 5)[0]
+    scorer = Scorer(trained_model(), Calibration())
+    bare = replace(scorer.logits(case.features, case.masks), unimodal={}, unimodal_step={})
+    scored = scorer.calibrated(bare, case.masks)
+    assert scored.unimodal_posterior == {}
+    assert scored.contradiction is None
 
 
 def test_experts_that_agree_are_surer_together() -> None:

@@ -37,13 +37,26 @@ def test_every_file_is_there_and_reads_back(tmp_path: Path) -> None:
     lines = (folder / "plots" / "confusion.csv").read_text().splitlines()
     assert lines[0] == "actual,predicted"
     assert len(lines) == 1 + len(rows)
+    lines = (folder / "plots" / "per-class.csv").read_text().splitlines()
+    assert lines[0] == "emotion,f1,low,high,recall,precision,items"
+    assert len(lines) == 1 + 4
+    curve = (folder / "plots" / "reliability-clip.csv").read_text().splitlines()
+    assert sum(int(line.rsplit(",", 1)[1]) for line in curve[1:]) == 2 * len(rows)
 
 
 def test_the_report_stands_alone_and_says_what_matters(tmp_path: Path) -> None:
     page = (write(tmp_path / "evaluated") / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert page.count("<img ") == len(list((tmp_path / "evaluated" / "plots").glob("*.png")))
-    for words in ("macro-F1", "Gates", "With fewer modalities", "Contradictions", "Outside of training", "By group"):
+    for words in (
+        "macro-F1",
+        "Gates",
+        "With fewer modalities",
+        "Contradictions",
+        "Outside of training",
+        "By group",
+        "Known failures",
+    ):
         assert words in page
     assert "say nothing about how well it reads real people" not in page
     note = (write(tmp_path / "synthetic", ("synthetic",)) / "report.html").read_text(encoding="utf-8")

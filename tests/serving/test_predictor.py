@@ -12,6 +12,7 @@ from components.contracts.config import Features, MediaLimits, Params, RayResour
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.layout import Layout
 from components.contracts.records import Word, clip_table
+from components.evaluation.contradiction import Rarity
 from components.features import stage as features_stage
 from components.features.store import FeatureStore
 from components.registry.bundle import Bundle, load_bundle
@@ -67,6 +68,35 @@ def test_presence_follows_what_the_clip_has(answer: Answer) -> None:
     assert set(answer.contradiction.modalities) == {"face", "voice", "text"}
 
 
+def test_contradictions_are_spans_of_the_moments_that_reach_the_threshold(bundle_folder: Path, clip_path: Path) -> None:
+    bundle = load_bundle(bundle_folder)
+    clip = clip_of_file(clip_path, limits=LIMITS, words=WORDS)
+    # An identity of conflict and rarity, and a threshold between its values, so that some moments reach it.
+    identity = Rarity(conflict=(0.0, 1.0), rarity=(0.0, 1.0))
+
+    def answered(threshold: float) -> Answer:
+        calibration = replace(bundle.calibration, rarity=identity, contradiction_threshold=threshold)
+        return Predictor(replace(bundle, description=replace(bundle.description, calibration=calibration))).predict(
+            clip
+        )
+
+    known = [moment.contradiction for moment in answered(1.0).timeline if moment.contradiction is not None]
+    assert max(known) > min(known)
+    threshold = float(np.median(known))
+    answer = answered(threshold)
+    assert answer.contradiction.score == max(known)
+    reached = [m.contradiction is not None and m.contradiction >= threshold for m in answer.timeline]
+    inside = [any(s.onset_s <= m.start_s < s.offset_s - 1e-9 for s in answer.contradictions) for m in answer.timeline]
+    assert inside == reached
+    assert 0 < len(answer.contradictions) < len(answer.timeline)
+    for span in answer.contradictions:
+        assert threshold <= span.score <= answer.contradiction.score
+        assert set(span.pair) <= set(span.says)
+        assert all(emotion in CLASSES for emotion in span.says.values())
+        assert span.offset_s <= answer.clip.duration_s
+    assert answer.contradiction.words.startswith("They contradict each other, most around")
+
+
 def test_the_same_clip_gives_the_same_answer(predictor: Predictor, clip_path: Path, answer: Answer) -> None:
     again = predictor.predict(clip_of_file(clip_path, limits=LIMITS, words=WORDS))
     assert again.to_json() == answer.to_json()
@@ -84,7 +114,10 @@ def test_sound_alone_is_judged_by_the_voice(predictor: Predictor, tmp_path: Path
     answer = predictor.predict(clip_of_file(media.sound(tmp_path / "a.wav"), limits=LIMITS))
     assert answer.presence["face"] == 0 == answer.presence["text"]
     assert list(answer.contradiction.modalities) == ["voice"]
-    assert answer.contradiction.score == 0
+    assert answer.contradiction.score is None
+    assert answer.contradiction.at_s is None
+    assert not answer.contradictions
+    assert {moment.contradiction for moment in answer.timeline} == {None}
     assert "nothing to compare" in answer.contradiction.words
     assert "face: absent from this clip" in answer.notes
 
@@ -116,6 +149,20 @@ def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(tmp_path
     answer = Predictor(load_bundle(tmp_path / "voice-only")).predict(clip_of_file(clip_path, limits=LIMITS))
     assert list(answer.presence) == ["voice"]
     assert any("face: seen in 100 % of the clip, but this version was trained without it" in n for n in answer.notes)
+
+
+def test_a_modality_that_comes_ready_made_is_absent_from_media_and_the_rest_is_judged(
+    tmp_path: Path, clip_path: Path
+) -> None:
+    specs = {**SPECS, "face_au": "given:6"}
+    tiny_bundle(tmp_path / "both", modalities=("voice", "face_au"), specs=specs)
+    bundle = load_bundle(tmp_path / "both")
+    check_fits(bundle)
+    answer = Predictor(bundle).predict(clip_of_file(clip_path, limits=LIMITS))
+    assert answer.emotion in CLASSES
+    assert answer.presence["face_au"] == 0.0
+    assert answer.presence["voice"] > 0.0
+    assert "face_au: absent from this clip, this version takes it ready-made" in answer.notes
 
 
 def _with_encoder(bundle: Bundle, **changes: object) -> Bundle:

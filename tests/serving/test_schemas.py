@@ -28,6 +28,7 @@ def answer_fields() -> dict[str, object]:
         "contradiction": {
             "score": 0.6,
             "threshold": 0.5,
+            "at_s": 0.1,
             "pair": ["face", "voice"],
             "modalities": {
                 "face": {"emotion": "neutral", "confidence": 0.9, "posterior": {"neutral": 0.9, "anger": 0.1}},
@@ -35,6 +36,18 @@ def answer_fields() -> dict[str, object]:
             },
             "words": "They contradict each other.",
         },
+        "contradictions": [
+            {
+                "onset_s": 0.0,
+                "offset_s": 0.1,
+                "score": 0.6,
+                "pair": ["face", "voice"],
+                "says": {"face": "neutral", "voice": "anger"},
+                "words": "0.0 to 0.1 s: the face says neutral (90 %), the voice says anger (80 %)",
+            }
+        ],
+        "valence": -0.5,
+        "arousal": 0.25,
         "outside_training": {
             "flag": True,
             "modalities": {"face": {"distance": 3.0, "threshold": 2.0, "outside": True}},
@@ -47,8 +60,20 @@ def answer_fields() -> dict[str, object]:
                 "emotion": "anger",
                 "posterior": {"neutral": 0.2, "anger": 0.8},
                 "present": ["face", "voice"],
+                "contradiction": 0.6,
+                "valence": -0.6,
+                "arousal": 0.3,
             },
-            {"start_s": 0.1, "end_s": 0.2, "emotion": None, "posterior": {}, "present": []},
+            {
+                "start_s": 0.1,
+                "end_s": 0.2,
+                "emotion": None,
+                "posterior": {},
+                "present": [],
+                "contradiction": None,
+                "valence": None,
+                "arousal": None,
+            },
         ],
         "episodes": [{"onset_s": 0.0, "offset_s": 0.2, "emotion": "anger", "intensity": 0.8, "kind": "sustained"}],
         "transitions": [{"at_s": 0.1, "before": "neutral", "after": "anger"}],

@@ -1,31 +1,32 @@
 from __future__ import annotations
 
-from components.serving.schemas import ModalityDistance, ModalityView
+from components.serving.schemas import ModalityDistance
 from components.serving.words import contradiction_words, outside_words, presence_notes
 
 
-def view(emotion: str, confidence: float) -> ModalityView:
-    return ModalityView(emotion=emotion, confidence=confidence, posterior={emotion: confidence})
-
-
 def test_contradiction_in_words() -> None:
-    views = {"face": view("happiness", 0.82), "voice": view("sadness", 0.75)}
+    says = {"face": ("happiness", 0.82), "voice": ("sadness", 0.75)}
     pair = ("face", "voice")
-    assert contradiction_words(0.7, pair, views, threshold=0.6) == (
-        "They contradict each other: the face says happiness (82 %), the voice says sadness (75 %)."
+    assert contradiction_words(0.96, pair, says, threshold=0.9, at_s=2.34) == (
+        "They contradict each other, most around 2.3 s: the face says happiness (82 %), the voice says sadness (75 %). "
+        "That is rarer than in 96 % of other clips."
     )
-    assert contradiction_words(0.5, pair, views, threshold=0.6).startswith("They agree only in part")
-    assert contradiction_words(0.1, pair, views, threshold=0.6).startswith("They agree only in part")
-    agreeing = {"face": view("anger", 0.8), "text": view("anger", 0.7)}
-    assert contradiction_words(0.1, ("face", "text"), agreeing, threshold=0.6) == (
+    assert contradiction_words(0.5, pair, says, threshold=0.9, at_s=2.34) == (
+        "They differ no more than in many clips, most around 2.3 s: the face says happiness (82 %), the voice says "
+        "sadness (75 %)."
+    )
+    agreeing = {"face": ("anger", 0.8), "text": ("anger", 0.7)}
+    assert contradiction_words(0.1, ("face", "text"), agreeing, threshold=0.9) == (
         "They agree: the face says anger (80 %), the words say anger (70 %)."
     )
 
 
-def test_one_modality_contradicts_nobody() -> None:
-    words = contradiction_words(0.0, None, {"voice": view("fear", 0.5)}, threshold=0.6)
+def test_nothing_to_compare_is_said() -> None:
+    words = contradiction_words(None, None, {}, threshold=0.6, present=("voice",))
     assert words == "Only the voice could be judged, so there is nothing to compare."
-    assert contradiction_words(0.0, None, {}, threshold=0.6) == "Nothing could be judged."
+    assert contradiction_words(None, None, {}, threshold=0.6) == "Nothing could be judged."
+    words = contradiction_words(None, None, {}, threshold=0.6, present=("face", "voice"))
+    assert words.startswith("It cannot be told whether the face, the voice agree")
 
 
 def test_outside_training_names_only_what_lies_outside() -> None:
@@ -41,8 +42,9 @@ def test_outside_training_names_only_what_lies_outside() -> None:
 
 
 def test_what_the_version_cannot_use_is_said() -> None:
-    notes = presence_notes({"voice": 0.5, "text": 0.0}, {"face": 0.9})
+    notes = presence_notes({"voice": 0.5, "text": 0.0, "face_au": 0.0}, {"face": 0.9}, given={"face_au"})
     assert notes == [
         "text: absent from this clip",
+        "face_au: absent from this clip, this version takes it ready-made",
         "face: seen in 90 % of the clip, but this version was trained without it: ignored",
     ]

@@ -1,0 +1,62 @@
+"""Where the model fails, by name: what it takes for what, and the clips it is surest and wrong about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from components.catalog.cases import Case
+from components.evaluation import metrics
+from components.evaluation.intervals import rounded
+from components.evaluation.measure import Sample
+from components.evaluation.scoring import Scored
+
+SHOWN = 8
+
+
+def confusions(sample: Sample, classes: Sequence[str], *, count: int = SHOWN) -> dict[str, dict[str, Any]]:
+    """The mistakes made most often: `anger as fear` → how many items, what share of the true class, how many people.
+
+    Ordered by items, then by share; equals by name.
+    """
+    table = metrics.confusion(sample.truth, sample.posterior.argmax(-1).astype(np.int64), len(classes))
+    people = sample.confusion_by_subject()
+    rows = [
+        (-int(table[truth, answer]), -float(table[truth, answer] / table[truth].sum()), truth, answer)
+        for truth in range(len(classes))
+        for answer in range(len(classes))
+        if truth != answer and table[truth, answer]
+    ]
+    return {
+        f"{classes[truth]} as {classes[answer]}": {
+            "items": -items,
+            "share": rounded(-share),
+            "subjects": int((people[:, truth, answer] > 0).sum()),
+        }
+        for items, share, truth, answer in sorted(rows)[:count]
+    }
+
+
+def surest_mistakes(
+    cases: Sequence[Case], scored: Sequence[Scored], classes: Sequence[str], *, count: int = SHOWN
+) -> list[dict[str, Any]]:
+    """The labelled clips with a wrong answer, the most confident first; equals by clip id."""
+    rows: list[dict[str, Any]] = []
+    for case, item in zip(cases, scored, strict=True):
+        answer = int(item.clip_posterior.argmax())
+        if case.clip_label >= 0 and answer != case.clip_label:
+            rows.append(
+                {
+                    "clip": case.clip_id,
+                    "truth": classes[case.clip_label],
+                    "answer": classes[answer],
+                    "confidence": float(item.clip_posterior[answer]),
+                    "of_truth": float(item.clip_posterior[case.clip_label]),
+                    "present": list(case.present),
+                    "planted": sorted({planted.kind.replace("_", " ") for planted in case.planted}),
+                    "contradiction": item.contradiction,
+                }
+            )
+    return sorted(rows, key=lambda row: (-row["confidence"], row["clip"]))[:count]

@@ -1,0 +1,145 @@
+"""One clip over time as a picture: truth, what was found, who contradicts whom, the posterior, mood and presence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.catalog.cases import Case
+from components.evaluation.contradiction import Span
+from components.evaluation.disagreement import KIND
+from components.evaluation.episodes import Episode, runs
+from components.evaluation.events import true_episodes
+from components.evaluation.plots import BLUE, INK, ORANGE, colour, figure_of, png, style
+from components.evaluation.scoring import Scored
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+RED = "#c8352b"
+
+
+def timeline(
+    case: Case,
+    scored: Scored,
+    episodes: Sequence[Episode],
+    spans: Sequence[Span],
+    classes: Sequence[str],
+    *,
+    threshold: float,
+) -> bytes:
+    """The picture of one clip as PNG.
+
+    Args:
+        episodes: found; spans: contradictions found.
+        threshold: of the contradiction score.
+    """
+    end_s = case.steps / case.rate_hz
+    names = list(case.masks)
+    truth = true_episodes(case, classes)
+    told, mood = scored.moments is not None, scored.step_valence_arousal
+    heights = [0.8, 2.4, *([0.85] if told else []), *([0.85] if mood is not None else []), 0.2 + 0.17 * len(names)]
+    with style():
+        figure, axes = figure_of(9.4, 0.5 + 0.92 * sum(heights), nrows=len(heights), sharex=True, height_ratios=heights)
+        rows = iter(axes)
+        strips, bands = next(rows), next(rows)
+        for row, items in ((1, truth), (0, episodes)):
+            _strip(strips, row, items, classes, end_s)
+        strips.set_yticks([1, 0], ["truth", "found"])
+        strips.set(ylim=(-0.5, 1.5))
+        _bands(bands, case, scored, classes)
+        if told:
+            _contradiction(next(rows), case, scored, spans, threshold)
+        if mood is not None:
+            _mood(next(rows), case, mood)
+        presence = next(rows)
+        _presence(presence, case.masks, case.rate_hz)
+        presence.set(xlim=(0, end_s), xlabel="seconds")
+        for axis in (strips, presence):
+            axis.tick_params(axis="y", length=0)
+            axis.spines[["left"]].set_visible(False)
+        strips.spines[["bottom"]].set_visible(False)
+        strips.tick_params(axis="x", length=0)
+        likely = [name for k, name in enumerate(classes) if scored.step_posterior[case.valid, k].max(initial=0) > 0.15]
+        told_of = {item.emotion for items in (truth, episodes) for item in items}
+        _legend(bands, [name for name in classes if name in likely or name in told_of], classes)
+        strips.set_title(_headline(case, scored, classes))
+        figure.align_ylabels()
+        return png(figure)
+
+
+def _strip(axis: Axes, row: int, items: Sequence[Episode], classes: Sequence[str], end_s: float) -> None:
+    for item in items:
+        shade = colour(item.emotion, classes)
+        axis.barh(row, item.duration_s, left=item.onset_s, height=0.72, color=shade, edgecolor="white", linewidth=1)
+        if item.duration_s > 0.012 * end_s * len(item.emotion):
+            middle = item.onset_s + item.duration_s / 2
+            axis.text(middle, row, item.emotion, ha="center", va="center", fontsize=8, color="white", fontweight="bold")
+
+
+def _bands(axis: Axes, case: Case, scored: Scored, classes: Sequence[str]) -> None:
+    edges = np.repeat(np.arange(case.steps + 1) / case.rate_hz, 2)[1:-1]
+    layers = np.repeat(np.where(case.valid[:, None], scored.step_posterior, 0.0), 2, axis=0)
+    axis.stackplot(edges, layers.T, colors=[colour(name, classes) for name in classes], linewidth=0)
+    axis.set(ylim=(0, 1), ylabel="posterior", yticks=[0, 0.5, 1])
+
+
+def _contradiction(axis: Axes, case: Case, scored: Scored, spans: Sequence[Span], threshold: float) -> None:
+    """The score of every moment, the spans beyond the threshold, and what was planted as a frame."""
+    centres_s = (np.arange(case.steps) + 0.5) / case.rate_hz
+    axis.plot(centres_s, scored.step_contradiction, color=INK, lw=1.2)
+    axis.axhline(threshold, color=RED, lw=0.8, ls=(0, (4, 3)))
+    for span in spans:
+        axis.axvspan(span.onset_s, span.offset_s, color=RED, alpha=0.22, lw=0)
+        words = ", ".join(f"{name} {span.says[name][0]}" for name in span.pair)
+        left = min(span.onset_s, 0.62 * case.steps / case.rate_hz)
+        axis.text(left, 1.05, words, fontsize=7.5, color=RED, va="bottom")
+    for planted in case.planted:
+        if planted.kind == KIND:
+            start_s, end_s = planted.start_s or 0.0, min(planted.end_s or np.inf, case.steps / case.rate_hz)
+            axis.plot([start_s, end_s], [0.03, 0.03], color=ORANGE, lw=4, solid_capstyle="butt")
+            axis.text(
+                start_s + 0.03, 0.09, f"planted: {planted.modality} {planted.emotion}", fontsize=7.5, color=ORANGE
+            )
+    axis.set(ylim=(0, 1.02), yticks=[0, 1], ylabel="contra-\ndiction")
+
+
+def _mood(axis: Axes, case: Case, mood: NDArray[np.float32]) -> None:
+    """Valence and arousal; the clip's label, where there is one, as dotted lines."""
+    centres_s = (np.arange(case.steps) + 0.5) / case.rate_hz
+    shown = np.where(case.valid[:, None], mood, np.nan)
+    axis.axhline(0, color="#d5dbe1", lw=0.8)
+    for column, (name, shade) in enumerate((("valence", BLUE), ("arousal", ORANGE))):
+        axis.plot(centres_s, shown[:, column], color=shade, lw=1.4, label=name)
+        if np.isfinite(case.valence_arousal[column]):
+            axis.axhline(case.valence_arousal[column], color=shade, lw=0.9, ls=":")
+    axis.set(ylim=(-1, 1), yticks=[-1, 0, 1], ylabel="mood")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.05), fontsize=8, handlelength=1.0)
+
+
+def _presence(axis: Axes, masks: Mapping[str, NDArray[np.bool_]], rate_hz: float) -> None:
+    names = list(reversed(list(masks)))
+    for row, name in enumerate(names):
+        for value, first, last in runs(masks[name].astype(np.int64)):
+            if value:
+                axis.barh(row, (last - first) / rate_hz, left=first / rate_hz, height=0.55, color="#829ab1")
+    axis.set_yticks(range(len(names)), names)
+    axis.set(ylim=(-0.6, len(names) - 0.4))
+
+
+def _legend(axis: Axes, shown: Sequence[str], classes: Sequence[str]) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colour(name, classes), label=name) for name in shown]
+    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.0), fontsize=8, handlelength=1.0)
+
+
+def _headline(case: Case, scored: Scored, classes: Sequence[str]) -> str:
+    label = classes[case.clip_label] if case.clip_label >= 0 else "unlabelled"
+    answer = int(scored.clip_posterior.argmax())
+    words = f"{case.clip_id}   truth {label}, answer {classes[answer]} ({scored.clip_posterior[answer]:.2f})"
+    planted = sorted({planted.kind.replace("_", " ") for planted in case.planted})
+    return words + (f"   planted: {', '.join(planted)}" if planted else "")

@@ -121,10 +121,11 @@ def table(rows: Sequence[Row], items: Items, config: Evaluate, *, seed: int) -> 
     """The rows with their figures, as JSON; the first row is the one that all are compared with.
 
     Each has `figures`, `minus_default`, `patterns` (macro-F1 by pattern of present modalities) and `folds`. The figure
-    `missing_macro_f1` is the mean over the patterns in which a modality is missing.
+    `missing_macro_f1` is the mean over the patterns in which a modality is missing, for rows that know them all.
     """
     bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
-    sums = [_sums(row, items, config.calibration_bins) for row in rows]
+    missing = _missing_patterns(rows[0])
+    sums = [_sums(row, items, missing, config.calibration_bins) for row in rows]
     return [
         {
             "name": row.name,
@@ -222,7 +223,14 @@ def _figure(name: str) -> _Figure:
     return _MISSING if name == MISSING else FIGURES[name]
 
 
-def _sums(row: Row, items: Items, bins: int) -> dict[str, Sums]:
+def _missing_patterns(default: Row) -> list[str]:
+    """The patterns in which a modality is missing."""
+    named = [name for name in default.posterior if name != ALL]
+    most = max((name.count("+") for name in named), default=0)
+    return [name for name in named if name.count("+") < most]
+
+
+def _sums(row: Row, items: Items, missing: Sequence[str], bins: int) -> dict[str, Sums]:
     posterior = row.posterior[ALL]
     made: dict[Any, Sums] = {}
     found = {}
@@ -230,10 +238,9 @@ def _sums(row: Row, items: Items, bins: int) -> dict[str, Sums]:
         if figure.sums not in made:
             made[figure.sums] = figure.sums(items, posterior, bins)
         found[name] = made[figure.sums]
-    most = max((name.count("+") for name in row.posterior if name != ALL), default=0)
-    fewer = [values for name, values in row.posterior.items() if name != ALL and name.count("+") < most]
-    if fewer:
-        found[MISSING] = np.stack([_confusions(items, values, bins) for values in fewer], axis=2)
+    # A row that knows fewer modalities has fewer patterns; a mean over those would be one of something else.
+    if missing and all(name in row.posterior for name in missing):
+        found[MISSING] = np.stack([_confusions(items, row.posterior[name], bins) for name in missing], axis=2)
     return found
 
 

@@ -6,6 +6,7 @@ they are a function of. An interrupted ablation goes on where it stopped, and on
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,6 +131,9 @@ def _jobs(
 def _train(jobs: Sequence[_Job], root: Path, params: Params, failed: dict[str, str], *, code: str) -> None:
     """Makes the results that are not there yet."""
     todo = [job for job in jobs if load_result(job.path) is None]
+    if not todo:
+        print(f"ablate: all {len(jobs)} trainings were there", file=sys.stderr)
+        return
     # What failed is not tried on the other folds and seeds.
     queue = (job for job in todo if job.variant not in failed)
 
@@ -142,7 +146,7 @@ def _train(jobs: Sequence[_Job], root: Path, params: Params, failed: dict[str, s
                     raise error
                 _note(failed, job.variant, error)
 
-        if todo and params.ablate.workers:
+        if params.ablate.workers:
             _with_ray(queue, root, params, done, code=code)
         else:
             for job in queue:

@@ -112,6 +112,9 @@ def test_patterns_are_scored_where_a_clip_has_something_of_them() -> None:
     expected = (alone + np.mean([f1(known, values) for values in voice])) / 2
     assert own["figures"][MISSING]["value"] == pytest.approx(expected, abs=1e-5)
     assert own["figures"][MISSING]["seed_sd"] > 0
+    # A row that knows one modality alone is not compared by the mean over all.
+    rows = [row("default", 1.0, face_voice=posterior(1.0, 1), face=face, voice=voice), row("voice", 0.8, voice=voice)]
+    assert MISSING not in table(rows, items(), CONFIG, seed=7)[1]["figures"]
 
 
 def test_folds_are_scored_by_themselves() -> None:

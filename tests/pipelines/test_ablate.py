@@ -44,4 +44,4 @@ def test_the_command_brings_the_catalog_up_to_date_and_compares(
     # Only --set is for the file; the other options are for this call.
     assert "ablate" not in yaml.safe_load((project / "params.yaml").read_text())
     assert call([*command, "--workers", "0"]) == 0
-    assert "(6 of 6 were there)" in capfd.readouterr().err
+    assert "all 6 trainings were there" in capfd.readouterr().err

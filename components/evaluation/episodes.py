@@ -1,30 +1,20 @@
 """Posteriors over time → episodes a person can read: from when to when, which emotion, how sure, flash or sustained.
 
-A hidden Markov model smooths the posteriors: hidden states are the classes, a state lasts a geometric time whose mean
-was learned from the training segments (self-transition 1 − 1/mean steps, Rabiner 1989, section IV.D), every other class
-is equally likely to follow, and a step's posterior divided by the class prior serves as its likelihood (Bourlard and
-Morgan 1994). The prior is uniform, since training balances the classes. Viterbi decoding gives the best path over the
-whole clip, so this is the offline variant. A step without any modality gives no evidence.
+A decoder (`semi_markov.py`, `thresholds.py`) says which class holds at each step; the runs of its answer are the
+episodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import BundleError
-
-# An expression shorter than this is a flash. Micro-expressions last up to about 0.5 s, macro-expressions 0.5 to 4 s
-# (Ekman 2003; Yan et al. 2013); at a 10 Hz grid one second separates the two with room for a step at either edge.
-FLASH_S = 1.0
-DEFAULT_MEAN_S = 2.0
-LOG_FLOOR = 1e-8
-STEP_SLACK = 1e-6
+from components.evaluation.durations import FLASH_S, STEP_SLACK
 
 Kind = Literal["flash", "sustained"]
 
@@ -67,69 +57,12 @@ class Transition:
         return asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Smoother:
-    """The hidden Markov model's two learned numbers.
-
-    `mean_duration_s` is how long an emotion lasts on average. `transition_weight` scales the cost of a change against
-    the evidence: neighbouring steps look at overlapping sound and picture, so their posteriors are not the independent
-    evidence that the model takes them for. Speech recognisers fit the same scale (Young et al., The HTK Book, 13.3).
-    """
-
-    mean_duration_s: float = DEFAULT_MEAN_S
-    transition_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not np.isfinite(self.mean_duration_s) or self.mean_duration_s <= 0:
-            raise BundleError("a mean duration must be positive", where="smoothing", seen=self.mean_duration_s)
-        if not np.isfinite(self.transition_weight) or self.transition_weight < 0:
-            raise BundleError("a weight may not be negative", where="smoothing", seen=self.transition_weight)
-
-    @classmethod
-    def fit(cls, durations_s: Iterable[float]) -> Smoother:
-        """From the durations of the training segments; 2 s when there are none."""
-        values = [value for value in durations_s if value > 0]
-        return cls(mean_duration_s=round(float(np.mean(values)), 6) if values else DEFAULT_MEAN_S)
-
-    def to_json(self) -> dict[str, float]:
-        """As a JSON value."""
-        return {"mean_duration_s": self.mean_duration_s, "transition_weight": self.transition_weight}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Smoother:
-        """From `to_json`'s value. Raises BundleError when it is none."""
-        try:
-            return cls(
-                mean_duration_s=float(value["mean_duration_s"]), transition_weight=float(value["transition_weight"])
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError("this is no smoother", where="smoothing", seen=str(error)) from error
+class Decoder(Protocol):
+    """Chooses a class for each step."""
 
     def path(self, posterior: NDArray[np.floating], valid: NDArray[np.bool_], rate_hz: float) -> NDArray[np.int64]:
-        """The best sequence of classes (T,) for posteriors (T, K) and steps with evidence (T,). O(T·K) time."""
-        steps, classes = posterior.shape
-        if classes < 2 or not steps:
-            return np.zeros(steps, dtype=np.int64)
-        leave = 1.0 / max(self.mean_duration_s * rate_hz, 2.0)
-        stay_cost = -np.log1p(-leave) * self.transition_weight
-        leave_cost = -np.log(leave / (classes - 1)) * self.transition_weight
-        evidence = np.log(np.maximum(posterior.astype(np.float64), LOG_FLOOR))
-        evidence[~valid] = 0.0
-        came_from = np.zeros((steps, classes), dtype=np.int64)
-        score = evidence[0].copy()
-        own = np.arange(classes)
-        for step in range(1, steps):
-            # All moves cost the same, so the best predecessor of another class is the best class overall.
-            best = int(score.argmax())
-            moved = score[best] - leave_cost
-            stayed = score - stay_cost
-            came_from[step] = np.where(stayed >= moved, own, best)
-            score = np.maximum(stayed, moved) + evidence[step]
-        path = np.empty(steps, dtype=np.int64)
-        path[-1] = int(score.argmax())
-        for step in range(steps - 1, 0, -1):
-            path[step - 1] = came_from[step, path[step]]
-        return path
+        """Classes (T,) for posteriors (T, K) and steps with evidence (T,)."""
+        ...
 
 
 def runs(values: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -175,7 +108,7 @@ def find_episodes(
     valid: NDArray[np.bool_],
     classes: Sequence[str],
     rate_hz: float,
-    smoother: Smoother,
+    decoder: Decoder,
 ) -> list[Episode]:
     """The episodes of one clip.
 
@@ -184,9 +117,9 @@ def find_episodes(
         valid: (T,) True where any modality is valid.
         classes: K names.
         rate_hz: steps a second.
-        smoother: what training durations taught.
+        decoder: which class holds at each step.
     """
-    return episodes_of_path(smoother.path(posterior, valid, rate_hz), posterior, valid, classes, rate_hz)
+    return episodes_of_path(decoder.path(posterior, valid, rate_hz), posterior, valid, classes, rate_hz)
 
 
 def transitions(episodes: Sequence[Episode]) -> list[Transition]:

@@ -13,14 +13,17 @@ from components.catalog.cases import Case
 from components.contracts.config import Evaluate, Gates
 from components.contracts.errors import DataError
 from components.evaluation import metrics
+from components.evaluation.affect import affect_figures
 from components.evaluation.calibration import Calibration
-from components.evaluation.episodes import Episode, episodes_of_path, find_episodes
-from components.evaluation.events import clip_events, event_scores, true_episodes
+from components.evaluation.decoders import episode_figures, labelled
+from components.evaluation.disagreement import contradiction_figures
+from components.evaluation.episodes import Episode, find_episodes
+from components.evaluation.failures import confusions
 from components.evaluation.fitting import Fitted, fit
 from components.evaluation.gates import Gate, judge
-from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
+from components.evaluation.intervals import Bootstrap, Interval, rounded
 from components.evaluation.measure import Sample, Scores, ece_of_sums, measure, paired, per_class
-from components.evaluation.scoring import Scored, Scorer, contradiction, jensen_shannon, product_of_experts
+from components.evaluation.scoring import Scored, Scorer, product_of_experts
 from components.evaluation.slices import slice_scores
 from components.evaluation.subsets import SubsetScores, clip_sample, sample_of, score_subsets, step_sample
 from components.model.base import EmotionModel
@@ -34,7 +37,7 @@ class Evaluation:
 
     Attributes:
         level: "clip" when test clips have clip labels, else "step": what the headline figures are of.
-        fitted: temperatures, smoother, outlier reference.
+        fitted: temperatures, smoother, thresholds, outlier reference.
         cases, scored, episodes: the test clips with every modality they have, in the order of their ids.
         samples: level → labelled predictions after calibration; uncalibrated: the same before.
         table: one row a pattern of present modalities and baseline: {"subset", "scores"}.
@@ -119,13 +122,14 @@ def evaluate(
         "level": level,
         **{name: value.to_json() for name, value in scores.items()},
         "per_class": {row.pop("class"): row for row in per_class(samples[level], classes, bootstrap=bootstrap)},
+        "confusions": confusions(samples[level], classes),
         "subsets": {name: value.to_json() for name, value in table},
         "baselines": {name: value.to_json() for name, value in baselines},
         "all_minus": {name: value.to_json() for name, value in differences.items()},
         "calibration": _calibration_figures(
             fitted.calibration, samples, uncalibrated, bootstrap, config.calibration_bins
         ),
-        "episodes": _episode_figures(whole, found, classes, bootstrap),
+        "episodes": _episode_figures(whole, fitted, classes, bootstrap),
         "slices": _slices(whole, samples[level], level, bootstrap, config.calibration_bins),
         "outside_training": _outside(fitted, whole.cases),
         "counts": {
@@ -135,9 +139,17 @@ def evaluate(
             "test_subjects": len({case.subject_id for case in test}),
         },
     }
-    disagreement = _contradiction(whole, fitted.calibration.contradiction_threshold, bootstrap)
-    if disagreement is not None:
+    disagreement = contradiction_figures(
+        whole.cases,
+        whole.scored,
+        threshold=fitted.calibration.contradiction_threshold,
+        classes=classes,
+        bootstrap=bootstrap,
+    )
+    if disagreement:
         figures["contradiction"] = disagreement
+    if affect := affect_figures(whole.cases, whole.scored, bootstrap):
+        figures["affect"] = affect
     return Evaluation(
         level=level,
         classes=classes,
@@ -190,7 +202,8 @@ def _baselines(
         else [np.tile(prior, (case.valid.size, 1)) for case in whole.cases]
     )
     samples = {"majority": _sample(whole, level, constant)}
-    if level == "clip" and len(whole.modalities) > 1:
+    # A model without heads of each modality has no experts.
+    if level == "clip" and len(whole.modalities) > 1 and all(scored.unimodal_posterior for scored in whole.scored):
         products = [product_of_experts(scored.unimodal_posterior) for scored in whole.scored]
         samples["product_of_experts"] = _sample(whole, level, products)
     return [(name, measure(sample, bootstrap=bootstrap, bins=bins)) for name, sample in samples.items()], samples
@@ -251,33 +264,30 @@ def _calibration_figures(
     bootstrap: Bootstrap,
     bins: int,
 ) -> dict[str, Any]:
-    figures: dict[str, Any] = {"temperatures": calibration.to_json()}
+    figures: dict[str, Any] = {"temperatures": calibration.temperatures()}
     for level, sample in after.items():
         figures[level] = {
             "ece_before": bootstrap.of_sums(before[level].bins_by_subject(bins), ece_of_sums).to_json(),
             "ece_after": bootstrap.of_sums(sample.bins_by_subject(bins), ece_of_sums).to_json(),
+            "equal_mass_before": rounded(_equal_mass(before[level], bins)),
+            "equal_mass_after": rounded(_equal_mass(sample, bins)),
             "nll_before": rounded(metrics.nll(before[level].posterior, before[level].truth)),
             "nll_after": rounded(metrics.nll(sample.posterior, sample.truth)),
         }
     return figures
 
 
+def _equal_mass(sample: Sample, bins: int) -> float:
+    """ECE over bins of equally many items."""
+    return float(metrics.ece(metrics.mass_bins(sample.posterior, sample.truth, bins)))
+
+
 def _episode_figures(
-    whole: SubsetScores, found: Sequence[Sequence[Episode]], classes: Sequence[str], bootstrap: Bootstrap
+    whole: SubsetScores, fitted: Fitted, classes: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """Smoothed episodes beside those of the most probable class of each step, on clips with step labels."""
-    smoothed, raw = [], []
-    for case, scored, episodes in zip(whole.cases, whole.scored, found, strict=True):
-        if not (case.step_labels >= 0).any():
-            continue
-        truth = true_episodes(case, classes)
-        path = scored.step_posterior.argmax(-1).astype(np.int64)
-        unsmoothed = episodes_of_path(path, scored.step_posterior, case.valid, classes, case.rate_hz)
-        smoothed.append(clip_events(case, truth, episodes))
-        raw.append(clip_events(case, truth, unsmoothed))
-    if not smoothed:
-        return {}
-    return {"viterbi": event_scores(smoothed, bootstrap=bootstrap), "argmax": event_scores(raw, bootstrap=bootstrap)}
+    """Smoothing beside thresholds and no smoothing, on clips with step labels."""
+    clips = labelled(whole.cases, [scored.step_posterior for scored in whole.scored], classes)
+    return episode_figures(clips, classes, smoother=fitted.smoother, thresholds=fitted.thresholds, bootstrap=bootstrap)
 
 
 def _slices(whole: SubsetScores, sample: Sample, level: str, bootstrap: Bootstrap, bins: int) -> dict[str, Any]:
@@ -299,38 +309,4 @@ def _outside(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:
             seen.setdefault(name, []).append(judgement.outside)
     return {
         name: {"share": rounded(float(np.mean(flags))), "clips": len(flags)} for name, flags in sorted(seen.items())
-    }
-
-
-def _contradiction(whole: SubsetScores, threshold: float, bootstrap: Bootstrap) -> dict[str, Any] | None:
-    """How well the contradiction score tells planted contradictions from other clips; None where none was planted."""
-    rows = [
-        (case.subject_id, scored.contradiction, case.has_planted("contradiction"))
-        for case, scored in zip(whole.cases, whole.scored, strict=True)
-        if len(case.present) > 1
-    ]
-    planted = np.array([row[2] for row in rows], dtype=bool)
-    if not planted.any() or planted.all():
-        return None
-    scores = np.array([row[1] for row in rows])
-    divergences = np.array(
-        [
-            contradiction(scored.unimodal_posterior, jensen_shannon)[0]
-            for case, scored in zip(whole.cases, whole.scored, strict=True)
-            if len(case.present) > 1
-        ]
-    )
-    people = Subjects.of([row[0] for row in rows])
-
-    def auroc(values: NDArray[np.float64]) -> dict[str, float | None]:
-        return bootstrap.of_items(people, lambda items: metrics.auroc(values[items], planted[items])).to_json()
-
-    return {
-        "auroc": auroc(scores),
-        "auroc_jensen_shannon": auroc(divergences),
-        "planted": int(planted.sum()),
-        "clips": len(rows),
-        "threshold": threshold,
-        "recall_at_threshold": rounded(float((scores[planted] > threshold).mean())),
-        "false_alarms_at_threshold": rounded(float((scores[~planted] > threshold).mean())),
     }

@@ -14,12 +14,13 @@ import numpy as np
 
 from components.catalog.cases import Case
 from components.evaluation.episodes import Episode, kind_of, runs, transitions
-from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
+from components.evaluation.intervals import Bootstrap, Floats, Interval, Subjects
 
 # A flash has three to six steps; one step off at either end must still count, another place must not.
 MIN_OVERLAP = 0.3
 TRANSITION_TOLERANCE_S = 0.5
 SECONDS_A_MINUTE = 60.0
+PARTS = ("true", "found", "true_matched", "found_matched")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,32 +109,48 @@ def clip_events(case: Case, truth: Sequence[Episode], found: Sequence[Episode]) 
 
 def mean_f1(clips: Sequence[ClipEvents]) -> float:
     """Mean F1 over flashes, sustained episodes and transitions; a kind that is neither true nor found is left out."""
-    scores = []
-    for what in ("flash", "sustained", "transition"):
-        total = {part: sum(clip.counts[f"{what}_{part}"] for clip in clips) for part in ("true", "found")}
-        matched = sum(clip.counts[f"{what}_true_matched"] + clip.counts[f"{what}_found_matched"] for clip in clips)
-        if total["true"] + total["found"]:
-            scores.append(matched / (total["true"] + total["found"]))
-    return float(np.mean(scores)) if scores else 0.0
+    return float(_f1_of_sums(_f1_sums(clips).sum(0)))
+
+
+def f1_difference(first: Sequence[ClipEvents], second: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> Interval:
+    """`mean_f1(first) − mean_f1(second)` of two answers to the same clips, paired by person."""
+    people = Subjects.of([clip.subject_id for clip in first])
+    return bootstrap.difference(people.sums(_f1_sums(first)), people.sums(_f1_sums(second)), _f1_of_sums)
+
+
+def _f1_sums(clips: Sequence[ClipEvents]) -> Floats:
+    """(N, 3, 2): matched, and true plus found, by kind; both count an event twice when it is matched."""
+    rows = [
+        [[clip.counts[f"{what}_{part}"] for part in PARTS] for what in ("flash", "sustained", "transition")]
+        for clip in clips
+    ]
+    table = np.array(rows, dtype=np.float64).reshape(len(clips), 3, len(PARTS))
+    return np.stack([table[..., 2:].sum(-1), table[..., :2].sum(-1)], axis=-1)
+
+
+def _f1_of_sums(sums: Floats) -> Floats:
+    matched, total = sums[..., 0], sums[..., 1]
+    kinds = (total > 0).sum(-1)
+    return np.asarray((matched / np.maximum(total, 1.0)).sum(-1) / np.maximum(kinds, 1))
 
 
 def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Recall and precision of flashes, sustained episodes and transitions; onset latency; flips a minute.
+    """Recall and precision of flashes, sustained episodes and transitions; mean F1; onset latency; flips a minute.
 
-    A figure whose denominator is 0 is left out. Latency is the median of found minus true onset of the episodes that
-    were found and do not begin with the clip, in seconds: positive is late.
+    Each with its interval. A figure whose denominator is 0 is left out. Latency is the median of found minus true onset
+    of the episodes that were found and do not begin with the clip, in seconds: positive is late.
     """
     people = Subjects.of([clip.subject_id for clip in clips])
     scores: dict[str, Any] = {}
 
-    def ratio(part: str, whole: str) -> Interval | None:
+    def ratio(part: str, whole: str, scale: float = 1.0) -> Interval | None:
         table = people.sums(np.array([[clip.counts[part], clip.counts[whole]] for clip in clips], dtype=np.float64))
         if not table[:, 1].sum():
             return None
 
-        def share(sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        def share(sums: Floats) -> Floats:
             with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(sums[..., 0] / sums[..., 1])
+                return np.asarray(scale * sums[..., 0] / sums[..., 1])
 
         return bootstrap.of_sums(table, share)
 
@@ -147,9 +164,18 @@ def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[s
         if precision is not None:
             entry["precision"] = precision.to_json()
         scores[what] = entry
-    latencies = [value for clip in clips for value in clip.latencies_s]
-    minutes = sum(clip.counts["seconds"] for clip in clips) / SECONDS_A_MINUTE
-    scores["onset_latency_s"] = rounded(float(np.median(latencies))) if latencies else None
-    scores["flips_per_minute"] = rounded(sum(clip.counts["transition_found"] for clip in clips) / minutes)
-    scores["true_flips_per_minute"] = rounded(sum(clip.counts["transition_true"] for clip in clips) / minutes)
+    for name, what in (("flips_per_minute", "transition_found"), ("true_flips_per_minute", "transition_true")):
+        flips = ratio(what, "seconds", SECONDS_A_MINUTE)
+        scores[name] = None if flips is None else flips.to_json()
+    scores["mean_f1"] = bootstrap.of_sums(people.sums(_f1_sums(clips)), _f1_of_sums).to_json()
+    scores["onset_latency_s"] = _latency(clips, bootstrap).to_json()
     return scores
+
+
+def _latency(clips: Sequence[ClipEvents], bootstrap: Bootstrap) -> Interval:
+    """The median over all onsets that were found; no value where none was."""
+    people = [clip.subject_id for clip in clips for _ in clip.latencies_s]
+    values = np.array([value for clip in clips for value in clip.latencies_s])
+    if not values.size:
+        return Interval(value=None, low=None, high=None)
+    return bootstrap.of_items(Subjects.of(people), lambda items: float(np.median(values[items])))

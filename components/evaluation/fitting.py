@@ -1,7 +1,8 @@
 """Everything that is fitted after training, on the splits that may be fitted on: never on the test split.
 
-Temperatures, the contradiction threshold and the smoother's transition weight come from the calibration split; the mean
-duration of an emotion and the outlier Gaussians from the training split, the outlier thresholds from both.
+Temperatures, the rarity of a contradiction, the smoother's weights and the baseline's thresholds come from the
+calibration split; the durations of emotions and the outlier Gaussians from the training split, the outlier thresholds
+from both.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.contracts.config import Evaluate
 from components.evaluation.calibration import Calibration, fit_temperature
-from components.evaluation.episodes import Smoother, find_episodes, runs
-from components.evaluation.events import clip_events, mean_f1, true_episodes
+from components.evaluation.contradiction import Rarity
+from components.evaluation.decoders import fit_smoother, fit_thresholds, labelled
+from components.evaluation.durations import Durations, label_runs
 from components.evaluation.outliers import Reference, pool
-from components.evaluation.scoring import Logits, Scorer
+from components.evaluation.scoring import Logits, Scorer, keep
+from components.evaluation.semi_markov import Smoother
+from components.evaluation.subsets import patterns
+from components.evaluation.thresholds import Thresholds
 from components.model.base import EmotionModel
 
-# Few and far apart: a calibration split holds tens of events, which cannot tell finer ones apart.
-TRANSITION_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0)
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +35,20 @@ class Fitted:
 
     calibration: Calibration
     smoother: Smoother
+    thresholds: Thresholds
     reference: Reference
 
 
 def fit(model: EmotionModel, train: Sequence[Case], calibration: Sequence[Case], config: Evaluate) -> Fitted:
     """Fits everything; the two splits must not share a person."""
     temperatures = fit_calibration(model, calibration, quantile=config.contradiction_quantile)
-    durations = [duration for case in train for duration in label_durations(case)]
+    classes, scorer = model.spec.classes, Scorer(model, temperatures)
+    judged = labelled(calibration, [scorer.score(x.features, x.masks).step_posterior for x in calibration], classes)
+    durations = Durations.fit(run for case in train for run in label_runs(case.step_labels, case.rate_hz))
     return Fitted(
         calibration=temperatures,
-        smoother=fit_smoother(Scorer(model, temperatures), calibration, Smoother.fit(durations)),
+        smoother=fit_smoother(judged, durations, classes),
+        thresholds=fit_thresholds(judged, classes),
         reference=Reference.fit(
             [pool(case.features, case.masks) for case in train],
             [pool(case.features, case.masks) for case in calibration],
@@ -49,73 +58,75 @@ def fit(model: EmotionModel, train: Sequence[Case], calibration: Sequence[Case],
     )
 
 
-def fit_smoother(scorer: Scorer, cases: Sequence[Case], start: Smoother) -> Smoother:
-    """Chooses the transition weight by the mean event F1 on the calibration split; of equals the calmest."""
-    labelled = [case for case in cases if (case.step_labels >= 0).any()]
-    if not labelled:
-        return start
-    classes = scorer.model.spec.classes
-    scored = [scorer.score(case.features, case.masks).step_posterior for case in labelled]
-    truth = [true_episodes(case, classes) for case in labelled]
-
-    def quality(smoother: Smoother) -> float:
-        return mean_f1(
-            [
-                clip_events(case, true, find_episodes(posterior, case.valid, classes, case.rate_hz, smoother))
-                for case, true, posterior in zip(labelled, truth, scored, strict=True)
-            ]
-        )
-
-    candidates = [replace(start, transition_weight=weight) for weight in TRANSITION_WEIGHTS]
-    return max(candidates, key=lambda smoother: (round(quality(smoother), 6), smoother.transition_weight))
-
-
 def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: float) -> Calibration:
-    """One temperature a head on the calibration split; heads without a labelled item keep 1.
-
-    The contradiction threshold is a quantile of the scores of the clips in which no contradiction was planted.
-    """
+    """The temperatures on the calibration split (heads without a labelled item keep 1), and how rare a conflict of
+    modalities is among its ordinary clips: those in which no contradiction was planted."""
     scorer = Scorer(model, Calibration())
     logits = [scorer.logits(case.features, case.masks) for case in cases]
+    heads = sorted({name for item in logits for name in item.unimodal})
+    step_heads = sorted({name for item in logits for name in item.unimodal_step})
+    step_by_count, clip_by_count = _by_count(scorer, cases)
     found = Calibration(
-        step=_step_temperature(cases, logits),
+        step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases]),
         clip=_clip_temperature(cases, [item.clip for item in logits]),
+        step_by_count=step_by_count,
+        clip_by_count=clip_by_count,
         unimodal={
-            name: _clip_temperature(
-                [case for case in cases if name in case.present],
-                [item.unimodal[name] for case, item in zip(cases, logits, strict=True) if name in case.present],
-            )
-            for name in model.spec.names
+            name: _clip_temperature(*_having(name, cases, [item.unimodal[name] for item in logits])) for name in heads
         },
+        unimodal_step={
+            name: _step_temperature(
+                cases, [item.unimodal_step[name] for item in logits], [case.masks[name] for case in cases]
+            )
+            for name in step_heads
+        },
+        contradiction_threshold=quantile,
     )
     calibrated = Scorer(model, found)
-    scores = [
-        calibrated.calibrated(item, case.masks).contradiction
+    ordinary = [
+        calibrated.calibrated(item, case.masks).moments
         for case, item in zip(cases, logits, strict=True)
-        if len(case.present) > 1 and not case.has_planted("contradiction")
+        if not case.has_planted("contradiction")
     ]
-    if not scores:
-        return found
-    threshold = round(float(np.quantile(scores, quantile, method="higher")), 6)
-    return replace(found, contradiction_threshold=threshold)
+    return replace(found, rarity=Rarity.fit([moments.peak for moments in ordinary if moments is not None]))
 
 
-def label_durations(case: Case) -> list[float]:
-    """Seconds of each run of equal step labels."""
-    known = case.step_labels[case.step_labels >= 0]
-    return [(last - first) / case.rate_hz for _, first, last in runs(known)]
+def _by_count(scorer: Scorer, cases: Sequence[Case]) -> tuple[dict[int, float], dict[int, float]]:
+    """Step and clip temperatures by number of present modalities, over every pattern that the clips can show."""
+    rows: dict[int, dict[tuple[str, tuple[str, ...]], tuple[Case, Logits]]] = {}
+    for pattern in patterns(scorer.model.spec.names):
+        for case in cases:
+            left = tuple(name for name in case.present if name in pattern)
+            group = rows.setdefault(len(left), {})
+            if left and (case.clip_id, left) not in group:
+                features, masks = keep(case.features, case.masks, left)
+                kept = replace(case, features=features, masks=masks)
+                group[case.clip_id, left] = (kept, scorer.logits(kept.features, kept.masks))
+    step, clip = {}, {}
+    for count, group in sorted(rows.items()):
+        if group:
+            seen = [case for case, _ in group.values()]
+            clip[count] = _clip_temperature(seen, [item.clip for _, item in group.values()])
+            step[count] = _step_temperature(seen, [item.step for _, item in group.values()], [x.valid for x in seen])
+    return step, clip
 
 
-def _step_temperature(cases: Sequence[Case], logits: Sequence[Logits]) -> float:
+def _having(name: str, cases: Sequence[Case], rows: Sequence[Rows]) -> tuple[list[Case], list[Rows]]:
+    """The clips that have a modality, and their rows."""
+    kept = [(case, row) for case, row in zip(cases, rows, strict=True) if name in case.present]
+    return [case for case, _ in kept], [row for _, row in kept]
+
+
+def _step_temperature(cases: Sequence[Case], logits: Sequence[Rows], valid: Sequence[NDArray[np.bool_]]) -> float:
     rows, truth = [], []
-    for case, item in zip(cases, logits, strict=True):
-        chosen = (case.step_labels >= 0) & case.valid
-        rows.append(item.step[chosen])
+    for case, row, mask in zip(cases, logits, valid, strict=True):
+        chosen = (case.step_labels >= 0) & mask
+        rows.append(row[chosen])
         truth.append(case.step_labels[chosen])
     return fit_temperature(np.concatenate(rows), np.concatenate(truth)) if rows else 1.0
 
 
-def _clip_temperature(cases: Sequence[Case], rows: Sequence[np.ndarray[tuple[int], np.dtype[np.float32]]]) -> float:
+def _clip_temperature(cases: Sequence[Case], rows: Sequence[Rows]) -> float:
     if not rows:
         return 1.0
     return fit_temperature(np.stack(rows), np.array([case.clip_label for case in cases], dtype=np.int64))

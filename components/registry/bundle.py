@@ -30,9 +30,9 @@ from components.contracts.fingerprint import canonical_json, file_sha256
 from components.contracts.lineage import Lineage
 from components.evaluation import outliers
 from components.evaluation.calibration import Calibration
-from components.evaluation.episodes import Smoother
 from components.evaluation.outliers import Reference
 from components.evaluation.scoring import Scorer
+from components.evaluation.semi_markov import Smoother
 from components.features import transform as transforms
 from components.features.transform import Transform
 from components.model.build import EmotionModel, build_model

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from components.alignment.align import alignment_fingerprint
 from components.catalog.cases import Case, prepare
@@ -18,21 +21,22 @@ from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
 from components.datasets.registry import ADAPTERS
 from components.evaluation.calibration import Calibration
-from components.evaluation.episodes import Smoother
 from components.evaluation.outliers import Reference
 from components.evaluation.publish import run_of
 from components.evaluation.scoring import Scorer, keep
+from components.evaluation.semi_markov import Smoother
 from components.evaluation.write import shown_clips
 from components.features.transform import Transform
 from components.model.base import EmotionModel, count_parameters
 from components.model.files import WEIGHTS, load_model
 from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle
 from components.registry.goldens import Golden
-from components.registry.model_card import Corpus, model_card
+from components.registry.model_card import Corpus, Cost, model_card
 from components.registry.register import register
 from components.training.tracking import tracking_uri
 
 GOLDENS = 4
+TIMED_CLIPS = 16
 # The description carries the headline figures; the whole tree is in `data/evaluated/metrics.json` and in the run.
 HEADLINES = ("level", "clip", "step", "counts")
 MAX_TAG = 500
@@ -64,7 +68,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         metrics=metrics,
         gates=gates,
         encoders=encoders,
-        parameters=count_parameters(model),
+        cost=measured_cost(layout, model),
+        preset=model.spec.model.preset,
         lineage=lineage.tags(),
     )
     run_id = run_of(params.tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
@@ -158,6 +163,24 @@ def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
             )
         )
     return goldens
+
+
+def measured_cost(layout: Layout, model: EmotionModel) -> Cost:
+    """What the model weighs and takes here and now: for people, so it stands in the registry and in no output."""
+    cases = prepare(load_examples(layout, "test"), Transform.load(layout.trained))[:TIMED_CLIPS]
+    scorer = Scorer(model, Calibration())
+    taken = []
+    # The first pass over the clips warms up and is not counted.
+    for case in [*cases, *cases]:
+        start = time.process_time()
+        scorer.score(case.features, case.masks)
+        taken.append(time.process_time() - start)
+    return Cost(
+        parameters=count_parameters(model),
+        weights_bytes=(layout.trained / WEIGHTS).stat().st_size,
+        seconds=float(np.median(taken[len(cases) :])),
+        clip_s=float(np.median([case.steps / case.rate_hz for case in cases])),
+    )
 
 
 def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from components.evaluation.episodes import Episode
-from components.evaluation.events import clip_events, event_scores, match, mean_f1, overlap, true_episodes
+from components.evaluation.events import (
+    clip_events,
+    event_scores,
+    f1_difference,
+    match,
+    mean_f1,
+    overlap,
+    true_episodes,
+)
 from components.evaluation.intervals import Bootstrap
 from tests.evaluation.made import CLASSES, make_case
 
@@ -56,8 +64,10 @@ def test_a_perfect_answer_and_no_answer() -> None:
     truth = true_episodes(case, CLASSES)
     perfect = event_scores([clip_events(case, truth, truth)], bootstrap=Bootstrap(draws=10))
     assert perfect["flash"]["recall"]["value"] == perfect["transition"]["precision"]["value"] == 1
-    assert perfect["onset_latency_s"] == 0
-    assert perfect["flips_per_minute"] == perfect["true_flips_per_minute"] == pytest.approx(2 / 3 * 60)
+    assert perfect["onset_latency_s"]["value"] == 0
+    assert perfect["flips_per_minute"] == perfect["true_flips_per_minute"]
+    assert perfect["flips_per_minute"]["value"] == pytest.approx(2 / 3 * 60)
+    assert perfect["mean_f1"]["value"] == 1
     calm = clip_events(case, truth, [episode(0, 3, "neutral")])
     none = event_scores([calm], bootstrap=Bootstrap(draws=10))
     assert none["flash"]["recall"]["value"] == 0
@@ -88,3 +98,23 @@ def test_a_transition_too_far_off_or_of_other_emotions_does_not_count() -> None:
         0,
         1,
     ]
+
+
+def test_figures_have_intervals_by_person_and_differences_are_paired() -> None:
+    truth = true_episodes(flash_case(), CLASSES)
+    missed = [episode(0, 3, "neutral")]
+    late = [episode(0, 1.4, "neutral"), episode(1.4, 1.9, "anger", "flash"), episode(1.9, 3.0, "neutral")]
+    people = [replace(flash_case(), subject_id=f"p{person}") for person in range(6)]
+    good = [clip_events(case, truth, truth if person % 2 else late) for person, case in enumerate(people)]
+    poor = [clip_events(case, truth, missed) for case in people]
+    bootstrap = Bootstrap(draws=200)
+    scores = event_scores(good, bootstrap=bootstrap)
+    assert scores["onset_latency_s"]["low"] == 0
+    assert scores["onset_latency_s"]["high"] == pytest.approx(0.2)
+    gain = f1_difference(good, poor, bootstrap=bootstrap)
+    assert gain.value == pytest.approx(mean_f1(good) - mean_f1(poor))
+    # Everybody gains the same, so the paired difference is sure.
+    assert gain.low == pytest.approx(gain.value) == gain.high
+    nothing = [clip_events(case, truth, []) for case in people]
+    assert event_scores(nothing, bootstrap=bootstrap)["onset_latency_s"]["value"] is None
+    assert mean_f1([]) == 0.0

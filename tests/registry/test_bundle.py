@@ -39,7 +39,7 @@ def test_what_is_loaded_computes_what_was_written(tmp_path: Path) -> None:
     assert bundle.classes == CLASSES
     assert bundle.transform.widths == WIDTHS
     assert bundle.calibration.unimodal["voice"] == 2.0
-    assert bundle.smoother.mean_duration_s == 1.5
+    assert bundle.smoother.durations.mood_mean_s == 2.5
     assert bundle.lineage.git_commit == "c" * 40
     assert bundle.encoders["face"].spec == "test"
     assert set(bundle.reference.modalities) == set(WIDTHS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from components.alignment.align import alignment_fingerprint
 from components.contracts.config import Alignment, FaceAlignment, Model, VoiceAlignment
 from components.contracts.lineage import Lineage
 from components.evaluation.calibration import Calibration
-from components.evaluation.episodes import Smoother
 from components.evaluation.outliers import Reference, pool
 from components.evaluation.scoring import Scorer
+from components.evaluation.semi_markov import Smoother
 from components.features.base import Encoded
 from components.features.registry import create
 from components.features.transform import Transform
@@ -29,11 +30,17 @@ SPECS = {"face": "hog", "voice": "signal", "text": "hashing"}
 ALIGNMENT = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignment(activity="energy"))
 
 
-def tiny_bundle(folder: Path, *, seed: int = 0, modalities: tuple[str, ...] = ("face", "voice", "text")) -> str:
-    """Writes the bundle and returns its hash; another seed is another model."""
+def tiny_bundle(
+    folder: Path,
+    *,
+    seed: int = 0,
+    modalities: tuple[str, ...] = ("face", "voice", "text"),
+    specs: Mapping[str, str] = SPECS,
+) -> str:
+    """Writes the bundle and returns its hash; another seed is another model. `specs` names each encoder."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    encoders = {name: create(SPECS[name], name, "cpu") for name in modalities}
+    encoders = {name: create(specs[name], name, "cpu") for name in modalities}
     widths = {name: encoder.width for name, encoder in encoders.items()}
     clips = [
         {
@@ -57,7 +64,7 @@ def tiny_bundle(folder: Path, *, seed: int = 0, modalities: tuple[str, ...] = ("
             alignment=ALIGNMENT,
             alignment_fingerprint=alignment_fingerprint(ALIGNMENT),
             encoders={
-                name: EncoderSpec(spec=SPECS[name], fingerprint=encoder.fingerprint, width=encoder.width)
+                name: EncoderSpec(spec=specs[name], fingerprint=encoder.fingerprint, width=encoder.width)
                 for name, encoder in encoders.items()
             },
             calibration=calibration,

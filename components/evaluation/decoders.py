@@ -1,0 +1,110 @@
+"""The ways from step posteriors to episodes: how each is fitted, and how they compare on the same clips.
+
+What is chosen is chosen on the calibration split, by the mean event F1 over flashes, sustained episodes and
+transitions. The grids are coarse: a calibration split holds tens of events, which cannot tell finer ones apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.catalog.cases import Case
+from components.evaluation.durations import Durations
+from components.evaluation.episodes import Decoder, Episode, find_episodes
+from components.evaluation.events import ClipEvents, clip_events, event_scores, f1_difference, mean_f1, true_episodes
+from components.evaluation.intervals import Bootstrap
+from components.evaluation.semi_markov import Smoother
+from components.evaluation.thresholds import MostProbable, Thresholds
+
+# From 1, where posteriors are taken at their word: below it no flash outweighs its two changes. The calmest first.
+WEIGHTS = (1.0, 1.41, 2.0)
+# The label of a stream waits for as long as the shortest flash.
+LAG_S = 0.3
+ENTER = (0.8, 0.7, 0.6, 0.5, 0.4)
+LEAVE_SHARES = (0.25, 0.5, 0.75, 1.0)
+SHORTEST_S = (0.5, 0.4, 0.3, 0.2, 0.0)
+
+Choice = TypeVar("Choice", bound=Decoder)
+
+
+class Labelled(NamedTuple):
+    """A clip with step labels: its posteriors (T, K), and the truth."""
+
+    case: Case
+    posterior: NDArray[np.floating]
+    truth: Sequence[Episode]
+
+
+def labelled(
+    cases: Sequence[Case], posteriors: Sequence[NDArray[np.floating]], classes: Sequence[str]
+) -> list[Labelled]:
+    """The clips with any step label."""
+    return [
+        Labelled(case, posterior, true_episodes(case, classes))
+        for case, posterior in zip(cases, posteriors, strict=True)
+        if (case.step_labels >= 0).any()
+    ]
+
+
+def events_of(decoder: Decoder, clips: Sequence[Labelled], classes: Sequence[str]) -> list[ClipEvents]:
+    """What a decoder finds in each clip, counted against the truth."""
+    return [
+        clip_events(case, truth, find_episodes(posterior, case.valid, classes, case.rate_hz, decoder))
+        for case, posterior, truth in clips
+    ]
+
+
+def fit_smoother(clips: Sequence[Labelled], durations: Durations, classes: Sequence[str]) -> Smoother:
+    """The smoother of the learned durations, with how much evidence counts offline and in a stream."""
+    start = Smoother(durations=durations, lag_s=LAG_S)
+    offline = _best([replace(start, weight=weight) for weight in WEIGHTS], clips, classes, start)
+    streams = [replace(offline, causal_weight=weight).causal for weight in WEIGHTS]
+    return _best(streams, clips, classes, offline.causal).smoother
+
+
+def fit_thresholds(clips: Sequence[Labelled], classes: Sequence[str]) -> Thresholds:
+    """The best thresholds and shortest duration."""
+    grid = [
+        Thresholds(enter=enter, leave=round(enter * share, 6), shortest_s=shortest_s)
+        for enter, share, shortest_s in product(ENTER, LEAVE_SHARES, SHORTEST_S)
+    ]
+    return _best(grid, clips, classes, Thresholds())
+
+
+def _best(candidates: Sequence[Choice], clips: Sequence[Labelled], classes: Sequence[str], default: Choice) -> Choice:
+    """The candidate with the best mean event F1, of equals the first; the default when there is nothing to judge by."""
+    if not clips:
+        return default
+    return max(candidates, key=lambda decoder: round(mean_f1(events_of(decoder, clips, classes)), 6))
+
+
+def episode_figures(
+    clips: Sequence[Labelled],
+    classes: Sequence[str],
+    *,
+    smoother: Smoother,
+    thresholds: Thresholds,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """Event scores of each decoder on the same clips, and the paired gain of smoothing over thresholds in mean F1."""
+    if not clips:
+        return {}
+    decoders: Mapping[str, Decoder] = {
+        "offline": smoother,
+        "causal": smoother.causal,
+        "threshold": thresholds,
+        "argmax": MostProbable(),
+    }
+    found = {name: events_of(decoder, clips, classes) for name, decoder in decoders.items()}
+    figures: dict[str, Any] = {name: event_scores(events, bootstrap=bootstrap) for name, events in found.items()}
+    for name in ("offline", "causal"):
+        gain = f1_difference(found[name], found["threshold"], bootstrap=bootstrap)
+        figures[f"{name}_minus_threshold"] = gain.to_json()
+    figures["lag_s"] = smoother.lag_s
+    return figures

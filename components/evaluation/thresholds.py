@@ -1,0 +1,54 @@
+"""The baselines that smoothing must beat: thresholds with hysteresis and a shortest duration, and no smoothing at all.
+
+What sound event detection does by habit: an event begins above a high threshold, goes on until it falls below a low
+one, and is dropped when it was too short (Cances, Guyot and Pellegrini 2019, "Evaluation of post-processing algorithms
+for polyphonic sound event detection"; Dinkel, Wu and Yu 2021, double thresholds). Here exactly one class holds at a
+time, so an event gives way to the most probable class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.evaluation.durations import STEP_SLACK
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """A class holds until its posterior falls below `leave` while the most probable one reaches `enter`; what then
+    lasted less than `shortest_s` is given to what was before it."""
+
+    enter: float = 0.6
+    leave: float = 0.3
+    shortest_s: float = 0.2
+
+    def path(self, posterior: Floats, valid: NDArray[np.bool_], rate_hz: float) -> NDArray[np.int64]:
+        """Classes (T,) for posteriors (T, K) and steps with evidence (T,)."""
+        path = np.zeros(len(posterior), dtype=np.int64)
+        if not valid.any():
+            return path
+        now = int(posterior[valid.argmax()].argmax())
+        for step, (row, seen) in enumerate(zip(posterior, valid, strict=True)):
+            best = int(row.argmax())
+            if seen and row[now] < self.leave and row[best] >= self.enter:
+                now = best
+            path[step] = now
+        edges = [0, *(np.nonzero(np.diff(path))[0] + 1).tolist(), path.size]
+        for first, last in pairwise(edges):
+            if first > 0 and (last - first) / rate_hz < self.shortest_s - STEP_SLACK:
+                path[first:last] = path[first - 1]
+        return path
+
+
+class MostProbable:
+    """The most probable class of each step."""
+
+    def path(self, posterior: Floats, valid: NDArray[np.bool_], rate_hz: float) -> NDArray[np.int64]:
+        """Classes (T,) for posteriors (T, K)."""
+        return posterior.argmax(-1).astype(np.int64)

@@ -19,6 +19,7 @@ from components.evaluation import metrics, plots
 from components.evaluation.disagreement import KIND, spans_of
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.intervals import rounded
+from components.evaluation.measure import Sample
 from components.evaluation.report import render
 from components.evaluation.timeline_plot import timeline
 
@@ -77,9 +78,8 @@ def write_evaluation(
         (beside / "plots").mkdir()
         for name, data in pictures.items():
             (beside / "plots" / f"{name}.png").write_bytes(data)
-        for level in evaluation.samples:
-            rows = reliability_rows(evaluation, level, config.calibration_bins)
-            text = _csv(("calibration", "confidence", "accuracy", "items"), rows)
+        for level, sample in evaluation.samples.items():
+            text = _csv(("confidence", "accuracy", "items"), reliability_rows(sample, config.calibration_bins))
             (beside / "plots" / f"reliability-{level}.csv").write_text(text, encoding="utf-8")
         (beside / "plots" / "per-class.csv").write_text(per_class_csv(evaluation), encoding="utf-8")
         (beside / "plots" / "confusion.csv").write_text(confusion_csv(evaluation), encoding="utf-8")
@@ -165,16 +165,14 @@ def predictions(evaluation: Evaluation) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["clip_id"])), schema=PREDICTIONS_SCHEMA)
 
 
-def reliability_rows(evaluation: Evaluation, level: str, bins: int) -> list[tuple[Any, ...]]:
-    """(before or after, mean confidence, share right, items) of equal-mass bins."""
-    rows: list[tuple[Any, ...]] = []
-    for when, samples in (("before", evaluation.uncalibrated), ("after", evaluation.samples)):
-        found = metrics.mass_bins(samples[level].posterior, samples[level].truth, bins)
-        confidence, accuracy = found.confidence / found.count, found.correct / found.count
-        for place in range(found.count.size):
-            figures = (rounded(float(confidence[place])), rounded(float(accuracy[place])))
-            rows.append((when, *figures, int(found.count[place])))
-    return rows
+def reliability_rows(sample: Sample, bins: int) -> list[tuple[Any, ...]]:
+    """(mean confidence, share right, items) of equal-mass bins, as `dvc plots` draws them: a line a revision."""
+    found = metrics.mass_bins(sample.posterior, sample.truth, bins)
+    confidence, accuracy = (found.confidence / found.count).tolist(), (found.correct / found.count).tolist()
+    return [
+        (rounded(sure), rounded(right), int(count))
+        for sure, right, count in zip(confidence, accuracy, found.count, strict=True)
+    ]
 
 
 def per_class_csv(evaluation: Evaluation) -> str:

@@ -43,7 +43,7 @@ def render(answer: Answer, console: Console) -> None:
     _episodes(answer, console)
     _line(console, "agreement", answer.contradiction.words, "bold red" if _contradicts(answer) else "")
     for index, span in enumerate(answer.contradictions):
-        _line(console, "contradicts" if index == 0 else "", span.words, "red")
+        _line(console, "where" if index == 0 else "", span.words, "red")
     if answer.valence is not None and answer.arousal is not None:
         _line(console, "mood", f"valence {answer.valence:+.2f}, arousal {answer.arousal:+.2f} (each -1 to 1)", "")
     _line(console, "familiar?", answer.outside_training.words, "bold yellow" if answer.outside_training.flag else "")
@@ -128,7 +128,7 @@ def _strip(answer: Answer, console: Console, plain: bool) -> None:
 
 def _contradiction_row(answer: Answer, cells: Sequence[Sequence[Moment]], plain: bool) -> Text:
     """A mark in every column that a contradiction overlaps."""
-    row = _label("contradicts")
+    row = _label("conflict")
     for cell in cells:
         hit = any(span.onset_s < cell[-1].end_s and span.offset_s > cell[0].start_s for span in answer.contradictions)
         row.append(("!" if plain else "▲") if hit else " ", style="bold red")

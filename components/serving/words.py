@@ -45,7 +45,7 @@ def contradiction_words(
     told = pair_words(pair, says)
     when = "" if at_s is None else f" around {at_s:.1f} s"
     if score >= threshold:
-        return f"They contradict each other, most{when}: {told}. That is rarer than in {percent(score)} of other clips."
+        return f"They contradict each other, most{when}: {told}. Of ordinary clips, {percent(score)} never do as much."
     if says[pair[0]][0] != says[pair[1]][0]:
         return f"They differ no more than in many clips, most{when}: {told}."
     return f"They agree: {told}."

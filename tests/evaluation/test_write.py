@@ -41,7 +41,7 @@ def test_every_file_is_there_and_reads_back(tmp_path: Path) -> None:
     assert lines[0] == "emotion,f1,low,high,recall,precision,items"
     assert len(lines) == 1 + 4
     curve = (folder / "plots" / "reliability-clip.csv").read_text().splitlines()
-    assert sum(int(line.rsplit(",", 1)[1]) for line in curve[1:]) == 2 * len(rows)
+    assert sum(int(line.rsplit(",", 1)[1]) for line in curve[1:]) == len(rows)
 
 
 def test_the_report_stands_alone_and_says_what_matters(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ def test_contradiction_in_words() -> None:
     pair = ("face", "voice")
     assert contradiction_words(0.96, pair, says, threshold=0.9, at_s=2.34) == (
         "They contradict each other, most around 2.3 s: the face says happiness (82 %), the voice says sadness (75 %). "
-        "That is rarer than in 96 % of other clips."
+        "Of ordinary clips, 96 % never do as much."
     )
     assert contradiction_words(0.5, pair, says, threshold=0.9, at_s=2.34) == (
         "They differ no more than in many clips, most around 2.3 s: the face says happiness (82 %), the voice says "

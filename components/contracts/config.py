@@ -173,6 +173,9 @@ class Model(Section):
     `MODALITIES` order query the rest, "concatenation" does without attention, and "product" multiplies what the
     modalities say each by itself (`unimodal_loss` must not be 0 then). `attention_window_s` bounds how far apart a
     query and a key may lie. `tcn_blocks: 0` does without temporal convolution.
+
+    `clip_head`: "temporal" reads a clip off what was learned over time, "statistics" off the mean and spread of its
+    features, by one hidden layer of `statistics_width` with noise and dropout of its own, and "both" averages the two.
     """
 
     preset: Literal["default", "paper"] = "default"
@@ -186,6 +189,10 @@ class Model(Section):
     attention_window_s: float = Field(15.0, gt=0)
     conflict_features: bool = True
     modality_dropout: float = Field(0.2, ge=0, lt=1)
+    clip_head: Literal["temporal", "statistics", "both"] = "both"
+    statistics_width: int = Field(256, gt=0)
+    statistics_dropout: float = Field(0.6, ge=0, lt=1)
+    statistics_noise: float = Field(0.7, ge=0)
     standardise: bool = True
     window_s: float = Field(3.0, gt=0)
     stride_s: float = Field(0.5, gt=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,7 @@ class ModelOutput(NamedTuple):
 
     Attributes:
         step_logits: (B, T, K); clip_logits: (B, K).
+        clip_ways: {way of reading a clip: (B, K)} where `clip_logits` averages several: each learns by itself.
         unimodal_clip_logits: {m: (B, K)}; unimodal_step_logits: {m: (B, T, K)}.
         valence_arousal: (B, 2) in [-1, 1], step_valence_arousal: (B, T, 2); None without that head.
         embedding: (B, W) of length 1, what a contrastive loss compares with a text; None without that head.
@@ -41,6 +43,7 @@ class ModelOutput(NamedTuple):
     valence_arousal: Tensor | None = None
     step_valence_arousal: Tensor | None = None
     embedding: Tensor | None = None
+    clip_ways: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class EmotionModel(nn.Module, ABC):

@@ -203,7 +203,8 @@ class Objective:
         if "step" in scale:
             parts["step"] = self._steps(output.step_logits, step_labels_BT, any_BT)
         if "clip" in scale:
-            parts["clip"] = self._clips(output.clip_logits, clip_labels_B, any_BT)
+            ways = list(output.clip_ways.values()) or [output.clip_logits]
+            parts["clip"] = _added((self._clips(x, clip_labels_B, any_BT) for x in ways), nothing)
         if "unimodal_step" in scale:
             steps = (self._steps(x, step_labels_BT, masks[name]) for name, x in output.unimodal_step_logits.items())
             parts["unimodal_step"] = _added(steps, nothing)

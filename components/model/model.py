@@ -1,5 +1,9 @@
 """The temporal model: projection → TCN → cross-attention → gated fusion → heads, for any set of modalities.
 
+A clip is read off its streams, off the statistics of its features, or off both; the average of the two ways is of their
+log-probabilities, and each has its own loss, so that the one that learns a training set by heart does not keep the
+other from learning.
+
 With `fusion: product` there is no attention and nothing is fused before the heads: each modality's own scores are
 multiplied, and what else is asked of a clip is read off the mean of the modalities.
 
@@ -20,6 +24,7 @@ from components.model.base import EmotionModel, ModelOutput
 from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.spec import ModelSpec
+from components.model.statistics import StatisticsHead
 from components.model.temporal import TemporalEncoder
 
 
@@ -67,6 +72,17 @@ class TemporalModel(EmotionModel):
         self.unimodal_clip = nn.ModuleDict(
             {name: ClipHead(config.width, classes, dropout=config.dropout) for name in names}
         )
+        self.statistics = (
+            None
+            if config.clip_head == "temporal"
+            else StatisticsHead(
+                {name: spec.modalities[name] for name in names},
+                classes,
+                hidden=config.statistics_width,
+                dropout=config.statistics_dropout,
+                noise=config.statistics_noise,
+            )
+        )
         self.affect = AffectHead(config.width, dropout=config.dropout) if spec.valence_arousal else None
         self.embedding = EmbeddingHead(config.width, spec.embedding) if spec.embedding else None
 
@@ -91,7 +107,17 @@ class TemporalModel(EmotionModel):
             summary_BW = self.fusion(summaries, present)
         else:
             summary_BW = self.clip_head.summary(fused_BTW, torch.stack(list(masks.values())).any(0))
-        return self.decide(own, fused_BTW, masks, summaries=summaries, summary_BW=summary_BW, present=present)
+        by_modality = {} if self.statistics is None else self.statistics.by_modality
+        statistics = {name: layer(features[name], masks[name]) for name, layer in by_modality.items()}
+        return self.decide(
+            own,
+            fused_BTW,
+            masks,
+            summaries=summaries,
+            summary_BW=summary_BW,
+            statistics=statistics,
+            present=present,
+        )
 
     def decide(
         self,
@@ -101,9 +127,11 @@ class TemporalModel(EmotionModel):
         *,
         summaries: Mapping[str, Tensor],
         summary_BW: Tensor,
+        statistics: Mapping[str, Tensor],
         present: Mapping[str, Tensor],
     ) -> ModelOutput:
-        """Every head, from the streams {m: (B, T, W)} and (B, T, W), and the clips {m: (B, W)} and (B, W).
+        """Every head, from the streams {m: (B, T, W)} and (B, T, W), the clips {m: (B, W)} and (B, W), and the clips'
+        statistics {m: (B, S)}, empty without that head.
 
         `masks` {m: (B, T)} and `present` {m: (B,)} say what is valid of the steps and of the clips.
         """
@@ -116,9 +144,16 @@ class TemporalModel(EmotionModel):
             assert self.step_head is not None
             assert self.clip_head is not None
             step_BTK, clip_BK = self.step_head(fused_BTW), self.clip_head.scores(summary_BW)
+        ways: dict[str, Tensor] = {}
+        if self.statistics is not None:
+            ways["statistics"] = self.close(self.statistics(statistics))
+            if self.spec.model.clip_head == "both":
+                ways["temporal"] = self.close(clip_BK)
+            clip_BK = torch.stack([scores.float().log_softmax(-1) for scores in ways.values()]).mean(0)
         return ModelOutput(
             step_logits=self.close(step_BTK),
             clip_logits=self.close(clip_BK),
+            clip_ways=ways,
             unimodal_clip_logits={name: self.close(scores) for name, scores in own_clips.items()},
             unimodal_step_logits={name: self.close(scores) for name, scores in own_steps.items()},
             valence_arousal=None if self.affect is None else self.affect.of_clip(summary_BW),

@@ -3,8 +3,9 @@
 Legend: B streams side by side (the clips of `TemporalModel`), D feature width, K classes. Masks are True = valid.
 
 What the past still says is in the state alone: the last inputs of every dilated convolution, the keys and values
-within the attention window, and a running softmax and maximum for each clip head. All have a fixed size. A step reads
-one state and returns another, so a step can be tried again, and a stream can go on from any state that was kept.
+within the attention window, a running softmax and maximum for each clip head, and running sums for the statistics of
+the clip. All have a fixed size. A step reads one state and returns another, so a step can be tried again, and a stream
+can go on from any state that was kept.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from components.contracts.errors import ModelError
 from components.model.attention import Told
 from components.model.heads import Pool
 from components.model.model import TemporalModel
+from components.model.statistics import Moments
 from components.model.temporal import TemporalEncoder
 
 
@@ -47,12 +49,14 @@ class StreamState:
         told: modality → keys and values within the attention window; empty without attention.
         clip: the fused clip so far; None where nothing is fused (`fusion: product`).
         unimodal: modality → its own clip so far.
+        statistics: modality → sums of its features so far; empty without that head.
     """
 
     encoders: Mapping[str, tuple[Tensor, ...]]
     told: Mapping[str, Told]
     clip: Pool | None
     unimodal: Mapping[str, Pool]
+    statistics: Mapping[str, Moments]
 
     @property
     def clips(self) -> int:
@@ -72,6 +76,8 @@ class StreamState:
             named |= {f"clip.{field}": tensor for field, tensor in self.clip._asdict().items()}
         for name, pool in self.unimodal.items():
             named |= {f"unimodal.{name}.{field}": tensor for field, tensor in pool._asdict().items()}
+        for name, moments in self.statistics.items():
+            named |= {f"statistics.{name}.{field}": tensor for field, tensor in moments._asdict().items()}
         return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in named.items()}
 
 
@@ -112,6 +118,7 @@ class StreamingModel:
             told={} if attention is None else attention.start(clips),
             clip=None if clip_head is None else clip_head.start(clips),
             unimodal={name: head.start(clips) for name, head in self.model.clip_heads.items()},
+            statistics={} if self.model.statistics is None else self.model.statistics.start(clips),
         )
 
     @torch.inference_mode()
@@ -149,7 +156,19 @@ class StreamingModel:
         else:
             any_BT = torch.stack(list(masks.values())).any(0)
             summary_BW, clip = self.model.clip_head.advance(fused_BTW, any_BT, state.clip)
-        decided = self.model.decide(own, fused_BTW, masks, summaries=summaries, summary_BW=summary_BW, present=seen)
+        by_modality = {} if self.model.statistics is None else self.model.statistics.by_modality
+        told_of, statistics = {}, {}
+        for name, layer in by_modality.items():
+            told_of[name], statistics[name] = layer.advance(values[name], masks[name], state.statistics[name])
+        decided = self.model.decide(
+            own,
+            fused_BTW,
+            masks,
+            summaries=summaries,
+            summary_BW=summary_BW,
+            statistics=told_of,
+            present=seen,
+        )
         output = StepOutput(
             step_logits=decided.step_logits.squeeze(1),
             unimodal_step_logits={name: scores.squeeze(1) for name, scores in decided.unimodal_step_logits.items()},
@@ -160,7 +179,7 @@ class StreamingModel:
                 None if decided.step_valence_arousal is None else decided.step_valence_arousal.squeeze(1)
             ),
         )
-        return output, StreamState(encoders=encoders, told=told, clip=clip, unimodal=unimodal)
+        return output, StreamState(encoders=encoders, told=told, clip=clip, unimodal=unimodal, statistics=statistics)
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> StreamState:
         """The state that `StreamState.to_tensors` wrote, perhaps in another process, on this model's device.
@@ -186,6 +205,10 @@ class StreamingModel:
             clip=None if blank.clip is None else Pool(*(moved[f"clip.{field}"] for field in Pool._fields)),
             unimodal={
                 name: Pool(*(moved[f"unimodal.{name}.{field}"] for field in Pool._fields)) for name in blank.unimodal
+            },
+            statistics={
+                name: Moments(*(moved[f"statistics.{name}.{field}"] for field in Moments._fields))
+                for name in blank.statistics
             },
         )
 

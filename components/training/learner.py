@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -61,12 +62,23 @@ class Learner:
     """
 
     def __init__(
-        self, spec: ModelSpec, config: Train, objective: Objective, *, seed: int, steps: int, device: torch.device
+        self,
+        spec: ModelSpec,
+        config: Train,
+        objective: Objective,
+        *,
+        seed: int,
+        steps: int,
+        device: torch.device,
+        fixed: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         self.spec, self.config, self.objective = spec, config, objective
         self.seed, self.steps, self.device = seed, steps, device
         torch.manual_seed(derived_seed(seed, "weights"))
-        self.model = build_model(spec).to(device)
+        self.model = build_model(spec)
+        # What is set from the training clips, not learned.
+        self.model.load_state_dict({**self.model.state_dict(), **fixed})
+        self.model.to(device)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
         self.outputs: Callable[..., ModelOutput] = compiled(self.model) if config.compile else self.model
         self.of_loss = {f"loss.{name}": value for name, value in objective.to(device).items()}

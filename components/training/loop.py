@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.losses import UNLABELLED, Objective
 from components.model.spec import ModelSpec
+from components.model.statistics import standardisation
 from components.training.heldout import held_out_scores
 from components.training.items import Augment, collate
 from components.training.learner import Learner, Share, learning_rate
@@ -26,6 +28,8 @@ from components.training.order import GlobalBatch, Order, derived_seed, shard
 from components.training.prompts import class_texts
 
 ALONE = Share()
+# Where `TemporalModel` keeps the statistics of its modalities.
+STATISTICS = "statistics.statistics"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,20 @@ def new_learner(task: Task, training: Sequence[Case], *, device: torch.device | 
         seed=task.seed,
         steps=task.order(len(training)).steps,
         device=device or torch.device("cpu"),
+        fixed=fixed_of(task.spec, training),
     )
+
+
+def fixed_of(spec: ModelSpec, training: Sequence[Case]) -> dict[str, Tensor]:
+    """The weights that are set from the training clips: what standardises the statistics of a clip."""
+    if spec.model.preset != "default" or spec.model.clip_head == "temporal":
+        return {}
+    fixed: dict[str, Tensor] = {}
+    for name, width in spec.modalities.items():
+        clips = ((torch.from_numpy(case.features[name]), torch.from_numpy(case.masks[name])) for case in training)
+        centre_S, spread_S = standardisation(clips, width)
+        fixed |= {f"{STATISTICS}.{name}.centre": centre_S, f"{STATISTICS}.{name}.spread": spread_S}
+    return fixed
 
 
 def train_steps(

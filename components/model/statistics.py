@@ -1,0 +1,135 @@
+"""A clip by the mean and spread of its features over time: what a few hundred clips can teach best.
+
+Where clips are few and short, the statistics of frozen features through one hidden layer with strong noise generalise
+to unseen people better than anything that learns over time (statistics pooling: Snyder et al., ICASSP 2018, section
+3.1). They know nothing of order, which is what the temporal path is for.
+
+Legend: B clips, T steps, D feature width, S statistics (2 · D), W hidden width, K classes. Masks are True = valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from components.model.temporal import zero_invalid
+
+# Length of a modality's standardised statistics as the hidden layer sees them, whatever their number: a modality of 35
+# features then weighs as much as one of 384.
+GAIN = 10.0
+# Standard deviations over clips beyond which a statistic says no more.
+BOUND = 6.0
+SMALLEST_SPREAD = 1e-4
+
+
+class Moments(NamedTuple):
+    """A modality of a clip so far, in float64 so that long streams do not drift: valid steps (B,), sums (B, D) of the
+    features and of their squares."""
+
+    steps: Tensor
+    total: Tensor
+    squares: Tensor
+
+
+class ClipStatistics(nn.Module):
+    """Mean and standard deviation of one modality over its valid steps, standardised over the training clips.
+
+    `centre` and `spread` (S,) belong to the weights but are not learned: they are set once, before training. A
+    statistic that did not vary over the training clips has spread 0 and says nothing.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.centre = nn.Parameter(torch.zeros(2 * width), requires_grad=False)
+        self.spread = nn.Parameter(torch.ones(2 * width), requires_grad=False)
+
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """(B, T, D), (B, T) → (B, S); zeros, the average clip, where no step is valid."""
+        return self.advance(x_BTD, mask_BT, self.start(len(x_BTD)))[0]
+
+    def start(self, clips: int) -> Moments:
+        """A clip of which nothing was seen."""
+        nothing_BD = torch.zeros(clips, self.width, dtype=torch.float64, device=self.centre.device)
+        return Moments(nothing_BD[:, 0].clone(), nothing_BD, nothing_BD.clone())
+
+    def advance(self, x_BTD: Tensor, mask_BT: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        """`forward` over all steps so far, of which these are the next ones, and the clip with them."""
+        # In float64 before the square: a spread far smaller than the mean is lost otherwise.
+        x_BTD = zero_invalid(x_BTD, mask_BT).double()
+        moments = Moments(
+            moments.steps + mask_BT.sum(1), moments.total + x_BTD.sum(1), moments.squares + x_BTD.square().sum(1)
+        )
+        away_BS = plain(moments).float() - self.centre
+        varies_S = self.spread > 0
+        statistics_BS = torch.where(varies_S, away_BS / torch.where(varies_S, self.spread, 1.0), 0.0)
+        return zero_invalid(statistics_BS.clamp(-BOUND, BOUND), moments.steps > 0), moments
+
+    @property
+    def gain(self) -> Tensor:
+        """What brings the statistics to the length `GAIN`, a scalar."""
+        return GAIN / (self.spread > 0).sum().clamp(min=1).sqrt()
+
+
+class StatisticsHead(nn.Module):
+    """Class scores of a clip from its statistics: one hidden layer, with noise on its inputs while it trains.
+
+    `noise` is the standard deviation of the noise, in standard deviations of a statistic over the training clips.
+    """
+
+    def __init__(self, widths: Mapping[str, int], classes: int, *, hidden: int, dropout: float, noise: float) -> None:
+        super().__init__()
+        self.noise = noise
+        self.statistics = nn.ModuleDict({name: ClipStatistics(width) for name, width in widths.items()})
+        self.hidden = nn.Linear(2 * sum(widths.values()), hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden, classes)
+
+    @property
+    def by_modality(self) -> dict[str, ClipStatistics]:
+        """Each modality's statistics."""
+        return {name: cast(ClipStatistics, one) for name, one in self.statistics.items()}
+
+    def forward(self, statistics: Mapping[str, Tensor]) -> Tensor:
+        """{m: (B, S)} → (B, K)."""
+        parts = []
+        for name, layer in self.by_modality.items():
+            values_BS = statistics[name]
+            if self.training and self.noise:
+                values_BS = values_BS + self.noise * torch.randn_like(values_BS)
+            parts.append(values_BS * layer.gain)
+        hidden_BW = nn.functional.gelu(self.hidden(torch.cat(parts, dim=-1)))
+        return self.out(self.dropout(hidden_BW))
+
+    def start(self, clips: int) -> dict[str, Moments]:
+        """Clips of which nothing was seen."""
+        return {name: one.start(clips) for name, one in self.by_modality.items()}
+
+
+def plain(moments: Moments) -> Tensor:
+    """(B, S): the mean beside the standard deviation, in float64; zeros where there was no valid step."""
+    count_B1 = moments.steps.clamp(min=1).unsqueeze(-1)
+    mean_BD = moments.total / count_B1
+    return torch.cat([mean_BD, (moments.squares / count_B1 - mean_BD.square()).clamp(min=0).sqrt()], dim=-1)
+
+
+def standardisation(clips: Iterable[tuple[Tensor, Tensor]], width: int) -> tuple[Tensor, Tensor]:
+    """`centre` and `spread` (S,) for `ClipStatistics`, from (T, D) and (T,) of each training clip of one modality.
+
+    Clips without a valid step do not count.
+    """
+    empty = ClipStatistics(width)
+    rows = [
+        plain(empty.advance(x_TD.unsqueeze(0), mask_T.unsqueeze(0), empty.start(1))[1])
+        for x_TD, mask_T in clips
+        if mask_T.any()
+    ]
+    if not rows:
+        return torch.zeros(2 * width), torch.zeros(2 * width)
+    rows_NS = torch.cat(rows)
+    spread_S = rows_NS.std(0, correction=0)
+    spread_S = torch.where(spread_S < SMALLEST_SPREAD, torch.zeros_like(spread_S), spread_S)
+    return rows_NS.mean(0).float(), spread_S.float()

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from components.model.statistics import ClipStatistics, StatisticsHead, plain, standardisation
+
+
+def clips(count: int = 6, steps: int = 9, width: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x_BTD = torch.randn(count, steps, width, generator=generator) * 2 + 1
+    mask_BT = torch.rand(count, steps, generator=generator) > 0.3
+    mask_BT[:, 0] = True
+    return x_BTD, mask_BT
+
+
+def test_mean_and_deviation_are_of_the_valid_steps_alone() -> None:
+    x_BTD, mask_BT = clips()
+    layer = ClipStatistics(3)
+    for clip, (x_TD, mask_T) in enumerate(zip(x_BTD, mask_BT, strict=True)):
+        seen = x_TD[mask_T]
+        expected = torch.cat([seen.mean(0), seen.std(0, correction=0)])
+        assert torch.allclose(layer(x_BTD, mask_BT)[clip], expected, atol=1e-5)
+    spoiled = torch.where(mask_BT.unsqueeze(-1), x_BTD, torch.nan)
+    assert torch.equal(layer(spoiled, mask_BT), layer(x_BTD, mask_BT))
+
+
+def test_standardised_over_training_clips_they_have_mean_0_and_deviation_1() -> None:
+    x_BTD, mask_BT = clips(count=40)
+    layer = ClipStatistics(3)
+    centre_S, spread_S = standardisation(zip(x_BTD, mask_BT, strict=True), 3)
+    layer.load_state_dict({"centre": centre_S, "spread": spread_S})
+    statistics_BS = layer(x_BTD, mask_BT)
+    assert torch.allclose(statistics_BS.mean(0), torch.zeros(6), atol=1e-5)
+    assert torch.allclose(statistics_BS.std(0, correction=0), torch.ones(6), atol=1e-4)
+
+
+def test_what_does_not_vary_and_what_was_never_seen_stay_finite() -> None:
+    still = torch.full((4, 5, 2), 3.0)
+    present = torch.ones(4, 5, dtype=torch.bool)
+    centre_S, spread_S = standardisation(zip(still, present, strict=True), 2)
+    assert torch.equal(spread_S, torch.zeros(4))
+    assert torch.equal(centre_S, torch.tensor([3.0, 3.0, 0.0, 0.0]))
+    layer = ClipStatistics(2)
+    layer.load_state_dict({"centre": centre_S, "spread": spread_S})
+    assert torch.equal(layer(still + 1, present), torch.zeros(4, 4))
+    centre_S, spread_S = standardisation(zip(still, ~present, strict=True), 2)
+    assert torch.equal(centre_S, torch.zeros(4))
+    assert torch.equal(spread_S, torch.zeros(4))
+
+
+def test_an_absent_modality_is_the_average_clip() -> None:
+    x_BTD, mask_BT = clips()
+    layer = ClipStatistics(3)
+    layer.load_state_dict({"centre": torch.full((6,), 5.0), "spread": torch.ones(6)})
+    assert torch.equal(layer(x_BTD, torch.zeros_like(mask_BT)), torch.zeros(6, 6))
+
+
+def test_step_by_step_they_are_those_of_every_prefix() -> None:
+    x_BTD, mask_BT = clips(steps=30)
+    layer = ClipStatistics(3)
+    moments = layer.start(6)
+    for step in range(30):
+        now_BS, moments = layer.advance(x_BTD[:, step : step + 1], mask_BT[:, step : step + 1], moments)
+        assert torch.allclose(now_BS, layer(x_BTD[:, : step + 1], mask_BT[:, : step + 1]), atol=1e-6)
+
+
+def test_a_long_stream_does_not_drift() -> None:
+    x_BTD = torch.randn(1, 36_000, 1, generator=torch.Generator().manual_seed(1)) * 0.01 + 10
+    layer = ClipStatistics(1)
+    _, moments = layer.advance(x_BTD, torch.ones(1, 36_000, dtype=torch.bool), layer.start(1))
+    exact = x_BTD.double()
+    assert plain(moments)[0, 0] == pytest.approx(float(exact.mean()), abs=1e-9)
+    assert plain(moments)[0, 1] == pytest.approx(float(exact.std(correction=0)), rel=1e-6)
+
+
+def test_noise_is_for_training_and_modalities_weigh_alike_whatever_their_width() -> None:
+    head = StatisticsHead({"a": 2, "b": 50}, 3, hidden=8, dropout=0.0, noise=0.5)
+    statistics = {"a": torch.ones(1, 4), "b": torch.ones(1, 100)}
+    assert not torch.equal(head(statistics), head(statistics))
+    head.eval()
+    assert torch.equal(head(statistics), head(statistics))
+    seen = []
+    head.hidden.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    head(statistics)
+    assert torch.allclose(seen[0][0, :4].norm(), seen[0][0, 4:].norm())
+
+
+def test_a_static_modality_weighs_as_much_as_one_that_varies_over_time() -> None:
+    head = StatisticsHead({"a": 2, "b": 2}, 3, hidden=8, dropout=0.0, noise=0.0).eval()
+    static = head.by_modality["a"]
+    static.load_state_dict({"centre": torch.zeros(4), "spread": torch.tensor([1.0, 1.0, 0.0, 0.0])})
+    values = {"a": torch.tensor([[1.0, 1.0, 0.0, 0.0]]), "b": torch.ones(1, 4)}
+    seen = []
+    head.hidden.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    head(values)
+    assert torch.allclose(seen[0][0, :4].norm(), seen[0][0, 4:].norm())

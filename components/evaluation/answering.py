@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.catalog.cases import Case
 from components.catalog.examples import UNLABELLED
 from components.evaluation.answers import ALL, SPLITS, Answers
-from components.evaluation.calibration import fit_temperature, softmax
+from components.evaluation.calibration import fit_temperature, fit_ways, mix, softmax
 from components.evaluation.scoring import keep
 from components.evaluation.subsets import patterns
 from components.model.base import EmotionModel
@@ -42,6 +42,13 @@ def answer(
     The first of `levels` is answered under every pattern of present modalities too, on the test split.
     """
     views = {split: _views(model, splits[split], modalities) for split in SPLITS}
+    cases, raw = views["calibration"]["+".join(modalities)]
+    weights = fit_ways(raw.ways, np.array([case.clip_label for case in cases], dtype=np.int64))
+    if weights:
+        views = {
+            split: {pattern: (kept, replace(raw, clip=mix(raw.ways, weights))) for pattern, (kept, raw) in own.items()}
+            for split, own in views.items()
+        }
     by_count = {level: _by_count(views["calibration"], level) for level in levels}
     whole = "+".join(modalities)
     alone = _unimodal_temperatures(*views["calibration"][whole])
@@ -60,11 +67,13 @@ def answer(
 
 @dataclass(frozen=True)
 class _Raw:
-    """Scores before softmax, a row a clip: `clip` (N, K), `steps` N × (T, K), `unimodal` modality → (N, K)."""
+    """Scores before softmax, a row a clip: `clip` (N, K), `steps` N × (T, K), `unimodal` modality → (N, K), `ways`
+    way of reading a clip → (N, K)."""
 
     clip: Floats
     steps: list[Floats]
     unimodal: dict[str, Floats]
+    ways: dict[str, Floats]
 
 
 _Views = dict[str, tuple[list[Case], _Raw]]
@@ -85,6 +94,7 @@ def _logits(model: EmotionModel, cases: Sequence[Case]) -> _Raw:
     clip = np.zeros((len(cases), classes), dtype=np.float32)
     steps: list[Floats] = [np.empty((0, classes), dtype=np.float32)] * len(cases)
     unimodal: dict[str, Floats] = {}
+    ways: dict[str, Floats] = {}
     order = sorted(range(len(cases)), key=lambda index: cases[index].steps)
     with one_thread(), torch.inference_mode():
         for first in range(0, len(order), CLIPS_AT_ONCE):
@@ -96,7 +106,9 @@ def _logits(model: EmotionModel, cases: Sequence[Case]) -> _Raw:
                 steps[index] = out.step_logits[row, : cases[index].steps].numpy().copy()
             for name, values in out.unimodal_clip_logits.items():
                 unimodal.setdefault(name, np.zeros_like(clip))[some] = values.numpy()
-    return _Raw(clip, steps, unimodal)
+            for name, values in out.clip_ways.items():
+                ways.setdefault(name, np.zeros_like(clip))[some] = values.numpy()
+    return _Raw(clip, steps, unimodal, ways)
 
 
 def _by_count(views: _Views, level: str) -> dict[int, float]:

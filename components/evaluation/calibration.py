@@ -1,4 +1,5 @@
-"""Temperature scaling, a temperature a head and number of modalities, fitted on the calibration split only.
+"""Temperatures, one a head and number of modalities, and the weights of the ways in which a model reads a clip: fitted
+on the calibration split only.
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, section 4.2: posterior =
 softmax(logits / T), T minimises the negative log-likelihood on held-out people. It never changes which class wins.
@@ -6,6 +7,10 @@ softmax(logits / T), T minimises the negative log-likelihood on held-out people.
 A model that knows a clip from one side only is far surer than it should be under the temperature of whole clips, so the
 fused heads have one for each number of modalities that a clip has. A bias or a scale a class needs more people than a
 calibration split has: `docs/benchmarks.md` has the figures.
+
+A model that reads a clip in two ways (`ModelOutput.clip_ways`) cannot say itself which of them to trust with people it
+has not seen. The weights of their log-probabilities are fitted on held-out people: stacking (Wolpert, Neural Networks
+5, 1992) of a logarithmic opinion pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
 """
 
 from __future__ import annotations
@@ -23,6 +28,8 @@ from components.evaluation.contradiction import Rarity
 
 # Outside these the split says "no information" or "always right", which a few clips cannot support.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Steps of a tenth: a calibration split cannot tell finer weights apart.
+WEIGHTS = tuple(step / 10 for step in range(11))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,7 @@ class Calibration:
     """What turns a model's raw scores into numbers a person may take at their word.
 
     Attributes:
+        clip_ways: way of reading a clip → its weight; empty where the model has one way, or its own average is kept.
         step, clip: temperatures of the two heads, of clips as they were recorded; 1 leaves a head as it is.
         step_by_count, clip_by_count: number of present modalities → the temperature used instead, where it is known.
         unimodal, unimodal_step: temperatures of each modality's own heads.
@@ -45,6 +53,7 @@ class Calibration:
     unimodal_step: Mapping[str, float] = field(default_factory=dict)
     rarity: Rarity = field(default_factory=Rarity)
     contradiction_threshold: float = 0.9
+    clip_ways: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value in self.temperatures().items():
@@ -73,6 +82,7 @@ class Calibration:
             "unimodal_step": dict(sorted(self.unimodal_step.items())),
             "rarity": self.rarity.to_json(),
             "contradiction_threshold": self.contradiction_threshold,
+            "clip_ways": dict(sorted(self.clip_ways.items())),
         }
 
     @classmethod
@@ -88,6 +98,7 @@ class Calibration:
                 unimodal_step={str(name): float(number) for name, number in value["unimodal_step"].items()},
                 rarity=Rarity.from_json(value["rarity"]),
                 contradiction_threshold=float(value["contradiction_threshold"]),
+                clip_ways={str(name): float(number) for name, number in value["clip_ways"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError("this is no calibration", where="calibration", seen=str(error)) from error
@@ -99,6 +110,42 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     scaled -= scaled.max(-1, keepdims=True)
     exponentials = np.exp(scaled)
     return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """log softmax(logits) over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+
+
+def mix(ways: Mapping[str, NDArray[np.floating]], weights: Mapping[str, float]) -> NDArray[np.float32]:
+    """{way: (…, K)} scores → (…, K): the weighted sum of their log-probabilities."""
+    return np.asarray(sum(weight * log_softmax(ways[name]) for name, weight in sorted(weights.items())), np.float32)
+
+
+def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64]) -> dict[str, float]:
+    """The weights, adding up to 1, whose mixture has the smallest negative log-likelihood under its best temperature.
+
+    Args:
+        ways: way → (N, K) scores before softmax.
+        truth: (N,) class index; < 0 is unlabelled and does not count.
+
+    Returns:
+        way → weight; of equals the most even. Nothing unless there are two ways and a labelled item.
+    """
+    known = truth >= 0
+    if len(ways) != 2 or not known.any():
+        return {}
+    first, second = sorted(ways)
+    rows = {name: ways[name][known] for name in ways}
+
+    def loss(weight: float) -> tuple[float, float]:
+        mixed = mix(rows, {first: weight, second: 1 - weight})
+        scaled = log_softmax(mixed / fit_temperature(mixed, truth[known]))
+        return round(float(-np.take_along_axis(scaled, truth[known][:, None], -1).mean()), 6), abs(weight - 0.5)
+
+    best = min(WEIGHTS, key=loss)
+    return {first: best, second: round(1 - best, 6)}
 
 
 def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.contracts.config import Evaluate
-from components.evaluation.calibration import Calibration, fit_temperature
+from components.evaluation.calibration import Calibration, fit_temperature, fit_ways
 from components.evaluation.contradiction import Rarity
 from components.evaluation.decoders import fit_smoother, fit_thresholds, labelled
 from components.evaluation.durations import Durations, label_runs
@@ -61,14 +61,16 @@ def fit(model: EmotionModel, train: Sequence[Case], calibration: Sequence[Case],
 def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: float) -> Calibration:
     """The temperatures on the calibration split (heads without a labelled item keep 1), and how rare a conflict of
     modalities is among its ordinary clips: those in which no contradiction was planted."""
-    scorer = Scorer(model, Calibration())
-    logits = [scorer.logits(case.features, case.masks) for case in cases]
+    plain = Scorer(model, Calibration())
+    logits = [plain.logits(case.features, case.masks) for case in cases]
+    scorer = Scorer(model, Calibration(clip_ways=_clip_ways(cases, logits)))
     heads = sorted({name for item in logits for name in item.unimodal})
     step_heads = sorted({name for item in logits for name in item.unimodal_step})
     step_by_count, clip_by_count = _by_count(scorer, cases)
     found = Calibration(
         step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases]),
-        clip=_clip_temperature(cases, [item.clip for item in logits]),
+        clip_ways=scorer.calibration.clip_ways,
+        clip=_clip_temperature(cases, [scorer.clip_scores(item) for item in logits]),
         step_by_count=step_by_count,
         clip_by_count=clip_by_count,
         unimodal={
@@ -106,9 +108,16 @@ def _by_count(scorer: Scorer, cases: Sequence[Case]) -> tuple[dict[int, float], 
     for count, group in sorted(rows.items()):
         if group:
             seen = [case for case, _ in group.values()]
-            clip[count] = _clip_temperature(seen, [item.clip for _, item in group.values()])
+            clip[count] = _clip_temperature(seen, [scorer.clip_scores(item) for _, item in group.values()])
             step[count] = _step_temperature(seen, [item.step for _, item in group.values()], [x.valid for x in seen])
     return step, clip
+
+
+def _clip_ways(cases: Sequence[Case], logits: Sequence[Logits]) -> dict[str, float]:
+    """How much each way of reading a clip counts, from clips as they were recorded."""
+    names = logits[0].clip_ways if logits else {}
+    ways = {name: np.stack([item.clip_ways[name] for item in logits]) for name in names}
+    return fit_ways(ways, np.array([case.clip_label for case in cases], dtype=np.int64))
 
 
 def _having(name: str, cases: Sequence[Case], rows: Sequence[Rows]) -> tuple[list[Case], list[Rows]]:

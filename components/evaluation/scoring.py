@@ -7,13 +7,13 @@ the online answer is the offline one. Legend: T steps, K classes, D width.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.evaluation.calibration import Calibration, softmax
+from components.evaluation.calibration import Calibration, mix, softmax
 from components.evaluation.contradiction import Moments, moments
 from components.model.base import EmotionModel
 
@@ -23,8 +23,9 @@ Masks = Mapping[str, NDArray[np.bool_]]
 
 @dataclass(frozen=True, kw_only=True)
 class Logits:
-    """What the heads give, float32: scores before softmax `step` (T, K), `clip` (K,), `unimodal` and `unimodal_step` by
-    modality; `valence_arousal` (2,) and `step_valence_arousal` (T, 2) in [-1, 1], None without that head."""
+    """What the heads give, float32: scores before softmax `step` (T, K), `clip` (K,), `clip_ways` (K,) by way of
+    reading the clip, `unimodal` (K,) and `unimodal_step` (T, K) by modality; `valence_arousal` (2,) and
+    `step_valence_arousal` (T, 2) in [-1, 1], None without that head."""
 
     step: NDArray[np.float32]
     clip: NDArray[np.float32]
@@ -32,6 +33,7 @@ class Logits:
     unimodal_step: dict[str, NDArray[np.float32]]
     valence_arousal: NDArray[np.float32] | None = None
     step_valence_arousal: NDArray[np.float32] | None = None
+    clip_ways: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,12 @@ class Scorer:
             unimodal_step={name: value[0].numpy() for name, value in sorted(out.unimodal_step_logits.items())},
             valence_arousal=None if out.valence_arousal is None else out.valence_arousal[0].numpy(),
             step_valence_arousal=None if out.step_valence_arousal is None else out.step_valence_arousal[0].numpy(),
+            clip_ways={name: value[0].numpy() for name, value in sorted(out.clip_ways.items())},
         )
+
+    def clip_scores(self, logits: Logits) -> NDArray[np.float32]:
+        """(K,) scores of the clip before its temperature: the model's ways of reading it, weighed by calibration."""
+        return mix(logits.clip_ways, self.calibration.clip_ways) if self.calibration.clip_ways else logits.clip
 
     def score(self, features: Features, masks: Masks) -> Scored:
         """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` gives them."""
@@ -119,7 +126,7 @@ class Scorer:
         return Scored(
             present=tuple(there),
             step_posterior=softmax(logits.step, step_temperature).astype(np.float32),
-            clip_posterior=softmax(logits.clip, clip_temperature).astype(np.float32),
+            clip_posterior=softmax(self.clip_scores(logits), clip_temperature).astype(np.float32),
             unimodal_posterior=unimodal,
             moments=over_time,
             step_contradiction=(

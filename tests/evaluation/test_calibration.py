@@ -5,7 +5,15 @@ import pytest
 
 from components.contracts.errors import BundleError
 from components.evaluation import metrics
-from components.evaluation.calibration import MAX_TEMPERATURE, Calibration, fit_temperature, softmax
+from components.evaluation.calibration import (
+    MAX_TEMPERATURE,
+    Calibration,
+    fit_temperature,
+    fit_ways,
+    log_softmax,
+    mix,
+    softmax,
+)
 from components.evaluation.contradiction import Rarity
 
 
@@ -70,3 +78,42 @@ def test_it_survives_json_and_refuses_nonsense() -> None:
     for bad in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(BundleError, match=r"calibration\.clip: a temperature must be positive"):
             Calibration(clip=bad)
+
+
+def ways_of(sharp: float, blunt: float, count: int = 400) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Two ways of reading clips whose scores hold the truth with these strengths, in noise of their own."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(4, size=count)
+    hit = np.eye(4)[truth]
+    return {
+        "statistics": (sharp * hit + rng.normal(size=(count, 4))).astype(np.float32),
+        "temporal": (blunt * hit + rng.normal(size=(count, 4))).astype(np.float32),
+    }, truth
+
+
+def test_the_way_that_knows_held_out_people_counts_and_two_that_do_alike_share() -> None:
+    ways, truth = ways_of(3.0, 0.0)
+    assert fit_ways(ways, truth)["statistics"] >= 0.9
+    ways, truth = ways_of(0.0, 3.0)
+    assert fit_ways(ways, truth)["temporal"] >= 0.9
+    ways, truth = ways_of(2.0, 2.0)
+    weights = fit_ways(ways, truth)
+    assert 0.3 <= weights["statistics"] <= 0.7
+    assert sum(weights.values()) == pytest.approx(1.0)
+    both = float((mix(ways, weights).argmax(-1) == truth).mean())
+    assert both > max(float((scores.argmax(-1) == truth).mean()) for scores in ways.values())
+
+
+def test_without_two_ways_or_a_label_nothing_is_weighed() -> None:
+    ways, truth = ways_of(1.0, 1.0, count=5)
+    assert fit_ways({}, truth) == {}
+    assert fit_ways({"temporal": ways["temporal"]}, truth) == {}
+    assert fit_ways(ways, np.full(5, -100)) == {}
+
+
+def test_a_mixture_is_of_log_probabilities_and_keeps_closed_classes_closed() -> None:
+    ways = {"a": np.array([[0.0, 2.0, -1e4]]), "b": np.array([[1.0, 0.0, -1e4]])}
+    mixed = mix(ways, {"a": 0.25, "b": 0.75})
+    expected = 0.25 * log_softmax(ways["a"]) + 0.75 * log_softmax(ways["b"])
+    assert np.allclose(mixed, expected)
+    assert softmax(mixed)[0, 2] == 0.0

@@ -179,9 +179,9 @@ class Model(Section):
     """
 
     preset: Literal["default", "paper"] = "default"
-    width: int = Field(96, gt=0)
+    width: int = Field(64, gt=0)
     heads: int = Field(4, gt=0)
-    tcn_blocks: int = Field(4, ge=0)
+    tcn_blocks: int = Field(3, ge=0)
     tcn_kernel: int = Field(3, gt=1)
     causal: bool = False
     dropout: float = Field(0.2, ge=0, lt=1)
@@ -226,11 +226,11 @@ class Train(Section):
     workers: int = Field(2, ge=0)
     use_gpu: bool = False
     epochs: int = Field(30, gt=0)
-    batch_clips: int = Field(16, gt=0)
+    batch_clips: int = Field(32, gt=0)
     max_steps_per_clip: int = Field(256, gt=0)
     windows: bool = False
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(5e-2, ge=0)
     warmup_fraction: float = Field(0.1, ge=0, lt=1)
     schedule: Literal["step", "epoch"] = "step"
     final_rate: float = Field(0.01, ge=0, le=1)
@@ -247,7 +247,7 @@ class Train(Section):
     contrastive_kind: Literal["supervised", "info_nce"] = "supervised"
     contrastive_prompt: str = "A person who feels {emotion}"
     contrastive_text: Literal["minilm", "learned"] = "minilm"
-    ema_decay: float = Field(0.99, ge=0, lt=1)
+    ema_decay: float = Field(0.98, ge=0, lt=1)
     feature_noise: float = Field(0.0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False

@@ -61,10 +61,17 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(name="bidirectional", about="every modality queries every other", model={"fusion": "bidirectional"}),
     Variant(name="product", about="product of what each modality says", model={"fusion": "product"}),
     Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),
+    Variant(
+        name="clip_temporal", about="clips read off what is learned over time alone", model={"clip_head": "temporal"}
+    ),
+    Variant(
+        name="clip_statistics", about="clips read off statistics of features alone", model={"clip_head": "statistics"}
+    ),
+    Variant(name="clip_both", about="clips read both ways, weighed on held-out people", model={"clip_head": "both"}),
     Variant(name="no_conflict_features", about="fusion without |v_i − v_j|", model={"conflict_features": False}),
     Variant(name="conflict_features", about="fusion with |v_i − v_j|", model={"conflict_features": True}),
     Variant(name="no_temporal", about="no temporal convolution", model={"tcn_blocks": 0}),
-    Variant(name="temporal", about="four blocks of temporal convolution", model={"tcn_blocks": 4}),
+    Variant(name="temporal", about="three blocks of temporal convolution", model={"tcn_blocks": 3}),
     Variant(name="no_modality_dropout", about="no modality is hidden in training", model={"modality_dropout": 0.0}),
     Variant(name="modality_dropout", about="modalities hidden in 2 of 10 clips", model={"modality_dropout": 0.2}),
     Variant(name="no_contrastive", about="no text-guided contrastive loss", train={"contrastive_loss": 0.0}),

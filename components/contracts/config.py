@@ -175,7 +175,8 @@ class Model(Section):
     query and a key may lie. `tcn_blocks: 0` does without temporal convolution.
 
     `clip_head`: "temporal" reads a clip off what was learned over time, "statistics" off the mean and spread of its
-    features, by one hidden layer of `statistics_width` with noise and dropout of its own, and "both" averages the two.
+    features, by one hidden layer of `statistics_width` with noise and dropout of its own; "all" does both, and how much
+    each counts, beside the product of what the modalities say alone, is fitted on the calibration split.
     """
 
     preset: Literal["default", "paper"] = "default"
@@ -189,7 +190,7 @@ class Model(Section):
     attention_window_s: float = Field(15.0, gt=0)
     conflict_features: bool = True
     modality_dropout: float = Field(0.2, ge=0, lt=1)
-    clip_head: Literal["temporal", "statistics", "both"] = "both"
+    clip_head: Literal["temporal", "statistics", "all"] = "all"
     statistics_width: int = Field(256, gt=0)
     statistics_dropout: float = Field(0.6, ge=0, lt=1)
     statistics_noise: float = Field(0.7, ge=0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.catalog.cases import Case
 from components.catalog.examples import UNLABELLED
 from components.evaluation.answers import ALL, SPLITS, Answers
-from components.evaluation.calibration import fit_temperature, fit_ways, mix, softmax
+from components.evaluation.calibration import fit_temperature, fit_ways, mix, softmax, with_product
 from components.evaluation.scoring import keep
 from components.evaluation.subsets import patterns
 from components.model.base import EmotionModel
@@ -42,16 +42,10 @@ def answer(
     The first of `levels` is answered under every pattern of present modalities too, on the test split.
     """
     views = {split: _views(model, splits[split], modalities) for split in SPLITS}
-    cases, raw = views["calibration"]["+".join(modalities)]
-    weights = fit_ways(raw.ways, np.array([case.clip_label for case in cases], dtype=np.int64))
-    if weights:
-        views = {
-            split: {pattern: (kept, replace(raw, clip=mix(raw.ways, weights))) for pattern, (kept, raw) in own.items()}
-            for split, own in views.items()
-        }
-    by_count = {level: _by_count(views["calibration"], level) for level in levels}
     whole = "+".join(modalities)
     alone = _unimodal_temperatures(*views["calibration"][whole])
+    views = _weighed(views, whole, alone)
+    by_count = {level: _by_count(views["calibration"], level) for level in levels}
     found = {}
     for split in SPLITS:
         cases, raw = views[split][whole]
@@ -86,6 +80,29 @@ def _views(model: EmotionModel, cases: Sequence[Case], modalities: Sequence[str]
         kept = [_keep(case, pattern) for case in cases]
         found["+".join(pattern)] = (kept, _logits(model, kept))
     return found
+
+
+def _weighed(views: Mapping[str, _Views], whole: str, temperatures: Mapping[str, float]) -> dict[str, _Views]:
+    """The views with the ways of reading a clip mixed as the calibration split asks for; see `fitting`."""
+    cases, raw = views["calibration"][whole]
+    weights = fit_ways(_ways(cases, raw, temperatures), np.array([case.clip_label for case in cases], dtype=np.int64))
+    return {
+        split: {
+            pattern: (kept, replace(raw, clip=mix(_ways(kept, raw, temperatures), weights)) if weights else raw)
+            for pattern, (kept, raw) in own.items()
+        }
+        for split, own in views.items()
+    }
+
+
+def _ways(cases: Sequence[Case], raw: _Raw, temperatures: Mapping[str, float]) -> dict[str, NDArray[np.floating]]:
+    """Way of reading a clip → (N, K)."""
+    # Even scores take a modality out of the product.
+    present = {
+        name: np.where(np.array([name in case.present for case in cases], dtype=bool)[:, None], scores, 0.0)
+        for name, scores in raw.unimodal.items()
+    }
+    return with_product(raw.ways, present, temperatures)
 
 
 def _logits(model: EmotionModel, cases: Sequence[Case]) -> _Raw:

@@ -8,15 +8,17 @@ A model that knows a clip from one side only is far surer than it should be unde
 fused heads have one for each number of modalities that a clip has. A bias or a scale a class needs more people than a
 calibration split has: `docs/benchmarks.md` has the figures.
 
-A model that reads a clip in two ways (`ModelOutput.clip_ways`) cannot say itself which of them to trust with people it
-has not seen. The weights of their log-probabilities are fitted on held-out people: stacking (Wolpert, Neural Networks
-5, 1992) of a logarithmic opinion pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
+A model that reads a clip in several ways (`ModelOutput.clip_ways`) cannot say itself which of them to trust with people
+it has not seen; the product of what its modalities say each by itself is one way more. The weights of their
+log-probabilities are fitted on held-out people: stacking (Wolpert, Neural Networks 5, 1992) of a logarithmic opinion
+pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,9 @@ from components.evaluation.contradiction import Rarity
 
 # Outside these the split says "no information" or "always right", which a few clips cannot support.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-# Steps of a tenth: a calibration split cannot tell finer weights apart.
-WEIGHTS = tuple(step / 10 for step in range(11))
+# Weights are tenths: a calibration split cannot tell finer ones apart.
+PARTS = 10
+PRODUCT = "product"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,26 @@ def mix(ways: Mapping[str, NDArray[np.floating]], weights: Mapping[str, float]) 
     return np.asarray(sum(weight * log_softmax(ways[name]) for name, weight in sorted(weights.items())), np.float32)
 
 
+def with_product(
+    ways: Mapping[str, NDArray[np.floating]],
+    unimodal: Mapping[str, NDArray[np.floating]],
+    temperatures: Mapping[str, float],
+) -> dict[str, NDArray[np.floating]]:
+    """The ways of a model, and where it has several, the product of its modalities' own calibrated posteriors.
+
+    Args:
+        ways: way → (…, K) scores of a model.
+        unimodal: modality → (…, K) scores of those that are present; the product is even where none is.
+        temperatures: of the modalities' own heads, 1 where there is none.
+    """
+    if len(ways) < 2:
+        return dict(ways)
+    total = np.zeros_like(next(iter(ways.values())), dtype=np.float64)
+    for name, scores in sorted(unimodal.items()):
+        total = total + log_softmax(scores / temperatures.get(name, 1.0))
+    return {**ways, PRODUCT: total}
+
+
 def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64]) -> dict[str, float]:
     """The weights, adding up to 1, whose mixture has the smallest negative log-likelihood under its best temperature.
 
@@ -134,18 +157,20 @@ def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64])
         way → weight; of equals the most even. Nothing unless there are two ways and a labelled item.
     """
     known = truth >= 0
-    if len(ways) != 2 or not known.any():
+    if len(ways) < 2 or not known.any():
         return {}
-    first, second = sorted(ways)
-    rows = {name: ways[name][known] for name in ways}
+    names, target = sorted(ways), truth[known]
+    rows = [log_softmax(ways[name][known]) for name in names]
 
-    def loss(weight: float) -> tuple[float, float]:
-        mixed = mix(rows, {first: weight, second: 1 - weight})
-        scaled = log_softmax(mixed / fit_temperature(mixed, truth[known]))
-        return round(float(-np.take_along_axis(scaled, truth[known][:, None], -1).mean()), 6), abs(weight - 0.5)
+    def loss(parts: tuple[int, ...]) -> tuple[float, int]:
+        mixed = np.asarray(sum(part / PARTS * row for part, row in zip(parts, rows, strict=True)))
+        scaled = log_softmax(mixed / fit_temperature(mixed, target))
+        unlikely = -np.take_along_axis(scaled, target[:, None], -1).mean()
+        return round(float(unlikely), 6), sum(part**2 for part in parts)
 
-    best = min(WEIGHTS, key=loss)
-    return {first: best, second: round(1 - best, 6)}
+    shares = (parts for parts in product(range(PARTS + 1), repeat=len(names)) if sum(parts) == PARTS)
+    best = min(shares, key=loss)
+    return {name: part / PARTS for name, part in zip(names, best, strict=True)}
 
 
 def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> float:

@@ -41,7 +41,7 @@ from components.training.stage import spec_of
 
 Floats = NDArray[np.float32]
 
-FORMAT = 1
+FORMAT = 2
 # Settings of `train` that change how long a training takes and what is kept on the way, not what comes out.
 WITHOUT_EFFECT = frozenset({"workers", "use_gpu", "checkpoint_epochs", "max_failures"})
 

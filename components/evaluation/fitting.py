@@ -63,16 +63,9 @@ def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: flo
     modalities is among its ordinary clips: those in which no contradiction was planted."""
     plain = Scorer(model, Calibration())
     logits = [plain.logits(case.features, case.masks) for case in cases]
-    scorer = Scorer(model, Calibration(clip_ways=_clip_ways(cases, logits)))
     heads = sorted({name for item in logits for name in item.unimodal})
     step_heads = sorted({name for item in logits for name in item.unimodal_step})
-    step_by_count, clip_by_count = _by_count(scorer, cases)
-    found = Calibration(
-        step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases]),
-        clip_ways=scorer.calibration.clip_ways,
-        clip=_clip_temperature(cases, [scorer.clip_scores(item) for item in logits]),
-        step_by_count=step_by_count,
-        clip_by_count=clip_by_count,
+    alone = Calibration(
         unimodal={
             name: _clip_temperature(*_having(name, cases, [item.unimodal[name] for item in logits])) for name in heads
         },
@@ -83,6 +76,17 @@ def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: flo
             for name in step_heads
         },
         contradiction_threshold=quantile,
+    )
+    scorer = Scorer(model, replace(alone, clip_ways=_clip_ways(Scorer(model, alone), cases, logits)))
+    step_by_count, clip_by_count = _by_count(scorer, cases)
+    found = replace(
+        scorer.calibration,
+        step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases]),
+        clip=_clip_temperature(
+            cases, [scorer.clip_scores(item, case.masks) for case, item in zip(cases, logits, strict=True)]
+        ),
+        step_by_count=step_by_count,
+        clip_by_count=clip_by_count,
     )
     calibrated = Scorer(model, found)
     ordinary = [
@@ -108,15 +112,15 @@ def _by_count(scorer: Scorer, cases: Sequence[Case]) -> tuple[dict[int, float], 
     for count, group in sorted(rows.items()):
         if group:
             seen = [case for case, _ in group.values()]
-            clip[count] = _clip_temperature(seen, [scorer.clip_scores(item) for _, item in group.values()])
+            clip[count] = _clip_temperature(seen, [scorer.clip_scores(item, x.masks) for x, item in group.values()])
             step[count] = _step_temperature(seen, [item.step for _, item in group.values()], [x.valid for x in seen])
     return step, clip
 
 
-def _clip_ways(cases: Sequence[Case], logits: Sequence[Logits]) -> dict[str, float]:
+def _clip_ways(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits]) -> dict[str, float]:
     """How much each way of reading a clip counts, from clips as they were recorded."""
-    names = logits[0].clip_ways if logits else {}
-    ways = {name: np.stack([item.clip_ways[name] for item in logits]) for name in names}
+    rows = [scorer.ways(item, case.masks) for case, item in zip(cases, logits, strict=True)]
+    ways = {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
     return fit_ways(ways, np.array([case.clip_label for case in cases], dtype=np.int64))
 
 

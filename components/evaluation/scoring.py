@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.evaluation.calibration import Calibration, mix, softmax
+from components.evaluation.calibration import Calibration, mix, softmax, with_product
 from components.evaluation.contradiction import Moments, moments
 from components.model.base import EmotionModel
 
@@ -98,9 +98,15 @@ class Scorer:
             clip_ways={name: value[0].numpy() for name, value in sorted(out.clip_ways.items())},
         )
 
-    def clip_scores(self, logits: Logits) -> NDArray[np.float32]:
-        """(K,) scores of the clip before its temperature: the model's ways of reading it, weighed by calibration."""
-        return mix(logits.clip_ways, self.calibration.clip_ways) if self.calibration.clip_ways else logits.clip
+    def ways(self, logits: Logits, masks: Masks) -> dict[str, NDArray[np.floating]]:
+        """Way of reading the clip → (K,) scores; see `with_product`."""
+        present = {name: scores for name, scores in logits.unimodal.items() if name in masks and masks[name].any()}
+        return with_product(logits.clip_ways, present, self.calibration.unimodal)
+
+    def clip_scores(self, logits: Logits, masks: Masks) -> NDArray[np.float32]:
+        """(K,) scores of the clip before its temperature: the ways of reading it, weighed by calibration."""
+        weights = self.calibration.clip_ways
+        return mix(self.ways(logits, masks), weights) if weights else logits.clip
 
     def score(self, features: Features, masks: Masks) -> Scored:
         """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` gives them."""
@@ -126,7 +132,7 @@ class Scorer:
         return Scored(
             present=tuple(there),
             step_posterior=softmax(logits.step, step_temperature).astype(np.float32),
-            clip_posterior=softmax(self.clip_scores(logits), clip_temperature).astype(np.float32),
+            clip_posterior=softmax(self.clip_scores(logits, masks), clip_temperature).astype(np.float32),
             unimodal_posterior=unimodal,
             moments=over_time,
             step_contradiction=(

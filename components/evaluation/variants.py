@@ -15,6 +15,7 @@ from components.contracts.errors import ConfigError
 
 DEFAULT = "default"
 UNIMODAL = "unimodal_"
+TEMPORAL = {"clip_head": "temporal"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +57,28 @@ class Variant:
 
 VARIANTS: tuple[Variant, ...] = (
     Variant(name=DEFAULT, about="as params.yaml configures it"),
-    Variant(name="concatenation", about="streams side by side, no attention", model={"fusion": "concatenation"}),
-    Variant(name="one_way", about="one modality queries the others", model={"fusion": "one_way"}),
-    Variant(name="bidirectional", about="every modality queries every other", model={"fusion": "bidirectional"}),
-    Variant(name="product", about="product of what each modality says", model={"fusion": "product"}),
-    Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),
-    Variant(
-        name="clip_temporal", about="clips read off what is learned over time alone", model={"clip_head": "temporal"}
-    ),
     Variant(
         name="clip_statistics", about="clips read off statistics of features alone", model={"clip_head": "statistics"}
     ),
-    Variant(name="clip_both", about="clips read both ways, weighed on held-out people", model={"clip_head": "both"}),
+    # Kinds of fusion are compared where nothing but the fused streams decides.
+    *(
+        Variant(name=fusion, about=f"{about}, clips read off it alone", model={"fusion": fusion, **TEMPORAL})
+        for fusion, about in (
+            ("bidirectional", "every modality queries every other"),
+            ("one_way", "one modality queries the others"),
+            ("concatenation", "streams side by side, no attention"),
+            ("product", "product of what each modality says"),
+        )
+    ),
+    Variant(
+        name="no_temporal",
+        about="bidirectional without temporal convolution, clips read off it alone",
+        model={"tcn_blocks": 0, "fusion": "bidirectional", **TEMPORAL},
+    ),
+    Variant(name="no_attention", about="as the default, streams side by side", model={"fusion": "concatenation"}),
+    Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),
     Variant(name="no_conflict_features", about="fusion without |v_i − v_j|", model={"conflict_features": False}),
     Variant(name="conflict_features", about="fusion with |v_i − v_j|", model={"conflict_features": True}),
-    Variant(name="no_temporal", about="no temporal convolution", model={"tcn_blocks": 0}),
-    Variant(name="temporal", about="three blocks of temporal convolution", model={"tcn_blocks": 3}),
     Variant(name="no_modality_dropout", about="no modality is hidden in training", model={"modality_dropout": 0.0}),
     Variant(name="modality_dropout", about="modalities hidden in 2 of 10 clips", model={"modality_dropout": 0.2}),
     Variant(name="no_contrastive", about="no text-guided contrastive loss", train={"contrastive_loss": 0.0}),

@@ -147,7 +147,7 @@ class TemporalModel(EmotionModel):
         ways: dict[str, Tensor] = {}
         if self.statistics is not None:
             ways["statistics"] = self.close(self.statistics(statistics))
-            if self.spec.model.clip_head == "both":
+            if self.spec.model.clip_head == "all":
                 ways["temporal"] = self.close(clip_BK)
             clip_BK = torch.stack([scores.float().log_softmax(-1) for scores in ways.values()]).mean(0)
         return ModelOutput(

@@ -13,6 +13,7 @@ from components.evaluation.calibration import (
     log_softmax,
     mix,
     softmax,
+    with_product,
 )
 from components.evaluation.contradiction import Rarity
 
@@ -109,6 +110,18 @@ def test_without_two_ways_or_a_label_nothing_is_weighed() -> None:
     assert fit_ways({}, truth) == {}
     assert fit_ways({"temporal": ways["temporal"]}, truth) == {}
     assert fit_ways(ways, np.full(5, -100)) == {}
+
+
+def test_the_product_is_a_way_of_its_own_where_a_model_has_several() -> None:
+    ways = {"statistics": np.zeros((2, 3)), "temporal": np.zeros((2, 3))}
+    unimodal = {"face": np.array([[2.0, 0.0, 0.0]] * 2), "voice": np.array([[0.0, 4.0, 0.0], [0.0, 0.0, 0.0]])}
+    found = with_product(ways, unimodal, {"voice": 2.0})
+    expected = log_softmax(unimodal["face"]) + log_softmax(unimodal["voice"] / 2)
+    assert np.allclose(found["product"], expected)
+    # Even scores, those of a modality that is not there, change nothing but a constant.
+    assert np.allclose(softmax(found["product"])[1], softmax(unimodal["face"])[1])
+    assert set(with_product({"temporal": np.zeros((1, 3))}, unimodal, {})) == {"temporal"}
+    assert not with_product(ways, {}, {})["product"].any()
 
 
 def test_a_mixture_is_of_log_probabilities_and_keeps_closed_classes_closed() -> None:

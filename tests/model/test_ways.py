@@ -21,7 +21,7 @@ def task(clip_head: str, **train: object) -> Task:
     return Task(spec=toy_spec(clip_head=clip_head), train=Train(epochs=2, batch_clips=5, **train), seed=1)
 
 
-@pytest.mark.parametrize(("clip_head", "ways"), [("temporal", []), ("statistics", ["statistics"]), ("both", None)])
+@pytest.mark.parametrize(("clip_head", "ways"), [("temporal", []), ("statistics", ["statistics"]), ("all", None)])
 def test_each_way_has_its_scores_and_the_clip_is_the_mean_of_their_log_probabilities(
     clip_head: str, ways: list[str] | None
 ) -> None:
@@ -36,7 +36,7 @@ def test_each_way_has_its_scores_and_the_clip_is_the_mean_of_their_log_probabili
 
 
 def test_each_way_learns_by_itself() -> None:
-    learner = new_learner(task("both", step_loss=0.0, unimodal_loss=0.0), ITEMS)
+    learner = new_learner(task("all", step_loss=0.0, unimodal_loss=0.0), ITEMS)
     batch = collate(ITEMS)
     output = learner.model(batch.features, batch.masks)
     part = learner.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)["clip"]
@@ -53,14 +53,14 @@ def test_each_way_learns_by_itself() -> None:
 @pytest.mark.parametrize("world", [2, 4])
 def test_any_number_of_workers_learns_the_same(world: int) -> None:
     held_out = Toy(clips=5).items("calibration")
-    (alone,), _ = train_in_threads(task("both"), ITEMS, held_out, world=1)
-    learners, _ = train_in_threads(task("both"), ITEMS, held_out, world=world)
+    (alone,), _ = train_in_threads(task("all"), ITEMS, held_out, world=1)
+    learners, _ = train_in_threads(task("all"), ITEMS, held_out, world=world)
     for name, value in alone.ema.items():
         assert torch.allclose(learners[-1].ema[name], value, atol=1e-4), name
 
 
 def test_what_standardises_is_set_from_the_training_clips_and_never_learned() -> None:
-    learner = new_learner(task("both"), ITEMS)
+    learner = new_learner(task("all"), ITEMS)
     names = [name for name in learner.ema if name.endswith((".centre", ".spread"))]
     assert len(names) == 2 * len(learner.spec.modalities)
     before = {name: learner.ema[name].clone() for name in names}
@@ -85,7 +85,7 @@ def test_without_order_to_learn_statistics_are_enough_and_with_it_they_are_not()
     assert accuracy(3) < 0.7
 
 
-@pytest.mark.parametrize("clip_head", ["statistics", "both"])
+@pytest.mark.parametrize("clip_head", ["statistics", "all"])
 def test_step_by_step_the_clip_is_that_of_every_prefix(clip_head: str) -> None:
     torch.manual_seed(0)
     model = build_model(toy_spec(clip_head=clip_head, causal=True)).eval()

@@ -79,9 +79,9 @@ def test_what_is_done_is_never_done_again(layout: Layout, mlflow_uri: str, monke
     # One more variant and one more seed cost themselves; a name for what is there already costs nothing.
     ablation_stage.run(params(mlflow_uri, "ablate-cache", variants=["no_ema", "one_way"]), layout)
     assert again.count == 6
-    more = ablation_stage.run(params(mlflow_uri, "ablate-cache", variants=["bidirectional"], seeds=3), layout)
+    more = ablation_stage.run(params(mlflow_uri, "ablate-cache", variants=["logit_adjustment"], seeds=3), layout)
     assert again.count == 6 + 3
-    assert more.table[0]["same"] == ["bidirectional"]
+    assert more.table[0]["same"] == ["logit_adjustment"]
     assert "no_ema" not in names(more)
 
 

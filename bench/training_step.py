@@ -77,16 +77,15 @@ class PlainLoop:
 
     def _loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         steps = [output.step_logits, *output.unimodal_step_logits.values()]
-        clips = [output.clip_logits, *output.unimodal_clip_logits.values()]
-        shares = [1.0, *[self.config.unimodal_loss / len(output.unimodal_clip_logits)] * (len(clips) - 1)]
+        ways, alone = list(output.clip_ways.values()), list(output.unimodal_clip_logits.values())
+        share, smoothing = self.config.unimodal_loss / len(alone), self.config.label_smoothing
         loss = output.clip_logits.new_zeros(())
-        for share, step_BTK, clip_BK in zip(shares, steps, clips, strict=True):
-            loss = loss + share * functional.cross_entropy(
-                step_BTK.flatten(0, 1), batch.step_labels.flatten(), label_smoothing=self.config.label_smoothing
+        for weight, step_BTK in zip([1.0, *[share] * len(alone)], steps, strict=True):
+            loss = loss + weight * functional.cross_entropy(
+                step_BTK.flatten(0, 1), batch.step_labels.flatten(), label_smoothing=smoothing
             )
-            loss = loss + share * functional.cross_entropy(
-                clip_BK, batch.clip_labels, label_smoothing=self.config.label_smoothing
-            )
+        for weight, clip_BK in zip([1 / len(ways)] * len(ways) + [share] * len(alone), [*ways, *alone], strict=True):
+            loss = loss + weight * functional.cross_entropy(clip_BK, batch.clip_labels, label_smoothing=smoothing)
         return loss
 
 
@@ -129,8 +128,8 @@ def _row(shape: Shape, clips: Sequence[Case], sizes: Sizes) -> Row:
     )
 
 
-RAVDESS = Shape(name="like RAVDESS", clips=16, steps=40, widths=widths_of(("face", "voice")))
-LONG = Shape(name="long", clips=16, steps=256, widths=widths_of())
+RAVDESS = Shape(name="like RAVDESS", clips=32, steps=40, widths=widths_of(("face", "voice")))
+LONG = Shape(name="long", clips=32, steps=256, widths=widths_of())
 
 BENCHMARK = Benchmark(
     question="the training step against the same model in a plain PyTorch loop on tensors in memory",

@@ -14,13 +14,12 @@ def net() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.GELU())
 
 
-def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_it_says_so() -> None:
     from torch._inductor import config
 
     torch._dynamo.reset()
-    monkeypatch.setattr(config, "force_disable_caches", True)
-    monkeypatch.setattr(config.cpp, "cxx", ("/nonexistent/c++",))
-    with pytest.raises(ConfigError, match=r"train\.compile: the model cannot be compiled here.*compile: false"):
+    without = config.patch({"force_disable_caches": True, "cpp.cxx": ("/nonexistent/c++",)})
+    with without, pytest.raises(ConfigError, match=r"train\.compile: the model cannot be compiled.*compile: false"):
         compiled(net())(torch.ones(2, 3))
 
 

@@ -16,7 +16,7 @@ from tests.model.toys import CLASSES, WIDTHS, Toy, rated, toy_spec
 def last_record(toy: Toy, *, epochs: int = 25, **model: object) -> dict[str, float]:
     task = Task(
         spec=toy_spec(dropout=0.1, modality_dropout=0.0, **model),
-        train=Train(epochs=epochs, learning_rate=3e-3),
+        train=Train(epochs=epochs, batch_clips=16, learning_rate=3e-3),
         seed=1,
     )
     training, held_out = toy.items(), toy.items("calibration")
@@ -44,7 +44,7 @@ def test_order_in_time_is_learned_by_the_temporal_part(blocks: int, learns: bool
 
 
 def test_losses_fall_and_records_hold_no_durations() -> None:
-    task = Task(spec=toy_spec(), train=Train(epochs=6, learning_rate=3e-3), seed=1)
+    task = Task(spec=toy_spec(), train=Train(epochs=6, batch_clips=16, learning_rate=3e-3), seed=1)
     training = EASY.items()
     history = list(run_epochs(new_learner(task, training), task, training, EASY.items("calibration")))
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]

@@ -148,3 +148,18 @@ def set_aside(
         allowed=allowed,
         remedy=remedy,
     )
+
+
+def bad_name(dataset: str, path: Path, stored: str, *, what: str, field: str, seen: str, allowed: str) -> Quarantined:
+    """The quarantine row of a file whose name is not one of its corpus; `what` says which part of it is wrong."""
+    return set_aside(
+        dataset,
+        path.stem,
+        code="bad-name",
+        message=f"{path.name}: {what}",
+        path=stored,
+        field=field,
+        seen=seen,
+        allowed=allowed,
+        remedy="Rename the file as the corpus does, or take it out of the folder",
+    )

@@ -23,7 +23,16 @@ from typing import Literal
 
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
-from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+from components.datasets.base import (
+    NOT_HASHED,
+    Adapter,
+    Scan,
+    bad_name,
+    corpus_folder,
+    media_files,
+    set_aside,
+    stored_path,
+)
 from components.datasets.pairing import read_labels
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
@@ -129,17 +138,8 @@ def _parse(path: Path, stored: str) -> tuple[str, ...] | Quarantined:
     if parts and not wrong:
         return parts
     name, seen, allowed = wrong[0] if wrong else ("name", path.stem, (PATTERN,))
-    return set_aside(
-        Cremad.name,
-        path.stem,
-        code="bad-name",
-        message=f"{path.name}: " + (f"the {name} {seen} is unknown" if wrong else "this is no CREMA-D name"),
-        path=stored,
-        field=name,
-        seen=seen,
-        allowed=", ".join(allowed),
-        remedy="Rename the file as the corpus does, or take it out of the folder",
-    )
+    what = f"the {name} {seen} is unknown" if wrong else "this is no CREMA-D name"
+    return bad_name(Cremad.name, path, stored, what=what, field=name, seen=seen, allowed=", ".join(allowed))
 
 
 def _tables(folder: Path, options: CremadOptions) -> tuple[_Tables, list[str]]:

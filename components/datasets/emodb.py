@@ -16,7 +16,7 @@ from pathlib import Path
 
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
-from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+from components.datasets.base import NOT_HASHED, Adapter, Scan, bad_name, corpus_folder, media_files, stored_path
 
 NAME = re.compile(r"(\d{2})([ab]\d{2})([A-Z])([a-z]?)")
 PATTERN = "SSTTTEV such as 03a01Fa: speaker, sentence, emotion, version"
@@ -90,17 +90,8 @@ def _clip(path: Path, stored: str) -> Clip | Quarantined:
     wrong = [(field, seen, known) for field, seen, known in checks if seen not in known]
     if not parts or wrong:
         field, seen, allowed = wrong[0] if wrong else ("name", path.stem, (PATTERN,))
-        return set_aside(
-            Emodb.name,
-            path.stem,
-            code="bad-name",
-            message=f"{path.name}: " + (f"the {field} {seen} is unknown" if wrong else "this is no EmoDB name"),
-            path=stored,
-            field=field,
-            seen=seen,
-            allowed=", ".join(allowed),
-            remedy="Rename the file as the corpus does, or take it out of the folder",
-        )
+        what = f"the {field} {seen} is unknown" if wrong else "this is no EmoDB name"
+        return bad_name(Emodb.name, path, stored, what=what, field=field, seen=seen, allowed=", ".join(allowed))
     speaker, sentence, emotion, _ = parts
     gender, age = SPEAKERS[speaker]
     return Clip(

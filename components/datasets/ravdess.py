@@ -33,7 +33,7 @@ from pydantic import Field
 from components.contracts.config import Section
 from components.contracts.errors import DataError, MediaError
 from components.contracts.records import Clip, GivenFeatures, Quarantined
-from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+from components.datasets.base import NOT_HASHED, Adapter, Scan, bad_name, corpus_folder, media_files, stored_path
 from components.datasets.given import GivenReader
 
 FACE_AU = "face_au"
@@ -142,31 +142,13 @@ def parse(path: Path, stored: str) -> Recording | Quarantined:
     """What a file's name says, or a quarantine row that says which part of the name is wrong."""
     match = NAME.fullmatch(path.stem)
     if match is None:
-        return set_aside(
-            Ravdess.name,
-            path.stem,
-            code="bad-name",
-            message=f"{path.name}: the file name is no RAVDESS name",
-            path=stored,
-            field="name",
-            seen=path.stem,
-            allowed=PATTERN,
-            remedy="Rename the file as the corpus does, or take it out of the folder",
-        )
+        what = "the file name is no RAVDESS name"
+        return bad_name(Ravdess.name, path, stored, what=what, field="name", seen=path.stem, allowed=PATTERN)
     values = dict(zip(FIELDS, match.groups(), strict=True))
     for field, code in values.items():
         if code not in FIELDS[field]:
-            return set_aside(
-                Ravdess.name,
-                path.stem,
-                code="bad-name",
-                message=f"{path.name}: the {field} code {code} is unknown",
-                path=stored,
-                field=field,
-                seen=code,
-                allowed=", ".join(FIELDS[field]),
-                remedy="Rename the file as the corpus does, or take it out of the folder",
-            )
+            what, allowed = f"the {field} code {code} is unknown", ", ".join(FIELDS[field])
+            return bad_name(Ravdess.name, path, stored, what=what, field=field, seen=code, allowed=allowed)
     return Recording(path=path, values=values)
 
 

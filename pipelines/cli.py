@@ -16,6 +16,7 @@ import typer
 from typer._click.exceptions import UsageError  # has no public name; the lock pins typer
 
 from components.contracts.errors import MerError
+from pipelines import cli_datasets, cli_quarantine
 
 INTERRUPTED = 130
 DEFECT = 1
@@ -32,9 +33,7 @@ app = typer.Typer(
     "  mer predict clip.mp4     what a clip shows, without a server\n"
     "  mer describe             every stage with what it reads and writes",
 )
-datasets_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 kfp_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-quarantine_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Dataset = Annotated[str, typer.Option("--dataset", help="A name from `datasets` in params.yaml.")]
 
@@ -89,40 +88,6 @@ def inputs() -> None:
     from pipelines import inputs as stage
 
     stage.run()
-
-
-@datasets_app.callback()
-def datasets(
-    context: typer.Context,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="A name from `datasets` in params.yaml.")] = None,
-) -> None:
-    """Stage: a corpus on disk, or rendered, to its clip table. `list` shows the adapters.
-
-    \b
-    Examples:
-      mer datasets --dataset synthetic
-      mer datasets list
-    """
-    if context.invoked_subcommand is not None:
-        return
-    if dataset is None:
-        raise typer.BadParameter("name a dataset, or ask for `mer datasets list`", param_hint="--dataset")
-    from pipelines import datasets as stage
-
-    stage.run(dataset)
-
-
-@datasets_app.command("list")
-def datasets_list() -> None:
-    """The corpora this project can read: licence, and the options of each one's section in params.yaml.
-
-    \b
-    Examples:
-      mer datasets list
-    """
-    from pipelines import describe
-
-    print(describe.adapters())
 
 
 @app.command()
@@ -277,25 +242,6 @@ def describe(
     print(description.pipeline(short=short))
 
 
-@quarantine_app.command("list")
-def quarantine_list(
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Only what this stage set aside.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """What was set aside, by which stage, and why.
-
-    \b
-    Examples:
-      mer quarantine list
-      mer quarantine list --dataset ravdess --stage alignment
-      mer quarantine list --json | jq .code
-    """
-    from pipelines import quarantine
-
-    print(quarantine.listing(dataset=dataset, stage=stage, as_json=as_json))
-
-
 @kfp_app.command("compile")
 def kfp_compile(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the pipeline.")] = Path("mer.yaml"),
@@ -432,9 +378,9 @@ def reconcile(
     serving.reconcile(once=once, attach=attach, heartbeat=heartbeat)
 
 
-app.add_typer(datasets_app, name="datasets")
+app.add_typer(cli_datasets.app, name="datasets")
 app.add_typer(kfp_app, name="kfp", help="The Kubeflow pipeline, generated from dvc.yaml.")
-app.add_typer(quarantine_app, name="quarantine", help="What was set aside, and why.")
+app.add_typer(cli_quarantine.app, name="quarantine", help="What was set aside, and why.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -74,9 +74,20 @@ class Clip:
     """One clip of a corpus: its media, its labels and its person.
 
     `clip_id` is `<dataset>/<name in the corpus>`: stable, never a position. `content_sha256` covers the bytes of every
-    media file, the words and the given features, which is all that alignment reads. Paths are absolute, or relative to
-    the project's root. `emotion` (whole clip) and `segments` (parts of it) hold canonical names; either may be absent.
-    `split` is the corpus's own split if it has one. `groups` are optional demographics for slices.
+    media file, the span and the crop, the words and the given features, which is all that alignment reads. Paths are
+    absolute, or relative to the project's root. `emotion` (whole clip) and `segments` (parts of it) hold canonical
+    names; either may be absent. `split` is the corpus's own split if it has one. `groups` are optional demographics
+    for slices.
+
+    The clip is `[start_s, end_s)` of its media files (picture, sound, physiology), in seconds from a file's first
+    presentation timestamp (of a physiological file: from its zero); `end_s` None is the end of the files. All other
+    times of the clip (words, segments, given features, what is planted) count from the clip's own start. `crop` is
+    the part of the picture in which the person is, as shares of its width and height (x0, y0, x1, y1, from the upper
+    left): no face outside of it counts.
+
+    `pictures_path` is a folder of numbered pictures (`00001.jpg`, from 1, some may be missing), cropped to the face
+    already. Picture k is shown at the k-th presentation timestamp of the video, where there is one, else at
+    (k - 1) / `pictures_rate_hz`; the clip's zero is the time of picture 1, there or not.
     """
 
     clip_id: str
@@ -87,6 +98,11 @@ class Clip:
     video_path: str | None = None
     audio_path: str | None = None
     physio_path: str | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    crop: tuple[float, float, float, float] | None = None
+    pictures_path: str | None = None
+    pictures_rate_hz: float | None = None
     given: tuple[GivenFeatures, ...] = ()
     transcript: str | None = None
     words: tuple[Word, ...] = ()
@@ -116,6 +132,7 @@ class Clip:
         fields["planted"] = tuple(Planted(**planted) for planted in row["planted"])
         fields["given"] = tuple(GivenFeatures(**given) for given in row["given"])
         fields["groups"] = dict(row["groups"])
+        fields["crop"] = None if row["crop"] is None else tuple(row["crop"])
         return cls(**fields)
 
 
@@ -131,6 +148,11 @@ CLIP_SCHEMA = pa.schema(
         pa.field("video_path", pa.string()),
         pa.field("audio_path", pa.string()),
         pa.field("physio_path", pa.string()),
+        pa.field("start_s", pa.float64(), nullable=False),
+        pa.field("end_s", pa.float64()),
+        pa.field("crop", pa.list_(pa.float64(), 4)),
+        pa.field("pictures_path", pa.string()),
+        pa.field("pictures_rate_hz", pa.float64()),
         pa.field(
             "given",
             pa.list_(

@@ -22,8 +22,12 @@ def test_a_clip_survives_the_table() -> None:
         groups={"gender": "female"},
         planted=(Planted(kind="flash", modality="face", start_s=0.5, end_s=0.9, emotion="fear"),),
         valence=-0.5,
+        start_s=12.5,
+        end_s=15.0,
+        crop=(0.0, 0.0, 0.5, 1.0),
     )
-    assert clips_of(clip_table([clip])) == [clip]
+    whole = make_clip("b")
+    assert clips_of(clip_table([clip, whole])) == [clip, whole]
 
 
 def test_an_aligned_clip_survives_the_table() -> None:

@@ -5,33 +5,48 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from components.contracts.atomic import write_json
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip
+from components.datasets.numbered import pictures_sha256, pictures_state
+
+
+def media_sha256(path: Path) -> str:
+    """The hash of a media file, or of a folder of numbered pictures. Raises OSError, MediaError: it cannot be read."""
+    return pictures_sha256(path) if path.is_dir() else file_sha256(path)
 
 
 def content_sha256(
-    clip: Clip, root: Path, hash_of: Callable[[Path], str] = file_sha256, *, given: Sequence[str] = ()
+    clip: Clip, root: Path, hash_of: Callable[[Path], str] = media_sha256, *, given: Sequence[str] = ()
 ) -> str:
-    """SHA-256 over everything that alignment reads: the bytes of each media file, the transcript and the word times,
-    and the given features with their places in time.
+    """SHA-256 over everything that alignment reads: the bytes of each media file and numbered picture, the transcript
+    and the word times, and the given features with their places in time.
 
     Where the files lie and what they are called does not matter; neither do labels.
 
     Args:
         clip: the clip.
         root: where relative paths start.
-        hash_of: the hash of a file.
+        hash_of: the hash of a file, or of a folder of numbered pictures.
         given: the hash of each array of `clip.given`.
     """
     files = {"video": clip.video_path, "audio": clip.audio_path, "physio": clip.physio_path}
+    if clip.pictures_path is not None:
+        files["pictures"] = clip.pictures_path
     content: dict[str, Any] = {
         "files": {kind: hash_of(root / path) for kind, path in files.items() if path is not None},
         "transcript": clip.transcript,
         "words": [[word.text, word.start_s, word.end_s] for word in clip.words],
     }
+    if clip.pictures_rate_hz is not None:
+        content["pictures_rate_hz"] = clip.pictures_rate_hz
+    if clip.start_s or clip.end_s is not None:
+        content["span"] = [clip.start_s, clip.end_s]
+    if clip.crop is not None:
+        content["crop"] = list(clip.crop)
     if clip.given:
         content["given"] = [
             [one.modality, one.rate_hz, one.start_s, one.end_s, digest]
@@ -43,30 +58,38 @@ def content_sha256(
 class HashCache:
     """File hashes remembered by path, size and modification time.
 
-    A file whose size and time (in nanoseconds) are unchanged is taken as unchanged, as git and DVC do. The cache is a
-    JSON file; a damaged one is the same as none.
+    A file whose size and time (in nanoseconds) are unchanged is taken as unchanged, as git and DVC do; so is a folder
+    of numbered pictures of which that holds. The cache is a JSON file; a damaged one is the same as none. Threads may
+    share it: a recording that many clips are cut from is read once, and whoever asks meanwhile waits for it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known = _read(path)
         self._used: dict[str, list[object]] = {}
+        self._reading: dict[str, Lock] = {}
 
     def __call__(self, file: Path) -> str:
-        """The file's SHA-256. Raises OSError if it cannot be read."""
-        status = file.stat()
+        """The SHA-256 of a file or of a folder of numbered pictures. Raises as `media_sha256`."""
         key = str(file)
-        entry = self._known.get(key)
-        if entry is not None and entry[:2] == [status.st_size, status.st_mtime_ns]:
-            digest = str(entry[2])
-        else:
-            digest = file_sha256(file)
-        self._used[key] = [status.st_size, status.st_mtime_ns, digest]
+        with self._reading.setdefault(key, Lock()):
+            seen = _state(file)
+            entry = self._used.get(key) or self._known.get(key)
+            digest = str(entry[2]) if entry is not None and entry[:2] == seen else media_sha256(file)
+            self._used[key] = [*seen, digest]
         return digest
 
     def save(self) -> None:
         """Writes what was asked for since the cache was opened; what was not is forgotten."""
         write_json(self._path, self._used)
+
+
+def _state(file: Path) -> list[object]:
+    """What changes when the content does, without reading it; two values."""
+    if file.is_dir():
+        return [*pictures_state(file)]
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _read(path: Path) -> dict[str, list[object]]:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, Event
+
+import pytest
 
 from components.contracts.fingerprint import file_sha256
 from components.contracts.records import Word
+from components.datasets import content
 from components.datasets.content import HashCache, content_sha256
 from tests.builders import make_clip
 
@@ -22,6 +27,9 @@ def test_the_hash_covers_media_and_words_but_neither_names_nor_labels(tmp_path: 
         replace(clip, audio_path=None, video_path="a.wav"),
         replace(clip, transcript="ho"),
         replace(clip, words=(Word(text="hi", start_s=0.1, end_s=0.2),)),
+        replace(clip, start_s=0.5),
+        replace(clip, end_s=0.5),
+        replace(clip, crop=(0.0, 0.0, 0.5, 1.0)),
     ]
     hashes = {content_sha256(other, tmp_path) for other in changed}
     assert len(hashes | {base}) == len(changed) + 1
@@ -41,6 +49,29 @@ def test_the_cache_reads_an_unchanged_file_once(tmp_path: Path) -> None:
     assert HashCache(store)(file) == first
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert HashCache(store)(file) == file_sha256(file) != first
+
+
+def test_a_recording_of_many_clips_is_read_once_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"first")
+    read: list[Path] = []
+    together = Barrier(4)
+
+    def slow(path: Path) -> str:
+        read.append(path)
+        Event().wait(0.05)  # long enough for the others to ask
+        return file_sha256(path)
+
+    def ask(_: int) -> str:
+        together.wait()
+        return cache(file)
+
+    monkeypatch.setattr(content, "file_sha256", slow)
+    cache = HashCache(tmp_path / "cache.json")
+    with ThreadPoolExecutor(4) as pool:
+        hashes = set(pool.map(ask, range(4)))
+    assert hashes == {file_sha256(file)}
+    assert read == [file]
 
 
 def test_a_damaged_cache_is_the_same_as_none(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Stage `inputs`: what the project takes from outside, as files that the other stages depend on.
 
 It writes `data/inputs/params.yaml`, the configuration with every default filled in, and `data/inputs/<dataset>.json`,
-the dataset's own options and a fingerprint of the files they point to. The stage always runs (it takes a second) and
-writes the same bytes for the same inputs, so that nothing after it runs again without a reason. Three things follow:
+the dataset's own options, a fingerprint of the files they point to, and who withdrew from it. The stage always runs (it
+takes a second) and writes the same bytes for the same inputs, so that nothing after it runs again without a reason.
+Three things follow:
 
 * a section or a key may be left out of `params.yaml`, and a changed default is a change all the same;
 * a recording that is added to, changed in or taken from a corpus outside the project is noticed;
@@ -22,13 +23,16 @@ from typing import Any
 
 import yaml
 
-from components.contracts.atomic import atomic_dir, write_json
+from components.contracts.atomic import atomic_dir, read_json, write_json
 from components.contracts.config import Params
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
+from components.contracts.readmitted import decisions_json, read_readmitted
 from pipelines.stage import Summary, run_stage
 
 STAGE = "inputs"
+# The stages that set clips aside.
+DECIDED = ("datasets", "alignment", "features", "validation")
 
 
 def run() -> Summary:
@@ -38,12 +42,13 @@ def run() -> Summary:
 
 def folder(layout: Layout) -> Path:
     """Where the stage writes."""
-    return layout.root / "data" / "inputs"
+    return layout.inputs
 
 
 def write(params: Params, layout: Layout) -> Summary:
     """Writes the resolved configuration and one file a dataset; returns the number of files each corpus has."""
     from components.datasets.registry import adapter
+    from components.datasets.withdrawn import read_withdrawn
 
     counts: dict[str, Any] = {}
     with atomic_dir(folder(layout)) as beside:
@@ -53,9 +58,24 @@ def write(params: Params, layout: Layout) -> Summary:
             corpus = adapter(name)
             options = corpus.options(params.sources.get(name, {})).model_dump(mode="json")
             found = {str(path): _files(layout.root / path) for path in _paths(options, corpus.files)}
-            write_json(beside / f"{name}.json", {"dataset": name, "options": options, "files": found})
+            gone = [[entry.salt, entry.sha256] for entry in read_withdrawn(layout.root, name)]
+            write_json(
+                beside / f"{name}.json", {"dataset": name, "options": options, "files": found, "withdrawn": gone}
+            )
             counts[name] = sum(place["count"] for place in found.values())
+            _write_decided(name, layout, beside)
     return counts
+
+
+def _write_decided(name: str, layout: Layout, beside: Path) -> None:
+    """A dataset's baseline and what was decided about its quarantine, in the fresh folder `beside` `layout.inputs`."""
+    rows = [row for row in read_readmitted(layout.readmitted) if row.dataset == name]
+    for stage in DECIDED:
+        path = beside / layout.decisions(name, stage).relative_to(layout.inputs)
+        write_json(path, decisions_json(row for row in rows if row.stage == stage))
+    baseline = layout.baseline(name)
+    accepted = read_json(baseline) if baseline.is_file() else None
+    write_json(beside / layout.reference(name).relative_to(layout.inputs), accepted)
 
 
 def _paths(options: Mapping[str, Any], files: Collection[str]) -> list[Path]:

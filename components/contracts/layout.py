@@ -23,6 +23,28 @@ class Layout:
         """Local state: the MLflow store, downloaded bundles, a rendered corpus's media."""
         return self.root / ".mer"
 
+    @property
+    def readmitted(self) -> Path:
+        """What people decided about clips in quarantine; committed with the project."""
+        return self.root / "readmitted.csv"
+
+    def baseline(self, name: str) -> Path:
+        """What a dataset looked like when a person last accepted it; committed with the project."""
+        return self.root / "baselines" / f"{name}.json"
+
+    @property
+    def inputs(self) -> Path:
+        """What the project takes from outside: `params.yaml` resolved, `<dataset>.json`, and the two below."""
+        return self.root / "data" / "inputs"
+
+    def decisions(self, name: str, stage: str) -> Path:
+        """What people decided about the clips of a dataset that a stage set aside."""
+        return self.inputs / "decisions" / name / f"{stage}.json"
+
+    def reference(self, name: str) -> Path:
+        """The dataset's `baseline`, or `null` where there is none."""
+        return self.inputs / "baselines" / f"{name}.json"
+
     def dataset(self, name: str) -> Path:
         """`clips.parquet`, `quarantine.parquet`, `summary.json`, and `media/` for rendered corpora."""
         return self.root / "data" / "datasets" / name

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from components.contracts.atomic import read_json
+from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
+from components.contracts.readmitted import Readmitted, read_decisions, write_readmitted
 from pipelines import dag, inputs
 from pipelines.project import load
 
@@ -94,3 +96,27 @@ def test_only_what_changed_is_pending(project: Path) -> None:
     write(project, {"datasets": ["synthetic"]})
     assert "data/trained deleted" in dag.changed(project)["train"]
     assert dag.ALWAYS not in dag.changed(project)
+
+
+def test_a_decision_reaches_only_the_stage_that_it_is_for(project: Path) -> None:
+    params = {"datasets": ["synthetic"]}
+    write(project, params)
+    layout = Layout(project)
+    stages = ("datasets", "alignment", "features", "validation")
+    before = {stage: layout.decisions("synthetic", stage).read_bytes() for stage in stages}
+    mine = Readmitted(dataset="synthetic", clip_id="synthetic/a", stage="alignment", code="truncated", how="again")
+    write_readmitted(layout.readmitted, [mine, replace(mine, dataset="ravdess")])
+    write(project, params)
+    changed = {stage for stage in stages if layout.decisions("synthetic", stage).read_bytes() != before[stage]}
+    assert changed == {"alignment"}
+    assert read_decisions(layout.decisions("synthetic", "alignment")).tries == {"synthetic/a": 1}
+
+
+def test_a_baseline_is_an_input_and_its_absence_too(project: Path) -> None:
+    params = {"datasets": ["synthetic"]}
+    layout = Layout(project)
+    first = write(project, params)
+    assert read_json(layout.reference("synthetic")) is None
+    write_json(layout.baseline("synthetic"), {"clips": 3})
+    assert write(project, params) != first
+    assert read_json(layout.reference("synthetic")) == {"clips": 3}

@@ -29,11 +29,16 @@ OptionsT = TypeVar("OptionsT", bound=Section)
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What an adapter found: usable clips, what it set aside, and words for the summary (files left out, and why)."""
+    """What an adapter found: usable clips, what it set aside, and words for the summary (files left out, and why).
+
+    Where several people count as one subject, `people` has clip id → the names of those in the clip, the names being
+    what follows the dataset's name in a subject id.
+    """
 
     clips: list[Clip]
     quarantined: list[Quarantined] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Adapter(ABC, Generic[OptionsT]):

@@ -103,7 +103,14 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         notes += _joint_notes(by_sequence, people) + _unused_notes(by_sequence)
         clips = [one for one in made if isinstance(one, Clip)]
         quarantined += [one for one in made if isinstance(one, Quarantined)]
-        return Scan(clips=clips, quarantined=quarantined, notes=notes)
+        return Scan(clips=clips, quarantined=quarantined, notes=notes, people=self._people(rows) if people else {})
+
+    def _people(self, rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+        """Clip id → who is in it, in order of appearance."""
+        found: dict[str, dict[str, None]] = defaultdict(dict)
+        for row in rows:
+            found[f"{self.name}/{row.sequence or row.clip_id}"][row.subject] = None
+        return {clip_id: tuple(names) for clip_id, names in found.items()}
 
     def _clip(
         self, row: Row, about: About, people: Mapping[str, str], given: tuple[GivenFeatures, ...]

@@ -150,7 +150,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("physio_path", pa.string()),
         pa.field("start_s", pa.float64(), nullable=False),
         pa.field("end_s", pa.float64()),
-        pa.field("crop", pa.list_(pa.float64(), 4)),
+        pa.field("crop", pa.list_(pa.float64())),  # not of fixed size: Parquet cannot give a missing one of those back
         pa.field("pictures_path", pa.string()),
         pa.field("pictures_rate_hz", pa.float64()),
         pa.field(

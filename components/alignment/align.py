@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment import decode, given, mtcnn, physio, quality, vad, words
+from components.alignment import decode, given, mtcnn, physio, pictures, quality, vad, words
 from components.alignment.clock import NO_FRAME, frames_of_steps
 from components.alignment.decode import DecodeReport
 from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
@@ -148,6 +148,17 @@ class Aligner:
         return physio.read_physio(root / clip.physio_path, self.config.limits, where=clip.clip_id)
 
     def _faces(self, clip: Clip, root: Path, media: Media, grid: Grid, notes: list[str]) -> Faces:
+        if media.numbered is not None:
+            found, told = pictures.faces_of(
+                media.numbered,
+                grid,
+                origin_s=media.picture_origin_s,
+                duration_s=media.duration_s,
+                config=self.config.face,
+                limits=self.config.limits,
+            )
+            notes += told
+            return found
         pictured = media.pictures is not None and clip.video_path is not None
         detector = self._detector if pictured else WholeFrame()  # the detector is not loaded where nothing is seen
         tracker = FaceTracker(self.config.face, detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz)

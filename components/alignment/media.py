@@ -14,6 +14,7 @@ from components.alignment import quality
 from components.alignment.clock import Intervals, intervals
 from components.alignment.decode import Pictures, Scan, scan
 from components.alignment.physio import Series
+from components.alignment.pictures import Numbered, read_numbered
 from components.alignment.sound import Sound
 from components.alignment.source import too_long
 from components.contracts.config import Alignment
@@ -32,6 +33,7 @@ class Media:
         offset_s: first timestamp of the sound minus that of the picture; 0 without a shared clock.
         picture_origin_s, sound_origin_s: the clip's zero on the clock of either file.
         pictures, sound: the streams, where there are any.
+        numbered: the pictures of a folder, in the place of the stream's own.
         spread: regularity of the frame times.
         notes: what a person should know.
     """
@@ -42,6 +44,7 @@ class Media:
     sound_origin_s: float = 0.0
     pictures: Pictures | None = None
     sound: Sound | None = None
+    numbered: Numbered | None = None
     spread: Intervals | None = None
     notes: tuple[str, ...] = ()
 
@@ -52,7 +55,7 @@ def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path, giv
     `given_end_s` is where features that the clip brings end, if anything says so.
 
     Raises:
-        MediaError: see `source`, `decode`, and `no-audio`, `truncated`, `no-media`, `too-long`.
+        MediaError: see `source`, `decode`, `pictures`, and `no-audio`, `truncated`, `no-media`, `too-long`.
     """
     limits, where, rate_hz = config.limits, clip.clip_id, config.voice.rate_hz
     video: Scan | None = None
@@ -69,12 +72,22 @@ def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path, giv
             raise _no_audio(path, where)
     pictures = video.pictures if video else None
     sound = audio.sound if audio else None
+    numbered = None
+    if clip.pictures_path is not None:
+        numbered = read_numbered(root / clip.pictures_path, clip.pictures_rate_hz, pictures, limits, where=where)
+        pictures = numbered.clock
     if pictures is None and sound is None:
         if video or audio:
             broken = next((part.broke_off for part in (video, audio) if part and part.broke_off), None)
             raise _truncated(clip.clip_id, broken)
         return _without_streams(clip, config, series, given_end_s)
-    media = _on_one_clock(pictures, sound, shared_clock=video is audio, notes=_stream_notes(clip, video, audio))
+    media = _on_one_clock(
+        pictures,
+        sound,
+        shared_clock=video is audio and (video is None or pictures is video.pictures),
+        numbered=numbered,
+        notes=_stream_notes(clip, video, audio),
+    )
     if media.duration_s < MIN_DURATION_S:
         raise _truncated(where, f"{media.duration_s:.3f} s")
     if media.duration_s > limits.max_duration_s:
@@ -82,9 +95,12 @@ def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path, giv
     return media
 
 
-def _on_one_clock(pictures: Pictures | None, sound: Sound | None, *, shared_clock: bool, notes: list[str]) -> Media:
+def _on_one_clock(
+    pictures: Pictures | None, sound: Sound | None, *, shared_clock: bool, numbered: Numbered | None, notes: list[str]
+) -> Media:
     starts = [float(pictures.times_s[0])] if pictures else []
-    starts += [sound.start_s] if sound else []
+    # Who counts pictures has the first one at zero, and what was heard before it is no part of the clip.
+    starts += [sound.start_s] if sound and not numbered else []
     origin_s = min(starts)
     picture_origin_s = origin_s if shared_clock or not pictures else float(pictures.times_s[0])
     sound_origin_s = origin_s if shared_clock or not sound else sound.start_s
@@ -109,6 +125,7 @@ def _on_one_clock(pictures: Pictures | None, sound: Sound | None, *, shared_cloc
         sound_origin_s=sound_origin_s,
         pictures=pictures,
         sound=sound,
+        numbered=numbered,
         spread=spread,
         notes=tuple(notes),
     )
@@ -126,7 +143,7 @@ def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s:
             "the clip has neither picture nor sound, nor a signal or words with times",
             where=clip.clip_id,
             seen="no media",
-            allowed="video_path, audio_path, physio_path, given features, or words with times",
+            allowed="video_path, audio_path, pictures_path, physio_path, given features, or words with times",
             remedy="Give the clip a file, or remove its row",
             code="no-media",
         )
@@ -137,7 +154,7 @@ def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s:
 
 def _stream_notes(clip: Clip, video: Scan | None, audio: Scan | None) -> list[str]:
     notes = []
-    if clip.video_path is None:
+    if clip.video_path is None and clip.pictures_path is None:
         notes.append("sound only")
     elif video is not None and video.pictures is None:
         notes.append("the video file holds no picture")

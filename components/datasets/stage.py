@@ -25,7 +25,9 @@ from components.datasets import registry
 from components.datasets.base import STAGE
 from components.datasets.content import HashCache, content_sha256
 from components.datasets.given_check import check_given
+from components.datasets.numbered import numbered_pictures
 from components.datasets.probe import probe_media, probe_physio
+from components.datasets.withdrawn import leave_out, read_withdrawn
 
 HASHING_THREADS = 4
 
@@ -37,13 +39,15 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
         The summary that is also written as `summary.json`.
 
     Raises:
-        ConfigError: the dataset or a key of its section is unknown.
+        ConfigError: the dataset or a key of its section is unknown, or the list of withdrawals is damaged.
         DataError: the corpus folder does not exist, or not one clip in it can be used (the quarantine table is
             written before, so that nothing is lost).
     """
     adapter = registry.adapter(name)
     options = adapter.options(params.sources.get(name, {}))
-    scan = adapter.scan(options, layout.root, params.seed)
+    withdrawn = read_withdrawn(layout.root, name)
+    scan, left_out = leave_out(adapter.scan(options, layout.root, params.seed), withdrawn)
+    _remove_own_media(left_out, layout, name)
     unique, repeated = _unique(scan.clips)
     cache = HashCache(layout.state / "hashes" / f"{name}.json")
     readable = check_given(unique, layout.root)
@@ -57,6 +61,8 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
         for stale in ("clips.parquet", "summary.json"):  # of an earlier run: they no longer hold
             (folder / stale).unlink(missing_ok=True)
         first = f"the first of them: {quarantined[0].message}" if quarantined else "the folder holds no clip of it"
+        if left_out:
+            first = f"{len(left_out)} clips of people who withdrew"
         raise DataError(
             f"not one usable clip; {len(quarantined)} in quarantine",
             where=name,
@@ -68,6 +74,15 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     summary = _summary(name, adapter.licence, clips, quarantined, scan.notes)
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _remove_own_media(clips: Iterable[Clip], layout: Layout, name: str) -> None:
+    """Deletes media that the adapter rendered for these clips; a corpus outside the project is never touched."""
+    own = layout.dataset(name)
+    for clip in clips:
+        for path in (clip.video_path, clip.audio_path, clip.physio_path):
+            if path is not None and (layout.root / path).is_relative_to(own):
+                (layout.root / path).unlink(missing_ok=True)
 
 
 def _unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
@@ -108,7 +123,8 @@ def _checked(
 
 
 def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: HashCache) -> Clip | Quarantined:
-    if any(path != _printable(path) for path in (clip.clip_id, _path_of(clip) or "", clip.audio_path or "")):
+    paths = (clip.clip_id, clip.video_path, clip.audio_path, clip.physio_path, clip.pictures_path)
+    if any(path != _printable(path) for path in paths if path is not None):
         return _refusal(
             clip,
             code="bad-name",
@@ -137,6 +153,9 @@ def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: H
         path = clip.physio_path
         if path is not None:
             probe_physio(root / path)
+        path = clip.pictures_path
+        if path is not None:
+            numbered_pictures(root / path)
     except MediaError as error:
         # The message names the file as the clip row does: outputs say nothing of where the project lies.
         named = MediaError(error.what, where=path, seen=error.seen, allowed=error.allowed, remedy=error.remedy)
@@ -165,7 +184,8 @@ def _printable(text: str) -> str:
 
 
 def _path_of(clip: Clip) -> str | None:
-    return clip.video_path or clip.audio_path or clip.physio_path or next((one.path for one in clip.given), None)
+    media = clip.video_path or clip.audio_path or clip.physio_path or clip.pictures_path
+    return media or next((one.path for one in clip.given), None)
 
 
 def _refusal(clip: Clip, *, code: str, message: str, **fields: str | None) -> Quarantined:

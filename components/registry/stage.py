@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from components.alignment.align import alignment_fingerprint
 from components.catalog.cases import Case, prepare
@@ -31,8 +32,10 @@ from components.model.base import EmotionModel, count_parameters
 from components.model.files import WEIGHTS, load_model
 from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle
 from components.registry.goldens import Golden
+from components.registry.marking import log_subjects
 from components.registry.model_card import Corpus, Cost, model_card
 from components.registry.register import register
+from components.registry.subjects import list_subjects
 from components.training.tracking import tracking_uri
 
 GOLDENS = 4
@@ -73,6 +76,8 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         lineage=lineage.tags(),
     )
     run_id = run_of(params.tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
+    rows = pq.read_table(layout.catalog / "catalog.parquet", columns=["subject_id", "split"]).to_pylist()
+    log_subjects(list_subjects(rows, salt=catalog["sha256"]), run_id=run_id, tracking_uri=uri)
     done = register(
         folder,
         name=params.registry.model_name,

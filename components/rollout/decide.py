@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.registry.fetch import BUNDLE_TAG, VersionInfo
+from components.registry.marking import ACCEPTED_TAG, AT_TAG, SPLITS_TAG, SUBJECTS_TAG
 from components.rollout.actual import Actual
 from components.rollout.versions import STATE, stands_refused
 from components.serving.service import VersionRef
@@ -42,7 +43,7 @@ def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: Actual
         return _hold(good, actual, "no version has the alias")
     if stands_refused(desired):
         return _hold(good, actual, f"version {desired.version} stands refused")
-    if lacking := missing_evidence(desired):
+    if lacking := missing_evidence(desired) or (None if _serves(desired, actual) else withdrawn(desired)):
         return Action(kind="refuse", version=desired, reason=lacking)
     if actual.phase == "absent" or not same(actual.applied, desired):
         return Action(kind="deploy", version=desired, reason=f"the alias names version {desired.version}")
@@ -61,6 +62,25 @@ def missing_evidence(version: VersionInfo) -> str | None:
     if not version.bundle_sha256:
         return f"no tag {BUNDLE_TAG}: the bundle cannot be verified"
     return None
+
+
+def withdrawn(version: VersionInfo) -> str | None:
+    """Why a version that knows people who took their consent back may not be rolled out anew, or None."""
+    people = [one for one in version.tags.get(SUBJECTS_TAG, "").split(",") if one]
+    if not people or version.tags.get(ACCEPTED_TAG):
+        return None
+    return (
+        f"{len(people)} of the people it was made with ({version.tags.get(SPLITS_TAG, 'unknown')}) have withdrawn, the "
+        f"last on {version.tags.get(AT_TAG, 'an unknown day')}: train again without them with `mer run`, or say in the "
+        f"tag {ACCEPTED_TAG} who answers for serving it"
+    )
+
+
+def _serves(version: VersionInfo, actual: Actual) -> bool:
+    """Whether it is what answers, or answered until the service stopped: a mark does not take a service down."""
+    if actual.phase == "absent":
+        return version.tags.get(STATE) == "serving"
+    return same(actual.applied, version)
 
 
 def same(applied: VersionRef | None, version: VersionInfo) -> bool:

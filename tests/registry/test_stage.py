@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
@@ -13,6 +14,7 @@ from components.contracts.layout import Layout
 from components.registry import stage
 from components.registry.bundle import load_bundle
 from components.registry.fetch import fetch_bundle, resolve
+from components.registry.marking import search
 from components.registry.stage import contract_tags, gate_tags
 from tests.registry.projects import make_params, make_project
 
@@ -50,6 +52,10 @@ def test_the_stage_registers_what_was_evaluated(
     assert bundle.check_goldens(1e-6) <= 1e-6
     assert bundle.goldens[-1].name.endswith("only)")
     assert bundle.spec.absent == ("never",)
+    people = {row["subject_id"]: row["split"] for row in pq.read_table(layout.catalog / "catalog.parquet").to_pylist()}
+    for subject_id, split in people.items():
+        knowing = [one for one in search({subject_id}, tracking_uri=mlflow_uri).concerned if one.name == "stage-toy"]
+        assert [(one.version, *one.people.values()) for one in knowing] == [(champion.version, (split,))]
     version = MlflowClient(mlflow_uri).get_model_version("stage-toy", champion.version)
     assert version.description.startswith("# stage-toy: emotion over time from face, voice and text")
     assert version.run_id == summary["run_id"]

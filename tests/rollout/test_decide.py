@@ -6,13 +6,15 @@ from hypothesis import strategies as st
 
 from components.registry.fetch import BUNDLE_TAG, VersionInfo
 from components.rollout.actual import Actual
-from components.rollout.decide import decide, missing_evidence, same
+from components.rollout.decide import decide, missing_evidence, same, withdrawn
 from components.rollout.versions import EVIDENCE, STATE, evidence_of
 from components.serving.service import VersionRef
 
 
-def version(number: str, *, state: str | None = None, gates: str | None = "true", bundle: bool = True) -> VersionInfo:
-    tags = {} if gates is None else {"gates.passed": gates}
+def version(
+    number: str, *, state: str | None = None, gates: str | None = "true", bundle: bool = True, **more: str
+) -> VersionInfo:
+    tags = dict(more) if gates is None else {"gates.passed": gates, **more}
     if bundle:
         tags[BUNDLE_TAG] = number * 64
     info = VersionInfo(name="mer", version=number, tags=tags, source=f"file:///{number}")
@@ -35,6 +37,8 @@ def serving(info: VersionInfo | None, phase: str = "running") -> Actual:
 ONE, TWO = version("1"), version("2")
 GOOD = version("1", state="serving")
 REFUSED = version("2", state="refused")
+# One of the people it was made with has withdrawn.
+MARK = {"withdrawn.subjects": "0a1b2c3d4e5f", "withdrawn.splits": "train", "withdrawn.at": "2026-03-01"}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,14 @@ REFUSED = version("2", state="refused")
         (REFUSED, GOOD, serving(TWO, "failed"), "deploy", "1"),
         (REFUSED, None, serving(TWO, "failed"), "deploy", None),
         (REFUSED, GOOD, serving(GOOD, "rolling"), "wait", "1"),
+        # somebody withdrew: nothing new of it is served, what is served goes on, and a person may answer for it
+        (version("2", **MARK), GOOD, serving(GOOD), "refuse", "2"),
+        (version("2", **MARK), None, Actual(phase="absent"), "refuse", "2"),
+        (version("2", state="superseded", **MARK), GOOD, serving(GOOD), "refuse", "2"),
+        (version("2", state="serving", **MARK), None, serving(TWO), "keep", "2"),
+        (version("2", state="serving", **MARK), None, Actual(phase="absent"), "deploy", "2"),
+        (version("2", **MARK), GOOD, serving(TWO, "rolling"), "wait", "2"),
+        (version("2", **MARK, **{"withdrawn.accepted_by": "kim"}), GOOD, serving(GOOD), "deploy", "2"),
         # the alias moves on, or back, while replicas are changing
         (ONE, None, serving(TWO, "rolling"), "deploy", "1"),
         # the alias is taken away: what answers goes on answering
@@ -101,6 +113,14 @@ def test_missing_evidence_in_words() -> None:
     assert "gates.passed" in str(missing_evidence(version("1", gates=None)))
     assert "'false'" in str(missing_evidence(version("1", gates="false")))
     assert BUNDLE_TAG in str(missing_evidence(version("1", bundle=False)))
+
+
+def test_a_withdrawal_in_words() -> None:
+    assert withdrawn(ONE) is None
+    reason = withdrawn(version("2", **{**MARK, "withdrawn.subjects": "a,b"}))
+    assert reason is not None
+    for words in ("2 of the people", "(train)", "2026-03-01", "mer run", "withdrawn.accepted_by"):
+        assert words in reason
 
 
 states = st.sampled_from([None, "rolling", "serving", "refused", "superseded"])

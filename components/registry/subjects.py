@@ -1,0 +1,40 @@
+"""Who a version was made with, as a list that names nobody: salted hashes of subject ids, by split.
+
+The list is an artifact of the version's run. When somebody withdraws, it tells which versions know them
+(`marking.py`); nothing else needs to know, so neither the bundle nor the catalog's description carries it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from components.datasets.withdrawn import salted_sha256
+
+FOLDER, NAME = "lineage", "subjects.json"
+SHOWN_HEX = 12
+
+
+def list_subjects(rows: Iterable[Mapping[str, Any]], *, salt: str) -> dict[str, Any]:
+    """What the artifact holds.
+
+    Args:
+        rows: of the catalog, with `subject_id` and `split`.
+        salt: the catalog's hash, so that equal catalogs give equal lists and different ones cannot be compared.
+    """
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        splits[row["split"]].add(salted_sha256(salt, row["subject_id"]))
+    return {"salt": salt, "splits": {name: sorted(hashes) for name, hashes in sorted(splits.items())}}
+
+
+def found_in(listed: Mapping[str, Any], subject_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Which of some people are in a list: the beginning of their hash → the splits they are in."""
+    found = {}
+    for subject_id in sorted(set(subject_ids)):
+        digest = salted_sha256(listed["salt"], subject_id)
+        splits = tuple(name for name, hashes in listed["splits"].items() if digest in hashes)
+        if splits:
+            found[digest[:SHOWN_HEX]] = splits
+    return found

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from components.alignment import decode, given, mtcnn, physio, pictures, quality, vad, words
 from components.alignment.clock import NO_FRAME, frames_of_steps
 from components.alignment.decode import DecodeReport
-from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
+from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, checked_crop, create_detector
 from components.alignment.media import Media, read_media
 from components.alignment.sound import levels_dbfs, place, samples_of
+from components.alignment.span import Span
 from components.contracts import versions
 from components.contracts.config import Alignment
 from components.contracts.fingerprint import fingerprint
@@ -90,9 +91,10 @@ class Aligner:
     def align_ungated(self, clip: Clip, *, root: Path) -> AlignedClip:
         """As `align`, without the quality gate: the stage records the quality of clips that it refuses."""
         config, where = self.config, clip.clip_id
-        series = self._read_physio(clip, root)
+        span = Span.of(clip, config.limits)
+        series = self._read_physio(clip, root, span)
         brought = given.read_given(clip, self._readers.setdefault(root, GivenReader(root))) if clip.given else {}
-        media = read_media(clip, config, series, root=root, given_end_s=given.end_s(brought, clip))
+        media = read_media(clip, config, series, root=root, span=span, given_end_s=given.end_s(brought, clip))
         grid = Grid.covering(media.duration_s, config.rate_hz)
         notes = [*media.notes, *given.cut_notes(brought, media.duration_s, config.rate_hz)]
         faces = self._faces(clip, root, media, grid, notes)
@@ -142,10 +144,10 @@ class Aligner:
             given={modality: values for modality, (values, _) in placed.items()},
         )
 
-    def _read_physio(self, clip: Clip, root: Path) -> physio.Series:
+    def _read_physio(self, clip: Clip, root: Path, span: Span | None) -> physio.Series:
         if clip.physio_path is None:
             return {}
-        return physio.read_physio(root / clip.physio_path, self.config.limits, where=clip.clip_id)
+        return physio.read_physio(root / clip.physio_path, self.config.limits, where=clip.clip_id, span=span)
 
     def _faces(self, clip: Clip, root: Path, media: Media, grid: Grid, notes: list[str]) -> Faces:
         if media.numbered is not None:
@@ -161,7 +163,9 @@ class Aligner:
             return found
         pictured = media.pictures is not None and clip.video_path is not None
         detector = self._detector if pictured else WholeFrame()  # the detector is not loaded where nothing is seen
-        tracker = FaceTracker(self.config.face, detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz)
+        tracker = FaceTracker(
+            self.config.face, detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz, crop=checked_crop(clip)
+        )
         if media.pictures is None or clip.video_path is None:
             return tracker.finish()
         times_s = media.pictures.times_s - media.picture_origin_s
@@ -174,8 +178,8 @@ class Aligner:
         wanted = np.array(sorted(steps_of_frame), dtype=np.int64)
         report = DecodeReport()
         wanted_s = media.pictures.times_s[wanted]
-        limits, path = self.config.limits, root / clip.video_path
-        for index, picture in decode.frames(path, wanted_s, limits, report, where=clip.clip_id):
+        limits, path, window = self.config.limits, root / clip.video_path, media.picture_window
+        for index, picture in decode.frames(path, wanted_s, limits, report, where=clip.clip_id, window=window):
             frame = int(wanted[index])
             tracker.add(float(times_s[frame]), steps_of_frame[frame], picture)
         faces = tracker.finish()

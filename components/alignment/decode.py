@@ -2,7 +2,8 @@
 
 The first pass reads every packet once, decodes the sound and only notes when each picture is shown. From that the
 clip's clock and the frame of every step are known, so the second pass decodes the picture stream once and converts no
-frame that no step asked for. Neither pass holds more than one full picture.
+frame that no step asked for. Neither pass holds more than one full picture. Of a span of a longer recording
+(`span.py`) both read the packets from shortly before it to its end, and nothing else.
 
 Damage is never papered over: a packet that does not decode is counted, and pictures that were predicted from a
 damaged one are dropped up to the next key frame; the steps they would have served are masked.
@@ -10,7 +11,7 @@ damaged one are dropped up to the next key frame; the steps they would have serv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from components.alignment.clock import intervals
-from components.alignment.sound import Sound, SoundCollector
+from components.alignment.sound import Sound, SoundCollector, cut
 from components.alignment.source import open_media, picture_stream, sound_stream, too_long
+from components.alignment.span import LEAD_S, Span, Window, locate, seek, stamp_s
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 
@@ -33,6 +35,9 @@ QUARTER_TURN_DEG = 90
 PADDING_CODECS = ("aac",)
 DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no duration
 DECLARED_RATE_SLACK = 1.01  # a declared 240/1.001 is no 240.2
+LOOK_BACK_S = 2.0  # the picture that a span begins with was first shown at most this long before
+EDGE_S = 0.05  # sound decoded on either side of a span, so that resampling has its edges outside
+READ_AHEAD_S = 10.0  # streams lie no further apart in a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +57,14 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """The result of the first pass over one file."""
+    """The result of the first pass over one file; `window` is the span that was asked for, on the file's clock."""
 
     pictures: Pictures | None
     sound: Sound | None
     has_picture_stream: bool
     has_sound_stream: bool
     broke_off: str | None
+    window: Window | None = None
 
 
 @dataclass
@@ -76,24 +82,32 @@ class _PacketTimes:
 
     limits: MediaLimits
     where: str
+    window: Window | None = None
     times: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
 
     def add(self, packet: Any) -> None:
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None or packet.is_discard:
+        at_s = stamp_s(packet)
+        if at_s is None or (self.window and not self._near(at_s, self.window)):
             return
-        base = float(packet.time_base)
-        self.times.append(stamp * base)
-        self.ends.append((stamp + (packet.duration or 0)) * base)
+        self.times.append(at_s)
+        self.ends.append(at_s + (packet.duration or 0) * float(packet.time_base))
         if len(self.times) > self.limits.max_decoded_frames:
             raise _too_many_frames(self.limits, self.where)
+
+    @staticmethod
+    def _near(at_s: float, window: Window) -> bool:
+        return window.start_s - LOOK_BACK_S <= at_s < window.end_s
 
     def pictures(self, declared_end_s: float | None) -> Pictures | None:
         if not self.times:
             return None
         order = np.argsort(np.array(self.times), kind="stable")
         times, ends = np.array(self.times)[order], np.array(self.ends)[order]
+        if self.window is not None:
+            # The picture that is to be seen when the span begins, and those that follow.
+            begin = max(0, int(np.searchsorted(times, self.window.start_s + SAME_TIME_S, side="right")) - 1)
+            times, ends = times[begin:], ends[begin:]
         spread = intervals(times)
         median_s = spread.median_s if spread else DEFAULT_INTERVAL_S
         if spread and 1.0 / max(median_s, 1e-9) > self.limits.max_frame_rate_hz * DECLARED_RATE_SLACK:
@@ -108,12 +122,19 @@ class _PacketTimes:
         # The header's duration of the last picture may be missing, or a leftover of an edit.
         last = ends[-1] - times[-1]
         end_s = times[-1] + (last if median_s / 4 <= last <= 2 * median_s else median_s)
-        if end_s - times[0] > self.limits.max_duration_s:
-            raise too_long(end_s - times[0], self.limits, self.where)
+        start_s = times[0]
+        if self.window is not None:
+            start_s, end_s = max(start_s, self.window.start_s), min(end_s, self.window.end_s)
+            if end_s <= start_s:
+                return None
+        if end_s - start_s > self.limits.max_duration_s:
+            raise too_long(end_s - start_s, self.limits, self.where)
         return Pictures(times_s=times, end_s=float(end_s), declared_end_s=declared_end_s)
 
 
-def scan(path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: bool, sound: bool) -> Scan:
+def scan(
+    path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: bool, sound: bool, span: Span | None = None
+) -> Scan:
     """The first pass over a file.
 
     Args:
@@ -122,16 +143,18 @@ def scan(path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: 
         rate_hz: sample rate to which sound is resampled.
         where: the clip, for messages.
         picture, sound: which streams are wanted.
+        span: which part of the recording is wanted; None for all of it.
 
     Raises:
         MediaError: the file cannot be used at all; see `source.open_media`, and `too-long`, `too-many-frames`,
             `frame-rate`, `picture-size`.
     """
-    with open_media(path, limits, where=where) as container:
+    window = None if span is None else locate(path, span, limits, where=where, picture=picture, sound=sound)
+    with open_media(path, limits, where=where, whole=span is None) as container:
         video = picture_stream(container) if picture else None
         audio = sound_stream(container) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
-        times = _PacketTimes(limits=limits, where=where)
+        times = _PacketTimes(limits=limits, where=where, window=window)
         collector = SoundCollector(rate_hz=rate_hz, limits=limits, where=where)
         damaged = 0
         broke_off = None
@@ -139,8 +162,11 @@ def scan(path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: 
             _check_size(video.codec_context.width, video.codec_context.height, limits, where)
         if audio is not None:
             audio.codec_context.thread_count = 1
+        if window is not None and window.seek_s is not None:
+            seek(container, streams[0], window.seek_s)
         packets = container.demux(*streams) if streams else iter(())
-        while True:
+        reach = _Reach(window)
+        while not reach.passed(streams):
             try:
                 packet = next(packets)
             except StopIteration:
@@ -148,8 +174,11 @@ def scan(path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: 
             except av.error.FFmpegError as error:
                 broke_off = str(error.strerror)
                 break
+            reach.note(packet)
             if video is not None and packet.stream.index == video.index:
                 times.add(packet)
+                continue
+            if reach.before(packet):
                 continue
             try:
                 frames = packet.decode()
@@ -157,20 +186,68 @@ def scan(path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: 
                 damaged += 1
                 continue
             for frame in frames:
-                collector.push(frame)
+                if reach.within(frame):
+                    collector.push(frame)
+        begins = window is None or (window.sound_s is not None and window.start_s <= window.sound_s)
+        heard = collector.finish(
+            damaged_packets=damaged,
+            declared_end_s=_declared_end(audio, window),
+            codec_frame_s=_codec_frame_s(audio) if begins else 0.0,
+        )
         return Scan(
-            pictures=times.pictures(_declared_end(video)),
-            sound=collector.finish(
-                damaged_packets=damaged, declared_end_s=_declared_end(audio), codec_frame_s=_codec_frame_s(audio)
-            ),
+            pictures=times.pictures(_declared_end(video, window)),
+            sound=heard if heard is None or window is None else cut(heard, window.start_s, window.end_s),
             has_picture_stream=video is not None,
             has_sound_stream=audio is not None,
             broke_off=broke_off,
+            window=window,
         )
 
 
+@dataclass
+class _Reach:
+    """Which packets and frames of the first pass belong to a window, and when both streams have passed it."""
+
+    window: Window | None
+    past: set[int] = field(default_factory=set)
+    far: bool = False
+
+    def note(self, packet: Any) -> None:
+        """Takes notice of a packet."""
+        if self.window is None or packet.dts is None:
+            return
+        # Pictures are stored in the order of decoding: whatever comes later is shown no earlier than this.
+        at_s = float(packet.dts * packet.time_base)
+        if at_s >= self.window.end_s + EDGE_S:
+            self.past.add(packet.stream.index)
+        self.far = self.far or at_s >= self.window.end_s + READ_AHEAD_S
+
+    def passed(self, streams: Sequence[Any]) -> bool:
+        """Whether nothing of the window can come any more."""
+        return self.far or (bool(streams) and len(self.past) == len(streams))
+
+    def before(self, packet: Any) -> bool:
+        """Whether a packet of sound is over before the codec has to be at work."""
+        at_s = stamp_s(packet)
+        return self.window is not None and at_s is not None and at_s < self.window.start_s - LEAD_S
+
+    def within(self, frame: Any) -> bool:
+        """Whether a frame of sound touches the window."""
+        if self.window is None or frame.pts is None or not frame.sample_rate:
+            return True
+        at_s = float(frame.pts * frame.time_base)
+        ends_s = at_s + frame.samples / frame.sample_rate
+        return ends_s > self.window.start_s - EDGE_S and at_s < self.window.end_s + EDGE_S
+
+
 def frames(
-    path: Path, wanted_s: NDArray[np.float64], limits: MediaLimits, report: DecodeReport, *, where: str
+    path: Path,
+    wanted_s: NDArray[np.float64],
+    limits: MediaLimits,
+    report: DecodeReport,
+    *,
+    where: str,
+    window: Window | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """The second pass: the pictures shown at the wanted times, upright and in RGB.
 
@@ -180,6 +257,7 @@ def frames(
         limits: what it may cost.
         report: counts what was seen.
         where: the clip, for messages.
+        window: the span that the clip is, as `scan` gave it; None is the whole file.
 
     Yields:
         (index into `wanted_s`, (H, W, 3) uint8 RGB) for each one that decodes, in their order; a wanted picture that
@@ -188,13 +266,17 @@ def frames(
     if not wanted_s.size:
         return
     last = -1
-    with open_media(path, limits, where=where) as container:
+    with open_media(path, limits, where=where, whole=window is None) as container:
         video = picture_stream(container)
         if video is None:
             return
         video.codec_context.thread_count = 1
         reformatter = VideoReformatter()
-        for frame in _clean_frames(container, video, limits, report, where):
+        from_s = None
+        if window is not None and window.seek_s is not None:
+            seek(container, video, window.seek_s)
+            from_s = float(wanted_s[0])
+        for frame in _clean_frames(container, video, limits, report, where=where, from_s=from_s):
             time_s = float(frame.pts * frame.time_base)
             index = int(np.argmin(np.abs(wanted_s - time_s)))
             if index > last and abs(wanted_s[index] - time_s) <= SAME_TIME_S:
@@ -234,20 +316,36 @@ class _Damage:
         return number < self.lost_from.get(group, number + 1)
 
 
-def _clean_frames(container: Any, video: Any, limits: MediaLimits, report: DecodeReport, where: str) -> Iterator[Any]:
-    """Decoded frames with a time, without those that are damaged or predicted from damaged ones."""
+def _clean_frames(
+    container: Any, video: Any, limits: MediaLimits, report: DecodeReport, *, where: str, from_s: float | None
+) -> Iterator[Any]:
+    """Decoded frames with a time, without those that are damaged or predicted from damaged ones.
+
+    After a seek, `from_s` is when the first picture of interest is shown: the report says nothing of earlier ones. What
+    comes before the first key frame there, stored or shown, was predicted from pictures before it and is skipped.
+    """
     damage = _Damage()
     packets = container.demux(video)
+    key_s = None if from_s is not None else -np.inf
     while True:
         try:
             packet = next(packets)
+        except MemoryError:
+            raise
         except (StopIteration, av.error.FFmpegError):
             return
+        if key_s is None:
+            key_s = stamp_s(packet) if packet.is_keyframe else None
+        if key_s is None:
+            continue
+        matters = from_s is None or (stamp_s(packet) or 0.0) >= from_s
         damage.feed(packet)
         try:
             decoded = packet.decode()
+        except MemoryError:
+            raise
         except (av.error.FFmpegError, ValueError):
-            report.damaged_packets += 1
+            report.damaged_packets += matters
             damage.mark(packet.pts if packet.pts is not None else packet.dts)
             continue
         for frame in decoded:
@@ -255,10 +353,13 @@ def _clean_frames(container: Any, video: Any, limits: MediaLimits, report: Decod
             if report.decoded > limits.max_decoded_frames:
                 raise _too_many_frames(limits, where)
             _check_size(frame.width, frame.height, limits, where)
+            shown_s = key_s if frame.pts is None else float(frame.pts * frame.time_base)
+            if shown_s < key_s:
+                continue
             if frame.is_corrupt:
                 damage.mark(frame.pts)
             if frame.pts is None or not damage.spares(frame.pts):
-                report.dropped_frames += 1
+                report.dropped_frames += from_s is None or shown_s >= from_s
                 continue
             yield frame
 
@@ -271,10 +372,11 @@ def _upright(frame: Any, reformatter: Any) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
-def _declared_end(stream: Any | None) -> float | None:
+def _declared_end(stream: Any | None, window: Window | None) -> float | None:
     if stream is None or not stream.duration or stream.time_base is None:
         return None
-    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    return end_s if window is None else min(end_s, window.end_s)
 
 
 def _codec_frame_s(stream: Any | None) -> float:

@@ -1,33 +1,41 @@
 """One face through a clip: detection now and then, tracks in between, a square crop for every step that has one.
 
 Pictures arrive one by one and are let go again: between two detections the pictures of the steps are kept, and as soon
-as the later detection is known every live track is cropped on them with a box interpolated in time. At the end one
-track is chosen, the one that was seen longest, largest and most centrally, joined with pieces of the same face that a
-quick movement broke off. Where no track has a box the step stays without a face.
+as the later detection is known every live track is cropped on them with a box interpolated in time. Where a face was
+seen at one detection and not at the other, the pictures between are searched by halves for the moment it came or went. Small
+grey versions of all pictures, also of those that no step asked for, are kept as long, and give what the mouths do
+(`lips.py`).
+
+At the end one person is chosen: the one whose mouth moves with the sound (`speaker.py`), where there is speech and one
+stands out, else the one that was seen longest, largest and most centrally. Where that person has no box the step stays
+without a face.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment.mtcnn import Detection, Mtcnn, overlap
+from components.alignment.envelope import Envelope
+from components.alignment.lips import Grey, Lips, mouth_of
+from components.alignment.mtcnn import Detection, Mtcnn
+from components.alignment.speaker import find_speaker
+from components.alignment.tracks import Box, Track, associated, persons, same_face, weight
 from components.contracts.config import FaceAlignment
 
-MIN_IOU = 0.2  # of a face with itself one detection later
 MAX_TRACKED = 4  # faces followed at once; bounds memory in a crowd
-JOIN_FACE_SIDES = 1.5  # pieces of one face lie within this many face sides of each other,
-JOIN_SIZE_RATIO = 2.0  # and differ in size by no more than this
+MAX_GLANCES = 256  # small grey pictures kept at once: 4 s at 60 frames/s, and at most 26 MB
+MIN_SHARE = 0.5  # of the steps of whoever is seen most; who is seen less is passing by and not asked whether they speak
 MIN_CONTRAST = 2.0  # grey levels; a crop flatter than this is a black or broken picture, not a face
 TIME_SLACK_S = 1e-6
 
 Picture = NDArray[np.uint8]
-Box = NDArray[np.float32]
 
 
 class Detector(Protocol):
@@ -57,11 +65,13 @@ def create_detector(config: FaceAlignment) -> Detector:
 @dataclass(frozen=True, kw_only=True)
 class Faces:
     """The chosen face on the grid: T JPEG crops or None, (T, 4) boxes in picture pixels or NaN; `others` counts
-    the faces that were seen and not chosen."""
+    the people who were seen and not chosen, `why` says why this one was, `lips` what its mouth does."""
 
     jpeg: tuple[bytes | None, ...]
     box: NDArray[np.float32]
     others: int
+    why: str | None = None
+    lips: Lips | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -70,18 +80,19 @@ class Faces:
 
 
 @dataclass
-class _Track:
-    times_s: list[float] = field(default_factory=list)
-    boxes: list[Box] = field(default_factory=list)
-    weight: float = 0.0
-    crops: dict[int, tuple[bytes, Box]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class _Kept:
     time_s: float
     steps: tuple[int, ...]
     picture: Picture
+    found: list[Detection] | None = None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A face at a moment."""
+
+    time_s: float
+    box: Box
 
 
 class FaceTracker:
@@ -93,9 +104,15 @@ class FaceTracker:
         self._num_steps = num_steps
         self._every_steps = max(1, round(config.detect_every_s * rate_hz))
         self._due_step = 0
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
         self._kept: list[_Kept] = []
+        self._glances: deque[tuple[float, Grey]] = deque(maxlen=MAX_GLANCES)
         self._undetected: _Kept | None = None
+        self._detected_s = -np.inf
+
+    def glance(self, time_s: float, grey: Grey) -> None:
+        """Adds a small grey version (h, w) of any picture, before `add` of the same one; for the mouths alone."""
+        self._glances.append((time_s, grey))
 
     def add(self, time_s: float, steps: Sequence[int], picture: Picture) -> None:
         """Adds the picture of one or more steps.
@@ -118,51 +135,110 @@ class FaceTracker:
         else:
             self._undetected = kept
 
-    def finish(self) -> Faces:
-        """Chooses the face of the clip. Call once, after the last picture."""
+    def finish(self, sound: Envelope | None = None) -> Faces:
+        """Chooses the face of the clip. Call once, after the last picture.
+
+        Args:
+            sound: the envelope of the sound where there is speech in it; None where there is none.
+        """
         if self._undetected is not None:
             self._detect(self._undetected)  # otherwise the clip's last moments could only be guessed
-        chosen = _chosen(self._tracks)
+        people = persons(self._tracks)
+        chosen, why = _choice(people, sound)
         box = np.full((self._num_steps, 4), np.nan, dtype=np.float32)
         jpeg: list[bytes | None] = [None] * self._num_steps
         for track in chosen:
             for step, (data, face) in track.crops.items():
                 jpeg[step], box[step] = data, face
-        return Faces(jpeg=tuple(jpeg), box=box, others=len(self._tracks) - len(chosen))
+        return Faces(
+            jpeg=tuple(jpeg),
+            box=box,
+            others=max(len(people) - 1, 0),
+            why=why,
+            lips=Lips.joined(track.lips for track in chosen) if chosen else None,
+        )
 
     def _detect(self, now: _Kept) -> None:
-        found = detect_scaled(self._detector, now.picture, self._config.detect_side_px)
-        found = sorted(found, key=lambda face: -face.side_px)[:MAX_TRACKED]
         height, width = now.picture.shape[:2]
-        for track, face in _associated(self._tracks, found):
+        gone = {id(track): track for track in self._tracks if track.times_s[-1] == self._detected_s}
+        # Pairs first: a new track has no detection yet that another one could be compared with.
+        for track, face in associated(self._tracks, self._found(now)[:MAX_TRACKED]):
+            gone.pop(id(track), None)
+            seen = _Seen(now.time_s, face.box)
+            last = _Seen(track.times_s[-1], track.boxes[-1]) if track.times_s else None
+            if last is None or seen.time_s - last.time_s > self._config.max_gap_s + TIME_SLACK_S:
+                last = self._furthest(seen, reversed(self._between(now)))
+                self._fill(track, last or seen, seen, from_first=True)
+            else:
+                self._fill(track, last, seen, from_first=False)
             track.times_s.append(now.time_s)
             track.boxes.append(face.box)
-            track.weight += _weight(face, width, height)
-            self._crop(track)
-        horizon_s = now.time_s - self._config.max_gap_s - TIME_SLACK_S
-        self._kept = [kept for kept in self._kept if horizon_s <= kept.time_s] if self._live(now.time_s) else []
+            track.weight += weight(face, width, height)
+        for track in gone.values():
+            first = _Seen(track.times_s[-1], track.boxes[-1])
+            last = self._furthest(first, self._between(now))
+            if last is not None:
+                self._fill(track, first, last, from_first=False)
+        self._forget(now.time_s)
+        self._detected_s = now.time_s
 
-    def _live(self, now_s: float) -> bool:
-        """Whether a track without a detection just now may still be continued across the pictures kept."""
-        new, tracks = now_s - TIME_SLACK_S, self._tracks
-        return any(now_s - self._config.max_gap_s <= track.times_s[-1] < new for track in tracks)
+    def _found(self, kept: _Kept) -> list[Detection]:
+        """The faces of a picture, largest first; each picture is looked at once."""
+        if kept.found is None:
+            found = detect_scaled(self._detector, kept.picture, self._config.detect_side_px)
+            kept.found = sorted(found, key=lambda face: -face.side_px)
+        return kept.found
 
-    def _crop(self, track: _Track) -> None:
-        """Crops a track on the pictures since its last detection, or on the newest one where the gap is too long."""
-        end_s = track.times_s[-1]
-        begin_s = track.times_s[-2] if len(track.times_s) > 1 else -np.inf
-        bridged = len(track.times_s) > 1 and end_s - begin_s <= self._config.max_gap_s + TIME_SLACK_S
-        for kept in self._kept:
-            if kept.time_s == end_s:
-                box = track.boxes[-1]
-            elif bridged and begin_s < kept.time_s < end_s:
-                share = np.float32((kept.time_s - begin_s) / (end_s - begin_s))
-                box = np.rint(track.boxes[-2] + share * (track.boxes[-1] - track.boxes[-2]))
+    def _between(self, now: _Kept) -> list[_Kept]:
+        """The pictures between the detection before and this one."""
+        return [kept for kept in self._kept if self._detected_s < kept.time_s < now.time_s]
+
+    def _furthest(self, anchor: _Seen, pictures: Iterable[_Kept]) -> _Seen | None:
+        """The last of the pictures, in their order away from `anchor`, in which the face is still seen, by halving."""
+        between = list(pictures)
+        furthest, low, high = None, 0, len(between)
+        box = anchor.box
+        while low < high:
+            middle = (low + high) // 2
+            face = same_face(box, self._found(between[middle]))
+            if face is None:
+                high = middle
             else:
-                continue
-            data = crop_jpeg(kept.picture, box, self._config)
-            if data is not None:
+                low, box = middle + 1, face.box
+                furthest = _Seen(between[middle].time_s, face.box)
+        return furthest
+
+    def _fill(self, track: Track, first: _Seen, last: _Seen, *, from_first: bool) -> None:
+        """Crops a track on the pictures of `(first, last]`, or `[first, last]`, with a box interpolated in time."""
+
+        def box_at(time_s: float) -> Box | None:
+            if time_s == last.time_s:
+                return last.box
+            if not first.time_s <= time_s < last.time_s or (time_s == first.time_s and not from_first):
+                return None
+            share = np.float32((time_s - first.time_s) / (last.time_s - first.time_s))
+            return np.asarray(np.rint(first.box + share * (last.box - first.box)), dtype=np.float32)
+
+        for kept in self._kept:
+            box = box_at(kept.time_s)
+            data = None if box is None else crop_jpeg(kept.picture, box, self._config)
+            if box is not None and data is not None:
                 track.crops.update(dict.fromkeys(kept.steps, (data, box)))
+        if self._glances and self._kept:
+            width = self._kept[-1].picture.shape[1]
+            for time_s, grey in self._glances:
+                box = box_at(time_s)
+                if box is not None:
+                    track.lips.add(time_s, mouth_of(grey, box * np.float32(grey.shape[1] / width)))
+
+    def _forget(self, now_s: float) -> None:
+        """Lets go of the pictures that no track can be cropped on any more."""
+        horizon_s = now_s - self._config.max_gap_s - TIME_SLACK_S
+        if not any(horizon_s <= track.times_s[-1] < now_s - TIME_SLACK_S for track in self._tracks):
+            horizon_s = np.inf  # every live track was just seen
+        self._kept = [kept for kept in self._kept if kept.time_s >= horizon_s]
+        while self._glances and self._glances[0][0] < min(horizon_s, now_s + TIME_SLACK_S):
+            self._glances.popleft()
 
 
 def detect_scaled(detector: Detector, picture: Picture, side_px: int) -> list[Detection]:
@@ -206,50 +282,36 @@ def crop_jpeg(picture: Picture, box: Box, config: FaceAlignment) -> bytes | None
     return data
 
 
-def _weight(face: Detection, width: int, height: int) -> float:
-    """How much one detection speaks for its track: confident, large, central; sums over a track, so long ones win."""
-    centre = (face.box[:2] + face.box[2:]) / 2
-    away = float(np.hypot(centre[0] - width / 2, centre[1] - height / 2) / (np.hypot(width, height) / 2))
-    return face.confidence * face.side_px / min(width, height) * (1 - 0.5 * min(away, 1.0))
+def _choice(people: list[list[Track]], sound: Envelope | None) -> tuple[list[Track], str | None]:
+    """The person whose face is used, and why it is this one where there are several."""
+    if len(people) < 2:
+        return (people[0] if people else []), None
+    rule = "the largest, longest and most central one is used"
+    if sound is None:
+        return people[0], f"{rule}, since nobody is heard to speak"
+    steps = [sum(len(track.crops) for track in person) for person in people]
+    asked = [person for person, count in zip(people, steps, strict=True) if count >= MIN_SHARE * max(steps)]
+    if len(asked) < 2:
+        return people[0], f"{rule}, since the others only pass by"
+    speaker = find_speaker([Lips.joined(track.lips for track in person) for person in asked], sound)
+    told = _told(speaker.correlations)
+    if speaker.index is None:
+        return people[0], f"{rule}, since no mouth stands out by moving with the sound ({', '.join(told)})"
+    others = " and ".join(score for index, score in enumerate(told) if index != speaker.index)
+    return asked[speaker.index], (
+        f"the {_place(asked, speaker.index)} one speaks: mouth motion correlates {told[speaker.index]} with the sound, "
+        f"the other{'s' if len(asked) > 2 else ''} {others}"
+    )
 
 
-def _associated(tracks: list[_Track], found: list[Detection]) -> list[tuple[_Track, Detection]]:
-    """Pairs detections with the tracks they overlap most, best pairs first; the others begin tracks of their own."""
-    pairs = []
-    for j, face in enumerate(found):
-        if tracks:
-            ious = overlap(face.box, np.stack([track.boxes[-1] for track in tracks]))
-            pairs += [(float(-iou), -tracks[i].times_s[-1], i, j) for i, iou in enumerate(ious) if iou >= MIN_IOU]
-    taken: dict[int, int] = {}
-    for _, _, i, j in sorted(pairs):
-        if i not in taken and j not in taken.values():
-            taken[i] = j
-    matched = [(tracks[i], found[j]) for i, j in taken.items()]
-    for j, face in enumerate(found):
-        if j not in taken.values():
-            tracks.append(_Track())
-            matched.append((tracks[-1], face))
-    return matched
+def _told(correlations: Sequence[float]) -> list[str]:
+    return ["too briefly seen" if np.isnan(score) else f"{score:.2f}" for score in correlations]
 
 
-def _chosen(tracks: list[_Track]) -> list[_Track]:
-    """The heaviest track, and those that continue it before and after."""
-    if not tracks:
-        return []
-    chosen = [max(tracks, key=lambda track: track.weight)]
-    for track in sorted(tracks, key=lambda track: -track.weight):
-        if all(_continues(track, other) for other in chosen):
-            chosen.append(track)
-    return chosen
-
-
-def _continues(track: _Track, other: _Track) -> bool:
-    """Whether two tracks can be one face: not seen at the same time, and near each other in place and size."""
-    first, second = (track, other) if track.times_s[0] < other.times_s[0] else (other, track)
-    if first.times_s[-1] >= second.times_s[0]:
-        return False
-    old, new = first.boxes[-1], second.boxes[0]
-    old_side, new_side = (float(max(box[2] - box[0], box[3] - box[1])) for box in (old, new))
-    apart = float(np.hypot(*((old[:2] + old[2:] - new[:2] - new[2:]) / 2)))
-    ratio = max(old_side, new_side) / max(min(old_side, new_side), 1.0)
-    return apart <= JOIN_FACE_SIDES * max(old_side, new_side) and ratio <= JOIN_SIZE_RATIO
+def _place(people: list[list[Track]], index: int) -> str:
+    """Where a person is among the others, as one sees them."""
+    middles = [float(np.mean([(box[0] + box[2]) / 2 for track in person for box in track.boxes])) for person in people]
+    rank = int(np.argsort(np.argsort(middles, kind="stable"), kind="stable")[index])
+    if len(people) == 2:
+        return ("left", "right")[rank]
+    return "leftmost" if rank == 0 else "rightmost" if rank == len(people) - 1 else f"{rank + 1}. from the left"

@@ -3,6 +3,9 @@
 A clip's sound is the audio stream of its video file, or a file of its own. In one file both streams share a clock, so
 an offset between them is real. Two files have no common clock: each starts at its own first timestamp, and both are
 taken to start together.
+
+A clip that is a span of its files has its zero where the span begins and lasts as long as the span: what the files do
+not have of it is masked like any other gap, and said. Only a span with next to nothing in it is refused.
 """
 
 from __future__ import annotations
@@ -17,11 +20,10 @@ from components.alignment.physio import Series
 from components.alignment.pictures import Numbered, read_numbered
 from components.alignment.sound import Sound
 from components.alignment.source import too_long
+from components.alignment.span import MIN_DURATION_S, Span, Window
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
-
-MIN_DURATION_S = 0.1  # less than this decodes to nothing one could see or hear anything in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +31,11 @@ class Media:
     """A clip's streams and clock.
 
     Attributes:
-        duration_s: of the longest stream.
+        duration_s: of the longest stream, or of the span that the clip is.
         offset_s: first timestamp of the sound minus that of the picture; 0 without a shared clock.
         picture_origin_s, sound_origin_s: the clip's zero on the clock of either file.
         pictures, sound: the streams, where there are any.
+        picture_window: the span on the clock of the pictures' file.
         numbered: the pictures of a folder, in the place of the stream's own.
         spread: regularity of the frame times.
         notes: what a person should know.
@@ -44,18 +47,33 @@ class Media:
     sound_origin_s: float = 0.0
     pictures: Pictures | None = None
     sound: Sound | None = None
+    picture_window: Window | None = None
     numbered: Numbered | None = None
     spread: Intervals | None = None
     notes: tuple[str, ...] = ()
 
 
-def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path, given_end_s: float | None = None) -> Media:
+def read_media(
+    clip: Clip,
+    config: Alignment,
+    series: Series,
+    *,
+    root: Path,
+    span: Span | None = None,
+    given_end_s: float | None = None,
+) -> Media:
     """Decodes the sound, reads the frame times, and sets the clip's zero and duration.
 
-    `given_end_s` is where features that the clip brings end, if anything says so.
+    Args:
+        clip: its media paths may be relative to `root`.
+        config: of the stage.
+        series: the clip's physiology.
+        root: the project's root.
+        span: the part of the files that the clip is, as `Span.of` says; None for all of them.
+        given_end_s: where features that the clip brings end, if anything says so.
 
     Raises:
-        MediaError: see `source`, `decode`, `pictures`, and `no-audio`, `truncated`, `no-media`, `too-long`.
+        MediaError: see `source`, `decode`, `pictures`, and `no-audio`, `truncated`, `no-media`, `too-long`, `bad-span`.
     """
     limits, where, rate_hz = config.limits, clip.clip_id, config.voice.rate_hz
     video: Scan | None = None
@@ -63,29 +81,33 @@ def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path, giv
     if clip.video_path is not None:
         own_sound = clip.audio_path is None
         path = root / clip.video_path
-        video = scan(path, limits, rate_hz=rate_hz, where=where, picture=True, sound=own_sound)
+        video = scan(path, limits, rate_hz=rate_hz, where=where, picture=True, sound=own_sound, span=span)
         audio = video if own_sound else None
     if clip.audio_path is not None:
         path = root / clip.audio_path
-        audio = scan(path, limits, rate_hz=rate_hz, where=where, picture=False, sound=True)
+        audio = scan(path, limits, rate_hz=rate_hz, where=where, picture=False, sound=True, span=span)
         if not audio.has_sound_stream:
             raise _no_audio(path, where)
     pictures = video.pictures if video else None
     sound = audio.sound if audio else None
     numbered = None
     if clip.pictures_path is not None:
+        if span is not None:
+            raise _bad_span(clip, "a span of numbered pictures", "numbered pictures from the first to the last")
         numbered = read_numbered(root / clip.pictures_path, clip.pictures_rate_hz, pictures, limits, where=where)
         pictures = numbered.clock
     if pictures is None and sound is None:
         if video or audio:
             broken = next((part.broke_off for part in (video, audio) if part and part.broke_off), None)
-            raise _truncated(clip.clip_id, broken)
+            raise _truncated(clip.clip_id, broken) if span is None or broken else _outside(clip, video or audio)
         return _without_streams(clip, config, series, given_end_s)
     media = _on_one_clock(
         pictures,
         sound,
         shared_clock=video is audio and (video is None or pictures is video.pictures),
         numbered=numbered,
+        windows=(video.window if video else None, audio.window if audio else None),
+        span=span,
         notes=_stream_notes(clip, video, audio),
     )
     if media.duration_s < MIN_DURATION_S:
@@ -96,7 +118,14 @@ def read_media(clip: Clip, config: Alignment, series: Series, *, root: Path, giv
 
 
 def _on_one_clock(
-    pictures: Pictures | None, sound: Sound | None, *, shared_clock: bool, numbered: Numbered | None, notes: list[str]
+    pictures: Pictures | None,
+    sound: Sound | None,
+    *,
+    shared_clock: bool,
+    numbered: Numbered | None,
+    windows: tuple[Window | None, Window | None],
+    span: Span | None,
+    notes: list[str],
 ) -> Media:
     starts = [float(pictures.times_s[0])] if pictures else []
     # Who counts pictures has the first one at zero, and what was heard before it is no part of the clip.
@@ -104,9 +133,21 @@ def _on_one_clock(
     origin_s = min(starts)
     picture_origin_s = origin_s if shared_clock or not pictures else float(pictures.times_s[0])
     sound_origin_s = origin_s if shared_clock or not sound else sound.start_s
+    offset_s = sound.start_s - float(pictures.times_s[0]) if sound and pictures and shared_clock else 0.0
+    picture_window, sound_window = windows
+    if picture_window is not None:
+        picture_origin_s = picture_window.start_s
+        offset_s = picture_window.late_s if sound and pictures and shared_clock else 0.0
+    if sound_window is not None:
+        sound_origin_s = sound_window.start_s
     ends = [pictures.end_s - picture_origin_s] if pictures else []
     ends += [sound.end_s - sound_origin_s] if sound else []
-    offset_s = sound.start_s - float(pictures.times_s[0]) if sound and pictures and shared_clock else 0.0
+    duration_s = max(ends)
+    if span is not None and span.end_s is not None and duration_s >= MIN_DURATION_S:
+        missing_s = span.end_s - span.start_s - duration_s
+        duration_s = span.end_s - span.start_s
+        if missing_s >= quality.NOTE_EARLY_END_S:
+            notes.append(f"the recording ends {missing_s:.2f} s before the clip does")
     if sound and offset_s > sound.padding_s:
         offset_s += sound.padding_s  # a late stream begins with its encoder's padding; the sound itself comes after
     if sound and pictures and not shared_clock and abs(ends[1] - ends[0]) > quality.NOTE_EARLY_END_S:
@@ -119,12 +160,13 @@ def _on_one_clock(
         frame_interval_cv=spread.cv if spread else None,
     )
     return Media(
-        duration_s=max(ends),
+        duration_s=duration_s,
         offset_s=offset_s,
         picture_origin_s=picture_origin_s,
         sound_origin_s=sound_origin_s,
         pictures=pictures,
         sound=sound,
+        picture_window=picture_window,
         numbered=numbered,
         spread=spread,
         notes=tuple(notes),
@@ -132,12 +174,14 @@ def _on_one_clock(
 
 
 def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s: float | None) -> Media:
-    """A clip of signals, timed words or given features alone lasts as long as they do; one of single vectors that hold
-    throughout lasts one step."""
+    """A clip of signals, timed words or given features alone lasts as long as they do, or as its span says; one of
+    single vectors that hold throughout lasts one step."""
     ends = [float(times[-1]) for times, _ in series.values()] + [word.end_s for word in clip.words]
     if clip.given:
         ends.append(1.0 / config.rate_hz if given_end_s is None and not ends else given_end_s or 0.0)
     duration_s = max(ends, default=0.0)
+    if clip.end_s is not None and (series or clip.words or clip.given):
+        duration_s = clip.end_s - clip.start_s
     if duration_s < MIN_DURATION_S and not clip.given:
         raise MediaError(
             "the clip has neither picture nor sound, nor a signal or words with times",
@@ -179,6 +223,23 @@ def _no_audio(path: Path, where: str) -> MediaError:
         allowed="an audio stream",
         remedy="Extract the sound again; leave audio_path empty to use the video's own sound",
         code="no-audio",
+    )
+
+
+def _outside(clip: Clip, scanned: Scan | None) -> MediaError:
+    window = scanned.window if scanned else None
+    lasts = f"{window.length_s:.2f} s long" if window and window.length_s else "shorter"
+    return _bad_span(clip, f"nothing from {clip.start_s:g} s on; the recording is {lasts}", "a span of the recording")
+
+
+def _bad_span(clip: Clip, seen: str, allowed: str) -> MediaError:
+    return MediaError(
+        "the clip's span is not in its files",
+        where=clip.clip_id,
+        seen=seen,
+        allowed=allowed,
+        remedy="Mend the times in the corpus's table, or take the clip out",
+        code="bad-span",
     )
 
 

@@ -1,7 +1,8 @@
 """Physiological channels on the clip's clock.
 
-The file is Parquet with a column `time_s` (float64, seconds from the clip's zero) and one number column a channel
-(`ecg`, `eda`, `resp` …). Channels may have rates of their own: a row without a value for a channel holds null or NaN.
+The file is Parquet with a column `time_s` (float64, seconds from the zero of its recording) and one number column a
+channel (`ecg`, `eda`, `resp` …). Channels may have rates of their own: a row without a value for a channel holds null
+or NaN.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow.dataset import dataset
 from scipy.signal import resample_poly
 
 from components.alignment.sound import samples_of
 from components.alignment.source import check_file, reason, too_long
+from components.alignment.span import Span
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import Grid
@@ -25,45 +29,55 @@ TIME = "time_s"
 GAP_INTERVALS = 3.0  # samples further apart than this many usual intervals have a gap between them
 MAX_CHANNELS = 32
 MAX_RATE_HZ = 10_000.0
+MARGIN_S = 1.0
 
 Series = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
-def read_physio(path: Path, limits: MediaLimits, *, where: str) -> Series:
-    """Reads the channels of a file.
+def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | None = None) -> Series:
+    """Reads the channels of a file, or of a span of it; the limits of time and rows hold for what is read.
 
     Returns:
-        channel → (times (n,) ascending seconds, values (n,)), finite samples only; a channel without any is left out.
+        channel → (times (n,) ascending seconds from the span's start, values (n,)), finite samples only; a channel
+        without any is left out.
 
     Raises:
         MediaError: `missing-file`, `empty-file`, `lfs-pointer`, `too-large`, `physio-format`, `too-long`.
     """
     check_file(path, max_bytes=limits.max_bytes, where=where)
     try:
-        rows = pq.ParquetFile(path).metadata.num_rows
+        columns = pq.ParquetFile(path).schema_arrow.names
+        channels = [name for name in columns if name != TIME]
+        if TIME not in columns or not channels:
+            raise _refused(path, where, ", ".join(columns), f"{TIME} and at least one channel")
+        if len(channels) > MAX_CHANNELS:
+            raise _refused(path, where, f"{len(channels)} channels", f"at most {MAX_CHANNELS}")
+        within = None if span is None else _within(span)
+        rows = dataset(path).count_rows(filter=within)
         if rows > limits.max_duration_s * MAX_RATE_HZ:
             raise _refused(path, where, f"{rows} rows", f"at most {MAX_RATE_HZ:g} rows a second of the longest clip")
-        table = pq.read_table(path)
+        table = pq.read_table(path, filters=within)
     except (pa.ArrowException, OSError) as error:
         raise _refused(path, where, reason(error).splitlines()[0][:120], "a Parquet file") from error
-    names = [name for name in table.column_names if name != TIME]
-    if TIME not in table.column_names or not names:
-        raise _refused(path, where, ", ".join(table.column_names), f"{TIME} and at least one channel")
-    if len(names) > MAX_CHANNELS:
-        raise _refused(path, where, f"{len(names)} channels", f"at most {MAX_CHANNELS}")
-    times = _numbers(table, TIME, path, where)
+    times = _numbers(table, TIME, path, where) - (span.start_s if span else 0.0)
     series: Series = {}
-    for name in names:
+    for name in channels:
         values = _numbers(table, name, path, where)
         finite = np.isfinite(times) & np.isfinite(values)
         at, first = np.unique(times[finite], return_index=True)
         if at.size:
             series[name] = (at, values[finite][first])
-    if series:
-        span = max(float(at[-1] - at[0]) for at, _ in series.values())
-        if span > limits.max_duration_s:
-            raise too_long(span, limits, where)
+    lasts_s = max((float(at[-1] - at[0]) for at, _ in series.values()), default=0.0)
+    margin_s = 0.0 if span is None else 2 * MARGIN_S
+    if lasts_s > limits.max_duration_s + margin_s:
+        raise too_long(lasts_s, limits, where)
     return series
+
+
+def _within(span: Span) -> pc.Expression:
+    """The rows of a span, and those next to it, between which its first and last values are interpolated."""
+    rows = pc.field(TIME) >= span.start_s - MARGIN_S
+    return rows if span.end_s is None else rows & (pc.field(TIME) < span.end_s + MARGIN_S)
 
 
 def resampled(series: Series, duration_s: float, rate_hz: float) -> dict[str, NDArray[np.float32]]:

@@ -8,7 +8,8 @@ microphone that does not keep its nominal rate), the run is stretched to the tim
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import av
@@ -22,6 +23,7 @@ from components.contracts.config import MediaLimits
 JUMP_S = 0.015  # timestamps that leave the smoothed clock by more than this start a new run
 SMOOTHING = 0.05  # of that clock, a frame: follows a drift, ignores jitter
 STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched to them
+SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only come close to
 FULL_SCALE = 32768.0
 PADDING_RMS = 32.0  # an encoder's padding decodes to no more than -60 dB of full scale,
 PADDING_SHARE = 0.2  # or to the faint echo that the codec throws ahead of what follows (0.05 to 0.12 measured)
@@ -167,6 +169,17 @@ def _stretched(pcm: NDArray[np.int16], counted: NDArray[np.float64], stamped: ND
     size = max(1, round(pcm.size * local.slope))
     at = np.arange(size, dtype=np.float64) / local.slope
     return np.rint(np.interp(at, np.arange(pcm.size), pcm.astype(np.float64))).astype(np.int16)
+
+
+def cut(sound: Sound, start_s: float, end_s: float) -> Sound | None:
+    """The part of a stream within `[start_s, end_s)` of the container's clock, or None where there is none."""
+    runs = []
+    for run in sound.runs:
+        first = max(0, math.ceil((start_s - run.start_s) * sound.rate_hz - SAMPLE_SLACK))
+        last = max(first, math.ceil(min((end_s - run.start_s) * sound.rate_hz, run.pcm.size) - SAMPLE_SLACK))
+        if first < last:
+            runs.append(Run(start_s=run.start_s + first / sound.rate_hz, pcm=run.pcm[first:last]))
+    return replace(sound, runs=tuple(runs)) if runs else None
 
 
 def place(sound: Sound, *, origin_s: float, duration_s: float) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

@@ -3,7 +3,7 @@
 A corpus folder holds zero-byte files, git-LFS pointers and text files with media names; an upload may be a playlist
 that names other files on this machine. Each is refused here with a code of its own:
 
-    missing-file, empty-file, lfs-pointer, too-large, not-media, no-streams, too-long
+    missing-file, empty-file, lfs-pointer, too-large, not-media, no-streams, too-long, memory
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ def check_file(path: Path, *, max_bytes: int, where: str) -> None:
 
 
 @contextmanager
-def open_media(path: Path, limits: MediaLimits, *, where: str) -> Iterator[Any]:
+def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = True) -> Iterator[Any]:
     """Opens a media file as a PyAV input container under `limits`.
+
+    Unless the `whole` of it is wanted it may last longer than a clip may.
 
     Raises:
         MediaError: see the codes above.
@@ -84,6 +86,8 @@ def open_media(path: Path, limits: MediaLimits, *, where: str) -> Iterator[Any]:
             options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
             metadata_errors="replace",
         )
+    except MemoryError as error:
+        raise out_of_memory(limits, where) from error
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise MediaError(
             f"{path.name!r} cannot be read as media",
@@ -94,13 +98,17 @@ def open_media(path: Path, limits: MediaLimits, *, where: str) -> Iterator[Any]:
             code="not-media",
         ) from error
     try:
-        _check_container(container, path, limits, where)
+        _check_container(container, path, where)
+        if whole and container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
+            raise too_long(container.duration / US_PER_S, limits, where)
         yield container
+    except MemoryError as error:
+        raise out_of_memory(limits, where) from error
     finally:
         container.close()
 
 
-def _check_container(container: Any, path: Path, limits: MediaLimits, where: str) -> None:
+def _check_container(container: Any, path: Path, where: str) -> None:
     if picture_stream(container) is None and sound_stream(container) is None:
         raise MediaError(
             f"{path.name!r} holds neither picture nor sound",
@@ -110,8 +118,6 @@ def _check_container(container: Any, path: Path, limits: MediaLimits, where: str
             remedy="Export the clip again with its picture or its sound",
             code="no-streams",
         )
-    if container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
-        raise too_long(container.duration / US_PER_S, limits, where)
 
 
 def too_long(duration_s: float, limits: MediaLimits, where: str) -> MediaError:
@@ -123,6 +129,18 @@ def too_long(duration_s: float, limits: MediaLimits, where: str) -> MediaError:
         allowed=f"at most {limits.max_duration_s:g} s",
         remedy="Cut the clip into parts, or raise the max_duration_s of the limits",
         code="too-long",
+    )
+
+
+def out_of_memory(limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip that asks for more memory than there is, or than the limits allow."""
+    return MediaError(
+        "the clip needs too much memory",
+        where=where,
+        seen="an allocation was refused",
+        allowed=f"at most {limits.max_memory_mb} MiB",
+        remedy="Cut the clip or convert it to a smaller picture, or raise the max_memory_mb of the limits",
+        code="memory",
     )
 
 

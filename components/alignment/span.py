@@ -1,0 +1,211 @@
+"""Where a stretch of a longer recording lies in its file, and how to get there without decoding what comes before.
+
+A corpus of dialogues is a few long files and thousands of utterances. For each of them the file's first timestamps are
+read from its head, and a point to seek to is looked for from which every stream can be decoded at the stretch's
+start: a key frame of the picture before it, and sound that begins early enough for its codec to settle. What a seek
+really did is read off the packets that follow, since containers differ: where no such point is found, the file is
+read from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+from components.alignment.source import US_PER_S, open_media, picture_stream, sound_stream, too_long
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.contracts.records import Clip
+
+MIN_DURATION_S = 0.1  # less than this decodes to nothing one could see or hear anything in
+# Codecs that carry something from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.
+LEAD_S = 0.5
+BACK_S = (1.0, 8.0, 30.0)  # how far before the start a seek aims, in turn
+HEAD_PACKETS = 500
+REORDERED_PACKETS = 17  # H.264 and HEVC show no picture more than 16 pictures away from where it is stored
+# Their timestamps after a seek are estimates: the frames from the beginning are counted instead.
+UNTIMED = frozenset({"mp3", "aac", "amr", "loas"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """`[start_s, end_s)` of a recording, seconds from its first presentation timestamp; `end_s` None is its end."""
+
+    start_s: float
+    end_s: float | None
+
+    @classmethod
+    def of(cls, clip: Clip, limits: MediaLimits) -> Span | None:
+        """A clip's span, or None where the clip is the whole of its files.
+
+        Raises:
+            MediaError: `bad-span` where it has no length or begins before the recording, `too-long`.
+        """
+        if clip.start_s == 0 and clip.end_s is None:
+            return None
+        length_s = MIN_DURATION_S if clip.end_s is None else clip.end_s - clip.start_s
+        if not (clip.start_s >= 0 and length_s >= MIN_DURATION_S):  # nor is a time that is no number
+            raise MediaError(
+                "the clip's span holds nothing",
+                where=clip.clip_id,
+                seen=f"{clip.start_s:g} to {clip.end_s:g} s" if clip.end_s is not None else f"from {clip.start_s:g} s",
+                allowed=f"a start of 0 or later, and an end at least {MIN_DURATION_S:g} s after it",
+                remedy="Mend the times in the corpus's table",
+                code="bad-span",
+            )
+        if length_s > limits.max_duration_s:
+            raise too_long(length_s, limits, clip.clip_id)
+        return cls(start_s=clip.start_s, end_s=clip.end_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A span on the clock of one file.
+
+    Attributes:
+        start_s, end_s: on the container's clock; `end_s` is infinite for a span that ends with the file.
+        seek_s: where to seek to so that everything from `start_s` on decodes, or None: read from the beginning.
+        picture_s, sound_s: first timestamps of the file's streams, where they were seen.
+        length_s: of the file, as its header says.
+    """
+
+    start_s: float
+    end_s: float
+    seek_s: float | None
+    picture_s: float | None
+    sound_s: float | None
+    length_s: float | None
+
+    @property
+    def late_s(self) -> float:
+        """How much later than the picture the sound begins within the span."""
+        if self.picture_s is None or self.sound_s is None:
+            return 0.0
+        return max(self.sound_s, self.start_s) - max(self.picture_s, self.start_s)
+
+
+def locate(path: Path, span: Span, limits: MediaLimits, *, where: str, picture: bool, sound: bool) -> Window:
+    """Finds a span in a file; `picture` and `sound` say which streams are wanted.
+
+    Raises:
+        MediaError: see `source.open_media`.
+    """
+    with open_media(path, limits, where=where, whole=False) as container:
+        video = picture_stream(container) if picture else None
+        audio = sound_stream(container) if sound else None
+        streams = [stream for stream in (video, audio) if stream is not None]
+        first = _first_times(container, streams)
+        origin_s = min(first.values(), default=0.0)
+        start_s = origin_s + span.start_s
+        seek_s = None if container.format.name in UNTIMED else _seek_point(container, streams, first, start_s)
+        return Window(
+            start_s=start_s,
+            end_s=float("inf") if span.end_s is None else origin_s + span.end_s,
+            seek_s=seek_s,
+            picture_s=first.get(video.index) if video is not None else None,
+            sound_s=first.get(audio.index) if audio is not None else None,
+            length_s=container.duration / US_PER_S if container.duration is not None else None,
+        )
+
+
+def seek(container: Any, lead: Any, time_s: float) -> None:
+    """Moves to the last point at or before a time from which the stream `lead` can be decoded."""
+    container.seek(int(time_s / lead.time_base), stream=lead, backward=True)
+
+
+def stamp_s(packet: Any) -> float | None:
+    """When a packet is shown or heard, or None where nothing says so."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return None if stamp is None or packet.is_discard else float(stamp * packet.time_base)
+
+
+def _first_times(container: Any, streams: Sequence[Any]) -> dict[int, float]:
+    """The first timestamp of each stream by its index: of the first pictures shown, of the first sound that decodes."""
+    times: dict[int, float] = {}
+    counts = dict.fromkeys((stream.index for stream in streams), 0)
+    for packet in _readable(container, streams, HEAD_PACKETS):
+        index = packet.stream.index
+        if packet.stream.type == "video":
+            at_s = stamp_s(packet)
+            counts[index] += 1
+            if at_s is not None and counts[index] <= REORDERED_PACKETS:
+                times[index] = min(at_s, times.get(index, at_s))
+        elif index not in times:
+            at_s = _first_sound_s(packet)
+            if at_s is not None:
+                times[index] = at_s
+                counts[index] = REORDERED_PACKETS
+        if all(count >= REORDERED_PACKETS for count in counts.values()):
+            break
+    return times
+
+
+def _first_sound_s(packet: Any) -> float | None:
+    try:
+        frames = packet.decode()
+    except (av.error.FFmpegError, ValueError):
+        return None
+    for frame in frames:
+        if frame.samples and frame.pts is not None:
+            return float(frame.pts * frame.time_base)
+    return None
+
+
+def _seek_point(container: Any, streams: Sequence[Any], first: dict[int, float], start_s: float) -> float | None:
+    for back_s in BACK_S:
+        target_s = start_s - back_s
+        if not streams or target_s <= min(first.values(), default=target_s):
+            return None
+        try:
+            seek(container, streams[0], target_s)
+        except (av.error.FFmpegError, OverflowError):
+            return None
+        picture, sound = _arrivals(container, streams, start_s)
+        if streams[0].type == "video":
+            found = picture <= start_s and (sound <= start_s - LEAD_S or back_s == BACK_S[-1])
+        else:
+            found = sound <= start_s - LEAD_S
+        if found:
+            return target_s
+    return None
+
+
+def _arrivals(container: Any, streams: Sequence[Any], start_s: float) -> tuple[float, float]:
+    """After a seek: the time of the first key frame of the picture, and of the first sound; minus infinity for a stream
+    that is not wanted, or for sound that is not there; plus infinity for a picture without a key frame."""
+    key_s = sound_s = None
+    want_sound = any(stream.type == "audio" for stream in streams)
+    want_picture = streams[0].type == "video"
+    for packet in _readable(container, streams):
+        at_s = stamp_s(packet)
+        if at_s is None:
+            continue
+        if packet.stream.type == "audio":
+            sound_s = at_s if sound_s is None else sound_s
+        elif packet.is_keyframe and key_s is None:
+            key_s = at_s
+        if (not want_picture or key_s is not None) and (not want_sound or sound_s is not None):
+            break
+        if at_s > start_s + LEAD_S + 1:
+            break
+    nowhere = float("inf")
+    return (
+        key_s if key_s is not None else nowhere if want_picture else -nowhere,
+        sound_s if sound_s is not None else -nowhere if want_picture or not want_sound else nowhere,
+    )
+
+
+def _readable(container: Any, streams: Sequence[Any], most: int | None = None) -> Iterable[Any]:
+    """Packets until the file ends or breaks off, at most so many."""
+    packets = container.demux(*streams) if streams else iter(())
+    count = 0
+    while most is None or count < most:
+        try:
+            yield next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+        count += 1

@@ -44,13 +44,19 @@ class Labels(Section):
 
 
 class MediaLimits(Section):
-    """What a media file may cost before it is refused; untrusted uploads are decoded under the same limits."""
+    """What a media file may cost before it is refused; untrusted uploads are decoded under the same limits.
+
+    `max_work_s` is the wall-clock time of one clip's alignment, `max_memory_mb` (MiB) what it may hold beyond what the
+    process that does it holds anyway. Both are far above what a clip within the other limits needs.
+    """
 
     max_bytes: int = Field(2_000_000_000, gt=0)
     max_duration_s: float = Field(1800.0, gt=0)
     max_side_px: int = Field(4096, gt=0)
     max_frame_rate_hz: float = Field(240.0, gt=0)
     max_decoded_frames: int = Field(216_000, gt=0)
+    max_work_s: float = Field(7200.0, gt=0)
+    max_memory_mb: int = Field(4096, ge=64)
 
 
 class FaceAlignment(Section):
@@ -125,6 +131,21 @@ class Features(Section):
         return encoders
 
 
+class Drift(Section):
+    """How far a dataset may move from what a person last accepted; `components/validation/drift.py` says how each is
+    measured, and that chance alone never counts.
+
+    `on_drift: stop` ends the run until somebody says `mer accept` or mends the data, `warn` only says it.
+    """
+
+    on_drift: Literal["stop", "warn"] = "stop"
+    max_class_balance: float = Field(0.2, gt=0, le=1)
+    max_people_lost: float = Field(0.5, gt=0, le=1)
+    max_durations: float = Field(0.25, gt=0)
+    max_coverage: float = Field(0.15, gt=0, le=1)
+    max_features: float = Field(0.5, gt=0)
+
+
 class Validation(Section):
     """Thresholds of the data contracts."""
 
@@ -133,10 +154,15 @@ class Validation(Section):
     min_clips_per_class: int = Field(2, gt=0)
     max_quarantined_fraction: float = Field(0.5, ge=0, le=1)
     min_speech_fraction: float = Field(0.0, ge=0, le=1)
+    drift: Drift = Drift()
 
 
 class Catalog(Section):
     """How subjects are dealt to the three splits.
+
+    `by_text` keeps texts apart too (`Clip.text_id`): texts are dealt like people, and a clip whose person and text are
+    in different splits is left out. That costs more than half of a corpus in which everybody says everything, and
+    cannot be done with fewer texts than splits.
 
     `folds` turns it into cross-validation: a number of folds, or "corpus" for those that the corpus publishes (group
     `fold`). Fold `test_fold` (from 0) is the test split, the next one calibrates, the others train.
@@ -146,6 +172,7 @@ class Catalog(Section):
     calibration: float = Field(0.2, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
     use_corpus_splits: bool = False
+    by_text: bool = False
     folds: Annotated[int, Field(ge=3)] | Literal["corpus"] | None = None
     test_fold: int = Field(0, ge=0)
 
@@ -342,7 +369,9 @@ class Serving(Section):
     max_ongoing_requests: int = Field(2, ge=1)
     max_queued_requests: int = Field(32, ge=1)
     request_timeout_s: float = Field(60.0, gt=0)
-    upload_limits: MediaLimits = MediaLimits(max_bytes=100_000_000, max_duration_s=300.0, max_decoded_frames=36_000)
+    upload_limits: MediaLimits = MediaLimits(
+        max_bytes=100_000_000, max_duration_s=300.0, max_decoded_frames=36_000, max_work_s=300.0
+    )
 
 
 class Rollout(Section):

@@ -118,4 +118,4 @@ def _row(row: Mapping[str | None, Any], where: str) -> Readmitted:
             seen="no reason",
             remedy="Say why in the column `reason`: it stands in the Data Docs and on the model card",
         )
-    return Readmitted(**texts, how=how, tries=int(tries))  # type: ignore[arg-type]
+    return Readmitted(**texts, how=how, tries=int(tries))

@@ -7,8 +7,8 @@ comment re-runs nothing. Raise a number by one in the change that alters what th
 DATASETS = 4
 ALIGNMENT = 3
 FEATURES = 2
-VALIDATION = 1
-CATALOG = 1
+VALIDATION = 2
+CATALOG = 2
 TRAIN = 2
 EVALUATE = 4
 REGISTER = 2

@@ -1,8 +1,9 @@
 """One promise about a table, as plain data, and the few shapes that most promises have.
 
-An expectation has one of two levels:
+An expectation has one of three levels:
 
 * ``row``: the rows that break it go to quarantine, the run goes on with the others;
+* ``warning``: it is said wherever results are shown, and nothing else happens;
 * ``critical``: the stage stops.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Level = Literal["row", "critical"]
+Level = Literal["row", "warning", "critical"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Expectation:
         says: the promise in words, for Data Docs and messages.
         allowed: what would be right, in words.
         remedy: what a person can do about it.
+        waivable: a person may take a row that breaks it as it is (`mer quarantine readmit --reason`). Not where the
+            stages after this one could not use the row, or where what is missing can be given.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Expectation:
     says: str
     allowed: str
     remedy: str
+    waivable: bool = False
 
     @property
     def field(self) -> str:
@@ -106,6 +110,7 @@ def between(
     *,
     strict_min: bool = False,
     name: str | None = None,
+    waivable: bool = False,
 ) -> Expectation:
     """A number is within bounds; None is no bound."""
     bounds: dict[str, Any] = {"min_value": low, "max_value": high, "strict_min": strict_min or None}
@@ -116,10 +121,11 @@ def between(
         says=f"`{column}` is in range: {allowed}",
         allowed=allowed,
         remedy=remedy,
+        waivable=waivable,
     )
 
 
-def none(column: str, name: str, says: str, allowed: str, remedy: str) -> Expectation:
+def none(column: str, name: str, says: str, allowed: str, remedy: str, *, waivable: bool = False) -> Expectation:
     """A column that holds the first thing that is wrong with a row, in words, is empty; the report shows the words."""
     return Expectation(
         name=name,
@@ -128,6 +134,7 @@ def none(column: str, name: str, says: str, allowed: str, remedy: str) -> Expect
         says=says,
         allowed=allowed,
         remedy=remedy,
+        waivable=waivable,
     )
 
 

@@ -1,13 +1,14 @@
 """Judges one dataset, table by table: what breaks a `row` expectation is set aside, what breaks a `critical` one stops.
 
 First the structure: nothing else can be judged without it. Then clips, alignment, features and encoders. Then what is
-left of them.
+left of them, and how far that has moved from what a person last accepted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -16,14 +17,17 @@ from components.contracts.config import Params
 from components.contracts.errors import ContractError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import Taxonomy
+from components.contracts.readmitted import Readmitted
 from components.contracts.records import Quarantined
 from components.features.store import FeatureStore
 from components.validation import accepted as left
 from components.validation import suites, tables
 from components.validation.checkpoint import Judged, Outcome
+from components.validation.drift import Compared, compare, drift_json
 from components.validation.expectation import Suite
 from components.validation.measure import measure_store
-from components.validation.quarantine import quarantined_rows
+from components.validation.profile import profile
+from components.validation.quarantine import Waivers, quarantined_rows
 from components.validation.structure import structure_table
 from components.validation.upstream import Upstream
 
@@ -39,14 +43,17 @@ class SuiteRunner(Protocol):
 class Judgement:
     """What became of a dataset.
 
-    `quarantined` holds the rows of all stages up to here; `accepted` (ACCEPTED_SCHEMA) is empty when the structure does
-    not hold.
+    `quarantined` holds the rows of all stages up to here; `accepted` (ACCEPTED_SCHEMA) and `profile` are empty when the
+    structure does not hold. `readmitted` are the decisions by which a clip is taken as it is.
     """
 
     upstream: Upstream
     outcomes: tuple[Outcome, ...]
     quarantined: tuple[Quarantined, ...]
     accepted: pa.Table
+    readmitted: tuple[Readmitted, ...] = ()
+    profile: Mapping[str, Any]
+    compared: Compared
 
     @property
     def broken(self) -> tuple[tuple[Outcome, Judged], ...]:
@@ -59,30 +66,38 @@ class Judgement:
         )
 
     def result(self, taxonomy: Taxonomy) -> dict[str, Any]:
-        """What `result.json` holds: a pure function of the tables, with its own hash as `fingerprint`."""
+        """What `result.json` holds: a pure function of the tables, with its own hash as `fingerprint`.
+
+        `drift` is not part of that hash: what earlier data looked like changes nothing about these, so accepting them
+        must not train a model again.
+        """
         accepted = self.accepted
+        judged = [outcome for outcome in self.outcomes if outcome.suite != suites.DRIFT]
+        moved = [one for outcome in self.outcomes if outcome.suite == suites.DRIFT for one in outcome.failed]
         counts = left.class_counts(accepted, taxonomy)
         kept = set(accepted.column("clip_id").to_pylist())
         result = {
             "dataset": self.upstream.dataset,
             "success": not self.broken,
             "statistics": {
-                "expectations": sum(len(outcome.judged) for outcome in self.outcomes),
-                "failed": sum(len(outcome.failed) for outcome in self.outcomes),
+                "expectations": sum(len(outcome.judged) for outcome in judged),
+                "failed": sum(len(outcome.failed) for outcome in judged),
                 "clips": self.upstream.clips.num_rows,
                 "accepted": accepted.num_rows,
                 "subjects": len(set(accepted.column("subject_id").to_pylist())),
                 "set_aside": len({row.clip_id for row in self.quarantined} - kept),
                 "quarantined": dict(sorted(Counter(row.code for row in self.quarantined).items())),
             },
-            "suites": {outcome.suite: _figures(outcome) for outcome in self.outcomes},
+            "suites": {outcome.suite: _figures(outcome) for outcome in judged},
+            "readmitted": [asdict(decision) for decision in self.readmitted],
             "taxonomy": taxonomy.name,
             "per_class": counts,
             "absent_classes": [name for name in taxonomy.classes if name not in counts],
             "encoders": {modality: dict(said) for modality, said in sorted(self.upstream.encoders.items())},
             "alignment_fingerprint": self.upstream.alignment_fingerprint,
         }
-        return {**result, "fingerprint": fingerprint(result)}
+        drift = drift_json(self.compared, [one.expectation.name for one in moved])
+        return {**result, "fingerprint": fingerprint(result), "drift": drift}
 
     def error(self, look: str) -> ContractError:
         """The error for the first broken critical expectation, which names the others; `look` says where to see more.
@@ -103,21 +118,50 @@ class Judgement:
         )
 
 
-def judge(upstream: Upstream, params: Params, store: FeatureStore, runner: SuiteRunner) -> Judgement:
-    """Judges a dataset; nothing is written here. Raises ContractError if an expectation could not be computed."""
+def judge(
+    upstream: Upstream,
+    params: Params,
+    store: FeatureStore,
+    runner: SuiteRunner,
+    *,
+    waivers: Waivers | None = None,
+    reference: Mapping[str, Any] | None = None,
+) -> Judgement:
+    """Judges a dataset; nothing is written here.
+
+    Args:
+        upstream: the tables. params: thresholds and taxonomy. store: the features. runner: of suites.
+        waivers: what people decided about its quarantine.
+        reference: its profile when it was last accepted, if ever.
+
+    Raises:
+        ContractError: an expectation could not be computed.
+    """
     outcomes = [runner.check(suites.structure_suite(), structure_table(upstream))]
     quarantined: list[Quarantined] = []
+    readmitted: list[Readmitted] = []
     accepted = left.ACCEPTED_SCHEMA.empty_table()
+    summary: Mapping[str, Any] = {}
+    compared = Compared(before=reference)
     if not outcomes[0].failed:
         outcomes += _rows(upstream, params, store, runner)
-        quarantined = quarantined_rows(upstream.dataset, outcomes)
+        quarantined, readmitted = quarantined_rows(upstream.dataset, outcomes, waivers or Waivers())
         accepted = left.accepted_table(upstream, quarantined)
         outcomes += _whole(upstream, accepted, [*upstream.quarantined, *quarantined], params, runner)
+        summary = profile(upstream, accepted, store)
+        # With nobody left there is nothing to compare, and a promise that says so is broken.
+        compared = compare(summary, reference if accepted.num_rows else None, params.validation.drift)
+        if compared.measures:
+            suite = suites.drift_suite(compared.measures, params.validation.drift)
+            outcomes.append(runner.check(suite, compared.table(upstream.dataset)))
     return Judgement(
         upstream=upstream,
         outcomes=tuple(outcomes),
         quarantined=(*upstream.quarantined, *quarantined),
         accepted=accepted,
+        readmitted=tuple(readmitted),
+        profile=summary,
+        compared=compared,
     )
 
 

@@ -1,29 +1,54 @@
-"""From failures to quarantine rows, and the one table that says why each clip of a dataset was set aside."""
+"""From failures to quarantine rows, but for what a person takes as it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from components.contracts.errors import DataError
-from components.contracts.layout import Layout
-from components.contracts.records import QUARANTINE_SCHEMA, Quarantined
-from components.validation.checkpoint import Outcome
+from components.contracts.readmitted import Decisions, Readmitted
+from components.contracts.records import Quarantined
+from components.validation.checkpoint import Judged, Outcome
+from components.validation.suites import GATES
 
 STAGE = "validation"
+_CODE_AT_ALIGNMENT = {expectation: code for code, expectation in GATES.items()}
 
 
-def quarantined_rows(dataset: str, outcomes: Iterable[Outcome]) -> list[Quarantined]:
-    """One row a clip and broken `row` expectation, with what was seen, what is allowed and what to do."""
-    rows = []
+@dataclass(frozen=True, kw_only=True)
+class Waivers:
+    """What people decided: about this stage's quarantine, and about what alignment refused, which is judged here again
+    (alignment knows what they saw)."""
+
+    here: Decisions = field(default_factory=Decisions)
+    alignment: Decisions = field(default_factory=Decisions)
+
+    def decision(self, judged: Judged, clip_id: str, seen: str) -> Readmitted | None:
+        """The decision to take a clip as it is that covers a failure, or None."""
+        expectation = judged.expectation
+        if not expectation.waivable:
+            return None
+        if self.here.covers(clip_id, expectation.name, seen):
+            return self.here.as_is[clip_id, expectation.name]
+        return self.alignment.as_is.get((clip_id, _CODE_AT_ALIGNMENT.get(expectation.name, "")))
+
+
+def quarantined_rows(
+    dataset: str, outcomes: Iterable[Outcome], waivers: Waivers
+) -> tuple[list[Quarantined], list[Readmitted]]:
+    """One row a clip and broken `row` expectation, with what was seen, what is allowed and what to do; and the
+    decisions that kept further rows out."""
+    rows: list[Quarantined] = []
+    waived: set[Readmitted] = set()
     for outcome in outcomes:
         for judged in outcome.failed:
             expectation = judged.expectation
             if expectation.level != "row":
                 continue
             for clip_id, seen in judged.failures:
+                decision = waivers.decision(judged, clip_id, seen)
+                if decision is not None:
+                    waived.add(decision)
+                    continue
                 rows.append(
                     Quarantined(
                         dataset=dataset,
@@ -37,18 +62,4 @@ def quarantined_rows(dataset: str, outcomes: Iterable[Outcome]) -> list[Quaranti
                         remedy=expectation.remedy,
                     )
                 )
-    return rows
-
-
-def read_quarantine(layout: Layout, name: str) -> pa.Table:
-    """Everything of a dataset that was set aside, by any stage up to validation, as QUARANTINE_SCHEMA.
-
-    Raises:
-        DataError: the dataset has not been validated.
-    """
-    path = layout.validated(name) / "quarantine.parquet"
-    if not path.is_file():
-        raise DataError(
-            "this dataset has not been validated", where=name, seen=f"no file {path}", remedy="Run `mer run` first"
-        )
-    return pq.read_table(path, schema=QUARANTINE_SCHEMA)
+    return rows, sorted(waived)

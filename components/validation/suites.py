@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from components.contracts.config import MODALITIES, AlignmentQuality, Validation
+from components.contracts.config import MODALITIES, AlignmentQuality, Drift, Validation
 from components.contracts.labels import CANONICAL
+from components.validation.drift import Measure
 from components.validation.expectation import (
     Expectation,
     Suite,
@@ -21,6 +22,17 @@ from components.validation.expectation import (
     true,
     unique,
 )
+
+DRIFT = "drift"
+
+# What alignment refuses a clip for, as its code, and the expectation that says the same again.
+GATES = {"offset": "offset_s_in_range", "drift": "drift_s_per_min_in_range", "coverage": "best_coverage_in_range"}
+
+
+def waivable() -> frozenset[str]:
+    """The codes of quarantine rows of this stage for which a person may take a clip as it is."""
+    whole = (clip_suite(), alignment_suite(AlignmentQuality(), Validation()), feature_suite())
+    return frozenset(one.name for suite in whole for one in suite.expectations if one.waivable)
 
 
 def structure_suite() -> Suite:
@@ -75,6 +87,7 @@ def clip_suite() -> Suite:
                 "Every segment starts before it ends, lies inside the clip and overlaps no other",
                 "0 <= start_s < end_s <= duration, no overlap",
                 broken,
+                waivable=True,
             ),
             none(
                 "bad_word",
@@ -82,6 +95,7 @@ def clip_suite() -> Suite:
                 "Every word starts before it ends and lies inside the clip",
                 "0 <= start_s < end_s <= duration",
                 "Mend the transcript's times",
+                waivable=True,
             ),
             between("valence", -1, 1, "-1 to 1", "Scale the ratings in the adapter"),
             between("arousal", -1, 1, "-1 to 1", "Scale the ratings in the adapter"),
@@ -92,6 +106,7 @@ def clip_suite() -> Suite:
                 "one person",
                 "The same recording stands under several people, which would leak between splits; keep one",
                 name="one_person_a_recording",
+                waivable=True,
             ),
             between(
                 "emotions_of_content",
@@ -100,6 +115,7 @@ def clip_suite() -> Suite:
                 "one emotion",
                 "The same recording has several labels; keep the right one",
                 name="one_emotion_a_recording",
+                waivable=True,
             ),
             true("aligned", "the clip has a row in the alignment table", "Run the alignment stage again"),
             true("encoded", "the clip has a row in the feature index", "Run the features stage again"),
@@ -120,8 +136,8 @@ def alignment_suite(quality: AlignmentQuality, validation: Validation, modalitie
             true("same_content", "the clip's content is what was aligned", "Run the alignment stage again"),
             *(given(column, clock) for column in ("duration_s", "offset_s", "drift_s_per_min")),
             between("duration_s", 0, None, "above 0 s", "The file has no usable length", strict_min=True),
-            between("offset_s", -offset, offset, f"{-offset:g} to {offset:g} s", clock),
-            between("drift_s_per_min", -drift, drift, f"{-drift:g} to {drift:g} s a minute", clock),
+            between("offset_s", -offset, offset, f"{-offset:g} to {offset:g} s", clock, waivable=True),
+            between("drift_s_per_min", -drift, drift, f"{-drift:g} to {drift:g} s a minute", clock, waivable=True),
             *coverages(modalities),
             between(
                 "best_coverage",
@@ -129,6 +145,7 @@ def alignment_suite(quality: AlignmentQuality, validation: Validation, modalitie
                 1,
                 f"at least {quality.min_coverage_any:g} of the steps in some modality",
                 "The clip holds nothing that can be used",
+                waivable=True,
             ),
             between(
                 "speech_fraction",
@@ -136,6 +153,7 @@ def alignment_suite(quality: AlignmentQuality, validation: Validation, modalitie
                 1,
                 f"at least {validation.min_speech_fraction:g}",
                 "Lower validation.min_speech_fraction, or leave the clip out",
+                waivable=True,
             ),
         ),
     )
@@ -178,6 +196,7 @@ def feature_suite(modalities: Iterable[str] = MODALITIES) -> Suite:
                 "No encoded modality is one single number throughout",
                 "numbers that differ",
                 "Look at the clip's media; if it is sound, the encoder is at fault",
+                waivable=True,
             ),
         ),
     )
@@ -278,5 +297,25 @@ def dataset_suite(validation: Validation) -> Suite:
                 allowed=f"at most {validation.max_quarantined_fraction:g} of the clips",
                 remedy="`mer quarantine list` says why each clip was set aside",
             ),
+        ),
+    )
+
+
+def drift_suite(measures: Iterable[Measure], drift: Drift) -> Suite:
+    """One row: the dataset, a column a measure of how far it moved from what was last accepted."""
+    return Suite(
+        name=DRIFT,
+        key="dataset",
+        expectations=tuple(
+            Expectation(
+                name=measure.name,
+                kind="expect_column_values_to_be_between",
+                arguments={"column": measure.name, "max_value": measure.limit},
+                level="critical" if drift.on_drift == "stop" else "warning",
+                says=f"As when it was last accepted: {measure.what} ({measure.seen})",
+                allowed=f"at most {measure.limit:g} from the accepted version",
+                remedy="If the change is meant, say `mer accept`; else look for what was lost, added or made otherwise",
+            )
+            for measure in measures
         ),
     )

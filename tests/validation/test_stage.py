@@ -13,7 +13,7 @@ from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.validation import stage
 from components.validation.accepted import ACCEPTED_SCHEMA
-from components.validation.quarantine import read_quarantine
+from components.validation.upstream import quarantined_of
 from tests.validation.tables import Tiny, tiny_params
 
 pytestmark = pytest.mark.integration
@@ -33,9 +33,9 @@ def test_the_stage_writes_what_was_accepted_and_what_was_not(done: tuple[Layout,
     accepted = pq.read_table(layout.validated("tiny") / "accepted.parquet")
     assert accepted.schema.equals(ACCEPTED_SCHEMA)
     assert accepted.num_rows == summary["accepted"] == 11
-    (row,) = read_quarantine(layout, "tiny").to_pylist()
-    assert (row["clip_id"], row["code"], row["seen"]) == (bad, "emotion_is_known", "happyness")
-    assert "happyness" in row["message"]
+    (row,) = quarantined_of(layout.validated("tiny") / "quarantine.parquet")
+    assert (row.clip_id, row.code, row.seen) == (bad, "emotion_is_known", "happyness")
+    assert "happyness" in row.message
 
 
 def test_the_data_docs_can_be_read(done: tuple[Layout, dict[str, object], str]) -> None:
@@ -83,12 +83,10 @@ def test_a_critical_failure_leaves_a_reason_and_nothing_to_train_on(tmp_path: Pa
     assert ".mer/data_docs/tiny/index.html" in str(caught.value)
     assert not stale.exists()
     assert read_json(layout.validated("tiny") / "result.json")["success"] is False
-    assert read_quarantine(layout, "tiny").num_rows == 0
+    assert pq.read_table(layout.validated("tiny") / "quarantine.parquet").num_rows == 0
     assert "stopped" in (layout.data_docs / "index.html").read_text()
 
 
 def test_a_dataset_that_did_not_get_this_far_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the stage `alignment` has not run"):
         stage.run("tiny", tiny_params(), Layout(tmp_path))
-    with pytest.raises(DataError, match="has not been validated"):
-        read_quarantine(Layout(tmp_path), "tiny")

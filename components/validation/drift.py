@@ -1,0 +1,254 @@
+"""How far a dataset has moved from what it was when a person last accepted it.
+
+Each measure is a distance between two summaries (`profile.py`), so the earlier data need not be at hand. A measure
+counts as moved above its limit in the section `validation.drift`, or above what two samples of these sizes differ by
+when nothing has changed, whichever is more: without that a dozen clips would always have "moved".
+
+| Measure | Distance | Chance |
+|---|---|---|
+| class balance | Jensen-Shannon distance, base 2, 0 to 1 (Lin 1991) | its square is χ² / (8 ln 2) · (1/n + 1/m) |
+| people | share of the effective number of people that is gone (Hill 1973) | none: it is no estimate |
+| durations | Wasserstein-1 over the earlier median | E W₁ ≤ ∫√(F(1 − F)) dx · (1/√n + 1/√m) |
+| coverage, speech | Wasserstein-1, in shares of a clip | the same |
+| features | root mean square over the features of √((Δμ)² + (Δσ)²) / σ | √(1.5 (1/n + 1/m)) for n and m people |
+
+χ² is the 99.9 % quantile with one degree less than there are classes (the second-order expansion of the divergence, as
+in Grosse et al. 2002); the bound on W₁ is that of Bobkov and Ledoux (2019, theorem 3.2). What is squared and averaged
+for features is the Fréchet distance of two normal distributions (Dowson and Landau 1982), in deviations; its chance
+takes all clips of a person as one observation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.contracts.config import Drift
+from components.validation.profile import QUANTILES
+
+ALPHA = 0.001
+# One feature that hardly varied must not decide alone.
+MAX_DEVIATIONS = 4.0
+_MIDDLE = len(QUANTILES) // 2
+_NOWHERE = (0.0,) * len(QUANTILES)
+NONE_BEFORE = "no earlier version was accepted, so nothing was compared; `mer accept` makes this one the first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One distance: what it is about, its `value`, the `limit` in force, the one that was configured, and what was
+    seen, in words."""
+
+    name: str
+    what: str
+    value: float
+    limit: float
+    configured: float
+    seen: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """All measures, and what could not be compared and why. `before` is None where no version was accepted."""
+
+    before: Mapping[str, Any] | None
+    measures: tuple[Measure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def table(self, dataset: str) -> pa.Table:
+        """One row with a column a measure, for the suite `drift`."""
+        return pa.table({"dataset": [dataset], **{one.name: [one.value] for one in self.measures}})
+
+
+def compare(now: Mapping[str, Any], before: Mapping[str, Any] | None, limits: Drift) -> Compared:
+    """Every measure between two profiles of a dataset."""
+    if before is None:
+        return Compared(before=None, notes=(NONE_BEFORE,))
+    measures = [_classes(now, before, limits), _people(now, before, limits)]
+    measures += _distributions(now, before, limits)
+    notes: list[str] = []
+    for modality in sorted({*now["features"], *before["features"]}):
+        found = _features(modality, now, before, limits)
+        if isinstance(found, str):
+            notes.append(found)
+        else:
+            measures.append(found)
+    return Compared(before=before, measures=tuple(one for one in measures if one is not None), notes=tuple(notes))
+
+
+def jensen_shannon(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """The Jensen-Shannon distance of two tables of counts, base 2: 0 for equal shares, 1 for nothing in common."""
+    names = sorted({*one, *other})
+    p, q = (np.array([counts.get(name, 0) for name in names], dtype=np.float64) for counts in (one, other))
+    p, q = p / p.sum(), q / q.sum()
+    middle = (p + q) / 2
+    return math.sqrt(max(0.0, (_divergence(p, middle) + _divergence(q, middle)) / 2))
+
+
+def wasserstein(one: Sequence[float], other: Sequence[float]) -> float:
+    """The Wasserstein-1 distance of two distributions by their quantiles at `QUANTILES`: the mean gap between them."""
+    return float(np.trapezoid(np.abs(np.asarray(one) - np.asarray(other)), QUANTILES))
+
+
+def frechet(
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    other_mean: NDArray[np.float64],
+    other_deviation: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Per feature, the Fréchet distance of two normal distributions in their mean deviation; (D,), at most
+    `MAX_DEVIATIONS`."""
+    unit = np.sqrt((np.square(deviation) + np.square(other_deviation)) / 2)
+    gap = np.hypot(mean - other_mean, deviation - other_deviation)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.where(gap == 0, 0.0, gap / unit)
+    return np.minimum(distance, MAX_DEVIATIONS)
+
+
+def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    there = p > 0
+    return float((p[there] * np.log2(p[there] / q[there])).sum())
+
+
+def _classes(now: Mapping[str, Any], before: Mapping[str, Any], limits: Drift) -> Measure | None:
+    from scipy.stats import chi2
+
+    if not now["emotions"] or not before["emotions"]:
+        return None
+    names = sorted({*now["emotions"], *before["emotions"]})
+    shares = {name: tuple(side["emotions"].get(name, 0) / side["clips"] for side in (before, now)) for name in names}
+    most = sorted(names, key=lambda name: -abs(shares[name][1] - shares[name][0]))[:3]
+    sizes = 1 / now["clips"] + 1 / before["clips"]
+    return _measure(
+        name="class_balance",
+        what="which emotions there are, and how often",
+        value=jensen_shannon(now["emotions"], before["emotions"]),
+        configured=limits.max_class_balance,
+        chance=math.sqrt(chi2.ppf(1 - ALPHA, max(1, len(names) - 1)) / (8 * math.log(2)) * sizes),
+        seen=", ".join(f"{name} {shares[name][0]:.0%} → {shares[name][1]:.0%} of the clips" for name in most),
+    )
+
+
+def _people(now: Mapping[str, Any], before: Mapping[str, Any], limits: Drift) -> Measure:
+    return _measure(
+        name="people",
+        what="how many people the clips are spread over",
+        value=max(0.0, 1 - now["effective_people"] / before["effective_people"]),
+        configured=limits.max_people_lost,
+        chance=0.0,
+        seen=f"{before['people']} → {now['people']} people, as many as {before['effective_people']:.1f} → "
+        f"{now['effective_people']:.1f} with equally many clips",
+    )
+
+
+def _distributions(now: Mapping[str, Any], before: Mapping[str, Any], limits: Drift) -> Iterator[Measure | None]:
+    median = before["duration_s"][_MIDDLE]
+    yield _distribution(
+        (now, now["duration_s"]),
+        (before, before["duration_s"]),
+        name="durations",
+        what="how long clips are",
+        configured=limits.max_durations,
+        words="{:.2f} s",
+        unit=median,
+    )
+    yield _distribution(
+        (now, now["speech_fraction"]),
+        (before, before["speech_fraction"]),
+        name="speech",
+        what="how much of a clip is speech",
+        configured=limits.max_coverage,
+    )
+    for modality in sorted({*now["coverage"], *before["coverage"]}):
+        yield _distribution(
+            (now, now["coverage"].get(modality, _NOWHERE)),
+            (before, before["coverage"].get(modality, _NOWHERE)),
+            name=f"coverage_{modality}",
+            what=f"on how much of a clip there is {modality}",
+            configured=limits.max_coverage,
+        )
+
+
+def _distribution(
+    now: tuple[Mapping[str, Any], Sequence[float]],
+    before: tuple[Mapping[str, Any], Sequence[float]],
+    *,
+    name: str,
+    what: str,
+    configured: float,
+    words: str = "{:.0%}",
+    unit: float = 1.0,
+) -> Measure | None:
+    """Of two pairs (profile, its quantiles of one figure), each quantile in `words`; None where a side has none."""
+    (profile, here), (earlier, there) = now, before
+    if not here or not there:
+        return None
+    level = (QUANTILES[1:] + QUANTILES[:-1]) / 2
+    spread = float((np.sqrt(level * (1 - level)) * np.diff(np.asarray(there))).sum())
+
+    def range_of(side: Sequence[float]) -> str:
+        low, middle, high = (words.format(side[place]) for place in (1, _MIDDLE, -2))
+        return f"{middle} ({low} to {high})"
+
+    return _measure(
+        name=name,
+        what=what,
+        value=wasserstein(here, there) / unit,
+        configured=configured,
+        chance=spread * (1 / math.sqrt(profile["clips"]) + 1 / math.sqrt(earlier["clips"])) / unit,
+        seen=f"median (and 90 % of the clips) {range_of(there)} → {range_of(here)}",
+    )
+
+
+def _features(modality: str, now: Mapping[str, Any], before: Mapping[str, Any], limits: Drift) -> Measure | str:
+    """The measure of one modality, or in words why there is none."""
+    here, there = now["features"].get(modality), before["features"].get(modality)
+    if here is None or there is None:
+        return f"features of {modality}: {'gone' if here is None else 'new'}, so not compared"
+    if here["encoder"] != there["encoder"] or here["alignment"] != there["alignment"]:
+        return f"features of {modality}: made by another encoder or alignment than before, so not compared"
+    mean, deviation = np.asarray(here["mean"]), np.asarray(here["deviation"])
+    old_mean, old_deviation = np.asarray(there["mean"]), np.asarray(there["deviation"])
+    distances = frechet(mean, deviation, old_mean, old_deviation)
+    worst = int(np.argmax(distances))
+    return _measure(
+        name=f"features_{modality}",
+        what=f"what the encoder of {modality} sees",
+        value=float(np.sqrt(np.square(distances).mean())),
+        configured=limits.max_features,
+        chance=math.sqrt(1.5 * (1 / now["people"] + 1 / before["people"])),
+        seen=f"most in feature {worst} of {len(distances)}: mean {old_mean[worst]:.3g} → {mean[worst]:.3g}, "
+        f"deviation {old_deviation[worst]:.3g} → {deviation[worst]:.3g}",
+    )
+
+
+def _measure(*, name: str, what: str, value: float, configured: float, chance: float, seen: str) -> Measure:
+    limit = round(max(configured, chance), 4)
+    return Measure(name=name, what=what, value=round(value, 4), limit=limit, configured=configured, seen=seen)
+
+
+def drift_json(compared: Compared, broken: Iterable[str]) -> dict[str, Any]:
+    """What `result.json` says of it; `broken` are the names of the measures that moved too far."""
+    before = compared.before
+    moved = set(broken)
+    return {
+        "compared_with": None if before is None else {"clips": before["clips"], "people": before["people"]},
+        "measures": {
+            one.name: {
+                "what": one.what,
+                "value": one.value,
+                "limit": one.limit,
+                "by_chance": one.limit > one.configured,
+                "seen": one.seen,
+                "moved": one.name in moved,
+            }
+            for one in compared.measures
+        },
+        "notes": list(compared.notes),
+    }

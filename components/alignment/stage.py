@@ -1,7 +1,8 @@
 """The alignment stage: a Ray Data map over the clip table, a pool of aligners, one row out for each clip.
 
 Incremental: a row whose clip, content and alignment fingerprint are unchanged is taken over from the earlier shards;
-only the others pass through Ray. A clip that cannot be aligned becomes a quarantine row and the run goes on.
+only the others pass through Ray. A clip that cannot be aligned becomes a quarantine row and the run goes on, also where
+it crashes the decoder: every clip with media is aligned in a guarded process (`guard.py`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -19,32 +19,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.alignment import quality
 from components.alignment.align import Aligner, alignment_fingerprint
+from components.alignment.guard import Guard
+from components.alignment.outcome import RESULT_SCHEMA, Result, align_one, judged, unpacked
 from components.alignment.shards import ShardWriter, keys_of, rows_of
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.cluster import connect
 from components.contracts.config import Alignment, Params
-from components.contracts.errors import DataError, MediaError
+from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
-from components.contracts.records import (
-    ALIGNED_SCHEMA,
-    QUALITY_TYPE,
-    Clip,
-    Quality,
-    Quarantined,
-    clips_of,
-    quarantine_table,
-)
+from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 
-STAGE = "alignment"
-INTERNAL = "internal"
-TRACE_FRAMES = 4
 BATCH_CLIPS = 2  # small, so that two actors share the end of the work and progress moves
 # Starting Ray and its actors costs more than aligning this many clips here; the code that runs is the same.
 IN_PROCESS_CLIPS = 8
-RESULT_SCHEMA = pa.schema([("row", pa.large_binary()), ("quality", pa.string()), ("quarantined", pa.string())])
 QUALITY_SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
@@ -55,23 +44,11 @@ QUALITY_SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of one clip: its aligned row (a table of one row) if it passed, its quality if it could be
-    measured, its quarantine row if it did not pass."""
-
-    clip_id: str
-    content_sha256: str
-    row: pa.Table | None = None
-    quality: Quality | None = None
-    quarantined: Quarantined | None = None
-
-
 def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     """Aligns the clips of a dataset and writes `data/aligned/<name>/`.
 
     Returns:
-        The summary that stands in `summary.json`.
+        The summary that stands in `summary.json`, and `aligned_now`: how many clips passed through the aligner.
 
     Raises:
         DataError: the clip table is missing.
@@ -88,7 +65,8 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     fresh = _aligned(missing, params, layout.root, name)
     results = merge(_kept(folder, kept, config), fresh, key=lambda result: result.clip_id)
     with atomic_dir(folder) as beside:
-        return _write(name, beside, results, wanted)
+        summary = _write(name, beside, results, wanted)
+    return {**summary, "aligned_now": len(missing)}
 
 
 def _clips(path: Path, name: str) -> list[Clip]:
@@ -111,22 +89,7 @@ def _kept(folder: Path, kept: dict[str, Clip], config: Alignment) -> Iterator[Re
     for row in rows_of(folder):
         clip = kept.get(row["clip_id"][0].as_py())
         if clip is not None:
-            yield _judged(clip, row, _quality_of(row), config)
-
-
-def _judged(clip: Clip, row: pa.Table, measured: Quality, config: Alignment) -> Result:
-    refused = None
-    try:
-        quality.gate(measured, config.quality, where=clip.clip_id)
-    except MediaError as error:
-        refused = _quarantined(clip, error)
-    return Result(
-        clip_id=clip.clip_id,
-        content_sha256=clip.content_sha256,
-        row=None if refused else row,
-        quality=measured,
-        quarantined=refused,
-    )
+            yield judged(clip, row, _quality_of(row), config)
 
 
 def _quality_of(row: pa.Table) -> Quality:
@@ -134,76 +97,16 @@ def _quality_of(row: pa.Table) -> Quality:
     return Quality(**{**fields, "coverage": dict(fields["coverage"]), "notes": tuple(fields["notes"])})
 
 
-def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
-    """Aligns one clip; whatever goes wrong with it becomes a quarantine row."""
-    try:
-        aligned = aligner.align_ungated(clip, root=root)
-        row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
-        return _judged(clip, row, aligned.quality, aligner.config)
-    except MediaError as error:
-        refused = _quarantined(clip, error)
-    except Exception as error:  # one clip must never end a run over thousands; what happened stands in its row
-        refused = _quarantined(clip, _internal(clip, error, root))
-    return Result(clip_id=clip.clip_id, content_sha256=clip.content_sha256, quarantined=refused)
-
-
-def _quarantined(clip: Clip, error: MediaError) -> Quarantined:
-    path = clip.video_path or clip.audio_path or clip.physio_path or next((one.path for one in clip.given), None)
-    return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
-
-
-def _internal(clip: Clip, error: Exception, root: Path) -> MediaError:
-    # File names and lines only: the output must not depend on where the checkout lies.
-    frames = traceback.extract_tb(error.__traceback__)[-TRACE_FRAMES:]
-    trace = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    return MediaError(
-        "an unexpected error while aligning",
-        where=clip.clip_id,
-        seen=f"{type(error).__name__}: {error}".replace(str(root.resolve()), ".") + f" [{trace}]",
-        remedy="This is a defect of the code: report it with the clip",
-        code=INTERNAL,
-    )
-
-
 class AlignBatch:
-    """The actor: aligns the clips of a batch, and hands back one packed result a clip."""
+    """The actor: aligns the clips of a batch in a guarded process, and hands back one packed result a clip."""
 
     def __init__(self, config: Alignment, root: str) -> None:
-        self._aligner = Aligner(config)
-        self._root = Path(root)
+        self._guard = Guard(config, Path(root))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A batch with one column `clip` of JSON → a batch of `RESULT_SCHEMA`."""
-        rows = []
-        for text in batch["clip"].to_pylist():
-            rows.append(_packed(align_one(self._aligner, Clip.from_row(json.loads(text)), self._root)))
+        rows = [self._guard.align(Clip.from_row(json.loads(text))) for text in batch["clip"].to_pylist()]
         return pa.Table.from_pylist(rows, schema=RESULT_SCHEMA)
-
-
-def _packed(result: Result) -> dict[str, Any]:
-    """A result for the object store: the row as one Arrow IPC buffer, so that it is copied and never re-encoded."""
-    row = None
-    if result.row is not None:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, result.row.schema) as stream:
-            stream.write_table(result.row)
-        row = sink.getvalue().to_pybytes()
-    return {
-        "row": row,
-        "quality": json.dumps(asdict(result.quality)) if result.quality else None,
-        "quarantined": json.dumps(asdict(result.quarantined)) if result.quarantined else None,
-    }
-
-
-def _unpacked(clip: Clip, packed: dict[str, Any]) -> Result:
-    measured = json.loads(packed["quality"]) if packed["quality"] else None
-    return Result(
-        clip_id=clip.clip_id,
-        content_sha256=clip.content_sha256,
-        row=pa.ipc.open_stream(packed["row"]).read_all() if packed["row"] is not None else None,
-        quality=Quality(**{**measured, "notes": tuple(measured["notes"])}) if measured else None,
-        quarantined=Quarantined(**json.loads(packed["quarantined"])) if packed["quarantined"] else None,
-    )
 
 
 def _aligned(clips: list[Clip], params: Params, root: Path, name: str) -> Iterator[Result]:
@@ -220,13 +123,15 @@ def _aligned(clips: list[Clip], params: Params, root: Path, name: str) -> Iterat
 
 def has_media(clip: Clip) -> bool:
     """Whether there is picture or sound to decode."""
-    return clip.video_path is not None or clip.audio_path is not None
+    return any(path is not None for path in (clip.video_path, clip.audio_path, clip.pictures_path))
 
 
 def _in_process(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
-    aligner = Aligner(params.alignment, media=any(has_media(clip) for clip in clips))
-    for clip in clips:
-        yield align_one(aligner, clip, root)
+    """Without Ray: what is to be decoded in a guarded process, the rest in this one."""
+    aligner = Aligner(params.alignment, media=False)
+    with Guard(params.alignment, root) as guard:
+        for clip in clips:
+            yield guard.result(clip) if has_media(clip) else align_one(aligner, clip, root)
 
 
 def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
@@ -255,7 +160,7 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
         )
     rows = (row for batch in packed.iter_batches(batch_size=None, batch_format="pyarrow") for row in batch.to_pylist())
     for clip, row in zip(clips, rows, strict=True):
-        yield _unpacked(clip, row)
+        yield unpacked(clip, row)
 
 
 def _write(name: str, folder: Path, results: Iterator[Result], wanted: str) -> dict[str, Any]:

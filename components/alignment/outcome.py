@@ -1,0 +1,116 @@
+"""What became of one clip: aligned, or set aside with a reason. The way of it between two processes is here too."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.alignment import quality
+from components.alignment.align import Aligner
+from components.alignment.source import out_of_memory
+from components.contracts.config import Alignment
+from components.contracts.errors import MediaError
+from components.contracts.records import ALIGNED_SCHEMA, Clip, Quality, Quarantined
+
+STAGE = "alignment"
+INTERNAL = "internal"
+TRACE_FRAMES = 4
+RESULT_SCHEMA = pa.schema([("row", pa.large_binary()), ("quality", pa.string()), ("quarantined", pa.string())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one clip: its aligned row (a table of one row) if it passed, its quality if it could be
+    measured, its quarantine row if it did not pass."""
+
+    clip_id: str
+    content_sha256: str
+    row: pa.Table | None = None
+    quality: Quality | None = None
+    quarantined: Quarantined | None = None
+
+
+def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
+    """Aligns one clip; whatever goes wrong with it becomes a quarantine row."""
+    try:
+        aligned = aligner.align_ungated(clip, root=root)
+        row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
+        return judged(clip, row, aligned.quality, aligner.config)
+    except MediaError as error:
+        return refused(clip, error)
+    except MemoryError:
+        return refused(clip, out_of_memory(aligner.config.limits, clip.clip_id))
+    except Exception as error:  # one clip must never end a run over thousands; what happened stands in its row
+        return refused(clip, _internal(clip, error, root))
+
+
+def judged(clip: Clip, row: pa.Table, measured: Quality, config: Alignment) -> Result:
+    """The result of an aligned row after the quality gate."""
+    refusal = None
+    try:
+        quality.gate(measured, config.quality, where=clip.clip_id)
+    except MediaError as error:
+        refusal = _quarantined(clip, error)
+    return Result(
+        clip_id=clip.clip_id,
+        content_sha256=clip.content_sha256,
+        row=None if refusal else row,
+        quality=measured,
+        quarantined=refusal,
+    )
+
+
+def refused(clip: Clip, error: MediaError) -> Result:
+    """The result of a clip that cannot be used."""
+    return Result(clip_id=clip.clip_id, content_sha256=clip.content_sha256, quarantined=_quarantined(clip, error))
+
+
+def _quarantined(clip: Clip, error: MediaError) -> Quarantined:
+    media = clip.video_path or clip.audio_path or clip.physio_path or clip.pictures_path
+    path = media or next((one.path for one in clip.given), None)
+    return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
+
+
+def _internal(clip: Clip, error: Exception, root: Path) -> MediaError:
+    # File names and lines only: the output must not depend on where the checkout lies.
+    frames = traceback.extract_tb(error.__traceback__)[-TRACE_FRAMES:]
+    trace = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    return MediaError(
+        "an unexpected error while aligning",
+        where=clip.clip_id,
+        seen=f"{type(error).__name__}: {error}".replace(str(root.resolve()), ".") + f" [{trace}]",
+        remedy="This is a defect of the code: report it with the clip",
+        code=INTERNAL,
+    )
+
+
+def packed(result: Result) -> dict[str, Any]:
+    """A result for another process: the row as one Arrow IPC buffer, so that it is copied and never re-encoded."""
+    row = None
+    if result.row is not None:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, result.row.schema) as stream:
+            stream.write_table(result.row)
+        row = sink.getvalue().to_pybytes()
+    return {
+        "row": row,
+        "quality": json.dumps(asdict(result.quality)) if result.quality else None,
+        "quarantined": json.dumps(asdict(result.quarantined)) if result.quarantined else None,
+    }
+
+
+def unpacked(clip: Clip, fields: dict[str, Any]) -> Result:
+    """The result of a clip out of what `packed` made of it."""
+    measured = json.loads(fields["quality"]) if fields["quality"] else None
+    return Result(
+        clip_id=clip.clip_id,
+        content_sha256=clip.content_sha256,
+        row=pa.ipc.open_stream(fields["row"]).read_all() if fields["row"] is not None else None,
+        quality=Quality(**{**measured, "notes": tuple(measured["notes"])}) if measured else None,
+        quarantined=Quarantined(**json.loads(fields["quarantined"])) if fields["quarantined"] else None,
+    )

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from components.alignment import decode, given, mtcnn, physio, pictures, quality, vad, words
 from components.alignment.clock import NO_FRAME, frames_of_steps
+from components.alignment.crop import Crop
 from components.alignment.decode import DecodeReport
-from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, checked_crop, create_detector
+from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
 from components.alignment.media import Media, read_media
 from components.alignment.sound import levels_dbfs, place, samples_of
 from components.alignment.span import Span
@@ -163,9 +164,8 @@ class Aligner:
             return found
         pictured = media.pictures is not None and clip.video_path is not None
         detector = self._detector if pictured else WholeFrame()  # the detector is not loaded where nothing is seen
-        tracker = FaceTracker(
-            self.config.face, detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz, crop=checked_crop(clip)
-        )
+        tracker = FaceTracker(self.config.face, detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz)
+        crop = Crop.of(clip, grid.num_steps)
         if media.pictures is None or clip.video_path is None:
             return tracker.finish()
         times_s = media.pictures.times_s - media.picture_origin_s
@@ -181,8 +181,8 @@ class Aligner:
         limits, path, window = self.config.limits, root / clip.video_path, media.picture_window
         for index, picture in decode.frames(path, wanted_s, limits, report, where=clip.clip_id, window=window):
             frame = int(wanted[index])
-            tracker.add(float(times_s[frame]), steps_of_frame[frame], picture)
-        faces = tracker.finish()
+            tracker.add(float(times_s[frame]), steps_of_frame[frame], crop.cut(picture, steps_of_frame[frame]))
+        faces = crop.placed(tracker.finish())
         between = (grid.centres_s >= times_s[0]) & (grid.centres_s <= times_s[-1])
         notes += _face_notes(faces, int(np.sum(between & (frame_of_step == NO_FRAME))), grid, report)
         return faces

@@ -1,4 +1,4 @@
-"""The part of the pictures in which a clip's person is: what lies outside of it is cut off before anything looks at it."""
+"""The part of the pictures in which a clip's person is: what lies outside is cut off before anything looks at it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of a picture, as `Clip.crop` gives it, and where its upper left corner lay for each step, (T, 2) pixels."""
+    """A part of a picture, as `Clip.crop` gives it, and where its upper left corner lies for each step, (T, 2)."""
 
     share: tuple[float, float, float, float]
     corners: NDArray[np.float32]

@@ -67,9 +67,25 @@ def test_a_short_miss_is_bridged_and_a_long_gap_is_masked() -> None:
     faces, _ = track(lambda step: [] if step == 10 else [(100, 80, 50)])
     assert faces.mask.all()
     faces, _ = track(lambda step: [] if step in (10, 15) else [(100, 80, 50)])
-    assert np.nonzero(~faces.mask)[0].tolist() == list(range(6, 20))
-    assert np.isnan(faces.box[6:20]).all()
+    assert np.nonzero(~faces.mask)[0].tolist() == list(range(10, 16))
+    assert np.isnan(faces.box[10:16]).all()
     assert faces.others == 0
+
+
+@pytest.mark.parametrize("first", range(1, 6))
+@pytest.mark.parametrize("last", range(20, 26))
+def test_a_face_is_there_from_the_step_it_comes_to_the_step_it_goes(first: int, last: int) -> None:
+    faces, asked = track(lambda step: [(60 + 2 * step, 80, 50)] if first <= step <= last else [])
+    assert np.nonzero(faces.mask)[0].tolist() == list(range(first, last + 1))
+    assert centres_x(faces)[first : last + 1] == pytest.approx(60 + 2 * np.arange(first, last + 1), abs=1)
+    assert len(asked) == len(set(asked)), "a picture was looked at twice"
+    assert len(asked) <= 7 + 2 * 3, "halving four pictures takes three looks at most"
+
+
+def test_a_cut_between_two_people_is_found_to_the_step() -> None:
+    faces, _ = track(lambda step: [(40, 80, 30) if step < 18 else (150, 80, 30)])
+    assert np.nonzero(faces.mask)[0].tolist() == list(range(18))
+    assert faces.others == 1
 
 
 def test_steps_without_a_picture_stay_without_a_face() -> None:

@@ -1,0 +1,128 @@
+"""How far lips and sound are apart, by what they show and not by what the container says.
+
+After Slaney & Covell 2000 ("FaceSync", NIPS 13): the linear combination of what the mouth shows that correlates best
+with the sound, here its envelope (Chandrasekaran et al. 2009, PLoS Comput Biol 5(7): opening of the mouth and envelope
+go together at 2 to 7 Hz). It is found anew for every lag within a second, and the lag of the highest multiple
+correlation is the offset. Its uncertainty is a delete-one jackknife over eight stretches of the clip (Efron &
+Tibshirani 1993, §11.5): where the lag hangs on one stretch, or another lag is nearly as good, it is large, and nothing
+is reported.
+
+It is an estimate to look at, and never applied: a mouth opens up to 0.1 s and more before its sound in some people and
+languages, and a beard, a smile or a head that turns may hide it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from components.alignment.envelope import RATE_HZ, Envelope
+from components.alignment.lips import Lips
+
+MAX_LAG_S = 1.0
+SMOOTH_S = 0.03  # takes out what is faster than a syllable,
+TREND_S = 0.7  # and this what is slower than a few: smiles, light, a head that turns
+BLOCKS = 8
+RIDGE = 0.05  # keeps near-equal numbers of a mouth from cancelling each other
+MIN_SEEN_S = 2.5
+MAX_ERROR_S = 0.06
+TINY = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvOffset:
+    """`offset_s`: the sound comes this much after the lips (+) or before them (-); `error_s` its standard error;
+    `correlation` the multiple correlation there."""
+
+    offset_s: float
+    error_s: float
+    correlation: float
+
+
+def estimate(lips: Lips, sound: Envelope) -> AvOffset | None:
+    """The offset between a mouth and the sound; None when it cannot be told.
+
+    Args:
+        lips: of the face that is used.
+        sound: of the clip. Cost: about 10 ms for 5 s, 1 s for half an hour.
+    """
+    count = sound.level_db.size
+    values, seen = lips.sampled(count)
+    if seen.sum() < MIN_SEEN_S * RATE_HZ:
+        return None
+    moments = _moments(_band(values), _band(sound.level_db[:, None])[:, 0], seen)
+    whole = moments.sum(axis=1)
+    if whole[:, 0, 0].min() < MIN_SEEN_S * RATE_HZ / 2:
+        return None
+    curve = multiple_correlation(whole)
+    offset_s = _peak(curve)
+    without = [_peak(multiple_correlation(whole - moments[:, block])) for block in range(BLOCKS)]
+    if offset_s is None or any(one is None for one in without):
+        return None
+    spread = np.array(without, dtype=np.float64)
+    error_s = float(np.sqrt((BLOCKS - 1) / BLOCKS * np.sum((spread - spread.mean()) ** 2)))
+    if error_s > MAX_ERROR_S:
+        return None
+    return AvOffset(
+        offset_s=round(offset_s, 3),
+        error_s=round(max(error_s, 0.5 / RATE_HZ), 3),  # no finer than the grid on which they are compared
+        correlation=round(float(curve.max()), 2),
+    )
+
+
+def _band(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, D) between SMOOTH_S and TREND_S."""
+    smooth = gaussian_filter1d(values, SMOOTH_S * RATE_HZ, axis=0)
+    return np.asarray(smooth - gaussian_filter1d(smooth, TREND_S * RATE_HZ, axis=0))
+
+
+def _moments(values: NDArray[np.float64], level: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(lags, BLOCKS, D + 2, D + 2) sums of products of (1, values, level a lag later) over stretches of the clip."""
+    count, reach = level.size, round(MAX_LAG_S * RATE_HZ)
+    block = np.arange(count) * BLOCKS // count
+    rows = np.column_stack([np.ones(count), values, np.zeros(count)])
+    moments = np.zeros((2 * reach + 1, BLOCKS, rows.shape[1], rows.shape[1]))
+    for k, lag in enumerate(range(-reach, reach + 1)):
+        first, last = max(0, -lag), min(count, count - lag)
+        if first >= last:
+            continue
+        part = rows[first:last]
+        part[:, -1] = level[first + lag : last + lag]
+        kept = seen[first:last]
+        part, owner = part[kept], block[first:last][kept]
+        edges = np.searchsorted(owner, np.arange(BLOCKS + 1))
+        for j in range(BLOCKS):
+            stretch = part[edges[j] : edges[j + 1]]
+            moments[k, j] = stretch.T @ stretch
+    return moments
+
+
+def multiple_correlation(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(L,) correlation of the last variable with the best ridge combination of the others.
+
+    Args:
+        moments: (L, D + 2, D + 2) sums of products; variable 0 is the constant 1.
+    """
+    count = np.maximum(moments[:, :1, :1], 1.0)
+    mean = moments[:, 0, 1:] / count[:, 0]
+    covariance = moments[:, 1:, 1:] / count - mean[:, :, None] * mean[:, None, :]
+    scale = np.sqrt(np.maximum(np.einsum("lii->li", covariance), TINY))
+    correlation = covariance / (scale[:, :, None] * scale[:, None, :])
+    with_level = correlation[:, :-1, -1]
+    among = correlation[:, :-1, :-1] + RIDGE * np.eye(with_level.shape[1])
+    weights = np.linalg.solve(among, with_level[..., None])[..., 0]
+    return np.asarray(np.sqrt(np.maximum(np.sum(with_level * weights, axis=1), 0.0)))
+
+
+def _peak(curve: NDArray[np.float64]) -> float | None:
+    """The lag of the maximum, by the parabola through it and its neighbours; None at the end of the range."""
+    top = int(curve.argmax())
+    if top in (0, curve.size - 1):
+        return None
+    left, middle, right = curve[top - 1 : top + 2]
+    bend = left - 2 * middle + right
+    shift = 0.5 * (left - right) / bend if bend < -TINY else 0.0
+    return float((top + shift - curve.size // 2) / RATE_HZ)

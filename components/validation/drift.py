@@ -8,14 +8,14 @@ when nothing has changed, whichever is more: without that a dozen clips would al
 |---|---|---|
 | class balance | Jensen-Shannon distance, base 2, 0 to 1 (Lin 1991) | its square is χ² / (8 ln 2) · (1/n + 1/m) |
 | people | share of the effective number of people that is gone (Hill 1973) | none: it is no estimate |
-| durations | Wasserstein-1 over the earlier median | E W₁ ≤ ∫√(F(1 − F)) dx · (1/√n + 1/√m) |
+| durations | Wasserstein-1 over the earlier median | twice ∫√(F(1 − F)) dx · (1/√n + 1/√m), which is ≥ E W₁ |
 | coverage, speech | Wasserstein-1, in shares of a clip | the same |
-| features | root mean square over the features of √((Δμ)² + (Δσ)²) / σ | √(1.5 (1/n + 1/m)) for n and m people |
+| features | root mean square over the features of √((Δμ)² + (Δσ)²) / σ | twice √(1.5 (1/n + 1/m)) for n and m people |
 
 χ² is the 99.9 % quantile with one degree less than there are classes (the second-order expansion of the divergence, as
 in Grosse et al. 2002); the bound on W₁ is that of Bobkov and Ledoux (2019, theorem 3.2). What is squared and averaged
 for features is the Fréchet distance of two normal distributions (Dowson and Landau 1982), in deviations; its chance
-takes all clips of a person as one observation.
+takes all clips of a person as one observation, and people by their effective number.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from components.contracts.config import Drift
 from components.validation.profile import QUANTILES
 
 ALPHA = 0.001
+TIMES_CHANCE = 2.0
 # One feature that hardly varied must not decide alone.
 MAX_DEVIATIONS = 4.0
 _MIDDLE = len(QUANTILES) // 2
@@ -201,7 +202,7 @@ def _distribution(
         what=what,
         value=wasserstein(here, there) / unit,
         configured=configured,
-        chance=spread * (1 / math.sqrt(profile["clips"]) + 1 / math.sqrt(earlier["clips"])) / unit,
+        chance=TIMES_CHANCE * spread * (1 / math.sqrt(profile["clips"]) + 1 / math.sqrt(earlier["clips"])) / unit,
         seen=f"median (and 90 % of the clips) {range_of(there)} → {range_of(here)}",
     )
 
@@ -222,7 +223,7 @@ def _features(modality: str, now: Mapping[str, Any], before: Mapping[str, Any], 
         what=f"what the encoder of {modality} sees",
         value=float(np.sqrt(np.square(distances).mean())),
         configured=limits.max_features,
-        chance=math.sqrt(1.5 * (1 / now["people"] + 1 / before["people"])),
+        chance=TIMES_CHANCE * math.sqrt(1.5 * sum(1 / side["effective_people"] for side in (now, before))),
         seen=f"most in feature {worst} of {len(distances)}: mean {old_mean[worst]:.3g} → {mean[worst]:.3g}, "
         f"deviation {old_deviation[worst]:.3g} → {deviation[worst]:.3g}",
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from components.features.base import Encoded
 from components.features.store import FeatureStore
-from components.validation.measure import measure, measure_store
+from components.validation.measure import measure, measure_store, moments_of
 
 
 def encoded(values: list[list[float]], valid: list[bool]) -> Encoded:
@@ -43,3 +43,20 @@ def test_a_store_is_measured_key_by_key_and_missing_keys_are_left_out(tmp_path: 
     found = measure_store(store, {"face": [*items, "nowhere"], "voice": ["nowhere"]})
     assert found["face"] == {key: measure(item) for key, item in items.items()}
     assert found["voice"] == {}
+
+
+def test_moments_are_those_of_all_valid_finite_steps_at_once(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    rng = np.random.default_rng(0)
+    items = {
+        f"{number:064x}": Encoded((1000 + rng.standard_normal((5, 3))).astype(np.float32), rng.random(5) < 0.8)
+        for number in range(150)
+    }
+    store.write("face", items)
+    wanted = sorted(items)[:130]
+    steps = np.concatenate([items[key].values[items[key].valid] for key in wanted]).astype(np.float64)
+    found = moments_of(store, "face", [*wanted, "nowhere"])
+    assert found is not None
+    np.testing.assert_allclose(found.mean, steps.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, steps.std(axis=0), rtol=1e-9)
+    assert moments_of(store, "face", ["nowhere"]) is None

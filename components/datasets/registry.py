@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.contracts.errors import ConfigError
+from components.datasets.affwild2 import Affwild2
 from components.datasets.base import Adapter
 from components.datasets.cremad import Cremad
 from components.datasets.emodb import Emodb
@@ -16,6 +17,7 @@ from components.datasets.ravdess import Ravdess
 from components.datasets.synthetic import Synthetic
 
 ADAPTERS: dict[str, Adapter[Any]] = {
+    "affwild2": Affwild2(),
     "meld": Meld(),
     "cremad": Cremad(),
     "emodb": Emodb(),

@@ -7,9 +7,11 @@ relative to the folder's parent). Each holds at least two people and two emotion
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from tests.alignment.media import draw_face, tone, wav, write_clip
 
@@ -113,7 +115,42 @@ def meld(folder: Path) -> dict[str, Any]:
     return {"root": folder.name}
 
 
+EXPR_HEADER = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
+
+
+def crops(folder: Path, numbers: Iterable[int], px: int = 112) -> Path:
+    """Numbered jpg pictures of a face."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = draw_face(px, px)
+    for number in numbers:
+        Image.fromarray(picture).save(folder / f"{number:05d}.jpg")
+    return folder
+
+
+def expr_labels(path: Path, labels: Iterable[int], header: str = EXPR_HEADER) -> Path:
+    """A label file of the expression challenge: a line a frame."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *map(str, labels), ""]))
+    return path
+
+
+def affwild2(folder: Path) -> dict[str, Any]:
+    challenge = folder / "EXPR_Recognition_Challenge"
+    expr_labels(challenge / "Train_Set" / "1-30-1280x720.txt", [4, 4, 4, 4, -1, -1, 0, 0, 0, 0, 0, 0])
+    talking(folder / "batch1" / "1-30-1280x720.mp4")
+    crops(folder / "cropped_aligned" / "1-30-1280x720", [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12])
+    talking(folder / "batch2" / "video5.mp4", fps=15.0)
+    for side in ("left", "right"):
+        expr_labels(challenge / "Validation_Set" / f"video5_{side}.txt", [1] * 12)
+        crops(folder / "cropped_aligned" / f"video5_{side}", range(1, 13))
+    expr_labels(challenge / "Validation_Set" / "video8.txt", [5] * 12)
+    crops(folder / "cropped_aligned" / "video8", range(1, 13))
+    no_media(folder / "batch2" / "video8.mp4")
+    return {"root": folder.name}
+
+
 CORPORA: dict[str, Writer] = {
+    "affwild2": affwild2,
     "cremad": cremad,
     "emodb": emodb,
     "folder": folder,

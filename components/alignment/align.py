@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.alignment import decode, given, mtcnn, physio, pictures, quality, vad, words
+from components.alignment.av_offset import estimate
 from components.alignment.clock import NO_FRAME, frames_of_steps
 from components.alignment.crop import Crop
 from components.alignment.decode import DecodeReport
+from components.alignment.envelope import Envelope, envelope
 from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
 from components.alignment.media import Media, read_media
 from components.alignment.sound import levels_dbfs, place, samples_of
@@ -98,11 +100,14 @@ class Aligner:
         media = read_media(clip, config, series, root=root, span=span, given_end_s=given.end_s(brought, clip))
         grid = Grid.covering(media.duration_s, config.rate_hz)
         notes = [*media.notes, *given.cut_notes(brought, media.duration_s, config.rate_hz)]
-        faces = self._faces(clip, root, media, grid, notes)
         pcm, voice = self._voice(media, grid, notes)
         speech = self._activity.speech(pcm, grid) if voice.any() else np.zeros(grid.num_steps, dtype=np.float32)
         speech[~voice] = 0.0
         voiced = voice & (speech > config.voice.speech_threshold)
+        sound = envelope(pcm, config.voice.rate_hz) if voiced.any() else None
+        faces = self._faces(clip, root, media, grid, notes, sound=sound)
+        apart = estimate(faces.lips, sound) if config.av_offset and faces.lips and sound else None
+        notes += quality.av_offset_notes(apart)
         spoken, source = _words(clip, voiced if voiced.any() else voice, grid, media)
         if clip.words and len(spoken) < len(clip.words):
             notes.append(f"{len(clip.words) - len(spoken)} of {len(clip.words)} words lie outside the clip")
@@ -140,6 +145,8 @@ class Aligner:
                 frame_interval_cv=media.spread.cv if media.spread else None,
                 coverage=quality.coverage(masks),
                 speech_fraction=float(np.mean(voiced)) if voice.any() else None,
+                av_offset_s=apart.offset_s if apart else None,
+                av_offset_error_s=apart.error_s if apart else None,
                 notes=tuple(notes),
             ),
             given={modality: values for modality, (values, _) in placed.items()},
@@ -150,7 +157,9 @@ class Aligner:
             return {}
         return physio.read_physio(root / clip.physio_path, self.config.limits, where=clip.clip_id, span=span)
 
-    def _faces(self, clip: Clip, root: Path, media: Media, grid: Grid, notes: list[str]) -> Faces:
+    def _faces(
+        self, clip: Clip, root: Path, media: Media, grid: Grid, notes: list[str], *, sound: Envelope | None
+    ) -> Faces:
         if media.numbered is not None:
             found, told = pictures.faces_of(
                 media.numbered,
@@ -179,10 +188,23 @@ class Aligner:
         report = DecodeReport()
         wanted_s = media.pictures.times_s[wanted]
         limits, path, window = self.config.limits, root / clip.video_path, media.picture_window
-        for index, picture in decode.frames(path, wanted_s, limits, report, where=clip.clip_id, window=window):
+
+        def glance(time_s: float, grey: NDArray[np.uint8]) -> None:
+            tracker.glance(time_s - media.picture_origin_s, crop.cut(grey, []))
+
+        shown = decode.frames(
+            path,
+            wanted_s,
+            limits,
+            report,
+            where=clip.clip_id,
+            window=window,
+            glance=glance if sound is not None else None,  # without speech nobody asks what the mouths do
+        )
+        for index, picture in shown:
             frame = int(wanted[index])
             tracker.add(float(times_s[frame]), steps_of_frame[frame], crop.cut(picture, steps_of_frame[frame]))
-        faces = crop.placed(tracker.finish())
+        faces = crop.placed(tracker.finish(sound))
         between = (grid.centres_s >= times_s[0]) & (grid.centres_s <= times_s[-1])
         notes += _face_notes(faces, int(np.sum(between & (frame_of_step == NO_FRAME))), grid, report)
         return faces
@@ -228,5 +250,5 @@ def _face_notes(faces: Faces, steps_without_picture: int, grid: Grid, report: De
     if not faces.mask.any():
         notes.append("no face found")
     elif faces.others:
-        notes.append(f"{faces.others + 1} faces seen; the largest, longest and most central one is used")
+        notes.append(f"{faces.others + 1} faces seen; {faces.why}")
     return notes

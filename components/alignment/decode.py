@@ -11,12 +11,13 @@ damaged one are dropped up to the next key frame; the steps they would have serv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -33,6 +34,14 @@ CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.
 SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base
 QUARTER_TURN_DEG = 90
 PADDING_CODECS = ("aac",)
+# Formats whose first plane is the brightness itself, a byte a pixel.
+BRIGHTNESS_FIRST = frozenset(
+    {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuva420p", "nv12", "nv21", "gray"}
+)
+GLANCE_PX = 320  # the longer side of what a glance shows
+GLANCE_RATE_HZ = 60.0  # and no more of them a second
+SQUARE_PIXELS = 0.01  # pixels this near to square are shown as they are stored,
+ODD_PIXELS = 4.0  # and so are those that would be stretched more than this: such a header is damaged
 DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no duration
 DECLARED_RATE_SLACK = 1.01  # a declared 240/1.001 is no 240.2
 LOOK_BACK_S = 2.0  # the picture that a span begins with was first shown at most this long before
@@ -97,7 +106,7 @@ class _PacketTimes:
 
     @staticmethod
     def _near(at_s: float, window: Window) -> bool:
-        return window.start_s - LOOK_BACK_S <= at_s < window.end_s
+        return window.start_s - LOOK_BACK_S <= at_s < window.end_s - SAME_TIME_S
 
     def pictures(self, declared_end_s: float | None) -> Pictures | None:
         if not self.times:
@@ -248,8 +257,9 @@ def frames(
     *,
     where: str,
     window: Window | None = None,
+    glance: Callable[[float, NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The second pass: the pictures shown at the wanted times, upright and in RGB.
+    """The second pass: the pictures shown at the wanted times, upright, with square pixels and in RGB.
 
     Args:
         path: a file with a picture stream.
@@ -258,6 +268,8 @@ def frames(
         report: counts what was seen.
         where: the clip, for messages.
         window: the span that the clip is, as `scan` gave it; None is the whole file.
+        glance: is shown every picture from the first to the last wanted one, before it is handed out, as its time on
+            the container's clock and its brightness (h, w), shrunk to GLANCE_PX; at most GLANCE_RATE_HZ a second.
 
     Yields:
         (index into `wanted_s`, (H, W, 3) uint8 RGB) for each one that decodes, in their order; a wanted picture that
@@ -271,17 +283,21 @@ def frames(
         if video is None:
             return
         video.codec_context.thread_count = 1
-        reformatter = VideoReformatter()
+        upright = _Upright(float(video.sample_aspect_ratio or 1), limits)
+        due_s = float(wanted_s[0]) - SAME_TIME_S
         from_s = None
         if window is not None and window.seek_s is not None:
             seek(container, video, window.seek_s)
             from_s = float(wanted_s[0])
         for frame in _clean_frames(container, video, limits, report, where=where, from_s=from_s):
             time_s = float(frame.pts * frame.time_base)
+            if glance is not None and time_s >= due_s:
+                glance(time_s, upright.small(frame))
+                due_s = time_s + 1.0 / GLANCE_RATE_HZ - SAME_TIME_S
             index = int(np.argmin(np.abs(wanted_s - time_s)))
             if index > last and abs(wanted_s[index] - time_s) <= SAME_TIME_S:
                 last = index
-                yield index, _upright(frame, reformatter)
+                yield index, upright.rgb(frame)
             if time_s >= wanted_s[-1] - SAME_TIME_S:
                 return
 
@@ -364,12 +380,51 @@ def _clean_frames(
             yield frame
 
 
-def _upright(frame: Any, reformatter: Any) -> NDArray[np.uint8]:
-    """A frame as RGB, turned as its display matrix says (phones write portrait clips sideways)."""
-    converted = reformatter.reformat(frame, format="rgb24", interpolation=int(CONVERSION), threads=1)
-    rgb: NDArray[np.uint8] = converted.to_ndarray()
-    turns = round(frame.rotation / QUARTER_TURN_DEG) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+class _Upright:
+    """Frames as a player shows them: turned as the display matrix says (phones write portrait clips sideways), and
+    with square pixels (DV and broadcast formats store others; `pixel_ratio` is a pixel's width over its height)."""
+
+    def __init__(self, pixel_ratio: float, limits: MediaLimits) -> None:
+        odd = not 1 / ODD_PIXELS <= pixel_ratio <= ODD_PIXELS
+        self._ratio = 1.0 if odd or abs(pixel_ratio - 1) <= SQUARE_PIXELS else pixel_ratio
+        self._max_side_px = limits.max_side_px
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, frame: Any) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB."""
+        return self._turned(frame, self._converted(frame, "rgb24"))
+
+    def small(self, frame: Any) -> NDArray[np.uint8]:
+        """(h, w) brightness, the longer side no more than GLANCE_PX."""
+        if frame.format.name in BRIGHTNESS_FIRST:
+            plane = frame.planes[0]
+            grey = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        else:
+            grey = self._converted(frame, "gray")
+        width, height = self._square(frame.width, frame.height)
+        scale = min(1.0, GLANCE_PX / max(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        # Always a copy: the decoder uses the frame's memory again.
+        small = grey.copy() if size == grey.shape[::-1] else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        return self._turned(frame, np.asarray(small, dtype=np.uint8))
+
+    def _converted(self, frame: Any, name: str) -> NDArray[np.uint8]:
+        width, height = self._square(frame.width, frame.height)
+        how = int(CONVERSION)
+        converted = self._reformatter.reformat(frame, width, height, format=name, interpolation=how, threads=1)
+        return np.asarray(converted.to_ndarray(), dtype=np.uint8)
+
+    def _square(self, width: int, height: int) -> tuple[int, int]:
+        """The size with square pixels: the side that is too short grows or, beyond the limit, the other one shrinks."""
+        wide, high = round(width * self._ratio), round(height / self._ratio)
+        if self._ratio >= 1:
+            return (wide, height) if wide <= self._max_side_px else (width, max(1, high))
+        return (width, high) if high <= self._max_side_px else (max(1, wide), height)
+
+    @staticmethod
+    def _turned(frame: Any, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        turns = round(frame.rotation / QUARTER_TURN_DEG) % 4
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 
 def _declared_end(stream: Any | None, window: Window | None) -> float | None:

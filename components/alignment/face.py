@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
@@ -28,8 +28,6 @@ from components.alignment.mtcnn import Detection, Mtcnn
 from components.alignment.speaker import find_speaker
 from components.alignment.tracks import Box, Track, associated, persons, same_face, weight
 from components.contracts.config import FaceAlignment
-from components.contracts.errors import MediaError
-from components.contracts.records import Clip
 
 MAX_TRACKED = 4  # faces followed at once; bounds memory in a crowd
 MAX_GLANCES = 256  # small grey pictures kept at once: 4 s at 60 frames/s, and at most 26 MB
@@ -38,7 +36,6 @@ MIN_CONTRAST = 2.0  # grey levels; a crop flatter than this is a black or broken
 TIME_SLACK_S = 1e-6
 
 Picture = NDArray[np.uint8]
-Shares = tuple[float, float, float, float]
 
 
 class Detector(Protocol):
@@ -101,11 +98,8 @@ class _Seen:
 class FaceTracker:
     """Collects the faces of one clip; pictures are added in the order of time."""
 
-    def __init__(
-        self, config: FaceAlignment, detector: Detector, *, num_steps: int, rate_hz: float, crop: Shares | None = None
-    ) -> None:
+    def __init__(self, config: FaceAlignment, detector: Detector, *, num_steps: int, rate_hz: float) -> None:
         self._config = config
-        self._shares = crop
         self._detector = detector
         self._num_steps = num_steps
         self._every_steps = max(1, round(config.detect_every_s * rate_hz))
@@ -191,10 +185,8 @@ class FaceTracker:
     def _found(self, kept: _Kept) -> list[Detection]:
         """The faces of a picture, largest first; each picture is looked at once."""
         if kept.found is None:
-            part, (left, top) = _part(kept.picture, self._shares)
-            found = detect_scaled(self._detector, part, self._config.detect_side_px)
-            moved = [replace(face, box=face.box + np.array([left, top, left, top], np.float32)) for face in found]
-            kept.found = sorted(moved, key=lambda face: -face.side_px)
+            found = detect_scaled(self._detector, kept.picture, self._config.detect_side_px)
+            kept.found = sorted(found, key=lambda face: -face.side_px)
         return kept.found
 
     def _between(self, now: _Kept) -> list[_Kept]:
@@ -247,34 +239,6 @@ class FaceTracker:
         self._kept = [kept for kept in self._kept if kept.time_s >= horizon_s]
         while self._glances and self._glances[0][0] < min(horizon_s, now_s + TIME_SLACK_S):
             self._glances.popleft()
-
-
-def checked_crop(clip: Clip) -> Shares | None:
-    """The part of the picture in which the clip's person is. Raises MediaError (`bad-crop`) where it is none."""
-    if clip.crop is None:
-        return None
-    x0, y0, x1, y1 = clip.crop
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise MediaError(
-            "the clip's crop is no part of a picture",
-            where=clip.clip_id,
-            seen=", ".join(f"{share:g}" for share in clip.crop),
-            allowed="x0, y0, x1, y1 as shares of the picture, 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1",
-            remedy="Mend the crop in the corpus's table",
-            code="bad-crop",
-        )
-    return clip.crop
-
-
-def _part(picture: Picture, shares: Shares | None) -> tuple[Picture, tuple[int, int]]:
-    """The part of a picture in which faces count, and where its upper left corner is."""
-    if shares is None:
-        return picture, (0, 0)
-    height, width = picture.shape[:2]
-    x0, x1 = (min(max(round(share * width), 0), width) for share in (shares[0], shares[2]))
-    y0, y1 = (min(max(round(share * height), 0), height) for share in (shares[1], shares[3]))
-    part = picture[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-    return (np.ascontiguousarray(part), (x0, y0)) if part.size else (picture, (0, 0))
 
 
 def detect_scaled(detector: Detector, picture: Picture, side_px: int) -> list[Detection]:

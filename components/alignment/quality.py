@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from components.alignment.av_offset import AvOffset
 from components.contracts.config import AlignmentQuality
 from components.contracts.errors import MediaError
 from components.contracts.records import Quality
 
 NOTE_OFFSET_S = 0.05  # people notice sound that is early or late by about this much (ITU-R BT.1359: 45 to 125 ms)
+NOTE_AV_OFFSET_S = 0.125  # where viewers find it annoying (same source); mouths that open early are below it
 NOTE_DRIFT_S_PER_MIN = 0.02
 NOTE_IRREGULAR_CV = 0.25
 NOTE_EARLY_END_S = 0.25
@@ -34,6 +36,16 @@ def clock_notes(*, offset_s: float, drift_s_per_min: float, frame_interval_cv: f
     if frame_interval_cv is not None and frame_interval_cv >= NOTE_IRREGULAR_CV:
         notes.append("the frame rate varies")
     return notes
+
+
+def av_offset_notes(apart: AvOffset | None) -> list[str]:
+    """A note where lips and sound are further apart than people tolerate, and than the estimate is uncertain."""
+    if apart is None or abs(apart.offset_s) < max(NOTE_AV_OFFSET_S, 2 * apart.error_s):
+        return []
+    side = "after" if apart.offset_s > 0 else "before"
+    return [
+        f"the sound seems to come {abs(apart.offset_s):.2f} s (± {apart.error_s:.2f}) {side} the lips; not corrected"
+    ]
 
 
 def ended_early(what: str, end_s: float, declared_end_s: float | None) -> list[str]:

@@ -94,11 +94,15 @@ class AlignmentQuality(Section):
 
 
 class Alignment(Section):
-    """The common clock and what is placed on it."""
+    """The common clock and what is placed on it.
+
+    `av_offset` estimates how far lips and sound are apart; it is reported and changes nothing else.
+    """
 
     rate_hz: float = Field(10.0, gt=0, le=100)
     face: FaceAlignment = FaceAlignment()
     voice: VoiceAlignment = VoiceAlignment()
+    av_offset: bool = True
     physio_rate_hz: float = Field(64.0, gt=0)
     quality: AlignmentQuality = AlignmentQuality()
     limits: MediaLimits = MediaLimits()

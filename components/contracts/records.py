@@ -193,6 +193,8 @@ class Quality:
     `coverage` is the share of steps that are valid, per modality; `offset_s` the first timestamp of the audio stream
     minus that of the picture (0 when either is absent); `drift_s_per_min` how much the audio clock runs away from the
     picture clock, seconds a minute; `notes` are words for a person ("no face found", "audio is silent").
+    `av_offset_s` is how much later than the lips the sound seems to come, on the clip's clock, `av_offset_error_s` its
+    standard error; None where it cannot be told. It is estimated from what is seen and heard, and never applied.
     """
 
     duration_s: float
@@ -202,6 +204,8 @@ class Quality:
     frame_interval_cv: float | None
     coverage: Mapping[str, float]
     speech_fraction: float | None
+    av_offset_s: float | None = None
+    av_offset_error_s: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -310,6 +314,8 @@ QUALITY_TYPE = pa.struct(
         ("frame_interval_cv", pa.float64()),
         ("coverage", pa.map_(pa.string(), pa.float64())),
         ("speech_fraction", pa.float64()),
+        ("av_offset_s", pa.float64()),
+        ("av_offset_error_s", pa.float64()),
         ("notes", pa.list_(pa.string())),
     ]
 )

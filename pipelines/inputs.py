@@ -17,7 +17,7 @@ stage hashes contents, so nothing after it runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,15 @@ def write(params: Params, layout: Layout) -> Summary:
         (beside / "params.yaml").write_text(yaml.safe_dump(resolved, sort_keys=True, allow_unicode=True))
         for name in params.datasets:
             corpus = adapter(name)
-            options = corpus.options(params.sources.get(name, {})).model_dump(mode="json")
-            found = {str(path): _files(layout.root / path) for path in _paths(options, corpus.files)}
-            gone = [[entry.salt, entry.sha256] for entry in read_withdrawn(layout.root, name)]
-            write_json(
-                beside / f"{name}.json", {"dataset": name, "options": options, "files": found, "withdrawn": gone}
-            )
+            options = corpus.options(params.sources.get(name, {}))
+            found = {str(path): _files(layout.root / path) for path in corpus.places(options)}
+            taken = {
+                "dataset": name,
+                "options": options.model_dump(mode="json"),
+                "files": found,
+                "withdrawn": [[entry.salt, entry.sha256] for entry in read_withdrawn(layout.root, name)],
+            }
+            write_json(beside / f"{name}.json", taken)
             counts[name] = sum(place["count"] for place in found.values())
             _write_decided(name, layout, beside)
     return counts
@@ -76,17 +79,6 @@ def _write_decided(name: str, layout: Layout, beside: Path) -> None:
     baseline = layout.baseline(name)
     accepted = read_json(baseline) if baseline.is_file() else None
     write_json(beside / layout.reference(name).relative_to(layout.inputs), accepted)
-
-
-def _paths(options: Mapping[str, Any], files: Collection[str]) -> list[Path]:
-    """The options that name a place on disk: `root`, whatever ends in `_root`, `_path` or `_file`, and `files`."""
-    return [
-        Path(value).expanduser()
-        for key, value in sorted(options.items())
-        if isinstance(value, str)
-        and value
-        and (key == "root" or key in files or key.endswith(("_root", "_path", "_file")))
-    ]
 
 
 def _files(place: Path) -> dict[str, Any]:

@@ -24,6 +24,9 @@ STAGE = "datasets"
 # `Clip.content_sha256` as an adapter leaves it; the stage fills it in.
 NOT_HASHED = ""
 
+# Options with such names say where something lies.
+PLACE_ENDS = ("_root", "_path", "_file")
+
 OptionsT = TypeVar("OptionsT", bound=Section)
 
 
@@ -49,7 +52,7 @@ class Adapter(ABC, Generic[OptionsT]):
         licence: the terms of the corpus, written on every clip.
         Options: the type of the dataset's own section of `params.yaml`.
         files: options that name a file or folder outside the project, besides `root` and what ends in `_root`, `_path`
-            or `_file`; what lies there is an input of the stage.
+            or `_file`; see `places`.
     """
 
     name: ClassVar[str]
@@ -77,6 +80,15 @@ class Adapter(ABC, Generic[OptionsT]):
             return self.Options.model_validate(dict(section))
         except ValidationError as error:
             raise section_error(error, self.Options, where=f"params.yaml: {self.name}") from error
+
+    def places(self, options: OptionsT) -> list[Path]:
+        """Where the corpus lies on disk, absolute or relative to the project; nowhere for one that is rendered.
+
+        What lies there is an input of the stage: a file that comes, goes or changes makes it look again.
+        """
+        given = options.model_dump(mode="json")
+        named = (key for key in given if key == "root" or key in self.files or key.endswith(PLACE_ENDS))
+        return [Path(given[key]).expanduser() for key in sorted(named) if isinstance(given[key], str) and given[key]]
 
 
 def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:

@@ -66,6 +66,10 @@ class Manifest(Adapter[ManifestOptions]):
     licence = "as its section or its table says"
     Options = ManifestOptions
 
+    def places(self, options: ManifestOptions) -> list[Path]:
+        """The folder of the table, with the recordings beside it; see `Adapter.places`."""
+        return [Path(options.table).expanduser().parent]
+
     def scan(self, options: ManifestOptions, root: Path, seed: int) -> Scan:
         """Reads the table; see `Adapter.scan`.
 

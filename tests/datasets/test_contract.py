@@ -67,6 +67,14 @@ def test_what_is_no_media_is_set_aside_with_its_reason_and_nothing_else(corpus: 
     assert row["path"].startswith("corpus/")
 
 
+def test_every_file_of_the_corpus_is_an_input_of_the_stage(corpus: tuple[str, Params, Layout]) -> None:
+    name, params, layout = corpus
+    adapter = registry.adapter(name)
+    places = [layout.root / place for place in adapter.places(adapter.options(params.sources[name]))]
+    for path in (layout.root / "corpus").rglob("*"):
+        assert any(path.is_relative_to(place) for place in places), path
+
+
 def test_a_second_scan_gives_the_same_bytes(corpus: tuple[str, Params, Layout]) -> None:
     name, params, layout = corpus
     stage.run(name, params, layout)

@@ -3,7 +3,7 @@
 A corpus folder holds zero-byte files, git-LFS pointers and text files with media names; an upload may be a playlist
 that names other files on this machine. Each is refused here with a code of its own:
 
-    missing-file, empty-file, lfs-pointer, too-large, not-media, no-streams, too-long, memory
+    missing-file, not-a-file, unreadable, empty-file, lfs-pointer, too-large, not-media, no-streams, too-long, memory
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import av
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
+from components.datasets.probe import file_bytes
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
@@ -28,17 +29,7 @@ ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, no picture 
 
 def check_file(path: Path, *, max_bytes: int, where: str) -> None:
     """Raises MediaError unless `path` is a non-empty file of at most `max_bytes` that is no git-LFS pointer."""
-    if not path.is_file():
-        seen = "a folder" if path.is_dir() else "nothing there"
-        raise MediaError(
-            f"media file {path.name!r} is missing",
-            where=where,
-            seen=seen,
-            allowed="a readable file",
-            remedy="Restore the file, or remove its row from the corpus",
-            code="missing-file",
-        )
-    size = path.stat().st_size
+    size = file_bytes(path, where=where)
     if size == 0:
         raise MediaError(
             f"media file {path.name!r} is empty",
@@ -57,8 +48,18 @@ def check_file(path: Path, *, max_bytes: int, where: str) -> None:
             remedy="Cut the clip, or raise the max_bytes of the limits",
             code="too-large",
         )
-    with path.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise MediaError(
+            f"media file {path.name!r} cannot be read",
+            where=where,
+            seen=reason(error),
+            allowed="a readable file",
+            remedy="Give the user who runs this the right to read it",
+            code="unreadable",
+        ) from error
     if head.startswith(LFS_MAGIC):
         raise MediaError(
             f"media file {path.name!r} is a git-LFS pointer, not the media itself",
@@ -81,9 +82,10 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
     """
     check_file(path, max_bytes=limits.max_bytes, where=where)
     try:
+        # With its protocol the name is a name whatever is in it; bare, one such as `concat:a|b` is a request.
         container = av.open(
-            str(path),
-            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+            f"file:{path}",
+            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **codec_options(limits)},
             metadata_errors="replace",
         )
     except MemoryError as error:
@@ -98,6 +100,9 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
             code="not-media",
         ) from error
     try:
+        for stream in (*container.streams.video, *container.streams.audio):
+            if stream.codec_context is not None:
+                stream.codec_context.options = codec_options(limits)
         _check_container(container, path, where)
         if whole and container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
             raise too_long(container.duration / US_PER_S, limits, where)
@@ -118,6 +123,14 @@ def _check_container(container: Any, path: Path, where: str) -> None:
             remedy="Export the clip again with its picture or its sound",
             code="no-streams",
         )
+
+
+def codec_options(limits: MediaLimits) -> dict[str, str]:
+    """What decoders are told: a picture that is larger than it may be is refused before its memory is asked for.
+
+    A packet may hold a larger picture than its container says, and containers are opened by decoding a little of them.
+    """
+    return {"max_pixels": str(limits.max_side_px**2)}
 
 
 def too_long(duration_s: float, limits: MediaLimits, where: str) -> MediaError:

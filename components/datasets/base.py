@@ -117,12 +117,12 @@ def files_below(folder: Path) -> Iterator[Path]:
 def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """Every file below a folder with one of the suffixes (lower case, with the dot), in a fixed order.
 
-    A link to nothing (a git-annex or DVC checkout without its content) is in the list: it is a recording that somebody
-    misses, and the stage says so.
+    A link to nothing (a git-annex or DVC checkout without its content) is in the list, and so is a pipe or a device
+    with a recording's name: somebody misses a recording, and the stage says so.
     """
     wanted = set(suffixes)
     found = (path for path in files_below(folder) if path.suffix.lower() in wanted)
-    return sorted(path for path in found if path.is_file() or not path.exists())
+    return sorted(path for path in found if not path.is_dir())
 
 
 def _enters(path: str, top: str, entered: set[str]) -> bool:

@@ -1,11 +1,13 @@
 """Is this file media at all? A few reads of its head and its box table, no decoding.
 
-Finds what goes wrong between a corpus and a disk: a file that is missing, empty, a git-LFS pointer, a text file with
-a media name, an mp4 that was cut off before its index. What only decoding can find is found by alignment.
+Finds what goes wrong between a corpus and a disk: a file that is missing, empty, unreadable, a git-LFS pointer, a text
+file with a media name, an mp4 that was cut off before its index, a pipe or a device where a file should be. What only
+decoding can find is found by alignment.
 """
 
 from __future__ import annotations
 
+import stat
 import struct
 from pathlib import Path
 
@@ -32,6 +34,14 @@ MAGIC: tuple[bytes, ...] = (
     b"0&\xb2u",  # asf, wmv
     b"FORM",  # aiff
 )
+# What stands where a file should; none of them is opened, since a pipe that nobody writes to is read for ever.
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 ISO_SUFFIXES = frozenset({".mp4", ".m4v", ".m4a", ".mov", ".3gp"})
 ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid"})
 
@@ -63,8 +73,38 @@ def probe_media(path: Path) -> None:
 
 
 def check_readable(path: Path) -> None:
-    """Raises MediaError if a file is missing, empty or a git-LFS pointer."""
+    """Raises MediaError if a file is missing, empty, unreadable, a git-LFS pointer or no file at all."""
     _head(path)
+
+
+def file_bytes(path: Path, *, where: str) -> int:
+    """The size of a file. Raises MediaError (`missing-file`, `unreadable`, `not-a-file`) where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        raise _unopened(error, where) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(
+            "this is no file",
+            where=where,
+            seen=KINDS.get(stat.S_IFMT(status.st_mode), "something else"),
+            allowed="a file",
+            remedy="Put the recording there, or take the clip out",
+            code="not-a-file",
+        )
+    return status.st_size
+
+
+def _unopened(error: Exception, where: str) -> MediaError:
+    denied = isinstance(error, PermissionError)
+    return MediaError(
+        "the file cannot be opened",
+        where=where,
+        seen=getattr(error, "strerror", None) or str(error),
+        allowed="a readable file",
+        remedy="Give the user who runs this the right to read it" if denied else "Add the file, or take the clip out",
+        code="unreadable" if denied else "missing-file",
+    )
 
 
 def probe_physio(path: Path) -> None:
@@ -85,17 +125,12 @@ def probe_physio(path: Path) -> None:
 
 
 def _head(path: Path) -> bytes:
+    file_bytes(path, where=str(path))
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
     except OSError as error:
-        raise MediaError(
-            "the file cannot be opened",
-            where=str(path),
-            seen=str(error.strerror),
-            remedy="Add the file, or take the clip out",
-            code="missing-file",
-        ) from error
+        raise _unopened(error, str(path)) from error
     if not head:
         raise MediaError(
             "the file has no bytes", where=str(path), seen=0, remedy="Download the file again", code="empty-file"

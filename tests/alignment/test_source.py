@@ -51,7 +51,7 @@ def test_what_is_no_media(tmp_path: Path, content: bytes | None, code: str) -> N
 
 def test_a_folder_is_no_media(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").mkdir()
-    assert refused(tmp_path / "a.mp4").code == "missing-file"
+    assert refused(tmp_path / "a.mp4").code == "not-a-file"
 
 
 def test_a_playlist_cannot_name_other_files(tmp_path: Path) -> None:

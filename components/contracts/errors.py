@@ -51,6 +51,12 @@ class MerError(Exception):
         names = list(known)
         return cls(f"unknown {kind}", where=where, seen=seen, allowed=", ".join(names), remedy=nearest(seen, names))
 
+    def at(self, where: str) -> Self:
+        """The same error, said of another place: outputs name a file as its row does, not as this machine does."""
+        return type(self)(
+            self.what, where=where, seen=self.seen, allowed=self.allowed, remedy=self.remedy, code=self.code
+        )
+
     def _text(self) -> str:
         text = self.what
         if self.where:

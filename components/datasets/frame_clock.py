@@ -38,10 +38,8 @@ def frame_clock(path: Path) -> FrameClock:
 
     try:
         probe_media(path)
-    except MediaError as error:  # named without its folder: outputs say nothing of where the corpus lies
-        raise MediaError(
-            error.what, where=path.name, seen=error.seen, allowed=error.allowed, remedy=error.remedy, code=error.code
-        ) from error
+    except MediaError as error:
+        raise error.at(path.name) from error
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             streams = [one for one in container.streams.video if not int(one.disposition) & ATTACHED_PICTURE]

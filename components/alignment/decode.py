@@ -46,7 +46,6 @@ DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no dura
 DECLARED_RATE_SLACK = 1.01  # a declared 240/1.001 is no 240.2
 LOOK_BACK_S = 2.0  # the picture that a span begins with was first shown at most this long before
 EDGE_S = 0.05  # sound decoded on either side of a span, so that resampling has its edges outside
-READ_AHEAD_S = 10.0  # streams lie no further apart in a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +163,8 @@ def scan(
         audio = sound_stream(container) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
         times = _PacketTimes(limits=limits, where=where, window=window)
-        collector = SoundCollector(rate_hz=rate_hz, limits=limits, where=where)
+        more = limits.model_copy(update={"max_duration_s": limits.max_duration_s + LEAD_S})  # for a span's edges
+        collector = SoundCollector(rate_hz=rate_hz, limits=limits if window is None else more, where=where)
         damaged = 0
         broke_off = None
         if video is not None:
@@ -219,21 +219,18 @@ class _Reach:
 
     window: Window | None
     past: set[int] = field(default_factory=set)
-    far: bool = False
 
     def note(self, packet: Any) -> None:
         """Takes notice of a packet."""
         if self.window is None or packet.dts is None:
             return
         # Pictures are stored in the order of decoding: whatever comes later is shown no earlier than this.
-        at_s = float(packet.dts * packet.time_base)
-        if at_s >= self.window.end_s + EDGE_S:
+        if float(packet.dts * packet.time_base) >= self.window.end_s + EDGE_S:
             self.past.add(packet.stream.index)
-        self.far = self.far or at_s >= self.window.end_s + READ_AHEAD_S
 
     def passed(self, streams: Sequence[Any]) -> bool:
-        """Whether nothing of the window can come any more."""
-        return self.far or (bool(streams) and len(self.past) == len(streams))
+        """Whether nothing of the window can come any more. Streams may lie far apart in a file, so each has to say."""
+        return bool(streams) and len(self.past) == len(streams)
 
     def before(self, packet: Any) -> bool:
         """Whether a packet of sound is over before the codec has to be at work."""
@@ -286,8 +283,8 @@ def frames(
         upright = _Upright(float(video.sample_aspect_ratio or 1), limits)
         due_s = float(wanted_s[0]) - SAME_TIME_S
         from_s = None
-        if window is not None and window.seek_s is not None:
-            seek(container, video, window.seek_s)
+        if window is not None and window.picture_seek_s is not None:
+            seek(container, video, window.picture_seek_s)
             from_s = float(wanted_s[0])
         for frame in _clean_frames(container, video, limits, report, where=where, from_s=from_s):
             time_s = float(frame.pts * frame.time_base)

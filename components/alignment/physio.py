@@ -29,7 +29,7 @@ TIME = "time_s"
 GAP_INTERVALS = 3.0  # samples further apart than this many usual intervals have a gap between them
 MAX_CHANNELS = 32
 MAX_RATE_HZ = 10_000.0
-MARGIN_S = 1.0
+MARGIN_S = 1.0  # read on either side of a span
 
 Series = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
@@ -104,18 +104,21 @@ def _resampled(
 ) -> NDArray[np.float32]:
     usual_s = float(np.median(np.diff(times))) if times.size > 1 else 1.0 / rate_hz
     factor = max(1, math.ceil(1.0 / (usual_s * rate_hz) - 1e-6))
-    fine_s = np.arange(grid_s.size * factor, dtype=np.float64) / (rate_hz * factor)
+    # What lies around the clip keeps the filter's ends outside of it.
+    before_s, after_s = max(-float(times[0]), 0.0), max(float(times[-1] - grid_s[-1]), 0.0)
+    lead, tail = (int(min(around_s, MARGIN_S) * rate_hz) for around_s in (before_s, after_s))
+    fine_s = np.arange((lead + grid_s.size + tail) * factor, dtype=np.float64) / (rate_hz * factor) - lead / rate_hz
     fine = np.interp(fine_s, times, values)
     if factor > 1:
         # The mean is taken out so that the filter's zero padding does not bend the ends of a signal with an offset.
         mean = float(fine.mean())
         fine = resample_poly(fine - mean, 1, factor) + mean
-    after = np.clip(np.searchsorted(times, grid_s, side="left"), 0, times.size - 1)
-    before = np.clip(np.searchsorted(times, grid_s, side="right") - 1, 0, times.size - 1)
+    following = np.clip(np.searchsorted(times, grid_s, side="left"), 0, times.size - 1)
+    preceding = np.clip(np.searchsorted(times, grid_s, side="right") - 1, 0, times.size - 1)
     slack_s = max(usual_s, 1.0 / rate_hz) / 2
     outside = (grid_s < times[0] - slack_s) | (grid_s > times[-1] + slack_s)
-    in_gap = times[after] - times[before] > GAP_INTERVALS * usual_s
-    return np.where(outside | in_gap, np.nan, fine[: grid_s.size]).astype(np.float32)
+    in_gap = times[following] - times[preceding] > GAP_INTERVALS * usual_s
+    return np.where(outside | in_gap, np.nan, fine[lead : lead + grid_s.size]).astype(np.float32)
 
 
 def physio_mask(channels: dict[str, NDArray[np.float32]], rate_hz: float, grid: Grid) -> NDArray[np.bool_]:

@@ -25,10 +25,10 @@ MIN_DURATION_S = 0.1  # less than this decodes to nothing one could see or hear 
 # Codecs that carry something from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.
 LEAD_S = 0.5
 BACK_S = (1.0, 8.0, 30.0)  # how far before the start a seek aims, in turn
-HEAD_PACKETS = 500
 REORDERED_PACKETS = 17  # H.264 and HEVC show no picture more than 16 pictures away from where it is stored
-# Their timestamps after a seek are estimates: the frames from the beginning are counted instead.
-UNTIMED = frozenset({"mp3", "aac", "amr", "loas"})
+# Containers whose timestamps after a seek are estimates (MPEG program streams are wrong by up to a group of pictures):
+# they are read from the beginning.
+UNTIMED = frozenset({"mp3", "aac", "amr", "loas", "mpeg"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,7 @@ class Window:
     Attributes:
         start_s, end_s: on the container's clock; `end_s` is infinite for a span that ends with the file.
         seek_s: where to seek to so that everything from `start_s` on decodes, or None: read from the beginning.
+        picture_seek_s: the same for the pictures alone.
         picture_s, sound_s: first timestamps of the file's streams, where they were seen.
         length_s: of the file, as its header says.
     """
@@ -76,6 +77,7 @@ class Window:
     start_s: float
     end_s: float
     seek_s: float | None
+    picture_seek_s: float | None
     picture_s: float | None
     sound_s: float | None
     length_s: float | None
@@ -101,11 +103,16 @@ def locate(path: Path, span: Span, limits: MediaLimits, *, where: str, picture: 
         first = _first_times(container, streams)
         origin_s = min(first.values(), default=0.0)
         start_s = origin_s + span.start_s
-        seek_s = None if container.format.name in UNTIMED else _seek_point(container, streams, first, start_s)
+        seek_s = picture_seek_s = None
+        if container.format.name not in UNTIMED:
+            seek_s = picture_seek_s = _seek_point(container, streams, first, start_s)
+            if seek_s is None and video is not None:
+                picture_seek_s = _seek_point(container, [video], first, start_s)
         return Window(
             start_s=start_s,
             end_s=float("inf") if span.end_s is None else origin_s + span.end_s,
             seek_s=seek_s,
+            picture_seek_s=picture_seek_s,
             picture_s=first.get(video.index) if video is not None else None,
             sound_s=first.get(audio.index) if audio is not None else None,
             length_s=container.duration / US_PER_S if container.duration is not None else None,
@@ -127,7 +134,7 @@ def _first_times(container: Any, streams: Sequence[Any]) -> dict[int, float]:
     """The first timestamp of each stream by its index: of the first pictures shown, of the first sound that decodes."""
     times: dict[int, float] = {}
     counts = dict.fromkeys((stream.index for stream in streams), 0)
-    for packet in _readable(container, streams, HEAD_PACKETS):
+    for packet in _readable(container, streams):
         index = packet.stream.index
         if packet.stream.type == "video":
             at_s = stamp_s(packet)
@@ -164,48 +171,41 @@ def _seek_point(container: Any, streams: Sequence[Any], first: dict[int, float],
             seek(container, streams[0], target_s)
         except (av.error.FFmpegError, OverflowError):
             return None
-        picture, sound = _arrivals(container, streams, start_s)
-        if streams[0].type == "video":
-            found = picture <= start_s and (sound <= start_s - LEAD_S or back_s == BACK_S[-1])
-        else:
-            found = sound <= start_s - LEAD_S
-        if found:
+        arrivals = _arrivals(container, streams)
+        if all(_in_time(stream, arrivals, first, start_s) for stream in streams):
             return target_s
     return None
 
 
-def _arrivals(container: Any, streams: Sequence[Any], start_s: float) -> tuple[float, float]:
-    """After a seek: the time of the first key frame of the picture, and of the first sound; minus infinity for a stream
-    that is not wanted, or for sound that is not there; plus infinity for a picture without a key frame."""
-    key_s = sound_s = None
-    want_sound = any(stream.type == "audio" for stream in streams)
-    want_picture = streams[0].type == "video"
+def _in_time(stream: Any, arrivals: dict[int, float], first: dict[int, float], start_s: float) -> bool:
+    """Whether a stream decodes from the span's start on after a seek that it arrives from so."""
+    if stream.type == "video":
+        return arrivals.get(stream.index, float("inf")) <= start_s
+    # Sound that does not come at all has ended before; sound that begins later cannot come earlier.
+    begins_s = max(start_s - LEAD_S, first.get(stream.index, start_s))
+    return arrivals.get(stream.index, -float("inf")) <= begins_s
+
+
+def _arrivals(container: Any, streams: Sequence[Any]) -> dict[int, float]:
+    """What follows a seek, by the stream's index: the time of the first key frame, and that of the first sound.
+
+    Sound may lie anywhere in the file, so it is waited for to the end where it does not come.
+    """
+    times: dict[int, float] = {}
     for packet in _readable(container, streams):
         at_s = stamp_s(packet)
-        if at_s is None:
-            continue
-        if packet.stream.type == "audio":
-            sound_s = at_s if sound_s is None else sound_s
-        elif packet.is_keyframe and key_s is None:
-            key_s = at_s
-        if (not want_picture or key_s is not None) and (not want_sound or sound_s is not None):
+        if at_s is not None and (packet.stream.type == "audio" or packet.is_keyframe):
+            times.setdefault(packet.stream.index, at_s)
+        if len(times) == len(streams):
             break
-        if at_s > start_s + LEAD_S + 1:
-            break
-    nowhere = float("inf")
-    return (
-        key_s if key_s is not None else nowhere if want_picture else -nowhere,
-        sound_s if sound_s is not None else -nowhere if want_picture or not want_sound else nowhere,
-    )
+    return times
 
 
-def _readable(container: Any, streams: Sequence[Any], most: int | None = None) -> Iterable[Any]:
-    """Packets until the file ends or breaks off, at most so many."""
+def _readable(container: Any, streams: Sequence[Any]) -> Iterable[Any]:
+    """Packets until the file ends or breaks off."""
     packets = container.demux(*streams) if streams else iter(())
-    count = 0
-    while most is None or count < most:
+    while True:
         try:
             yield next(packets)
         except (StopIteration, av.error.FFmpegError):
             return
-        count += 1

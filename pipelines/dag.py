@@ -84,6 +84,18 @@ def changed(root: Path) -> dict[str, list[str]]:
     return {name: _reasons(entries) for name, entries in status.items() if name != ALWAYS}
 
 
+def storage(root: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """The folder of DVC's cache and the names of its remotes; (None, ()) where the project is not under DVC."""
+    try:
+        repo = _repo(root)
+    except ConfigError:
+        return None, ()
+    try:
+        return Path(repo.cache.local.path), tuple(sorted(repo.config["remote"]))
+    finally:
+        repo.close()
+
+
 def with_downstream(nodes: Iterable[Node], names: Iterable[str]) -> tuple[str, ...]:
     """The named stages and everything that follows from them, in running order."""
     touched = set(names)

@@ -34,7 +34,7 @@ THREADS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """How one stage went: `seconds` of wall clock, the exit code, the first line of its error, if any, and the plain
-    values of its summary."""
+    values of its summary, those one level down as `name.inner`."""
 
     stage: str
     seconds: float
@@ -90,7 +90,7 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
             exit_code=exit_code,
             error=complaint,
             run_id=os.environ.get(RUN_ID_VARIABLE, ""),
-            facts=_plain(summary),
+            facts=_facts(summary),
         )
         write_json(timings_folder(layout) / f"{name}.json", asdict(timing))
     print(f"{name}: {_line(summary)} ({timing.seconds:.1f} s)", file=sys.stderr)
@@ -127,6 +127,16 @@ def _check_dataset(name: str, params: Params) -> None:
 
 def _plain(summary: Summary) -> Summary:
     return {key: value for key, value in summary.items() if isinstance(value, (str, int, float, bool))}
+
+
+def _facts(summary: Summary) -> Summary:
+    inner = {
+        f"{name}.{key}": value
+        for name, values in summary.items()
+        if isinstance(values, Mapping)
+        for key, value in _plain(dict(values)).items()
+    }
+    return {**_plain(summary), **inner}
 
 
 def _line(summary: Summary) -> str:

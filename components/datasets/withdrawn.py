@@ -100,7 +100,8 @@ def leave_out(scan: Scan, withdrawn: Collection[Withdrawal]) -> tuple[Scan, tupl
     """
     if not withdrawn:
         return scan, ()
-    people = {clip.clip_id: people_in(scan, clip) for clip in scan.clips}
+    # Under its joint name too: that is all an earlier table may have told.
+    people = {clip.clip_id: {*people_in(scan, clip), clip.subject_id} for clip in scan.clips}
     everybody = {subject for subjects in people.values() for subject in subjects}
     gone = {subject for subject in everybody if any(entry.means(subject) for entry in withdrawn)}
     if not gone:

@@ -157,6 +157,8 @@ def run_unit(unit: Unit, corpus: Corpus) -> Result:
             "core_seconds": {"train": round(trained - started, 3), "answer": round(time.process_time() - trained, 3)},
             "parameters": count_parameters(model),
             "clips": {split: len(cases) for split, cases in splits.items()},
+            # A result says whom it knows: one that learned from somebody who withdraws is deleted.
+            "learned_from": [case.clip_id for case in splits["train"]],
         },
     )
 

@@ -1,0 +1,199 @@
+"""Who is meant by a subject id, and everything by which the project's files name them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.contracts.config import Params
+from components.contracts.errors import DataError, MerError
+from components.contracts.layout import Layout
+from components.contracts.records import Clip
+from components.datasets.base import Scan
+from components.datasets.registry import adapter
+from components.datasets.withdrawn import people_in
+
+SHOWN_NAMES = 3
+SETS = ("joint", "clip_ids", "keys", "media")
+PATHS = ("video_path", "audio_path", "physio_path", "pictures_path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One person in one dataset.
+
+    Attributes:
+        dataset, subject_id: who.
+        joint: subject ids under which their clips stand; other than their own where several people count as one.
+        clip_ids: of every clip they are in.
+        keys: of every feature that only these clips have.
+        media: paths of the recordings that only these clips have, as clip rows hold them.
+    """
+
+    dataset: str
+    subject_id: str
+    joint: frozenset[str] = frozenset()
+    clip_ids: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    media: frozenset[str] = frozenset()
+
+    @property
+    def subject_ids(self) -> frozenset[str]:
+        """Every subject id that covers them."""
+        return self.joint | {self.subject_id}
+
+    def joined(self, other: Trace) -> Trace:
+        """What either of two looks at the same person found."""
+        return replace(self, **{name: getattr(self, name) | getattr(other, name) for name in SETS})
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return {
+            "dataset": self.dataset,
+            "subject_id": self.subject_id,
+            **{name: sorted(getattr(self, name)) for name in SETS},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Trace:
+        """From `to_json`'s value."""
+        sets = {name: frozenset(value[name]) for name in SETS}
+        return cls(dataset=value["dataset"], subject_id=value["subject_id"], **sets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus as it lies on disk: None where it is not looked at, with the reason if that is a fault."""
+
+    scan: Scan | None = None
+    trouble: str | None = None
+
+
+def datasets_of(layout: Layout, params: Params) -> tuple[str, ...]:
+    """The datasets in use, and those that only left their outputs."""
+    folder = layout.dataset("any").parent
+    left = (path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
+    return tuple(dict.fromkeys([*params.datasets, *sorted(left)]))
+
+
+def read_corpus(name: str, params: Params, layout: Layout) -> Corpus:
+    """The corpus's own list of its clips; None for one that is rendered, which a look would render."""
+    if name not in params.datasets:
+        return Corpus()
+    reader = adapter(name)
+    try:
+        options = reader.options(params.sources.get(name, {}))
+        return Corpus(scan=reader.scan(options, layout.root, params.seed)) if reader.places(options) else Corpus()
+    except MerError as error:
+        return Corpus(trouble=str(error))
+
+
+def subjects_of(name: str, layout: Layout, corpus: Corpus) -> set[str]:
+    """Everybody in a dataset, by the tables of the stages and by the corpus itself."""
+    known = {row["subject_id"] for row in _rows(layout, name)}
+    if corpus.scan is not None:
+        known |= {subject for clip in corpus.scan.clips for subject in people_in(corpus.scan, clip)}
+    return known
+
+
+def joint_names(corpus: Corpus) -> dict[str, tuple[str, ...]]:
+    """Joint subject id → the subject ids of those who count under it."""
+    found: dict[str, set[str]] = {}
+    for clip in corpus.scan.clips if corpus.scan is not None else ():
+        found.setdefault(clip.subject_id, set()).update(people_in(corpus.scan, clip))  # type: ignore[arg-type]
+    return {joint: tuple(sorted(people)) for joint, people in found.items() if people != {joint}}
+
+
+def find(name: str, subject_id: str, layout: Layout, corpus: Corpus) -> Trace:
+    """Everything that names a person.
+
+    Where the corpus can be read it decides which clips somebody is in; a table knows only under which joint name.
+    """
+    clips = {clip.clip_id: clip for clip in corpus.scan.clips} if corpus.scan is not None else {}
+    inside = {
+        clip_id
+        for clip_id, clip in clips.items()
+        if corpus.scan is not None and subject_id in people_in(corpus.scan, clip)
+    }
+    joint = {clips[clip_id].subject_id for clip_id in inside}
+    for row in _rows(layout, name):
+        if row["clip_id"] not in clips and _covers(row["subject_id"], subject_id, name):
+            inside.add(row["clip_id"])
+        if row["clip_id"] in inside:
+            joint.add(row["subject_id"])
+    return Trace(
+        dataset=name,
+        subject_id=subject_id,
+        joint=frozenset(joint),
+        clip_ids=frozenset(inside),
+        keys=_keys_of(layout, name, inside),
+        media=_media_of(layout, name, inside, clips),
+    )
+
+
+def unknown(subject: str, known: Iterable[str], datasets: Iterable[str], trouble: Iterable[str]) -> DataError:
+    """The error for somebody whom nothing knows, with the nearest ids."""
+    names = sorted(known)
+    near = difflib.get_close_matches(subject, names, n=SHOWN_NAMES, cutoff=0.5)
+    near = near or [one for one in names if one.rpartition("/")[2] == subject.rpartition("/")[2]][:SHOWN_NAMES]
+    hints = [f"Nearest: {', '.join(near)}"] if near else []
+    hints += [f"Not read: {one}" for one in trouble]
+    hints += [] if names else ["Nothing was processed yet: `mer run --stage datasets` lists the people"]
+    return DataError(
+        "nobody is called so",
+        where="mer withdraw",
+        seen=subject,
+        allowed=f"one of {len(names)} subject ids of {', '.join(datasets)}, such as {names[0]}" if names else None,
+        remedy=". ".join(hints) or None,
+        code="unknown-subject",
+    )
+
+
+def _covers(joint: str, subject_id: str, dataset: str) -> bool:
+    """Whether a subject id of a table is this person, or a joint name with them in it."""
+    return joint == subject_id or subject_id.partition("/")[2] in joint.removeprefix(f"{dataset}/").split("+")
+
+
+def _rows(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
+    """`clip_id` and `subject_id` of the dataset's clips, in every table that has both."""
+    tables = [layout.dataset(name) / "clips.parquet", layout.validated(name) / "accepted.parquet"]
+    tables += [layout.catalog / "catalog.parquet", layout.evaluated / "predictions.parquet"]
+    for path in tables:
+        if path.is_file():
+            rows = pq.read_table(path, columns=["clip_id", "subject_id"]).to_pylist()
+            yield from (row for row in rows if row["clip_id"].startswith(f"{name}/"))
+
+
+def _keys_of(layout: Layout, name: str, inside: set[str]) -> frozenset[str]:
+    theirs: set[str] = set()
+    others: set[str] = set()
+    for path in (layout.features(name) / "index.parquet", layout.catalog / "catalog.parquet"):
+        if path.is_file():
+            for row in pq.read_table(path, columns=["clip_id", "keys"]).to_pylist():
+                (theirs if row["clip_id"] in inside else others).update(key for _, key in row["keys"])
+    return frozenset(theirs - others)
+
+
+def _media_of(layout: Layout, name: str, inside: set[str], clips: Mapping[str, Clip]) -> frozenset[str]:
+    of_clip = {clip_id: _paths(vars(clip)) for clip_id, clip in clips.items()}
+    path = layout.dataset(name) / "clips.parquet"
+    if path.is_file():
+        columns = ["clip_id", *PATHS]
+        for row in pq.read_table(path, columns=columns).to_pylist():
+            of_clip.setdefault(row["clip_id"], _paths(row))
+    theirs = {one for clip_id, paths in of_clip.items() if clip_id in inside for one in paths}
+    return frozenset(theirs - {one for clip_id, paths in of_clip.items() if clip_id not in inside for one in paths})
+
+
+def _paths(row: Mapping[str, Any]) -> set[str]:
+    return {row[name] for name in PATHS if row[name] is not None}
+
+
+def media_file(layout: Layout, path: str) -> Path:
+    """Where a clip row's path leads."""
+    return layout.root / Path(path).expanduser()

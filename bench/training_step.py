@@ -77,15 +77,25 @@ class PlainLoop:
 
     def _loss(self, output: ModelOutput, batch: Batch) -> Tensor:
         steps = [output.step_logits, *output.unimodal_step_logits.values()]
-        ways, alone = list(output.clip_ways.values()), list(output.unimodal_clip_logits.values())
+        alone = list(output.unimodal_clip_logits.values())
         share, smoothing = self.config.unimodal_loss / len(alone), self.config.label_smoothing
         loss = output.clip_logits.new_zeros(())
         for weight, step_BTK in zip([1.0, *[share] * len(alone)], steps, strict=True):
             loss = loss + weight * functional.cross_entropy(
                 step_BTK.flatten(0, 1), batch.step_labels.flatten(), label_smoothing=smoothing
             )
-        for weight, clip_BK in zip([1 / len(ways)] * len(ways) + [share] * len(alone), [*ways, *alone], strict=True):
-            loss = loss + weight * functional.cross_entropy(clip_BK, batch.clip_labels, label_smoothing=smoothing)
+        for clip_BK in alone:
+            loss = loss + share * functional.cross_entropy(clip_BK, batch.clip_labels, label_smoothing=smoothing)
+        for name, clip_BK in output.clip_ways.items():
+            if name in output.lessons:
+                scores_RK, clip_R, weight_R = output.lessons[name]
+                every_R = functional.cross_entropy(
+                    scores_RK, batch.clip_labels[clip_R], label_smoothing=smoothing, reduction="none"
+                )
+                own = (weight_R * every_R).sum() / weight_R.sum()
+            else:
+                own = functional.cross_entropy(clip_BK, batch.clip_labels, label_smoothing=smoothing)
+            loss = loss + own / len(output.clip_ways)
         return loss
 
 

@@ -206,8 +206,9 @@ class Model(Section):
     query and a key may lie. `tcn_blocks: 0` does without temporal convolution.
 
     `clip_head`: "temporal" reads a clip off what was learned over time, "statistics" off the mean and spread of its
-    features, by one hidden layer of `statistics_width` with noise and dropout of its own; "all" does both, and how much
-    each counts, beside the product of what the modalities say alone, is fitted on the calibration split.
+    features, by one hidden layer of `statistics_width` that learns from noisy mixtures of two clips (`statistics_mixup`
+    is alpha of their Beta distribution, 0 mixes nothing); "all" does both, and how much each counts, beside the product
+    of what the modalities say alone, is fitted on the calibration split.
     """
 
     preset: Literal["default", "paper"] = "default"
@@ -222,9 +223,10 @@ class Model(Section):
     conflict_features: bool = True
     modality_dropout: float = Field(0.2, ge=0, lt=1)
     clip_head: Literal["temporal", "statistics", "all"] = "all"
-    statistics_width: int = Field(256, gt=0)
+    statistics_width: int = Field(64, gt=0)
     statistics_dropout: float = Field(0.6, ge=0, lt=1)
     statistics_noise: float = Field(0.7, ge=0)
+    statistics_mixup: float = Field(0.4, ge=0)
     standardise: bool = True
     window_s: float = Field(3.0, gt=0)
     stride_s: float = Field(0.5, gt=0)

@@ -68,6 +68,7 @@ WITHOUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "statistics_width",
             "statistics_dropout",
             "statistics_noise",
+            "statistics_mixup",
         ),
         "train": ("unimodal_loss", "valence_arousal_loss"),
     },

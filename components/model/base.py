@@ -22,6 +22,18 @@ from components.model.spec import ModelSpec
 ABSENT_LOGIT = -1e4
 
 
+class Lesson(NamedTuple):
+    """What training learns from instead of a batch's clips as they are: `scores` (R, K) of clips as they were varied.
+
+    Row r counts with `weight` (R,) as an example of the class of clip `clip` (R,) of the batch. A mixture of two clips
+    stands there twice, once for each of them.
+    """
+
+    scores: Tensor
+    clip: Tensor
+    weight: Tensor
+
+
 class ModelOutput(NamedTuple):
     """Scores before softmax. Values at invalid steps mean nothing.
 
@@ -31,6 +43,7 @@ class ModelOutput(NamedTuple):
     Attributes:
         step_logits: (B, T, K); clip_logits: (B, K).
         clip_ways: {way of reading a clip: (B, K)} where `clip_logits` averages several: each learns by itself.
+        lessons: {way of reading a clip: what it learns from}, in training, for ways that vary their clips.
         unimodal_clip_logits: {m: (B, K)}; unimodal_step_logits: {m: (B, T, K)}.
         valence_arousal: (B, 2) in [-1, 1], step_valence_arousal: (B, T, 2); None without that head.
         embedding: (B, W) of length 1, what a contrastive loss compares with a text; None without that head.
@@ -44,6 +57,7 @@ class ModelOutput(NamedTuple):
     step_valence_arousal: Tensor | None = None
     embedding: Tensor | None = None
     clip_ways: Mapping[str, Tensor] = MappingProxyType({})
+    lessons: Mapping[str, Lesson] = MappingProxyType({})
 
 
 class EmotionModel(nn.Module, ABC):

@@ -24,7 +24,7 @@ from torch.nn import functional
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.agreement import AffectLoss
-from components.model.base import ModelOutput
+from components.model.base import Lesson, ModelOutput
 from components.model.contrastive import ContrastiveLoss
 
 UNLABELLED = -100
@@ -203,8 +203,10 @@ class Objective:
         if "step" in scale:
             parts["step"] = self._steps(output.step_logits, step_labels_BT, any_BT)
         if "clip" in scale:
-            ways = list(output.clip_ways.values()) or [output.clip_logits]
-            parts["clip"] = _added((self._clips(x, clip_labels_B, any_BT) for x in ways), nothing)
+            ways = dict(output.clip_ways) or {"clip": output.clip_logits}
+            own = [self._clips(x, clip_labels_B, any_BT) for name, x in ways.items() if name not in output.lessons]
+            own += [self._lesson(lesson, clip_labels_B, any_BT) for lesson in output.lessons.values()]
+            parts["clip"] = _added(own, nothing)
         if "unimodal_step" in scale:
             steps = (self._steps(x, step_labels_BT, masks[name]) for name, x in output.unimodal_step_logits.items())
             parts["unimodal_step"] = _added(steps, nothing)
@@ -258,14 +260,18 @@ class Objective:
             item_weight_N=share_BT.flatten(),
         )
 
-    def _clips(self, logits_BK: Tensor, labels_B: Tensor, mask_BT: Tensor) -> LossPart:
+    def _clips(self, logits_BK: Tensor, labels_B: Tensor, mask_BT: Tensor, weight_B: Tensor | None = None) -> LossPart:
         return cross_entropy_sum(
             logits_BK,
             labels_B.masked_fill(~mask_BT.any(-1), UNLABELLED),
             balance=self.clip_balance,
             present_K=logits_BK.new_tensor(self.present, dtype=torch.bool),
             smoothing=self.config.label_smoothing,
+            item_weight_N=weight_B,
         )
+
+    def _lesson(self, lesson: Lesson, labels_B: Tensor, mask_BT: Tensor) -> LossPart:
+        return self._clips(lesson.scores, labels_B[lesson.clip], mask_BT[lesson.clip], lesson.weight)
 
 
 def _added(parts: Iterable[LossPart], nothing: Tensor) -> LossPart:

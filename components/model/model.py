@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from components.model.attention import CrossAttention
-from components.model.base import EmotionModel, ModelOutput
+from components.model.base import EmotionModel, Lesson, ModelOutput
 from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.spec import ModelSpec
@@ -81,6 +81,7 @@ class TemporalModel(EmotionModel):
                 hidden=config.statistics_width,
                 dropout=config.statistics_dropout,
                 noise=config.statistics_noise,
+                mixup=config.statistics_mixup,
             )
         )
         self.affect = AffectHead(config.width, dropout=config.dropout) if spec.valence_arousal else None
@@ -145,8 +146,12 @@ class TemporalModel(EmotionModel):
             assert self.clip_head is not None
             step_BTK, clip_BK = self.step_head(fused_BTW), self.clip_head.scores(summary_BW)
         ways: dict[str, Tensor] = {}
+        lessons: dict[str, Lesson] = {}
         if self.statistics is not None:
             ways["statistics"] = self.close(self.statistics(statistics))
+            if self.training:
+                lesson = self.statistics.lesson(statistics)
+                lessons["statistics"] = lesson._replace(scores=self.close(lesson.scores))
             if self.spec.model.clip_head == "all":
                 ways["temporal"] = self.close(clip_BK)
             clip_BK = torch.stack([scores.float().log_softmax(-1) for scores in ways.values()]).mean(0)
@@ -154,6 +159,7 @@ class TemporalModel(EmotionModel):
             step_logits=self.close(step_BTK),
             clip_logits=self.close(clip_BK),
             clip_ways=ways,
+            lessons=lessons,
             unimodal_clip_logits={name: self.close(scores) for name, scores in own_clips.items()},
             unimodal_step_logits={name: self.close(scores) for name, scores in own_steps.items()},
             valence_arousal=None if self.affect is None else self.affect.of_clip(summary_BW),

@@ -4,7 +4,8 @@ Where clips are few and short, the statistics of frozen features through one hid
 to unseen people better than anything that learns over time (statistics pooling: Snyder et al., ICASSP 2018, section
 3.1). They know nothing of order, which is what the temporal path is for.
 
-Legend: B clips, T steps, D feature width, S statistics (2 · D), W hidden width, K classes. Masks are True = valid.
+Legend: B clips, T steps, D feature width, S statistics (2 · D), W hidden width, I all
+statistics, K classes. Masks are True = valid.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from components.model.base import Lesson
 from components.model.temporal import zero_invalid
 
 # Length of a modality's standardised statistics as the hidden layer sees them, whatever their number: a modality of 35
@@ -75,14 +77,28 @@ class ClipStatistics(nn.Module):
 
 
 class StatisticsHead(nn.Module):
-    """Class scores of a clip from its statistics: one hidden layer, with noise on its inputs while it trains.
+    """Class scores of a clip from its statistics: one hidden layer.
 
-    `noise` is the standard deviation of the noise, in standard deviations of a statistic over the training clips.
+    What it learns from are not the clips as they are: noise is added to their statistics, and each is mixed with
+    another clip of the batch (mixup: Zhang et al. 2018, arXiv 1710.09412, eq. 1).
+
+    Args:
+        noise: standard deviation of the noise, in standard deviations of a statistic over the training clips.
+        mixup: alpha of the Beta(alpha, alpha) from which the shares of two clips are drawn; 0 mixes nothing.
     """
 
-    def __init__(self, widths: Mapping[str, int], classes: int, *, hidden: int, dropout: float, noise: float) -> None:
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        classes: int,
+        *,
+        hidden: int,
+        dropout: float,
+        noise: float,
+        mixup: float,
+    ) -> None:
         super().__init__()
-        self.noise = noise
+        self.noise, self.mixup = noise, mixup
         self.statistics = nn.ModuleDict({name: ClipStatistics(width) for name, width in widths.items()})
         self.hidden = nn.Linear(2 * sum(widths.values()), hidden)
         self.dropout = nn.Dropout(dropout)
@@ -95,18 +111,38 @@ class StatisticsHead(nn.Module):
 
     def forward(self, statistics: Mapping[str, Tensor]) -> Tensor:
         """{m: (B, S)} → (B, K)."""
-        parts = []
-        for name, layer in self.by_modality.items():
-            values_BS = statistics[name]
-            if self.training and self.noise:
-                values_BS = values_BS + self.noise * torch.randn_like(values_BS)
-            parts.append(values_BS * layer.gain)
-        hidden_BW = nn.functional.gelu(self.hidden(torch.cat(parts, dim=-1)))
-        return self.out(self.dropout(hidden_BW))
+        return self._scores(self._inputs(statistics))
+
+    def lesson(self, statistics: Mapping[str, Tensor]) -> Lesson:
+        """{m: (B, S)} → what to learn from."""
+        inputs_BI = self._inputs(
+            {name: values + self.noise * torch.randn_like(values) for name, values in statistics.items()}
+        )
+        clip_B = torch.arange(len(inputs_BI), device=inputs_BI.device)
+        if not self.mixup:
+            return Lesson(self._scores(inputs_BI), clip_B, torch.ones_like(inputs_BI[:, 0]))
+        # One share and one order a batch, as its authors do; the larger share is the clip's own.
+        drawn = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
+        share = max(drawn, 1 - drawn)
+        other_B = torch.randperm(len(inputs_BI)).to(inputs_BI.device)
+        scores_BK = self._scores(share * inputs_BI + (1 - share) * inputs_BI[other_B])
+        whole_B = torch.ones_like(inputs_BI[:, 0])
+        return Lesson(
+            torch.cat([scores_BK, scores_BK]),
+            torch.cat([clip_B, other_B]),
+            torch.cat([share * whole_B, (1 - share) * whole_B]),
+        )
 
     def start(self, clips: int) -> dict[str, Moments]:
         """Clips of which nothing was seen."""
         return {name: one.start(clips) for name, one in self.by_modality.items()}
+
+    def _inputs(self, statistics: Mapping[str, Tensor]) -> Tensor:
+        """{m: (B, S)} → (B, I): all modalities side by side, each brought to one length."""
+        return torch.cat([statistics[name] * layer.gain for name, layer in self.by_modality.items()], dim=-1)
+
+    def _scores(self, inputs_BI: Tensor) -> Tensor:
+        return self.out(self.dropout(nn.functional.gelu(self.hidden(inputs_BI))))
 
 
 def plain(moments: Moments) -> Tensor:

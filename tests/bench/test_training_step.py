@@ -24,7 +24,7 @@ def test_a_row_a_shape(tmp_path: Path) -> None:
         assert min(row.baseline.seconds, row.ours.seconds, row.ratio.low) > 0
 
 
-QUIET = {"dropout": 0.0, "statistics_dropout": 0.0, "statistics_noise": 0.0}
+QUIET = {"dropout": 0.0, "statistics_dropout": 0.0, "statistics_noise": 0.0, "statistics_mixup": 0.0}
 
 
 def test_the_plain_loop_trains_every_weight() -> None:

@@ -74,11 +74,9 @@ def test_a_long_stream_does_not_drift() -> None:
     assert plain(moments)[0, 1] == pytest.approx(float(exact.std(correction=0)), rel=1e-6)
 
 
-def test_noise_is_for_training_and_modalities_weigh_alike_whatever_their_width() -> None:
-    head = StatisticsHead({"a": 2, "b": 50}, 3, hidden=8, dropout=0.0, noise=0.5)
+def test_modalities_weigh_alike_whatever_their_width() -> None:
+    head = StatisticsHead({"a": 2, "b": 50}, 3, hidden=8, dropout=0.0, noise=0.5, mixup=0.4)
     statistics = {"a": torch.ones(1, 4), "b": torch.ones(1, 100)}
-    assert not torch.equal(head(statistics), head(statistics))
-    head.eval()
     assert torch.equal(head(statistics), head(statistics))
     seen = []
     head.hidden.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -87,7 +85,7 @@ def test_noise_is_for_training_and_modalities_weigh_alike_whatever_their_width()
 
 
 def test_a_static_modality_weighs_as_much_as_one_that_varies_over_time() -> None:
-    head = StatisticsHead({"a": 2, "b": 2}, 3, hidden=8, dropout=0.0, noise=0.0).eval()
+    head = StatisticsHead({"a": 2, "b": 2}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.0).eval()
     static = head.by_modality["a"]
     static.load_state_dict({"centre": torch.zeros(4), "spread": torch.tensor([1.0, 1.0, 0.0, 0.0])})
     values = {"a": torch.tensor([[1.0, 1.0, 0.0, 0.0]]), "b": torch.ones(1, 4)}
@@ -95,3 +93,38 @@ def test_a_static_modality_weighs_as_much_as_one_that_varies_over_time() -> None
     head.hidden.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     head(values)
     assert torch.allclose(seen[0][0, :4].norm(), seen[0][0, 4:].norm())
+
+
+def test_without_noise_and_mixing_the_lesson_is_the_batch_itself() -> None:
+    head = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.0)
+    statistics = {"a": torch.randn(5, 4, generator=torch.Generator().manual_seed(0))}
+    lesson = head.lesson(statistics)
+    assert torch.equal(lesson.scores, head(statistics))
+    assert lesson.clip.tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(lesson.weight, torch.ones(5))
+    noisy = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.5, mixup=0.0)
+    assert not torch.equal(noisy.lesson(statistics).scores, noisy.lesson(statistics).scores)
+
+
+def test_a_mixture_is_scored_once_and_counts_for_both_of_its_clips() -> None:
+    torch.manual_seed(3)
+    head = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.4)
+    statistics = {"a": torch.randn(6, 4)}
+    shares = set()
+    for _ in range(20):
+        seen: list[torch.Tensor] = []
+        hook = head.hidden.register_forward_pre_hook(lambda _, inputs, into=seen: into.append(inputs[0]))
+        lesson = head.lesson(statistics)
+        hook.remove()
+        own, other = lesson.clip[:6], lesson.clip[6:]
+        share = float(lesson.weight[0])
+        shares.add(share)
+        assert 0.5 <= share <= 1.0
+        assert torch.equal(own, torch.arange(6))
+        assert torch.equal(other.sort().values, own)
+        assert torch.equal(lesson.scores[:6], lesson.scores[6:])
+        assert torch.allclose(lesson.weight[:6] + lesson.weight[6:], torch.ones(6))
+        inputs = statistics["a"] * head.by_modality["a"].gain
+        (mixed,) = seen
+        assert torch.allclose(mixed, share * inputs[own] + (1 - share) * inputs[other], atol=1e-6)
+    assert len(shares) == 20

@@ -42,12 +42,31 @@ def test_each_way_learns_by_itself() -> None:
     part = learner.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)["clip"]
     alone = {
         name: learner.objective.parts(
-            output._replace(clip_ways={}, clip_logits=scores), batch.masks, batch.step_labels, batch.clip_labels
+            output._replace(clip_ways={}, lessons={}, clip_logits=scores),
+            batch.masks,
+            batch.step_labels,
+            batch.clip_labels,
         )["clip"]
         for name, scores in output.clip_ways.items()
     }
     assert torch.allclose(part.total, alone["statistics"].total + alone["temporal"].total)
     assert float(part.weight) == pytest.approx(2 * float(alone["temporal"].weight))
+
+
+def test_a_way_that_varies_its_clips_learns_from_those() -> None:
+    spec = toy_spec(clip_head="statistics", statistics_noise=0.3, statistics_mixup=0.4)
+    learner = new_learner(
+        Task(spec=spec, train=Train(step_loss=0.0, unimodal_loss=0.0, label_smoothing=0.0), seed=1), ITEMS
+    )
+    batch = collate(ITEMS)
+    output = learner.model.train()(batch.features, batch.masks)
+    part = learner.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)["clip"]
+    lesson = output.lessons["statistics"]
+    shift = torch.tensor(learner.objective.clip_balance.shift)
+    log_p = (lesson.scores + shift).log_softmax(-1).gather(-1, batch.clip_labels[lesson.clip].unsqueeze(-1))[:, 0]
+    assert torch.allclose(part.total, -(lesson.weight * log_p).sum())
+    assert float(part.weight) == pytest.approx(len(ITEMS))
+    assert not learner.model.eval()(batch.features, batch.masks).lessons
 
 
 @pytest.mark.parametrize("world", [2, 4])

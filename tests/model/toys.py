@@ -89,7 +89,7 @@ def rated(items: list[Case]) -> list[Case]:
 
 def toy_spec(**fields: object) -> ModelSpec:
     """A small model for the toy, which reads a clip off what it learned over time unless told otherwise."""
-    quiet = {"dropout": 0.0, "statistics_dropout": 0.0, "statistics_noise": 0.0}
+    quiet = {"dropout": 0.0, "statistics_dropout": 0.0, "statistics_noise": 0.0, "statistics_mixup": 0.0}
     model = {"width": 24, "heads": 2, "tcn_blocks": 3, "clip_head": "temporal", **quiet, **fields}
     return ModelSpec(modalities=WIDTHS, classes=CLASSES, model=Model.model_validate(model))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from components.alignment.align import Aligner
 from components.alignment.source import out_of_memory
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
+from components.contracts.readmitted import Decisions
 from components.contracts.records import ALIGNED_SCHEMA, Clip, Quality, Quarantined
 
 STAGE = "alignment"
@@ -36,11 +37,11 @@ class Result:
 
 
 def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
-    """Aligns one clip; whatever goes wrong with it becomes a quarantine row."""
+    """Aligns one clip, before the quality gate (`judged`); whatever goes wrong with it becomes a quarantine row."""
     try:
         aligned = aligner.align_ungated(clip, root=root)
         row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
-        return judged(clip, row, aligned.quality, aligner.config)
+        return Result(clip_id=clip.clip_id, content_sha256=clip.content_sha256, row=row, quality=aligned.quality)
     except MediaError as error:
         return refused(clip, error)
     except MemoryError:
@@ -49,20 +50,18 @@ def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
         return refused(clip, _internal(clip, error, root))
 
 
-def judged(clip: Clip, row: pa.Table, measured: Quality, config: Alignment) -> Result:
-    """The result of an aligned row after the quality gate."""
+def judged(clip: Clip, result: Result, config: Alignment, decisions: Decisions) -> Result:
+    """A result after the quality gate, but for what a person takes as it is. What was not measured stays as it is."""
+    if result.quality is None:
+        return result
     refusal = None
     try:
-        quality.gate(measured, config.quality, where=clip.clip_id)
+        quality.gate(result.quality, config.quality, where=clip.clip_id)
     except MediaError as error:
         refusal = _quarantined(clip, error)
-    return Result(
-        clip_id=clip.clip_id,
-        content_sha256=clip.content_sha256,
-        row=None if refusal else row,
-        quality=measured,
-        quarantined=refusal,
-    )
+        if decisions.covers(clip.clip_id, refusal.code, refusal.seen or ""):
+            refusal = None
+    return replace(result, row=None if refusal else result.row, quarantined=refusal)
 
 
 def refused(clip: Clip, error: MediaError) -> Result:
@@ -70,9 +69,14 @@ def refused(clip: Clip, error: MediaError) -> Result:
     return Result(clip_id=clip.clip_id, content_sha256=clip.content_sha256, quarantined=_quarantined(clip, error))
 
 
-def _quarantined(clip: Clip, error: MediaError) -> Quarantined:
+def media_path(clip: Clip) -> str | None:
+    """The file that a quarantine row names for a clip."""
     media = clip.video_path or clip.audio_path or clip.physio_path or clip.pictures_path
-    path = media or next((one.path for one in clip.given), None)
+    return media or next((one.path for one in clip.given), None)
+
+
+def _quarantined(clip: Clip, error: MediaError) -> Quarantined:
+    path = media_path(clip)
     return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
 
 

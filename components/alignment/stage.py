@@ -2,7 +2,8 @@
 
 Incremental: a row whose clip, content and alignment fingerprint are unchanged is taken over from the earlier shards;
 only the others pass through Ray. A clip that cannot be aligned becomes a quarantine row and the run goes on, also where
-it crashes the decoder: every clip with media is aligned in a guarded process (`guard.py`).
+it crashes the decoder: every clip with media is aligned in a guarded process (`guard.py`). It is not tried again before
+something about it changes (`refused.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from heapq import merge
 from pathlib import Path
@@ -21,7 +22,9 @@ import pyarrow.parquet as pq
 
 from components.alignment.align import Aligner, alignment_fingerprint
 from components.alignment.guard import Guard
-from components.alignment.outcome import RESULT_SCHEMA, Result, align_one, judged, unpacked
+from components.alignment.outcome import RESULT_SCHEMA, STAGE, Result, align_one, judged, unpacked
+from components.alignment.refused import FILE as REFUSED
+from components.alignment.refused import Refusals
 from components.alignment.shards import ShardWriter, keys_of, rows_of
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.cluster import connect
@@ -29,6 +32,7 @@ from components.contracts.config import Alignment, Params
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
+from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 
 BATCH_CLIPS = 2  # small, so that two actors share the end of the work and progress moves
@@ -55,17 +59,20 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
         UnavailableError: weights that the configuration needs are not installed.
     """
     config = params.alignment
-    clips = _clips(layout.dataset(name) / "clips.parquet", name)
+    clips = {clip.clip_id: clip for clip in _clips(layout.dataset(name) / "clips.parquet", name)}
     folder = layout.aligned(name)
     wanted = alignment_fingerprint(config)
+    decisions = read_decisions(layout.decisions(name, STAGE))
     have = keys_of(folder)
-    missing = [clip for clip in clips if have.get(clip.clip_id) != (clip.content_sha256, wanted)]
-    stale = {clip.clip_id for clip in missing}
-    kept = {clip.clip_id: clip for clip in clips if clip.clip_id not in stale}
+    kept = {clip.clip_id for clip in clips.values() if have.get(clip.clip_id) == (clip.content_sha256, wanted)}
+    refusals = Refusals(folder, config, decisions)
+    refused = _refused((clip for clip in clips.values() if clip.clip_id not in kept), refusals, config, decisions)
+    missing = [clip for clip in clips.values() if clip.clip_id not in kept and clip.clip_id not in refused]
     fresh = _aligned(missing, params, layout.root, name)
-    results = merge(_kept(folder, kept, config), fresh, key=lambda result: result.clip_id)
+    results = merge(_kept(folder, kept), refused.values(), fresh, key=lambda result: result.clip_id)
+    gated = (judged(clips[result.clip_id], result, config, decisions) for result in results)
     with atomic_dir(folder) as beside:
-        summary = _write(name, beside, results, wanted)
+        summary = _write(name, beside, gated, wanted, refusals)
     return {**summary, "aligned_now": len(missing)}
 
 
@@ -82,14 +89,22 @@ def _clips(path: Path, name: str) -> list[Clip]:
     return sorted(clips_of(pq.read_table(path)), key=lambda clip: clip.clip_id)
 
 
-def _kept(folder: Path, kept: dict[str, Clip], config: Alignment) -> Iterator[Result]:
+def _refused(clips: Iterable[Clip], refusals: Refusals, config: Alignment, decisions: Decisions) -> dict[str, Result]:
+    """The clips that were refused before and would be refused again."""
+    known = ((clip, refusals.recall(clip)) for clip in clips)
+    again = (judged(clip, result, config, decisions) for clip, result in known if result is not None)
+    return {result.clip_id: result for result in again if result.quarantined is not None}
+
+
+def _kept(folder: Path, kept: Collection[str]) -> Iterator[Result]:
     """Rows of earlier shards that still hold; the gate may have changed since, so they pass it again."""
     if not kept:
         return
     for row in rows_of(folder):
-        clip = kept.get(row["clip_id"][0].as_py())
-        if clip is not None:
-            yield judged(clip, row, _quality_of(row), config)
+        clip_id = row["clip_id"][0].as_py()
+        if clip_id in kept:
+            content = row["content_sha256"][0].as_py()
+            yield Result(clip_id=clip_id, content_sha256=content, row=row, quality=_quality_of(row))
 
 
 def _quality_of(row: pa.Table) -> Quality:
@@ -163,9 +178,10 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
         yield unpacked(clip, row)
 
 
-def _write(name: str, folder: Path, results: Iterator[Result], wanted: str) -> dict[str, Any]:
+def _write(name: str, folder: Path, results: Iterator[Result], wanted: str, refusals: Refusals) -> dict[str, Any]:
     """Writes everything into a fresh folder while the results come in."""
     qualities: list[dict[str, Any]] = []
+    refused: list[Result] = []
     quarantined: list[Quarantined] = []
     aligned = 0
     with ShardWriter(folder) as shards:
@@ -177,6 +193,8 @@ def _write(name: str, folder: Path, results: Iterator[Result], wanted: str) -> d
                 qualities.append(_quality_row(result, result.quality))
             if result.quarantined is not None:
                 quarantined.append(result.quarantined)
+                refused.append(result)
+    write_table(folder / REFUSED, refusals.table(refused))
     write_table(folder / "quality.parquet", pa.Table.from_pylist(qualities, schema=QUALITY_SCHEMA))
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
     summary = _summary(name, aligned, qualities, quarantined, wanted)

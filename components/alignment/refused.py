@@ -1,0 +1,93 @@
+"""Clips that could not be aligned, remembered, so that an unchanged broken file is not decoded on every run.
+
+A refusal holds as long as the clip's content, the alignment's settings and limits, and the number of times that a
+person asked to try again are the same. What the quality gate refused is remembered with its figures and judged anew:
+another bound, or a person who takes it as it is, brings it back. Not remembered is what may have passed by itself: a
+file that was not there or not readable, and an error of the code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.alignment.align import alignment_fingerprint
+from components.alignment.outcome import INTERNAL, Result, media_path
+from components.contracts.config import Alignment
+from components.contracts.fingerprint import fingerprint
+from components.contracts.readmitted import Decisions
+from components.contracts.records import Clip, Quality, Quarantined
+
+FILE = "refused.parquet"
+ALWAYS_TRIED = frozenset({INTERNAL, "missing-file", "unreadable"})
+REFUSED_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("content_sha256", pa.string(), nullable=False),
+        pa.field("asked", pa.string(), nullable=False),
+        pa.field("quarantined", pa.string(), nullable=False),
+        pa.field("quality", pa.string()),
+    ]
+)
+
+
+class Refusals:
+    """The refusals of the run before, under what this one asks for.
+
+    Args:
+        folder: where the stage writes.
+        config: the section `alignment`.
+        decisions: what people decided about the clips that this stage set aside.
+    """
+
+    def __init__(self, folder: Path, config: Alignment, decisions: Decisions) -> None:
+        limits = config.limits.model_dump(mode="json")
+        self._asked = fingerprint([alignment_fingerprint(config), limits])
+        self._tries = decisions.tries
+        self._known = _read(folder / FILE)
+
+    def recall(self, clip: Clip) -> Result | None:
+        """What became of a clip when it was tried before; None where it is to be tried (again)."""
+        row = self._known.get(clip.clip_id)
+        if row is None or (row["content_sha256"], row["asked"]) != (clip.content_sha256, self._asking(clip.clip_id)):
+            return None
+        refusal = Quarantined(**json.loads(row["quarantined"]))
+        if refusal.path != media_path(clip):
+            return None  # the same file elsewhere: the row has to say where it is now
+        measured = json.loads(row["quality"]) if row["quality"] else None
+        return Result(
+            clip_id=clip.clip_id,
+            content_sha256=clip.content_sha256,
+            quality=Quality(**{**measured, "notes": tuple(measured["notes"])}) if measured else None,
+            quarantined=refusal,
+        )
+
+    def table(self, results: Iterable[Result]) -> pa.Table:
+        """The refusals among results, for the next run; REFUSED_SCHEMA."""
+        rows = [
+            {
+                "clip_id": result.clip_id,
+                "content_sha256": result.content_sha256,
+                "asked": self._asking(result.clip_id),
+                "quarantined": json.dumps(asdict(result.quarantined)),
+                "quality": json.dumps(asdict(result.quality)) if result.quality else None,
+            }
+            for result in results
+            if result.quarantined is not None and result.quarantined.code not in ALWAYS_TRIED
+        ]
+        return pa.Table.from_pylist(rows, schema=REFUSED_SCHEMA)
+
+    def _asking(self, clip_id: str) -> str:
+        return f"{self._asked}:{self._tries.get(clip_id, 0)}"
+
+
+def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    if not path.is_file():
+        return {}
+    return {row["clip_id"]: row for row in pq.read_table(path, schema=REFUSED_SCHEMA).to_pylist()}

@@ -15,6 +15,7 @@ from components.datasets.manifest import Manifest
 from components.datasets.meld import Meld
 from components.datasets.ravdess import Ravdess
 from components.datasets.synthetic import Synthetic
+from components.datasets.wesad import Wesad
 
 ADAPTERS: dict[str, Adapter[Any]] = {
     "affwild2": Affwild2(),
@@ -26,6 +27,7 @@ ADAPTERS: dict[str, Adapter[Any]] = {
     "manifest": Manifest(),
     "ravdess": Ravdess(),
     "synthetic": Synthetic(),
+    "wesad": Wesad(),
 }
 
 

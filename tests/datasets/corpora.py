@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from tests.alignment.media import draw_face, tone, wav, write_clip
+from tests.datasets.wesad_files import write_subject
 
 Writer = Callable[[Path], dict[str, Any]]
 
@@ -149,6 +150,13 @@ def affwild2(folder: Path) -> dict[str, Any]:
     return {"root": folder.name}
 
 
+def wesad(folder: Path) -> dict[str, Any]:
+    write_subject(folder, "S2")
+    write_subject(folder, "S3", conditions=((3, 12.0), (0, 1.0), (4, 8.0), (7, 6.0)))
+    no_media(folder / "S4" / "S4.pkl")
+    return {"root": folder.name, "window_s": 6}
+
+
 CORPORA: dict[str, Writer] = {
     "affwild2": affwild2,
     "cremad": cremad,
@@ -157,4 +165,5 @@ CORPORA: dict[str, Writer] = {
     "manifest": manifest,
     "meld": meld,
     "ravdess": ravdess,
+    "wesad": wesad,
 }

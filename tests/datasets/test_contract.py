@@ -54,7 +54,7 @@ def test_clips_are_named_labelled_licensed_and_belong_to_someone(corpus: tuple[s
         emotions = {clip.emotion, *(segment.emotion for segment in clip.segments)} - {None}
         assert emotions
         assert emotions <= set(CANONICAL)
-        for path in (clip.video_path, clip.audio_path, clip.physio_path):
+        for path in (clip.video_path, clip.audio_path, clip.physio_path, clip.pictures_path):
             assert path is None or not Path(path).is_absolute()
 
 
@@ -78,7 +78,7 @@ def test_every_file_of_the_corpus_is_an_input_of_the_stage(corpus: tuple[str, Pa
 def test_a_second_scan_gives_the_same_bytes(corpus: tuple[str, Params, Layout]) -> None:
     name, params, layout = corpus
     stage.run(name, params, layout)
-    files = sorted(layout.dataset(name).glob("*"))
+    files = sorted(path for path in layout.dataset(name).rglob("*") if path.is_file())
     before = {path: file_sha256(path) for path in files}
     stage.run(name, params, layout)
     assert {path: file_sha256(path) for path in files} == before
@@ -91,7 +91,8 @@ def test_every_clip_can_be_aligned(corpus: tuple[str, Params, Layout]) -> None:
     for clip in clips(name, layout):
         aligned = align(clip, config, root=layout.root)
         assert aligned.grid.num_steps >= 5
-        assert aligned.masks["voice"].any()
+        assert bool(aligned.masks["voice"].any()) == (clip.video_path is not None or clip.audio_path is not None)
+        assert bool(aligned.masks["physio"].any()) == (clip.physio_path is not None)
         assert bool(aligned.masks["face"].any()) == (clip.video_path is not None)
 
 

@@ -7,7 +7,7 @@ from both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,8 @@ from components.evaluation.thresholds import Thresholds
 from components.model.base import EmotionModel
 
 Rows = NDArray[np.float32]
+# Clips → their scores.
+Read = Callable[[Sequence[Case]], list[Logits]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,31 @@ def fit(model: EmotionModel, train: Sequence[Case], calibration: Sequence[Case],
     )
 
 
-def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: float) -> Calibration:
+def fit_calibration(
+    model: EmotionModel, cases: Sequence[Case], *, quantile: float, read: Read | None = None
+) -> Calibration:
     """The temperatures on the calibration split (heads without a labelled item keep 1), and how rare a conflict of
-    modalities is among its ordinary clips: those in which no contradiction was planted."""
+    modalities is among its ordinary clips: those in which no contradiction was planted.
+
+    Args:
+        read: gives the scores of clips; one clip at a time unless told otherwise.
+    """
     plain = Scorer(model, Calibration())
-    logits = [plain.logits(case.features, case.masks) for case in cases]
+    read = read or (lambda some: [plain.logits(case.features, case.masks) for case in some])
+    found, logits = fit_posteriors(model, cases, read)
+    calibrated = Scorer(model, replace(found, contradiction_threshold=quantile))
+    ordinary = [
+        calibrated.calibrated(item, case.masks).moments
+        for case, item in zip(cases, logits, strict=True)
+        if not case.has_planted("contradiction")
+    ]
+    rarity = Rarity.fit([moments.peak for moments in ordinary if moments is not None])
+    return replace(calibrated.calibration, rarity=rarity)
+
+
+def fit_posteriors(model: EmotionModel, cases: Sequence[Case], read: Read) -> tuple[Calibration, list[Logits]]:
+    """The temperatures and the weights of the ways of reading a clip, and the scores of the clips as recorded."""
+    logits = read(cases)
     heads = sorted({name for item in logits for name in item.unimodal})
     step_heads = sorted({name for item in logits for name in item.unimodal_step})
     alone = Calibration(
@@ -75,10 +97,9 @@ def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: flo
             )
             for name in step_heads
         },
-        contradiction_threshold=quantile,
     )
     scorer = Scorer(model, replace(alone, clip_ways=_clip_ways(Scorer(model, alone), cases, logits)))
-    step_by_count, clip_by_count = _by_count(scorer, cases)
+    step_by_count, clip_by_count = _by_count(scorer, cases, read)
     found = replace(
         scorer.calibration,
         step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases]),
@@ -88,32 +109,28 @@ def fit_calibration(model: EmotionModel, cases: Sequence[Case], *, quantile: flo
         step_by_count=step_by_count,
         clip_by_count=clip_by_count,
     )
-    calibrated = Scorer(model, found)
-    ordinary = [
-        calibrated.calibrated(item, case.masks).moments
-        for case, item in zip(cases, logits, strict=True)
-        if not case.has_planted("contradiction")
-    ]
-    return replace(found, rarity=Rarity.fit([moments.peak for moments in ordinary if moments is not None]))
+    return found, logits
 
 
-def _by_count(scorer: Scorer, cases: Sequence[Case]) -> tuple[dict[int, float], dict[int, float]]:
+def _by_count(scorer: Scorer, cases: Sequence[Case], read: Read) -> tuple[dict[int, float], dict[int, float]]:
     """Step and clip temperatures by number of present modalities, over every pattern that the clips can show."""
-    rows: dict[int, dict[tuple[str, tuple[str, ...]], tuple[Case, Logits]]] = {}
+    groups: dict[int, dict[tuple[str, tuple[str, ...]], Case]] = {}
     for pattern in patterns(scorer.model.spec.names):
         for case in cases:
             left = tuple(name for name in case.present if name in pattern)
-            group = rows.setdefault(len(left), {})
+            group = groups.setdefault(len(left), {})
             if left and (case.clip_id, left) not in group:
                 features, masks = keep(case.features, case.masks, left)
-                kept = replace(case, features=features, masks=masks)
-                group[case.clip_id, left] = (kept, scorer.logits(kept.features, kept.masks))
+                group[case.clip_id, left] = replace(case, features=features, masks=masks)
     step, clip = {}, {}
-    for count, group in sorted(rows.items()):
+    for count, group in sorted(groups.items()):
         if group:
-            seen = [case for case, _ in group.values()]
-            clip[count] = _clip_temperature(seen, [scorer.clip_scores(item, x.masks) for x, item in group.values()])
-            step[count] = _step_temperature(seen, [item.step for _, item in group.values()], [x.valid for x in seen])
+            seen = list(group.values())
+            logits = read(seen)
+            clip[count] = _clip_temperature(
+                seen, [scorer.clip_scores(item, case.masks) for case, item in zip(seen, logits, strict=True)]
+            )
+            step[count] = _step_temperature(seen, [item.step for item in logits], [case.valid for case in seen])
     return step, clip
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from components.evaluation.calibration import Calibration, mix, softmax, with_product
 from components.evaluation.contradiction import Moments, moments
-from components.model.base import EmotionModel
+from components.model.base import EmotionModel, ModelOutput
 
 Features = Mapping[str, NDArray[np.float32]]
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -34,6 +35,37 @@ class Logits:
     valence_arousal: NDArray[np.float32] | None = None
     step_valence_arousal: NDArray[np.float32] | None = None
     clip_ways: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, output: ModelOutput, row: int, steps: int) -> Logits:
+        """Of one clip of a batch, which has that many steps; the others are padding."""
+
+        def clips(scores: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+            return {name: values[row].numpy().copy() for name, values in sorted(scores.items())}
+
+        affect, step_affect = output.valence_arousal, output.step_valence_arousal
+        return cls(
+            step=output.step_logits[row, :steps].numpy().copy(),
+            clip=output.clip_logits[row].numpy().copy(),
+            unimodal=clips(output.unimodal_clip_logits),
+            unimodal_step={
+                name: values[row, :steps].numpy().copy() for name, values in sorted(output.unimodal_step_logits.items())
+            },
+            valence_arousal=None if affect is None else affect[row].numpy().copy(),
+            step_valence_arousal=None if step_affect is None else step_affect[row, :steps].numpy().copy(),
+            clip_ways=clips(output.clip_ways),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posteriors:
+    """Calibrated: `step` (T, K), `clip` (K,), `unimodal` (K,) and `unimodal_step` (T, K) by present modality."""
+
+    present: tuple[str, ...]
+    step: NDArray[np.float32]
+    clip: NDArray[np.float32]
+    unimodal: dict[str, NDArray[np.float32]]
+    unimodal_step: dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +120,7 @@ class Scorer:
                 },
                 {name: torch.from_numpy(np.ascontiguousarray(x, dtype=bool))[None] for name, x in masks.items()},
             )
-        return Logits(
-            step=out.step_logits[0].numpy(),
-            clip=out.clip_logits[0].numpy(),
-            unimodal={name: value[0].numpy() for name, value in sorted(out.unimodal_clip_logits.items())},
-            unimodal_step={name: value[0].numpy() for name, value in sorted(out.unimodal_step_logits.items())},
-            valence_arousal=None if out.valence_arousal is None else out.valence_arousal[0].numpy(),
-            step_valence_arousal=None if out.step_valence_arousal is None else out.step_valence_arousal[0].numpy(),
-            clip_ways={name: value[0].numpy() for name, value in sorted(out.clip_ways.items())},
-        )
+        return Logits.of(out, 0, out.step_logits.shape[1])
 
     def ways(self, logits: Logits, masks: Masks) -> dict[str, NDArray[np.floating]]:
         """Way of reading the clip → (K,) scores; see `with_product`."""
@@ -112,31 +136,42 @@ class Scorer:
         """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` gives them."""
         return self.calibrated(self.logits(features, masks), masks)
 
-    def calibrated(self, logits: Logits, masks: Masks) -> Scored:
+    def posteriors(self, logits: Logits, masks: Masks) -> Posteriors:
         """The scores of `logits` as posteriors; a modality without a valid step has no opinion."""
         calibration = self.calibration
-        there = [name for name in masks if bool(masks[name].any())]
-        unimodal = {
-            name: softmax(value, calibration.unimodal.get(name, 1.0)).astype(np.float32)
-            for name, value in logits.unimodal.items()
-            if name in there
-        }
-        steps = {
-            name: softmax(value, calibration.unimodal_step.get(name, 1.0))
-            for name, value in logits.unimodal_step.items()
-            if name in there
-        }
+        there = tuple(name for name in masks if bool(masks[name].any()))
         step_temperature = calibration.step_by_count.get(len(there), calibration.step)
         clip_temperature = calibration.clip_by_count.get(len(there), calibration.clip)
-        over_time = moments(steps, masks, rate_hz=self.model.spec.rate_hz)
+        return Posteriors(
+            present=there,
+            step=softmax(logits.step, step_temperature).astype(np.float32),
+            clip=softmax(self.clip_scores(logits, masks), clip_temperature).astype(np.float32),
+            unimodal={
+                name: softmax(value, calibration.unimodal.get(name, 1.0)).astype(np.float32)
+                for name, value in logits.unimodal.items()
+                if name in there
+            },
+            unimodal_step={
+                name: softmax(value, calibration.unimodal_step.get(name, 1.0))
+                for name, value in logits.unimodal_step.items()
+                if name in there
+            },
+        )
+
+    def calibrated(self, logits: Logits, masks: Masks) -> Scored:
+        """The posteriors of `logits`, and how far the modalities' own disagree."""
+        found = self.posteriors(logits, masks)
+        over_time = moments(found.unimodal_step, masks, rate_hz=self.model.spec.rate_hz)
         return Scored(
-            present=tuple(there),
-            step_posterior=softmax(logits.step, step_temperature).astype(np.float32),
-            clip_posterior=softmax(self.clip_scores(logits, masks), clip_temperature).astype(np.float32),
-            unimodal_posterior=unimodal,
+            present=found.present,
+            step_posterior=found.step,
+            clip_posterior=found.clip,
+            unimodal_posterior=found.unimodal,
             moments=over_time,
             step_contradiction=(
-                np.full(len(logits.step), np.nan) if over_time is None else calibration.rarity.of(over_time.conflict)
+                np.full(len(logits.step), np.nan)
+                if over_time is None
+                else self.calibration.rarity.of(over_time.conflict)
             ),
             valence_arousal=logits.valence_arousal,
             step_valence_arousal=logits.step_valence_arousal,

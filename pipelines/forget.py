@@ -30,9 +30,8 @@ from components.contracts.atomic import atomic_dir, atomic_file, read_json, writ
 from components.contracts.layout import Layout
 from components.contracts.readmitted import read_readmitted, write_readmitted
 from components.features.store import FeatureStore
-from pipelines.trace import Trace, media_file
+from pipelines.trace import Trace, files_below, is_parquet, media_file
 
-PARQUET = b"PAR1"
 NAMING = ("clip_id", "subject_id", "key")
 CHUNK_BYTES = 1 << 20
 # Folders of `.mer` whose entries stand or fall as one: reports of ablations, bundles, pages of a dataset.
@@ -143,7 +142,7 @@ class Forgetting:
         for path in files_below(folder):
             if not self._names_them(path):
                 continue
-            if _is_parquet(path):
+            if is_parquet(path):
                 yield Change(path=path, what=f"{self._count(path)} rows removed", act=partial(self._without_rows, path))
             else:
                 yield self._removal(path)
@@ -190,7 +189,7 @@ class Forgetting:
         return any(self._names_them(path) for path in files_below(place))
 
     def _names_them(self, path: Path) -> bool:
-        if _is_parquet(path):
+        if is_parquet(path):
             return self._count(path) > 0
         try:
             data = path.read_bytes()
@@ -236,14 +235,6 @@ def journal(layout: Layout, trace: Trace) -> Path:
     return layout.state / f"withdraw-{hashlib.sha256(trace.subject_id.encode()).hexdigest()[:16]}.json"
 
 
-def files_below(place: Path) -> list[Path]:
-    """Every file at or below a place, links not followed, in a fixed order."""
-    if place.is_file():
-        return [place]
-    found = [Path(folder, name) for folder, _, names in os.walk(place) for name in names]
-    return sorted(path for path in found if path.is_file())
-
-
 def _needles(trace: Trace) -> set[bytes]:
     """Clip ids and media paths as they may stand in text, in JSON, in JSON inside JSON, and in HTML."""
     found = set()
@@ -254,14 +245,6 @@ def _needles(trace: Trace) -> set[bytes]:
 
 def _naming(schema: pa.Schema) -> list[str]:
     return [name for name in NAMING if name in schema.names and pa.types.is_string(schema.field(name).type)]
-
-
-def _is_parquet(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(PARQUET)) == PARQUET
-    except OSError:
-        return False
 
 
 def _md5(path: Path) -> str:

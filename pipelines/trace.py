@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.contracts.config import Params
@@ -19,6 +21,7 @@ from components.datasets.registry import adapter
 from components.datasets.withdrawn import people_in
 
 SHOWN_NAMES = 3
+PARQUET = b"PAR1"
 SETS = ("joint", "clip_ids", "keys", "media")
 PATHS = ("video_path", "audio_path", "physio_path", "pictures_path")
 
@@ -93,9 +96,16 @@ def read_corpus(name: str, params: Params, layout: Layout) -> Corpus:
         return Corpus(trouble=str(error))
 
 
-def subjects_of(name: str, layout: Layout, corpus: Corpus) -> set[str]:
-    """Everybody in a dataset, by the tables of the stages and by the corpus itself."""
-    known = {row["subject_id"] for row in _rows(layout, name)}
+def tables_of(layout: Layout, name: str, cache: Path | None) -> list[Path]:
+    """Every table that may say which clips are whose: of the stages, and their earlier states in DVC's cache."""
+    outputs = (layout.dataset(name), layout.validated(name), layout.features(name), layout.catalog, layout.evaluated)
+    places = [*outputs, *([cache] if cache is not None else [])]
+    return [path for place in places for path in files_below(place) if is_parquet(path)]
+
+
+def subjects_of(name: str, tables: Iterable[Path], corpus: Corpus) -> set[str]:
+    """Everybody in a dataset, by its tables and by the corpus itself."""
+    known = {row["subject_id"] for row in _rows(name, tables, "subject_id")}
     if corpus.scan is not None:
         known |= {subject for clip in corpus.scan.clips for subject in people_in(corpus.scan, clip)}
     return known
@@ -109,7 +119,7 @@ def joint_names(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     return {joint: tuple(sorted(people)) for joint, people in found.items() if people != {joint}}
 
 
-def find(name: str, subject_id: str, layout: Layout, corpus: Corpus) -> Trace:
+def find(name: str, subject_id: str, tables: Sequence[Path], corpus: Corpus) -> Trace:
     """Everything that names a person.
 
     Where the corpus can be read it decides which clips somebody is in; a table knows only under which joint name.
@@ -121,7 +131,7 @@ def find(name: str, subject_id: str, layout: Layout, corpus: Corpus) -> Trace:
         if corpus.scan is not None and subject_id in people_in(corpus.scan, clip)
     }
     joint = {clips[clip_id].subject_id for clip_id in inside}
-    for row in _rows(layout, name):
+    for row in _rows(name, tables, "subject_id"):
         if row["clip_id"] not in clips and _covers(row["subject_id"], subject_id, name):
             inside.add(row["clip_id"])
         if row["clip_id"] in inside:
@@ -131,8 +141,8 @@ def find(name: str, subject_id: str, layout: Layout, corpus: Corpus) -> Trace:
         subject_id=subject_id,
         joint=frozenset(joint),
         clip_ids=frozenset(inside),
-        keys=_keys_of(layout, name, inside),
-        media=_media_of(layout, name, inside, clips),
+        keys=_keys_of(name, tables, inside),
+        media=_media_of(name, tables, inside, clips),
     )
 
 
@@ -159,35 +169,49 @@ def _covers(joint: str, subject_id: str, dataset: str) -> bool:
     return joint == subject_id or subject_id.partition("/")[2] in joint.removeprefix(f"{dataset}/").split("+")
 
 
-def _rows(layout: Layout, name: str) -> Iterator[dict[str, Any]]:
-    """`clip_id` and `subject_id` of the dataset's clips, in every table that has both."""
-    tables = [layout.dataset(name) / "clips.parquet", layout.validated(name) / "accepted.parquet"]
-    tables += [layout.catalog / "catalog.parquet", layout.evaluated / "predictions.parquet"]
+def _rows(name: str, tables: Iterable[Path], *columns: str) -> Iterator[dict[str, Any]]:
+    """`clip_id` and some more columns of the dataset's clips, out of every table that has them."""
+    wanted = ["clip_id", *columns]
     for path in tables:
-        if path.is_file():
-            rows = pq.read_table(path, columns=["clip_id", "subject_id"]).to_pylist()
-            yield from (row for row in rows if row["clip_id"].startswith(f"{name}/"))
+        try:
+            if set(wanted) <= set(pq.read_schema(path).names):
+                rows = pq.read_table(path, columns=wanted).to_pylist()
+                yield from (row for row in rows if row["clip_id"].startswith(f"{name}/"))
+        except (OSError, pa.ArrowException):  # a damaged one names nobody
+            continue
 
 
-def _keys_of(layout: Layout, name: str, inside: set[str]) -> frozenset[str]:
+def _keys_of(name: str, tables: Iterable[Path], inside: set[str]) -> frozenset[str]:
     theirs: set[str] = set()
     others: set[str] = set()
-    for path in (layout.features(name) / "index.parquet", layout.catalog / "catalog.parquet"):
-        if path.is_file():
-            for row in pq.read_table(path, columns=["clip_id", "keys"]).to_pylist():
-                (theirs if row["clip_id"] in inside else others).update(key for _, key in row["keys"])
+    for row in _rows(name, tables, "keys"):
+        (theirs if row["clip_id"] in inside else others).update(key for _, key in row["keys"])
     return frozenset(theirs - others)
 
 
-def _media_of(layout: Layout, name: str, inside: set[str], clips: Mapping[str, Clip]) -> frozenset[str]:
+def _media_of(name: str, tables: Iterable[Path], inside: set[str], clips: Mapping[str, Clip]) -> frozenset[str]:
     of_clip = {clip_id: _paths(vars(clip)) for clip_id, clip in clips.items()}
-    path = layout.dataset(name) / "clips.parquet"
-    if path.is_file():
-        columns = ["clip_id", *PATHS]
-        for row in pq.read_table(path, columns=columns).to_pylist():
-            of_clip.setdefault(row["clip_id"], _paths(row))
+    for row in _rows(name, tables, *PATHS):
+        of_clip.setdefault(row["clip_id"], _paths(row))
     theirs = {one for clip_id, paths in of_clip.items() if clip_id in inside for one in paths}
     return frozenset(theirs - {one for clip_id, paths in of_clip.items() if clip_id not in inside for one in paths})
+
+
+def files_below(place: Path) -> list[Path]:
+    """Every file at or below a place, links not followed, in a fixed order."""
+    if place.is_file():
+        return [place]
+    found = [Path(folder, name) for folder, _, names in os.walk(place) for name in names]
+    return sorted(path for path in found if path.is_file())
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file says of itself that it is a table."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(PARQUET)) == PARQUET
+    except OSError:
+        return False
 
 
 def _paths(row: Mapping[str, Any]) -> set[str]:

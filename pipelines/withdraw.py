@@ -7,6 +7,7 @@ where it was: what names the person lies in `.mer/withdraw-….json` until all i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -24,7 +25,18 @@ from pipelines import dag
 from pipelines.forget import Change, Forgetting, journal
 from pipelines.project import find_root, load
 from pipelines.run import only_run
-from pipelines.trace import Corpus, Trace, datasets_of, find, joint_names, media_file, read_corpus, subjects_of, unknown
+from pipelines.trace import (
+    Corpus,
+    Trace,
+    datasets_of,
+    find,
+    joint_names,
+    media_file,
+    read_corpus,
+    subjects_of,
+    tables_of,
+    unknown,
+)
 
 SHOWN = 3
 
@@ -65,8 +77,8 @@ def run(
     layout = Layout(root or find_root())
     with only_run(layout):
         params = load(layout.root)
-        trace, corpus = _resolve(subject, dataset, layout, params)
         cache, remotes = dag.storage(layout.root)
+        trace, corpus = _resolve(subject, dataset, layout, params, cache)
         forgetting = Forgetting(trace, layout, cache=cache, kept=_of_mlflow(params, layout))
         left = tuple(_left(trace, corpus, forgetting, layout, remotes))
         before = withdrawal_of(layout.root, trace.dataset, trace.subject_id)
@@ -86,6 +98,7 @@ def run(
 
 def command(subject: str, *, dataset: str | None = None, dry_run: bool = False) -> str:
     """`run` in the project of the current folder, and its outcome in words."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     root = find_root()
     return text(run(subject, dataset=dataset, dry_run=dry_run, root=root), root, dry_run=dry_run)
 
@@ -105,7 +118,9 @@ def text(outcome: Withdrawn, root: Path, *, dry_run: bool) -> str:
     return "\n".join(lines)
 
 
-def _resolve(subject: str, dataset: str | None, layout: Layout, params: Params) -> tuple[Trace, Corpus]:
+def _resolve(
+    subject: str, dataset: str | None, layout: Layout, params: Params, cache: Path | None
+) -> tuple[Trace, Corpus]:
     """Whom a name means. Where no table and no corpus knows it (any more), an unfinished or earlier withdrawal may, or
     a version of a dataset that is no longer here."""
     prefix = dataset or subject.partition("/")[0]
@@ -113,12 +128,14 @@ def _resolve(subject: str, dataset: str | None, layout: Layout, params: Params) 
     scope = (prefix,) if dataset or prefix in everywhere else everywhere
     names = [subject, f"{dataset}/{subject}"] if dataset else [subject]
     looked = {name: read_corpus(name, params, layout) for name in scope}
-    known = {person: name for name in scope for person in subjects_of(name, layout, looked[name])}
+    tables = {name: tables_of(layout, name, cache) for name in scope}
+    known = {person: name for name in scope for person in subjects_of(name, tables[name], looked[name])}
     for name in names:
+        for corpus in looked.values():
+            _refuse_joint(name, corpus)
         if name in known:
             corpus = looked[known[name]]
-            _refuse_joint(name, corpus)
-            return _unfinished(find(known[name], name, layout, corpus), layout), corpus
+            return _unfinished(find(known[name], name, tables[known[name]], corpus), layout), corpus
     for name in (one for one in names if one.startswith(f"{prefix}/")):
         trace = _unfinished(Trace(dataset=prefix, subject_id=name), layout)
         if trace.clip_ids or withdrawal_of(layout.root, prefix, name) or _versions(trace, params, layout).concerned:

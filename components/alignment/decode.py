@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from components.alignment.clock import intervals
 from components.alignment.sound import Sound, SoundCollector, cut
-from components.alignment.source import open_media, picture_stream, sound_stream, too_long
+from components.alignment.source import decoded, open_media, packets_of, picture_stream, sound_stream, too_long
 from components.alignment.span import LEAD_S, Span, Window, locate, seek, stamp_s
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
@@ -173,13 +173,15 @@ def scan(
             audio.codec_context.thread_count = 1
         if window is not None and window.seek_s is not None:
             seek(container, streams[0], window.seek_s)
-        packets = container.demux(*streams) if streams else iter(())
+        packets = packets_of(container, streams, limits, where=where)
         reach = _Reach(window)
         while not reach.passed(streams):
             try:
                 packet = next(packets)
             except StopIteration:
                 break
+            except MemoryError:
+                raise
             except av.error.FFmpegError as error:
                 broke_off = str(error.strerror)
                 break
@@ -189,12 +191,9 @@ def scan(
                 continue
             if reach.before(packet):
                 continue
-            try:
-                frames = packet.decode()
-            except (av.error.FFmpegError, ValueError):
-                damaged += 1
-                continue
-            for frame in frames:
+            frames = decoded(packet)
+            damaged += frames is None
+            for frame in frames or ():
                 if reach.within(frame):
                     collector.push(frame)
         begins = window is None or (window.sound_s is not None and window.start_s <= window.sound_s)
@@ -338,7 +337,7 @@ def _clean_frames(
     comes before the first key frame there, stored or shown, was predicted from pictures before it and is skipped.
     """
     damage = _Damage()
-    packets = container.demux(video)
+    packets = packets_of(container, [video], limits, where=where)
     key_s = None if from_s is not None else -np.inf
     while True:
         try:
@@ -353,15 +352,12 @@ def _clean_frames(
             continue
         matters = from_s is None or (stamp_s(packet) or 0.0) >= from_s
         damage.feed(packet)
-        try:
-            decoded = packet.decode()
-        except MemoryError:
-            raise
-        except (av.error.FFmpegError, ValueError):
+        frames = decoded(packet)
+        if frames is None:
             report.damaged_packets += matters
             damage.mark(packet.pts if packet.pts is not None else packet.dts)
             continue
-        for frame in decoded:
+        for frame in frames:
             report.decoded += 1
             if report.decoded > limits.max_decoded_frames:
                 raise _too_many_frames(limits, where)

@@ -30,6 +30,7 @@ from typing import Any
 
 from components.alignment.align import Aligner
 from components.alignment.outcome import Result, align_one, packed, refused, unpacked
+from components.alignment.source import too_slow
 from components.contracts.config import Alignment, MediaLimits
 from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.records import Clip
@@ -78,7 +79,7 @@ class Guard:
             except (EOFError, OSError):
                 death = self._bury()
             if -death == signal.SIGALRM:
-                return packed(refused(clip, _too_slow(clip, self._config.limits)))
+                return packed(refused(clip, too_slow(self._config.limits, clip.clip_id)))
         return packed(refused(clip, _crashed(clip, death)))
 
     def result(self, clip: Clip) -> Result:
@@ -175,17 +176,6 @@ def _bound_memory(limits: MediaLimits) -> None:
         return
     held = next(int(line.split()[1]) * KIB for line in lines if line.startswith("VmData:"))
     resource.setrlimit(resource.RLIMIT_DATA, (held + limits.max_memory_mb * MIB,) * 2)
-
-
-def _too_slow(clip: Clip, limits: MediaLimits) -> MediaError:
-    return MediaError(
-        "the clip takes too long to align",
-        where=clip.clip_id,
-        seen=f"more than {limits.max_work_s:g} s",
-        allowed=f"at most {limits.max_work_s:g} s",
-        remedy="Convert the clip with another tool, or raise the max_work_s of the limits",
-        code="too-slow",
-    )
 
 
 def _crashed(clip: Clip, status: int) -> MediaError:

@@ -29,6 +29,7 @@ TIME = "time_s"
 GAP_INTERVALS = 3.0  # samples further apart than this many usual intervals have a gap between them
 MAX_CHANNELS = 32
 MAX_RATE_HZ = 10_000.0
+RATE_SLACK = 0.01
 MARGIN_S = 1.0  # read on either side of a span
 
 Series = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -46,10 +47,18 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
     """
     check_file(path, max_bytes=limits.max_bytes, where=where)
     try:
-        columns = pq.ParquetFile(path).schema_arrow.names
+        schema = pq.ParquetFile(path).schema_arrow
+        columns = schema.names
         channels = [name for name in columns if name != TIME]
         if TIME not in columns or not channels:
             raise _refused(path, where, ", ".join(columns), f"{TIME} and at least one channel")
+        # Before a row is read: a column of texts may hold a terabyte in a file of a few bytes.
+        for name in columns:
+            kind = schema.field(columns.index(name)).type
+            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+                raise _refused(path, where, f"column {name} of type {kind}", "numbers")
+        if len(set(columns)) < len(columns):
+            raise _refused(path, where, f"columns {', '.join(columns)}", "one column of each name")
         if len(channels) > MAX_CHANNELS:
             raise _refused(path, where, f"{len(channels)} channels", f"at most {MAX_CHANNELS}")
         within = None if span is None else _within(span)
@@ -59,12 +68,14 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
         table = pq.read_table(path, filters=within)
     except (pa.ArrowException, OSError) as error:
         raise _refused(path, where, reason(error).splitlines()[0][:120], "a Parquet file") from error
-    times = _numbers(table, TIME, path, where) - (span.start_s if span else 0.0)
+    times = _numbers(table, TIME) - (span.start_s if span else 0.0)
     series: Series = {}
     for name in channels:
-        values = _numbers(table, name, path, where)
-        finite = np.isfinite(times) & np.isfinite(values)
+        values = _numbers(table, name)
+        finite = np.isfinite(times) & (np.abs(values) <= np.finfo(np.float32).max)
         at, first = np.unique(times[finite], return_index=True)
+        if at.size > 1 and float(np.median(np.diff(at))) < (1 - RATE_SLACK) / MAX_RATE_HZ:
+            raise _refused(path, where, f"{name} more than {MAX_RATE_HZ:g} times a second", "a rate below that")
         if at.size:
             series[name] = (at, values[finite][first])
     lasts_s = max((float(at[-1] - at[0]) for at, _ in series.values()), default=0.0)
@@ -131,13 +142,9 @@ def physio_mask(channels: dict[str, NDArray[np.float32]], rate_hz: float, grid: 
     return mask
 
 
-def _numbers(table: pa.Table, name: str, path: Path, where: str) -> NDArray[np.float64]:
-    kind = table.schema.field(name).type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-        raise _refused(path, where, f"column {name} of type {kind}", "numbers")
-    return np.asarray(
-        table.column(name).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64
-    )
+def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
+    column = table.column(name).cast(pa.float64(), safe=False)
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _refused(path: Path, where: str, seen: str, allowed: str) -> MediaError:

@@ -81,6 +81,7 @@ class SoundCollector:
     _parts: list[NDArray[np.int16]] = field(default_factory=list)
     _counted: list[float] = field(default_factory=list)
     _stamped: list[float] = field(default_factory=list)
+    _start_s: float = 0.0
     _length_s: float = 0.0
     _error_s: float = 0.0
 
@@ -99,7 +100,7 @@ class SoundCollector:
         if self._resampler is None:
             self._open(layout, stamp)
         self._counted.append(self._length_s)
-        self._stamped.append(self._stamped[0] + self._length_s if stamp is None else stamp)
+        self._stamped.append(self._start_s + self._length_s if stamp is None else stamp)
         self._length_s += seconds
         self._take(self._resampler.resample(frame))
 
@@ -130,12 +131,12 @@ class SoundCollector:
         self._format = layout
         self._parts, self._counted, self._stamped = [], [], []
         self._length_s = self._error_s = 0.0
-        self._stamped_start = start
+        self._start_s = start
 
     def _jumps(self, stamp: float | None) -> bool:
         if stamp is None:
             return False
-        error = stamp - (self._stamped[0] + self._length_s)
+        error = stamp - (self._start_s + self._length_s)
         if abs(error - self._error_s) > JUMP_S:
             return True
         self._error_s += SMOOTHING * (error - self._error_s)

@@ -3,12 +3,14 @@
 A corpus folder holds zero-byte files, git-LFS pointers and text files with media names; an upload may be a playlist
 that names other files on this machine. Each is refused here with a code of its own:
 
-    missing-file, not-a-file, unreadable, empty-file, lfs-pointer, too-large, not-media, no-streams, too-long, memory
+    missing-file, not-a-file, unreadable, empty-file, lfs-pointer, too-large, truncated, not-media, no-streams,
+    too-long, too-slow, memory
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import av
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.datasets.probe import file_bytes
+from components.datasets.probe import check_boxes, file_bytes
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
@@ -81,6 +83,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
         MediaError: see the codes above.
     """
     check_file(path, max_bytes=limits.max_bytes, where=where)
+    check_boxes(path, where=where)
     try:
         # With its protocol the name is a name whatever is in it; bare, one such as `concat:a|b` is a request.
         container = av.open(
@@ -125,6 +128,35 @@ def _check_container(container: Any, path: Path, where: str) -> None:
         )
 
 
+def packets_of(container: Any, streams: Sequence[Any], limits: MediaLimits, *, where: str) -> Iterator[Any]:
+    """The packets of some streams in the file's order, at the end an empty one for each that empties its decoder.
+
+    Raises:
+        MediaError: `too-slow`, when the caller has taken longer over them than a clip may.
+        av.error.FFmpegError: the file breaks off.
+    """
+    until_s = time.monotonic() + limits.max_work_s
+    packets = container.demux(*streams) if streams else iter(())
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, IndexError):  # PyAV stumbles at the end over streams that only began within the file
+            return
+        if time.monotonic() > until_s:
+            raise too_slow(limits, where)
+        yield packet
+
+
+def decoded(packet: Any) -> list[Any] | None:
+    """The frames of a packet, or None where it is damaged."""
+    try:
+        return list(packet.decode())
+    except MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError):
+        return None
+
+
 def codec_options(limits: MediaLimits) -> dict[str, str]:
     """What decoders are told: a picture that is larger than it may be is refused before its memory is asked for.
 
@@ -142,6 +174,18 @@ def too_long(duration_s: float, limits: MediaLimits, where: str) -> MediaError:
         allowed=f"at most {limits.max_duration_s:g} s",
         remedy="Cut the clip into parts, or raise the max_duration_s of the limits",
         code="too-long",
+    )
+
+
+def too_slow(limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip that takes longer to align than the limits allow."""
+    return MediaError(
+        "the clip takes too long to align",
+        where=where,
+        seen=f"more than {limits.max_work_s:g} s",
+        allowed=f"at most {limits.max_work_s:g} s",
+        remedy="Convert the clip with another tool, or raise the max_work_s of the limits",
+        code="too-slow",
     )
 
 

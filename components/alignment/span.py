@@ -16,7 +16,15 @@ from typing import Any
 
 import av
 
-from components.alignment.source import US_PER_S, open_media, picture_stream, sound_stream, too_long
+from components.alignment.source import (
+    US_PER_S,
+    decoded,
+    open_media,
+    packets_of,
+    picture_stream,
+    sound_stream,
+    too_long,
+)
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
@@ -100,14 +108,14 @@ def locate(path: Path, span: Span, limits: MediaLimits, *, where: str, picture: 
         video = picture_stream(container) if picture else None
         audio = sound_stream(container) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
-        first = _first_times(container, streams)
+        first = _first_times(container, streams, limits, where)
         origin_s = min(first.values(), default=0.0)
         start_s = origin_s + span.start_s
         seek_s = picture_seek_s = None
         if container.format.name not in UNTIMED:
-            seek_s = picture_seek_s = _seek_point(container, streams, first, start_s)
+            seek_s = picture_seek_s = _seek_point(container, streams, first, start_s, limits=limits, where=where)
             if seek_s is None and video is not None:
-                picture_seek_s = _seek_point(container, [video], first, start_s)
+                picture_seek_s = _seek_point(container, [video], first, start_s, limits=limits, where=where)
         return Window(
             start_s=start_s,
             end_s=float("inf") if span.end_s is None else origin_s + span.end_s,
@@ -130,11 +138,11 @@ def stamp_s(packet: Any) -> float | None:
     return None if stamp is None or packet.is_discard else float(stamp * packet.time_base)
 
 
-def _first_times(container: Any, streams: Sequence[Any]) -> dict[int, float]:
+def _first_times(container: Any, streams: Sequence[Any], limits: MediaLimits, where: str) -> dict[int, float]:
     """The first timestamp of each stream by its index: of the first pictures shown, of the first sound that decodes."""
     times: dict[int, float] = {}
     counts = dict.fromkeys((stream.index for stream in streams), 0)
-    for packet in _readable(container, streams):
+    for packet in _readable(container, streams, limits, where):
         index = packet.stream.index
         if packet.stream.type == "video":
             at_s = stamp_s(packet)
@@ -152,17 +160,15 @@ def _first_times(container: Any, streams: Sequence[Any]) -> dict[int, float]:
 
 
 def _first_sound_s(packet: Any) -> float | None:
-    try:
-        frames = packet.decode()
-    except (av.error.FFmpegError, ValueError):
-        return None
-    for frame in frames:
+    for frame in decoded(packet) or ():
         if frame.samples and frame.pts is not None:
             return float(frame.pts * frame.time_base)
     return None
 
 
-def _seek_point(container: Any, streams: Sequence[Any], first: dict[int, float], start_s: float) -> float | None:
+def _seek_point(
+    container: Any, streams: Sequence[Any], first: dict[int, float], start_s: float, *, limits: MediaLimits, where: str
+) -> float | None:
     for back_s in BACK_S:
         target_s = start_s - back_s
         if not streams or target_s <= min(first.values(), default=target_s):
@@ -171,7 +177,7 @@ def _seek_point(container: Any, streams: Sequence[Any], first: dict[int, float],
             seek(container, streams[0], target_s)
         except (av.error.FFmpegError, OverflowError):
             return None
-        arrivals = _arrivals(container, streams)
+        arrivals = _arrivals(container, streams, limits, where)
         if all(_in_time(stream, arrivals, first, start_s) for stream in streams):
             return target_s
     return None
@@ -186,13 +192,13 @@ def _in_time(stream: Any, arrivals: dict[int, float], first: dict[int, float], s
     return arrivals.get(stream.index, -float("inf")) <= begins_s
 
 
-def _arrivals(container: Any, streams: Sequence[Any]) -> dict[int, float]:
+def _arrivals(container: Any, streams: Sequence[Any], limits: MediaLimits, where: str) -> dict[int, float]:
     """What follows a seek, by the stream's index: the time of the first key frame, and that of the first sound.
 
     Sound may lie anywhere in the file, so it is waited for to the end where it does not come.
     """
     times: dict[int, float] = {}
-    for packet in _readable(container, streams):
+    for packet in _readable(container, streams, limits, where):
         at_s = stamp_s(packet)
         if at_s is not None and (packet.stream.type == "audio" or packet.is_keyframe):
             times.setdefault(packet.stream.index, at_s)
@@ -201,11 +207,13 @@ def _arrivals(container: Any, streams: Sequence[Any]) -> dict[int, float]:
     return times
 
 
-def _readable(container: Any, streams: Sequence[Any]) -> Iterable[Any]:
+def _readable(container: Any, streams: Sequence[Any], limits: MediaLimits, where: str) -> Iterable[Any]:
     """Packets until the file ends or breaks off."""
-    packets = container.demux(*streams) if streams else iter(())
+    packets = packets_of(container, streams, limits, where=where)
     while True:
         try:
             yield next(packets)
+        except MemoryError:
+            raise
         except (StopIteration, av.error.FFmpegError):
             return

@@ -31,6 +31,7 @@ from components.contracts.config import Section
 from components.contracts.errors import DataError, MediaError
 from components.contracts.progress import progress
 from components.contracts.records import Clip, Quarantined, Segment
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, STAGE, Adapter, Scan, corpus_folder, set_aside, stored_path
 from components.datasets.frame_clock import FrameClock, frame_clock
 from components.datasets.numbered import numbered_pictures
@@ -101,6 +102,12 @@ class Corpus:
             sound=self._media.get((name, "sound")) or self._media.get((base_of(name), "sound")),
         )
 
+    def pictures(self, recording: Recording) -> dict[int, Path]:
+        """Its crops by number. Raises MediaError: there are none."""
+        if recording.pictures is None:
+            raise _no_pictures(recording, self.options)
+        return numbered_pictures(recording.pictures)
+
     def clock(self, recording: Recording, frames: int) -> FrameClock:
         """When its frames are shown. Raises MediaError: the recording is not there or cannot be read."""
         if recording.video is not None:
@@ -132,7 +139,7 @@ class Corpus:
             segments=tuple(segments),
             split=split,
             licence=Affwild2.licence,
-            consent="videos from a public platform; the corpus's agreement binds whoever uses them",
+            consent=Affwild2.about.consent,
         )
 
     def _stored(self, path: Path | None) -> str | None:
@@ -157,6 +164,18 @@ class Affwild2(Adapter[Affwild2Options]):
 
     name = "affwild2"
     licence = "Aff-Wild2 agreement: academic research only, no redistribution"
+    about = About(
+        title="Aff-Wild2, expressions (EXPR of the ABAW challenges)",
+        modalities=("face", "voice"),
+        access="apply",
+        how="A member of the academic staff signs the agreement that the corpus's page links to, and sends it to the "
+        "address given there; students apply through their supervisor. Links to videos, crops and labels come by mail",
+        homepage="https://ibug.doc.ic.ac.uk/resources/aff-wild2/",
+        paper="Kollias & Zafeiriou 2019, arXiv 1811.07770; the EXPR challenge of ABAW",
+        consent="videos from a public platform; the corpus's agreement binds whoever uses them",
+        labels={name.capitalize(): name for name in EMOTIONS},
+        splits="Train_Set and Validation_Set: `catalog: {use_corpus_splits: true}`; test labels are kept back",
+    )
     Options = Affwild2Options
 
     def scan(self, options: Affwild2Options, root: Path, seed: int) -> Scan:
@@ -207,9 +226,7 @@ def _clip(labels: Path, split: str, corpus: Corpus) -> tuple[Clip | Quarantined,
     counts: Counter[str] = Counter()
     try:
         emotions = read_frame_labels(labels)
-        if recording.pictures is None:
-            raise _no_pictures(recording, corpus.options)
-        there = numbered_pictures(recording.pictures)
+        there = corpus.pictures(recording)
         clock = corpus.clock(recording, max(len(emotions), *there))
         extra = len(emotions) - clock.times_s.size
         if extra > max(SPARE_FRAMES, SPARE_SHARE * clock.times_s.size):
@@ -282,10 +299,10 @@ def _bad_label(path: Path, line: int, seen: str, allowed: str) -> DataError:
 
 def _no_pictures(recording: Recording, options: Affwild2Options) -> MediaError:
     return MediaError(
-        "there are labels but no cropped pictures",
+        "there are no cropped pictures of this name",
         where=recording.name,
         seen=f"no folder {recording.name} in {', '.join(options.pictures)}",
-        allowed="a folder of crops, which say whose face the labels are about",
+        allowed="a folder of crops, which says whose face it is about",
         remedy="Unpack the cropped and aligned pictures, or name their folder in `affwild2: pictures:`",
         code="missing-file",
     )

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from components.contracts.config import Section, section_error
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
+from components.datasets.about import About
 
 STAGE = "datasets"
 
@@ -50,6 +51,7 @@ class Adapter(ABC, Generic[OptionsT]):
     Attributes:
         name: the dataset's name in `params.yaml`, in paths and in clip ids.
         licence: the terms of the corpus, written on every clip.
+        about: what else a person asks before using it.
         Options: the type of the dataset's own section of `params.yaml`.
         files: options that name a file or folder outside the project, besides `root` and what ends in `_root`, `_path`
             or `_file`; see `places`.
@@ -57,6 +59,7 @@ class Adapter(ABC, Generic[OptionsT]):
 
     name: ClassVar[str]
     licence: ClassVar[str]
+    about: ClassVar[About] = About()
     Options: type[OptionsT]
     files: ClassVar[tuple[str, ...]] = ()
 

@@ -23,6 +23,7 @@ from typing import Literal
 
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
+from components.datasets.about import About
 from components.datasets.base import (
     NOT_HASHED,
     Adapter,
@@ -66,7 +67,12 @@ AGES = (30, 50)
 
 
 class CremadOptions(Section):
-    """The section `cremad:` of params.yaml; `label` says whose word counts for the emotion, see the module."""
+    """The section `cremad:` of params.yaml.
+
+    Attributes:
+        root: the folder, absolute or relative to the project.
+        label: whose word counts for the emotion: the actor's, or the raters' on voice, face or both.
+    """
 
     root: str
     label: Literal["intended", "voice", "face", "both"] = "intended"
@@ -95,6 +101,17 @@ class Cremad(Adapter[CremadOptions]):
 
     name = "cremad"
     licence = "ODbL 1.0 (database), DbCL 1.0 (contents)"
+    about = About(
+        title="CREMA-D, Crowd-sourced Emotional Multimodal Actors Dataset",
+        modalities=("face", "voice", "text"),
+        access="open",
+        how="`mer datasets download cremad` takes tables, picture and sound from the project's repository",
+        homepage="https://github.com/CheyneyComputerScience/CREMA-D",
+        paper="Cao et al. 2014, IEEE Trans. Affective Computing 5(4), https://doi.org/10.1109/TAFFC.2014.2336244",
+        consent="actors agreed to publication of the recordings",
+        labels=EMOTIONS,
+        splits="none of its own: actors are dealt to splits",
+    )
     Options = CremadOptions
 
     def scan(self, options: CremadOptions, root: Path, seed: int) -> Scan:
@@ -202,5 +219,5 @@ def _clip(name: str, one: _Performance, emotion: str, tables: _Tables) -> Clip:
         emotion=emotion,
         groups={"intensity": LEVELS[level], **tables.groups.get(actor, {})},
         licence=Cremad.licence,
-        consent="actors agreed to publication of the recordings",
+        consent=Cremad.about.consent,
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, bad_name, corpus_folder, media_files, stored_path
 
 NAME = re.compile(r"(\d{2})([ab]\d{2})([A-Z])([a-z]?)")
@@ -58,7 +59,11 @@ SENTENCES = {
 
 
 class EmodbOptions(Section):
-    """The section `emodb:` of params.yaml; `root` is the folder, absolute or relative to the project."""
+    """The section `emodb:` of params.yaml.
+
+    Attributes:
+        root: the folder, absolute or relative to the project.
+    """
 
     root: str
 
@@ -68,6 +73,17 @@ class Emodb(Adapter[EmodbOptions]):
 
     name = "emodb"
     licence = "CC0 1.0"
+    about = About(
+        title="EmoDB, Berlin Database of Emotional Speech",
+        modalities=("voice", "text"),
+        access="open",
+        how="`mer datasets download emodb` takes the archive from the corpus's own site (about 40 MB)",
+        homepage="http://emodb.bilderbar.info",
+        paper="Burkhardt et al. 2005, Interspeech, https://doi.org/10.21437/Interspeech.2005-446",
+        consent="recorded for research and publication",
+        labels=EMOTIONS,
+        splits="none of its own: speakers are dealt to splits",
+    )
     Options = EmodbOptions
 
     def scan(self, options: EmodbOptions, root: Path, seed: int) -> Scan:
@@ -106,5 +122,5 @@ def _clip(path: Path, stored: str) -> Clip | Quarantined:
         emotion=EMOTIONS[emotion],
         groups={"gender": gender, "age": "under 30" if age < 30 else "30 and over", "language": "German"},
         licence=Emodb.licence,
-        consent="recorded for research and publication",
+        consent=Emodb.about.consent,
     )

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 from components.contracts.config import Section, section_error
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
 from components.datasets.feature_rows import Row, emotion_of, read_rows
 from components.datasets.given import SUFFIXES, GivenReader
@@ -32,7 +33,7 @@ ABOUT = "features.json"
 MODALITY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-class About(Section):
+class Terms(Section):
     """What `features.json` may say; the section of params.yaml says the same, and goes before it.
 
     Attributes:
@@ -47,11 +48,12 @@ class About(Section):
     emotions: Mapping[str, str] = Field(default_factory=dict)
 
 
-class FeatureTableOptions(About):
+class FeatureTableOptions(Terms):
     """The section `feature_table:` of params.yaml.
 
-    `root` is the folder, absolute or relative to the project. `utterance_s` is how long an utterance without times
-    lasts; the default is one step of the default grid.
+    Attributes:
+        root: the folder, absolute or relative to the project.
+        utterance_s: how long an utterance without times lasts; the default is one step of the default grid.
     """
 
     root: str
@@ -63,6 +65,13 @@ class FeatureTable(Adapter[FeatureTableOptions]):
 
     name = "feature_table"
     licence = "as its section or features.json says"
+    about = About(
+        title="Features in place of media",
+        modalities=("any name",),
+        how="Convert a public set of features with a short script, see docs/datasets.md",
+        consent="as its section or features.json says",
+        splits="the column `split`, with `catalog: {use_corpus_splits: true}`; else people are dealt to splits",
+    )
     Options = FeatureTableOptions
 
     def scan(self, options: FeatureTableOptions, root: Path, seed: int) -> Scan:
@@ -113,7 +122,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         return {clip_id: tuple(names) for clip_id, names in found.items()}
 
     def _clip(
-        self, row: Row, about: About, people: Mapping[str, str], given: tuple[GivenFeatures, ...]
+        self, row: Row, about: Terms, people: Mapping[str, str], given: tuple[GivenFeatures, ...]
     ) -> Clip | Quarantined:
         if not given:
             return _without(self.name, row.clip_id)
@@ -139,7 +148,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
     def _sequence(
         self,
         sequence: Sequenced,
-        about: About,
+        about: Terms,
         people: Mapping[str, str],
         files: Mapping[str, str],
         held: Mapping[str, Mapping[str, None]],
@@ -178,17 +187,17 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         return clip, unnamed
 
 
-def _about(path: Path, options: FeatureTableOptions, dataset: str) -> About:
+def _about(path: Path, options: FeatureTableOptions, dataset: str) -> Terms:
     """features.json with what the section says on top. Raises ConfigError, and DataError without any terms."""
-    said = About()
+    said = Terms()
     if path.is_file():
         try:
-            said = About.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
+            said = Terms.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
         except ValidationError as error:
-            raise section_error(error, About, where=f"{dataset}: {ABOUT}") from error
+            raise section_error(error, Terms, where=f"{dataset}: {ABOUT}") from error
         except ValueError as error:
             raise ConfigError("this is no valid JSON", where=f"{dataset}: {ABOUT}", seen=str(error)) from error
-    joined = About(
+    joined = Terms(
         licence=options.licence or said.licence,
         consent=options.consent or said.consent,
         rates={**said.rates, **options.rates},
@@ -239,7 +248,7 @@ def _given(
     row: Row,
     files: Mapping[str, str],
     held: Mapping[str, Mapping[str, None]],
-    about: About,
+    about: Terms,
     *,
     start_s: float = 0.0,
     end_s: float | None = None,

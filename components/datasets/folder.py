@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
 
 VIDEO = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg")
@@ -58,6 +59,12 @@ class Folder(Adapter[FolderOptions]):
 
     name = "folder"
     licence = "as its section says"
+    about = About(
+        title="Class-named folders of recordings",
+        modalities=("face", "voice"),
+        how="Sort your recordings into a folder an emotion, and in it a folder a person",
+        consent="as its section says",
+    )
     Options = FolderOptions
 
     def scan(self, options: FolderOptions, root: Path, seed: int) -> Scan:

@@ -32,6 +32,7 @@ from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Segment
 from components.contracts.splits import CORPUS_SPLITS
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside
 from components.datasets.pairing import read_labels
 
@@ -64,6 +65,13 @@ class Manifest(Adapter[ManifestOptions]):
 
     name = "manifest"
     licence = "as its section or its table says"
+    about = About(
+        title="Recordings that a table lists",
+        modalities=("face", "voice", "text", "physio"),
+        how="Write a table (CSV, JSONL or Parquet) beside your recordings",
+        consent="as its section or its table says",
+        splits="the column `split`, with `catalog: {use_corpus_splits: true}`; else people are dealt to splits",
+    )
     Options = ManifestOptions
 
     def places(self, options: ManifestOptions) -> list[Path]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Word
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
 from components.datasets.pairing import read_labels
 
@@ -44,7 +45,9 @@ MIN_TEXT_S = 0.1
 class MeldOptions(Section):
     """The section `meld:` of params.yaml.
 
-    With `text_only` the recordings are not asked for: a clip is its words, laid evenly over the utterance's time.
+    Attributes:
+        root: the folder, absolute or relative to the project.
+        text_only: recordings are not asked for; a clip is its words, laid evenly over the utterance's time.
     """
 
     root: str
@@ -56,6 +59,18 @@ class Meld(Adapter[MeldOptions]):
 
     name = "meld"
     licence = "GPL-3.0 (annotations); the scenes belong to their broadcaster"
+    about = About(
+        title="MELD, Multimodal EmotionLines Dataset",
+        modalities=("face", "voice", "text"),
+        access="open",
+        how="`mer datasets download meld` takes tables and recordings from its official hosts (about 11 GB)",
+        homepage="https://affective-meld.github.io",
+        paper="Poria et al. 2019, ACL, https://doi.org/10.18653/v1/P19-1050",
+        consent="actors in a published series; check your own right to use the scenes",
+        labels=EMOTIONS,
+        splits="train, dev and test, with speakers on more than one side: `catalog: {use_corpus_splits: true}`",
+        known_bad=dict.fromkeys(sorted(BROKEN), "does not show its utterance, or cannot be decoded"),
+    )
     Options = MeldOptions
 
     def scan(self, options: MeldOptions, root: Path, seed: int) -> Scan:
@@ -126,7 +141,7 @@ def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions
         split=split,
         groups={"sentiment": row["Sentiment"]},
         licence=Meld.licence,
-        consent="actors in a published series; check your own right to use the scenes",
+        consent=Meld.about.consent,
     )
 
 

@@ -42,6 +42,7 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+MAX_BOXES = 100_000  # two a fragment; a file of empty boxes must not keep anybody busy
 ISO_SUFFIXES = frozenset({".mp4", ".m4v", ".m4a", ".mov", ".3gp"})
 ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid"})
 
@@ -52,7 +53,7 @@ def probe_media(path: Path) -> None:
     if head.startswith(MAGIC):
         return
     if head[4:8] in ISO_BOXES:
-        _check_boxes(path)
+        check_boxes(path, where=str(path))
         return
     if is_text(head):
         raise MediaError(
@@ -158,28 +159,40 @@ def is_text(head: bytes) -> bool:
     return all(char.isprintable() or char in "\t\r\n\f" for char in text)
 
 
-def _check_boxes(path: Path) -> None:
-    """Walks the top-level boxes (ISO/IEC 14496-12, section 4.2) and asks for an index."""
+def check_boxes(path: Path, *, where: str) -> None:
+    """Walks the top-level boxes (ISO/IEC 14496-12, section 4.2) and asks for a whole index.
+
+    A file that is cut off within its index may still be read as one with fewer streams: it would lose its sound in
+    silence. One that is cut off within its media is used as far as it goes. A file that does not begin with a box
+    passes, and so does one of more than `MAX_BOXES`. Raises MediaError (`truncated`).
+    """
     size = path.stat().st_size
     found: set[bytes] = set()
+    missing = 0
     position = 0
     with path.open("rb") as stream:
-        while position + 8 <= size:
+        for _ in range(MAX_BOXES):
+            if position + 8 > size:
+                break
             stream.seek(position)
             length, kind = struct.unpack(">I4s", stream.read(8))
             if length == 1:
                 length = struct.unpack(">Q", stream.read(8).ljust(8, b"\x00"))[0]
+            if not found and kind not in ISO_BOXES:
+                return
             found.add(kind)
-            if length == 0:  # reaches to the end of the file
-                break
-            if length < 8:
+            if length < 8:  # 0 reaches to the end of the file; others are no lengths
                 break
             position += length
-    if b"moov" not in found and b"moof" not in found:
+            missing += max(0, position - size) if kind == b"moov" else 0
+        else:
+            return
+    if missing or (b"moov" not in found and b"moof" not in found):
+        boxes = " ".join(kind.decode("ascii", "replace") for kind in sorted(found))
         raise MediaError(
-            "the file is cut off: its index (the moov box) is missing",
-            where=str(path),
-            seen=" ".join(kind.decode("ascii", "replace") for kind in sorted(found)),
+            f"the file is cut off: its index (the moov box) is {'not whole' if missing else 'missing'}",
+            where=where,
+            seen=f"{boxes}, {missing} bytes of moov missing" if missing else boxes,
             remedy="Copy or download the file again; nothing can be decoded without the index",
             code="truncated",
         )

@@ -21,6 +21,7 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
 from components.contracts.records import Clip, Segment
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan
 from components.datasets.synthetic_plan import ClipPlan, plan_corpus
 from components.datasets.synthetic_signs import AFFECT
@@ -29,7 +30,14 @@ INDEX = "index.json"
 
 
 class SyntheticOptions(Section):
-    """The section `synthetic:` of params.yaml. `processes` render at once; it does not change what is rendered."""
+    """The section `synthetic:` of params.yaml.
+
+    Attributes:
+        subjects: how many people.
+        clips_per_subject: clips of each.
+        picture_px: width and height of the picture.
+        processes: how many render at once; it does not change what is rendered.
+    """
 
     subjects: int = Field(24, gt=0, le=1000)
     clips_per_subject: int = Field(8, gt=0, le=100)
@@ -42,6 +50,14 @@ class Synthetic(Adapter[SyntheticOptions]):
 
     name = "synthetic"
     licence = "CC0-1.0, rendered by this project"
+    about = About(
+        title="Rendered people",
+        modalities=("face", "voice", "text", "physio"),
+        access="rendered",
+        how="Nothing to get: the first run renders it",
+        consent="synthetic",
+        splits="rendered people are dealt to splits",
+    )
     Options = SyntheticOptions
 
     def scan(self, options: SyntheticOptions, root: Path, seed: int) -> Scan:
@@ -122,7 +138,7 @@ def clip_of(plan: ClipPlan, folder: Path) -> Clip:
         text_id=None if silent else f"{Synthetic.name}/{plan.text_id}",
         groups={"gender": plan.gender, "age_band": plan.age_band},
         licence=Synthetic.licence,
-        consent="synthetic",
+        consent=Synthetic.about.consent,
         planted=plan.planted,
     )
 

@@ -33,6 +33,7 @@ from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
 from components.contracts.records import Clip, Quarantined
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, STAGE, Adapter, Scan, bad_name, corpus_folder, stored_path
 from components.datasets.content import HashCache
 from components.datasets.probe import check_readable
@@ -78,6 +79,17 @@ class Wesad(Adapter[WesadOptions]):
 
     name = "wesad"
     licence = "WESAD: scientific, non-commercial use"
+    about = About(
+        title="WESAD, Wearable Stress and Affect Detection",
+        modalities=("physio",),
+        access="open",
+        how="`mer datasets download wesad` takes the archive from the University of Siegen (about 2.5 GB)",
+        homepage="https://ubicomp.eti.uni-siegen.de/home/datasets/icmi18/",
+        paper="Schmidt et al. 2018, ICMI, https://doi.org/10.1145/3242969.3242985",
+        consent="participants agreed in writing",
+        labels=EMOTIONS,
+        splits="one person is left out at a time: group `fold`, `catalog: {folds: corpus}`",
+    )
     Options = WesadOptions
 
     def scan(self, options: WesadOptions, root: Path, seed: int) -> Scan:
@@ -160,7 +172,7 @@ def _clip(subject: str, one: Written, physio: Path, groups: Mapping[str, str]) -
         emotion=EMOTIONS[one.condition],
         groups={**groups, "condition": one.condition},
         licence=Wesad.licence,
-        consent="participants agreed in writing",
+        consent=Wesad.about.consent,
     )
 
 

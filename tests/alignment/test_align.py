@@ -264,7 +264,7 @@ def test_what_cannot_be_used(aligner: Aligner, tmp_path: Path) -> None:
     assert refusal(aligner, tmp_path, video_path="empty.mp4").code == "empty-file"
     assert refusal(aligner, tmp_path, video_path="text.mp4").code == "not-media"
     assert refusal(aligner, tmp_path, audio_path="lfs.wav").code == "lfs-pointer"
-    assert refusal(aligner, tmp_path, video_path="cut.mp4").code == "not-media"
+    assert refusal(aligner, tmp_path, video_path="cut.mp4").code == "truncated"
     assert refusal(aligner, tmp_path, video_path="none.mp4").code == "missing-file"
     assert refusal(aligner, tmp_path, audio_path="blink.wav").code == "truncated"
     assert refusal(aligner, tmp_path).code == "no-media"

@@ -66,7 +66,7 @@ def test_a_playlist_cannot_name_other_files(tmp_path: Path) -> None:
 def test_an_mp4_cut_before_its_index_is_refused(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", pictures=[grey(9)] * 50, sound=tone(2.0))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert refused(path).code == "not-media"
+    assert refused(path).code == "truncated"
 
 
 def test_limits_are_checked_before_anything_is_decoded(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from components.contracts.config import Params
 from components.contracts.layout import Layout
 from components.datasets import stage
 from components.datasets.feature_rows import COLUMNS
-from components.datasets.feature_table import About, FeatureTable, FeatureTableOptions
+from components.datasets.feature_table import FeatureTable, FeatureTableOptions, Terms
 from components.datasets.given import GivenReader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,5 +74,5 @@ def test_the_script_makes_a_dataset_of_what_was_downloaded(downloads: Path) -> N
 
 def test_the_format_table_names_every_column_and_key() -> None:
     table = next(part for part in section().split("\n\n") if part.startswith("| What"))
-    for name in (*COLUMNS, *About.model_fields, "group_<name>", "values", "rate_hz", "times"):
+    for name in (*COLUMNS, *Terms.model_fields, "group_<name>", "values", "rate_hz", "times"):
         assert f"`{name}" in table, name

@@ -359,6 +359,30 @@ def predict(
 
 
 @app.command()
+def submit(
+    frames: Annotated[Path, typer.Argument(help="The challenge's list: lines video/00001.jpg, or names of videos.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("predictions.txt"),
+    version: Annotated[str | None, typer.Option("--version", help="A version or alias; default: champion.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option("--corpus", help="Crops and recordings; default: affwild2.root of params.yaml.")
+    ] = None,
+    fill: Annotated[
+        str | None, typer.Option("--fill", metavar="CLASS", help="For frames of videos that cannot be judged.")
+    ] = None,
+) -> None:
+    """Write a submission to the expression challenge of ABAW: a class for every frame of its list.
+
+    \b
+    Examples:
+      mer submit EXPR_test_set.txt
+      mer submit EXPR_test_set.txt --corpus /data/affwild2 --out predictions.txt --fill neutral
+    """
+    from pipelines import abaw
+
+    raise typer.Exit(abaw.run(frames, out, version=version, corpus=corpus, fill=fill))
+
+
+@app.command()
 def reconcile(
     once: Annotated[bool, typer.Option("--once", help="One pass, then end.")] = False,
     attach: Annotated[

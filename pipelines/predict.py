@@ -69,7 +69,7 @@ def run(
 
     files = list(_files(clips))
     spoken = _transcript(transcript, files)
-    params, chosen = _model(version, root)
+    params, chosen = model_of(version, root)
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
     device = params.features.device if params else "auto"
     predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, device=device)
@@ -145,7 +145,7 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
         raise MediaError("cannot read the transcript", where=text[1:], seen=str(error)) from error
 
 
-def _model(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
+def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
     """The bundle that shall answer; a bundle's folder needs no project around it."""
     from components.registry.bundle import load_bundle
     from components.serving.predictor import UNREGISTERED

@@ -1,0 +1,101 @@
+"""The submission of the expression challenge: frames by their number, in the list's order and the official columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from components.contracts.errors import DataError, ModelError
+from components.contracts.labels import ABAW8
+from components.evaluation.abaw import HEADER, Judged, Wanted, judge, read_list, rows
+
+CLASSES = ABAW8.classes
+
+
+def posterior(*names: str, classes: tuple[str, ...] = CLASSES) -> np.ndarray:
+    return np.array([[0.8 if name == one else 0.2 / 7 for one in classes] for name in names])
+
+
+def wholly(*classes: int) -> Judged:
+    return Judged(classes=np.array(classes), borrowed=np.zeros(len(classes), dtype=bool))
+
+
+def test_the_header_is_the_official_one() -> None:
+    assert HEADER == "image_location,Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
+
+
+def test_a_list_names_frames_or_whole_videos() -> None:
+    text = f"{HEADER}\nb/00010.jpg,\n2-30-640x360/00001.jpg,0,0,0\nvideo5_left\n\nlast one.mp4\n"
+    assert read_list("\ufeff" + text, where="list") == [
+        Wanted(video="b", frame=10),
+        Wanted(video="2-30-640x360", frame=1),
+        Wanted(video="video5_left", frame=None),
+        Wanted(video="last one", frame=None),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", HEADER, "a/00000.jpg", "a/b/00001.jpg", "a/first.jpg", "../00001.jpg/x"])
+def test_what_names_no_frame_is_refused_with_its_line(text: str) -> None:
+    with pytest.raises(DataError) as refused:
+        read_list(f"ok\n{text}" if text.count("/") else text, where="list.txt")
+    assert refused.value.code == "bad-list"
+    assert refused.value.where == ("list.txt line 2" if text.count("/") else "list.txt")
+
+
+def test_a_frame_has_the_class_of_the_step_it_lies_in_whatever_the_rate() -> None:
+    steps = posterior("neutral", "anger", "happiness", "other")
+    for fps in (14.0, 25.0, 60.0):
+        times_s = np.arange(int(0.4 * fps)) / fps
+        judged = judge(times_s, steps, np.ones(4, dtype=bool), rate_hz=10.0, classes=CLASSES)
+        assert judged.classes.tolist() == [[0, 1, 4, 7][int(time_s * 10 + 1e-6)] for time_s in times_s]
+        assert not judged.borrowed.any()
+
+
+def test_classes_are_told_by_name_in_whatever_order_the_model_has_them() -> None:
+    turned = CLASSES[::-1]
+    judged = judge(
+        np.array([0.0, 0.1]),
+        posterior("sadness", "neutral", classes=turned),
+        np.ones(2, dtype=bool),
+        rate_hz=10.0,
+        classes=turned,
+    )
+    assert judged.classes.tolist() == [5, 0]
+    with pytest.raises(ModelError, match="calm"):
+        judge(np.zeros(1), np.ones((1, 8)), np.ones(1, dtype=bool), rate_hz=10.0, classes=("calm", *CLASSES[1:]))
+
+
+def test_where_nobody_is_there_the_nearest_moment_answers() -> None:
+    steps = posterior("fear", "fear", "anger", "surprise", "surprise", "neutral")
+    valid = np.array([True, False, False, False, True, False])
+    times_s = (np.arange(8) + 0.5) / 10  # two frames after the last step
+    judged = judge(times_s, steps, valid, rate_hz=10.0, classes=CLASSES)
+    assert judged.classes.tolist() == [3, 3, 3, 6, 6, 6, 6, 6]
+    assert judged.borrowed.tolist() == [False, True, True, True, False, True, True, True]
+    with pytest.raises(DataError) as refused:
+        judge(times_s, steps, np.zeros(6, dtype=bool), rate_hz=10.0, classes=CLASSES)
+    assert refused.value.code == "nothing-to-judge"
+
+
+def test_rows_go_by_the_number_in_the_name_and_not_by_the_place_in_the_list() -> None:
+    wanted = [
+        Wanted(video="b", frame=3),
+        Wanted(video="a", frame=2),
+        Wanted(video="b", frame=1),
+        Wanted(video="a", frame=9),
+        Wanted(video="c", frame=None),
+    ]
+    counts: Counter[str] = Counter()
+    judged = {"a": wholly(0, 4), "b": wholly(1, 2, 3), "c": wholly(7, 6)}
+    assert list(rows(wanted, judged, counts)) == [
+        HEADER,
+        "b/00003.jpg,3",
+        "a/00002.jpg,4",
+        "b/00001.jpg,1",
+        "a/00009.jpg,4",
+        "c/00001.jpg,7",
+        "c/00002.jpg,6",
+    ]
+    assert +counts == Counter({"frames": 6, "beyond the video's last frame: the last one's class": 1})

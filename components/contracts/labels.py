@@ -83,7 +83,25 @@ RAVDESS8 = Taxonomy(
     },
 )
 
-TAXONOMIES: dict[str, Taxonomy] = {taxonomy.name: taxonomy for taxonomy in (ABAW8, RAVDESS8)}
+# The two sets of classes that IEMOCAP is reported in.
+_NOT_IN_IEMOCAP = ("frustration", "fear", "stress", "disgust", "contempt", "surprise", "boredom", "other")
+IEMOCAP4 = Taxonomy(
+    name="iemocap4",
+    classes=("neutral", "happiness", "sadness", "anger"),
+    merged={
+        "calm": "neutral",
+        "excitement": "happiness",
+        "amusement": "happiness",
+        **dict.fromkeys(_NOT_IN_IEMOCAP),
+    },
+)
+IEMOCAP6 = Taxonomy(
+    name="iemocap6",
+    classes=("neutral", "happiness", "excitement", "sadness", "anger", "frustration"),
+    merged={"calm": "neutral", "amusement": "happiness", **dict.fromkeys(_NOT_IN_IEMOCAP[1:])},
+)
+
+TAXONOMIES: dict[str, Taxonomy] = {taxonomy.name: taxonomy for taxonomy in (ABAW8, RAVDESS8, IEMOCAP4, IEMOCAP6)}
 
 
 def taxonomy(name: str) -> Taxonomy:

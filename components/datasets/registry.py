@@ -11,8 +11,10 @@ from components.datasets.cremad import Cremad
 from components.datasets.emodb import Emodb
 from components.datasets.feature_table import FeatureTable
 from components.datasets.folder import Folder
+from components.datasets.iemocap import Iemocap
 from components.datasets.manifest import Manifest
 from components.datasets.meld import Meld
+from components.datasets.mosei import Mosei
 from components.datasets.ravdess import Ravdess
 from components.datasets.synthetic import Synthetic
 from components.datasets.wesad import Wesad
@@ -24,7 +26,9 @@ ADAPTERS: dict[str, Adapter[Any]] = {
     "emodb": Emodb(),
     "feature_table": FeatureTable(),
     "folder": Folder(),
+    "iemocap": Iemocap(),
     "manifest": Manifest(),
+    "mosei": Mosei(),
     "ravdess": Ravdess(),
     "synthetic": Synthetic(),
     "wesad": Wesad(),

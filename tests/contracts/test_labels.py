@@ -20,6 +20,12 @@ def test_calm_is_neutral_for_abaw_and_itself_for_ravdess() -> None:
     assert taxonomy("ravdess8").index_of("other") is None
 
 
+def test_excitement_is_happiness_in_four_classes_of_iemocap_and_itself_in_six() -> None:
+    assert taxonomy("iemocap4").class_of("excitement") == "happiness"
+    assert taxonomy("iemocap6").class_of("excitement") == "excitement"
+    assert taxonomy("iemocap4").class_of("frustration") is None
+
+
 def test_an_unknown_emotion_names_the_nearest() -> None:
     with pytest.raises(DataError, match="Did you mean 'happiness'"):
         taxonomy("abaw8").class_of("hapiness")

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from tests.alignment.media import draw_face, tone, wav, write_clip
+from tests.datasets.long_recordings import iemocap, mosei
 from tests.datasets.wesad_files import write_subject
 
 Writer = Callable[[Path], dict[str, Any]]
@@ -162,8 +163,10 @@ CORPORA: dict[str, Writer] = {
     "cremad": cremad,
     "emodb": emodb,
     "folder": folder,
+    "iemocap": iemocap,
     "manifest": manifest,
     "meld": meld,
+    "mosei": mosei,
     "ravdess": ravdess,
     "wesad": wesad,
 }

@@ -1,0 +1,273 @@
+"""CMU-MOSEI and CMU-MOSI: people who say their opinion in video blogs (Zadeh et al. 2018, ACL; 2016).
+
+23,453 labelled sentences (MOSEI), 2,199 (MOSI), as the raw corpus unpacks. Below `root`, the corpus's folder `Raw`:
+
+    Transcript/Segmented/Combined/<video>.txt    a line a sentence: video___index___start___end___text, seconds
+    Videos/Full/Combined/<video>.mp4             the whole recordings; a sentence is a span of one
+    Audio/Full/WAV_16000/<video>.wav             their sound, for videos that are not there
+    Labels/*.csv                                 a line a rater and sentence, with these columns:
+
+        Input.VIDEO_ID, Input.CLIP               the video (after the last slash) and the sentence's index
+        Answer.sentiment                         -3 to 3; empty counts as 0
+        Answer.{anger,disgust,fear,happiness,sadness,surprise}    0 (no) to 3 (strongly); may lack, as in MOSI
+
+Ratings of one sentence are averaged, as for the published labels. A table of single values (the published labels, say)
+is one rater. The sentiment over 3 is the clip's valence. Emotions are multi-label; a clip here has one: the one with
+the highest mean above zero, neutral where all are zero, and none where two are highest together (its valence stays).
+
+`splits_file` is a CSV file with the columns `video` and `split` (train, valid, test): the standard folds are published
+as lists in the corpus's SDK. Nobody says who is in which video, so a video counts as a person.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from components.contracts.config import Section
+from components.contracts.errors import DataError
+from components.contracts.records import Clip, Quarantined
+from components.contracts.splits import CORPUS_SPLITS
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
+from components.datasets.pairing import read_labels
+
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+NEUTRAL = "neutral"
+VIDEO, INDEX, SENTIMENT = "Input.VIDEO_ID", "Input.CLIP", "Answer.sentiment"
+EMOTION_COLUMNS = {emotion: f"Answer.{emotion}" for emotion in EMOTIONS}
+MOST_SENTIMENT, MOST_EMOTION = 3.0, 3.0
+DELIMITER = "___"
+TIE = 1e-4  # the published means are thirds, rounded to single precision
+
+# A sentence: its video and its index there.
+Key = tuple[str, int]
+
+
+class MoseiOptions(Section):
+    """The section `mosei:` of params.yaml."""
+
+    root: str
+    splits_file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A line of a transcript: `[start_s, end_s)` of the video, and what is said."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(kw_only=True)
+class Ratings:
+    """What the raters of one sentence gave: sentiments, and for each emotion that they were asked for, intensities."""
+
+    sentiments: list[float] = field(default_factory=list)
+    intensities: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def valence(self) -> float:
+        """The mean sentiment, from -1 to 1."""
+        return sum(self.sentiments) / len(self.sentiments) / MOST_SENTIMENT
+
+    @property
+    def emotion(self) -> str | None:
+        """The emotion of the highest mean; see the module for what happens to ties and zeros."""
+        if not self.intensities:
+            return None
+        means = {emotion: math.fsum(given) / len(given) for emotion, given in self.intensities.items()}
+        most = max(means.values())
+        highest = [emotion for emotion, mean in means.items() if most - mean < TIE]
+        return NEUTRAL if most == 0 else highest[0] if len(highest) == 1 else None
+
+
+class Mosei(Adapter[MoseiOptions]):
+    """The CMU-MOSEI and CMU-MOSI adapter."""
+
+    name = "mosei"
+    licence = "research use (CMU MultiComp Lab); the videos belong to their uploaders"
+    Options = MoseiOptions
+
+    def scan(self, options: MoseiOptions, root: Path, seed: int) -> Scan:
+        """Lists the labelled sentences; see `Adapter.scan`.
+
+        Raises:
+            DataError: also when there are no transcripts or no label table, or the list of splits cannot be read.
+        """
+        folder = corpus_folder(options.root, root, dataset=self.name)
+        quarantined: list[Quarantined] = []
+        sentences = _sentences(folder, options, quarantined)
+        ratings = _ratings(folder, options, quarantined)
+        split_of = _splits(options, root)
+        clips: list[Clip] = []
+        notes: list[str] = []
+        for key, rated in sorted(ratings.items()):
+            if key in sentences:
+                clip = _clip(key, sentences[key], rated, folder, options)
+                clips.append(replace(clip, split=split_of.get(key[0])))
+            else:
+                quarantined.append(_without_sentence(key))
+        unlabelled = len(sentences.keys() - ratings.keys())
+        if unlabelled:
+            notes.append(f"{unlabelled} sentences have no ratings: they are not used")
+        undecided = sum(clip.emotion is None for clip in clips)
+        if undecided:
+            notes.append(f"{undecided} clips have no emotion, since two are rated highest or none was asked for")
+        without_split = len({key[0] for key in ratings} - split_of.keys()) if split_of else 0
+        if without_split:
+            notes.append(f"{without_split} videos are in no split of {options.splits_file}")
+        return Scan(clips=clips, quarantined=quarantined, notes=notes)
+
+
+def _sentences(folder: Path, options: MoseiOptions, quarantined: list[Quarantined]) -> dict[Key, Sentence]:
+    """The sentences of every transcript; what is wrong with a line goes to quarantine."""
+    place = folder / "Transcript" / "Segmented" / "Combined"
+    files = sorted(path for path in place.glob("*.txt") if not path.name.startswith("._"))
+    if not files:
+        raise _missing("there are no transcripts", place, "<video>.txt")
+    found: dict[Key, Sentence] = {}
+    for path in files:
+        stored = stored_path(path, folder, options.root)
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            if not line.strip():
+                continue
+            outcome = parse_sentence(line)
+            if isinstance(outcome, str) or outcome[0] in found:
+                what = outcome if isinstance(outcome, str) else "the index is there twice; the first one counts"
+                quarantined.append(
+                    set_aside(
+                        Mosei.name,
+                        f"{path.stem} line {number}",
+                        code="bad-label" if isinstance(outcome, str) else "duplicate-label",
+                        message=f"{path.name} line {number}: {what}",
+                        path=stored,
+                        seen=line[:80],
+                        allowed=DELIMITER.join(("video", "index", "start", "end", "text")),
+                        remedy="Mend the line, or take it out of the transcript",
+                    )
+                )
+            else:
+                found[outcome[0]] = outcome[1]
+    return found
+
+
+def parse_sentence(line: str) -> tuple[Key, Sentence] | str:
+    """A transcript's line, or what is wrong with it. A start a little before the video's is taken for its start."""
+    parts = line.strip().split(DELIMITER, 4)
+    if len(parts) != 5:
+        return "this is no sentence"
+    try:
+        index, start_s, end_s = int(parts[1]), max(float(parts[2]), 0.0), float(parts[3])
+    except ValueError:
+        return "index, start or end is no number"
+    if not start_s < end_s < math.inf:
+        return "the sentence has no length"
+    return (parts[0], index), Sentence(start_s=start_s, end_s=end_s, text=parts[4].strip())
+
+
+def _ratings(folder: Path, options: MoseiOptions, quarantined: list[Quarantined]) -> dict[Key, Ratings]:
+    """The ratings of every sentence, over all tables."""
+    tables = sorted(path for path in (folder / "Labels").glob("*.csv") if not path.name.startswith("._"))
+    if not tables:
+        raise _missing("there is no label table", folder / "Labels", f"a CSV file with {VIDEO}, {INDEX}, {SENTIMENT}")
+    found: dict[Key, Ratings] = {}
+    for table in tables:
+        rows = read_labels(table, key=VIDEO, columns=(INDEX, SENTIMENT), dataset=Mosei.name)
+        asked = [emotion for emotion, column in EMOTION_COLUMNS.items() if rows and column in rows[0]]
+        columns = {SENTIMENT: MOST_SENTIMENT, **{EMOTION_COLUMNS[emotion]: MOST_EMOTION for emotion in asked}}
+        for number, row in enumerate(rows, start=2):
+            if not any(row[column] for column in columns):
+                continue  # a rater who gave nothing
+            wrong = _wrong_rating(row, columns)
+            if wrong is not None:
+                quarantined.append(
+                    set_aside(
+                        Mosei.name,
+                        f"{table.stem} line {number}",
+                        code="bad-label",
+                        message=f"{table.name} line {number}: {wrong} is no rating",
+                        path=stored_path(table, folder, options.root),
+                        field=wrong,
+                        seen=row[wrong],
+                        allowed=f"a number, at most {columns.get(wrong, math.inf):g} either way",
+                        remedy="Mend the line, or take it out of the table",
+                    )
+                )
+                continue
+            one = found.setdefault((row[VIDEO].rsplit("/", maxsplit=1)[-1], int(float(row[INDEX]))), Ratings())
+            one.sentiments.append(float(row[SENTIMENT] or 0))
+            for emotion in asked:
+                one.intensities[emotion].append(float(row[EMOTION_COLUMNS[emotion]] or 0))
+    return found
+
+
+def _wrong_rating(row: Mapping[str, str], columns: Mapping[str, float]) -> str | None:
+    """The first column that holds no number it may hold."""
+    for column, most in {INDEX: math.inf, **columns}.items():
+        try:
+            number = float(row[column] or ("nan" if column == INDEX else 0))
+        except ValueError:
+            return column
+        least = -most if column == SENTIMENT else 0.0
+        if not (least <= number <= most and math.isfinite(number)):
+            return column
+    return None
+
+
+def _splits(options: MoseiOptions, root: Path) -> dict[str, str]:
+    if options.splits_file is None:
+        return {}
+    rows = read_labels(root / options.splits_file, key="video", columns=("split",), dataset=Mosei.name)
+    for row in rows:
+        if row["split"] not in CORPUS_SPLITS:
+            raise DataError.unknown("split", row["split"], CORPUS_SPLITS, where=options.splits_file)
+    return {row["video"]: row["split"] for row in rows}
+
+
+def _clip(key: Key, sentence: Sentence, rated: Ratings, folder: Path, options: MoseiOptions) -> Clip:
+    video, index = key
+    pictures = folder / "Videos" / "Full" / "Combined" / f"{video}.mp4"
+    sound = folder / "Audio" / "Full" / "WAV_16000" / f"{video}.wav"
+    heard_only = sound.exists() and not (pictures.exists() or pictures.is_symlink())
+    return Clip(
+        clip_id=f"{Mosei.name}/{video}_{index}",
+        dataset=Mosei.name,
+        content_sha256=NOT_HASHED,
+        subject_id=f"{Mosei.name}/{video}",
+        session_id=f"{Mosei.name}/{video}",
+        video_path=None if heard_only else stored_path(pictures, folder, options.root),
+        audio_path=stored_path(sound, folder, options.root) if heard_only else None,
+        start_s=sentence.start_s,
+        end_s=sentence.end_s,
+        transcript=sentence.text or None,
+        emotion=rated.emotion,
+        valence=rated.valence,
+        licence=Mosei.licence,
+        consent="published by the people themselves; they were not asked about this use",
+    )
+
+
+def _without_sentence(key: Key) -> Quarantined:
+    video, index = key
+    return set_aside(
+        Mosei.name,
+        f"{video}_{index}",
+        code="label-without-clip",
+        message=f"sentence {index} of {video} is rated, but no transcript has it: nothing says when it is",
+        remedy="Add the transcript, or take the ratings out",
+    )
+
+
+def _missing(what: str, place: Path, allowed: str) -> DataError:
+    return DataError(
+        what,
+        where=f"{Mosei.name}.root",
+        seen=str(place),
+        allowed=allowed,
+        remedy="Set root to the corpus's folder Raw",
+        code="no-labels",
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.catalog.rows import classes_of, subjects_of
 from components.catalog.splits import SPLITS, deal, folds, missing_classes, splits_of_folds
+from components.catalog.texts import keep_texts_apart
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError, nearest
 from components.contracts.splits import CORPUS_SPLITS
@@ -17,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config: Catalog, seed: int) -> dict[str, str]:
-    """Clip id → split.
+    """Clip id → split, of every clip but those that `catalog.by_text` leaves out.
 
     Args:
         rows: catalog rows without `split`.
@@ -26,8 +27,8 @@ def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config:
         seed: of the deal.
 
     Raises:
-        DataError: too few subjects; a split name that nobody knows; no folds where they were asked for; a class that
-            would be tested and cannot be learned.
+        DataError: too few subjects, or texts; a split name that nobody knows; no folds where they were asked for; a
+            class that would be tested and cannot be learned.
     """
     if config.folds is not None:
         split_of = _by_folds(rows, config, seed)
@@ -35,7 +36,9 @@ def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config:
         split_of = _pinned(rows, corpus_splits, config, seed)
     else:
         split_of = _dealt(rows, _fractions(config), seed)
-    _check(rows, split_of)
+    if config.by_text:
+        split_of = keep_texts_apart(rows, split_of, _fractions(config), seed)
+    _check([row for row in rows if row["clip_id"] in split_of], split_of)
     return split_of
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from components.catalog.assign import assign, shared_subjects
 from components.catalog.rows import CATALOG_SCHEMA, catalog_row, classes_of, split_summary
 from components.catalog.splits import SPLITS
+from components.catalog.texts import splits_of_texts
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
@@ -25,6 +26,9 @@ RENAME = (
     "One of them brings {modality} ready-made. Features that were made differently are different modalities: rename "
     "the file that holds them, to {modality}_2 for example"
 )
+
+NO_CLASS = "the taxonomy has no class for its labels"
+OTHER_SPLIT = "its person and its text are in different splits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ def build(
         for accepted in dataset.accepted.to_pylist():
             row = catalog_row(accepted, taxonomy)
             if row is None:
-                left_out.append({"clip_id": accepted["clip_id"], "emotion": accepted["emotion"]})
+                left_out.append({"clip_id": accepted["clip_id"], "emotion": accepted["emotion"], "why": NO_CLASS})
                 continue
             if row["clip_id"] in corpus_splits:
                 raise DataError(
@@ -71,9 +75,13 @@ def build(
         for dataset in sorted(datasets, key=lambda dataset: dataset.dataset)
     }
     split_of = assign(rows, corpus_splits, config, seed)
-    rows = [{**row, "split": split_of[row["clip_id"]]} for row in rows]
+    for row in rows:
+        if row["clip_id"] not in split_of:
+            left_out.append({"clip_id": row["clip_id"], "emotion": row["label"], "why": OTHER_SPLIT})
+    rows = [{**row, "split": split_of[row["clip_id"]]} for row in rows if row["clip_id"] in split_of]
     present = {name for row in rows for name in classes_of(row)}
     shared = shared_subjects(rows, split_of)
+    texts = splits_of_texts(rows, split_of)
     description = {
         "sha256": fingerprint([taxonomy.name, list(taxonomy.classes), rows]),
         "taxonomy": taxonomy.name,
@@ -87,6 +95,9 @@ def build(
         "splits": split_summary(rows, SPLITS, taxonomy.classes),
         "subject_disjoint": not shared,
         "shared_subjects": shared,
+        "texts": len(texts),
+        "shared_texts": {text: splits for text, splits in texts.items() if len(splits) > 1},
+        "readmitted": [one for dataset in datasets for one in dataset.result.get("readmitted", ())],
         "left_out": sorted(left_out, key=lambda one: one["clip_id"]),
     }
     return pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA), description

@@ -60,8 +60,8 @@ def deal(subjects: Sequence[Subject], fractions: Mapping[str, float], seed: int)
         )
     dealt: dict[str, str] = {}
     for group in _groups(subjects, len(fractions)):
-        ordered = sorted(group, key=lambda subject: _rank(seed, subject.subject_id))
-        for split, (first, last) in zip(fractions, _blocks(len(ordered), list(fractions.values())), strict=True):
+        ordered = sorted(group, key=lambda subject: rank(seed, subject.subject_id))
+        for split, (first, last) in zip(fractions, blocks(len(ordered), list(fractions.values())), strict=True):
             dealt.update({subject.subject_id: split for subject in ordered[first:last]})
     return _repaired(subjects, dealt, seed)
 
@@ -73,8 +73,8 @@ def folds(subjects: Sequence[Subject], k: int, seed: int) -> dict[str, int]:
         raise DataError("fewer subjects than folds", seen=len(subjects), allowed=f"at least {k}")
     dealt: dict[str, int] = {}
     for group in _groups(subjects, k):
-        ordered = sorted(group, key=lambda subject: _rank(seed, subject.subject_id))
-        for fold, (first, last) in enumerate(_blocks(len(ordered), list(names.values()))):
+        ordered = sorted(group, key=lambda subject: rank(seed, subject.subject_id))
+        for fold, (first, last) in enumerate(blocks(len(ordered), list(names.values()))):
             dealt.update({subject.subject_id: fold for subject in ordered[first:last]})
     return dealt
 
@@ -120,8 +120,9 @@ def missing_classes(subjects: Sequence[Subject], split_of: Mapping[str, str], sp
     return sorted(everywhere - here)
 
 
-def _rank(seed: int, subject_id: str) -> str:
-    return hashlib.sha256(f"{seed}\0{subject_id}".encode()).hexdigest()
+def rank(seed: int, name: str) -> str:
+    """By which a person or a text is ordered before a deal."""
+    return hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest()
 
 
 def _groups(subjects: Sequence[Subject], blocks: int) -> list[list[Subject]]:
@@ -138,7 +139,7 @@ def _groups(subjects: Sequence[Subject], blocks: int) -> list[list[Subject]]:
     return [*large, small] if small else large
 
 
-def _blocks(count: int, fractions: Sequence[float]) -> list[tuple[int, int]]:
+def blocks(count: int, fractions: Sequence[float]) -> list[tuple[int, int]]:
     """Consecutive `[first, last)` of the wanted shares, each at least one long. A cut moves by at most one when
     `count` does, because rounding and clamping of a cumulative share are monotone."""
     cuts = [0]
@@ -157,7 +158,7 @@ def _repaired(subjects: Sequence[Subject], dealt: Mapping[str, str], seed: int) 
     for subject in subjects:
         for name in subject.clips_per_class:
             holders[split_of[subject.subject_id], name] += 1
-    ordered = sorted(subjects, key=lambda subject: _rank(seed, subject.subject_id))
+    ordered = sorted(subjects, key=lambda subject: rank(seed, subject.subject_id))
     classes = sorted({name for subject in subjects for name in subject.clips_per_class})
     splits = [split for split in _MISSING_COST if split in set(split_of.values())]
     while True:

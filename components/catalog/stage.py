@@ -1,17 +1,26 @@
-"""The catalog stage: accepted clips of every dataset in, the exact list for training out."""
+"""The catalog stage: accepted clips of every dataset in, the exact list for training out, its splits judged.
+
+If a critical promise about the splits is broken, `catalog.json` is written for the person who mends it, the list is
+not, and the stage raises ContractError.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.catalog.catalog import Validated, build
+from components.catalog.suites import class_table, people_table, split_suites, text_table
 from components.contracts.atomic import read_json, write_json, write_table
 from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.validation.accepted import ACCEPTED_SCHEMA
+from components.validation.checkpoint import Checker, Outcome, critical, error_of, figures
+from components.validation.docs import CATALOG, write_catalog_pages
 
 
 def run(params: Params, layout: Layout) -> dict[str, Any]:
@@ -19,12 +28,35 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
 
     Raises:
         DataError: a dataset was not validated, or see `build`.
+        ContractError: a critical promise about the splits is broken.
     """
     datasets = [_validated(layout, name) for name in sorted(params.datasets)]
-    table, description = build(datasets, params.labels.resolved, params.catalog, params.seed)
-    write_table(layout.catalog / "catalog.parquet", table)
+    table, built = build(datasets, params.labels.resolved, params.catalog, params.seed)
+    outcomes = judge_splits(table, built, params, Checker(docs=layout.data_docs / CATALOG))
+    description = {**built, "suites": {outcome.suite: figures(outcome) for outcome in outcomes}}
+    # What an earlier run listed must not outlive a failure.
+    (layout.catalog / "catalog.parquet").unlink(missing_ok=True)
     write_json(layout.catalog / "catalog.json", description)
+    write_catalog_pages(layout, description)
+    broken = critical(outcomes)
+    if broken:
+        page = (layout.data_docs / CATALOG / "index.html").relative_to(layout.root)
+        raise error_of(broken, where="catalog", look=f"Data Docs: {page}")
+    write_table(layout.catalog / "catalog.parquet", table)
     return description
+
+
+def judge_splits(
+    table: pa.Table, description: Mapping[str, Any], params: Params, checker: Checker
+) -> tuple[Outcome, ...]:
+    """What became of every promise about the splits. The one about texts is left out where nothing is scripted."""
+    rows = table.select(["clip_id", "subject_id", "text_id", "split"]).to_pylist()
+    people, texts, classes = split_suites(params.catalog)
+    present = [name for name in description["classes"] if name not in description["absent_classes"]]
+    tables = [(people, people_table(rows)), (classes, class_table(description["splits"], present))]
+    if description["texts"]:
+        tables.insert(1, (texts, text_table(rows)))
+    return tuple(checker.check(suite, judged) for suite, judged in tables)
 
 
 def _validated(layout: Layout, name: str) -> Validated:

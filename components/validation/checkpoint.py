@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,47 @@ class Outcome:
     def failed(self) -> tuple[Judged, ...]:
         """The expectations that do not hold."""
         return tuple(judged for judged in self.judged if not judged.success)
+
+
+Broken = tuple[Outcome, Judged]
+
+
+def critical(outcomes: Iterable[Outcome]) -> tuple[Broken, ...]:
+    """The critical expectations that do not hold."""
+    pairs = ((outcome, judged) for outcome in outcomes for judged in outcome.failed)
+    return tuple((outcome, judged) for outcome, judged in pairs if judged.expectation.level == "critical")
+
+
+def error_of(broken: Sequence[Broken], *, where: str, look: str) -> ContractError:
+    """The error for the first broken critical expectation, which names the others; `look` says where to see more."""
+    outcome, first = broken[0]
+    expectation = first.expectation
+    others = ", ".join(f"{other.suite}.{judged.expectation.name}" for other, judged in broken[1:])
+    seen = "; ".join(f"{key}: {value}" for key, value in first.failures[:3])
+    remedy = [expectation.remedy, *([f"Also broken: {others}"] if others else []), look]
+    return ContractError(
+        f"a critical expectation is broken: {expectation.says}",
+        where=f"{where}: {outcome.suite}.{expectation.name}",
+        seen=f"{first.observed} ({seen})" if seen else first.observed,
+        allowed=expectation.allowed,
+        remedy=". ".join(remedy),
+    )
+
+
+def figures(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as it stands in a result: rows, expectations, and those that do not hold."""
+    return {
+        "rows": outcome.rows,
+        "evaluated": len(outcome.judged),
+        "failed": {
+            judged.expectation.name: {
+                "level": judged.expectation.level,
+                "says": judged.expectation.says,
+                "observed": judged.observed,
+            }
+            for judged in outcome.failed
+        },
+    }
 
 
 class Checker:

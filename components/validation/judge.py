@@ -22,7 +22,7 @@ from components.contracts.records import Quarantined
 from components.features.store import FeatureStore
 from components.validation import accepted as left
 from components.validation import suites, tables
-from components.validation.checkpoint import Judged, Outcome
+from components.validation.checkpoint import Judged, Outcome, critical, error_of, figures
 from components.validation.drift import Compared, compare, drift_json
 from components.validation.expectation import Suite
 from components.validation.measure import measure_store
@@ -58,12 +58,7 @@ class Judgement:
     @property
     def broken(self) -> tuple[tuple[Outcome, Judged], ...]:
         """The critical expectations that do not hold."""
-        return tuple(
-            (outcome, judged)
-            for outcome in self.outcomes
-            for judged in outcome.failed
-            if judged.expectation.level == "critical"
-        )
+        return critical(self.outcomes)
 
     def result(self, taxonomy: Taxonomy) -> dict[str, Any]:
         """What `result.json` holds: a pure function of the tables, with its own hash as `fingerprint`.
@@ -88,7 +83,7 @@ class Judgement:
                 "set_aside": len({row.clip_id for row in self.quarantined} - kept),
                 "quarantined": dict(sorted(Counter(row.code for row in self.quarantined).items())),
             },
-            "suites": {outcome.suite: _figures(outcome) for outcome in judged},
+            "suites": {outcome.suite: figures(outcome) for outcome in judged},
             "readmitted": [asdict(decision) for decision in self.readmitted],
             "taxonomy": taxonomy.name,
             "per_class": counts,
@@ -104,18 +99,7 @@ class Judgement:
 
         Call it only when `broken` is not empty.
         """
-        outcome, first = self.broken[0]
-        expectation = first.expectation
-        others = ", ".join(f"{other.suite}.{judged.expectation.name}" for other, judged in self.broken[1:])
-        seen = "; ".join(f"{key}: {value}" for key, value in first.failures[:3])
-        remedy = [expectation.remedy, *([f"Also broken: {others}"] if others else []), look]
-        return ContractError(
-            f"a critical expectation is broken: {expectation.says}",
-            where=f"{self.upstream.dataset}: {outcome.suite}.{expectation.name}",
-            seen=f"{first.observed} ({seen})" if seen else first.observed,
-            allowed=expectation.allowed,
-            remedy=". ".join(remedy),
-        )
+        return error_of(self.broken, where=self.upstream.dataset, look=look)
 
 
 def judge(
@@ -190,18 +174,3 @@ def _whole(
         runner.check(suites.accepted_suite(wanted), left.people_rows(accepted)),
         runner.check(suites.class_suite(wanted), left.class_rows(counts)),
     ]
-
-
-def _figures(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "rows": outcome.rows,
-        "evaluated": len(outcome.judged),
-        "failed": {
-            judged.expectation.name: {
-                "level": judged.expectation.level,
-                "says": judged.expectation.says,
-                "observed": judged.observed,
-            }
-            for judged in outcome.failed
-        },
-    }

@@ -47,6 +47,17 @@ def test_the_catalog_lists_every_clip_with_its_class_and_split() -> None:
     assert description["subject_disjoint"] is True
 
 
+def test_texts_are_reported_and_kept_apart_on_demand() -> None:
+    clips = [replace(clip, text_id=f"tiny/t{number % 6}") for number, clip in enumerate(tiny_clips(subjects=12))]
+    table, description = made(clips)
+    assert description["texts"] == len(description["shared_texts"]) == 6
+    apart, described = made(clips, by_text=True)
+    assert described["shared_texts"] == {}
+    assert described["datasets"] == description["datasets"]  # the data are the same
+    assert apart.num_rows + len(described["left_out"]) == table.num_rows
+    assert {one["why"] for one in described["left_out"]} == {"its person and its text are in different splits"}
+
+
 def test_nobody_is_in_two_splits() -> None:
     rows = made(tiny_clips(subjects=9))[0].to_pylist()
     splits: dict[str, set[str]] = {}
@@ -108,7 +119,9 @@ def test_a_clip_that_the_taxonomy_leaves_out_is_listed() -> None:
     clips = tiny_clips()
     clips[0] = replace(clips[0], emotion="stress")
     table, description = made(clips, taxonomy=RAVDESS8)
-    assert description["left_out"] == [{"clip_id": clips[0].clip_id, "emotion": "stress"}]
+    (left_out,) = description["left_out"]
+    assert (left_out["clip_id"], left_out["emotion"]) == (clips[0].clip_id, "stress")
+    assert "no class" in left_out["why"]
     assert clips[0].clip_id not in table.column("clip_id").to_pylist()
 
 

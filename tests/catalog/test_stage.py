@@ -32,6 +32,12 @@ def test_two_validated_datasets_become_one_catalog(tmp_path: Path) -> None:
     assert bad not in table.column("clip_id").to_pylist()
     assert read_json(layout.catalog / "catalog.json") == summary
     assert set(summary["datasets"]) == set(summary["validation"]) == {"tiny", "more"}
+    assert {name: said["failed"] for name, said in summary["suites"].items()} == {
+        "people_of_splits": {},
+        "classes_of_splits": {},
+    }
+    assert "classes_of_splits" in (layout.data_docs / "_catalog" / "index.html").read_text()
+    assert 'href="_catalog/index.html"' in (layout.data_docs / "index.html").read_text()
     before = tree_sha256(layout.catalog)
     assert stage.run(params, layout)["sha256"] == summary["sha256"]
     assert tree_sha256(layout.catalog) == before

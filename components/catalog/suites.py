@@ -1,0 +1,94 @@
+"""What the splits must promise, as suites of `components/validation`, and the tables that they judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from components.catalog.splits import SPLITS
+from components.catalog.texts import splits_of_texts
+from components.contracts.config import Catalog
+from components.validation.expectation import Expectation, Suite, between
+
+Row = Mapping[str, Any]
+
+
+def split_suites(config: Catalog) -> tuple[Suite, Suite, Suite]:
+    """Of `people_table`, `text_table` and `class_table`, in this order."""
+    people = Expectation(
+        name="one_split_a_person",
+        kind="expect_column_values_to_be_between",
+        arguments={"column": "num_splits", "min_value": 1, "max_value": 1},
+        # A corpus's own splits are taken as they are; many have people in several of them.
+        level="warning" if config.use_corpus_splits else "critical",
+        says="Nobody is in more than one split",
+        allowed="one split a person",
+        remedy="Set catalog.use_corpus_splits: false to deal people anew; a score on people seen in training is memory",
+    )
+    texts = Expectation(
+        name="one_split_a_text",
+        kind="expect_column_values_to_be_between",
+        arguments={"column": "num_splits", "min_value": 1, "max_value": 1},
+        level="critical" if config.by_text else "warning",
+        says="No text is spoken in more than one split",
+        allowed="one split a text",
+        remedy="Set catalog.by_text: true where there are texts enough; else report that texts recur",
+    )
+    learned = Expectation(
+        name="every_class_can_be_learned",
+        kind="expect_column_values_to_be_between",
+        arguments={"column": "train", "min_value": 1},
+        level="critical",
+        says="Every class that occurs has clips to learn it from",
+        allowed="at least 1 clip in train",
+        remedy="Bring more people who have it, choose a taxonomy that merges it, or let subjects be dealt",
+    )
+    measured = [
+        between(
+            split,
+            1,
+            None,
+            "at least 1 clip",
+            "Bring more people who have it; figures of this class cannot be had, or rest on no calibration",
+            name=f"every_class_is_in_{split}",
+            level="warning",
+        )
+        for split in SPLITS[1:]
+    ]
+    return (
+        Suite(name="people_of_splits", key="subject_id", expectations=(people,)),
+        Suite(name="texts_of_splits", key="text_id", expectations=(texts,)),
+        Suite(name="classes_of_splits", key="class", expectations=(learned, *measured)),
+    )
+
+
+def people_table(rows: Sequence[Row]) -> pa.Table:
+    """One row a person: `subject_id`, `splits` in words, `num_splits`."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row["subject_id"], set()).add(row["split"])
+    return _named("subject_id", {name: sorted(splits) for name, splits in sorted(found.items())})
+
+
+def text_table(rows: Sequence[Row]) -> pa.Table:
+    """One row a text: `text_id`, `splits` in words, `num_splits`; none where a corpus is not scripted."""
+    return _named("text_id", splits_of_texts(rows, {row["clip_id"]: row["split"] for row in rows}))
+
+
+def class_table(splits: Mapping[str, Any], present: Sequence[str]) -> pa.Table:
+    """One row a class that occurs: `class`, and its clips in each split."""
+    counts = {split: [splits[split]["per_class"][name] for name in present] for split in SPLITS}
+    columns = {split: pa.array(values, pa.int64()) for split, values in counts.items()}
+    return pa.table({"class": pa.array(present, pa.string()), **columns})
+
+
+def _named(key: str, found: Mapping[str, Sequence[str] | Mapping[str, int]]) -> pa.Table:
+    return pa.table(
+        {
+            key: pa.array(list(found), pa.string()),
+            "splits": pa.array([", ".join(splits) for splits in found.values()], pa.string()),
+            "num_splits": pa.array([len(splits) for splits in found.values()], pa.int64()),
+        }
+    )

@@ -66,7 +66,7 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
         if rows > limits.max_duration_s * MAX_RATE_HZ:
             raise _refused(path, where, f"{rows} rows", f"at most {MAX_RATE_HZ:g} rows a second of the longest clip")
         table = pq.read_table(path, filters=within)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # a name that is not UTF-8 is a ValueError
         raise _refused(path, where, reason(error).splitlines()[0][:120], "a Parquet file") from error
     times = _numbers(table, TIME) - (span.start_s if span else 0.0)
     series: Series = {}

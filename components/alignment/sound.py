@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from components.alignment.clock import DriftEstimate
 from components.alignment.source import too_long
 from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
 
 JUMP_S = 0.015  # timestamps that leave the smoothed clock by more than this start a new run
 SMOOTHING = 0.05  # of that clock, a frame: follows a drift, ignores jitter
 STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched to them
 SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only come close to
 FULL_SCALE = 32768.0
+MAX_LEVEL = 1000.0  # of a sample in floating point, whose full scale is 1
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+MAX_RUNS = 5_000  # each costs a resampler
 PADDING_RMS = 32.0  # an encoder's padding decodes to no more than -60 dB of full scale,
 PADDING_SHARE = 0.2  # or to the faint echo that the codec throws ahead of what follows (0.05 to 0.12 measured)
 
@@ -67,7 +71,10 @@ class Sound:
 class SoundCollector:
     """Takes decoded audio frames in order and builds the runs; memory is the resampled int16 signal only.
 
-    Raises MediaError (`too-long`) as soon as more sound was decoded than the limits allow.
+    A frame that holds NaN or infinity, or more channels than have names, counts as damaged: its samples are missing.
+
+    Raises MediaError (`too-long`, `sample-rate`, `timestamps`) as soon as more sound was decoded than the limits allow,
+    its rate is none of a recording, or its timestamps jump so often that they say nothing.
     """
 
     rate_hz: int
@@ -76,12 +83,14 @@ class SoundCollector:
     runs: list[Run] = field(default_factory=list)
     drift: DriftEstimate = field(default_factory=DriftEstimate)
     decoded_s: float = 0.0
+    damaged: int = 0
     _resampler: Any = None
     _format: tuple[str, str, int] | None = None
     _parts: list[NDArray[np.int16]] = field(default_factory=list)
     _counted: list[float] = field(default_factory=list)
     _stamped: list[float] = field(default_factory=list)
     _start_s: float = 0.0
+    _closed: int = 0
     _length_s: float = 0.0
     _error_s: float = 0.0
 
@@ -89,10 +98,15 @@ class SoundCollector:
         """Adds one decoded frame."""
         if not frame.samples or not frame.sample_rate:
             return
+        if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
+            raise _refused_rate(frame.sample_rate, self.where)
         seconds = frame.samples / frame.sample_rate
         self.decoded_s += seconds
         if self.decoded_s > self.limits.max_duration_s:
             raise too_long(self.decoded_s, self.limits, self.where)
+        if not _audible(frame):
+            self.damaged += 1
+            return
         layout = (frame.format.name, frame.layout.name, frame.sample_rate)
         stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
         if self._resampler is not None and (layout != self._format or self._jumps(stamp)):
@@ -102,7 +116,13 @@ class SoundCollector:
         self._counted.append(self._length_s)
         self._stamped.append(self._start_s + self._length_s if stamp is None else stamp)
         self._length_s += seconds
-        self._take(self._resampler.resample(frame))
+        try:
+            self._take(self._resampler.resample(frame))
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            self.damaged += 1
+            self._resampler = None
 
     def finish(self, *, damaged_packets: int, declared_end_s: float | None, codec_frame_s: float) -> Sound | None:
         """The stream as a whole, or None when nothing was decoded; `codec_frame_s` is the length of a codec's frame."""
@@ -118,7 +138,7 @@ class SoundCollector:
             padding_s=codec_frame_s if lead <= max(PADDING_RMS, PADDING_SHARE * after) else 0.0,
             rate_hz=self.rate_hz,
             drift_s_per_min=self.drift.drift_s_per_min,
-            damaged_packets=damaged_packets,
+            damaged_packets=damaged_packets + self.damaged,
             declared_end_s=declared_end_s,
         )
 
@@ -153,8 +173,40 @@ class SoundCollector:
         pcm = pcm[: round(self._length_s * self.rate_hz)]
         counted, stamped = np.array(self._counted), np.array(self._stamped)
         self.drift.add(counted, stamped)
+        self._closed += 1
+        if self._closed > MAX_RUNS:
+            raise _torn(self.where)
         if pcm.size:
             self.runs.append(Run(start_s=float(stamped[0]), pcm=_stretched(pcm, counted, stamped)))
+
+
+def _audible(frame: Any) -> bool:
+    """Whether every sample of a frame is a number that a recording may hold."""
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return True
+    return bool((np.abs(frame.to_ndarray()) <= MAX_LEVEL).all())  # False for NaN
+
+
+def _refused_rate(rate_hz: int, where: str) -> MediaError:
+    return MediaError(
+        "this is no sample rate of a recording",
+        where=where,
+        seen=f"{rate_hz} Hz",
+        allowed=f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz",
+        remedy="The header is damaged: export or download the file again",
+        code="sample-rate",
+    )
+
+
+def _torn(where: str) -> MediaError:
+    return MediaError(
+        "the timestamps of the sound jump again and again",
+        where=where,
+        seen=f"more than {MAX_RUNS} pieces",
+        allowed=f"at most {MAX_RUNS} pieces without a jump between them",
+        remedy="The file is damaged, or was put together wrongly: export or download it again",
+        code="timestamps",
+    )
 
 
 def _rms(pcm: NDArray[np.int16]) -> float:

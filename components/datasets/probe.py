@@ -193,6 +193,7 @@ def check_boxes(path: Path, *, where: str) -> None:
             f"the file is cut off: its index (the moov box) is {'not whole' if missing else 'missing'}",
             where=where,
             seen=f"{boxes}, {missing} bytes of moov missing" if missing else boxes,
+            allowed="the whole file",
             remedy="Copy or download the file again; nothing can be decoded without the index",
             code="truncated",
         )

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from components.alignment.decode import scan
-from components.alignment.sound import Sound, levels_dbfs, place
+from components.alignment.sound import MAX_RUNS, Sound, SoundCollector, levels_dbfs, place
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import Grid
@@ -105,3 +107,43 @@ def test_levels_count_only_samples_that_exist() -> None:
 def test_sound_beside_a_picture_is_found(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", pictures=[grey(100)] * 25, sound=tone(1.0))
     assert sound_of(path).end_s == pytest.approx(1.0, abs=0.03)
+
+
+def pushed(frames: list[tuple[np.ndarray, int | None]], rate_hz: int = RATE_HZ) -> Sound | None:
+    """What the collector makes of frames of floating-point samples with these timestamps, in samples."""
+    collector = SoundCollector(rate_hz=RATE_HZ, limits=MediaLimits(), where="t")
+    for samples, stamp in frames:
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="flt", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = rate_hz, Fraction(1, rate_hz), stamp
+        collector.push(frame)
+    return collector.finish(damaged_packets=0, declared_end_s=None, codec_frame_s=0.0)
+
+
+def test_sound_without_timestamps_goes_on_where_it_was() -> None:
+    sound = pushed([(tone(0.1, RATE_HZ), None), (tone(0.1, RATE_HZ), None), (tone(0.1, RATE_HZ), 4000)])
+    assert sound is not None
+    assert [(run.start_s, run.pcm.size) for run in sound.runs] == [(0.0, 3200), (0.25, 1600)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_frame_that_holds_no_sound_is_a_hole(value: float) -> None:
+    bad = tone(0.1, RATE_HZ)
+    bad[7] = value
+    sound = pushed([(tone(0.1, RATE_HZ), 0), (bad, 1600), (tone(0.1, RATE_HZ), 3200)])
+    assert sound is not None
+    assert sound.damaged_packets == 1
+    assert [(run.start_s, run.pcm.size) for run in sound.runs] == [(0.0, 1600), (0.2, 1600)]
+    assert pushed([(bad, 0)]) is None
+
+
+@pytest.mark.parametrize("rate_hz", [1, 999, 768_001, 4_000_000])
+def test_a_rate_of_no_recording_is_refused(rate_hz: int) -> None:
+    with pytest.raises(MediaError) as caught:
+        pushed([(tone(0.1, RATE_HZ), 0)], rate_hz)
+    assert caught.value.code == "sample-rate"
+
+
+def test_timestamps_that_jump_at_every_frame_are_refused() -> None:
+    with pytest.raises(MediaError) as caught:
+        pushed([(np.zeros(16), 4000 * (k % 2)) for k in range(MAX_RUNS + 2)])
+    assert caught.value.code == "timestamps"

@@ -5,14 +5,17 @@
     video, audio, physio   media paths, at least one of them (or `transcript`)
     emotion                canonical, or a name that `emotions:` maps; empty where it is not known
     subject                who is recorded; needed
-    clip_id, session       default: the first path without its suffix; the subject
-    start_s, end_s         the row labels this stretch of the recording only
+    clip_id, session       default: the first path without its suffix, with the times of a stretch; the subject
+    start_s, end_s         the row is about this stretch of the recording only
+    crop_x0, crop_y0, crop_x1, crop_y1
+                           the part of the picture that shows the person, as shares from the upper left
     valence, arousal       in [-1, 1]
     transcript, text_id, split, licence, consent
     group_<name>           demographics for slices
 
-Rows that name the same media are one clip, cut into labelled segments by their times, so a long recording is decoded
-once and keeps its context.
+Rows that name the same media are one clip, cut into labelled segments by their times, so a recording is decoded once
+and keeps its context. With `stretches: clips` each such row is a clip of its own, a span of the recording: utterances
+of a long one, several people in one picture (each with a crop).
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,7 +40,8 @@ from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, s
 from components.datasets.pairing import read_labels
 
 MEDIA = ("video", "audio", "physio")
-NUMBERS = ("start_s", "end_s", "valence", "arousal")
+CROP = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
+NUMBERS = ("start_s", "end_s", "valence", "arousal", *CROP)
 COLUMNS = (*MEDIA, *NUMBERS, "emotion", "subject", "clip_id", "session", "transcript", "text_id", "split", "licence")
 KNOWN = (*COLUMNS, "consent")
 GROUP = "group_"
@@ -50,11 +54,13 @@ class ManifestOptions(Section):
 
     Attributes:
         table: a .csv, .jsonl or .parquet file, absolute or relative to the project.
+        stretches: what rows with times are: segments of one clip a recording, or clips of their own.
         emotions: a name in the table → canonical emotion, for names that are not canonical themselves.
         licence, consent: the terms, for rows that have none of their own.
     """
 
     table: str
+    stretches: Literal["segments", "clips"] = "segments"
     emotions: Mapping[str, str] = Field(default_factory=dict)
     licence: str = Field(min_length=1)
     consent: str = Field(min_length=1)
@@ -73,6 +79,7 @@ class Manifest(Adapter[ManifestOptions]):
         splits="the column `split`, with `catalog: {use_corpus_splits: true}`; else people are dealt to splits",
     )
     Options = ManifestOptions
+    files = ("table",)
 
     def places(self, options: ManifestOptions) -> list[Path]:
         """The folder of the table, with the recordings beside it; see `Adapter.places`."""
@@ -90,11 +97,11 @@ class Manifest(Adapter[ManifestOptions]):
         good: dict[str, list[Row]] = defaultdict(list)
         quarantined: list[Quarantined] = []
         for number, row in enumerate(rows, start=1):
-            wrong = _wrong(row, f"{options.table} row {number}")
+            wrong = _wrong(row, options, where=f"{options.table} row {number}")
             if wrong is not None:
                 quarantined.append(wrong)
             else:
-                good[_name(row)].append(row)
+                good[_name(row, options)].append(row)
         clips: list[Clip] = []
         for name, mine in sorted(good.items()):
             outcome = _clip(name, mine, options, given.parent)
@@ -127,12 +134,12 @@ def _read(path: Path) -> list[Row]:
     return [{column: value for column, value in row.items() if value not in (None, "")} for row in rows]
 
 
-def _wrong(row: Row, where: str) -> Quarantined | None:
+def _wrong(row: Row, options: ManifestOptions, *, where: str) -> Quarantined | None:
     """What makes a row unusable, if anything does."""
     for field, message, seen in _complaints(row):
         return set_aside(
             Manifest.name,
-            _name(row) or where,
+            _name(row, options) or where,
             code="bad-label",
             message=f"{where}: {message}",
             field=field,
@@ -160,8 +167,24 @@ def _complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
         start_s, end_s = _number(row["start_s"]), _number(row["end_s"])
         if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
             yield "end_s", "the stretch must begin at 0 or later and end after it begins", f"{start_s} to {end_s}"
+    yield from _crop_complaints(row)
     if "split" in row and row["split"] not in CORPUS_SPLITS:
         yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}", str(row["split"])
+
+
+def _crop_complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
+    if not any(column in row for column in CROP):
+        return
+    crop = _crop(row)
+    if crop is None:
+        yield CROP[0], f"one of {', '.join(CROP)} is missing", None
+    elif not (0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1):
+        yield CROP[0], "the crop is no part of a picture: shares from 0 to 1, x0 < x1, y0 < y1", str(crop)
+
+
+def _crop(row: Row) -> tuple[float, float, float, float] | None:
+    x0, y0, x1, y1 = (_number(row.get(column)) for column in CROP)
+    return None if x0 is None or y0 is None or x1 is None or y1 is None else (x0, y0, x1, y1)
 
 
 def _number(value: object) -> float | None:
@@ -172,19 +195,27 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _name(row: Row) -> str:
-    """The clip's name: its own, or the first media path without the suffix."""
+def _name(row: Row, options: ManifestOptions) -> str:
+    """The clip's name: its own, or the first media path without the suffix, and the stretch of a clip of its own."""
     path = next((str(row[column]) for column in MEDIA if column in row), "")
-    return str(row.get("clip_id", Path(path).with_suffix("").as_posix() if path else ""))
+    name = Path(path).with_suffix("").as_posix() if path else ""
+    if options.stretches == "clips" and "start_s" in row and name:
+        name += f"@{float(row['start_s']):g}-{float(row['end_s']):g}" if _has_span(row) else ""
+    return str(row.get("clip_id", name))
+
+
+def _has_span(row: Row) -> bool:
+    return _number(row.get("start_s")) is not None and _number(row.get("end_s")) is not None
 
 
 def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) -> Clip | Quarantined:
-    """One clip of the rows that name it; rows without times must be alone."""
+    """One clip of the rows that name it; a row without times, or one that is a clip of its own, must be alone."""
     first = rows[0]
-    whole = [row for row in rows if "start_s" not in row]
-    differing = [column for column in (*MEDIA, "subject", "split") if len({row.get(column) for row in rows}) > 1]
+    spans = options.stretches == "clips"
+    whole = [row for row in rows if spans or "start_s" not in row]
+    differing = [column for column in (*MEDIA, *CROP, "subject", "split") if len({row.get(column) for row in rows}) > 1]
     if differing or len(whole) > 1 or (whole and len(rows) > 1):
-        what = f"rows differ in {differing[0]}" if differing else "two rows label the whole of it"
+        what = f"rows differ in {differing[0]}" if differing else "two rows label the same of it"
         return set_aside(
             Manifest.name,
             name,
@@ -196,7 +227,7 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) ->
     segments = tuple(
         Segment(start_s=float(row["start_s"]), end_s=float(row["end_s"]), emotion=_emotion(row, options))
         for row in sorted(rows, key=lambda row: float(row.get("start_s", 0.0)))
-        if "start_s" in row and "emotion" in row
+        if not spans and "start_s" in row and "emotion" in row
     )
     person = f"{Manifest.name}/{first['subject']}"
     paths = {column: (folder / str(first[column])).as_posix() if column in first else None for column in MEDIA}
@@ -209,6 +240,9 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) ->
         video_path=paths["video"],
         audio_path=paths["audio"],
         physio_path=paths["physio"],
+        start_s=float(first["start_s"]) if spans and "start_s" in first else 0.0,
+        end_s=float(first["end_s"]) if spans and "end_s" in first else None,
+        crop=_crop(first),
         transcript=first.get("transcript") if whole else None,
         text_id=str(first["text_id"]) if "text_id" in first else None,
         emotion=_emotion(first, options) if whole and "emotion" in first else None,

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -101,10 +101,10 @@ class Mosei(Adapter[MoseiOptions]):
         folder = corpus_folder(options.root, root, dataset=self.name)
         quarantined: list[Quarantined] = []
         sentences = _sentences(folder, options, quarantined)
-        ratings = _ratings(folder, options, quarantined)
+        notes: list[str] = []
+        ratings = _ratings(folder, options, quarantined, notes)
         split_of = _splits(options, root)
         clips: list[Clip] = []
-        notes: list[str] = []
         for key, rated in sorted(ratings.items()):
             if key in sentences:
                 clip = _clip(key, sentences[key], rated, folder, options)
@@ -169,14 +169,29 @@ def parse_sentence(line: str) -> tuple[Key, Sentence] | str:
     return (parts[0], index), Sentence(start_s=start_s, end_s=end_s, text=parts[4].strip())
 
 
-def _ratings(folder: Path, options: MoseiOptions, quarantined: list[Quarantined]) -> dict[Key, Ratings]:
+def _label_tables(place: Path, notes: list[str]) -> Iterator[tuple[Path, list[dict[str, str]]]]:
+    """Every table that can be read as one; one that cannot is a note, and an error where it is the only one."""
+    refused: DataError | None = None
+    read = 0
+    for table in sorted(path for path in place.glob("*.csv") if not path.name.startswith("._")):
+        try:
+            rows = read_labels(table, key=VIDEO, columns=(INDEX, SENTIMENT), dataset=Mosei.name)
+        except DataError as error:
+            refused = error
+            notes.append(f"{table.name} is no table of ratings ({error.what}): it is not used")
+            continue
+        read += 1
+        yield table, rows
+    if not read:
+        raise refused or _missing("there is no label table", place, f"a CSV file with {VIDEO}, {INDEX}, {SENTIMENT}")
+
+
+def _ratings(
+    folder: Path, options: MoseiOptions, quarantined: list[Quarantined], notes: list[str]
+) -> dict[Key, Ratings]:
     """The ratings of every sentence, over all tables."""
-    tables = sorted(path for path in (folder / "Labels").glob("*.csv") if not path.name.startswith("._"))
-    if not tables:
-        raise _missing("there is no label table", folder / "Labels", f"a CSV file with {VIDEO}, {INDEX}, {SENTIMENT}")
     found: dict[Key, Ratings] = {}
-    for table in tables:
-        rows = read_labels(table, key=VIDEO, columns=(INDEX, SENTIMENT), dataset=Mosei.name)
+    for table, rows in _label_tables(folder / "Labels", notes):
         asked = [emotion for emotion, column in EMOTION_COLUMNS.items() if rows and column in rows[0]]
         columns = {SENTIMENT: MOST_SENTIMENT, **{EMOTION_COLUMNS[emotion]: MOST_EMOTION for emotion in asked}}
         for number, row in enumerate(rows, start=2):

@@ -66,6 +66,43 @@ def test_rows_of_one_recording_are_one_clip_with_segments_in_order(tmp_path: Pat
     assert [(one.start_s, one.end_s, one.emotion) for one in clip.segments] == [(0, 2, "anger"), (2, 3.5, "sadness")]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_stretches_may_be_clips_of_their_own(tmp_path: Path, suffix: str) -> None:
+    crop = {"crop_x0": 0.5, "crop_y0": 0.0, "crop_x1": 1.0, "crop_y1": 1.0}
+    found = scan(
+        tmp_path,
+        {**ROW, "start_s": 2.0, "end_s": 3.5, "valence": 0.5, "transcript": "so", "subject": "bo", **crop},
+        {**ROW, "start_s": 0.25, "end_s": 2.0, "clip_id": "first"},
+        {**ROW, "audio": "b.wav"},
+        suffix=suffix,
+        stretches="clips",
+    )
+    assert not found.quarantined
+    one, whole, first = found.clips
+    assert (one.clip_id, one.start_s, one.end_s, one.emotion) == ("manifest/a@2-3.5", 2.0, 3.5, "anger")
+    assert (one.valence, one.transcript, one.subject_id) == (0.5, "so", "manifest/bo")
+    assert one.crop == (0.5, 0.0, 1.0, 1.0)
+    assert (first.clip_id, first.start_s, first.end_s, first.crop) == ("manifest/first", 0.25, 2.0, None)
+    assert (whole.clip_id, whole.start_s, whole.end_s) == ("manifest/b", 0.0, None)
+    assert not any(clip.segments for clip in found.clips)
+
+
+def test_one_stretch_is_one_clip(tmp_path: Path) -> None:
+    row = {**ROW, "start_s": 2.0, "end_s": 3.5}
+    found = scan(tmp_path, row, {**row, "emotion": "fear"}, stretches="clips")
+    assert not found.clips
+    assert [(row.code, row.clip_id) for row in found.quarantined] == [("duplicate-label", "manifest/a@2-3.5")]
+
+
+def test_segments_of_one_recording_share_their_crop(tmp_path: Path) -> None:
+    crop = {"crop_x0": 0.0, "crop_y0": 0.0, "crop_x1": 0.5, "crop_y1": 1.0}
+    rows = [{**ROW, "start_s": 0.0, "end_s": 1.0, **crop}, {**ROW, "start_s": 1.0, "end_s": 2.0, **crop}]
+    [clip] = scan(tmp_path, *rows).clips
+    assert (clip.crop, clip.start_s, clip.end_s, len(clip.segments)) == ((0.0, 0.0, 0.5, 1.0), 0.0, None, 2)
+    rows[1]["crop_x1"] = 1.0
+    assert [row.field for row in scan(tmp_path, *rows).quarantined] == ["crop_x1"]
+
+
 def test_paths_start_at_the_tables_folder(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     write(tmp_path / "below", [ROW])
@@ -86,6 +123,9 @@ def test_paths_start_at_the_tables_folder(tmp_path: Path) -> None:
         ({"start_s": 2.0, "end_s": 1.0}, "end_s"),
         ({"start_s": -1.0, "end_s": 1.0}, "end_s"),
         ({"split": "holdout"}, "split"),
+        ({"crop_x0": 0.0, "crop_y0": 0.0, "crop_x1": 0.5}, "crop_x0"),
+        ({"crop_x0": 0.5, "crop_y0": 0.0, "crop_x1": 0.5, "crop_y1": 1.0}, "crop_x0"),
+        ({"crop_x0": 0, "crop_y0": 0, "crop_x1": 320, "crop_y1": 240}, "crop_x0"),
     ],
 )
 def test_a_bad_row_is_set_aside_alone(tmp_path: Path, change: dict[str, Any], field: str) -> None:

@@ -77,3 +77,13 @@ def test_stages_that_did_not_run_are_unchanged() -> None:
     assert any("catalog" in line and "unchanged" in line for line in lines)
     assert any("train" in line and "2.5 s" in line for line in lines)
     assert any("3.0 GiB" in line for line in lines)
+
+
+def test_outputs_of_a_dataset_that_is_no_longer_used_are_named(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    for folder in (layout.dataset("synthetic"), layout.features("synthetic"), layout.features("emodb")):
+        folder.mkdir(parents=True)
+    (layout.features("emodb").parent / ".emodb.1.old").mkdir()
+    assert summary.unused_datasets(layout, Params()) == ["emodb"]
+    assert any("Not in use  emodb" in line for line in summary.pointers(layout, Params()))
+    assert not any("Not in use" in line for line in summary.pointers(Layout(tmp_path / "fresh"), Params()))

@@ -84,16 +84,14 @@ def pointers(layout: Layout, params: Params) -> list[str]:
         if page.is_file():
             lines.append(f"{name:<11} {page.relative_to(layout.root).as_posix()}")
     if unused := unused_datasets(layout, params):
-        lines.append(
-            f"Not in use  {', '.join(unused)}: no longer in `datasets`, kept in data/*/; delete to be rid of it"
-        )
+        lines.append(f"Not in use  {', '.join(unused)}: no longer in `datasets`; kept in data/*/ until you delete it")
     lines.append(f"MLflow      `make serve` opens it, experiment {params.tracking.experiment!r}")
     lines.append("Try it      `mer predict CLIP.mp4`")
     return lines
 
 
 def unused_datasets(layout: Layout, params: Params) -> list[str]:
-    """Datasets that have outputs and are not in `datasets`: nothing reads them, and nobody but a person deletes them."""
+    """Datasets that have outputs and are not in `datasets`: nothing reads those, and only a person deletes them."""
     stages = (layout.dataset, layout.aligned, layout.features, layout.validated)
     parents = {stage("any").parent for stage in stages}
     found = {path.name for parent in parents if parent.is_dir() for path in parent.iterdir() if path.is_dir()}

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from components.alignment.clock import intervals
 from components.alignment.sound import Sound, SoundCollector, cut
 from components.alignment.source import decoded, open_media, packets_of, picture_stream, sound_stream, too_long
-from components.alignment.span import LEAD_S, Span, Window, locate, seek, stamp_s
+from components.alignment.span import LEAD_S, Span, Window, locate, seek
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
+from components.datasets.frame_clock import stamp_s
 
 # Exact conversion: the fast paths round differently from processor to processor.
 CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT

@@ -28,6 +28,7 @@ from components.alignment.source import (
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
+from components.datasets.frame_clock import stamp_s
 
 MIN_DURATION_S = 0.1  # less than this decodes to nothing one could see or hear anything in
 # Codecs that carry something from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.
@@ -130,12 +131,6 @@ def locate(path: Path, span: Span, limits: MediaLimits, *, where: str, picture: 
 def seek(container: Any, lead: Any, time_s: float) -> None:
     """Moves to the last point at or before a time from which the stream `lead` can be decoded."""
     container.seek(int(time_s / lead.time_base), stream=lead, backward=True)
-
-
-def stamp_s(packet: Any) -> float | None:
-    """When a packet is shown or heard, or None where nothing says so."""
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    return None if stamp is None or packet.is_discard else float(stamp * packet.time_base)
 
 
 def _first_times(container: Any, streams: Sequence[Any], limits: MediaLimits, where: str) -> dict[int, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,12 @@ class FrameClock:
         return cls(times_s=np.arange(frames, dtype=np.float64) / rate_hz, end_s=frames / rate_hz)
 
 
+def stamp_s(packet: Any) -> float | None:
+    """When a packet of a file is shown or heard, or None where nothing says so."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return None if stamp is None or packet.is_discard else float(stamp * packet.time_base)
+
+
 def frame_clock(path: Path) -> FrameClock:
     """Reads the timestamps of a video's frames; decodes none of them.
 
@@ -45,9 +52,9 @@ def frame_clock(path: Path) -> FrameClock:
             streams = [one for one in container.streams.video if not int(one.disposition) & ATTACHED_PICTURE]
             stamps = []
             for packet in container.demux(streams[:1]) if streams else ():
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                if stamp is not None and packet.time_base is not None and not packet.is_discard:
-                    stamps.append(stamp * float(packet.time_base))
+                at_s = stamp_s(packet)
+                if at_s is not None:
+                    stamps.append(at_s)
                 if len(stamps) > MAX_FRAMES:
                     break
     except (av.error.FFmpegError, ValueError, OSError) as error:

@@ -32,6 +32,7 @@ from components.model.files import WEIGHTS, save_model
 from components.model.losses import UNLABELLED
 from components.model.spec import ModelSpec
 from components.training.curves import training_curves
+from components.training.data_docs import log_data_docs
 from components.training.job import Epoch, Job, Trained
 from components.training.loop import Task
 from components.training.prompts import embedding_width
@@ -150,15 +151,13 @@ def _describe(tracked: TrainingRun, params: Params, layout: Layout, catalog: Map
     lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=params.seed)
     tracked.tags(lineage.tags())
     for name, sha256 in sorted(catalog["datasets"].items()):
-        validated = layout.validated(name) / "result.json"
-        profile: dict[str, Any] = {"splits": catalog["splits"]}
-        if validated.is_file():
-            result = read_json(validated)
-            success = str(bool(result["success"])).lower()
-            profile["validated"] = success
-            tracked.tags({f"gx.{name}.success": success, f"gx.{name}.fingerprint": result["fingerprint"]})
+        result = read_json(layout.validated(name) / "result.json")
+        success = str(bool(result["success"])).lower()
+        profile: dict[str, Any] = {"splits": catalog["splits"], "validated": success}
+        tracked.tags({f"gx.{name}.success": success, f"gx.{name}.fingerprint": result["fingerprint"]})
         uri = layout.dataset(name).relative_to(layout.root).as_posix()
         tracked.dataset(name, sha256=sha256, uri=uri, profile=profile, context="training")
+    log_data_docs(tracked, layout, catalog)
 
 
 def _fit(job: Job, folder: Path, params: Params, tracked: TrainingRun) -> Trained:

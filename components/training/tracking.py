@@ -20,6 +20,7 @@ from components.training.job import Epoch
 
 MODEL_TAG = "mer.model_sha256"
 INPUTS_TAG = "mer.inputs_sha256"
+NOTE_TAG = "mlflow.note.content"
 SQLITE = "sqlite:///"
 BATCH = 100
 DIGEST_CHARACTERS = 32
@@ -131,9 +132,22 @@ class TrainingRun:
         """A matplotlib figure as a picture."""
         self.client.log_figure(self.run_id, figure, name)
 
-    def file(self, path: Path) -> None:
-        """A file as an artifact."""
-        self.client.log_artifact(self.run_id, str(path))
+    def file(self, path: Path, *, to: str | None = None) -> None:
+        """A file as an artifact, in a folder of the run."""
+        self.client.log_artifact(self.run_id, str(path), to)
+
+    def text(self, text: str, name: str) -> None:
+        """A text as an artifact."""
+        self.client.log_text(self.run_id, text, name)
+
+    def describe(self, markdown: str) -> None:
+        """The run's description in the UI."""
+        self.tags({NOTE_TAG: markdown})
+
+    def link(self, artifact: str) -> str:
+        """Where the UI shows an artifact, relative to the UI wherever it is served."""
+        experiment = self.client.get_run(self.run_id).info.experiment_id
+        return f"#/experiments/{experiment}/runs/{self.run_id}/artifacts/{artifact}"
 
 
 @contextmanager

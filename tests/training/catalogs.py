@@ -58,10 +58,23 @@ def write_catalog(layout: Layout, toy: Toy = TINY) -> None:
         "datasets": {"toy": fingerprint([row["clip_id"] for row in rows])},
         "encoders": {name: {"spec": "toy", "fingerprint": "0", "width": width} for name, width in WIDTHS.items()},
         "alignment_fingerprint": "0" * 64,
-        "splits": {split: {"clips": toy.clips} for split in ("train", "calibration", "test")},
+        "splits": {split: {"clips": toy.clips, "subjects": 3} for split in ("train", "calibration", "test")},
+        "texts": 0,
+        "shared_texts": {},
+        "left_out": [],
+        "readmitted": [],
+        "suites": {},
     }
     write_json(layout.catalog / "catalog.json", described)
-    write_json(layout.validated("toy") / "result.json", {"success": True, "statistics": {}, "fingerprint": "f1"})
+    result = {
+        "success": True,
+        "statistics": {"accepted": 3 * toy.clips, "subjects": 9, "set_aside": 0, "quarantined": {}},
+        "suites": {},
+        "readmitted": [],
+        "drift": {"compared_with": None, "measures": {}, "notes": ["no earlier version was accepted"]},
+        "fingerprint": "f1",
+    }
+    write_json(layout.validated("toy") / "result.json", result)
 
 
 def row_of(item: Case, split: str, keys: dict[str, str]) -> dict[str, Any]:

@@ -61,7 +61,10 @@ def test_the_stage_writes_a_model_and_tells_mlflow(tmp_path: Path, mlflow_uri: s
     (given,) = seen.inputs.dataset_inputs
     assert given.dataset.digest == catalog["datasets"]["toy"][:32]
     artifacts = {artifact.path for artifact in client.list_artifacts(run_id)}
-    assert {"history.json", "model.json", "plots"} <= artifacts
+    assert {"history.json", "model.json", "plots", "data_docs"} <= artifacts
+    assert seen.data.tags["mer.data_docs"] == "data_docs/index.html"
+    link = f"#/experiments/{seen.info.experiment_id}/runs/{run_id}/artifacts/data_docs/index.html"
+    assert f"[Data Docs]({link})" in seen.data.tags["mlflow.note.content"]
 
 
 @pytest.mark.integration

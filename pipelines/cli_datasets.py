@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+Name = Annotated[str, typer.Argument(help="A name that `mer datasets list` shows.")]
+
+Root = Annotated[
+    Path | None, typer.Option("--root", metavar="DIR", help="The corpus's folder, in the place of `NAME.root`.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Another value of params.yaml, for this call only (repeatable)."),
+]
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
@@ -32,12 +43,52 @@ def datasets(
 
 @app.command("list")
 def datasets_list() -> None:
-    """The corpora this project can read: licence, and the options of each one's section in params.yaml.
+    """The corpora this project can read: what they bring, their licence, whether they can be downloaded.
 
     \b
     Examples:
       mer datasets list
     """
-    from pipelines import describe
+    from pipelines import datasets_describe
 
-    print(describe.adapters())
+    print(datasets_describe.listing())
+
+
+@app.command("describe")
+def datasets_describe(name: Name) -> None:
+    """A corpus: its layout on disk, options, labels, splits, licence, and how to get it.
+
+    \b
+    Examples:
+      mer datasets describe ravdess
+    """
+    from pipelines import datasets_describe as description
+
+    print(description.describe(name))
+
+
+@app.command("check")
+def datasets_check(
+    name: Name,
+    root: Root = None,
+    assignments: Assignments = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if a single clip would be skipped.")] = False,
+) -> None:
+    """What would be used of a corpus, what skipped and why, before anything is processed.
+
+    \b
+    Nothing is written and params.yaml stays as it is. Exit code 3: not one clip
+    can be used.
+
+    \b
+    Examples:
+      mer datasets check ravdess --root /data/ravdess
+      mer datasets check cremad --root /data/CREMA-D --set cremad.label=voice
+      mer datasets check folder --json | jq .reasons
+    """
+    from pipelines import datasets_check as checking
+
+    text, code = checking.command(name, root=root, assignments=assignments or (), as_json=as_json, strict=strict)
+    print(text)
+    raise typer.Exit(code)

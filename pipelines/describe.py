@@ -1,9 +1,8 @@
-"""`mer describe` and `mer datasets list`: what there is, in words."""
+"""`mer describe`: every stage of the line, in words."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pipelines import dag
 from pipelines.project import find_root
@@ -30,20 +29,4 @@ def _stage(node: dag.Node) -> str:
     lines = [f"{node.address}: {node.description}"]
     for name, values in rows:
         lines += [f"  {name if first == 0 else '':<8} {value}" for first, value in enumerate(values)]
-    return "\n".join(lines)
-
-
-def adapters() -> str:
-    """Every corpus that can be read: its name, licence and options with their defaults."""
-    from components.datasets.registry import ADAPTERS
-
-    return "\n\n".join(_adapter(name, adapter) for name, adapter in sorted(ADAPTERS.items()))
-
-
-def _adapter(name: str, adapter: Any) -> str:
-    about = (type(adapter).__doc__ or "").strip().splitlines()
-    lines = [f"{name}: {about[0]}" if about else name, f"  licence  {adapter.licence}"]
-    for key, field in adapter.Options.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        lines.append(f"  {name}.{key}: {default}")
     return "\n".join(lines)

@@ -41,8 +41,8 @@ def apply(path: Path, assignments: Sequence[str], known_datasets: Iterable[str])
         raise ConfigError("the configuration must be a mapping", where=str(path), seen=type(document).__name__)
     lines = []
     for assignment in assignments:
-        key, value = _parse(assignment)
-        line = _assign(document, key, value)
+        key, value = parse(assignment)
+        line = assign(document, key, value)
         if line is not None:
             lines.append(line)
     text = io.StringIO()
@@ -54,7 +54,8 @@ def apply(path: Path, assignments: Sequence[str], known_datasets: Iterable[str])
     return lines
 
 
-def _parse(assignment: str) -> tuple[list[str], Any]:
+def parse(assignment: str) -> tuple[list[str], Any]:
+    """``a.b=[1]`` → (["a", "b"], [1]). Raises ConfigError: no key, no `=`, or no YAML."""
     import yaml
 
     key, equals, text = assignment.partition("=")
@@ -69,7 +70,8 @@ def _parse(assignment: str) -> tuple[list[str], Any]:
         raise ConfigError("the value is no valid YAML", where=f"--set {key}", seen=text) from error
 
 
-def _assign(document: Any, parts: list[str], value: Any) -> str | None:
+def assign(document: Any, parts: list[str], value: Any) -> str | None:
+    """Sets a value in a nested mapping and says what changed, if anything did. Raises ConfigError: no section there."""
     place = document
     for index, part in enumerate(parts[:-1]):
         if place.get(part) is None:

@@ -90,8 +90,12 @@ class Adapter(ABC, Generic[OptionsT]):
         What lies there is an input of the stage: a file that comes, goes or changes makes it look again.
         """
         given = options.model_dump(mode="json")
-        named = (key for key in given if key == "root" or key in self.files or key.endswith(PLACE_ENDS))
-        return [Path(given[key]).expanduser() for key in sorted(named) if isinstance(given[key], str) and given[key]]
+        named = [key for key in sorted(given) if self.is_place(key)]
+        return [Path(given[key]).expanduser() for key in named if isinstance(given[key], str) and given[key]]
+
+    def is_place(self, key: str) -> bool:
+        """Whether an option says where something lies."""
+        return key == "root" or key in self.files or key.endswith(PLACE_ENDS)
 
 
 def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:

@@ -29,6 +29,7 @@ from pydantic import Field
 from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Word
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
 
 EMOTIONS = {
@@ -92,6 +93,17 @@ class Iemocap(Adapter[IemocapOptions]):
 
     name = "iemocap"
     licence = "IEMOCAP release licence (USC SAIL): research, on request, not to be passed on"
+    about = About(
+        title="IEMOCAP, Interactive Emotional Dyadic Motion Capture database",
+        modalities=("face", "voice", "text"),
+        access="apply",
+        how="Fill in the release form on the corpus's page, with the name of your institution; a link comes by mail",
+        homepage="https://sail.usc.edu/iemocap/iemocap_release.htm",
+        paper="Busso et al. 2008, Language Resources and Evaluation 42, https://doi.org/10.1007/s10579-008-9076-6",
+        consent="actors took part for the recordings' use in research",
+        labels=EMOTIONS,
+        splits="session 5 tests: `catalog: {use_corpus_splits: true}`; or five folds: `catalog: {folds: corpus}`",
+    )
     Options = IemocapOptions
 
     def scan(self, options: IemocapOptions, root: Path, seed: int) -> Scan:
@@ -216,7 +228,7 @@ def _utterance(line: str, dialogue: _Dialogue, options: IemocapOptions, *, where
             "kind": "scripted" if scripted else "improvised",
         },
         licence=Iemocap.licence,
-        consent="actors took part for the recordings' use in research",
+        consent=Iemocap.about.consent,
     )
 
 

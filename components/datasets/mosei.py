@@ -31,6 +31,7 @@ from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
 from components.contracts.splits import CORPUS_SPLITS
+from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
 from components.datasets.pairing import read_labels
 
@@ -47,7 +48,12 @@ Key = tuple[str, int]
 
 
 class MoseiOptions(Section):
-    """The section `mosei:` of params.yaml."""
+    """The section `mosei:` of params.yaml.
+
+    Attributes:
+        root: the corpus's folder `Raw`, absolute or relative to the project.
+        splits_file: a CSV file with the columns `video` and `split`; see the module.
+    """
 
     root: str
     splits_file: str | None = None
@@ -90,6 +96,18 @@ class Mosei(Adapter[MoseiOptions]):
 
     name = "mosei"
     licence = "research use (CMU MultiComp Lab); the videos belong to their uploaders"
+    about = About(
+        title="CMU-MOSEI (and CMU-MOSI), sentiment and emotion in video blogs",
+        modalities=("face", "voice", "text"),
+        access="apply",
+        how="Follow the corpus's page: features and labels come with its SDK, the raw videos from the laboratory, for "
+        "research and under the uploaders' terms",
+        homepage="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
+        paper="Bagher Zadeh et al. 2018, ACL, https://doi.org/10.18653/v1/P18-1208; MOSI: Zadeh et al. 2016",
+        consent="published by the people themselves; they were not asked about this use",
+        labels={column: emotion for emotion, column in EMOTION_COLUMNS.items()},
+        splits="the SDK's standard folds by video, as `splits_file`, with `catalog: {use_corpus_splits: true}`",
+    )
     Options = MoseiOptions
 
     def scan(self, options: MoseiOptions, root: Path, seed: int) -> Scan:
@@ -262,7 +280,7 @@ def _clip(key: Key, sentence: Sentence, rated: Ratings, folder: Path, options: M
         emotion=rated.emotion,
         valence=rated.valence,
         licence=Mosei.licence,
-        consent="published by the people themselves; they were not asked about this use",
+        consent=Mosei.about.consent,
     )
 
 

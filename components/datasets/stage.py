@@ -48,9 +48,9 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     withdrawn = read_withdrawn(layout.root, name)
     scan, left_out = leave_out(adapter.scan(options, layout.root, params.seed), withdrawn)
     _remove_own_media(left_out, layout, name)
-    unique, repeated = _unique(scan.clips)
+    named, repeated = unique(scan.clips)
     cache = HashCache(layout.state / "hashes" / f"{name}.json")
-    readable = check_given(unique, layout.root)
+    readable = check_given(named, layout.root)
     clips, refused = _checked(list(readable.clips), readable.hashes, layout.root, cache)
     cache.save()
     set_aside = (*scan.quarantined, *repeated, *readable.quarantined, *refused)
@@ -85,7 +85,7 @@ def _remove_own_media(clips: Iterable[Clip], layout: Layout, name: str) -> None:
                 (layout.root / path).unlink(missing_ok=True)
 
 
-def _unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
+def unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
     """The first clip of each id, and a quarantine row for each further one."""
     first: dict[str, Clip] = {}
     repeated: list[Quarantined] = []
@@ -123,6 +123,15 @@ def _checked(
 
 
 def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: HashCache) -> Clip | Quarantined:
+    wrong = unusable(clip, root)
+    if wrong is not None:
+        return wrong
+    digests = [hashes[one] for one in clip.given]
+    return replace(clip, content_sha256=content_sha256(clip, root, cache, given=digests))
+
+
+def unusable(clip: Clip, root: Path) -> Quarantined | None:
+    """Why a clip cannot be used, if that can be told by its names and the first bytes of its files."""
     paths = (clip.clip_id, clip.video_path, clip.audio_path, clip.physio_path, clip.pictures_path)
     if any(path != _printable(path) for path in paths if path is not None):
         return _refusal(
@@ -164,8 +173,7 @@ def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: H
     if _path_of(clip) is None and not clip.transcript:
         message = f"{clip.clip_id}: no video, sound, physiology, words or features that can be used"
         return _refusal(clip, code="no-media", message=message)
-    digests = [hashes[one] for one in clip.given]
-    return replace(clip, content_sha256=content_sha256(clip, root, cache, given=digests))
+    return None
 
 
 def _portable(row: Quarantined, root: Path) -> Quarantined:

@@ -123,14 +123,6 @@ def test_a_value_of_zero_is_shown() -> None:
     assert "seen     0" in block(ConfigError("too few", seen=0))
 
 
-def test_datasets_list_names_licence_and_options(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(["datasets", "list"]) == 0
-    shown = capsys.readouterr().out
-    assert "licence  CC BY-NC-SA 4.0" in shown
-    assert "synthetic.subjects: default" in shown
-    assert "ravdess.root" in shown
-
-
 def test_only_goes_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["run", "--only", "train", "--force"]) == 2
     assert "--only" in capsys.readouterr().err

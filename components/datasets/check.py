@@ -1,0 +1,236 @@
+"""What the stage would use of a corpus, and what not and why, before anything is processed or written.
+
+It scans and probes as the stage does. Contents are not hashed, but for files of equal size: of two with equal bytes one
+is likely to be a copy. Durations are what the files' headers say; only decoding can tell for sure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.contracts.config import Section
+from components.contracts.fingerprint import file_sha256
+from components.contracts.labels import Taxonomy
+from components.contracts.progress import progress
+from components.contracts.records import Clip, Quarantined
+from components.datasets.base import Adapter, corpus_folder
+from components.datasets.frame_clock import ATTACHED_PICTURE
+from components.datasets.given_check import check_given
+from components.datasets.numbered import numbered_pictures
+from components.datasets.stage import unique, unusable
+from components.datasets.withdrawn import Withdrawal, leave_out
+
+THREADS = 4
+NONE = "unlabelled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What the headers of a clip's files say; `duration_s` is None where none says it."""
+
+    duration_s: float | None
+    modalities: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What is in a corpus.
+
+    Attributes:
+        clips: what would be used; quarantined: what would be set aside, and why.
+        withdrawn: clips that are left out because somebody in them withdrew.
+        copies: (file, the one of the same bytes that comes before it).
+        looked: clip id → what the headers of its files say.
+        notes: what the adapter has to say.
+    """
+
+    clips: list[Clip]
+    quarantined: list[Quarantined]
+    withdrawn: int
+    copies: list[tuple[str, str]]
+    looked: Mapping[str, Looked]
+    notes: list[str]
+
+    def as_json(self, taxonomy: Taxonomy) -> dict[str, Any]:
+        """Everything a machine may ask, as JSON values."""
+        reasons: dict[str, list[Quarantined]] = defaultdict(list)
+        for row in self.quarantined:
+            reasons[row.code].append(row)
+        known = [one.duration_s for one in self.looked.values() if one.duration_s is not None]
+        modalities = Counter(name for one in self.looked.values() for name in one.modalities)
+        return {
+            "used": len(self.clips),
+            "skipped": len(self.quarantined),
+            "reasons": {
+                code: {
+                    "clips": len(rows),
+                    "example": rows[0].path or rows[0].clip_id,
+                    "message": rows[0].message,
+                    "remedy": rows[0].remedy,
+                }
+                for code, rows in sorted(reasons.items())
+            },
+            "withdrawn": self.withdrawn,
+            "copies": [list(pair) for pair in self.copies],
+            "subjects": len({clip.subject_id for clip in self.clips}),
+            "duration_s": round(sum(known), 3),
+            "duration_unknown": len(self.looked) - len(known),
+            "emotions": self._emotions(taxonomy),
+            "modalities": dict(sorted(modalities.items())),
+            "splits": dict(sorted(Counter(clip.split or "none" for clip in self.clips).items())),
+            "notes": self.notes,
+        }
+
+    def _emotions(self, taxonomy: Taxonomy) -> dict[str, dict[str, Any]]:
+        """Emotion → clips that have it (as a whole or in part), people, and its class."""
+        who: dict[str, list[Clip]] = defaultdict(list)
+        for clip in self.clips:
+            named = {clip.emotion, *(segment.emotion for segment in clip.segments)} - {None}
+            for name in named or {None}:
+                who[name or NONE].append(clip)
+        return {
+            name: {
+                "class": None if name == NONE else taxonomy.class_of(name),
+                "clips": len(clips),
+                "subjects": len({clip.subject_id for clip in clips}),
+            }
+            for name, clips in sorted(who.items())
+        }
+
+
+def check(
+    adapter: Adapter[Any], options: Section, *, root: Path, scratch: Path, seed: int, withdrawn: Collection[Withdrawal]
+) -> Findings:
+    """Looks at a corpus.
+
+    Args:
+        options: the dataset's section.
+        root: the project; relative places in the options start there.
+        scratch: an empty folder in the project's place, for adapters that write (rendered or converted media).
+        seed: the project's seed.
+        withdrawn: who is left out.
+
+    Raises:
+        DataError: the corpus as a whole cannot be read.
+    """
+    if isinstance(where := getattr(options, "root", None), str):
+        corpus_folder(where, root, dataset=adapter.name)  # what it says of a missing one names the project
+    scan, left_out = leave_out(adapter.scan(settled(adapter, options, root), scratch, seed), withdrawn)
+    clips, repeated = unique(scan.clips)
+    readable = check_given(clips, scratch)
+    good, refused = [], []
+    with ThreadPoolExecutor(THREADS) as pool, progress("check: files", len(readable.clips)) as advance:
+        for clip, outcome in zip(
+            readable.clips, pool.map(lambda clip: _look(clip, scratch), readable.clips), strict=True
+        ):
+            if isinstance(outcome, Quarantined):
+                refused.append(outcome)
+            else:
+                good.append((clip, outcome))
+            advance(1)
+    usable = [clip for clip, _ in good]
+    rows = [*scan.quarantined, *repeated, *readable.quarantined, *refused]
+    return Findings(
+        clips=usable,
+        quarantined=[_shown(row, root) for row in rows],
+        withdrawn=len(left_out),
+        copies=[(_short(one, root), _short(first, root)) for one, first in _copies(usable, scratch)],
+        looked={clip.clip_id: seen for clip, seen in good},
+        notes=scan.notes,
+    )
+
+
+def settled(adapter: Adapter[Any], options: Section, root: Path) -> Any:
+    """The options with every place absolute, so that nothing depends on where a scan believes the project to be."""
+    given = {key: value for key, value in options.model_dump().items() if adapter.is_place(key) and value}
+    return options.model_copy(update={key: str(root / Path(value).expanduser()) for key, value in given.items()})
+
+
+def look(clip: Clip, root: Path) -> Looked:
+    """Opens the files of a clip as far as their headers."""
+    ends_s: list[float | None] = []
+    streams = {"picture": clip.pictures_path is not None, "sound": False}
+    for path in (clip.video_path, clip.audio_path):
+        if path is not None:
+            seconds, picture, sound = header(root / path)
+            ends_s.append(seconds)
+            streams["picture"] |= picture and path == clip.video_path
+            streams["sound"] |= sound
+    if clip.physio_path is not None:
+        ends_s.append(_table_seconds(root / clip.physio_path))
+    if clip.pictures_path is not None and clip.pictures_rate_hz:
+        ends_s.append(max(numbered_pictures(root / clip.pictures_path)) / clip.pictures_rate_hz)
+    if not any(ends_s):
+        ends_s += [one.end_s for one in clip.given]
+        ends_s += [word.end_s for word in clip.words] + [segment.end_s for segment in clip.segments]
+    end_s = clip.end_s if clip.end_s is not None else max((one for one in ends_s if one), default=None)
+    there = [name for name, has in streams.items() if has]
+    there += ["words"] * bool(clip.transcript or clip.words) + ["physio"] * (clip.physio_path is not None)
+    given = sorted({one.modality for one in clip.given})
+    return Looked(duration_s=None if end_s is None else end_s - clip.start_s, modalities=(*there, *given))
+
+
+def header(path: Path) -> tuple[float | None, bool, bool]:
+    """(duration in seconds if it is told, whether there is a picture stream, a sound stream); nothing is decoded.
+
+    A file that cannot be opened has neither: alignment would set it aside.
+    """
+    import av
+
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            told = container.duration / av.time_base if container.duration and container.duration > 0 else None
+            pictures = [one for one in container.streams.video if not int(one.disposition) & ATTACHED_PICTURE]
+            return told, bool(pictures), bool(container.streams.audio)
+    except (av.error.FFmpegError, ValueError, OSError):
+        return None, False, False
+
+
+def _table_seconds(path: Path) -> float | None:
+    """The largest `time_s` of a Parquet file, from its footer."""
+    try:
+        meta = pq.read_metadata(path)
+        column = meta.schema.names.index("time_s")
+        groups = (meta.row_group(index).column(column).statistics for index in range(meta.num_row_groups))
+        return max((float(one.max) for one in groups if one is not None and one.has_min_max), default=None)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _look(clip: Clip, root: Path) -> Quarantined | Looked:
+    return unusable(clip, root) or look(clip, root)
+
+
+def _copies(clips: Iterable[Clip], root: Path) -> list[tuple[str, str]]:
+    """(file, an earlier one of the same bytes), among the files that clips name. A file of several clips is one."""
+    by_size: dict[int, list[str]] = defaultdict(list)
+    named = (path for clip in clips for path in (clip.video_path, clip.audio_path, clip.physio_path) if path)
+    for path in dict.fromkeys(named):
+        by_size[(root / path).stat().st_size].append(path)
+    found = []
+    for paths in by_size.values():
+        first: dict[str, str] = {}
+        for path in paths if len(paths) > 1 else ():
+            digest = file_sha256(root / path)
+            if digest in first:
+                found.append((path, first[digest]))
+            first.setdefault(digest, path)
+    return found
+
+
+def _shown(row: Quarantined, root: Path) -> Quarantined:
+    """The row with places below the project relative to it, and without saying the remedy twice."""
+    message = row.message.replace(f"{root}/", "").removesuffix(f". {row.remedy}")
+    return replace(row, path=None if row.path is None else _short(row.path, root), message=message)
+
+
+def _short(path: str, root: Path) -> str:
+    """A path below the project as relative to it."""
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.config import Params
+from components.contracts.errors import DataError
+from components.contracts.labels import taxonomy
+from components.contracts.layout import Layout
+from components.datasets import registry, stage
+from components.datasets.check import Findings, check, header
+from components.datasets.withdrawn import Withdrawal, record
+from tests.datasets.corpora import CORPORA, speech, talking
+
+ABAW8 = taxonomy("abaw8")
+
+
+def checked(name: str, section: dict[str, Any], root: Path, withdrawn: tuple[Withdrawal, ...] = ()) -> Findings:
+    adapter = registry.adapter(name)
+    scratch = root.parent / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return check(adapter, adapter.options(section), root=root, scratch=scratch, seed=7, withdrawn=withdrawn)
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(root.rglob("*"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "project" / "corpus").mkdir(parents=True)
+    return tmp_path / "project"
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_it_foretells_what_the_stage_does_and_writes_nothing(name: str, project: Path) -> None:
+    section = CORPORA[name](project / "corpus")
+    before = files(project)
+    told = checked(name, section, project)
+    assert files(project) == before
+    stage.run(name, Params(datasets=(name,), sources={name: section}), Layout(project))
+    folder = Layout(project).dataset(name)
+    used = pq.read_table(folder / "clips.parquet")["clip_id"].to_pylist()
+    aside = pq.read_table(folder / "quarantine.parquet").to_pylist()
+    assert sorted(clip.clip_id for clip in told.clips) == sorted(used)
+    assert Counter(row.code for row in told.quarantined) == Counter(row["code"] for row in aside)
+    assert {row.path for row in told.quarantined} == {row["path"] for row in aside}
+    assert not any(str(project) in row.message for row in told.quarantined)
+    assert told.as_json(ABAW8)["duration_s"] > 0.4
+
+
+def test_features_in_place_of_media_are_checked_too(project: Path) -> None:
+    folder = project / "corpus"
+    (folder / "clips.csv").write_text("clip_id,subject_id,label\na,ann,anger\nb,bo,sad\n")
+    np.savez(folder / "face.npz", a=np.ones((5, 3)), b=np.full((5, 3), np.nan))
+    terms = {"licence": "CC0", "consent": "given", "rates": {"face": 10}}
+    told = checked("feature_table", {"root": "corpus", **terms}, project)
+    found = told.as_json(ABAW8)
+    assert found["modalities"] == {"face": 1}
+    assert "not-finite" in found["reasons"]
+
+
+def test_copies_durations_streams_people_and_classes_are_told(project: Path) -> None:
+    corpus = project / "corpus"
+    talking(corpus / "anger" / "ann" / "one.mp4")
+    speech(corpus / "boredom" / "bo" / "two.wav")
+    shutil.copy(corpus / "boredom" / "bo" / "two.wav", corpus / "anger" / "bo.wav")
+    found = checked("folder", {"root": "corpus", "licence": "CC0", "consent": "given"}, project).as_json(ABAW8)
+    assert found["used"] == 3
+    assert found["copies"] == [["corpus/boredom/bo/two.wav", "corpus/anger/bo.wav"]]
+    assert found["duration_s"] == pytest.approx(1.5, abs=0.1)
+    assert found["modalities"] == {"picture": 1, "sound": 3}
+    assert found["emotions"]["boredom"] == {"class": "other", "clips": 1, "subjects": 1}
+    assert found["emotions"]["anger"] == {"class": "anger", "clips": 2, "subjects": 2}
+
+
+def test_who_withdrew_is_counted_and_left_out(project: Path) -> None:
+    section = CORPORA["ravdess"](project / "corpus")
+    entry = record(project, "ravdess", "ravdess/01", day=date(2026, 1, 2))
+    told = checked("ravdess", section, project, (entry,))
+    assert told.withdrawn == 1
+    assert [clip.subject_id for clip in told.clips] == ["ravdess/02"]
+
+
+def test_a_missing_folder_is_named_as_the_project_sees_it(project: Path) -> None:
+    with pytest.raises(DataError, match=str(project / "nowhere")) as caught:
+        checked("emodb", {"root": "nowhere"}, project)
+    assert "scratch" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_opened_has_no_header(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(40))
+    assert header(tmp_path / "a.mp4") == (None, False, False)

@@ -55,7 +55,7 @@ class Refusals:
     def recall(self, clip: Clip) -> Result | None:
         """What became of a clip when it was tried before; None where it is to be tried (again)."""
         row = self._known.get(clip.clip_id)
-        if row is None or (row["content_sha256"], row["asked"]) != (clip.content_sha256, self._asking(clip.clip_id)):
+        if row is None or (row["content_sha256"], row["asked"]) != (clip.content_sha256, self.asking(clip.clip_id)):
             return None
         refusal = Quarantined(**json.loads(row["quarantined"]))
         if refusal.path != media_path(clip):
@@ -74,7 +74,7 @@ class Refusals:
             {
                 "clip_id": result.clip_id,
                 "content_sha256": result.content_sha256,
-                "asked": self._asking(result.clip_id),
+                "asked": self.asking(result.clip_id),
                 "quarantined": json.dumps(asdict(result.quarantined)),
                 "quality": json.dumps(asdict(result.quality)) if result.quality else None,
             }
@@ -83,7 +83,8 @@ class Refusals:
         ]
         return pa.Table.from_pylist(rows, schema=REFUSED_SCHEMA)
 
-    def _asking(self, clip_id: str) -> str:
+    def asking(self, clip_id: str) -> str:
+        """What is asked of a clip: a result holds for an equal clip of which the same is asked."""
         return f"{self._asked}:{self._tries.get(clip_id, 0)}"
 
 

@@ -1,28 +1,65 @@
 """Aligned shards: Parquet files of about the same size, rows in the order of clip ids, equal rows in equal bytes.
 
 Where one row group or one file ends follows from the rows alone, never from when they arrived, so a run that computes
-ten new clips leaves the same files as a run that computes all of them.
+ten new clips leaves the same files as a run that computes all of them. For the same reason the files before the first
+row that came, went or changed are what they were: `linked` takes them over without reading them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
+from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Quality
 
 SHARD_BYTES = 256 << 20
 GROUP_BYTES = 8 << 20
 KEY_COLUMNS = ["clip_id", "content_sha256", "alignment_fingerprint"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A row of a shard without its media."""
+
+    clip_id: str
+    content_sha256: str
+    alignment_fingerprint: str
+    quality: Quality
+    shard: Path
+
+
 def shard_paths(folder: Path) -> list[Path]:
     """The shards of a folder, in order; none if there is no such folder."""
     return sorted(folder.glob("shard-*.parquet"))
+
+
+def stored_in(folder: Path) -> list[Stored]:
+    """Every row in order, media not read. A shard that cannot be read, or is of another schema, has none."""
+    rows: list[Stored] = []
+    for path in shard_paths(folder):
+        try:
+            if pq.read_schema(path).equals(ALIGNED_SCHEMA):
+                table = pq.read_table(path, columns=[*KEY_COLUMNS, "quality"])
+                rows += [_stored(row, path) for row in table.to_pylist()]
+        except (pa.ArrowException, OSError):
+            continue
+    return rows
+
+
+def _stored(row: dict[str, Any], shard: Path) -> Stored:
+    measured = row["quality"]
+    quality = Quality(**{**measured, "coverage": dict(measured["coverage"]), "notes": tuple(measured["notes"])})
+    return Stored(**{name: row[name] for name in KEY_COLUMNS}, quality=quality, shard=shard)
 
 
 def keys_of(folder: Path) -> dict[str, tuple[str, str]]:
@@ -37,11 +74,53 @@ def keys_of(folder: Path) -> dict[str, tuple[str, str]]:
 def rows_of(folder: Path) -> Iterator[pa.Table]:
     """Every row as a table of one row, in the order of clip ids; holds one row group at a time."""
     for path in shard_paths(folder):
-        with pq.ParquetFile(path) as file:
-            for group in range(file.metadata.num_row_groups):
-                table = file.read_row_group(group).cast(ALIGNED_SCHEMA)
-                for i in range(table.num_rows):
-                    yield table.slice(i, 1)
+        yield from shard_rows(path)
+
+
+def shard_rows(path: Path) -> Iterator[pa.Table]:
+    """The rows of one shard, each as a table of one row."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.metadata.num_row_groups):
+            table = file.read_row_group(group).cast(ALIGNED_SCHEMA)
+            for i in range(table.num_rows):
+                yield table.slice(i, 1)
+
+
+def linked(rows: Sequence[Stored], wanted: Sequence[str], kept: Set[str], folder: Path) -> list[Path]:
+    """Takes whole shards over into `folder`, as links where the file system has them.
+
+    Args:
+        rows: what the shards hold, in order.
+        wanted: the clips that are to be written, in order.
+        kept: those of them whose row is the one in `rows`.
+        folder: where to; it has no shard yet.
+
+    Returns:
+        The shards that were taken over: the first ones, as many as hold exactly the first of the wanted clips, and end
+        where they would end if they were written anew.
+    """
+    taken: list[Path] = []
+    at = 0
+    for shard, inside in groupby(rows, key=lambda row: row.shard):
+        ids = [row.clip_id for row in inside]
+        end = at + len(ids)
+        # A file ends because the next row did not fit, so that row has to be the same, or there is none.
+        following = [row.clip_id for row in rows[end : end + 1]]
+        if list(wanted[at:end]) != ids or not kept >= set(ids):
+            break
+        if end < len(wanted) and not (following == [wanted[end]] and wanted[end] in kept):
+            break
+        _link(shard, folder / f"shard-{len(taken):05d}.parquet")
+        taken.append(shard)
+        at = end
+    return taken
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def clips_of(folder: Path) -> Iterator[AlignedClip]:
@@ -51,13 +130,22 @@ def clips_of(folder: Path) -> Iterator[AlignedClip]:
 
 
 class ShardWriter:
-    """Writes rows, given in the order of clip ids, to `shard-00000.parquet` and on. A context manager."""
+    """Writes rows, given in the order of clip ids, to `shard-00000.parquet` and on. A context manager.
 
-    def __init__(self, folder: Path, *, shard_bytes: int = SHARD_BYTES, group_bytes: int = GROUP_BYTES) -> None:
+    Args:
+        folder: where to.
+        first: the number of the first shard, where others are there already.
+        shard_bytes, group_bytes: how large a file and a row group may be.
+    """
+
+    def __init__(
+        self, folder: Path, *, first: int = 0, shard_bytes: int = SHARD_BYTES, group_bytes: int = GROUP_BYTES
+    ) -> None:
         self._folder = folder
         self._shard_bytes, self._group_bytes = shard_bytes, group_bytes
         self._group: list[pa.Table] = []
-        self._group_size = self._shard_size = self._shards = 0
+        self._group_size = self._shard_size = 0
+        self._shards = first
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> ShardWriter:
@@ -106,6 +194,6 @@ class ShardWriter:
 
 def row_bytes(row: pa.Table) -> int:
     """Size of the media in a row: the same for a row just made and for the same row read back."""
-    jpeg = sum(len(data) for data in row["face_jpeg"][0].as_py() or () if data is not None)
-    arrays = (*(row["physio"][0].as_py() or ()), *(row["given"][0].as_py() or ()))
-    return jpeg + sum(len(data) for _, data in arrays) + len(row["pcm"][0].as_py() or b"")
+    pictures, physio, given = (row[name].combine_chunks() for name in ("face_jpeg", "physio", "given"))
+    blobs = (pictures.flatten(), physio.items, given.items, row["pcm"].combine_chunks())
+    return sum(pc.sum(pc.binary_length(blob)).as_py() or 0 for blob in blobs)

@@ -1,9 +1,10 @@
 """The alignment stage: a Ray Data map over the clip table, a pool of aligners, one row out for each clip.
 
 Incremental: a row whose clip, content and alignment fingerprint are unchanged is taken over from the earlier shards;
-only the others pass through Ray. A clip that cannot be aligned becomes a quarantine row and the run goes on, also where
-it crashes the decoder: every clip with media is aligned in a guarded process (`guard.py`). It is not tried again before
-something about it changes (`refused.py`).
+only the others pass through Ray. What comes out is kept as it comes (`partial.py`), so that a run that was killed is
+taken up where it was; when all clips are there, the shards are written in one go. A clip that cannot be aligned becomes
+a quarantine row and the run goes on, also where it crashes the decoder: every clip with media is aligned in a guarded
+process (`guard.py`). It is not tried again before something about it changes (`refused.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import asdict
 from heapq import merge
 from pathlib import Path
@@ -23,9 +25,10 @@ import pyarrow.parquet as pq
 from components.alignment.align import Aligner, alignment_fingerprint
 from components.alignment.guard import Guard
 from components.alignment.outcome import RESULT_SCHEMA, STAGE, Result, align_one, judged, unpacked
+from components.alignment.partial import Partial
 from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
-from components.alignment.shards import ShardWriter, keys_of, rows_of
+from components.alignment.shards import ShardWriter, Stored, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.cluster import connect
 from components.contracts.config import Alignment, Params
@@ -35,9 +38,14 @@ from components.contracts.progress import progress
 from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 
-BATCH_CLIPS = 2  # small, so that two actors share the end of the work and progress moves
+# Clips that an actor takes at a time: few, so that actors share the end of the work, more of them in a large corpus.
+BATCH_CLIPS, MAX_BATCH_CLIPS = 2, 16
+BLOCKS_AN_ACTOR = 64
+TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
+BLOCK_BYTES = 8 << 20  # results leave an actor in pieces of about this size, whatever it takes at a time
 # Starting Ray and its actors costs more than aligning this many clips here; the code that runs is the same.
 IN_PROCESS_CLIPS = 8
+PACKED_SCHEMA = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *RESULT_SCHEMA])
 QUALITY_SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
@@ -63,17 +71,55 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     folder = layout.aligned(name)
     wanted = alignment_fingerprint(config)
     decisions = read_decisions(layout.decisions(name, STAGE))
-    have = keys_of(folder)
-    kept = {clip.clip_id for clip in clips.values() if have.get(clip.clip_id) == (clip.content_sha256, wanted)}
+    stored = stored_in(folder)
+    kept = {row.clip_id: row for row in stored if _holds(row, clips.get(row.clip_id), wanted)}
     refusals = Refusals(folder, config, decisions)
     refused = _refused((clip for clip in clips.values() if clip.clip_id not in kept), refusals, config, decisions)
     missing = [clip for clip in clips.values() if clip.clip_id not in kept and clip.clip_id not in refused]
-    fresh = _aligned(missing, params, layout.root, name)
-    results = merge(_kept(folder, kept), refused.values(), fresh, key=lambda result: result.clip_id)
-    gated = (judged(clips[result.clip_id], result, config, decisions) for result in results)
+    partial = Partial(layout.partial(STAGE, name), refusals.asking)
+    done = {clip.clip_id: result for clip in missing if (result := partial.recall(clip)) is not None}
+    if done:
+        print(f"align {name}: {len(done)} clips were aligned before the run was interrupted", file=sys.stderr)
+    left = [clip for clip in missing if clip.clip_id not in done]
+    try:
+        done |= {result.clip_id: partial.add(result) for result in _aligned(left, params, layout.root, name)}
+    finally:
+        partial.flush()
+    found = {**{row.clip_id: _result(row) for row in kept.values()}, **refused, **done}
+    results = [judged(clip, found[clip.clip_id], config, decisions) for clip in clips.values()]
     with atomic_dir(folder) as beside:
-        summary = _write(name, beside, gated, wanted, refusals)
-    return {**summary, "aligned_now": len(missing)}
+        passed = [result.clip_id for result in results if result.quarantined is None]
+        first = linked(stored, passed, kept.keys(), beside)
+        with ShardWriter(beside, first=len(first)) as shards:
+            shards.write_all(_rows(stored, passed, kept.keys(), partial, without=first))
+        summary = _write(name, beside, results, wanted, refusals)
+    partial.clear()
+    return {**summary, "aligned_now": len(left)}
+
+
+def _holds(row: Stored, clip: Clip | None, wanted: str) -> bool:
+    return clip is not None and (row.content_sha256, row.alignment_fingerprint) == (clip.content_sha256, wanted)
+
+
+def _result(row: Stored) -> Result:
+    """A row of earlier shards that still holds; the gate may have changed since, so it passes it again."""
+    return Result(clip_id=row.clip_id, content_sha256=row.content_sha256, quality=row.quality)
+
+
+def _rows(
+    stored: Sequence[Stored], passed: Sequence[str], kept: Set[str], partial: Partial, *, without: Sequence[Path]
+) -> Iterator[pa.Table]:
+    """The rows that are to be written, in order, but for those of some shards; a row group of each source at a time."""
+    gone = {row.clip_id for row in stored if row.shard in without}
+    wanted = set(passed) - gone
+    shards = dict.fromkeys(row.shard for row in stored if row.shard not in without)
+    old = (row for shard in shards for row in shard_rows(shard) if _id(row) in wanted and _id(row) in kept)
+    new = (partial.row(clip_id) for clip_id in passed if clip_id in wanted and clip_id not in kept)
+    return merge(old, new, key=_id)
+
+
+def _id(row: pa.Table) -> str:
+    return str(row["clip_id"][0].as_py())
 
 
 def _clips(path: Path, name: str) -> list[Clip]:
@@ -96,36 +142,21 @@ def _refused(clips: Iterable[Clip], refusals: Refusals, config: Alignment, decis
     return {result.clip_id: result for result in again if result.quarantined is not None}
 
 
-def _kept(folder: Path, kept: Collection[str]) -> Iterator[Result]:
-    """Rows of earlier shards that still hold; the gate may have changed since, so they pass it again."""
-    if not kept:
-        return
-    for row in rows_of(folder):
-        clip_id = row["clip_id"][0].as_py()
-        if clip_id in kept:
-            content = row["content_sha256"][0].as_py()
-            yield Result(clip_id=clip_id, content_sha256=content, row=row, quality=_quality_of(row))
-
-
-def _quality_of(row: pa.Table) -> Quality:
-    fields = row["quality"][0].as_py()
-    return Quality(**{**fields, "coverage": dict(fields["coverage"]), "notes": tuple(fields["notes"])})
-
-
 class AlignBatch:
     """The actor: aligns the clips of a batch in a guarded process, and hands back one packed result a clip."""
 
     def __init__(self, config: Alignment, root: str) -> None:
         self._guard = Guard(config, Path(root))
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """A batch with one column `clip` of JSON → a batch of `RESULT_SCHEMA`."""
-        rows = [self._guard.align(Clip.from_row(json.loads(text))) for text in batch["clip"].to_pylist()]
-        return pa.Table.from_pylist(rows, schema=RESULT_SCHEMA)
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """A batch with one column `clip` of JSON → a table of one row of `PACKED_SCHEMA` a clip."""
+        for text in batch["clip"].to_pylist():
+            clip = Clip.from_row(json.loads(text))
+            yield pa.Table.from_pylist([{"clip_id": clip.clip_id, **self._guard.align(clip)}], schema=PACKED_SCHEMA)
 
 
 def _aligned(clips: list[Clip], params: Params, root: Path, name: str) -> Iterator[Result]:
-    """The results of the clips, in their order."""
+    """The results of the clips, as they come."""
     if not clips:
         return
     decoded = sum(has_media(clip) for clip in clips)
@@ -150,53 +181,53 @@ def _in_process(clips: list[Clip], params: Params, root: Path) -> Iterator[Resul
 
 
 def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
+    """Each clip once, in whatever order they come. An actor that is lost is started again, and what it had in hand is
+    aligned anew. Ray Data starts no further clips while finished ones fill its share of the object store, so memory
+    does not depend on how many clips there are."""
     connect(params.ray)
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
     logging.getLogger("ray.data").setLevel(logging.WARNING)  # progress is ours
     context = DataContext.get_current().copy()
-    context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.target_max_block_size = BLOCK_BYTES
     actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(clips)))
+    per_block = max(BATCH_CLIPS, min(MAX_BATCH_CLIPS, len(clips) // (actors * BLOCKS_AN_ACTOR)))
     with DataContext.current(context):
-        # Many small blocks: a block is what one actor takes at a time.
         texts = [json.dumps(clip.to_row()) for clip in clips]
-        tables = [pa.table({"clip": texts[i : i + BATCH_CLIPS]}) for i in range(0, len(texts), BATCH_CLIPS)]
-        packed = ray.data.from_arrow(tables).map_batches(
+        # Many small blocks: a block is what one actor takes at a time.
+        tables = [pa.table({"clip": texts[i : i + per_block]}) for i in range(0, len(texts), per_block)]
+        results = ray.data.from_arrow(tables).map_batches(
             AlignBatch,
             fn_constructor_args=(params.alignment, str(root)),
             batch_format="pyarrow",
             batch_size=None,
             zero_copy_batch=True,
-            compute=ActorPoolStrategy(size=actors),
+            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT),
             num_cpus=1,
         )
-    rows = (row for batch in packed.iter_batches(batch_size=None, batch_format="pyarrow") for row in batch.to_pylist())
-    for clip, row in zip(clips, rows, strict=True):
-        yield unpacked(clip, row)
+        batches = results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+    waiting = {clip.clip_id: clip for clip in clips}
+    for batch in batches:
+        for row in batch.to_pylist():
+            clip = waiting.pop(row["clip_id"], None)
+            if clip is not None:  # else it came before its actor was lost, and once more after
+                yield unpacked(clip, row)
+    if waiting:
+        raise DataError(f"{len(waiting)} clips did not come back from Ray", where=STAGE, seen=next(iter(waiting)))
 
 
-def _write(name: str, folder: Path, results: Iterator[Result], wanted: str, refusals: Refusals) -> dict[str, Any]:
-    """Writes everything into a fresh folder while the results come in."""
-    qualities: list[dict[str, Any]] = []
-    refused: list[Result] = []
-    quarantined: list[Quarantined] = []
-    aligned = 0
-    with ShardWriter(folder) as shards:
-        for result in results:
-            if result.row is not None:
-                shards.write(result.row)
-                aligned += 1
-            if result.quality is not None:
-                qualities.append(_quality_row(result, result.quality))
-            if result.quarantined is not None:
-                quarantined.append(result.quarantined)
-                refused.append(result)
+def _write(name: str, folder: Path, results: Sequence[Result], wanted: str, refusals: Refusals) -> dict[str, Any]:
+    """Writes everything but the shards; returns the summary."""
+    qualities = [_quality_row(result, result.quality) for result in results if result.quality is not None]
+    refused = [result for result in results if result.quarantined is not None]
+    quarantined = [result.quarantined for result in results if result.quarantined is not None]
     write_table(folder / REFUSED, refusals.table(refused))
     write_table(folder / "quality.parquet", pa.Table.from_pylist(qualities, schema=QUALITY_SCHEMA))
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
+    aligned = sum(result.quarantined is None for result in results)
     summary = _summary(name, aligned, qualities, quarantined, wanted)
     write_json(folder / "summary.json", summary)
     return summary
@@ -208,7 +239,7 @@ def _quality_row(result: Result, measured: Quality) -> dict[str, Any]:
     return {
         "clip_id": result.clip_id,
         "content_sha256": result.content_sha256,
-        "passed": result.row is not None,
+        "passed": result.quarantined is None,
         **fields,
     }
 

@@ -23,6 +23,10 @@ class Layout:
         """Local state: the MLflow store, downloaded bundles, a rendered corpus's media."""
         return self.root / ".mer"
 
+    def partial(self, stage: str, name: str) -> Path:
+        """What an unfinished run of a stage has done for a dataset."""
+        return self.state / "partial" / stage / name
+
     @property
     def readmitted(self) -> Path:
         """What people decided about clips in quarantine; committed with the project."""

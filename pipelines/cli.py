@@ -117,6 +117,26 @@ def features(dataset: Dataset) -> None:
 
 
 @app.command()
+def accept(
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this one.")] = None,
+) -> None:
+    """Say that the data are as they should be; later ones are compared with them.
+
+    \b
+    Writes baselines/<dataset>.json, which belongs into version control. When data
+    have moved too far from it, `mer run` stops in `validation` and says how.
+
+    \b
+    Examples:
+      mer accept
+      mer accept --dataset ravdess
+    """
+    from pipelines import accept as command
+
+    print(command.accept(dataset=dataset))
+
+
+@app.command()
 def validation(dataset: Dataset) -> None:
     """Stage: data contracts on clips and features; what fails goes to quarantine.
 

@@ -1,4 +1,4 @@
-"""`mer quarantine`: what was set aside. Imports what it needs when it runs."""
+"""`mer quarantine`: what was set aside, why, and what becomes of it. Imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -26,3 +26,44 @@ def quarantine_list(
     from pipelines import quarantine
 
     print(quarantine.listing(dataset=dataset, stage=stage, as_json=as_json))
+
+
+@app.command("show")
+def quarantine_show(
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip id, as `list` prints it.")],
+) -> None:
+    """All about one clip that was set aside: why, whose, which files, what to do.
+
+    \b
+    Examples:
+      mer quarantine show ravdess/Actor_03/03-01-08-01-01-01-03
+    """
+    from pipelines import quarantine
+
+    print(quarantine.show(clip))
+
+
+@app.command("readmit")
+def quarantine_readmit(
+    clips: Annotated[list[str] | None, typer.Argument(metavar="[CLIP]...", help="Clip ids.")] = None,
+    code: Annotated[str | None, typer.Option("--code", help="Every clip that was set aside for this.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every clip.")] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Take them as they are, and say why; it stands on the model card.")
+    ] = None,
+) -> None:
+    """Let the next run try clips again, or, with a reason, take them as they are.
+
+    \b
+    The decision stands in readmitted.csv, which belongs into version control.
+    A mended file or label needs none: it is tried again by itself.
+
+    \b
+    Examples:
+      mer quarantine readmit ravdess/03-01-08-01-01-01-03
+      mer quarantine readmit --code crashed
+      mer quarantine readmit manifest/a7 --reason "twins, not one person"
+    """
+    from pipelines import readmit
+
+    print(readmit.readmit(clips or (), code=code, everything=everything, reason=reason))

@@ -49,7 +49,7 @@ class Decisions:
     def covers(self, clip_id: str, code: str, seen: str) -> bool:
         """Whether somebody takes this clip as it is, having seen just this."""
         decision = self.as_is.get((clip_id, code))
-        return decision is not None and decision.seen == seen
+        return decision is not None and decision.seen == seen.strip()
 
 
 def read_readmitted(path: Path) -> tuple[Readmitted, ...]:

@@ -1,0 +1,60 @@
+"""`mer accept`: what the data are now is what later versions are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.contracts.atomic import read_json, write_json
+from components.contracts.errors import ContractError, DataError
+from components.contracts.layout import Layout
+from pipelines.project import find_root, load
+
+
+def accept(*, dataset: str | None = None, root: Path | None = None) -> str:
+    """Writes `baselines/<dataset>.json` for the datasets in use, or for one, from their last validation.
+
+    That the data moved from an earlier version is no reason against: to say that this is meant is what the command is
+    for.
+
+    Raises:
+        DataError: a dataset has not been validated. ContractError: it broke another critical promise.
+    """
+    layout = Layout(root or find_root())
+    names = load(layout.root).datasets if dataset is None else (dataset,)
+    profiles = {name: _profile(layout, name) for name in names}
+    lines = []
+    for name, profile in profiles.items():
+        path = layout.baseline(name)
+        before = read_json(path) if path.is_file() else None
+        write_json(path, profile)
+        now = _size(profile)
+        said = f"{_size(before)} → {now}" if before is not None and before != profile else now
+        lines.append(f"{name}: {said}{', as accepted before' if before == profile else ''}")
+    folder = layout.baseline("any").parent.name
+    return "\n".join([*lines, f"Commit {folder}/: from the next `mer run` on, data are compared with these"])
+
+
+def _profile(layout: Layout, name: str) -> dict[str, Any]:
+    folder = layout.validated(name)
+    if not (folder / "result.json").is_file() or not (folder / "profile.json").is_file():
+        raise DataError("this dataset has not been validated", where=name, remedy="Run `mer run` first")
+    broken = [
+        f"{suite}.{promise}"
+        for suite, said in read_json(folder / "result.json")["suites"].items()
+        for promise, how in said["failed"].items()
+        if how["level"] == "critical"
+    ]
+    if broken:
+        raise ContractError(
+            "a critical expectation is broken, so these data cannot be accepted",
+            where=name,
+            seen=", ".join(broken),
+            remedy="Mend what `mer run` complains of first",
+        )
+    return dict(read_json(folder / "profile.json"))
+
+
+def _size(profile: Mapping[str, Any]) -> str:
+    return f"{profile['clips']} clips of {profile['people']} people"

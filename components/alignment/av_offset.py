@@ -3,9 +3,12 @@
 After Slaney & Covell 2000 ("FaceSync", NIPS 13): the linear combination of what the mouth shows that correlates best
 with the sound, here its envelope (Chandrasekaran et al. 2009, PLoS Comput Biol 5(7): opening of the mouth and envelope
 go together at 2 to 7 Hz). It is found anew for every lag within a second, and the lag of the highest multiple
-correlation is the offset. Its uncertainty is a delete-one jackknife over eight stretches of the clip (Efron &
-Tibshirani 1993, §11.5): where the lag hangs on one stretch, or another lag is nearly as good, it is large, and nothing
-is reported.
+correlation R is the offset.
+
+Its uncertainty is that of a regression with one non-linear parameter, the lag (Seber & Wild 1989, "Nonlinear
+Regression", concentrated likelihood): with n independent values the likelihood of a lag goes as (1 - R^2)^(-n/2), and
+what is reported is the root mean square distance from the best lag under it. Where another syllable fits nearly as
+well, that is large, and no offset is reported at all.
 
 It is an estimate to look at, and never applied: a mouth opens up to 0.1 s and more before its sound in some people and
 languages, and a beard, a smile or a head that turns may hide it.
@@ -24,11 +27,12 @@ from components.alignment.lips import Lips
 
 MAX_LAG_S = 1.0
 SMOOTH_S = 0.03  # takes out what is faster than a syllable,
-TREND_S = 0.7  # and this what is slower than a few: smiles, light, a head that turns
-BLOCKS = 8
+TREND_S = 0.5  # and this what is slower than a few: smiles, light, a head that turns
+INDEPENDENT_HZ = 8.0  # between the two remain about 0.3 to 4.4 Hz, so this many independent values a second
 RIDGE = 0.05  # keeps near-equal numbers of a mouth from cancelling each other
 MIN_SEEN_S = 2.5
-MAX_ERROR_S = 0.06
+MAX_ERROR_S = 0.15
+MAX_R = 0.99
 TINY = 1e-9
 
 
@@ -54,20 +58,20 @@ def estimate(lips: Lips, sound: Envelope) -> AvOffset | None:
     if seen.sum() < MIN_SEEN_S * RATE_HZ:
         return None
     moments = _moments(_band(values), _band(sound.level_db[:, None])[:, 0], seen)
-    whole = moments.sum(axis=1)
-    if whole[:, 0, 0].min() < MIN_SEEN_S * RATE_HZ / 2:
+    if moments[:, 0, 0].min() < MIN_SEEN_S * RATE_HZ / 2:
         return None
-    curve = multiple_correlation(whole)
-    offset_s = _peak(curve)
-    without = [_peak(multiple_correlation(whole - moments[:, block])) for block in range(BLOCKS)]
-    if offset_s is None or any(one is None for one in without):
+    curve = multiple_correlation(moments)
+    best = _peak(curve)
+    if best is None:
         return None
-    spread = np.array(without, dtype=np.float64)
-    error_s = float(np.sqrt((BLOCKS - 1) / BLOCKS * np.sum((spread - spread.mean()) ** 2)))
+    likelihood = -0.5 * moments[:, 0, 0] * (INDEPENDENT_HZ / RATE_HZ) * np.log1p(-(np.minimum(curve, MAX_R) ** 2))
+    weight = np.exp(likelihood - likelihood.max())
+    lags_s = (np.arange(curve.size) - curve.size // 2) / RATE_HZ
+    error_s = float(np.sqrt(np.average((lags_s - best) ** 2, weights=weight)))
     if error_s > MAX_ERROR_S:
         return None
     return AvOffset(
-        offset_s=round(offset_s, 3),
+        offset_s=round(best, 3),
         error_s=round(max(error_s, 0.5 / RATE_HZ), 3),  # no finer than the grid on which they are compared
         correlation=round(float(curve.max()), 2),
     )
@@ -80,23 +84,17 @@ def _band(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _moments(values: NDArray[np.float64], level: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(lags, BLOCKS, D + 2, D + 2) sums of products of (1, values, level a lag later) over stretches of the clip."""
+    """(lags, D + 2, D + 2) sums of products of (1, values, level a lag later) where the mouth was seen."""
     count, reach = level.size, round(MAX_LAG_S * RATE_HZ)
-    block = np.arange(count) * BLOCKS // count
     rows = np.column_stack([np.ones(count), values, np.zeros(count)])
-    moments = np.zeros((2 * reach + 1, BLOCKS, rows.shape[1], rows.shape[1]))
+    moments = np.zeros((2 * reach + 1, rows.shape[1], rows.shape[1]))
     for k, lag in enumerate(range(-reach, reach + 1)):
         first, last = max(0, -lag), min(count, count - lag)
-        if first >= last:
-            continue
-        part = rows[first:last]
-        part[:, -1] = level[first + lag : last + lag]
-        kept = seen[first:last]
-        part, owner = part[kept], block[first:last][kept]
-        edges = np.searchsorted(owner, np.arange(BLOCKS + 1))
-        for j in range(BLOCKS):
-            stretch = part[edges[j] : edges[j + 1]]
-            moments[k, j] = stretch.T @ stretch
+        if first < last:
+            part = rows[first:last]
+            part[:, -1] = level[first + lag : last + lag]
+            part = part[seen[first:last]]
+            moments[k] = part.T @ part
     return moments
 
 

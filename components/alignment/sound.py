@@ -26,6 +26,7 @@ SMOOTHING = 0.05  # of that clock, a frame: follows a drift, ignores jitter
 STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched to them
 SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only come close to
 FULL_SCALE = 32768.0
+LEVEL_STEPS = 512  # whose levels are computed at a time
 MAX_LEVEL = 1000.0  # of a sample in floating point, whose full scale is 1
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 MAX_RUNS = 5_000  # each costs a resampler
@@ -280,10 +281,16 @@ def levels_dbfs(
     size = pcm.size
     first = np.clip(np.round(starts_s * rate_hz).astype(np.int64), 0, size)
     last = np.clip(np.round((starts_s + step_s) * rate_hz).astype(np.int64), first, size)
-    power = np.concatenate([[0.0], np.cumsum((pcm.astype(np.float64) / FULL_SCALE) ** 2)])
-    counts = np.concatenate([[0], np.cumsum(exists)])
-    there = (counts[last] - counts[first]).astype(np.float64)
-    mean = (power[last] - power[first]) / np.maximum(there, 1.0)
+    energy, there = np.zeros(starts_s.size), np.zeros(starts_s.size)
+    for begin in range(0, starts_s.size, LEVEL_STEPS):
+        steps = slice(begin, begin + LEVEL_STEPS)
+        low, high = int(first[steps].min()), int(last[steps].max())
+        # Sums up to each sample, of this stretch alone: a long clip needs no floating-point copy of its sound.
+        power = np.concatenate([[0.0], np.cumsum((pcm[low:high].astype(np.float64) / FULL_SCALE) ** 2)])
+        counts = np.concatenate([[0], np.cumsum(exists[low:high])])
+        energy[steps] = power[last[steps] - low] - power[first[steps] - low]
+        there[steps] = counts[last[steps] - low] - counts[first[steps] - low]
+    mean = energy / np.maximum(there, 1.0)
     level = np.full(starts_s.size, -np.inf)
     loud = (there > 0) & (mean > 0)
     level[loud] = 10.0 * np.log10(mean[loud])

@@ -50,14 +50,16 @@ class Silero:
     def speech(self, pcm: NDArray[np.int16], grid: Grid) -> NDArray[np.float32]:
         """See `VoiceActivity.speech`. About 10 ms a second of sound."""
         chunks = -(-pcm.size // CHUNK)
-        signal = np.zeros(CONTEXT + chunks * CHUNK, dtype=np.float32)
-        signal[CONTEXT : CONTEXT + pcm.size] = pcm.astype(np.float32) / np.float32(FULL_SCALE)
+        window = np.zeros((1, CONTEXT + CHUNK), dtype=np.float32)
         probability = np.zeros((chunks, 1), dtype=np.float32)
         state = np.zeros(STATE, dtype=np.float32)
         rate = np.array(RATE_HZ, dtype=np.int64)
         silent = 0
         for k in range(chunks):
-            window = signal[None, k * CHUNK : k * CHUNK + CONTEXT + CHUNK]
+            window[0, :CONTEXT] = window[0, CHUNK:]
+            part = pcm[k * CHUNK : (k + 1) * CHUNK]
+            window[0, CONTEXT : CONTEXT + part.size] = part.astype(np.float32) / np.float32(FULL_SCALE)
+            window[0, CONTEXT + part.size :] = 0.0
             silent = silent + 1 if not window.any() else 0
             if silent > SILENT_ONLY_AFTER:
                 continue

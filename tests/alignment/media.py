@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 TIME_BASE = Fraction(1, 12_800)
 AUDIO_FRAME = 1024
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 6: "5.1"}
+WHOLE_RATES = frozenset({"mpeg2video", "flv"})  # their headers hold a frame rate, and times are its multiples
 MATRIX_AFTER_VERSION = 40  # bytes from the version of a tkhd box (version 0) to its 3x3 matrix
 
 Picture = NDArray[np.uint8]
@@ -94,11 +96,13 @@ def write_clip(
     audio_codec: str = "aac",
     gop: int = 250,
     faststart: bool = False,
+    pixel_ratio: float = 1.0,
 ) -> Path:
     """Writes a media file; the container follows from the suffix.
 
     `times_s` are the presentation times of the pictures (default: k / fps). Frames of sound that begin in one of
     `sound_gaps` are left out while the timestamps go on; `sound_clock` is timestamp seconds a counted second.
+    `pixel_ratio` is the width of a pixel over its height, as the header says it.
     """
     options = {"movflags": "faststart"} if faststart else {}
     with av.open(str(path), "w", options=options) as container:
@@ -108,22 +112,26 @@ def write_clip(
             video.height, video.width = pictures[0].shape[:2]
             video.pix_fmt = "yuv420p"
             video.codec_context.gop_size = gop
-            video.codec_context.time_base = TIME_BASE
-            video.time_base = TIME_BASE
+            if pixel_ratio != 1.0:
+                video.codec_context.sample_aspect_ratio = Fraction(pixel_ratio).limit_denominator(1000)
+            if video_codec not in WHOLE_RATES:
+                video.codec_context.time_base = TIME_BASE
+                video.time_base = TIME_BASE
             if video_codec == "libx264":
                 video.options = {"preset": "veryfast", "crf": "18"}
             elif video_codec == "mpeg4":
                 video.options = {"qmin": "1", "qmax": "1"}
                 video.bit_rate = 20_000_000
         if sound is not None:
-            layout = {1: "mono", 2: "stereo", 6: "5.1"}[sound_channels]
+            layout = LAYOUTS[sound_channels]
             audio = container.add_stream(audio_codec, rate=sound_rate_hz, layout=layout)
             audio.codec_context.time_base = Fraction(1, sound_rate_hz)
         if video is not None:
             stamps = times_s if times_s is not None else [k / fps for k in range(len(pictures))]
             for picture, time_s in zip(pictures, stamps, strict=True):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                frame.pts, frame.time_base = round(time_s / TIME_BASE), TIME_BASE
+                base = 1 / Fraction(fps).limit_denominator(1001) if video_codec in WHOLE_RATES else TIME_BASE
+                frame.pts, frame.time_base = round(time_s / base), base
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
         if audio is not None and sound is not None:
@@ -149,7 +157,7 @@ def _sound_frames(
 ) -> list[av.AudioFrame]:
     """Audio frames of a mono signal whose k-th sample is stamped `times_s[k]`; samples stamped NaN are left out."""
     frames = []
-    channels = {"mono": 1, "stereo": 2, "5.1": 6}[layout]
+    channels = {name: count for count, name in LAYOUTS.items()}[layout]
     for first in range(0, sound.size, AUDIO_FRAME):
         if np.isnan(times_s[first]):
             continue

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -38,7 +39,7 @@ from components.datasets.numbered import numbered_pictures
 
 # The folder's name changed from one year's challenge to the next.
 LABELS = "EXPR_*_Challenge"
-SPLITS = {"Train_Set": "train", "Validation_Set": "validation"}
+SETS = ("Train_Set", "Validation_Set")
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 UNLABELLED = -1
 SIDE = re.compile(r"(.+)_(left|right)")
@@ -57,11 +58,14 @@ class Affwild2Options(Section):
         root: the corpus.
         pictures: folders of crops below it, the first that has a video counts.
         frame_rate_hz: of recordings that are not there. None: their labels cannot be placed and are set aside.
+        validation_set: the split it is. Published figures are of this set, since the labels of the corpus's test set
+            are kept back; it chooses nothing then, and calibration takes people from the training set.
     """
 
     root: str
     pictures: tuple[str, ...] = ("cropped_aligned",)
     frame_rate_hz: float | None = Field(None, gt=0, le=240)
+    validation_set: Literal["test", "validation"] = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +178,8 @@ class Affwild2(Adapter[Affwild2Options]):
         paper="Kollias & Zafeiriou 2019, arXiv 1811.07770; the EXPR challenge of ABAW",
         consent="videos from a public platform; the corpus's agreement binds whoever uses them",
         labels={name.capitalize(): name for name in EMOTIONS},
-        splits="Train_Set and Validation_Set: `catalog: {use_corpus_splits: true}`; test labels are kept back",
+        splits="Train_Set trains, Validation_Set tests as in the literature (test labels are kept back): "
+        "`catalog: {use_corpus_splits: true}`",
     )
     Options = Affwild2Options
 
@@ -185,7 +190,8 @@ class Affwild2(Adapter[Affwild2Options]):
             DataError: also when there is no folder of labels.
         """
         corpus = Corpus(options, root)
-        files = _label_files(corpus.folder)
+        split_of = dict(zip(SETS, ("train", options.validation_set), strict=True))
+        files = [(path, split_of[path.parent.name]) for path in _label_files(corpus.folder)]
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
         counts: Counter[str] = Counter()
@@ -199,20 +205,15 @@ class Affwild2(Adapter[Affwild2Options]):
         )
 
 
-def _label_files(folder: Path) -> list[tuple[Path, str]]:
-    """(label file, split), by split and name."""
+def _label_files(folder: Path) -> list[Path]:
+    """The label files, by set and name."""
     places = [place for pattern in (LABELS, f"*/{LABELS}") for place in sorted(folder.glob(pattern)) if place.is_dir()]
-    files = [
-        (path, split)
-        for place in places[:1]
-        for inside, split in SPLITS.items()
-        for path in sorted((place / inside).glob("*.txt"))
-    ]
+    files = [path for place in places[:1] for inside in SETS for path in sorted((place / inside).glob("*.txt"))]
     if not files:
         raise DataError(
             "there are no labels",
             where=f"{Affwild2.name}.root",
-            seen=f"no {LABELS}/{{{','.join(SPLITS)}}}/*.txt in {folder}",
+            seen=f"no {LABELS}/{{{','.join(SETS)}}}/*.txt in {folder}",
             remedy="Unpack the annotations of the expression challenge below the corpus folder",
             code="no-labels",
         )

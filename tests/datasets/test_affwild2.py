@@ -56,7 +56,8 @@ def test_no_rate_is_assumed(corpus: Path) -> None:
     # Twelve frames at 15 a second; at 30 the labels would end after 0.4 s and the sound would be the wrong one.
     clip = named(scan(corpus), "video5_left")
     assert clip.segments[0].end_s == pytest.approx(12 / 15, abs=0.002)
-    assert clip.split == "validation"
+    assert clip.split == "test"
+    assert named(scan(corpus, validation_set="validation"), "video5_left").split == "validation"
 
 
 def test_left_and_right_are_one_recording_with_its_sound(corpus: Path) -> None:

@@ -189,6 +189,14 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str) 
     lines += ["", f"Taxonomy `{taxonomy}`: {classes}. Splits by person: {splits}."]
     if absent := catalog.get("absent_classes"):
         lines.append(f"No clip shows {', '.join(absent)}; these are never answered.")
+    if shared := catalog["shared_texts"]:
+        lines.append(
+            f"{len(shared)} of {catalog['texts']} scripted texts are spoken in more than one split, so part of a score "
+            "may be that it knows a sentence."
+        )
+    if readmitted := catalog["readmitted"]:
+        lines += ["", "Used although they break a promise of the data, as a person decided:", ""]
+        lines += [f"* `{one['clip_id']}` ({one['code']}, seen {one['seen']}): {one['reason']}" for one in readmitted]
     return "\n".join(lines)
 
 

@@ -11,6 +11,11 @@ CATALOG = {
     "absent_classes": ["fear"],
     "datasets": {"synthetic": "a" * 64, "ravdess": "b" * 64},
     "splits": {"train": {"clips": 96, "subjects": 8}, "test": {"clips": 60, "subjects": 5}},
+    "texts": 7,
+    "shared_texts": {"synthetic/a-1": {"train": 5, "test": 3}},
+    "readmitted": [
+        {"clip_id": "ravdess/x", "code": "word_times", "seen": "0.1 to 9.0 s", "reason": "The words are right."}
+    ],
 }
 
 
@@ -48,6 +53,8 @@ def test_it_says_what_a_reader_must_know() -> None:
         "By `gender`: worst for",
         "* git commit: `cccc",
         "passed: clip macro-F1 is at least",
+        "1 of 7 scripted texts are spoken in more than one split",
+        "* `ravdess/x` (word_times, seen 0.1 to 9.0 s): The words are right.",
     ):
         assert words in text
 

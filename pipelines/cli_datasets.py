@@ -92,3 +92,21 @@ def datasets_check(
     text, code = checking.command(name, root=root, assignments=assignments or (), as_json=as_json, strict=strict)
     print(text)
     raise typer.Exit(code)
+
+
+@app.command("add")
+def datasets_add(
+    name: Annotated[str, typer.Argument(help="What the dataset is to be called in params.yaml.")],
+    title: Annotated[str, typer.Option("--title", help="The corpus's own name.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="The terms of the corpus.")] = "not stated yet",
+) -> None:
+    """Begin a new corpus: an adapter that works, its fixture, its test, its section of params.yaml.
+
+    \b
+    Examples:
+      mer datasets add moodbox
+      mer datasets add moodbox --title "Moodbox 2" --licence "CC BY 4.0"
+    """
+    from pipelines import datasets_add as adding
+
+    print(adding.words(name, adding.add(name, title=title, licence=licence)))

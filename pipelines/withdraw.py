@@ -140,6 +140,8 @@ def _resolve(
         trace = _unfinished(Trace(dataset=prefix, subject_id=name), layout)
         if trace.clip_ids or withdrawal_of(layout.root, prefix, name) or _versions(trace, params, layout).concerned:
             return trace, looked.get(prefix, Corpus())
+    if dataset and dataset not in everywhere:
+        raise DataError.unknown("dataset", dataset, everywhere, where="mer withdraw")
     raise unknown(subject, known, scope, [one.trouble for one in looked.values() if one.trouble])
 
 

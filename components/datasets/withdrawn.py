@@ -96,7 +96,8 @@ def leave_out(scan: Scan, withdrawn: Collection[Withdrawal]) -> tuple[Scan, tupl
     """What is left of a corpus, as though it had never held those people, and the clips that are left out.
 
     A clip of several people (a dialogue) goes when one of them withdraws. Who counted as one person only by such a
-    clip no longer does.
+    clip no longer does. An entry that is of nobody is noted: either the corpus no longer holds them, or it names them
+    differently now and they are back.
     """
     if not withdrawn:
         return scan, ()
@@ -104,8 +105,10 @@ def leave_out(scan: Scan, withdrawn: Collection[Withdrawal]) -> tuple[Scan, tupl
     people = {clip.clip_id: {*people_in(scan, clip), clip.subject_id} for clip in scan.clips}
     everybody = {subject for subjects in people.values() for subject in subjects}
     gone = {subject for subject in everybody if any(entry.means(subject) for entry in withdrawn)}
+    nobody = sum(not any(entry.means(subject) for subject in gone) for entry in withdrawn)
+    notes = [f"{nobody} of {len(withdrawn)} withdrawals are of nobody in the corpus"] if nobody else []
     if not gone:
-        return scan, ()
+        return replace(scan, notes=[*scan.notes, *notes]), ()
     left_out = tuple(clip for clip in scan.clips if gone.intersection(people[clip.clip_id]))
     theirs = {clip.clip_id for clip in left_out}
     kept = [clip for clip in scan.clips if clip.clip_id not in theirs]
@@ -113,7 +116,7 @@ def leave_out(scan: Scan, withdrawn: Collection[Withdrawal]) -> tuple[Scan, tupl
         scan,
         clips=_named_anew(kept, scan),
         quarantined=[row for row in scan.quarantined if row.clip_id not in theirs],
-        notes=[*scan.notes, f"{len(left_out)} clips left out: {len(gone)} people withdrew"],
+        notes=[*scan.notes, f"{len(left_out)} clips left out: {len(withdrawn) - nobody} people withdrew", *notes],
     )
     return rest, left_out
 

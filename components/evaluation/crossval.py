@@ -158,7 +158,7 @@ def run_unit(unit: Unit, corpus: Corpus) -> Result:
             "parameters": count_parameters(model),
             "clips": {split: len(cases) for split, cases in splits.items()},
             # A result says whom it knows: one that learned from somebody who withdraws is deleted.
-            "learned_from": [case.clip_id for case in splits["train"]],
+            "learned_from": list(unit.fold.ids("train")),
         },
     )
 

@@ -55,7 +55,10 @@ def test_nobody_withdrew_and_nothing_changes(tmp_path: Path) -> None:
     scan = Scan(clips=[of("a", "ann")])
     assert leave_out(scan, ()) == (scan, ())
     record(tmp_path, "tiny", "tiny/bo", day=DAY)
-    assert leave_out(scan, read_withdrawn(tmp_path)) == (scan, ())
+    rest, gone = leave_out(scan, read_withdrawn(tmp_path))
+    assert (rest.clips, gone) == (scan.clips, ())
+    # They are no longer there, or under another name, which a reader has to know.
+    assert rest.notes == ["1 of 1 withdrawals are of nobody in the corpus"]
 
 
 def test_the_clips_of_a_person_go_and_their_quarantine_rows_too(tmp_path: Path) -> None:

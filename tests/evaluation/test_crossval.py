@@ -47,6 +47,8 @@ def test_a_unit_learns_on_its_fold_and_answers_the_others_alike_every_time(corpu
     again = run_unit(one, corpus)
     answers = result.answers["test", "clip"]
     assert answers.clips == tuple(one.fold.ids("test"))
+    # By this a withdrawal finds the results that know a person.
+    assert result.facts["learned_from"] == list(one.fold.ids("train"))
     assert answers.truth.tolist() == [corpus.examples[clip_id].clip_label for clip_id in answers.clips]
     accuracy = (answers.posterior[ALL].argmax(-1) == answers.truth).mean()
     assert accuracy > 0.8

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from components.contracts.errors import ConfigError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_decisions, write_readmitted
+from components.datasets.withdrawn import record
 from pipelines import dag, inputs
 from pipelines.project import load
 
@@ -68,6 +70,17 @@ def test_a_file_beside_the_corpus_is_watched(project: Path, tmp_path: Path) -> N
     assert write(project, params) == first
     units.write_bytes(b"other")
     assert write(project, params) != first
+
+
+def test_a_withdrawal_concerns_its_own_dataset(project: Path) -> None:
+    params = {"datasets": ["synthetic", "emodb"], "emodb": {"root": "nowhere"}}
+    write(project, params)
+    before = {name: read_json(project / f"data/inputs/{name}.json") for name in params["datasets"]}
+    assert before["synthetic"]["withdrawn"] == []
+    entry = record(project, "synthetic", "synthetic/s001", day=date(2026, 3, 1))
+    write(project, params)
+    assert read_json(project / "data/inputs/emodb.json") == before["emodb"]
+    assert read_json(project / "data/inputs/synthetic.json")["withdrawn"] == [[entry.salt, entry.sha256]]
 
 
 def test_order_on_disk_does_not_count(project: Path, tmp_path: Path) -> None:

@@ -295,6 +295,8 @@ def test_somebody_unknown_gets_the_nearest_names(project: Path, capsys: pytest.C
     assert f"Nearest: {NAME}/p0" in shown
     assert call(["withdraw", "--subject", "p04"]) == 3
     assert f"Nearest: {NAME}/p04" in capsys.readouterr().err
+    assert call(["withdraw", "--subject", "p04", "--dataset", "feature_tabel"]) == 3
+    assert "Did you mean 'feature_table'" in capsys.readouterr().err
     assert not (project / FILE).exists()
 
 

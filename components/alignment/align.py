@@ -25,6 +25,7 @@ from components.alignment.decode import DecodeReport
 from components.alignment.envelope import Envelope, envelope
 from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
 from components.alignment.media import Media, read_media
+from components.alignment.recogniser import Recogniser, create_recogniser, recogniser_fingerprint
 from components.alignment.sound import levels_dbfs, place, samples_of
 from components.alignment.span import Span
 from components.contracts import versions
@@ -39,18 +40,22 @@ MIN_PRESENT = 0.5  # share of a step whose samples must exist
 
 
 def alignment_fingerprint(config: Alignment) -> str:
-    """Hash of everything that shapes the output: settings, stage version, weights. Limits and gates are not in it."""
+    """Hash of everything that shapes the output: settings, stage version, weights. Limits and gates are not in it.
+
+    Raises UnavailableError if the speech recogniser that the configuration names is not on this machine.
+    """
     used = []
     if config.face.detector == "mtcnn":
         used += list(mtcnn.WEIGHTS)
     if config.voice.activity == "silero":
         used.append(vad.WEIGHTS)
-    settings = config.model_dump(mode="json", exclude={"limits", "quality"})
+    settings = config.model_dump(mode="json", exclude={"limits": True, "quality": True, "words": {"recogniser"}})
     return fingerprint(
         {
             "version": versions.ALIGNMENT,
             "settings": settings,
             "weights": {name: WEIGHTS[name].sha256 for name in sorted(used)},
+            "recogniser": recogniser_fingerprint(config.words),
         }
     )
 
@@ -67,7 +72,7 @@ class Aligner:
         self.fingerprint = alignment_fingerprint(config)
         self._readers: dict[Path, GivenReader] = {}
         if media:
-            _ = self._detector, self._activity
+            _ = self._detector, self._activity, self._recogniser
 
     @cached_property
     def _detector(self) -> Detector:
@@ -76,6 +81,10 @@ class Aligner:
     @cached_property
     def _activity(self) -> vad.VoiceActivity:
         return vad.create_activity(self.config.voice)
+
+    @cached_property
+    def _recogniser(self) -> Recogniser | None:
+        return create_recogniser(self.config.words)
 
     def align(self, clip: Clip, *, root: Path) -> AlignedClip:
         """Aligns one clip and applies the quality gate.
@@ -109,6 +118,10 @@ class Aligner:
         apart = estimate(faces.lips, sound) if config.av_offset and faces.lips and sound else None
         notes += quality.av_offset_notes(apart)
         spoken, source = _words(clip, voiced if voiced.any() else voice, grid, media)
+        if not (clip.words or (clip.transcript or "").strip()) and voiced.any() and self._recogniser is not None:
+            spoken = self._recogniser.words(pcm, config.voice.rate_hz, voiced, grid)
+            source = "recognised" if spoken else "none"
+            notes.append("the words are what a speech recogniser heard")
         if clip.words and len(spoken) < len(clip.words):
             notes.append(f"{len(clip.words) - len(spoken)} of {len(clip.words)} words lie outside the clip")
         channels = physio.resampled(series, media.duration_s, config.physio_rate_hz)

@@ -85,6 +85,21 @@ class VoiceAlignment(Section):
     speech_threshold: float = Field(0.5, gt=0, lt=1)
 
 
+class WordsAlignment(Section):
+    """Words. `recogniser` fills in where a clip comes without words and transcript: "none", or
+    `transformers:<hub name or folder>` of a Whisper checkpoint, which runs on the CPU."""
+
+    recogniser: str = "none"
+
+    @field_validator("recogniser")
+    @classmethod
+    def _named(cls, spec: str) -> str:
+        kind, _, location = spec.partition(":")
+        if spec != "none" and (kind != "transformers" or not location):
+            raise ValueError(f"{spec!r} is no recogniser; allowed: none, transformers:<hub name or folder>")
+        return spec
+
+
 class AlignmentQuality(Section):
     """Gates on one clip's alignment; a clip outside them goes to quarantine."""
 
@@ -102,6 +117,7 @@ class Alignment(Section):
     rate_hz: float = Field(10.0, gt=0, le=100)
     face: FaceAlignment = FaceAlignment()
     voice: VoiceAlignment = VoiceAlignment()
+    words: WordsAlignment = WordsAlignment()
     av_offset: bool = True
     physio_rate_hz: float = Field(64.0, gt=0)
     quality: AlignmentQuality = AlignmentQuality()

@@ -223,7 +223,7 @@ class AlignedClip:
         voice_mask: (T,) True where the sound exists and is above the level floor.
         speech: (T,) float32 probability of speech.
         words: on the clip's time base; words_source: "given" (word times came with the clip), "spread" (text laid over
-            the speech) or "none".
+            the speech), "recognised" (heard by a speech recogniser) or "none".
         physio: channel name → (N_c,) float32 at `physio_rate_hz`, NaN where missing.
         masks: modality → (T,) True where that modality is valid: face, voice, text, physio, and what is given.
         quality: see `Quality`.

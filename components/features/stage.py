@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.contracts.atomic import write_json, write_table
+from components.contracts.checkpoint import torch_device
 from components.contracts.cluster import connect
 from components.contracts.config import Features, Params
 from components.contracts.errors import DataError, MerError
@@ -30,7 +31,6 @@ from components.contracts.layout import Layout
 from components.contracts.progress import progress
 from components.contracts.records import Quarantined, quarantine_table
 from components.features.base import Encoded, Encoder
-from components.features.checkpoint import torch_device
 from components.features.encode import Result, encode_clips
 from components.features.given import Given
 from components.features.registry import CHECKPOINT, create, portable

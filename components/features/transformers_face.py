@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.checkpoint import Checkpoint, load_model, settings
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, masked
-from components.features.checkpoint import Checkpoint, load_model, settings
 from components.features.faces import rgb_crops, valid_steps
 
 VERSION = 1

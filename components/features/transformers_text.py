@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.checkpoint import Checkpoint, load_model
 from components.contracts.errors import UnavailableError
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, empty
-from components.features.checkpoint import Checkpoint, load_model
 from components.features.utterances import (
     UTTERANCES_VERSION,
     Utterance,

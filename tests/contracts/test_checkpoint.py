@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
 from components.contracts.errors import UnavailableError
-from components.features.checkpoint import Checkpoint, content_sha256, load_model, locate
+from components.contracts.checkpoint import Checkpoint, content_sha256, load_model, locate
 
 
 @pytest.fixture

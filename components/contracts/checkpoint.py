@@ -18,12 +18,13 @@ from components.contracts.fingerprint import file_sha256, fingerprint
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 SAFE_WEIGHTS = "*.safetensors"
 OLD_WEIGHTS = "pytorch_model*.bin"
+ENCODERS = "features.encoders"  # where a checkpoint is named, unless something else is said
 # Parts that no encoder here reads: the pooler of text models, and what masks wav2vec's input in training.
 NOT_USED = ("pooler", "masked_spec_embed")
 
 
-def locate(name: str) -> Path:
-    """The folder of a checkpoint.
+def locate(name: str, *, where: str = ENCODERS) -> Path:
+    """The folder of a checkpoint, which the configuration names at `where`.
 
     Raises:
         UnavailableError: the folder holds no checkpoint; or the name is not in the hub's cache and cannot be fetched.
@@ -33,17 +34,17 @@ def locate(name: str) -> Path:
         if not (folder / "config.json").is_file() or not _weights(folder):
             raise UnavailableError(
                 "this folder is no transformers checkpoint",
-                where="features.encoders",
+                where=where,
                 seen=str(folder),
                 allowed="config.json and *.safetensors (or pytorch_model.bin)",
                 remedy="Save it there with `save_pretrained`",
             )
         return folder.resolve()
-    return _fetch(name)
+    return _fetch(name, where)
 
 
 @lru_cache(maxsize=8)
-def _fetch(name: str) -> Path:
+def _fetch(name: str, where: str) -> Path:
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
@@ -57,14 +58,14 @@ def _fetch(name: str) -> Path:
     except Exception as error:
         raise UnavailableError(
             "this checkpoint is not on this machine and cannot be fetched",
-            where="features.encoders",
+            where=where,
             seen=name,
             remedy=(
                 "Check the name; download it where there is a network (`hf download NAME --local-dir FOLDER`) and give "
-                f"the folder as transformers:FOLDER; or choose an embedded encoder ({type(error).__name__})"
+                f"the folder as transformers:FOLDER; or do without it ({type(error).__name__})"
             ),
         ) from error
-    raise UnavailableError("this hub repository holds no weights", where="features.encoders", seen=name)
+    raise UnavailableError("this hub repository holds no weights", where=where, seen=name)
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -116,8 +117,13 @@ def load_model(auto_class: str, folder: Path, device: str, **options: Any) -> An
         UnavailableError: there is no GPU, transformers cannot load it, or weights are missing in it.
     """
     import torch
-    import transformers
 
+    try:
+        import transformers
+    except ImportError as error:
+        raise UnavailableError(
+            "the package transformers is not installed", where=str(folder), seen=str(error), remedy="`make env`"
+        ) from error
     if device == "cuda" and not torch.cuda.is_available():
         raise UnavailableError("there is no GPU", where="features.device", seen=device, allowed="cpu, auto")
     try:
@@ -159,10 +165,10 @@ class Checkpoint:
     made on a CPU, and a model trained on the one asks for the one.
     """
 
-    def __init__(self, name: str, location: str, device: str) -> None:
+    def __init__(self, name: str, location: str, device: str, *, where: str = ENCODERS) -> None:
         self.name = name
         self.device = torch_device(device)
-        self.folder = locate(location)
+        self.folder = locate(location, where=where)
         self.config = settings(self.folder, "config.json")
         self.model: Any = None
 

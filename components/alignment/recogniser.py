@@ -1,0 +1,142 @@
+"""Words for clips that come without any: `transformers:<name or folder>` of a Whisper checkpoint (Radford et al. 2022).
+
+Only what voice activity calls speech is shown to it, a stretch at a time, since Whisper makes sentences up where nobody
+speaks. Where the checkpoint names the attention heads that follow the sound, each word has a time of its own (dynamic
+time warping over their weights, as in the reference implementation); otherwise a segment's words are spread over the
+speech within it. Decoding is greedy, so the same sound gives the same words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.alignment.sound import FULL_SCALE
+from components.alignment.words import placed, spread
+from components.contracts.checkpoint import Checkpoint, load_model
+from components.contracts.config import WordsAlignment
+from components.contracts.errors import ConfigError, UnavailableError
+from components.contracts.records import Word
+from components.contracts.timebase import Grid
+
+WHERE = "alignment.words.recogniser"
+VERSION = 1
+MODEL_TYPE = "whisper"
+PAUSE_S = 0.8  # stretches of speech closer than this are heard as one
+MARGIN_S = 0.2  # heard on either side of a stretch
+LONGEST_S = 28.0  # Whisper hears 30 s at a time
+ALONE_S = 0.02  # the shortest time a word is given
+
+
+class Recogniser(Protocol):
+    """Says what is spoken."""
+
+    def words(self, pcm: NDArray[np.int16], rate_hz: int, voiced: NDArray[np.bool_], grid: Grid) -> tuple[Word, ...]:
+        """The words of a clip's sound (N,), where `voiced` (T,) is True, on its clock."""
+        ...
+
+
+def create_recogniser(config: WordsAlignment) -> Recogniser | None:
+    """The recogniser that the configuration names, if it names one.
+
+    Raises:
+        UnavailableError: the checkpoint or transformers is not on this machine.
+        ConfigError: the checkpoint is no Whisper.
+    """
+    return None if config.recogniser == "none" else TransformersRecogniser(_checkpoint(config))
+
+
+def recogniser_fingerprint(config: WordsAlignment) -> str | None:
+    """Identity of the recogniser, by what it holds and not by where it lies; None for none. Raises UnavailableError."""
+    return None if config.recogniser == "none" else _checkpoint(config).content_fingerprint(["words", VERSION])
+
+
+def _checkpoint(config: WordsAlignment) -> Checkpoint:
+    spec = config.recogniser
+    checkpoint = Checkpoint(spec, spec.partition(":")[2], "cpu", where=WHERE)
+    if checkpoint.model_type != MODEL_TYPE:
+        raise ConfigError(
+            "this checkpoint is no speech recogniser that is known here",
+            where=WHERE,
+            seen=checkpoint.model_type,
+            allowed=MODEL_TYPE,
+        )
+    return checkpoint
+
+
+class TransformersRecogniser:
+    """A Whisper checkpoint behind the pipeline of transformers, float32 on a CPU; a few seconds for 30 s and more for
+    the larger ones."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        folder = checkpoint.folder
+        model = load_model("AutoModelForSpeechSeq2Seq", folder, checkpoint.device)
+        from transformers import AutoFeatureExtractor, AutoTokenizer, pipeline
+
+        parts = []
+        for kind, file in ((AutoTokenizer, "tokenizer.json"), (AutoFeatureExtractor, "preprocessor_config.json")):
+            try:
+                parts.append(kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+            except (OSError, ValueError) as error:
+                raise UnavailableError(
+                    f"the checkpoint has no usable {file}",
+                    where=WHERE,
+                    seen=str(error).splitlines()[0],
+                    remedy=f"Save its {file} beside the weights",
+                ) from error
+        self._each_word = bool(getattr(model.generation_config, "alignment_heads", None))
+        self._pipeline: Any = pipeline(
+            "automatic-speech-recognition", model=model, tokenizer=parts[0], feature_extractor=parts[1], device="cpu"
+        )
+
+    def words(self, pcm: NDArray[np.int16], rate_hz: int, voiced: NDArray[np.bool_], grid: Grid) -> tuple[Word, ...]:
+        """See `Recogniser.words`."""
+        duration_s = pcm.size / rate_hz
+        found: list[Word] = []
+        for start_s, end_s in stretches(voiced, grid, duration_s):
+            part = pcm[round(start_s * rate_hz) : round(end_s * rate_hz)].astype(np.float32) / np.float32(FULL_SCALE)
+            heard = self._pipeline(
+                {"raw": part, "sampling_rate": rate_hz},
+                return_timestamps="word" if self._each_word else True,
+                generate_kwargs={"do_sample": False, "num_beams": 1},
+            )
+            for chunk in heard["chunks"]:
+                begin, end = chunk["timestamp"]
+                # What the recogniser places outside of the stretch that it heard is moved to its edge.
+                first = min(max(start_s + (begin or 0.0), start_s), end_s - ALONE_S)
+                last = end_s if end is None else min(max(start_s + end, first + ALONE_S), end_s)
+                if self._each_word:
+                    found.append(Word(text=chunk["text"].strip(), start_s=first, end_s=last))
+                else:
+                    found += _within(chunk["text"], first, last, voiced, grid)
+        return placed(found, duration_s)
+
+
+def _within(text: str, first: float, last: float, voiced: NDArray[np.bool_], grid: Grid) -> list[Word]:
+    """A segment's words over the speech in it."""
+    inside = np.zeros(grid.num_steps, dtype=bool)
+    inside[grid.overlap(first, last)] = True
+    words = spread(text, inside & voiced if (inside & voiced).any() else inside, grid, last)
+    return [replace(word, start_s=max(word.start_s, first), end_s=min(word.end_s, last)) for word in words]
+
+
+def stretches(voiced: NDArray[np.bool_], grid: Grid, duration_s: float) -> list[tuple[float, float]]:
+    """Spans of speech with their margins, none longer than LONGEST_S; a pause of PAUSE_S parts two."""
+    spans: list[tuple[float, float]] = []
+    for step in np.nonzero(voiced)[0]:
+        start_s, end_s = step / grid.rate_hz, (step + 1) / grid.rate_hz
+        joins = spans and start_s - spans[-1][1] < PAUSE_S and end_s - spans[-1][0] <= LONGEST_S - 2 * MARGIN_S
+        if joins:
+            spans[-1] = (spans[-1][0], end_s)
+        else:
+            spans.append((start_s, end_s))
+    widened = [(max(start - MARGIN_S, 0.0), min(end + MARGIN_S, duration_s)) for start, end in spans]
+    # Two stretches that a full one parts must not hear the same moment twice.
+    for k in range(1, len(widened)):
+        if widened[k][0] < widened[k - 1][1]:
+            middle = (spans[k - 1][1] + spans[k][0]) / 2
+            widened[k - 1], widened[k] = (widened[k - 1][0], middle), (middle, widened[k][1])
+    return widened

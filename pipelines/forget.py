@@ -33,7 +33,8 @@ from components.features.store import FeatureStore
 from pipelines.trace import Trace, files_below, is_parquet, media_file
 
 NAMING = ("clip_id", "subject_id", "key")
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES, OVERLAP_BYTES = 4 << 20, 8 << 10
+START_BYTES = 6
 # Folders of `.mer` whose entries stand or fall as one: reports of ablations, bundles, pages of a dataset.
 UNITS = ("ablation", "bundles", "data_docs")
 RESULTS, TRAININGS, TRASH = "results", "train", "trash"
@@ -60,7 +61,7 @@ class Forgetting:
 
     def __init__(self, trace: Trace, layout: Layout, *, cache: Path | None, kept: Sequence[Path] = ()) -> None:
         self._trace, self._layout, self._cache, self._kept = trace, layout, cache, kept
-        self._needles = tuple(sorted(_needles(trace)))
+        self._needles = _needles(trace)
 
     def run(self, done: Callable[[Change], None] = lambda change: None) -> list[Change]:
         """Does all of it; `done` is called after each change."""
@@ -192,10 +193,14 @@ class Forgetting:
         if is_parquet(path):
             return self._count(path) > 0
         try:
-            data = path.read_bytes()
+            return any(self._in_text(chunk) for chunk in _chunks(path))
         except OSError:
             return False
-        return any(needle in data for needle in self._needles)
+
+    def _in_text(self, chunk: bytes) -> bool:
+        return any(
+            any(needle in chunk for needle in needles) for start, needles in self._needles.items() if start in chunk
+        )
 
     def _count(self, path: Path) -> int:
         """How many rows of a table are theirs; 0 for one that cannot be read."""
@@ -235,12 +240,26 @@ def journal(layout: Layout, trace: Trace) -> Path:
     return layout.state / f"withdraw-{hashlib.sha256(trace.subject_id.encode()).hexdigest()[:16]}.json"
 
 
-def _needles(trace: Trace) -> set[bytes]:
-    """Clip ids and media paths as they may stand in text, in JSON, in JSON inside JSON, and in HTML."""
+def _needles(trace: Trace) -> dict[bytes, tuple[bytes, ...]]:
+    """Clip ids and media paths as they may stand in text, in JSON, in JSON inside JSON, and in HTML; by how they begin,
+    which is alike for most and seldom found elsewhere, so that a large file is looked through once."""
     found = set()
     for name in (*trace.clip_ids, *trace.media):
         found |= {name, json.dumps(name)[1:-1], json.dumps(json.dumps(name))[3:-3], html.escape(name)}
-    return {text.encode(errors="surrogateescape") for text in found}
+    by_start: dict[bytes, tuple[bytes, ...]] = {}
+    for text in sorted(found):
+        needle = text.encode(errors="surrogateescape")
+        by_start[needle[:START_BYTES]] = (*by_start.get(needle[:START_BYTES], ()), needle)
+    return by_start
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """A file in pieces that overlap by more than any name is long."""
+    with path.open("rb") as stream:
+        before = b""
+        while block := stream.read(CHUNK_BYTES):
+            yield before + block
+            before = block[-OVERLAP_BYTES:]
 
 
 def _naming(schema: pa.Schema) -> list[str]:

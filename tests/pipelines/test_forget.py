@@ -56,6 +56,11 @@ def test_a_cache_that_names_them_goes_however_it_is_written(layout: Layout, text
     assert forget(layout) == {}
 
 
+def test_a_name_is_found_across_the_pieces_of_a_large_file(layout: Layout) -> None:
+    put(layout.state / "large", b"\0" * ((4 << 20) - 3) + b"tiny/a1" + b"\0" * 100)
+    assert forget(layout) == {".mer/large": "removed"}
+
+
 def test_a_table_loses_their_rows_by_clip_by_person_and_by_key(layout: Layout) -> None:
     folder = layout.dataset("tiny")
     clips = pa.table({"clip_id": ["tiny/a1", "tiny/b1"], "subject_id": ["tiny/ann", "tiny/bo"], "n": [1, 2]})

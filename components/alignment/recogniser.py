@@ -25,6 +25,7 @@ from components.contracts.timebase import Grid
 WHERE = "alignment.words.recogniser"
 VERSION = 1
 MODEL_TYPE = "whisper"
+NEEDED = ("tokenizer.json", "preprocessor_config.json", "generation_config.json")
 PAUSE_S = 0.8  # stretches of speech closer than this are heard as one
 MARGIN_S = 0.2  # heard on either side of a stretch
 LONGEST_S = 28.0  # Whisper hears 30 s at a time
@@ -76,18 +77,22 @@ class TransformersRecogniser:
         model = load_model("AutoModelForSpeechSeq2Seq", folder, checkpoint.device)
         from transformers import AutoFeatureExtractor, AutoTokenizer, pipeline
 
-        parts = []
-        for kind, file in ((AutoTokenizer, "tokenizer.json"), (AutoFeatureExtractor, "preprocessor_config.json")):
-            try:
-                parts.append(kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
-            except (OSError, ValueError) as error:
+        for file in NEEDED:
+            if not (folder / file).is_file():  # without it transformers makes one up
                 raise UnavailableError(
-                    f"the checkpoint has no usable {file}",
-                    where=WHERE,
-                    seen=str(error).splitlines()[0],
-                    remedy=f"Save its {file} beside the weights",
-                ) from error
-        self._each_word = bool(getattr(model.generation_config, "alignment_heads", None))
+                    f"the checkpoint has no {file}", where=WHERE, seen=str(folder), remedy="Save it beside the weights"
+                )
+        parts = [
+            kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            for kind in (AutoTokenizer, AutoFeatureExtractor)
+        ]
+        spoken = model.generation_config
+        self._each_word = bool(getattr(spoken, "alignment_heads", None))
+        self._options: dict[str, Any] = {"do_sample": False, "num_beams": 1}
+        if getattr(spoken, "is_multilingual", False):
+            self._options["task"] = (
+                "transcribe"  # in the language that it hears; one for English alone refuses to be told
+            )
         self._pipeline: Any = pipeline(
             "automatic-speech-recognition", model=model, tokenizer=parts[0], feature_extractor=parts[1], device="cpu"
         )
@@ -101,7 +106,7 @@ class TransformersRecogniser:
             heard = self._pipeline(
                 {"raw": part, "sampling_rate": rate_hz},
                 return_timestamps="word" if self._each_word else True,
-                generate_kwargs={"do_sample": False, "num_beams": 1},
+                generate_kwargs=dict(self._options),
             )
             for chunk in heard["chunks"]:
                 begin, end = chunk["timestamp"]

@@ -110,3 +110,38 @@ def datasets_add(
     from pipelines import datasets_add as adding
 
     print(adding.words(name, adding.add(name, title=title, licence=licence)))
+
+
+@app.command("download")
+def datasets_download(  # noqa: PLR0917  typer passes by name
+    name: Name,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Default: `NAME.root` of params.yaml, or corpora/NAME.")
+    ] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option("--part", help="A part of the corpus, as `describe` names them (repeatable)."),
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the licence and will keep it.")
+    ] = False,
+    mirror: Annotated[
+        str | None, typer.Option("--mirror", metavar="URL", help="Has the files as URL/<host>/<path>.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep archives after unpacking.")] = False,
+) -> None:
+    """Fetch an openly licensed corpus; for the others, say where and how to apply.
+
+    \b
+    Interrupted, the same command goes on where it stopped. Everything is held
+    against the checksums that the corpus publishes, or against the first download.
+
+    \b
+    Examples:
+      mer datasets download emodb --accept-licence
+      mer datasets download ravdess --part speech-sound --to /data/ravdess --accept-licence
+      mer datasets download iemocap        says where to apply
+    """
+    from pipelines import datasets_download as downloading
+
+    print(downloading.command(name, to=to, parts=parts or (), accept=accept, mirror=mirror, keep=keep))

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.datasets.about import ACCESS, Option, layout_of, options_of
 from components.datasets.registry import ADAPTERS, adapter
+from pipelines.datasets_download import parts_of
 from pipelines.datasets_table import table
 
 WIDTH = 110
@@ -46,6 +47,7 @@ def describe(name: str) -> str:
         parts.append(table(("label in the corpus", "emotion"), labels))
     if about.known_bad:
         parts.append(table(("known bad", "why"), about.known_bad.items()))
+    parts.append(parts_of(name))
     return "\n\n".join(part for part in parts if part)
 
 

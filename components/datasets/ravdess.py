@@ -119,7 +119,7 @@ class Ravdess(Adapter[RavdessOptions]):
         title="RAVDESS, Ryerson Audio-Visual Database of Emotional Speech and Song",
         modalities=("face", "voice", "text"),
         access="open",
-        how="`mer datasets download ravdess` takes speech from Zenodo (12 GB, or 0.2 GB with --only sound)",
+        how="`mer datasets download ravdess` takes speech from Zenodo (12 GB; 0.2 GB with --part speech-sound)",
         homepage="https://zenodo.org/records/1188976",
         paper="Livingstone & Russo 2018, PLOS ONE 13(5) e0196391, https://doi.org/10.1371/journal.pone.0196391",
         consent="recorded with written consent for research use",

@@ -233,6 +233,7 @@ class Aligner:
         valid = there & (level > config.level_floor_dbfs)
         if not valid.any():
             notes.append("the sound is silent")
+        notes += quality.clipping(pcm[exists])
         first, last = np.nonzero(exists)[0][[0, -1]] if exists.any() else (0, 0)
         missing_s = float((~exists[first : last + 1]).sum()) / config.rate_hz
         if missing_s >= quality.NOTE_HOLE_S:

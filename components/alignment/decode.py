@@ -169,7 +169,9 @@ def scan(
         damaged = 0
         broke_off = None
         if video is not None:
-            _check_size(video.codec_context.width, video.codec_context.height, limits, where)
+            size = video.codec_context.width, video.codec_context.height
+            if all(size) or audio is None:  # a size beyond the limit is not told; with sound, the clip is used for that
+                _check_size(*size, limits, where)
         if audio is not None:
             audio.codec_context.thread_count = 1
         if window is not None and window.seek_s is not None:
@@ -436,12 +438,12 @@ def _codec_frame_s(stream: Any | None) -> float:
 
 
 def _check_size(width: int, height: int, limits: MediaLimits, where: str) -> None:
-    if max(width, height) > limits.max_side_px:
+    if not 0 < max(width, height) <= limits.max_side_px or not min(width, height):
         raise MediaError(
-            "the picture is too large",
+            "the picture is too large" if width and height else "the picture has no size, or one that is too large",
             where=where,
             seen=f"{width}x{height}",
-            allowed=f"at most {limits.max_side_px} pixels a side",
+            allowed=f"1 to {limits.max_side_px} pixels a side",
             remedy="Convert the clip to a smaller picture, or raise the max_side_px of the limits",
             code="picture-size",
         )

@@ -68,7 +68,8 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
         table = pq.read_table(path, filters=within)
     except (pa.ArrowException, OSError, ValueError) as error:  # a name that is not UTF-8 is a ValueError
         raise _refused(path, where, reason(error).splitlines()[0][:120], "a Parquet file") from error
-    times = _numbers(table, TIME) - (span.start_s if span else 0.0)
+    with np.errstate(invalid="ignore"):  # what is no time is left out below
+        times = _numbers(table, TIME) - (span.start_s if span else 0.0)
     series: Series = {}
     for name in channels:
         values = _numbers(table, name)

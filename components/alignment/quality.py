@@ -18,6 +18,8 @@ NOTE_DRIFT_S_PER_MIN = 0.02
 NOTE_IRREGULAR_CV = 0.25
 NOTE_EARLY_END_S = 0.25
 NOTE_HOLE_S = 0.1
+NOTE_CLIPPED_SHARE = 0.01
+FULL_SCALE = 32_767
 
 
 def coverage(masks: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
@@ -53,6 +55,12 @@ def ended_early(what: str, end_s: float, declared_end_s: float | None) -> list[s
     if declared_end_s is None or declared_end_s - end_s < NOTE_EARLY_END_S:
         return []
     return [f"{what} ended early: {declared_end_s - end_s:.2f} s of it are missing"]
+
+
+def clipping(pcm: NDArray[np.int16]) -> list[str]:
+    """A note when many of the samples (n,) lie at full scale: what was louder is lost."""
+    share = float(np.mean((pcm >= FULL_SCALE) | (pcm <= -FULL_SCALE))) if pcm.size else 0.0
+    return [f"the sound is clipped: {share:.0%} of it lies at full scale"] if share >= NOTE_CLIPPED_SHARE else []
 
 
 def gate(quality: Quality, bounds: AlignmentQuality, *, where: str) -> None:

@@ -123,7 +123,7 @@ def _read(path: Path) -> list[Row]:
             raise DataError(
                 "unknown kind of table", where=str(path), seen=path.suffix, allowed=".csv, .jsonl, .parquet"
             )
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         raise DataError("cannot read the table", where=str(path), seen=str(error), code="bad-labels") from error
     for row in rows:
         if not isinstance(row, dict):
@@ -137,9 +137,11 @@ def _read(path: Path) -> list[Row]:
 def _wrong(row: Row, options: ManifestOptions, *, where: str) -> Quarantined | None:
     """What makes a row unusable, if anything does."""
     for field, message, seen in _complaints(row):
+        own = row.get("clip_id")
+        name = own if isinstance(own, str) else "" if field in MEDIA else _name(row, options)
         return set_aside(
             Manifest.name,
-            _name(row, options) or where,
+            name or where,
             code="bad-label",
             message=f"{where}: {message}",
             field=field,
@@ -151,6 +153,7 @@ def _wrong(row: Row, options: ManifestOptions, *, where: str) -> Quarantined | N
 
 def _complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
     """(column, what is wrong, the value seen), for each thing wrong with a row."""
+    yield from _cell_complaints(row)
     if "subject" not in row:
         yield "subject", "nothing says who is recorded", None
     if not any(column in row for column in (*MEDIA, "transcript")):
@@ -170,6 +173,15 @@ def _complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
     yield from _crop_complaints(row)
     if "split" in row and row["split"] not in CORPUS_SPLITS:
         yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}", str(row["split"])
+
+
+def _cell_complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
+    for column, value in row.items():
+        if not isinstance(value, str | int | float):
+            yield column, f"{column} is no text and no number", type(value).__name__
+    for column in MEDIA:
+        if column in row and not Path(str(row[column])).name.strip("."):
+            yield column, f"{column} names no file", str(row[column])
 
 
 def _crop_complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:

@@ -30,6 +30,8 @@ from components.datasets.probe import probe_media, probe_physio
 from components.datasets.withdrawn import leave_out, read_withdrawn
 
 HASHING_THREADS = 4
+MAX_TEXT_CHARACTERS = 100_000  # half an hour of fast speech has a third of it
+FIRST_PRINTABLE = 0x20
 
 
 def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
@@ -141,6 +143,17 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
             path=_path_of(clip),
             remedy="Rename it; names in another encoding often come out of an old archive",
         )
+    wrong = _wrong_text(clip)
+    if wrong is not None:
+        field, message = wrong
+        return _refusal(
+            clip,
+            code="bad-text",
+            message=f"{clip.clip_id}: {message}",
+            path=_path_of(clip),
+            field=field,
+            remedy="Mend the text; what is unreadable often comes out of another encoding, or of another file",
+        )
     names = [clip.emotion, *(segment.emotion for segment in clip.segments)]
     unknown = next((name for name in names if name is not None and name not in CANONICAL), None)
     if unknown is not None:
@@ -173,6 +186,21 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
     if _path_of(clip) is None and not clip.transcript:
         message = f"{clip.clip_id}: no video, sound, physiology, words or features that can be used"
         return _refusal(clip, code="no-media", message=message)
+    return None
+
+
+def _wrong_text(clip: Clip) -> tuple[str, str] | None:
+    """(field, what is wrong) of the first text of a clip that cannot be words, if there is one."""
+    texts = {"transcript": clip.transcript, "subject_id": clip.subject_id, "session_id": clip.session_id}
+    texts |= {"text_id": clip.text_id, "words": " ".join(word.text for word in clip.words)}
+    texts |= {f"group {name}": value for name, value in clip.groups.items()}
+    for field, text in texts.items():
+        if text is None:
+            continue
+        if len(text) > MAX_TEXT_CHARACTERS:
+            return field, f"the {field} has {len(text)} characters; allowed: {MAX_TEXT_CHARACTERS}"
+        if text != _printable(text) or any(ord(sign) < FIRST_PRINTABLE and not sign.isspace() for sign in text):
+            return field, f"the {field} holds bytes that are no text"
     return None
 
 

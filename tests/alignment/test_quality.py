@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.alignment.quality import clock_notes, coverage, ended_early, gate
+from components.alignment.quality import clipping, clock_notes, coverage, ended_early, gate
 from components.contracts.config import AlignmentQuality
 from components.contracts.errors import MediaError
 from components.contracts.records import Quality
@@ -68,3 +68,12 @@ def test_an_early_end_is_noted() -> None:
     assert ended_early("picture", 2.0, None) == []
     assert ended_early("picture", 3.9, 4.0) == []
     assert ended_early("picture", 2.0, 4.0) == ["picture ended early: 2.00 s of it are missing"]
+
+
+def test_clipped_sound_is_noted_and_loud_sound_is_not() -> None:
+    loud = (30_000 * np.sin(np.arange(16_000) / 9)).astype(np.int16)
+    assert clipping(loud) == []
+    assert clipping(np.zeros(0, np.int16)) == []
+    clipped = np.clip(loud.astype(np.int32) * 3, -32_768, 32_767).astype(np.int16)
+    (note,) = clipping(clipped)
+    assert note.startswith("the sound is clipped: ")

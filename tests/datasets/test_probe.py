@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.errors import MediaError
+from components.datasets import probe
 from components.datasets.probe import probe_media, probe_physio
 from components.datasets.synthetic_plan import ClipPlan
+from tests.alignment.containers import boxes, valid
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 12345\n"
 
@@ -66,3 +69,33 @@ def test_physiology_must_be_a_whole_parquet_file(tmp_path: Path) -> None:
     with pytest.raises(MediaError) as caught:
         probe_physio(path)
     assert caught.value.code == "not-parquet"
+
+
+def test_an_index_that_is_cut_off_is_no_index(tmp_path: Path) -> None:
+    whole = valid(".mp4")
+    path = tmp_path / "a.mp4"
+    for name, start, end in boxes(whole):
+        path.write_bytes(whole[: (start + end) // 2])
+        if start > 0 and end < len(whole):
+            with pytest.raises(MediaError) as caught:
+                probe_media(path)
+            assert caught.value.code == "truncated", name
+    path.write_bytes(whole)
+    probe_media(path)
+    path.write_bytes(valid(".mp4", front=True)[:-100])  # cut off within the media
+    probe_media(path)
+
+
+def test_a_file_of_empty_boxes_keeps_nobody_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "MAX_BOXES", 10)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(valid(".mp4")[:32] + b"\x00\x00\x00\x08free" * 20)
+    probe_media(path)  # not looked at to its end; alignment refuses it
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.mp4")
+    with pytest.raises(MediaError) as caught:
+        probe_media(tmp_path / "a.mp4")
+    assert caught.value.code == "not-a-file"

@@ -1,0 +1,41 @@
+"""Timestamps that do not say when: the packets of one flv, stamped anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.alignment.containers import valid
+from tests.integration.bad_media import bytes_of, refused, used
+
+FLV = valid(".flv")
+HEAD_BYTES, TAG_BYTES, SIZE_BYTES = 13, 11, 4
+VIDEO_TAG = 9
+DAY_MS = 86_400_000
+
+
+def stamped(stamp: Callable[[int, int, int], int]) -> bytes:
+    """The file with other timestamps: `stamp(kind, number, milliseconds)` of each tag but the first of each kind."""
+    data, at, counts = bytearray(FLV), HEAD_BYTES, {}
+    while at + TAG_BYTES < len(data):
+        kind, size = data[at], int.from_bytes(data[at + 1 : at + 4], "big")
+        now = int.from_bytes(data[at + 7 : at + 8] + data[at + 4 : at + 7], "big")
+        counts[kind] = counts.get(kind, -1) + 1
+        new = (stamp(kind, counts[kind], now) if counts[kind] else now) & 0xFFFFFFFF
+        data[at + 4 : at + 8] = (new & 0xFFFFFF).to_bytes(3, "big") + bytes([new >> 24])
+        at += TAG_BYTES + size + SIZE_BYTES
+    return bytes(data)
+
+
+used("backwards.flv")(bytes_of(stamped(lambda kind, number, now: 5000 - now)))
+refused("all-equal.flv", "frame-rate")(bytes_of(stamped(lambda kind, number, now: 0)))
+refused("negative.flv", "too-long")(bytes_of(stamped(lambda kind, number, now: now - 5000)))
+refused("jumps-by-days.flv", "too-long")(bytes_of(stamped(lambda kind, number, now: now + DAY_MS * (number > 10))))
+refused("sound-days-later.flv", "too-long")(
+    bytes_of(stamped(lambda kind, number, now: now + DAY_MS * (kind != VIDEO_TAG)))
+)
+used("shuffled.flv")(bytes_of(stamped(lambda kind, number, now: (now * 7919) % 1000)))
+used("sound-half-a-minute-later.flv", "30.00 s are missing within the sound")(
+    bytes_of(stamped(lambda kind, number, now: now + 30_000 * (kind != VIDEO_TAG)))
+)
+refused("years.flv", "frame-rate")(bytes_of(stamped(lambda kind, number, now: 0x7FFFFFFF - number)))
+used("slow-sound.flv")(bytes_of(stamped(lambda kind, number, now: now * 2 if kind != VIDEO_TAG else now)))

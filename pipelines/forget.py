@@ -148,6 +148,9 @@ class Forgetting:
             else:
                 yield self._removal(path)
 
+    def _but_shards(self, folder: Path) -> Iterator[Change]:
+        return (change for change in self._tables(folder) if not change.path.name.startswith("shard-"))
+
     def _features(self, folder: Path) -> Iterator[Change]:
         store = FeatureStore(folder)
         for modality in store.modalities():
@@ -157,13 +160,13 @@ class Forgetting:
                 what = f"features of {len(theirs)} clips removed"
                 act = partial(store.compact, modality, held - theirs)
                 yield Change(path=folder / modality, what=what, act=act)
-        yield from self._tables(folder)
+        yield from self._but_shards(folder)
 
     def _aligned(self, folder: Path) -> Iterator[Change]:
         theirs = self._trace.clip_ids & keys_of(folder).keys()
         if theirs:
             yield Change(path=folder, what=f"{len(theirs)} clips removed", act=partial(self._without_clips, folder))
-        yield from (change for change in self._tables(folder) if not change.path.name.startswith("shard-"))
+        yield from self._but_shards(folder)
 
     def _without_clips(self, folder: Path) -> None:
         with atomic_dir(folder) as beside:

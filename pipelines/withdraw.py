@@ -43,10 +43,11 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Withdrawn:
-    """What was done, or would be: `since` is the day of an earlier withdrawal of the same person, `left` is what this
-    command leaves to others, in words."""
+    """What was done, or would be: `since` is the day of an earlier withdrawal of the same person, `cache` DVC's, `left`
+    what this command leaves to others, in words."""
 
     trace: Trace
+    cache: Path | None
     since: str | None
     changes: Sequence[Change]
     versions: Search
@@ -86,14 +87,14 @@ def run(
         if dry_run:
             changes = list(forgetting.changes())
             versions = _versions(trace, params, layout)
-            return Withdrawn(trace=trace, since=since, changes=changes, versions=versions, left=left)
+            return Withdrawn(trace=trace, cache=cache, since=since, changes=changes, versions=versions, left=left)
         day = datetime.now(UTC).date()
         record(layout.root, trace.dataset, trace.subject_id, day=day)
         write_json(journal(layout, trace), trace.to_json())
         changes = forgetting.run(done)
         versions = _marked(trace, params, layout, day)
         journal(layout, trace).unlink()
-    return Withdrawn(trace=trace, since=since, changes=changes, versions=versions, left=left)
+    return Withdrawn(trace=trace, cache=cache, since=since, changes=changes, versions=versions, left=left)
 
 
 def command(subject: str, *, dataset: str | None = None, dry_run: bool = False) -> str:
@@ -107,7 +108,9 @@ def text(outcome: Withdrawn, root: Path, *, dry_run: bool) -> str:
     """The outcome for a person to read."""
     trace, since = outcome.trace, outcome.since
     lines = [f"{trace.subject_id}: {len(trace.clip_ids)} clips" + (f", withdrawn on {since} already" if since else "")]
-    lines += [f"  {_below(change.path, root)}: {change.what}" for change in outcome.changes]
+    copies, changes = _parted(outcome)
+    lines += [f"  {len(copies)} copies of outputs in DVC's cache: removed"] if copies else []
+    lines += [f"  {_below(change.path, root)}: {change.what}" for change in changes]
     lines += [] if outcome.changes else ["  nothing of them in the project's files"]
     lines += [_version_line(one, dry_run=dry_run) for one in outcome.versions.concerned]
     lines += [] if outcome.versions.concerned else ["No model version is known to be made with them"]
@@ -220,6 +223,13 @@ def _version_line(one: Concerned, *, dry_run: bool) -> str:
     if one.tags.get(STATE) in ("serving", "rolling"):
         line += "; it IS SERVING NOW and goes on until another version is promoted"
     return line
+
+
+def _parted(outcome: Withdrawn) -> tuple[list[Change], list[Change]]:
+    """The changes in DVC's cache, where names say nothing, and the others."""
+    inside = [outcome.cache is not None and change.path.is_relative_to(outcome.cache) for change in outcome.changes]
+    pairs = list(zip(outcome.changes, inside, strict=True))
+    return [change for change, is_copy in pairs if is_copy], [change for change, is_copy in pairs if not is_copy]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -191,6 +191,9 @@ def test_a_dry_run_names_everything_and_changes_nothing(
     assert "data/datasets/feature_table/clips.parquet: 3 rows removed" in shown
     assert f"{MODEL} version {made.version} was made with them" in shown
     assert "would be marked" in shown
+    assert "copies of outputs in DVC's cache: removed" in shown
+    listed = [line.split(":")[0] for line in shown.splitlines() if line.startswith("  ")]
+    assert len(set(listed)) == len(listed)
     assert shown.endswith("Dry run: nothing was done\n")
     assert {place: tree_sha256(project / place) for place in before} == before
     assert not (project / FILE).exists()

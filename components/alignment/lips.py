@@ -43,7 +43,10 @@ def mouth_of(grey: Grey, box: Box) -> NDArray[np.float32]:
     step_x, step_y = (RIGHT - LEFT) * wide / (WIDTH * fine), (BOTTOM - TOP) * high / (HEIGHT * fine)
     map_ = np.array([[step_x, 0, x0 + step_x / 2 - 0.5], [0, step_y, y0 + step_y / 2 - 0.5]], dtype=np.float64)
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cut = cv2.warpAffine(grey, map_, (WIDTH * fine, HEIGHT * fine), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    # In floating point: a movement of a fraction of a pixel is a fraction of a grey level.
+    cut = cv2.warpAffine(
+        grey.astype(np.float32), map_, (WIDTH * fine, HEIGHT * fine), flags=how, borderMode=cv2.BORDER_REPLICATE
+    )
     if fine > 1:
         cut = cv2.resize(cut, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     return np.asarray(cut, dtype=np.float32)
@@ -106,10 +109,10 @@ class Lips:
         inside = (after > 0) & (after < times.size)
         before = np.clip(after - 1, 0, times.size - 2)
         moves = np.array(self.moves[1:])
-        moved = np.isfinite(moves)
+        moved = np.isfinite(moves) & (np.diff(times) <= MAX_INTERVAL_S)
         if not moved.any():
             return values, seen
-        seen = inside & (times[before + 1] - times[before] <= MAX_INTERVAL_S) & moved[before]
+        seen = inside & moved[before]
         midway = (times[1:] + times[:-1]) / 2
         values[:, 0] = np.interp(at, midway[moved], moves[moved])
         looks = np.array(self.looks)

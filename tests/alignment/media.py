@@ -110,7 +110,7 @@ def write_clip(
         if len(pictures):
             video = container.add_stream(video_codec, rate=Fraction(fps).limit_denominator(1001))
             video.height, video.width = pictures[0].shape[:2]
-            video.pix_fmt = "yuv420p"
+            video.pix_fmt = "rgb24" if video_codec == "libx264rgb" else "yuv420p"
             video.codec_context.gop_size = gop
             if pixel_ratio != 1.0:
                 video.codec_context.sample_aspect_ratio = Fraction(pixel_ratio).limit_denominator(1000)

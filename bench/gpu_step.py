@@ -96,10 +96,10 @@ def _row(what: str, shape: Shape, sizes: Sizes, device: torch.device) -> Row:
     return Row(
         what=f"{what}, width {shape.width}, {shape.clips} clips × {shape.steps} steps, four modalities, {name}",
         unit="step",
-        baseline=Figure(name="fp32 eager", seconds=eager_s, detail=_detail(operations, eager_s, peak, "fp32")),
+        baseline=Figure(name="fp32 eager", amount=eager_s, detail=_detail(operations, eager_s, peak, "fp32")),
         ours=Figure(
             name="bf16 + compile",
-            seconds=compiled_s,
+            amount=compiled_s,
             detail=_detail(operations, compiled_s, peak, "bf16"),
         ),
         kind="gain",

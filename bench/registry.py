@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import gpu_step, stored_features, streaming_step, training_step
+from bench import gpu_step, memory, rerun, stages, stored_features, streaming_step, training_step
 from bench.benchmark import Benchmark
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
     "training-step": training_step.BENCHMARK,
     "stored-features": stored_features.BENCHMARK,
     "streaming-step": streaming_step.BENCHMARK,
+    "stages": stages.BENCHMARK,
+    "rerun": rerun.BENCHMARK,
+    "memory": memory.BENCHMARK,
     "gpu-step": gpu_step.BENCHMARK,
 }

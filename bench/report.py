@@ -26,10 +26,10 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One side of a comparison: what ran, its median seconds, and a word on them."""
+    """One side of a comparison: what ran, its median (seconds, or bytes where the row is of memory), a word on it."""
 
     name: str
-    seconds: float
+    amount: float
     detail: str = ""
 
 
@@ -39,9 +39,10 @@ class Row:
 
     Attributes:
         what: what is timed, with its sizes.
-        unit: what the seconds are of: "step", "training" …
+        unit: what the amounts are of: "step", "training" …
         baseline, ours: the two sides.
         kind: how `ratio` reads: "cost" is ours / baseline, "gain" is baseline / ours.
+        quantity: what is compared.
         ratio: over the pairs of neighbouring measurements.
         pairs: how many.
         goal: an upper bound of a cost, a lower bound of a gain; None where the figure is for information.
@@ -55,6 +56,7 @@ class Row:
     kind: Literal["cost", "gain"]
     ratio: Spread
     pairs: int
+    quantity: Literal["time", "memory"] = "time"
     goal: float | None = None
     note: str = ""
 
@@ -76,6 +78,7 @@ class Skipped:
 
 Outcome = Row | Skipped
 
+MIB = 1 << 20
 HEADING = (
     "| What | Baseline | Ours | Ratio: median [quartiles], pairs | Goal |",
     "|---|---|---|---|---|",
@@ -96,8 +99,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
             mark = f" ({len(notes)})"
         cells = (
             outcome.what + mark,
-            _side(outcome.baseline, outcome.unit),
-            _side(outcome.ours, outcome.unit),
+            _side(outcome.baseline, outcome),
+            _side(outcome.ours, outcome),
             _ratio(outcome),
             _goal(outcome),
         )
@@ -121,15 +124,16 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
 
 
-def _side(figure: Figure, unit: str) -> str:
+def _side(figure: Figure, row: Row) -> str:
     detail = f", {figure.detail}" if figure.detail else ""
-    return f"{figure.name}: {duration(figure.seconds)} a {unit}{detail}"
+    amount = duration(figure.amount) if row.quantity == "time" else f"{figure.amount / MIB:,.0f} MiB"
+    return f"{figure.name}: {amount} a {row.unit}{detail}"
 
 
 def _ratio(row: Row) -> str:
     digits = 3 if row.ratio.median < 2 else 1
     low, median, high = (f"{value:.{digits}f}" for value in (row.ratio.low, row.ratio.median, row.ratio.high))
-    reads = "× the time" if row.kind == "cost" else "× as fast"
+    reads = f"× the {row.quantity}" if row.kind == "cost" else "× as fast"
     return f"{median}{reads} [{low}, {high}], {row.pairs}"
 
 

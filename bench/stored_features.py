@@ -211,8 +211,8 @@ def _training(corpus: Corpus, stored: Stored, measured: Pairs, windows: int) -> 
     return Row(
         what=f"training for {EPOCHS} epochs (extrapolated), {_words(corpus, windows)}",
         unit="training",
-        baseline=Figure(name="windows encoded in every epoch", seconds=EPOCHS * anew_s),
-        ours=Figure(name="encoded once", seconds=once_s + EPOCHS * ours_s),
+        baseline=Figure(name="windows encoded in every epoch", amount=EPOCHS * anew_s),
+        ours=Figure(name="encoded once", amount=once_s + EPOCHS * ours_s),
         kind="gain",
         ratio=gains,
         pairs=measured.count,
@@ -233,8 +233,8 @@ def _encoding(corpus: Corpus, stored: Stored, anew_s: float, windows: int) -> Ro
     return Row(
         what=f"the encoders' work in it, {corpus.name}",
         unit="training",
-        baseline=Figure(name=f"{passes:.0f} passes a frame", seconds=EPOCHS * anew_s),
-        ours=Figure(name="one pass, written and read", seconds=once_s),
+        baseline=Figure(name=f"{passes:.0f} passes a frame", amount=EPOCHS * anew_s),
+        ours=Figure(name="one pass, written and read", amount=once_s),
         kind="gain",
         ratio=Spread(median=gain, low=gain, high=gain),
         pairs=1,

@@ -64,8 +64,8 @@ def _row(widths: Mapping[str, int], sizes: Sizes) -> Row:
     return Row(
         what=f"one step of a causal model, {names}, one stream at {RATE_HZ:g} Hz",
         unit="step",
-        baseline=Figure(name=f"after {_time(sizes.early_s)}", seconds=early_s, detail=_size(states[early])),
-        ours=Figure(name=f"after {_time(sizes.late_s)}", seconds=late_s, detail=_size(states[late])),
+        baseline=Figure(name=f"after {_time(sizes.early_s)}", amount=early_s, detail=_size(states[early])),
+        ours=Figure(name=f"after {_time(sizes.late_s)}", amount=late_s, detail=_size(states[late])),
         kind="cost",
         ratio=measured.cost,
         pairs=measured.count,

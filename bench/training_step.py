@@ -129,8 +129,8 @@ def _row(shape: Shape, clips: Sequence[Case], sizes: Sizes) -> Row:
     return Row(
         what=f"training step, {shape.name}: {shape.clips} clips × {shape.steps} steps, {widths}",
         unit="step",
-        baseline=Figure(name="plain PyTorch loop", seconds=plain_s),
-        ours=Figure(name="train_steps", seconds=ours_s),
+        baseline=Figure(name="plain PyTorch loop", amount=plain_s),
+        ours=Figure(name="train_steps", amount=ours_s),
         kind="cost",
         ratio=measured.cost,
         pairs=measured.count,

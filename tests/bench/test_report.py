@@ -11,8 +11,8 @@ def row(**fields: object) -> Row:
     defaults: dict[str, object] = {
         "what": "a step",
         "unit": "step",
-        "baseline": Figure(name="plain", seconds=0.010),
-        "ours": Figure(name="ours", seconds=0.0105, detail="2 MiB"),
+        "baseline": Figure(name="plain", amount=0.010),
+        "ours": Figure(name="ours", amount=0.0105, detail="2 MiB"),
         "kind": "cost",
         "ratio": Spread(median=1.05, low=1.01, high=1.2),
         "pairs": 9,

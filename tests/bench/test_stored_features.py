@@ -54,8 +54,8 @@ def test_the_training_and_its_encoding(encoders: object, tmp_path: Path) -> None
     assert "2 windows of 90 steps every 15" in training.what
     assert encoding.baseline.name == f"{EPOCHS * 2 * WINDOW / (WINDOW + STRIDE):.0f} passes a frame"
     # Encoding is a part of the training, on both sides.
-    assert 0 < encoding.baseline.seconds < training.baseline.seconds
-    assert 0 < encoding.ours.seconds < training.ours.seconds
+    assert 0 < encoding.baseline.amount < training.baseline.amount
+    assert 0 < encoding.ours.amount < training.ours.amount
 
 
 def test_the_paper_s_training_is_made_from_its_preset() -> None:

@@ -21,7 +21,7 @@ def test_a_row_a_shape(tmp_path: Path) -> None:
     for row in rows:
         assert isinstance(row, Row)
         assert (row.pairs, row.goal, row.kind) == (5, GOAL, "cost")
-        assert min(row.baseline.seconds, row.ours.seconds, row.ratio.low) > 0
+        assert min(row.baseline.amount, row.ours.amount, row.ratio.low) > 0
 
 
 QUIET = {"dropout": 0.0, "statistics_dropout": 0.0, "statistics_noise": 0.0, "statistics_mixup": 0.0}

@@ -36,7 +36,7 @@ def listing(
         return "\n".join(json.dumps(asdict(row), sort_keys=True, ensure_ascii=False) for row in rows)
     if not rows:
         return "Nothing was set aside."
-    return "\n".join([*map(_block, rows), f"{len(rows)} set aside; `mer quarantine show CLIP` tells all about one"])
+    return "\n".join([*map(_block, rows), "`mer quarantine show CLIP` tells all about one", f"{len(rows)} set aside"])
 
 
 def show(clip_id: str, *, root: Path | None = None) -> str:

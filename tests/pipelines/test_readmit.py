@@ -102,7 +102,7 @@ def test_what_is_decided_comes_in_with_its_reason_and_what_is_mended_by_itself(l
 
 
 def test_all_about_a_clip_is_told(layout: Layout) -> None:
-    assert listing().endswith("3 set aside; `mer quarantine show CLIP` tells all about one")
+    assert listing().endswith("`mer quarantine show CLIP` tells all about one\n3 set aside")
     shown = show(TWICE[0])
     for said in (
         "set aside by validation: one_emotion_a_recording",

@@ -12,16 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.atomic import write_table
+from components.contracts.atomic import write_json, write_table
 from components.contracts.config import Params, Validation
 from components.contracts.errors import ContractError
 from components.contracts.labels import ABAW8
 from components.contracts.layout import Layout
+from components.contracts.readmitted import Readmitted, decisions_json, read_decisions
 from components.contracts.records import Quarantined, Segment, Word
 from components.features.base import Encoded
 from components.features.store import FeatureStore
 from components.validation.checkpoint import Checker
 from components.validation.judge import Judgement, judge
+from components.validation.quarantine import Waivers
 from components.validation.upstream import read_upstream
 from tests.validation.tables import Tiny, tiny_clips, tiny_params
 
@@ -330,3 +332,35 @@ def test_the_result_is_a_pure_function_of_the_tables(judged: Callable[..., Judge
     changed.change_clip(0, emotion="fear")
     other = judged(changed, layout=changed.write(Layout(tmp_path / "c")))
     assert other.result(ABAW8)["fingerprint"] != first.result(ABAW8)["fingerprint"]
+
+
+def test_a_decision_covers_what_was_seen_and_what_may_be_decided(tmp_path: Path) -> None:
+    tiny = Tiny()
+    late = _quality(offset_s=7.5)(tiny, 0)
+    later = _quality(offset_s=9.5)(tiny, 1)
+    refused_before = _quality(drift_s_per_min=-2.0)(tiny, 2)
+    nobody = tiny.change_clip(3, subject_id="")
+
+    def decided(stage: str, clip_id: str, code: str, seen: str) -> Readmitted:
+        names = {"dataset": "tiny", "clip_id": clip_id, "stage": stage, "code": code}
+        return Readmitted(**names, how="as_is", seen=seen, reason="heard")  # type: ignore[arg-type]
+
+    here = [
+        decided("validation", late, "offset_s_in_range", "7.5"),
+        decided("validation", later, "offset_s_in_range", "7.5"),
+        decided("validation", nobody, "subject_id_is_given", ""),
+    ]
+    # What alignment refused as "-2.00 s a minute" and somebody took is not refused here in other words.
+    at_alignment = [decided("alignment", refused_before, "drift", "-2.00 s a minute")]
+    layout = tiny.write(Layout(tmp_path))
+    write_json(layout.decisions("tiny", "validation"), decisions_json(here))
+    write_json(layout.decisions("tiny", "alignment"), decisions_json(at_alignment))
+    waivers = Waivers(
+        here=read_decisions(layout.decisions("tiny", "validation")),
+        alignment=read_decisions(layout.decisions("tiny", "alignment")),
+    )
+    store = FeatureStore(layout.features("tiny"))
+    judgement = judge(read_upstream(layout, "tiny"), tiny_params(), store, Checker(), waivers=waivers)
+    assert {row.clip_id for row in judgement.quarantined} == {later, nobody}
+    assert set(judgement.readmitted) == {here[0], *at_alignment}
+    assert {late, refused_before} <= set(judgement.accepted.column("clip_id").to_pylist())

@@ -10,8 +10,8 @@ Three things follow:
 * an edited comment in `params.yaml` is no change.
 
 A corpus's files are told apart by relative name, size and modification time: reading every byte of a large corpus to
-find that nothing changed would cost minutes. A file that was only touched makes the `datasets` stage look again; that
-stage hashes contents, so nothing after it runs.
+find that nothing changed would cost minutes. Of an object store the same is listed, and nothing fetched. A file that
+was only touched makes the `datasets` stage look again; that stage hashes contents, so nothing after it runs.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write(params: Params, layout: Layout) -> Summary:
         for name in params.datasets:
             corpus = adapter(name)
             options = corpus.options(params.sources.get(name, {}))
-            found = {str(path): _files(layout.root / path) for path in corpus.places(options)}
+            found = {str(path): _files(path, layout.root) for path in corpus.places(options)}
             taken = {
                 "dataset": name,
                 "options": options.model_dump(mode="json"),
@@ -81,8 +81,13 @@ def _write_decided(name: str, layout: Layout, beside: Path) -> None:
     write_json(beside / layout.reference(name).relative_to(layout.inputs), accepted)
 
 
-def _files(place: Path) -> dict[str, Any]:
-    seen = sorted(_stats(place, place))
+def _files(place: Path, root: Path) -> dict[str, Any]:
+    from components.datasets import remote
+
+    if remote.is_mirror(place):
+        seen = [(one.name, one.size, one.changed_ns) for one in remote.listing(place)]
+    else:
+        seen = sorted(_stats(root / place, root / place))
     return {
         "count": len(seen),
         "bytes": sum(size for _, size, _ in seen),

@@ -37,6 +37,7 @@ from components.contracts.layout import Layout
 from components.contracts.progress import progress
 from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
+from components.datasets.remote import bring
 
 # Clips that an actor takes at a time: few, so that actors share the end of the work, more of them in a large corpus.
 BATCH_CLIPS, MAX_BATCH_CLIPS = 2, 16
@@ -146,12 +147,14 @@ class AlignBatch:
     """The actor: aligns the clips of a batch in a guarded process, and hands back one packed result a clip."""
 
     def __init__(self, config: Alignment, root: str) -> None:
-        self._guard = Guard(config, Path(root))
+        self._root = Path(root)
+        self._guard = Guard(config, self._root)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """A batch with one column `clip` of JSON → a table of one row of `PACKED_SCHEMA` a clip."""
         for text in batch["clip"].to_pylist():
             clip = Clip.from_row(json.loads(text))
+            bring_media(clip, self._root)
             yield pa.Table.from_pylist([{"clip_id": clip.clip_id, **self._guard.align(clip)}], schema=PACKED_SCHEMA)
 
 
@@ -167,6 +170,12 @@ def _aligned(clips: list[Clip], params: Params, root: Path, name: str) -> Iterat
             yield result
 
 
+def bring_media(clip: Clip, root: Path) -> None:
+    """Fetches what lies in an object store and is not here: on another node, or after `.mer` was deleted."""
+    for path in (clip.video_path, clip.audio_path, clip.physio_path, clip.pictures_path):
+        bring(path, root)
+
+
 def has_media(clip: Clip) -> bool:
     """Whether there is picture or sound to decode."""
     return any(path is not None for path in (clip.video_path, clip.audio_path, clip.pictures_path))
@@ -177,6 +186,7 @@ def _in_process(clips: list[Clip], params: Params, root: Path) -> Iterator[Resul
     aligner = Aligner(params.alignment, media=False)
     with Guard(params.alignment, root) as guard:
         for clip in clips:
+            bring_media(clip, root)
             yield guard.result(clip) if has_media(clip) else align_one(aligner, clip, root)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from components.contracts.config import Section, section_error
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
+from components.datasets import remote
 from components.datasets.about import About
 
 STAGE = "datasets"
@@ -78,9 +79,11 @@ class Adapter(ABC, Generic[OptionsT]):
         """
 
     def options(self, section: Mapping[str, Any]) -> OptionsT:
-        """The typed section. Raises ConfigError: a key is unknown (with the nearest name), missing or out of bounds."""
+        """The typed section; a place in an object store is the path of its mirror (`remote.py`). Raises ConfigError: a
+        key is unknown (with the nearest name), missing or out of bounds."""
+        local = remote.localised(section, where=f"params.yaml: {self.name}")
         try:
-            return self.Options.model_validate(dict(section))
+            return self.Options.model_validate(local)
         except ValidationError as error:
             raise section_error(error, self.Options, where=f"params.yaml: {self.name}") from error
 
@@ -99,7 +102,10 @@ class Adapter(ABC, Generic[OptionsT]):
 
 
 def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
-    """The folder of a corpus, absolute. Raises DataError if it is not there or is no folder."""
+    """The folder of a corpus, absolute; what lies in an object store is fetched as far as it changed. Raises DataError
+    if it is not there or is no folder."""
+    if remote.is_mirror(given):
+        remote.sync(Path(given), root)
     folder = root / Path(given).expanduser()
     if not folder.is_dir():
         raise DataError(
@@ -112,10 +118,18 @@ def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
     return folder.resolve()
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, links to nothing included. Links to folders elsewhere are followed, circles not."""
+def corpus_file(given: str, root: Path) -> Path:
+    """A file that a section names beside its `root`; fetched as far as it changed where it lies in an object store."""
+    if remote.is_mirror(given):
+        remote.sync(Path(given), root)
+    return root / Path(given).expanduser()
+
+
+def files_below(folder: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
+    """Every file below a folder, links to nothing included. Links to folders elsewhere are followed, circles not, and
+    the folders in `skip` are not looked into."""
     top = os.path.realpath(folder)
-    entered = {top}
+    entered = {top, *(os.path.realpath(path) for path in skip)}
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in sorted(folders) if _enters(os.path.join(place, name), top, entered)]
         yield from (Path(place, name) for name in files)

@@ -32,7 +32,7 @@ from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
 from components.contracts.splits import CORPUS_SPLITS
 from components.datasets.about import About
-from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_file, corpus_folder, set_aside, stored_path
 from components.datasets.pairing import read_labels
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -254,7 +254,7 @@ def _wrong_rating(row: Mapping[str, str], columns: Mapping[str, float]) -> str |
 def _splits(options: MoseiOptions, root: Path) -> dict[str, str]:
     if options.splits_file is None:
         return {}
-    rows = read_labels(root / options.splits_file, key="video", columns=("split",), dataset=Mosei.name)
+    rows = read_labels(corpus_file(options.splits_file, root), key="video", columns=("split",), dataset=Mosei.name)
     for row in rows:
         if row["split"] not in CORPUS_SPLITS:
             raise DataError.unknown("split", row["split"], CORPUS_SPLITS, where=options.splits_file)

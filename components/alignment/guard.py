@@ -5,7 +5,7 @@ the memory there is. Neither Python nor Ray can undo that (Ray starts the actor 
 without end). So whoever aligns clips of a corpus hands them to a child that holds the aligner:
 
     crash          the child dies of it; the clip is tried once more in a new child, then it is `crashed`
-    hang           the kernel's alarm ends the child after `max_work_s`: `too-slow`
+    hang           the kernel's alarm ends the child after `max_work_s` of processor time: `too-slow`
     memory         the kernel refuses more than `max_memory_mb` beyond what an idle child holds: `memory`
 
 The alarm and the memory limit are the kernel's, so they hold in the middle of foreign code, and for a child whose
@@ -78,7 +78,7 @@ class Guard:
                 return self._ask(clip)
             except (EOFError, OSError):
                 death = self._bury()
-            if -death == signal.SIGALRM:
+            if -death == signal.SIGPROF:
                 return packed(refused(clip, too_slow(self._config.limits, clip.clip_id)))
         return packed(refused(clip, _crashed(clip, death)))
 
@@ -143,7 +143,7 @@ class Guard:
 def child() -> None:
     """The child: reads clips from its standard input, a socket, and answers there, until that is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and closes the line
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     line = Connection(os.dup(0))
     settings, root = pickle.loads(line.recv_bytes())
     config = Alignment.model_validate(settings)
@@ -159,9 +159,9 @@ def child() -> None:
             clip = Clip.from_row(json.loads(line.recv_bytes()))
         except EOFError:
             return
-        signal.setitimer(signal.ITIMER_REAL, config.limits.max_work_s)  # its alarm ends the process
+        signal.setitimer(signal.ITIMER_PROF, config.limits.max_work_s)  # its alarm ends the process
         fields = packed(align_one(aligner, clip, Path(root)))
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
         row = fields["row"]
         line.send_bytes(json.dumps({**fields, "row": row is not None}).encode())
         if row is not None:

@@ -132,17 +132,17 @@ def packets_of(container: Any, streams: Sequence[Any], limits: MediaLimits, *, w
     """The packets of some streams in the file's order, at the end an empty one for each that empties its decoder.
 
     Raises:
-        MediaError: `too-slow`, when the caller has taken longer over them than a clip may.
+        MediaError: `too-slow`, when this thread has worked longer on them than on a clip it may.
         av.error.FFmpegError: the file breaks off.
     """
-    until_s = time.monotonic() + limits.max_work_s
+    until_s = time.thread_time() + limits.max_work_s
     packets = container.demux(*streams) if streams else iter(())
     while True:
         try:
             packet = next(packets)
         except (StopIteration, IndexError):  # PyAV stumbles at the end over streams that only began within the file
             return
-        if time.monotonic() > until_s:
+        if time.thread_time() > until_s:
             raise too_slow(limits, where)
         yield packet
 
@@ -182,7 +182,7 @@ def too_slow(limits: MediaLimits, where: str) -> MediaError:
     return MediaError(
         "the clip takes too long to align",
         where=where,
-        seen=f"more than {limits.max_work_s:g} s",
+        seen=f"more than {limits.max_work_s:g} s of processor time",
         allowed=f"at most {limits.max_work_s:g} s",
         remedy="Convert the clip with another tool, or raise the max_work_s of the limits",
         code="too-slow",

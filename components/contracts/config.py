@@ -46,8 +46,9 @@ class Labels(Section):
 class MediaLimits(Section):
     """What a media file may cost before it is refused; untrusted uploads are decoded under the same limits.
 
-    `max_work_s` is the wall-clock time of one clip's alignment, `max_memory_mb` (MiB) what it may hold beyond what the
-    process that does it holds anyway. Both are far above what a clip within the other limits needs.
+    `max_work_s` is the processor time of one clip's alignment, so that a busy machine refuses no more than an idle one;
+    `max_memory_mb` (MiB) is what it may hold beyond what the process that does it holds anyway. Both are far above what
+    a clip within the other limits needs.
     """
 
     max_bytes: int = Field(2_000_000_000, gt=0)

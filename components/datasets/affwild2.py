@@ -15,7 +15,6 @@ frames marked -1 have none. Splits go by recording, since nothing says who is in
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +32,16 @@ from components.contracts.errors import DataError, MediaError
 from components.contracts.progress import progress
 from components.contracts.records import Clip, Quarantined, Segment
 from components.datasets.about import About
-from components.datasets.base import NOT_HASHED, STAGE, Adapter, Scan, corpus_folder, set_aside, stored_path
+from components.datasets.base import (
+    NOT_HASHED,
+    STAGE,
+    Adapter,
+    Scan,
+    corpus_folder,
+    files_below,
+    set_aside,
+    stored_path,
+)
 from components.datasets.frame_clock import FrameClock, frame_clock
 from components.datasets.numbered import numbered_pictures
 
@@ -153,13 +161,11 @@ class Corpus:
     def _media(self) -> dict[tuple[str, str], Path]:
         """(name, "video" or "sound") → file. Crops are not looked at: there are millions."""
         found: dict[tuple[str, str], Path] = {}
-        skipped = {self.folder / place for place in self.options.pictures}
-        for place, folders, files in os.walk(self.folder):
-            folders[:] = sorted(name for name in folders if Path(place, name) not in skipped)
-            for path in (Path(place, name) for name in sorted(files)):
-                kind = "video" if path.suffix.lower() in VIDEO else "sound"
-                if path.suffix.lower() in (*VIDEO, *SOUND):
-                    found.setdefault((path.stem, kind), path)
+        crops = [self.folder / place for place in self.options.pictures]
+        for path in sorted(files_below(self.folder, skip=crops)):
+            suffix = path.suffix.lower()
+            if suffix in (*VIDEO, *SOUND):
+                found.setdefault((path.stem, "video" if suffix in VIDEO else "sound"), path)
         return found
 
 

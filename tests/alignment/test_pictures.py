@@ -119,6 +119,23 @@ def test_the_clip_begins_with_the_first_picture_although_the_sound_began_before(
     assert loud[0] / clip.audio_rate_hz == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_hole_in_the_sound_is_masked_and_not_silence(tmp_path: Path) -> None:
+    write_clip(
+        tmp_path / "a.mkv",
+        pictures=[grey(0)] * 50,
+        sound=tone(2.0, 16_000),
+        sound_rate_hz=16_000,
+        sound_gaps=[(0.5, 1.2)],
+        audio_codec="pcm_s16le",
+    )
+    crops(tmp_path / "crops", range(1, 51))
+    clip = aligned(tmp_path, video_path="a.mkv")
+    assert clip.masks["face"].all()
+    assert not clip.masks["voice"][6:11].any()
+    assert clip.masks["voice"][:5].all()
+    assert clip.masks["voice"][13:].all()
+
+
 def test_sound_of_a_file_without_picture_and_pictures_by_rate_start_together(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", sound=clicks(2.0, [0.5]), sound_start_s=1.0, audio_codec="pcm_s16le")
     crops(tmp_path / "crops", range(1, 21))

@@ -160,6 +160,13 @@ def test_without_any_labels_the_corpus_says_so(corpus: Path) -> None:
         scan(corpus)
 
 
+def test_recordings_are_found_behind_a_link_and_a_circle_of_links_ends(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "batch2").rename(tmp_path / "elsewhere")
+    (corpus / "batch2").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(corpus)
+    assert named(scan(corpus), "video5_left").video_path == "corpus/batch2/video5.mp4"
+
+
 def test_crops_are_never_walked_for_recordings(corpus: Path) -> None:
     talking(corpus / "cropped_aligned" / "elsewhere" / "video8.mp4")
     corpus_files = Corpus(Affwild2Options(root="corpus"), corpus.parent)

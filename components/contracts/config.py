@@ -62,9 +62,10 @@ class MediaLimits(Section):
 
 class FaceAlignment(Section):
     """Face detection and tracking. A box is detected every `detect_every_s` and interpolated in between; a gap longer
-    than `max_gap_s` without a detection is masked. `detect_side_px` is the longer side of the shrunken picture that
-    the detector sees and `min_face_px` the smallest face it looks for in it; the crop's side is the face's longer
-    side times (1 + `crop_margin`)."""
+    than `max_gap_s` without a detection is masked. Where a face comes or goes between two detections, the moment is
+    searched by halves; an absence between two detections that both see it is not noticed. `detect_side_px` is the
+    longer side of the shrunken picture that the detector sees and `min_face_px` the smallest face it looks for in it;
+    the crop's side is the face's longer side times (1 + `crop_margin`)."""
 
     detector: Literal["mtcnn", "whole_frame"] = "mtcnn"
     detect_every_s: float = Field(0.5, gt=0)

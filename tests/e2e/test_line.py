@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from components.contracts.atomic import read_json
+from components.contracts.layout import Layout
+from pipelines.project import load
+from pipelines.run import make_plan
 from tests.pipelines.projects import make_project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -101,12 +104,28 @@ def test_the_checkout_stays_clean(line: tuple) -> None:
 
 def test_settings_of_the_service_and_comments_change_nothing(line: tuple) -> None:
     root, _ = line
-    text = (root / "params.yaml").read_text()
+    sources = ["params.yaml", "dvc.yaml", "components/contracts/versions.py", "components/features/encode.py"]
+    before = {name: (root / name).read_text() for name in sources}
     try:
-        (root / "params.yaml").write_text(f"# a comment\n{text}\nserving:\n  port: 9000\n")
+        for name, text in before.items():
+            (root / name).write_text(f"# a comment\n{text}")
+        (root / "params.yaml").write_text(f"# a comment\n{before['params.yaml']}\nserving:\n  port: 9000\n")
         assert "Nothing has changed" in mer(root, "run").stdout
     finally:
-        (root / "params.yaml").write_text(text)
+        for name, text in before.items():
+            (root / name).write_text(text)
+
+
+def test_a_new_dataset_is_the_only_one_whose_stages_run(line: tuple, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(line[0], root, symlinks=True)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["datasets"].append("folder")
+    params["folder"] = {"root": "recordings", "licence": "CC0", "consent": "synthetic"}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    pending = make_plan(Layout(root), load(root)).pending
+    own = {f"{stage}@folder" for stage in ("datasets", "alignment", "features", "validation")}
+    assert set(pending) == own | {"catalog", "train", "evaluate", "register"}
 
 
 def test_a_failing_stage_gives_its_exit_code_and_leaves_the_rest(line: tuple, tmp_path: Path) -> None:

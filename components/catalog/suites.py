@@ -10,7 +10,7 @@ import pyarrow as pa
 from components.catalog.splits import SPLITS
 from components.catalog.texts import splits_of_texts
 from components.contracts.config import Catalog
-from components.validation.expectation import Expectation, Suite, between
+from components.validation.expectation import Expectation, Suite
 
 Row = Mapping[str, Any]
 
@@ -46,16 +46,16 @@ def split_suites(config: Catalog) -> tuple[Suite, Suite, Suite]:
         remedy="Bring more people who have it, choose a taxonomy that merges it, or let subjects be dealt",
     )
     measured = [
-        between(
-            split,
-            1,
-            None,
-            "at least 1 clip",
-            "Bring more people who have it; figures of this class cannot be had, or rest on no calibration",
+        Expectation(
             name=f"every_class_is_in_{split}",
+            kind="expect_column_values_to_be_between",
+            arguments={"column": split, "min_value": 1},
             level="warning",
+            says=f"Every class that occurs has clips in the {split} split",
+            allowed=f"at least 1 clip in {split}",
+            remedy=f"Bring more people who have it: without them there is no {of_class} of this class",
         )
-        for split in SPLITS[1:]
+        for split, of_class in (("calibration", "fitted confidence"), ("test", "figure"))
     ]
     return (
         Suite(name="people_of_splits", key="subject_id", expectations=(people,)),

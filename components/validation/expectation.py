@@ -111,7 +111,6 @@ def between(
     strict_min: bool = False,
     name: str | None = None,
     waivable: bool = False,
-    level: Level = "row",
 ) -> Expectation:
     """A number is within bounds; None is no bound."""
     bounds: dict[str, Any] = {"min_value": low, "max_value": high, "strict_min": strict_min or None}
@@ -119,7 +118,6 @@ def between(
         name=name or f"{column}_in_range",
         kind="expect_column_values_to_be_between",
         arguments={"column": column, **{key: value for key, value in bounds.items() if value is not None}},
-        level=level,
         says=f"`{column}` is in range: {allowed}",
         allowed=allowed,
         remedy=remedy,

@@ -6,7 +6,7 @@ the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -62,7 +62,8 @@ def dataset_sections(result: Mapping[str, Any], links: Links | None = None) -> l
 def catalog_sections(description: Mapping[str, Any], links: Links | None = None) -> list[str]:
     """`catalog.json` in sections."""
     splits = description["splits"]
-    rows = [(escape(name), split["clips"], split["subjects"]) for name, split in splits.items()]
+    order = sorted(splits, key=lambda name: -splits[name]["clips"])
+    rows = [(escape(name), splits[name]["clips"], splits[name]["subjects"]) for name in order]
     shared = description["shared_texts"]
     texts = (
         f"{len(shared)} of {description['texts']} texts are spoken in more than one split: a model may know them again."
@@ -87,8 +88,7 @@ def suite_sections(suites: Mapping[str, Any], links: Links) -> list[str]:
     for suite, said in suites.items():
         name = f'<a href="{escape(links[suite])}">{escape(suite)}</a>' if suite in links else escape(suite)
         failed = said["failed"]
-        how = f'<span class="broken">{len(failed)} broken</span>' if failed else '<span class="holds">holds</span>'
-        lines.append((name, said["rows"], said["evaluated"], how))
+        lines.append((name, said["rows"], said["evaluated"], _how([how["level"] for how in failed.values()])))
         broken += [
             (name, escape(one), escape(how["says"]), escape(how["level"]), escape(how["observed"]))
             for one, how in failed.items()
@@ -98,6 +98,15 @@ def suite_sections(suites: Mapping[str, Any], links: Links) -> list[str]:
         head = ("table", "name", "promise", "level", "seen")
         sections += ["<h3>Broken expectations</h3>", table(head, broken)]
     return sections
+
+
+def _how(levels: Sequence[str]) -> str:
+    warnings = levels.count("warning")
+    counts = [(len(levels) - warnings, "broken"), (warnings, "warnings")]
+    words = ", ".join(f"{count} {word}" for count, word in counts if count)
+    if not levels:
+        return '<span class="holds">holds</span>'
+    return words if len(levels) == warnings else f'<span class="broken">{words}</span>'
 
 
 def _drift(drift: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,6 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import asdict
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -244,7 +243,7 @@ def _write(name: str, folder: Path, results: Sequence[Result], wanted: str, refu
 
 
 def _quality_row(result: Result, measured: Quality) -> dict[str, Any]:
-    fields = asdict(measured)
+    fields = {**vars(measured)}
     fields["coverage"] = sorted(measured.coverage.items())
     return {
         "clip_id": result.clip_id,

@@ -4,22 +4,18 @@ Input: `data/aligned/<name>/shard-*.parquet`. Output: `data/features/<name>/`: o
 (`store.py`), `index.parquet` (a row a clip), `quarantine.parquet`, `summary.json`.
 
 What the store already holds is not encoded again, so a new clip costs itself and a new encoder costs its own modality;
-what no clip of the dataset needs any more is dropped. Ray Data runs the work on `features.actors` actors, each of which
-holds every encoder on one thread and streams the rows it is given out of the aligned shards; where nothing is missing,
-Ray is not even started, nor for features that clips bring ready-made: they only pass through. What was encoded before
-an interruption is kept.
+what no clip of the dataset needs any more is dropped. Ray Data runs the work: `features.actors` actors on the CPU read
+the aligned shards and run the embedded encoders, one thread each; where `features.device` is a GPU, what they unpack
+for checkpoints streams on to one actor a GPU (`pools.py`). Where nothing is missing, Ray is not even started, nor for
+features that clips bring ready-made: they only pass through. What was encoded before an interruption is kept.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from components.contracts.atomic import write_json, write_table
@@ -33,11 +29,14 @@ from components.contracts.records import Quarantined, quarantine_table
 from components.features.base import Encoded, Encoder
 from components.features.encode import Result, encode_clips
 from components.features.given import Given
+from components.features.pools import encoded_in, pools
 from components.features.registry import CHECKPOINT, create, portable
 from components.features.store import FeatureStore
 from components.features.work import Scanned, Task, given_widths, plan, read_clips, scan
 
 STAGE = "features"
+# A shard is written when a modality has so many clips or bytes: what is lost with a killed run.
+FLUSH_CLIPS = 256
 FLUSH_BYTES = 32 << 20
 # So many tasks an actor at least, so that actors end together.
 TASKS_AN_ACTOR = 4
@@ -117,57 +116,10 @@ def _ready(tasks: Sequence[Task], encoders: Mapping[str, Encoder], batch_clips: 
             yield from encode_clips(clips, encoders)
 
 
-class ShardEncoder:
-    """A Ray Data actor that holds the encoders and yields one row an encoded modality of a clip.
-
-    One thread an actor: floating-point sums depend on how they are split over threads, and features must not depend on
-    the machine's size. More actors use more cores.
-    """
-
-    def __init__(self, specs: Mapping[str, str], device: str, batch_clips: int) -> None:
-        import torch
-
-        torch.set_num_threads(1)
-        self._encoders = {modality: create(spec, modality, device) for modality, spec in specs.items()}
-        self._batch_clips = batch_clips
-
-    def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Tasks as JSON → rows of results, a batch of clips at a time."""
-        for text in batch["task"]:
-            fields = json.loads(str(text))
-            task = Task(**{**fields, "wanted": tuple(tuple(item) for item in fields["wanted"])})
-            for clips in read_clips(task, batch_clips=self._batch_clips):
-                yield _to_batch(encode_clips(clips, self._encoders))
-
-
-def _to_batch(results: Sequence[Result]) -> dict[str, Any]:
-    """Results as columns; features as bytes, because one batch holds several widths."""
-    blank = Encoded(np.zeros((0, 1), np.float32), np.zeros(0, bool))
-    encoded = [result.encoded or blank for result in results]
-    return {
-        "clip_id": [result.clip_id for result in results],
-        "modality": [result.modality for result in results],
-        "key": [result.key for result in results],
-        "code": [result.code for result in results],
-        "message": [result.message for result in results],
-        "width": [item.values.shape[1] for item in encoded],
-        "values": [item.values.astype("<f4").tobytes() for item in encoded],
-        "valid": [item.valid.tobytes() for item in encoded],
-    }
-
-
-def _from_row(row: Mapping[str, Any]) -> Result:
-    known = {name: row[name] for name in ("clip_id", "modality", "key", "code", "message")}
-    if row["code"]:
-        return Result(**known)
-    values = np.frombuffer(row["values"], dtype="<f4").reshape(-1, row["width"])
-    return Result(**known, encoded=Encoded(values, np.frombuffer(row["valid"], dtype=bool)))
-
-
 def _store_all(
     results: Iterator[Result], store: FeatureStore, advance: Callable[[int], None]
 ) -> tuple[dict[str, Result], dict[str, int]]:
-    """Writes results to the store in pieces of about 32 MB; returns the failed ones by key, and counts by modality."""
+    """Writes results to the store a piece at a time; returns the failed ones by key, and counts by modality."""
     failed: dict[str, Result] = {}
     encoded: dict[str, int] = {}
     buffers: dict[str, dict[str, Encoded]] = {}
@@ -182,7 +134,7 @@ def _store_all(
             encoded[modality] = encoded.get(modality, 0) + 1
             buffers.setdefault(modality, {})[result.key] = result.encoded
             sizes[modality] = sizes.get(modality, 0) + result.encoded.values.nbytes
-            if sizes[modality] >= FLUSH_BYTES:
+            if sizes[modality] >= FLUSH_BYTES or len(buffers[modality]) >= FLUSH_CLIPS:
                 store.write(modality, buffers.pop(modality))
                 sizes[modality] = 0
     finally:
@@ -193,29 +145,14 @@ def _store_all(
 
 
 def _results(tasks: Sequence[Task], features: Features, device: str) -> Iterator[Result]:
-    import ray.data
     import ray.exceptions
 
     wanted = {modality for task in tasks for _, modality, _ in task.wanted}
     specs = {modality: portable(spec) for modality, spec in features.encoders.items() if modality in wanted}
-    gpu = 1.0 / features.actors if device == "cuda" else None
-    with _quiet_ray_data():
-        dataset = ray.data.from_items(
-            [{"task": json.dumps(asdict(task))} for task in tasks], override_num_blocks=len(tasks)
-        ).map_batches(
-            ShardEncoder,
-            fn_constructor_args=(specs, device, features.batch_clips),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(features.actors, len(tasks))),
-            num_cpus=1,
-            num_gpus=gpu,
-        )
-        try:
-            for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-                for row in table.to_pylist():
-                    yield _from_row(row)
-        except ray.exceptions.RayError as error:
-            raise _own(error) from error
+    try:
+        yield from encoded_in(tasks, pools(specs, features, device), features.batch_clips)
+    except ray.exceptions.RayError as error:
+        raise _own(error) from error
 
 
 def _own(error: BaseException) -> BaseException:
@@ -229,20 +166,6 @@ def _own(error: BaseException) -> BaseException:
             return inner
         seen = seen.__cause__
     return error
-
-
-@contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """Ray Data without its own progress bars; this stage has one."""
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    before = context.enable_progress_bars
-    context.enable_progress_bars = False
-    try:
-        yield
-    finally:
-        context.enable_progress_bars = before
 
 
 def _task_clips(clips: Sequence[Scanned], features: Features) -> int:

@@ -101,7 +101,7 @@ def scan(folder: Path) -> list[Scanned]:
     if not folder.is_dir():
         raise DataError("there are no aligned clips", where=str(folder), remedy="Run the alignment stage first")
     found: dict[str, Scanned] = {}
-    for shard in sorted(folder.glob("shard-*.parquet")):
+    for shard in sorted(folder.resolve().glob("shard-*.parquet")):
         with pq.ParquetFile(shard) as file:
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, columns=_SCAN_COLUMNS).to_pylist()
@@ -141,7 +141,7 @@ def _scanned(row: Mapping[str, Any], shard: Path, group: int, at: int) -> Scanne
         duration_s=row["quality"]["duration_s"],
         present=frozenset(modality for modality, mask in row["masks"] if any(mask)),
         given_widths=dict(row["given_widths"]),
-        shard=str(shard.resolve()),
+        shard=str(shard),
         row_group=group,
         row=at,
     )

@@ -1,0 +1,184 @@
+"""Ray Data's part of the features stage: who runs which encoder, on what, and how clips stream between them.
+
+Actors on the CPU read rows out of the aligned shards, decompress and unpack them, and run the encoders that need no
+GPU. What a checkpoint on a GPU shall see goes on, a clip at a time, to one actor a GPU; so no GPU waits for a disk, and
+none is held by what runs on a CPU. Ray Data holds back whoever is ahead, by the size of what waits in its object store.
+An actor that is lost is started again, and its task is done anew.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.contracts.config import Features
+from components.features.base import Encoded
+from components.features.encode import Result, encode_clips
+from components.features.registry import CHECKPOINT, create
+from components.features.work import Task, read_clips
+
+TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
+BLOCK_BYTES = 8 << 20  # results and clips leave an actor in pieces of about this size
+NOT_ENCODED = "not encoded yet"
+TEXTS = ("clip_id", "modality", "key", "code", "message")
+BYTES = ("values", "valid", "clip")
+SCHEMA = pa.schema(
+    [*((name, pa.string()) for name in TEXTS), ("width", pa.int64()), *((name, pa.large_binary()) for name in BYTES)]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Actors that hold the same encoders: modality → spec, on a device; what each of them reserves."""
+
+    specs: Mapping[str, str]
+    device: str
+    actors: int
+    num_cpus: float
+    num_gpus: float
+
+
+def pools(specs: Mapping[str, str], features: Features, device: str) -> tuple[Pool, ...]:
+    """Who runs the encoders: actors on the CPU, and where checkpoints run on a GPU, one actor for each that Ray has."""
+    on_gpu = {name: spec for name, spec in specs.items() if device == "cuda" and spec.startswith(CHECKPOINT)}
+    on_cpu = {name: spec for name, spec in specs.items() if name not in on_gpu}
+    first = Pool(specs=on_cpu, device="cpu", actors=features.actors, num_cpus=1.0, num_gpus=0.0)
+    if not on_gpu:
+        return (first,)
+    return (first, Pool(specs=on_gpu, device=device, actors=max(1, _gpus()), num_cpus=0.0, num_gpus=1.0))
+
+
+def _gpus() -> int:
+    import ray
+
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+class ShardEncoder:
+    """Reads the clips of tasks and runs its encoders; hands on the clips of modalities that are `left`.
+
+    One thread an actor: floating-point sums depend on how they are split over threads, and features must not depend on
+    the machine's size. More actors use more cores.
+    """
+
+    def __init__(self, pool: Pool, batch_clips: int, left: frozenset[str]) -> None:
+        self._encoders = _created(pool)
+        self._batch_clips, self._left = batch_clips, left
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
+        """Tasks as JSON → rows of results, a batch of clips at a time."""
+        for text in batch["task"]:
+            fields = json.loads(str(text))
+            task = Task(**{**fields, "wanted": tuple(tuple(item) for item in fields["wanted"])})
+            for clips in read_clips(task, batch_clips=self._batch_clips):
+                yield _columns(encode_clips(clips, self._encoders))
+                for clip, keys in clips:
+                    left = {modality: key for modality, key in keys.items() if modality in self._left}
+                    if left:
+                        waiting = Result(clip_id=clip.clip_id, modality="", key="", code=NOT_ENCODED)
+                        yield _columns([waiting], clip=pickle.dumps((clip, left)))
+
+
+class ClipEncoder:
+    """Runs its encoders on the clips that come to it; passes on what is encoded already."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._encoders = _created(pool)
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Rows of `ShardEncoder` → rows of results."""
+        waiting = pc.equal(batch["code"], NOT_ENCODED)
+        clips = [pickle.loads(data) for data in batch.filter(waiting)["clip"].to_pylist()]
+        if clips:
+            yield _columns(encode_clips(clips, self._encoders))
+        done = batch.filter(pc.invert(waiting))
+        if done.num_rows:
+            yield done
+
+
+def _created(pool: Pool) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(1)
+    return {modality: create(spec, modality, pool.device) for modality, spec in pool.specs.items()}
+
+
+def encoded_in(tasks: Sequence[Task], pools: Sequence[Pool], batch_clips: int) -> Iterator[Result]:
+    """The results of tasks, as they come. Raises Ray's errors."""
+    dataset = stream(tasks, pools, batch_clips)
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+        for row in table.to_pylist():
+            yield _from_row(row)
+
+
+def stream(tasks: Sequence[Task], pools: Sequence[Pool], batch_clips: int) -> Any:
+    """The Ray Data pipeline; nothing has run yet."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False  # the stage has its own
+    context.print_on_execution_start = False
+    context.target_max_block_size = BLOCK_BYTES
+    first, *others = pools
+    left = frozenset(modality for pool in others for modality in pool.specs)
+    with ray.data.DataContext.current(context):
+        items = [{"task": json.dumps(asdict(task))} for task in tasks]
+        dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+            ShardEncoder,
+            fn_constructor_args=(first, batch_clips, left),
+            batch_size=1,
+            **_reserved(first, len(tasks)),
+        )
+        for pool in others:
+            dataset = dataset.map_batches(
+                ClipEncoder,
+                fn_constructor_args=(pool,),
+                batch_format="pyarrow",
+                batch_size=batch_clips,
+                **_reserved(pool, len(tasks)),
+            )
+        return dataset
+
+
+def _reserved(pool: Pool, tasks: int) -> dict[str, Any]:
+    from ray.data import ActorPoolStrategy
+
+    size = max(1, min(pool.actors, tasks))
+    compute = ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT)
+    return {"compute": compute, "num_cpus": pool.num_cpus, "num_gpus": pool.num_gpus or None}
+
+
+def _columns(results: Sequence[Result], clip: bytes = b"") -> pa.Table:
+    """Results as a table of SCHEMA; features as bytes, because one table holds several widths."""
+    blank = Encoded(np.zeros((0, 1), np.float32), np.zeros(0, bool))
+    encoded = [result.encoded or blank for result in results]
+    rows = [
+        {
+            "clip_id": result.clip_id,
+            "modality": result.modality,
+            "key": result.key,
+            "code": result.code,
+            "message": result.message,
+            "width": item.values.shape[1],
+            "values": item.values.astype("<f4").tobytes(),
+            "valid": item.valid.tobytes(),
+            "clip": clip,
+        }
+        for result, item in zip(results, encoded, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _from_row(row: Mapping[str, Any]) -> Result:
+    known = {name: row[name] for name in TEXTS}
+    if row["code"]:
+        return Result(**known)
+    values = np.frombuffer(row["values"], dtype="<f4").reshape(-1, row["width"])
+    return Result(**known, encoded=Encoded(values, np.frombuffer(row["valid"], dtype=bool)))

@@ -1,0 +1,65 @@
+"""The actors' own work, without Ray; with it, on a cluster that counts a GPU, in `integration/test_scale.py`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.contracts.config import Features
+from components.contracts.layout import Layout
+from components.features.encode import Result
+from components.features.pools import ClipEncoder, Pool, ShardEncoder, _from_row, pools
+from components.features.registry import create
+from components.features.work import plan, scan
+from tests.features.test_stage import align, corpus
+
+SPECS = {"face": "hog", "voice": "signal", "text": "hashing"}
+
+
+def pool(*names: str) -> Pool:
+    return Pool(specs={name: SPECS[name] for name in names}, device="cpu", actors=1, num_cpus=1.0, num_gpus=0.0)
+
+
+def results(tables: list[pa.Table]) -> dict[str, Result]:
+    return {row["key"]: _from_row(row) for table in tables for row in table.to_pylist()}
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> list[Any]:
+    layout = Layout(tmp_path)
+    align(layout, corpus(4))
+    return plan(scan(layout.aligned("tiny")), {name: name for name in SPECS}, {}, max_clips=2)
+
+
+def test_what_one_pool_leaves_the_next_one_encodes_and_nothing_is_done_twice(tasks: list[Any]) -> None:
+    batch = {"task": np.array([json.dumps(asdict(task)) for task in tasks])}
+    alone = results(list(ShardEncoder(pool(*SPECS), 2, frozenset())(batch)))
+    first = ShardEncoder(pool("text"), 2, frozenset({"face", "voice"}))
+    passed = list(ClipEncoder(pool("face", "voice"))(pa.concat_tables(first(batch))))
+    rows = [row for table in passed for row in table.to_pylist()]
+    assert len(rows) == len(alone) == 4 * len(SPECS)
+    assert not any(row["clip"] for row in rows)
+    split = results(passed)
+    assert split.keys() == alone.keys()
+    for key, expected in alone.items():
+        assert split[key].encoded is not None
+        assert expected.encoded is not None
+        assert (split[key].clip_id, split[key].modality) == (expected.clip_id, expected.modality)
+        np.testing.assert_array_equal(split[key].encoded.values, expected.encoded.values)
+        np.testing.assert_array_equal(split[key].encoded.valid, expected.encoded.valid)
+
+
+def test_only_checkpoints_on_a_gpu_have_actors_of_their_own() -> None:
+    features = Features(actors=3)
+    specs = {"face": "transformers:somewhere", "voice": "signal"}
+    assert pools(specs, features, "cpu") == (Pool(specs=specs, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),)
+    assert pools({"voice": "signal"}, features, "cuda") == (
+        Pool(specs={"voice": "signal"}, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),
+    )
+    assert create("signal", "voice", "cpu").fingerprint == create("signal", "voice", "cuda").fingerprint

@@ -39,6 +39,9 @@ from pipelines import inputs, withdraw
 from pipelines.cli import call
 from pipelines.forget import Change
 from pipelines.project import load
+from pipelines.reproduce import reproduce
+from pipelines.run import make_plan
+from pipelines.stage import last_facts
 from tests.datasets.feature_folders import separable, write_features
 from tests.pipelines.projects import make_project
 
@@ -100,8 +103,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Made:
     layout, params = Layout(root), load(root)
     to_catalog(params, layout)
     version = to_version(params, layout)
-    dvc = [sys.executable, "-m", "dvc"]
-    subprocess.run([*dvc, "commit", "--quiet", "--force"], cwd=root, check=True)
     (layout.state / "train" / "unfinished").mkdir(parents=True)
     (layout.state / "train" / "unfinished" / "transform.json").write_text("{}")
     ids = [f"{NAME}/p{person:02d}_c0" for person in range(SUBJECTS)]
@@ -117,6 +118,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Made:
     rows = [Readmitted(dataset=NAME, clip_id=one, stage="datasets", code="x", how="again") for one in ids]
     write_readmitted(layout.readmitted, rows)
     inputs.write(params, layout)
+    # DVC takes what is there as the outputs of its stages, and copies it.
+    subprocess.run([sys.executable, "-m", "dvc", "commit", "--quiet", "--force"], cwd=root, check=True)
     return Made(root=root, version=version)
 
 
@@ -240,6 +243,31 @@ def test_a_person_is_gone_from_everywhere_and_does_not_come_back(
     assert "withdrawn on" in capsys.readouterr().out
     assert SUBJECTS_TAG not in tags_of(mlflow_uri, version)
     assert tags_of(mlflow_uri, made.version)[SUBJECTS_TAG] == tags[SUBJECTS_TAG]
+
+
+def test_the_line_runs_on_without_them_and_makes_nothing_again(project: Path) -> None:
+    layout = Layout(project)
+    for source in ("params.yaml", "dvc.yaml", "components/contracts/versions.py", "components/features/encode.py"):
+        (project / source).write_text(f"# a comment\n{(project / source).read_text()}")
+    assert make_plan(layout, load(project)).pending == ()
+    withdraw.run(f"{NAME}/p06", root=project)
+    up_to_catalog = ("catalog",)
+    pending = make_plan(layout, load(project), targets=up_to_catalog).pending
+    assert [name.partition("@")[0] for name in pending] == [
+        "datasets",
+        "alignment",
+        "features",
+        "validation",
+        "catalog",
+    ]
+    assert reproduce(project, up_to_catalog) == 0
+    assert last_facts(layout, f"alignment@{NAME}")["aligned_now"] == 0
+    encoded = {name: count for name, count in last_facts(layout, f"features@{NAME}").items() if "encoded." in name}
+    assert set(encoded.values()) == {0}
+    assert "encoded.face_au" in encoded
+    assert naming(project, "p06") == set()
+    # DVC knows it, so nothing of it would run again.
+    assert make_plan(layout, load(project), targets=up_to_catalog).pending == ()
 
 
 def outputs(root: Path) -> dict[str, str]:

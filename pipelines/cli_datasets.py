@@ -145,3 +145,29 @@ def datasets_download(  # noqa: PLR0917  typer passes by name
     from pipelines import datasets_download as downloading
 
     print(downloading.command(name, to=to, parts=parts or (), accept=accept, mirror=mirror, keep=keep))
+
+
+@app.command("preview")
+def datasets_preview(
+    name: Name,
+    root: Root = None,
+    assignments: Assignments = None,
+    clips: Annotated[int, typer.Option("--clips", help="How many are shown.")] = 12,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: preview-NAME.html here.")
+    ] = None,
+) -> None:
+    """A page to look at: aligned faces, sound, words and labels of some clips, and the balance of all.
+
+    \b
+    What the stages wrote is shown where it is there. Else, and with --root or
+    --set, the corpus is read as it is now and the sample aligned on the spot.
+
+    \b
+    Examples:
+      mer datasets preview synthetic
+      mer datasets preview ravdess --root /data/ravdess --clips 24 -o ravdess.html
+    """
+    from pipelines import datasets_preview as previewing
+
+    print(previewing.command(name, root=root, assignments=assignments or (), clips=clips, output=output))

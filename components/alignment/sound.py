@@ -29,6 +29,7 @@ FULL_SCALE = 32768.0
 LEVEL_STEPS = 128  # whose levels are computed at a time
 MAX_LEVEL = 1000.0  # of a sample in floating point, whose full scale is 1
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+MAX_CHANNELS = 8  # beyond them PyAV reads planes that are not there, and the process dies of it
 MAX_RUNS = 5_000  # each costs a resampler
 PADDING_RMS = 32.0  # an encoder's padding decodes to no more than -60 dB of full scale,
 PADDING_SHARE = 0.2  # or to the faint echo that the codec throws ahead of what follows (0.05 to 0.12 measured)
@@ -72,7 +73,7 @@ class Sound:
 class SoundCollector:
     """Takes decoded audio frames in order and builds the runs; memory is the resampled int16 signal only.
 
-    A frame that holds NaN or infinity, or more channels than have names, counts as damaged: its samples are missing.
+    A frame that holds NaN or infinity, or more than eight channels, counts as damaged: its samples are missing.
 
     Raises MediaError (`too-long`, `sample-rate`, `timestamps`) as soon as more sound was decoded than the limits allow,
     its rate is none of a recording, or its timestamps jump so often that they say nothing.
@@ -182,7 +183,9 @@ class SoundCollector:
 
 
 def _audible(frame: Any) -> bool:
-    """Whether every sample of a frame is a number that a recording may hold."""
+    """Whether every sample of a frame is a number that a recording may hold, and PyAV knows where it lies."""
+    if frame.layout.nb_channels > MAX_CHANNELS:
+        return False
     if not frame.format.name.startswith(("flt", "dbl")):
         return True
     return bool((np.abs(frame.to_ndarray()) <= MAX_LEVEL).all())  # False for NaN

@@ -161,7 +161,7 @@ def _out_to_media(path: Path) -> None:
     path.symlink_to(outside)
 
 
-@used("folder.mp4/inside.wav")
+@used(f"{PLACE}/folder.mp4/inside.wav")
 def _folder(path: Path) -> None:
     """A folder called like a file is a folder; what lies in it counts."""
     path.write_bytes(valid(".wav"))

@@ -212,9 +212,11 @@ class FaceTracker:
         """Crops a track on the pictures of `(first, last]`, or `[first, last]`, with a box interpolated in time."""
 
         def box_at(time_s: float) -> Box | None:
-            if time_s == last.time_s:
+            # The clocks of glances and of pictures may differ in the last bits.
+            if abs(time_s - last.time_s) <= TIME_SLACK_S:
                 return last.box
-            if not first.time_s <= time_s < last.time_s or (time_s == first.time_s and not from_first):
+            begin_s = first.time_s - TIME_SLACK_S if from_first else first.time_s + TIME_SLACK_S
+            if not begin_s < time_s < last.time_s:
                 return None
             share = np.float32((time_s - first.time_s) / (last.time_s - first.time_s))
             return np.asarray(np.rint(first.box + share * (last.box - first.box)), dtype=np.float32)

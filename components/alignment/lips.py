@@ -54,7 +54,7 @@ def mouth_of(grey: Grey, box: Box) -> NDArray[np.float32]:
 
 @dataclass
 class Lips:
-    """One mouth through a clip; 48 bytes a picture and the last cut.
+    """One mouth through a clip; a few hundred bytes a picture, and the last cut.
 
     `times_s` are the pictures', ascending; a row of `looks` is the opening in four numbers (middle against
     surroundings, contrast, darkest part, chin), `moves` the mean change since the picture before (NaN for the first).

@@ -10,7 +10,7 @@ import typer
 Name = Annotated[str, typer.Argument(help="A name that `mer datasets list` shows.")]
 
 Root = Annotated[
-    Path | None, typer.Option("--root", metavar="DIR", help="The corpus's folder, in the place of `NAME.root`.")
+    str | None, typer.Option("--root", metavar="DIR", help="The corpus's folder, in the place of `NAME.root`.")
 ]
 Assignments = Annotated[
     list[str] | None,

@@ -17,9 +17,7 @@ from pipelines.datasets_settings import Settings, settings
 from pipelines.datasets_table import table
 
 
-def command(
-    name: str, *, root: Path | None, assignments: Sequence[str], as_json: bool, strict: bool
-) -> tuple[str, int]:
+def command(name: str, *, root: str | None, assignments: Sequence[str], as_json: bool, strict: bool) -> tuple[str, int]:
     """What to print, and the exit code: 0, or 3 where no clip can be used (with `strict`: where one cannot)."""
     chosen = settings(name, root=root, assignments=assignments)
     found = look(name, chosen)

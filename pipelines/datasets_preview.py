@@ -32,7 +32,7 @@ from pipelines.datasets_settings import Settings, settings
 MAX_CLIPS = 200
 
 
-def command(name: str, *, root: Path | None, assignments: Sequence[str], clips: int, output: Path | None) -> str:
+def command(name: str, *, root: str | None, assignments: Sequence[str], clips: int, output: Path | None) -> str:
     """Writes the page and says where.
 
     Args:

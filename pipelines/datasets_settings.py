@@ -26,12 +26,12 @@ class Settings:
     options: Section
 
 
-def settings(name: str, *, root: Path | None = None, assignments: Sequence[str] = ()) -> Settings:
+def settings(name: str, *, root: str | None = None, assignments: Sequence[str] = ()) -> Settings:
     """The configuration of a dataset, in use or not.
 
     Args:
         name: of the dataset.
-        root: in the place of `<name>.root`; relative to the current folder, as a person types it.
+        root: in the place of `<name>.root`: an address (`s3://…`), or relative to the current folder, as one types it.
         assignments: such as ``cremad.label=voice``; see `edit_params.apply`.
 
     Raises:
@@ -51,8 +51,8 @@ def settings(name: str, *, root: Path | None = None, assignments: Sequence[str] 
     if root is not None:
         if "root" not in corpus.Options.model_fields:
             places = ", ".join(f"--set {name}.{key}=…" for key in corpus.Options.model_fields if corpus.is_place(key))
-            raise ConfigError("this dataset has no root", where="--root", seen=str(root), allowed=places or None)
-        assign(document, [name, "root"], str(Path.cwd() / root.expanduser()))
+            raise ConfigError("this dataset has no root", where="--root", seen=root, allowed=places or None)
+        assign(document, [name, "root"], root if "://" in root else str(Path.cwd() / Path(root).expanduser()))
     for assignment in assignments:
         assign(document, *parse(assignment))
     params = parse_params(document, names(), where="params.yaml with --set")

@@ -20,11 +20,12 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.labels import Taxonomy
 from components.contracts.progress import progress
 from components.contracts.records import Clip, Quarantined
+from components.datasets import remote
 from components.datasets.base import Adapter, corpus_folder
 from components.datasets.frame_clock import ATTACHED_PICTURE
 from components.datasets.given_check import check_given
 from components.datasets.numbered import numbered_pictures
-from components.datasets.stage import unique, unusable
+from components.datasets.stage import portable, unique, unusable
 from components.datasets.withdrawn import Withdrawal, leave_out
 
 THREADS = 4
@@ -120,6 +121,11 @@ def check(
     Raises:
         DataError: the corpus as a whole cannot be read.
     """
+    for place in adapter.places(options):
+        if remote.is_mirror(place):
+            remote.sync(
+                place, root
+            )  # into the project's own mirror: what was fetched to be checked is there to be used
     if isinstance(where := getattr(options, "root", None), str):
         corpus_folder(where, root, dataset=adapter.name)  # what it says of a missing one names the project
     scan, left_out = leave_out(adapter.scan(settled(adapter, options, root), scratch, seed), withdrawn)
@@ -227,8 +233,8 @@ def _copies(clips: Iterable[Clip], root: Path) -> list[tuple[str, str]]:
 
 def _shown(row: Quarantined, root: Path) -> Quarantined:
     """The row with places below the project relative to it, and without saying the remedy twice."""
-    message = row.message.replace(f"{root}/", "").removesuffix(f". {row.remedy}")
-    return replace(row, path=None if row.path is None else _short(row.path, root), message=message)
+    row = portable(row, root)
+    return replace(row, message=row.message.replace(f"{root}/", "").removesuffix(f". {row.remedy}"))
 
 
 def _short(path: str, root: Path) -> str:

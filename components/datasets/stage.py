@@ -56,7 +56,7 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     clips, refused = _checked(list(readable.clips), readable.hashes, layout.root, cache)
     cache.save()
     set_aside = (*scan.quarantined, *repeated, *readable.quarantined, *refused)
-    quarantined = [_portable(row, layout.root) for row in set_aside]
+    quarantined = [portable(row, layout.root) for row in set_aside]
     folder = layout.dataset(name)
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
     if not clips:
@@ -204,7 +204,7 @@ def _wrong_text(clip: Clip) -> tuple[str, str] | None:
     return None
 
 
-def _portable(row: Quarantined, root: Path) -> Quarantined:
+def portable(row: Quarantined, root: Path) -> Quarantined:
     """The row as a table can hold it: names in UTF-8, and a path below the project relative to it, since outputs say
     nothing of where the project lies."""
     texts = {name: _printable(value) for name, value in asdict(row).items() if value is not None}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from datetime import date
@@ -98,3 +99,10 @@ def test_a_missing_folder_is_named_as_the_project_sees_it(project: Path) -> None
 def test_a_file_that_cannot_be_opened_has_no_header(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(40))
     assert header(tmp_path / "a.mp4") == (None, False, False)
+
+
+def test_a_name_in_another_encoding_can_be_printed(project: Path) -> None:
+    CORPORA["ravdess"](project / "corpus")
+    (project / "corpus" / os.fsdecode(b"\xe4.wav")).write_bytes(b"RIFF")
+    told = checked("ravdess", {"root": "corpus"}, project)
+    assert sorted(row.path for row in told.quarantined if row.path)[-1].encode() == b"corpus/\\udce4.wav"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from components.datasets.remote import is_mirror
 from pipelines.cli import call
+from pipelines.datasets_settings import settings
 from tests.datasets.corpora import CORPORA
 
 
@@ -69,3 +71,10 @@ def test_what_is_wrong_with_the_call_is_said(project: Path, capsys: pytest.Captu
     assert "nowhere" in capsys.readouterr().err
     assert call(["datasets", "check", "emodb", "--root", ".", "--set", "emodb.rooot=x"]) == 2
     assert "Did you mean 'root'?" in capsys.readouterr().err
+
+
+def test_a_root_in_an_object_store_is_no_folder_here(project: Path) -> None:
+    chosen = settings("emodb", root="s3://bucket/berlin")
+    assert [is_mirror(place) for place in chosen.adapter.places(chosen.options)] == [True]
+    (place,) = settings("emodb", root="berlin").adapter.places(settings("emodb", root="berlin").options)
+    assert place == project / "berlin"

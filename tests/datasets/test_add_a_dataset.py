@@ -9,12 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
-from components.contracts.atomic import read_json
-from components.contracts.layout import Layout
-
+FLAGS = re.MULTILINE | re.DOTALL
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 COPIED = (
@@ -26,8 +23,9 @@ COPIED = (
     "tests/__init__.py",
     "tests/conftest.py",
     "tests/builders.py",
-    "tests/datasets/__init__.py",
-    "tests/datasets/conftest.py",
+    "tests/alignment/__init__.py",
+    "tests/alignment/media.py",
+    "tests/datasets",
 )
 
 
@@ -47,44 +45,6 @@ def copy_project(to: Path) -> None:
             shutil.copy(source, target)
 
 
-def add_to_registry(path: Path, lines: str) -> None:
-    """The import goes beside the other imports, the entry into ADAPTERS."""
-    statement, entry = lines.rstrip("\n").split("\n")
-    text = path.read_text()
-    first_import = re.search(r"^from components\.datasets\.", text, re.MULTILINE)
-    opening = re.search(r"^ADAPTERS.*\{\n", text, re.MULTILINE)
-    assert first_import is not None
-    assert opening is not None
-    text = text[: opening.end()] + entry + "\n" + text[opening.end() :]
-    text = text[: first_import.start()] + statement + "\n" + text[first_import.start() :]
-    path.write_text(text)
-
-
-def add_to_params(path: Path, lines: str) -> None:
-    """The `datasets:` line takes the place of the one there is; the section is added."""
-    datasets, section = lines.split("\n", 1)
-    text, replaced = re.subn(r"^datasets:.*$", datasets, path.read_text(), count=1, flags=re.MULTILINE)
-    assert replaced == 1
-    path.write_text(text + "\n" + section)
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which a stranger has followed the walkthrough up to the commands."""
-    root = tmp_path_factory.mktemp("project")
-    copy_project(root)
-    for title, content in blocks().items():
-        path = root / title
-        if title.endswith("registry.py"):
-            add_to_registry(path, content)
-        elif title == "params.yaml":
-            add_to_params(path, content)
-        elif title.endswith(".py"):
-            assert not path.exists()
-            path.write_text(content)
-    return root
-
-
 def run(command: str, project: Path) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
@@ -96,37 +56,68 @@ def run(command: str, project: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def commands() -> list[str]:
-    return [line for line in blocks()["check"].splitlines() if line]
+def passes(command: str, project: Path) -> str:
+    done = run(command, project)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+FILES = "components/datasets/moodbox.py components/datasets/registry.py tests/datasets/{test_moodbox,corpora}.py"
+
+
+@pytest.fixture(scope="module")
+def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which `mer datasets add` was called."""
+    root = tmp_path_factory.mktemp("project")
+    copy_project(root)
+    for command in blocks()["add"].splitlines():
+        passes(command, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def changed(scaffolded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that in which a stranger has followed the walkthrough up to the checks."""
+    root = tmp_path_factory.mktemp("changed") / "project"
+    shutil.copytree(scaffolded, root, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+    for title, content in blocks().items():
+        path = root / title
+        if title.endswith("corpora.py"):
+            function = re.search(r"^def moodbox\(.*?\n\n\n", path.read_text(), FLAGS)
+            assert function is not None
+            path.write_text(path.read_text().replace(function.group(), f"{content}\n\n"))
+        elif title.endswith(".py"):
+            assert path.exists()
+            path.write_text(content)
+    return root
 
 
 def test_the_walkthrough_has_every_step() -> None:
     assert list(blocks()) == [
+        "add",
         "components/datasets/moodbox.py",
-        "components/datasets/registry.py",
-        "params.yaml",
+        "tests/datasets/corpora.py",
         "tests/datasets/test_moodbox.py",
         "check",
     ]
 
 
-def test_the_new_files_keep_the_projects_style(project: Path) -> None:
-    files = "components/datasets/moodbox.py components/datasets/registry.py tests/datasets/test_moodbox.py"
-    done = run(f"ruff check --ignore I001 {files} && ruff format --check {files}", project)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.integration
+def test_what_is_scaffolded_passes_lint_types_and_the_contract_as_it_stands(scaffolded: Path) -> None:
+    passes(f"ruff check {FILES} && ruff format --check {FILES}", scaffolded)
+    passes("mypy components/datasets/moodbox.py components/datasets/registry.py", scaffolded)
+    tests = "tests/datasets/test_moodbox.py tests/datasets/test_contract.py tests/datasets/test_about.py"
+    shown = passes(f"pytest -q {tests} -k 'moodbox or fixture'", scaffolded)
+    assert int(re.findall(r"(\d+) passed", shown)[0]) >= 10
 
 
 @pytest.mark.integration
-def test_followed_to_the_letter_it_adds_the_dataset(project: Path) -> None:
-    for command in commands():
-        done = run(command, project)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    layout = Layout(project)
-    summary = read_json(layout.dataset("moodbox") / "summary.json")
-    assert summary["clips"] == 3
-    assert summary["emotions"] == {"anger": 1, "happiness": 1, "sadness": 1}
-    assert summary["quarantine_codes"] == {"label-without-clip": 1}
-    assert not layout.dataset("synthetic").exists()
-    shards = sorted(layout.aligned("moodbox").glob("shard-*.parquet"))
-    aligned = [clip_id for shard in shards for clip_id in pq.read_table(shard)["clip_id"].to_pylist()]
-    assert sorted(aligned) == ["moodbox/a1", "moodbox/a2", "moodbox/b1"]
+def test_followed_to_the_letter_it_adds_the_dataset(changed: Path) -> None:
+    passes(f"ruff check {FILES} && ruff format --check {FILES}", changed)
+    shown = [passes(command, changed) for command in blocks()["check"].splitlines()]
+    assert "lfs-pointer" in shown[2]
+    assert "people     2" in shown[2]
+    page = (changed / "moodbox.html").read_text()
+    assert page.count("<article>") == 3
+    assert "data:image/jpeg" in page
+    assert not (changed / "data").exists()

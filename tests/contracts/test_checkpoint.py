@@ -6,8 +6,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
-from components.contracts.errors import UnavailableError
 from components.contracts.checkpoint import Checkpoint, content_sha256, load_model, locate
+from components.contracts.errors import UnavailableError
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ PARAMS = Params.model_validate(
             "feature_table": {"root": "arrays", **TERMS, "rates": {"face_au": 10}},
         },
         "alignment": {"face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}, "limits": LIMITS},
-        "features": {"encoders": {"face": "hog", "voice": "pitch", "text": "hashing", "physio": "signal"}},
+        "features": {"encoders": {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}},
         "ray": {"num_cpus": 4},
     }
 )

@@ -14,6 +14,7 @@ from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.errors import BundleError, DataError, MediaError, MerError
 from components.contracts.layout import Layout
+from components.datasets.base import SOUND, VIDEO
 from pipelines.project import find_root, load
 
 if TYPE_CHECKING:
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
     from components.serving.predictor import Predictor
 
 DESCRIPTION = "bundle.json"
-MEDIA_SUFFIXES = frozenset(
-    (
-        *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".wmv"),
-        *(".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".aiff"),
-    )
-)
+MEDIA_SUFFIXES = frozenset(VIDEO + SOUND)
 
 
 @dataclass(frozen=True, kw_only=True)

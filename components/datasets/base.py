@@ -26,6 +26,10 @@ STAGE = "datasets"
 # `Clip.content_sha256` as an adapter leaves it; the stage fills it in.
 NOT_HASHED = ""
 
+# Names of recordings, as far as the decoder reads their containers.
+VIDEO = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts")
+SOUND = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aiff", ".aif", ".caf", ".amr")
+
 # Options with such names say where something lies.
 PLACE_ENDS = ("_root", "_path", "_file")
 

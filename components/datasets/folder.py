@@ -17,10 +17,18 @@ from pydantic import Field, field_validator
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
 from components.datasets.about import About
-from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, media_files, set_aside, stored_path
+from components.datasets.base import (
+    NOT_HASHED,
+    SOUND,
+    VIDEO,
+    Adapter,
+    Scan,
+    corpus_folder,
+    media_files,
+    set_aside,
+    stored_path,
+)
 
-VIDEO = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg")
-AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
 SUBJECT = "subject"
 
 
@@ -73,7 +81,7 @@ class Folder(Adapter[FolderOptions]):
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
         alone = 0
-        for path in media_files(folder, VIDEO + AUDIO):
+        for path in media_files(folder, VIDEO + SOUND):
             below = path.relative_to(folder)
             stored = stored_path(path, folder, options.root)
             if len(below.parts) == 1:

@@ -23,9 +23,8 @@ from components.datasets import stage as datasets
 from components.features import stage as features
 from components.features.store import FeatureStore
 from tests.alignment.media import grey, tone, write_clip
-from tests.datasets.test_add_a_dataset import add_to_registry, blocks
+from tests.datasets.test_add_a_dataset import blocks, copy_project, passes
 from tests.integration.corpora import mer, params_of, project, record
-from tests.pipelines.projects import make_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -325,12 +324,12 @@ LABELS = (
 @pytest.fixture(scope="module")
 def moodbox(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A copy of the project with the documentation's adapter, whose label table and files do not quite agree."""
-    root = make_project(tmp_path_factory.mktemp("moodbox") / "project")
+    root = tmp_path_factory.mktemp("moodbox") / "project"
+    copy_project(root)
     written = blocks()
+    passes(written["add"], root)
     (root / "components/datasets/moodbox.py").write_text(written["components/datasets/moodbox.py"])
-    add_to_registry(root / "components/datasets/registry.py", written["components/datasets/registry.py"])
-    params = yaml.safe_load(written["params.yaml"])
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "params.yaml").write_text(yaml.safe_dump({"datasets": ["moodbox"], "moodbox": {"root": "corpora/moodbox"}}))
     clips = root / "corpora" / "moodbox" / "clips"
     clips.mkdir(parents=True)
     (clips.parent / "labels.csv").write_text(LABELS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -84,10 +85,18 @@ def run_stages(layout: Layout) -> None:
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Layout:
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: containers with random ids and encoders with threads give other bytes the second time."""
+    folder = tmp_path_factory.mktemp("good")
+    write_good(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory, good: Path, ray_session: None) -> Layout:
     """Good recordings only, aligned in one process."""
     layout = Layout(tmp_path_factory.mktemp("clean"))
-    write_good(layout.root / "corpus")
+    shutil.copytree(good, layout.root / "corpus")
     bad_tables.write_manifest(layout.root / "rows", bad=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alignment, "IN_PROCESS_CLIPS", 1000)
@@ -120,10 +129,10 @@ class Watch(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> tuple[Layout, Watch]:
+def mixed(tmp_path_factory: pytest.TempPathFactory, good: Path, ray_session: None) -> tuple[Layout, Watch]:
     """The same recordings among all the bad ones, aligned by Ray's actors."""
     layout = Layout(tmp_path_factory.mktemp("mixed") / "project")
-    write_good(layout.root / "corpus")
+    shutil.copytree(good, layout.root / "corpus")
     write_all(layout.root / "corpus")
     bad_tables.write_manifest(layout.root / "rows", bad=True)
     watch = Watch()

@@ -196,6 +196,8 @@ def test_ctrl_c_leaves_a_part_that_the_next_call_completes(client: httpx.Client,
     code = (
         "import os, signal, sys, httpx; from pathlib import Path;"
         "from components.datasets.download import Place, Remote, fetch;"
+        # A shell that starts tests in the background has them ignore this signal.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "seen = 0\n"
         "def advance(count):\n"
         "    global seen\n"

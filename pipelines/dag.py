@@ -59,7 +59,7 @@ def read(root: Path) -> tuple[Node, ...]:
 
     try:
         graph = repo.index.graph
-        found = {stage.addressing: _node(stage, graph) for stage in repo.index.stages if not stage.is_data_source}
+        found = {_name(stage.addressing): _node(stage, graph) for stage in repo.index.stages if not stage.is_data_source}
     except DvcException as error:
         raise ConfigError("the pipeline cannot be resolved", where="dvc.yaml", seen=str(error)) from error
     finally:
@@ -81,7 +81,8 @@ def changed(root: Path) -> dict[str, list[str]]:
         raise ConfigError("DVC cannot tell what changed", where=str(root), seen=str(error)) from error
     finally:
         repo.close()
-    return {name: _reasons(entries) for name, entries in status.items() if name != ALWAYS}
+    named = {_name(address): entries for address, entries in status.items()}
+    return {name: _reasons(entries) for name, entries in named.items() if name != ALWAYS}
 
 
 def storage(root: Path) -> tuple[Path | None, tuple[str, ...]]:
@@ -137,18 +138,23 @@ def _repo(root: Path):  # type: ignore[no-untyped-def]
         ) from error
 
 
+def _name(address: str) -> str:
+    """A stage's name without the way to `dvc.yaml`, which DVC puts before it when called from another folder."""
+    return address.rpartition(":")[2]
+
+
 def _node(stage, graph) -> Node:  # type: ignore[no-untyped-def]
     from dvc.dependency import ParamsDependency
 
     params = {dep.def_path: tuple(sorted(dep.params)) for dep in stage.deps if isinstance(dep, ParamsDependency)}
     return Node(
-        address=stage.addressing,
+        address=_name(stage.addressing),
         command=stage.cmd,
         description=stage.desc or "",
         deps=tuple(sorted(dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency))),
         outs=tuple(sorted(out.def_path for out in stage.outs)),
         params=dict(sorted(params.items())),
-        upstream=tuple(sorted(other.addressing for other in graph.successors(stage))),
+        upstream=tuple(sorted(_name(other.addressing) for other in graph.successors(stage))),
     )
 
 

@@ -26,6 +26,11 @@ def test_the_stages_in_running_order(nodes: tuple[dag.Node, ...]) -> None:
     assert tuple(dict.fromkeys(node.stage for node in nodes)) == STAGES
 
 
+def test_it_is_the_same_from_any_folder(nodes: tuple[dag.Node, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "docs")
+    assert dag.read(ROOT) == nodes
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_has_a_module_and_a_command_of_its_name(stage: str, nodes: tuple[dag.Node, ...]) -> None:
     module = Path(pipelines.__file__).parent / f"{stage}.py"

@@ -59,7 +59,9 @@ def read(root: Path) -> tuple[Node, ...]:
 
     try:
         graph = repo.index.graph
-        found = {_name(stage.addressing): _node(stage, graph) for stage in repo.index.stages if not stage.is_data_source}
+        found = {
+            _name(stage.addressing): _node(stage, graph) for stage in repo.index.stages if not stage.is_data_source
+        }
     except DvcException as error:
         raise ConfigError("the pipeline cannot be resolved", where="dvc.yaml", seen=str(error)) from error
     finally:

@@ -116,12 +116,9 @@ def test_settings_of_the_service_and_comments_change_nothing(line: tuple) -> Non
             (root / name).write_text(text)
 
 
-def test_a_new_dataset_is_the_only_one_whose_stages_run(
-    line: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_dataset_is_the_only_one_whose_stages_run(line: tuple, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(line[0], root, symlinks=True)
-    monkeypatch.chdir(root)  # DVC names stages as seen from where it runs
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["datasets"].append("folder")
     params["folder"] = {"root": "recordings", "licence": "CC0", "consent": "synthetic"}

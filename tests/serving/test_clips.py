@@ -47,7 +47,7 @@ def test_files_that_are_no_clips(tmp_path: Path, clip_path: Path) -> None:
     assert refused(tmp_path / "text.mp4", "Grüße, dies ist ein Text.\n".encode() * 40).code == "unsupported-media"
     assert refused(tmp_path / "noise.mp4", bytes(range(256)) * 9).code == "not-media"
     truncated = refused(tmp_path / "half.mp4", clip_path.read_bytes()[:400])
-    assert truncated.code == "not-media"
+    assert truncated.code == "truncated"
     assert truncated.where == "half.mp4"
     with pytest.raises(MediaError) as caught:
         clip_of_file(tmp_path / "none.mp4", limits=LIMITS)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from components.contracts.config import Model
-from components.contracts.errors import ModelError
 from components.model.base import EmotionModel
 from components.model.model import TemporalModel
-from components.model.paper_clips import MODALITIES, PaperClipModel
+from components.model.paper_clips import PaperClipModel, picture_and_sound
 from components.model.spec import ModelSpec
 
 BUILDERS: Mapping[str, Callable[[ModelSpec], EmotionModel]] = {"default": TemporalModel, "paper": PaperClipModel}
-# Presets that are made for certain modalities; the others take any.
-NEEDS: Mapping[str, tuple[str, ...]] = {"paper": MODALITIES}
+# Presets that are made for certain modalities, and how they pick them; the others take any.
+CHOOSERS: Mapping[str, Callable[[Collection[str]], tuple[str, ...]]] = {"paper": picture_and_sound}
 
 __all__ = ["BUILDERS", "EmotionModel", "build_model", "used_modalities"]
 
@@ -33,16 +32,6 @@ def used_modalities(model: Model, available: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ModelError: one that the preset needs is not there.
     """
-    names = set(available)
-    needed = NEEDS.get(model.preset)
-    if needed is None:
-        return tuple(sorted(names))
-    if missing := sorted(set(needed) - names):
-        raise ModelError(
-            f"this preset needs features of {' and '.join(needed)}; {' and '.join(missing)} has none",
-            where=f"model.preset: {model.preset}",
-            seen=", ".join(sorted(names)) or "nothing",
-            allowed=", ".join(needed),
-            remedy=f"Set features.encoders.{missing[0]} and use a corpus that has it, or set model.preset: default.",
-        )
-    return tuple(sorted(needed))
+    names = frozenset(available)
+    choose = CHOOSERS.get(model.preset)
+    return tuple(sorted(names if choose is None else choose(names)))

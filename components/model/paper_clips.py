@@ -6,7 +6,7 @@ are True = valid.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -18,9 +18,39 @@ from components.model.paper import WIDTH, PaperModel
 from components.model.spec import ModelSpec
 from components.model.windows import Windows, extents, fill_gaps, left_aligned
 
-MODALITIES = ("face", "voice")
+PRESET = "model.preset: paper"
+FACE, VOICE = "face", "voice"
+ALLOWED = f"{FACE}, or else the one modality whose name begins with it, and {VOICE}"
 # Bounds the memory of a long clip: about 50 MB of activations without gradients at 30 steps a window.
 WINDOWS_AT_ONCE = 256
+
+
+def picture_and_sound(available: Collection[str]) -> tuple[str, str]:
+    """The modality that the published model takes for the picture, and the one for the sound.
+
+    The picture is `face`; where a corpus has none, what it brings ready-made of faces (`face_au`, action units).
+
+    Raises:
+        ModelError: there is no such modality, or nothing says which of several it is.
+    """
+    faces = [FACE] if FACE in available else sorted(name for name in available if name.startswith(FACE))
+    if len(faces) > 1:
+        raise ModelError(
+            f"several modalities could be the {FACE} of the published model",
+            where=PRESET,
+            seen=", ".join(faces),
+            allowed=ALLOWED,
+            remedy=f"Set features.encoders.{FACE}, leave one of them out, or use model.preset: default.",
+        )
+    if missing := [name for name, there in ((FACE, bool(faces)), (VOICE, VOICE in available)) if not there]:
+        raise ModelError(
+            f"the published model needs features of {FACE} and {VOICE}; there are none of {' and '.join(missing)}",
+            where=PRESET,
+            seen=", ".join(sorted(available)) or "nothing",
+            allowed=ALLOWED,
+            remedy=f"Set features.encoders.{missing[0]} and use a corpus that has it, or use model.preset: default.",
+        )
+    return faces[0], VOICE
 
 
 class PaperClipModel(EmotionModel):
@@ -39,25 +69,26 @@ class PaperClipModel(EmotionModel):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        if set(spec.modalities) != set(MODALITIES):
+        self.sources = picture_and_sound(spec.modalities)
+        if more := sorted(set(spec.modalities) - set(self.sources)):
             raise ModelError(
-                "the published model needs exactly these modalities",
-                where="model.preset: paper",
-                seen=", ".join(spec.names),
-                allowed=", ".join(MODALITIES),
-                remedy="Give each of them an encoder in features.encoders, or use model.preset: default.",
+                "the published model takes two modalities and no more",
+                where=PRESET,
+                seen=", ".join(more),
+                allowed=" and ".join(self.sources),
+                remedy="Leave the others out of features.encoders, or use model.preset: default.",
             )
         if spec.valence_arousal:
             raise ModelError(
                 "the published model has no head for valence and arousal",
-                where="model.preset: paper",
+                where=PRESET,
                 remedy="Set train.valence_arousal_loss to 0, or use model.preset: default.",
             )
         self.windows = Windows.of(spec.model, spec.rate_hz)
         self.published = PaperModel(
             len(spec.classes),
-            face_width=spec.modalities["face"],
-            voice_width=spec.modalities["voice"],
+            face_width=spec.modalities[self.sources[0]],
+            voice_width=spec.modalities[self.sources[1]],
             embedding=spec.embedding or WIDTH,
         )
 
@@ -88,15 +119,15 @@ class PaperClipModel(EmotionModel):
         step_NL = start_N1 + torch.arange(int((end_N1 - start_N1).max()), device=place_N3.device)
         inside_NL = step_NL < end_N1
         step_NL = torch.minimum(step_NL, end_N1 - 1)
-        streams, valid = {}, {}
-        for name in MODALITIES:
-            filled = fill_gaps(
-                features[name][clip_N1, step_NL], masks[name][clip_N1, step_NL] & inside_NL, self.windows.fill
+        (face_NLD, seen_NL), (voice_NLD, heard_NL) = (
+            left_aligned(
+                *fill_gaps(
+                    features[name][clip_N1, step_NL], masks[name][clip_N1, step_NL] & inside_NL, self.windows.fill
+                )
             )
-            streams[name], valid[name] = left_aligned(*filled)
-        logits_NK, video_NW = self.published.outputs(
-            streams["face"], streams["voice"], face_mask=valid["face"], voice_mask=valid["voice"]
+            for name in self.sources
         )
+        logits_NK, video_NW = self.published.outputs(face_NLD, voice_NLD, face_mask=seen_NL, voice_mask=heard_NL)
         return logits_NK.float(), video_NW
 
     def _newest(self, spans: list[list[tuple[int, int]]], steps: int) -> list[list[int]]:

@@ -33,8 +33,24 @@ def test_the_default_takes_what_there_is_and_the_paper_its_own_two() -> None:
     assert used_modalities(Model(preset="paper"), there) == ("face", "voice")
 
 
+def test_the_papers_face_is_what_there_is_of_faces() -> None:
+    paper = Model(preset="paper")
+    assert used_modalities(paper, ["voice", "face_au", "text"]) == ("face_au", "voice")
+    assert used_modalities(paper, ["voice", "face_au", "face"]) == ("face", "voice")
+    with pytest.raises(ModelError, match=r"several modalities could be the face.*face_au, face_mesh.*begins with it"):
+        used_modalities(paper, ["voice", "face_mesh", "face_au"])
+    with pytest.raises(ModelError, match=r"none of face and voice.*seen .text.*or else the one"):
+        used_modalities(paper, ["text"])
+
+
 def test_a_modality_that_the_preset_needs_is_named() -> None:
     with pytest.raises(ModelError) as caught:
         used_modalities(Model(preset="paper"), ["text", "face"])
-    for words in ("model.preset: paper", "voice has none", "face, text", "features.encoders.voice"):
+    for words in (
+        "model.preset: paper",
+        "none of voice",
+        "face, text",
+        "begins with it, and voice",
+        "features.encoders.voice",
+    ):
         assert words in str(caught.value)

@@ -199,10 +199,30 @@ def test_it_has_no_opinion_of_single_modalities_and_closes_absent_classes() -> N
     assert (output.clip_logits[:, :2] > ABSENT_LOGIT).all()
 
 
-@pytest.mark.parametrize("modalities", [{"face": 6}, {"voice": 5}, {"face": 6, "voice": 5, "text": 3}])
-def test_other_modalities_are_refused_with_what_to_do(modalities: dict[str, int]) -> None:
-    with pytest.raises(ModelError, match=r"preset: paper: .*exactly these modalities.*face, voice.*features\.encoders"):
+@pytest.mark.parametrize(
+    ("modalities", "words"),
+    [
+        ({"face": 6}, "none of voice"),
+        ({"voice": 5}, "none of face"),
+        ({"face": 6, "voice": 5, "text": 3}, "no more.*text.*face and voice"),
+        ({"face": 6, "voice": 5, "face_au": 3}, "no more.*face_au.*face and voice"),
+    ],
+)
+def test_other_modalities_are_refused_with_what_to_do(modalities: dict[str, int], words: str) -> None:
+    with pytest.raises(ModelError, match=rf"preset: paper: .*{words}.*features\.encoders"):
         build_model(spec_of(modalities))
+
+
+def test_what_a_corpus_brings_ready_made_of_faces_stands_for_the_face() -> None:
+    features = clip(47)
+    masks = everywhere(features)
+    masks["face"][0, 9:20] = False
+    face = small_model()
+    units = build_model(spec_of({"face_au": SMALL["face"], "voice": SMALL["voice"]})).eval()
+    units.load_state_dict(face.state_dict())
+    renamed, hidden = ({"face_au": own["face"], "voice": own["voice"]} for own in (features, masks))
+    assert isinstance(units, PaperClipModel)
+    torch.testing.assert_close(said(units, renamed, hidden).step_logits, said(face, features, masks).step_logits)
 
 
 def test_what_it_has_no_head_for_is_refused() -> None:

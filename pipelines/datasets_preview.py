@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from components.alignment.align import Aligner, alignment_fingerprint
+from components.alignment.align import Aligner
+from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
 from components.alignment.outcome import Result, align_one, judged
 from components.alignment.stage import has_media

@@ -17,47 +17,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment import decode, given, mtcnn, physio, pictures, quality, vad, words
+from components.alignment import decode, given, physio, pictures, quality, vad, words
 from components.alignment.av_offset import estimate
 from components.alignment.clock import NO_FRAME, frames_of_steps
 from components.alignment.crop import Crop
 from components.alignment.decode import DecodeReport
 from components.alignment.envelope import Envelope, envelope
 from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
+from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.media import Media, read_media
-from components.alignment.recogniser import Recogniser, create_recogniser, recogniser_fingerprint
+from components.alignment.recogniser import Recogniser, create_recogniser
 from components.alignment.sound import levels_dbfs, place, samples_of
 from components.alignment.span import Span
-from components.contracts import versions
 from components.contracts.config import Alignment
-from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip, Clip, Quality, Word
 from components.contracts.timebase import Grid
-from components.contracts.weights import WEIGHTS
 from components.datasets.given import GivenReader
 
 MIN_PRESENT = 0.5  # share of a step whose samples must exist
-
-
-def alignment_fingerprint(config: Alignment) -> str:
-    """Hash of everything that shapes the output: settings, stage version, weights. Limits and gates are not in it.
-
-    Raises UnavailableError if the speech recogniser that the configuration names is not on this machine.
-    """
-    used = []
-    if config.face.detector == "mtcnn":
-        used += list(mtcnn.WEIGHTS)
-    if config.voice.activity == "silero":
-        used.append(vad.WEIGHTS)
-    settings = config.model_dump(mode="json", exclude={"limits": True, "quality": True, "words": {"recogniser"}})
-    return fingerprint(
-        {
-            "version": versions.ALIGNMENT,
-            "settings": settings,
-            "weights": {name: WEIGHTS[name].sha256 for name in sorted(used)},
-            "recogniser": recogniser_fingerprint(config.words),
-        }
-    )
 
 
 class Aligner:

@@ -28,7 +28,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from components.alignment.align import Aligner
 from components.alignment.outcome import Result, align_one, packed, refused, unpacked
 from components.alignment.source import too_slow
 from components.contracts.config import Alignment, MediaLimits
@@ -142,6 +141,8 @@ class Guard:
 
 def child() -> None:
     """The child: reads clips from its standard input, a socket, and answers there, until that is closed."""
+    from components.alignment.align import Aligner  # seconds of imports, which only the child needs
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and closes the line
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     line = Connection(os.dup(0))

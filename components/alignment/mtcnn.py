@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from components.alignment.fingerprint import MTCNN
 from components.contracts.weights import weight_file
 
 # Zhang et al. and facenet-pytorch: a cell of P sees 12 pixels and moves by 2; R reads 24 and O 48 pixels.
@@ -22,7 +23,6 @@ CELL_PX, STRIDE_PX, R_PX, O_PX = 12, 2, 24, 48
 PYRAMID_FACTOR = 0.709  # half the area from level to level
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 MAX_PROPOSALS = 256  # bounds the work of R on a picture that is all texture
-WEIGHTS = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet")
 
 Tensors = dict[str, torch.Tensor]
 Boxes = NDArray[np.float32]
@@ -55,7 +55,7 @@ class Mtcnn:
     def __init__(self, *, min_face_px: int, min_confidence: float) -> None:
         self.min_face_px = min_face_px
         self.min_confidence = min_confidence
-        self._p, self._r, self._o = (torch.load(weight_file(name), weights_only=True) for name in WEIGHTS)
+        self._p, self._r, self._o = (torch.load(weight_file(name), weights_only=True) for name in MTCNN)
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[Detection]:
         """The faces of an (H, W, 3) RGB picture, most confident first. About 20 ms at 320 pixels on one core."""

@@ -6,17 +6,19 @@ import json
 import traceback
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from components.alignment import quality
-from components.alignment.align import Aligner
 from components.alignment.source import out_of_memory
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.readmitted import Decisions
 from components.contracts.records import ALIGNED_SCHEMA, Clip, Quality, Quarantined
+
+if TYPE_CHECKING:
+    from components.alignment.align import Aligner
 
 STAGE = "alignment"
 INTERNAL = "internal"

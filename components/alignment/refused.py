@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.alignment.align import alignment_fingerprint
+from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.outcome import INTERNAL, Result, media_path
 from components.contracts.config import Alignment
 from components.contracts.fingerprint import fingerprint

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.alignment.align import Aligner, alignment_fingerprint
+from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
 from components.alignment.outcome import RESULT_SCHEMA, STAGE, Result, align_one, judged, unpacked
 from components.alignment.partial import Partial
@@ -182,6 +182,8 @@ def has_media(clip: Clip) -> bool:
 
 def _in_process(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
     """Without Ray: what is to be decoded in a guarded process, the rest in this one."""
+    from components.alignment.align import Aligner  # seconds of imports: only for who aligns here
+
     aligner = Aligner(params.alignment, media=False)
     with Guard(params.alignment, root) as guard:
         for clip in clips:
@@ -207,8 +209,9 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
     with DataContext.current(context):
         texts = [json.dumps(clip.to_row()) for clip in clips]
         # Many small blocks: a block is what one actor takes at a time.
-        tables = [pa.table({"clip": texts[i : i + per_block]}) for i in range(0, len(texts), per_block)]
-        results = ray.data.from_arrow(tables).map_batches(
+        blocks = -(-len(texts) // per_block)
+        clips_in = ray.data.from_items([{"clip": text} for text in texts], override_num_blocks=blocks)
+        results = clips_in.map_batches(
             AlignBatch,
             fn_constructor_args=(params.alignment, str(root)),
             batch_format="pyarrow",

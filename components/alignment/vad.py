@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from components.alignment.fingerprint import SILERO
 from components.alignment.sound import FULL_SCALE, levels_dbfs
 from components.contracts.config import VoiceAlignment
 from components.contracts.timebase import Grid, pool_mean
 from components.contracts.weights import weight_file
 
-WEIGHTS = "silero-vad"
 # Fixed by the network at 16 kHz: 512 new samples a call, preceded by the last 64 of the call before.
 RATE_HZ, CHUNK, CONTEXT, STATE = 16_000, 512, 64, (2, 1, 128)
 SILENT_ONLY_AFTER = 8  # chunks of zeros that settle the state; a longer silence need not be computed
@@ -44,7 +44,7 @@ class Silero:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        path = str(weight_file(WEIGHTS))
+        path = str(weight_file(SILERO))
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def speech(self, pcm: NDArray[np.int16], grid: Grid) -> NDArray[np.float32]:

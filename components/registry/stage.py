@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.alignment.align import alignment_fingerprint
+from components.alignment.fingerprint import alignment_fingerprint
 from components.catalog.cases import Case, prepare
 from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json, write_json

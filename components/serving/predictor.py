@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment.align import Aligner, alignment_fingerprint
+from components.alignment.align import Aligner
+from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.quality import gate
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment.align import Aligner, align, alignment_fingerprint
+from components.alignment.align import Aligner, align
+from components.alignment.fingerprint import alignment_fingerprint
 from components.contracts.config import Alignment, AlignmentQuality, FaceAlignment, MediaLimits, VoiceAlignment
 from components.contracts.errors import MediaError
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Word

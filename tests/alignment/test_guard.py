@@ -124,9 +124,9 @@ def test_what_stops_the_aligner_stops_the_caller(tmp_path: Path, monkeypatch: py
     with pytest.raises(UnavailableError, match=r"ended before its first clip; seen 'exit status 3'"):
         Guard(PLAIN, tmp_path).align(sound(tmp_path, "one"))
     missing = (
-        "from components.alignment import guard; from components.contracts.errors import UnavailableError\n"
+        "from components.alignment import align, guard; from components.contracts.errors import UnavailableError\n"
         "def none(config): raise UnavailableError('no weights', code='weights')\n"
-        "guard.Aligner = none; guard.child()"
+        "align.Aligner = none; guard.child()"
     )
     monkeypatch.setattr(module, "CHILD", missing)
     with pytest.raises(UnavailableError, match="no weights"):

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.alignment.align import Aligner, alignment_fingerprint
+from components.alignment.align import Aligner
+from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.recogniser import LONGEST_S, create_recogniser, recogniser_fingerprint, stretches
 from components.contracts.config import Alignment, VoiceAlignment, WordsAlignment
 from components.contracts.errors import ConfigError, UnavailableError

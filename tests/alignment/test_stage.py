@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.alignment import stage
-from components.alignment.align import alignment_fingerprint
+from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
 from components.alignment.shards import clips_of
 from components.contracts.atomic import read_json, write_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.alignment.align import alignment_fingerprint
+from components.alignment.fingerprint import alignment_fingerprint
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
 from components.contracts.layout import Layout

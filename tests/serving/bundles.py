@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from components.alignment.align import alignment_fingerprint
+from components.alignment.fingerprint import alignment_fingerprint
 from components.contracts.config import Alignment, FaceAlignment, Model, VoiceAlignment
 from components.contracts.lineage import Lineage
 from components.evaluation.calibration import Calibration

@@ -8,7 +8,7 @@ word's vector is the mean over its word pieces, the utterance's is the mean over
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,9 @@ from components.features.utterances import (
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-VERSION = 1
+    from components.features.bert_net import BertEncoder
+
+VERSION = 2
 WIDTH = 384
 MAX_TOKENS = 512
 PARTS = ("minilm-weights", "minilm-config", "minilm-tokenizer")
@@ -45,7 +47,7 @@ class MiniLm:
 
     def __init__(self, name: str = "minilm") -> None:
         self.name = name
-        self._loaded: tuple[Any, Tokenizer] | None = None
+        self._loaded: tuple[BertEncoder, Tokenizer] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -88,22 +90,20 @@ class MiniLm:
         tokens = tokenizer.encode(text)
         with torch.inference_mode():
             ids = torch.tensor([tokens.ids])
-            hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].numpy()
+            hidden = model(ids)[0].numpy()
         return hidden, np.array(tokens.offsets)
 
-    def _parts(self) -> tuple[Any, Tokenizer]:
+    def _parts(self) -> tuple[BertEncoder, Tokenizer]:
         if self._loaded is None:
             from safetensors.torch import load_file
             from tokenizers import Tokenizer
-            from transformers import BertConfig, BertModel
 
-            known = read_json(weight_file("minilm-config"))
-            model = BertModel(BertConfig(**known), add_pooling_layer=False)
+            from components.features.bert_net import bert_from_checkpoint
+
             weights = load_file(weight_file("minilm-weights"))
-            wanted = model.state_dict().keys()
-            model.load_state_dict({name: weights[name] for name in wanted})
+            model = bert_from_checkpoint(read_json(weight_file("minilm-config")), weights)
             tokenizer = Tokenizer.from_file(str(weight_file("minilm-tokenizer")))
             tokenizer.no_padding()
             tokenizer.enable_truncation(MAX_TOKENS)
-            self._loaded = (model.eval().requires_grad_(False), tokenizer)
+            self._loaded = (model, tokenizer)
         return self._loaded

@@ -36,10 +36,20 @@ def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config:
         split_of = _pinned(rows, corpus_splits, config, seed)
     else:
         split_of = _dealt(rows, _fractions(config), seed)
-    if config.by_text:
-        split_of = keep_texts_apart(rows, split_of, _fractions(config), seed)
+    split_of = without_shared_texts(rows, split_of, config, seed)
     _check([row for row in rows if row["clip_id"] in split_of], split_of)
     return split_of
+
+
+def without_shared_texts(
+    rows: Sequence[Row], split_of: Mapping[str, str], config: Catalog, seed: int
+) -> dict[str, str]:
+    """Clip id → split of the clips that are left when texts are kept apart too; of all, without `catalog.by_text`.
+
+    Raises:
+        DataError: there are too few texts.
+    """
+    return keep_texts_apart(rows, split_of, _fractions(config), seed) if config.by_text else dict(split_of)
 
 
 def shared_subjects(rows: Sequence[Row], split_of: Mapping[str, str]) -> list[str]:

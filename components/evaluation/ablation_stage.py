@@ -57,7 +57,7 @@ def run(params: Params, layout: Layout) -> Report:
     found = levels(corpus.rows)
     if not found:
         raise DataError("no clip of the catalog has a label", where="ablate")
-    folds = make_folds(corpus.rows, params.ablate.folds, params.seed)
+    folds = make_folds(corpus.rows, params.ablate.folds, params.seed, config=params.catalog)
     failed: dict[str, str] = {}
     variants, same = _resolve(params, corpus, folds, failed)
     jobs = _jobs(variants, corpus, folds, params, layout)

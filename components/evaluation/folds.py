@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.catalog.assign import corpus_folds
+from components.catalog.assign import corpus_folds, without_shared_texts
 from components.catalog.rows import classes_of, subjects_of
 from components.catalog.splits import Subject, folds, leave_one_dataset_out, splits_of_folds
+from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 
 Row = Mapping[str, Any]
 Kind = int | Literal["corpus", "dataset"]
+PEOPLE_APART = Catalog()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,11 @@ class Fold:
         return sorted(clip_id for clip_id, own in self.split_of.items() if own == split)
 
 
-def make_folds(rows: Sequence[Row], kind: Kind, seed: int) -> tuple[Fold, ...]:
+def make_folds(rows: Sequence[Row], kind: Kind, seed: int, *, config: Catalog = PEOPLE_APART) -> tuple[Fold, ...]:
     """The folds over all clips of a catalog; what split they have there does not matter.
+
+    With `catalog.by_text` no text is in two splits of a fold: clips that would bring one there are left out of it.
+    A person is then tested on some texts alone.
 
     Args:
         rows: catalog rows.
@@ -40,18 +45,20 @@ def make_folds(rows: Sequence[Row], kind: Kind, seed: int) -> tuple[Fold, ...]:
             which is then tested by a model that saw the others. Of numbered folds, the one after the tested one
             calibrates and the others train.
         seed: of the deal.
+        config: how the catalog is dealt; of it, whether texts are kept apart.
 
     Raises:
-        DataError: too few people, folds or datasets.
+        DataError: too few people, folds, datasets or texts.
     """
     subjects = subjects_of(rows)
     if kind == "dataset":
-        return tuple(_without(rows, subjects, name, seed) for name in _datasets(rows))
+        return tuple(_without(rows, subjects, name, config, seed) for name in _datasets(rows))
     fold_of = folds(subjects, kind, seed) if isinstance(kind, int) else corpus_folds(rows)
     made = []
     for number in range(len(set(fold_of.values()))):
         of_subject = splits_of_folds(fold_of, number)
-        made.append(_fold(str(number), rows, {row["clip_id"]: of_subject[row["subject_id"]] for row in rows}))
+        split_of = {row["clip_id"]: of_subject[row["subject_id"]] for row in rows}
+        made.append(_fold(str(number), rows, split_of, config, seed))
     return tuple(made)
 
 
@@ -67,7 +74,7 @@ def _datasets(rows: Sequence[Row]) -> list[str]:
     return names
 
 
-def _without(rows: Sequence[Row], subjects: Sequence[Subject], dataset: str, seed: int) -> Fold:
+def _without(rows: Sequence[Row], subjects: Sequence[Subject], dataset: str, config: Catalog, seed: int) -> Fold:
     of_subject = leave_one_dataset_out(subjects, dataset, seed)
     # Clips that a tested person has in other datasets are not learned here, and tested when those are left out.
     split_of = {
@@ -75,12 +82,14 @@ def _without(rows: Sequence[Row], subjects: Sequence[Subject], dataset: str, see
         for row in rows
         if (of_subject[row["subject_id"]] == "test") == (row["dataset"] == dataset)
     }
-    return _fold(dataset, rows, split_of)
+    return _fold(dataset, rows, split_of, config, seed)
 
 
-def _fold(name: str, rows: Sequence[Row], split_of: Mapping[str, str]) -> Fold:
+def _fold(name: str, rows: Sequence[Row], split_of: Mapping[str, str], config: Catalog, seed: int) -> Fold:
+    dealt = [row for row in rows if row["clip_id"] in split_of]
+    split_of = without_shared_texts(dealt, split_of, config, seed)
     shown: dict[str, set[str]] = {"train": set(), "calibration": set(), "test": set()}
-    for row in rows:
+    for row in dealt:
         if row["clip_id"] in split_of:
             shown[split_of[row["clip_id"]]] |= classes_of(row)
     for split, classes in shown.items():

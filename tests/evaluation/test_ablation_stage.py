@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from components.contracts.atomic import read_json
-from components.contracts.config import Params
+from components.contracts.config import Catalog, Params
 from components.contracts.errors import ConfigError, ModelError
 from components.contracts.layout import Layout
 from components.evaluation import ablation_stage
@@ -165,6 +165,28 @@ def test_a_default_that_fails_ends_it(layout: Layout, mlflow_uri: str, monkeypat
         ablation_stage.run(params(mlflow_uri, "ablate-broken"), layout)
     with pytest.raises(ConfigError, match="unknown variant"):
         ablation_stage.run(params(mlflow_uri, "ablate-broken", variants=["better"]), layout)
+
+
+def test_folds_keep_texts_apart_where_the_catalog_does(
+    layout: Layout, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = layout.catalog / "catalog.parquet"
+    table = pq.read_table(path)
+    text = dict(zip(table["clip_id"].to_pylist(), (f"t{number % 5}" for number in range(len(table))), strict=True))
+    column = table.schema.get_field_index("text_id")
+    pq.write_table(table.set_column(column, table.schema.field(column), [list(text.values())]), path)
+    folds = []
+
+    def stop(unit: Unit, *_: object) -> Result:
+        folds.append(unit.fold)
+        raise ModelError("enough")
+
+    monkeypatch.setattr(ablation_stage, "run_unit", stop)
+    given = params(mlflow_uri, "ablate-texts").model_copy(update={"catalog": Catalog(by_text=True)})
+    with pytest.raises(ModelError, match="enough"):
+        ablation_stage.run(given, layout)
+    spoken = [{text[clip] for clip in folds[0].ids(split)} for split in ("train", "calibration", "test")]
+    assert sorted(one for own in spoken for one in own) == ["t0", "t1", "t2", "t3", "t4"]
 
 
 @pytest.mark.usefixtures("ray_session")

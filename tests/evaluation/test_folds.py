@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 from components.evaluation.folds import make_folds
 
@@ -18,6 +19,7 @@ def rows(dataset: str, people: int, *, clips: int = 2, label: str = "anger") -> 
             "label": label if clip else "neutral",
             "segments": [],
             "groups": [("fold", str(person % 3))],
+            "text_id": f"{dataset}/t{clip}",
             "split": "test",
         }
         for person in range(people)
@@ -56,3 +58,32 @@ def test_what_is_tested_and_was_not_taught_is_named() -> None:
     first, second = make_folds([*rows("one", 6, label="fear"), *rows("two", 6)], "dataset", seed=0)
     assert first.unlearned == ("fear",)
     assert second.unlearned == ("anger",)
+
+
+@pytest.mark.parametrize("kind", [5, "corpus", "dataset"])
+def test_texts_are_apart_in_every_fold_where_the_catalog_keeps_them_apart(kind: Any) -> None:
+    """Everybody says everything, in both datasets; one text is one person's own, and some clips have none."""
+    table = rows("one", 15, clips=10) + rows("two", 15, clips=10)
+    for row in table:
+        row["text_id"] = f"t{row['clip_id'].partition('-')[2]}"
+        row["label"] = "anger" if row["clip_id"].startswith("one/3-") else "neutral"
+    table[7]["text_id"] = "of one person"
+    table[8]["text_id"] = table[158]["text_id"] = None
+    people = make_folds(table, kind, seed=0)
+    found = make_folds(table, kind, seed=0, config=Catalog(by_text=True))
+    assert [fold.name for fold in found] == [fold.name for fold in people]
+    text = {row["clip_id"]: row["text_id"] for row in table}
+    for fold, before in zip(found, people, strict=True):
+        spoken = [{text[clip] for clip in fold.ids(split)} - {None} for split in ("train", "calibration", "test")]
+        assert all(spoken)
+        assert sum(map(len, spoken)) == len(set().union(*spoken)) == 11
+        # Nobody moves; what crosses nothing stays.
+        assert fold.split_of.items() < before.split_of.items()
+        assert {table[7]["clip_id"], table[8]["clip_id"], table[158]["clip_id"]} & before.split_of.keys() <= (
+            fold.split_of.keys()
+        )
+
+
+def test_texts_that_are_too_few_for_a_fold_are_refused() -> None:
+    with pytest.raises(DataError, match="too few texts"):
+        make_folds(rows("one", 9), 3, seed=0, config=Catalog(by_text=True))

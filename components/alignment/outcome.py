@@ -15,7 +15,7 @@ from components.alignment.source import out_of_memory
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.readmitted import Decisions
-from components.contracts.records import ALIGNED_SCHEMA, Clip, Quality, Quarantined
+from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Clip, Quality, Quarantined
 
 if TYPE_CHECKING:
     from components.alignment.align import Aligner
@@ -41,15 +41,19 @@ class Result:
 def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
     """Aligns one clip, before the quality gate (`judged`); whatever goes wrong with it becomes a quarantine row."""
     try:
-        aligned = aligner.align_ungated(clip, root=root)
-        row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
-        return Result(clip_id=clip.clip_id, content_sha256=clip.content_sha256, row=row, quality=aligned.quality)
+        return measured(aligner.align_ungated(clip, root=root))
     except MediaError as error:
         return refused(clip, error)
     except MemoryError:
         return refused(clip, out_of_memory(aligner.config.limits, clip.clip_id))
     except Exception as error:  # one clip must never end a run over thousands; what happened stands in its row
         return refused(clip, _internal(clip, error, root))
+
+
+def measured(aligned: AlignedClip) -> Result:
+    """The result of a clip that is aligned, before the quality gate."""
+    row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
+    return Result(clip_id=aligned.clip_id, content_sha256=aligned.content_sha256, row=row, quality=aligned.quality)
 
 
 def judged(clip: Clip, result: Result, config: Alignment, decisions: Decisions) -> Result:
@@ -112,11 +116,11 @@ def packed(result: Result) -> dict[str, Any]:
 
 def unpacked(clip: Clip, fields: dict[str, Any]) -> Result:
     """The result of a clip out of what `packed` made of it."""
-    measured = json.loads(fields["quality"]) if fields["quality"] else None
+    told = json.loads(fields["quality"]) if fields["quality"] else None
     return Result(
         clip_id=clip.clip_id,
         content_sha256=clip.content_sha256,
         row=pa.ipc.open_stream(fields["row"]).read_all() if fields["row"] is not None else None,
-        quality=Quality(**{**measured, "notes": tuple(measured["notes"])}) if measured else None,
+        quality=Quality(**{**told, "notes": tuple(told["notes"])}) if told else None,
         quarantined=Quarantined(**json.loads(fields["quarantined"])) if fields["quarantined"] else None,
     )

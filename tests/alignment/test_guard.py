@@ -9,14 +9,14 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment import guard as module
 from components.alignment import stage
 from components.alignment.align import Aligner
 from components.alignment.guard import Guard
-from components.alignment.outcome import align_one, packed
+from components.alignment.outcome import align_one, measured, packed
+from components.contracts import guarded
 from components.contracts.atomic import write_table
 from components.contracts.config import Alignment, FaceAlignment, MediaLimits, Params, VoiceAlignment
-from components.contracts.errors import UnavailableError
+from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clip_table
 from tests.alignment.media import grey, tone, wav, write_clip
@@ -27,13 +27,14 @@ PLAIN = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignme
 DEADLY = """
 import os, signal
 from components.alignment import guard
+from components.contracts.guarded import child
 real = guard.align_one
 def fatal(aligner, clip, root):
     if "deadly" in clip.clip_id:
         os.kill(os.getpid(), signal.SIGSEGV)
     return real(aligner, clip, root)
 guard.align_one = fatal
-guard.child()
+child()
 """
 
 
@@ -53,7 +54,7 @@ def guard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guard]:
 
 
 def test_a_clip_comes_out_as_without_a_guard(guard: Guard) -> None:
-    root = guard._root
+    root = guard.root
     write_clip(root / "both.mp4", pictures=[grey(k * 9) for k in range(25)], sound=tone(1.0))
     for clip in (
         sound(root, "one"),
@@ -64,7 +65,7 @@ def test_a_clip_comes_out_as_without_a_guard(guard: Guard) -> None:
 
 
 def test_a_child_killed_between_clips_costs_nothing(guard: Guard) -> None:
-    clip = sound(guard._root, "two")
+    clip = sound(guard.root, "two")
     first = guard.align(clip)
     before = guard.pid
     assert before is not None
@@ -74,7 +75,7 @@ def test_a_child_killed_between_clips_costs_nothing(guard: Guard) -> None:
 
 
 def test_a_clip_that_crashes_its_decoder_is_lost_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHILD", DEADLY)
+    monkeypatch.setattr(guarded, "CHILD", DEADLY)
     layout = Layout(tmp_path)
     clips = [sound(tmp_path, name) for name in ("before", "deadly", "later")]
     write_table(layout.dataset("tiny") / "clips.parquet", clip_table(clips))
@@ -120,14 +121,45 @@ def test_the_child_ends_with_its_guard(tmp_path: Path) -> None:
 
 
 def test_what_stops_the_aligner_stops_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHILD", "import sys; sys.exit(3)")
-    with pytest.raises(UnavailableError, match=r"ended before its first clip; seen 'exit status 3'"):
-        Guard(PLAIN, tmp_path).align(sound(tmp_path, "one"))
     missing = (
-        "from components.alignment import align, guard; from components.contracts.errors import UnavailableError\n"
+        "from components.alignment import align; from components.contracts.errors import UnavailableError\n"
+        "from components.contracts.guarded import child\n"
         "def none(config): raise UnavailableError('no weights', code='weights')\n"
-        "align.Aligner = none; guard.child()"
+        "align.Aligner = none; child()"
     )
-    monkeypatch.setattr(module, "CHILD", missing)
+    monkeypatch.setattr(guarded, "CHILD", missing)
     with pytest.raises(UnavailableError, match="no weights"):
         Guard(PLAIN, tmp_path).align(sound(tmp_path, "one"))
+
+
+def test_who_asks_for_the_clip_itself_gets_it_or_the_aligners_own_error(guard: Guard) -> None:
+    write_clip(guard.root / "both.mp4", pictures=[grey(k * 9) for k in range(25)], sound=tone(1.0))
+    plain = Aligner(PLAIN)
+    clip = make_clip("both", video_path="both.mp4", transcript="oh well")
+    alone = plain.align_ungated(clip, root=guard.root)
+    assert packed(measured(guard.aligned(clip))) == packed(measured(alone))
+    (guard.root / "half.mp4").write_bytes((guard.root / "both.mp4").read_bytes()[:400])
+    for name in ("gone.mp4", "half.mp4"):
+        broken = make_clip("broken", video_path=name)
+        with pytest.raises(MediaError) as raised:
+            plain.align_ungated(broken, root=guard.root)
+        with pytest.raises(MediaError) as told:
+            guard.aligned(broken)
+        assert told.value.__reduce__() == raised.value.__reduce__()
+        with pytest.raises(MediaError, match=name):
+            guard.has_picture(guard.root / name)
+    assert guard.has_picture(guard.root / "both.mp4")
+    sound(guard.root, "heard")
+    assert not guard.has_picture(guard.root / "heard.wav")
+
+
+def test_a_clip_that_waits_for_ever_is_refused_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no processor time, so no limit on that would ever end it."""
+    asleep = (
+        "from components.alignment.align import Aligner; from components.contracts.guarded import child\n"
+        "import signal; Aligner.align_ungated = lambda *_, **__: signal.pause(); child()"
+    )
+    monkeypatch.setattr(guarded, "CHILD", asleep)
+    with Guard(PLAIN, tmp_path, wall_s=0.2) as started, pytest.raises(MediaError, match=r"more than 0\.2 s") as late:
+        started.aligned(sound(tmp_path, "one"))
+    assert late.value.code == "too-slow"

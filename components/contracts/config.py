@@ -273,6 +273,10 @@ class Train(Section):
     free vector a class instead, and no prompt. `contrastive_kind: info_nce` takes all other clips as negatives, those
     of the same class included. `precision: auto` is bf16 on a GPU and fp32 elsewhere. `compile`
     compiles the model for training, which needs a C++ compiler.
+
+    With `refit` a second model is trained the same way, from the start, on the people of the training and the
+    calibration split, and answers with what was fitted for the first one on calibration people that it had not seen.
+    It doubles the time of training.
     """
 
     workers: int = Field(2, ge=0)
@@ -303,6 +307,7 @@ class Train(Section):
     feature_noise: float = Field(0.0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
+    refit: bool = False
     checkpoint_epochs: int = Field(10, gt=0)
     max_failures: int = Field(2, ge=0)
 

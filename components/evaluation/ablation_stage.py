@@ -22,8 +22,16 @@ from components.contracts.progress import progress
 from components.evaluation.ablation import details, table, verdict
 from components.evaluation.ablation_report import Report, write_report
 from components.evaluation.ablation_rows import Trained, make_items, make_rows
-from components.evaluation.answers import load_result, save_result
-from components.evaluation.crossval import Corpus, Unit, levels, load_corpus, run_unit, unit_fingerprint
+from components.evaluation.answers import Result, load_result, save_result
+from components.evaluation.crossval import (
+    CALIBRATION,
+    Corpus,
+    Unit,
+    levels,
+    load_corpus,
+    run_unit,
+    unit_fingerprint,
+)
 from components.evaluation.folds import Fold, make_folds
 from components.evaluation.publish import flatten
 from components.evaluation.variants import DEFAULT, Variant, choose
@@ -35,13 +43,17 @@ PARENT_TAG = "mlflow.parentRunId"  # by which MLflow's page nests runs
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A training that the table needs: whose it is, and the file that its result is in, or will be."""
+    """A training that the table needs: whose it is, and the file that its result is in, or will be.
+
+    `first` is the file of the training whose calibration it takes over; None for one that is not trained again.
+    """
 
     variant: str
     fold: int
     seed: int
     unit: Unit
     path: Path
+    first: Path | None
 
 
 def run(params: Params, layout: Layout) -> Report:
@@ -111,7 +123,12 @@ def _resolve(
 def _jobs(
     variants: Sequence[tuple[Variant, Params]], corpus: Corpus, folds: Sequence[Fold], params: Params, layout: Layout
 ) -> list[_Job]:
-    """Seeds outermost, so that what is done first is a whole table with fewer seeds."""
+    """Seeds outermost, so that what is done first is a whole table with fewer seeds; of a seed first those that others
+    take the calibration of."""
+
+    def file(unit: Unit) -> Path:
+        return layout.state / "ablation" / "results" / f"{unit_fingerprint(unit, corpus)}.safetensors"
+
     modalities = modalities_of(corpus)
     jobs = []
     for seed in range(params.ablate.seeds):
@@ -123,9 +140,10 @@ def _jobs(
                     fold=fold,
                     seed=params.seed + seed,
                 )
-                path = layout.state / "ablation" / "results" / f"{unit_fingerprint(unit, corpus)}.safetensors"
-                jobs.append(_Job(variant=variant.name, fold=fold_index, seed=seed, unit=unit, path=path))
-    return jobs
+                first = file(unit.first) if applied.train.refit else None
+                job = _Job(variant=variant.name, fold=fold_index, seed=seed, unit=unit, path=file(unit), first=first)
+                jobs.append(job)
+    return sorted(jobs, key=lambda job: (job.seed, job.first is not None))
 
 
 def _train(jobs: Sequence[_Job], root: Path, params: Params, failed: dict[str, str], *, code: str) -> None:
@@ -179,11 +197,20 @@ def _with_ray(
 
 def _attempt(job: _Job, root: Path, code: str) -> MerError | None:
     """One training with its file; an error of the project's tree is returned, so that the others go on."""
+    corpus = load_corpus(root)
+
+    def make(unit: Unit, path: Path, first: Result | None = None) -> Result:
+        result = run_unit(unit, corpus, first)
+        save_result(path, replace(result, facts={**result.facts, "code": code}))
+        return result
+
     try:
-        result = run_unit(job.unit, load_corpus(root))
+        first = None if job.first is None else load_result(job.first)
+        if job.first is not None and (first is None or CALIBRATION not in first.facts):
+            first = make(job.unit.first, job.first)
+        make(job.unit, job.path, first)
     except MerError as error:
         return error
-    save_result(job.path, replace(result, facts={**result.facts, "code": code}))
     return None
 
 

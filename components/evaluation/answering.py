@@ -1,4 +1,4 @@
-"""A trained model's answers to held-out clips: calibrated on one split, given on both, for every pattern of modalities.
+"""A trained model's calibration, and its answers to held-out clips, for every pattern of modalities.
 
 Clips are read in batches, because an ablation reads each of them very often; everything else is as for one clip.
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from components.catalog.cases import Case
 from components.catalog.examples import UNLABELLED
 from components.evaluation.answers import ALL, SPLITS, Answers
+from components.evaluation.calibration import Calibration
 from components.evaluation.fitting import fit_posteriors
 from components.evaluation.scoring import Logits, Posteriors, Scorer, keep
 from components.evaluation.subsets import patterns
@@ -29,29 +30,31 @@ Floats = NDArray[np.float32]
 CLIPS_AT_ONCE = 16
 
 
+def calibrate(model: EmotionModel, cases: Sequence[Case]) -> Calibration:
+    """What is fitted for a trained model on the clips of the calibration split."""
+    return fit_posteriors(model, cases, lambda some: read_batches(model, some))[0]
+
+
 def answer(
     model: EmotionModel,
+    calibration: Calibration,
     splits: Mapping[str, Sequence[Case]],
     *,
     prior: Mapping[str, Floats],
     levels: Sequence[str],
     modalities: Sequence[str],
 ) -> dict[tuple[str, str], Answers]:
-    """The answers of a trained model to both held-out splits; what is fitted comes from "calibration" alone.
+    """The answers of a calibrated model to the test split, and to the calibration split where that is given.
 
     The first of `levels` is answered under every pattern of present modalities too, on the test split.
     """
-
-    def read(cases: Sequence[Case]) -> list[Logits]:
-        return read_batches(model, cases)
-
-    calibration, logits = fit_posteriors(model, splits["calibration"], read)
     scorer = Scorer(model, calibration)
-    scores = {"calibration": logits, "test": read(splits["test"])}
     found = {}
     for split in SPLITS:
+        if split not in splits:
+            continue
         cases = splits[split]
-        whole = _posteriors(scorer, cases, scores[split])
+        whole = _posteriors(scorer, cases, read_batches(model, cases))
         for level in levels:
             posterior = {ALL: _rows(cases, whole, level, prior[level])}
             unimodal = _unimodal(cases, whole, modalities) if level == "clip" else {}
@@ -59,7 +62,7 @@ def answer(
     by_pattern = {}
     for pattern in patterns(modalities):
         kept = [_keep(case, pattern) for case in splits["test"]]
-        answered = _posteriors(scorer, kept, read(kept))
+        answered = _posteriors(scorer, kept, read_batches(model, kept))
         by_pattern["+".join(pattern)] = _rows(kept, answered, levels[0], None)
     first = found["test", levels[0]]
     found["test", levels[0]] = replace(first, posterior={**first.posterior, **by_pattern})

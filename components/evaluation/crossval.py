@@ -3,6 +3,9 @@
 Everything that is fitted is fitted inside the fold: the transform and the class balance on its training split, the
 temperatures on its calibration split. Nothing looks at the labels of the test split before its answers are written.
 
+With `train.refit` a second model is trained on the training and the calibration split. To calibrate it on people that
+it learned from would make it far too sure, so it answers the test split with the calibration of the first.
+
 Legend: N items, T steps, K classes.
 """
 
@@ -28,8 +31,9 @@ from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
-from components.evaluation.answering import answer, labels_of
+from components.evaluation.answering import answer, calibrate, labels_of
 from components.evaluation.answers import SPLITS, Result
+from components.evaluation.calibration import Calibration
 from components.evaluation.folds import Fold, Row
 from components.features.transform import Transform
 from components.model.base import EmotionModel, count_parameters
@@ -44,6 +48,10 @@ Floats = NDArray[np.float32]
 FORMAT = 2
 # Settings of `train` that change how long a training takes and what is kept on the way, not what comes out.
 WITHOUT_EFFECT = frozenset({"workers", "use_gpu", "checkpoint_epochs", "max_failures"})
+# The clips that a model learns from when it is trained again.
+BOTH = "train and calibration"
+# Where a result's facts keep what was fitted on the calibration split.
+CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +76,12 @@ class Unit:
     modalities: tuple[str, ...]
     fold: Fold
     seed: int
+
+    @property
+    def first(self) -> Unit:
+        """The training without `train.refit`: this one, or the one whose calibration it takes over."""
+        train = self.params.train.model_copy(update={"refit": False})
+        return replace(self, params=self.params.model_copy(update={"train": train}))
 
 
 def load_corpus(root: Path) -> Corpus:
@@ -101,7 +115,9 @@ def levels(rows: Sequence[Row]) -> tuple[str, ...]:
 
 def unit_fingerprint(unit: Unit, corpus: Corpus) -> str:
     """Everything that the result of a training is a function of; equal fingerprints, equal results."""
-    train = unit.params.train.model_dump(mode="json")
+    if unit.params.train.refit:
+        return fingerprint({"refit": unit_fingerprint(unit.first, corpus)})
+    train = unit.params.train.model_dump(mode="json", exclude={"refit"})
     return fingerprint(
         {
             "format": FORMAT,
@@ -124,31 +140,29 @@ def _fold_sha256(fold: Fold, corpus: Corpus) -> str:
     return fingerprint(rows)
 
 
-def run_unit(unit: Unit, corpus: Corpus) -> Result:
+def run_unit(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
     """Trains, calibrates and answers; on one thread, so the same on every machine.
+
+    Args:
+        unit: what is trained.
+        corpus: on what.
+        first: the result of `unit.first`, if it is known; only one that is trained again needs it.
 
     Raises:
         DataError: no training clip has one of the modalities and a label.
         ModelError: training failed, or the fold lacks a modality that the preset needs.
     """
+    if unit.params.train.refit:
+        return _refitted(unit, corpus, first or run_unit(unit.first, corpus))
     started = time.process_time()
-    splits, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
-    used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
-    known = tuple(name for name in unit.modalities if name in used)
-    own = {split: [restrict(case, known) for case in cases] for split, cases in splits.items()} if known else {}
-    training = [case for case in own.get("train", ()) if case.usable]
-    if not training:
-        raise DataError(
-            "no training clip has one of these modalities and a label",
-            where=f"fold {unit.fold.name}",
-            seen=", ".join(unit.modalities),
-        )
-    model = _trained(unit, corpus, transform.only(known), training)
+    clips = _clips(unit, corpus)
+    model = _trained(unit, corpus, clips, "train")
     trained = time.process_time()
     found = levels(corpus.rows)
     classes = len(corpus.catalog["classes"])
-    prior = {level: frequencies(splits["train"], level, classes) for level in found}
-    answers = answer(model, own, prior=prior, levels=found, modalities=known)
+    prior = {level: frequencies(clips.whole["train"], level, classes) for level in found}
+    calibration = calibrate(model, clips.own["calibration"])
+    answers = answer(model, calibration, clips.own, prior=prior, levels=found, modalities=clips.modalities)
     return Result(
         answers=answers,
         prior=prior,
@@ -156,17 +170,76 @@ def run_unit(unit: Unit, corpus: Corpus) -> Result:
             # Of one core, so that other work on the machine does not count.
             "core_seconds": {"train": round(trained - started, 3), "answer": round(time.process_time() - trained, 3)},
             "parameters": count_parameters(model),
-            "clips": {split: len(cases) for split, cases in splits.items()},
+            "clips": {split: len(cases) for split, cases in clips.whole.items() if split != BOTH},
             # A result says whom it knows: one that learned from somebody who withdraws is deleted.
             "learned_from": list(unit.fold.ids("train")),
+            CALIBRATION: calibration.to_json(),
         },
     )
 
 
+def _refitted(unit: Unit, corpus: Corpus, first: Result) -> Result:
+    """A model that is trained on the calibration people too, with what was fitted for the first one on them as unseen.
+
+    The calibration split stays answered by the first model: the second one has learned these answers by heart.
+    """
+    started = time.process_time()
+    clips = _clips(unit, corpus)
+    model = _trained(unit, corpus, clips, BOTH)
+    trained = time.process_time()
+    answers = answer(
+        model,
+        Calibration.from_json(first.facts[CALIBRATION]),
+        {"test": clips.own["test"]},
+        prior=first.prior,
+        levels=levels(corpus.rows),
+        modalities=clips.modalities,
+    )
+    seconds = first.facts["core_seconds"]
+    return Result(
+        answers={**first.answers, **answers},
+        prior=first.prior,
+        facts={
+            **first.facts,
+            "core_seconds": {
+                "train": round(seconds["train"] + trained - started, 3),
+                "answer": round(seconds["answer"] + time.process_time() - trained, 3),
+            },
+            "parameters": count_parameters(model),
+            "learned_from": sorted([*unit.fold.ids("train"), *unit.fold.ids("calibration")]),
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Clips:
+    """The clips of a fold by split and for `BOTH`: `whole`, and `own` with the `modalities` that the unit uses; the
+    transform of those."""
+
+    whole: Mapping[str, list[Case]]
+    own: Mapping[str, list[Case]]
+    modalities: tuple[str, ...]
+    transform: Transform
+
+
+def _clips(unit: Unit, corpus: Corpus) -> _Clips:
+    whole, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
+    used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
+    known = tuple(name for name in unit.modalities if name in used)
+    own = {split: [restrict(case, known) for case in cases] for split, cases in whole.items()} if known else {}
+    if not any(case.usable for case in own.get("train", ())):
+        raise DataError(
+            "no training clip has one of these modalities and a label",
+            where=f"fold {unit.fold.name}",
+            seen=", ".join(unit.modalities),
+        )
+    return _Clips(whole=whole, own=own, modalities=known, transform=transform.only(known))
+
+
 def prepare_fold(fold: Fold, corpus: Corpus, *, standardise: bool = True) -> tuple[dict[str, list[Case]], Transform]:
-    """The clips of each split, by id, under the transform of the fold's training split. Every variant gets the same
-    clips and the same held-out steps: a clip without any feature that training knows is left out, and so is the label
-    of a held-out step at which nothing is valid."""
+    """The clips of each split and of `BOTH`, by id, under the transform of the fold's training split. Every variant
+    gets the same clips and the same held-out steps: a clip without any feature that training knows is left out, and so
+    is the label of a held-out step at which nothing is valid."""
     examples = {
         split: [corpus.examples[clip_id] for clip_id in fold.ids(split)] for split in ("train", "calibration", "test")
     }
@@ -174,6 +247,7 @@ def prepare_fold(fold: Fold, corpus: Corpus, *, standardise: bool = True) -> tup
         (example.encoded for example in examples["train"]), corpus.widths, standardise=standardise
     )
     cases = {split: prepare(some, transform) for split, some in examples.items()}
+    cases[BOTH] = sorted([*cases["train"], *cases["calibration"]], key=lambda case: case.clip_id)
     for split in SPLITS:
         cases[split] = [
             replace(case, step_labels=np.where(case.valid, case.step_labels, UNLABELLED)) for case in cases[split]
@@ -197,8 +271,10 @@ def frequencies(cases: Sequence[Case], level: str, classes: int) -> Floats:
     return (counts / counts.sum() if counts.sum() else np.full(classes, 1 / classes)).astype(np.float32)
 
 
-def _trained(unit: Unit, corpus: Corpus, transform: Transform, training: Sequence[Case]) -> EmotionModel:
-    spec = spec_of(unit.params, corpus.catalog, transform, training)
+def _trained(unit: Unit, corpus: Corpus, clips: _Clips, split: str) -> EmotionModel:
+    """The model that learned from the clips of a split, or of `BOTH`."""
+    training = [case for case in clips.own[split] if case.usable]
+    spec = spec_of(unit.params, corpus.catalog, clips.transform, training)
     epochs = unit.params.train.epochs
     job = Job(
         task=Task(spec=spec, train=unit.params.train.model_copy(update={"checkpoint_epochs": epochs}), seed=unit.seed),

@@ -78,6 +78,9 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(name="no_attention", about="as the default, streams side by side", model={"fusion": "concatenation"}),
     Variant(name="no_mixup", about="clip statistics as they are", model={"statistics_mixup": 0.0}),
     Variant(name="mixup", about="clip statistics mixed in pairs", model={"statistics_mixup": 0.4}),
+    Variant(name="no_refit", about="trained on the training people alone", train={"refit": False}),
+    # A fold's calibration people are answered by the first model, so `nested_choice` cannot tell these two apart.
+    Variant(name="refit", about="trained again with the calibration people", train={"refit": True}),
     Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),
     Variant(name="no_conflict_features", about="fusion without |v_i − v_j|", model={"conflict_features": False}),
     Variant(name="conflict_features", about="fusion with |v_i − v_j|", model={"conflict_features": True}),

@@ -44,10 +44,10 @@ class Counted:
     def __init__(self, before: Callable[[int], None] = lambda count: None) -> None:
         self.count, self.before = 0, before
 
-    def __call__(self, unit: Unit, corpus: Corpus) -> Result:
+    def __call__(self, unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
         self.before(self.count)
         self.count += 1
-        return run_unit(unit, corpus)
+        return run_unit(unit, corpus, first)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None] = lambda count: None) -> Counted:
@@ -135,16 +135,44 @@ def test_the_report_is_in_files_and_in_mlflow(layout: Layout, mlflow_uri: str) -
     assert len(client.search_runs([experiment.experiment_id])) == len(runs)
 
 
+def test_what_is_trained_again_takes_the_first_training_from_where_it_lies(
+    layout: Layout, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = counted(monkeypatch)
+    both = ablation_stage.run(params(mlflow_uri, "ablate-refit", variants=["refit"], seeds=1), layout)
+    assert made.count == 3 + 3
+    assert names(both)[:2] == ["default", "refit"]
+    assert not np.array_equal(both.rows[0].posterior[ALL], both.rows[1].posterior[ALL])
+    # The calibration people are answered alike, so they cannot choose between the two.
+    assert set(both.chosen) == {"default"}
+    # Without the first results they are made, and found when somebody asks for them alone.
+    results = layout.state / "ablation" / "results"
+    known = {path.name for path in results.iterdir()}
+    for path in results.iterdir():
+        path.unlink()
+    switched = params(mlflow_uri, "ablate-refit", variants=["refit"], seeds=1)
+    switched = switched.model_copy(update={"train": switched.train.model_copy(update={"refit": True})})
+    made.count = 0
+    alone = ablation_stage.run(switched, layout)
+    assert made.count == 3 + 3
+    assert alone.table[0]["same"] == ["refit"]
+    np.testing.assert_array_equal(alone.rows[0].posterior[ALL], both.rows[1].posterior[ALL])
+    assert {path.name for path in results.iterdir()} == known
+    made.count = 0
+    ablation_stage.run(params(mlflow_uri, "ablate-refit", variants=["refit"], seeds=1), layout)
+    assert made.count == 0
+
+
 def test_a_variant_that_fails_is_told_and_the_others_go_on(
     layout: Layout, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []
 
-    def real(unit: Unit, corpus: Corpus) -> Result:
+    def real(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
         tried.append(unit.params.model.fusion)
         if unit.params.model.fusion == "one_way":
             raise ModelError("the gradient is not finite", where="step 3")
-        return run_unit(unit, corpus)
+        return run_unit(unit, corpus, first)
 
     monkeypatch.setattr(ablation_stage, "run_unit", real)
     given = params(mlflow_uri, "ablate-failed", variants=["one_way", "no_ema"])
@@ -157,7 +185,7 @@ def test_a_variant_that_fails_is_told_and_the_others_go_on(
 
 
 def test_a_default_that_fails_ends_it(layout: Layout, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(unit: Unit, corpus: Corpus) -> Result:
+    def broken(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
         raise ModelError("no luck")
 
     monkeypatch.setattr(ablation_stage, "run_unit", broken)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from components.catalog.cases import Case
-from components.evaluation.answering import answer
+from components.evaluation.answering import answer, calibrate
 from components.evaluation.answers import ALL
+from components.evaluation.calibration import Calibration
 from components.evaluation.fitting import fit_calibration
 from components.evaluation.scoring import Scorer, keep
 from tests.evaluation.made import CLASSES, WIDTHS, make_split, trained_model, without
@@ -19,7 +20,8 @@ LEVELS = ("clip", "step")
 def answers(test: tuple[Case, ...], levels: tuple[str, ...] = LEVELS):  # type: ignore[no-untyped-def]
     splits = {"calibration": make_split("cal", 3), "test": test}
     prior = dict.fromkeys(levels, PRIOR)
-    return answer(trained_model(), splits, prior=prior, levels=levels, modalities=tuple(WIDTHS))
+    calibration = calibrate(trained_model(), splits["calibration"])
+    return answer(trained_model(), calibration, splits, prior=prior, levels=levels, modalities=tuple(WIDTHS))
 
 
 def test_batches_give_what_one_clip_at_a_time_gives_calibrated_alike() -> None:
@@ -85,3 +87,18 @@ def test_the_labels_of_the_test_split_change_no_answer() -> None:
     for place, answered in answers(test).items():
         for name, values in answered.posterior.items():
             np.testing.assert_array_equal(values, answers(other)[place].posterior[name])
+
+
+def test_a_calibration_of_another_model_is_used_as_it_is() -> None:
+    given = Calibration(clip=3.0, step=2.0, unimodal={"face": 5.0})
+    splits = {"test": make_split("test", 1)}
+    prior = dict.fromkeys(LEVELS, PRIOR)
+    found = answer(trained_model(), given, splits, prior=prior, levels=LEVELS, modalities=tuple(WIDTHS))
+    # Nothing of a split that is not given is needed, and none of it is told.
+    assert set(found) == {("test", "clip"), ("test", "step")}
+    scorer = Scorer(trained_model(), given)
+    for index, case in enumerate(splits["test"]):
+        scored = scorer.score(case.features, case.masks)
+        assert found["test", "clip"].posterior[ALL][index] == pytest.approx(scored.clip_posterior, abs=2e-5)
+        for name, opinion in scored.unimodal_posterior.items():
+            assert found["test", "clip"].unimodal[name][index] == pytest.approx(opinion, abs=2e-5)

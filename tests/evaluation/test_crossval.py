@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
+from components.evaluation import crossval
 from components.evaluation.answers import ALL
 from components.evaluation.crossval import (
+    CALIBRATION,
     Corpus,
     Unit,
     frequencies,
@@ -21,6 +24,7 @@ from components.evaluation.crossval import (
     unit_fingerprint,
 )
 from components.evaluation.folds import make_folds
+from components.training.job import Epoch, Job, Trained, fit_here
 from tests.model.toys import Toy
 from tests.training.catalogs import tiny_params, write_catalog
 
@@ -58,6 +62,39 @@ def test_a_unit_learns_on_its_fold_and_answers_the_others_alike_every_time(corpu
     assert not np.array_equal(other, answers.posterior[ALL])
 
 
+def test_a_unit_that_is_trained_again_learns_from_the_calibration_people_and_keeps_the_first_calibration(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[list[str]] = []
+
+    def watched(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Trained:
+        learned.append([case.clip_id for case in job.training()])
+        return fit_here(job, folder, on_epoch)
+
+    monkeypatch.setattr(crossval, "fit_here", watched)
+    one = unit(corpus)
+    again = unit(corpus, refit=True)
+    plain, refitted = run_unit(one, corpus), run_unit(again, corpus)
+    train, calibration, test = (one.fold.ids(split) for split in ("train", "calibration", "test"))
+    assert learned == [train, train, sorted([*train, *calibration])]
+    assert set(calibration) <= set(learned[-1])
+    assert not set(test) & set(learned[-1])
+    assert refitted.facts["learned_from"] == learned[-1]
+    # What was fitted on the calibration people, and the answers that it was fitted on, are of the model that had not
+    # seen them; the test people are answered by the other one.
+    assert refitted.facts[CALIBRATION] == plain.facts[CALIBRATION]
+    for split, same in (("calibration", True), ("test", False)):
+        first, second = (result.answers[split, "clip"] for result in (plain, refitted))
+        assert first.clips == second.clips
+        for name in first.posterior:
+            assert np.array_equal(first.posterior[name], second.posterior[name], equal_nan=True) == same, (split, name)
+    # With the first result given it is not trained anew, and the outcome is the same.
+    given = run_unit(again, corpus, plain)
+    assert len(learned) == 4
+    for name, values in refitted.answers["test", "clip"].posterior.items():
+        np.testing.assert_array_equal(values, given.answers["test", "clip"].posterior[name])
+
+
 def test_a_modality_alone_answers_every_clip_with_the_prior_where_it_is_absent(corpus: Corpus) -> None:
     one = unit(corpus, modalities=("face",))
     result = run_unit(one, corpus)
@@ -90,11 +127,14 @@ def test_the_fingerprint_covers_what_matters_and_nothing_else(corpus: Corpus) ->
         unit(corpus, seed=1),
         unit(corpus, epochs=9),
         unit(corpus, modalities=("face",)),
+        unit(corpus, refit=True),
         replace(one, params=one.params.model_copy(update={"model": Params().model})),
     ]
     known = unit_fingerprint(one, corpus)
     assert {unit_fingerprint(two, corpus) for two in same} == {known}
-    assert len({unit_fingerprint(two, corpus) for two in other} | {known}) == 6
+    assert len({unit_fingerprint(two, corpus) for two in other} | {known}) == 7
+    assert unit_fingerprint(unit(corpus, refit=True).first, corpus) == known
+    assert one.first == one
     relabelled = [{**row, "label": "class1"} for row in corpus.rows]
     assert unit_fingerprint(one, replace(corpus, rows=relabelled)) != known
     # The split that the catalog happens to have for a clip does not matter: it is dealt anew.

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.contracts.cluster import BYTES_PER_MB
+from components.contracts.cluster import ADDRESS_VARIABLE, start
 from components.contracts.config import RayResources
 
-ADDRESS_VARIABLE = "RAY_ADDRESS"
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
 
 # A Unix socket's path has 107 bytes at most, and Ray adds about 60 to its folder.
@@ -36,6 +35,9 @@ def ray_head(resources: RayResources) -> Iterator[str]:
     With `RAY_ADDRESS` set there is a cluster already: it is used and left alone. Otherwise the address and a token
     made for this run alone are put into the environment, where the stages inherit them; both are taken out again.
     Costs about ten seconds on two cores.
+
+    Raises:
+        UnavailableError: Ray did not start.
     """
     given = os.environ.get(ADDRESS_VARIABLE)
     if given:
@@ -51,15 +53,7 @@ def ray_head(resources: RayResources) -> Iterator[str]:
     begin = time.monotonic()
     folder = _folder()
     try:
-        ray.init(
-            address="local",
-            num_cpus=resources.num_cpus,
-            object_store_memory=resources.object_store_mb * BYTES_PER_MB,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            _temp_dir=str(folder),
-        )
+        start(resources, address="local", logging_level="error", _temp_dir=str(folder))
         address = ray.get_runtime_context().gcs_address
         os.environ[ADDRESS_VARIABLE] = address
         print(f"Ray: started in {time.monotonic() - begin:.0f} s for the whole run", file=sys.stderr)

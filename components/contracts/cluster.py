@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from components.contracts.config import RayResources
+from components.contracts.errors import UnavailableError
 
+ADDRESS_VARIABLE = "RAY_ADDRESS"
 BYTES_PER_MB = 1 << 20
 
 
@@ -14,18 +17,53 @@ def connect(resources: RayResources) -> None:
 
     `RAY_ADDRESS` names a running cluster (`mer run` sets it for its stages, a KubeRay job has it); without it a local
     Ray of `resources.num_cpus` and `resources.object_store_mb` starts and ends with this process.
+
+    Raises:
+        UnavailableError: the cluster does not answer, or Ray did not start.
     """
     import ray  # importing Ray takes seconds; light commands never come here
 
     if ray.is_initialized():
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", log_to_driver=False, logging_level="warning")
+    if address := os.environ.get(ADDRESS_VARIABLE):
+        try:
+            ray.init(address="auto", log_to_driver=False, logging_level="warning")
+        except Exception as error:  # see `start`
+            raise UnavailableError(
+                "this Ray cluster does not answer",
+                where=f"{ADDRESS_VARIABLE}={address}",
+                seen=_line(error),
+                remedy=f"Start it, correct the address, or unset {ADDRESS_VARIABLE} to have a small Ray started here.",
+            ) from error
         return
-    ray.init(
-        num_cpus=resources.num_cpus,
-        object_store_memory=resources.object_store_mb * BYTES_PER_MB,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="warning",
-    )
+    start(resources, logging_level="warning")
+
+
+def start(resources: RayResources, **options: Any) -> None:
+    """Starts a local Ray of these resources and connects this process to it.
+
+    Raises:
+        UnavailableError: its processes were not up in the 30 s that Ray allows them. Ray 2.60 has no setting for that.
+    """
+    import ray
+
+    try:
+        ray.init(
+            num_cpus=resources.num_cpus,
+            object_store_memory=resources.object_store_mb * BYTES_PER_MB,
+            include_dashboard=False,
+            log_to_driver=False,
+            **options,
+        )
+    except Exception as error:  # Ray raises Exception itself where its processes are late
+        raise UnavailableError(
+            "Ray did not start",
+            where="this machine",
+            seen=_line(error),
+            remedy=f"Try again when other work leaves it a processor and memory (ray.object_store_mb is "
+            f"{resources.object_store_mb}), or set {ADDRESS_VARIABLE} to a cluster that runs.",
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import ray
 
+from components.contracts.cluster import ADDRESS_VARIABLE
 from components.contracts.config import RayResources
-from pipelines.ray_head import ADDRESS_VARIABLE, TOKEN_VARIABLE, _folder, ray_head
+from components.contracts.errors import UnavailableError
+from pipelines.ray_head import TOKEN_VARIABLE, _folder, ray_head
 
 
 def test_a_cluster_that_is_there_is_used_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +28,26 @@ def test_the_folder_is_short_enough_for_sockets(tmp_path: Path, monkeypatch: pyt
     folder = _folder()
     assert len(str(folder)) < 40
     folder.rmdir()
+
+
+def test_a_ray_that_does_not_start_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = []
+
+    def late(*, address: str, _temp_dir: str, **_: object) -> None:
+        assert (address, TOKEN_VARIABLE in os.environ, Path(_temp_dir).is_dir()) == ("local", True, True)
+        folders.append(Path(_temp_dir))
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv(ADDRESS_VARIABLE, raising=False)
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    monkeypatch.setattr(ray, "init", late)
+    # The session's own Ray is not this test's to end.
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    before = dict(os.environ)
+    with (
+        pytest.raises(UnavailableError, match=r"Ray did not start.*timed out during startup"),
+        ray_head(RayResources()),
+    ):
+        pytest.fail("it did not start")
+    assert dict(os.environ) == before
+    assert not folders[0].exists()

@@ -38,6 +38,23 @@ kfp_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Dataset = Annotated[str, typer.Option("--dataset", help="A name from `datasets` in params.yaml.")]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"mer {version('mer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `mer` itself; the help text is the app's."""
+
+
 @app.command()
 def run(
     assignments: Annotated[

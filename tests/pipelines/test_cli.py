@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,11 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...], capsys
     shown = capsys.readouterr().out
     assert "Examples:" in shown
     assert f"mer {command[0]}" in shown.split("Examples:")[1]
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["--version"]) == 0
+    assert capsys.readouterr().out.split() == ["mer", metadata.version("mer")]
 
 
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from components.contracts.atomic import read_json, write_json
 from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.progress import progress
 from components.datasets.about import ACCESS
@@ -165,9 +166,9 @@ def _one(client: httpx.Client, file: Remote, folder: Path, *, keep: bool) -> boo
     with _bar(client, file, place) as advance:
         came = fetch(client, file, place, advance=advance)
     if file.unpack:
-        count = unpack(place.file, folder, strip=file.strip)
-        _unpacked(file, folder).write_text(f"{count} files\n", encoding="utf-8")
-        print(f"{file.path}: {count} files unpacked")
+        names = unpack(place.file, folder, strip=file.strip)
+        write_json(_unpacked(file, folder), names)
+        print(f"{file.path}: {len(names)} files unpacked")
         if not keep:
             place.file.unlink()
     return came
@@ -201,4 +202,8 @@ def _unpacked(file: Remote, folder: Path) -> Path:
 
 
 def _is_done(file: Remote, folder: Path) -> bool:
-    return _unpacked(file, folder).is_file() if file.unpack else _place(file, folder).is_whole()
+    """Whether the file is there, or all that was in it: what was deleted comes again."""
+    if not file.unpack:
+        return _place(file, folder).is_whole()
+    listed = _unpacked(file, folder)
+    return listed.is_file() and all((folder / name).is_file() for name in read_json(listed))

@@ -25,14 +25,14 @@ MAX_ENTRIES = 1_000_000
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
-def unpack(archive: Path, folder: Path, *, strip: int = 0) -> int:
+def unpack(archive: Path, folder: Path, *, strip: int = 0) -> list[str]:
     """Unpacks an archive, and the archives in it, into a folder.
 
     Args:
         strip: this many leading folders of each name are left out, in the outer archive.
 
     Returns:
-        How many files it held. Files of the same names are replaced.
+        The files it held, as names below the folder. Files of the same names are replaced.
 
     Raises:
         DataError: `archive`: it is damaged, leads out of the folder, or holds too much for its size.
@@ -46,13 +46,13 @@ def unpack(archive: Path, folder: Path, *, strip: int = 0) -> int:
         for path in inner:
             _extract(path, path.parent)
             path.unlink()
-        found = 0
+        found = []
         for path in _files(top):
             parts = path.relative_to(top).parts
             target = folder.joinpath(*parts[min(strip, len(parts) - 1) :])
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
-            found += 1
+            found.append(target.relative_to(folder).as_posix())
         return found
 
 

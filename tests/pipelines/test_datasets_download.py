@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -97,6 +98,28 @@ def test_a_zenodo_record_is_fetched_unpacked_and_checked(
     assert get("ravdess", files, "--accept-licence", "--to", "here") == 0
     assert "all 2 files were there" in capsys.readouterr().out
     assert len(files.asked) == asked + 1  # the record
+
+
+def test_what_was_deleted_comes_again(
+    project: Path, files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ravdess(files, tmp_path)
+    first = next(path for path in files.content if path.endswith("content"))
+    wanted = ("--accept-licence", "--to", "here", "--part", "speech")
+    assert get("ravdess", files, *wanted) == 0
+    shutil.rmtree(project / "here/Actor_01")
+    files.asked.clear()
+    capsys.readouterr()
+    assert get("ravdess", files, *wanted, "--keep") == 0
+    assert "1 of 2 files fetched" in capsys.readouterr().out
+    assert (project / "here/Actor_01/01-01-03-01-01-01-01.mp4").is_file()
+    assert [path for path, _ in files.asked if path != ZENODO] == [first]
+    # An archive that was kept is unpacked again; one file that is gone is enough.
+    (project / "here/Actor_01/01-01-03-01-01-01-01.mp4").unlink()
+    files.asked.clear()
+    assert get("ravdess", files, *wanted) == 0
+    assert (project / "here/Actor_01/01-01-03-01-01-01-01.mp4").is_file()
+    assert [path for path, _ in files.asked] == [ZENODO]
 
 
 def test_a_broken_off_download_is_completed_by_the_same_command(

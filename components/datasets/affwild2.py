@@ -34,7 +34,9 @@ from components.contracts.records import Clip, Quarantined, Segment
 from components.datasets.about import About
 from components.datasets.base import (
     NOT_HASHED,
+    SOUND,
     STAGE,
+    VIDEO,
     Adapter,
     Scan,
     corpus_folder,
@@ -51,8 +53,6 @@ SETS = ("Train_Set", "Validation_Set")
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 UNLABELLED = -1
 SIDE = re.compile(r"(.+)_(left|right)")
-VIDEO = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-SOUND = (".wav", ".flac", ".mp3", ".m4a")
 # Decoders differ over the last frames of a file. Labels that go on for longer are those of another recording.
 SPARE_FRAMES = 5
 SPARE_SHARE = 0.01

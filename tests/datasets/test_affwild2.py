@@ -146,6 +146,13 @@ def test_without_the_recording_a_stated_rate_and_its_sound_are_used(corpus: Path
     assert (clip.video_path, clip.audio_path, clip.pictures_rate_hz) == (None, "corpus/lost.wav", 20)
 
 
+def test_recordings_of_every_container_are_found(corpus: Path) -> None:
+    (corpus / "batch2" / "video5.mp4").rename(corpus / "batch2" / "video5.M4V")
+    (corpus / "batch2" / "talk.opus").touch()
+    assert named(scan(corpus), "video5_left").video_path == "corpus/batch2/video5.M4V"
+    assert Corpus(Affwild2Options(root="corpus"), corpus.parent).find("talk_left").sound == corpus / "batch2/talk.opus"
+
+
 def test_other_folders_of_crops_are_looked_into_in_their_order(corpus: Path) -> None:
     (corpus / "cropped_aligned").rename(corpus / "crops_2020")
     crops(corpus / "crops_new" / "video5_left", [1])

@@ -19,7 +19,6 @@ from pipelines.project import find_root, load
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from components.contracts.config import MediaLimits
     from components.datasets.affwild2 import Corpus
     from components.serving.predictor import Predictor
 
@@ -69,14 +68,21 @@ def run(
     order_of(chosen.bundle.spec.classes)
     section = {**params.sources.get(DATASET, {}), **({} if corpus is None else {"root": str(corpus.absolute())})}
     files = Corpus(Affwild2().options(section), root)
-    predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, device=params.features.device)
+    predictor = Predictor(
+        chosen.bundle,
+        name=chosen.name,
+        version=chosen.version,
+        limits=params.alignment.limits,
+        root=root,
+        device=params.features.device,
+    )
     judged: dict[str, Judged] = {}
     filled: Counter[str] = Counter()
     names = list(dict.fromkeys(one.video for one in wanted))
     with progress("submit: judge", len(names)) as advance:
         for name in names:
             try:
-                judged[name] = _video(name, files, predictor, params.alignment.limits, root)
+                judged[name] = _video(name, files, predictor)
             except DataError as error:
                 if fill is None:
                     raise _unjudged(name, error) from error
@@ -92,11 +98,11 @@ def run(
     return 0
 
 
-def _video(name: str, files: Corpus, predictor: Predictor, limits: MediaLimits, root: Path) -> Judged:
+def _video(name: str, files: Corpus, predictor: Predictor) -> Judged:
     """The frames of one video. Raises DataError: it cannot be judged."""
     recording = files.find(name)
     clock = files.clock(recording, max(files.pictures(recording)))
-    answer = predictor.predict(files.clip(recording), root=root, limits=limits)
+    answer = predictor.predict(files.clip(recording))
     classes = predictor.bundle.spec.classes
     posterior = [[moment.posterior.get(name, 0.0) for name in classes] for moment in answer.timeline]
     return judge(

@@ -18,6 +18,7 @@ from components.datasets.base import SOUND, VIDEO
 from pipelines.project import find_root, load
 
 if TYPE_CHECKING:
+    from components.contracts.records import Clip
     from components.registry.bundle import Bundle
     from components.serving.predictor import Predictor
 
@@ -68,24 +69,24 @@ def run(
     params, chosen = model_of(version, root)
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
     device = params.features.device if params else "auto"
-    predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, device=device)
+    predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device)
     code = 0
     for index, file in enumerate(files):
         try:
-            clip = clip_of_file(file, limits=limits, transcript=spoken)
-            _print_answer(predictor, clip, limits, as_json=as_json, first=index == 0)
+            clip = clip_of_file(file, predictor.guard, transcript=spoken)
+            _print_answer(predictor, clip, as_json=as_json, first=index == 0)
         except MerError as error:
             code = code or error.exit_code
             _print_problem(error, file, as_json=as_json)
     return code
 
 
-def _print_answer(predictor: Predictor, clip: object, limits: object, *, as_json: bool, first: bool) -> None:
+def _print_answer(predictor: Predictor, clip: Clip, *, as_json: bool, first: bool) -> None:
     from rich.console import Console
 
     from components.serving.render import render
 
-    answer = predictor.predict(clip, limits=limits)  # type: ignore[arg-type]
+    answer = predictor.predict(clip)
     if as_json:
         print(answer.to_json(), flush=True)
         return

@@ -86,6 +86,7 @@ class Guarded:
         self, serve: str, settings: Mapping[str, Any], limits: MediaLimits, *, wall_s: float | None = None
     ) -> None:
         told = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json"), "wall_s": wall_s}
+        self._serve = serve
         self._told = json.dumps(told).encode()
         self._turn = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -156,7 +157,7 @@ class Guarded:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-c", CHILD],
+                [sys.executable, "-c", CHILD, self._serve],  # the latter for who looks at the list of processes
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,  # what libraries print there is nobody's answer
                 env=environment,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.alignment.source import check_file, open_media, picture_stream
+from components.alignment.guard import Guard
+from components.alignment.source import check_file
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
@@ -19,8 +20,8 @@ MEDIA = "mp4, mov, mkv, webm, avi, wav, flac, ogg, mp3, m4a, …"
 
 def clip_of_file(
     path: Path,
+    guard: Guard,
     *,
-    limits: MediaLimits,
     transcript: str | None = None,
     words: tuple[Word, ...] = (),
     physio: Path | None = None,
@@ -29,18 +30,18 @@ def clip_of_file(
 
     Args:
         path: a video (its own sound is used) or a sound file.
-        limits: what the file may cost.
+        guard: of who will align the clip; it opens the file, under its limits.
         transcript: what is said; laid over the speech when `words` is empty.
         words: what is said, with times.
         physio: a Parquet file with `time_s` and one column a channel.
 
     Raises:
         MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, or holds neither
-            picture nor sound (codes of `alignment.source`, and `unsupported-media`).
+            picture nor sound, or ends whoever opens it (codes of `alignment.source`, `crashed`, and
+            `unsupported-media`).
     """
-    check_media(path, limits)
-    with open_media(path, limits, where=path.name) as container:
-        has_picture = picture_stream(container) is not None
+    check_media(path, guard.limits)
+    has_picture = guard.has_picture(path)
     if physio is not None:
         check_parquet(physio)
     media = [path] + ([physio] if physio else [])

@@ -39,13 +39,12 @@ class ClipModel:
 
         from components.serving.clips import clip_of_file
 
-        limits = self.predictor.bundle.alignment.limits
         rows = []
         for row in model_input.to_dict("records"):
             transcript = row.get("transcript")
             said = transcript if isinstance(transcript, str) and transcript.strip() else None
-            clip = clip_of_file(Path(str(row["path"])), limits=limits, transcript=said)
-            answer = self.predictor.predict(clip, limits=limits)
+            clip = clip_of_file(Path(str(row["path"])), self.predictor.guard, transcript=said)
+            answer = self.predictor.predict(clip)
             rows.append(
                 {
                     "emotion": answer.emotion,

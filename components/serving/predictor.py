@@ -1,7 +1,8 @@
 """One clip in, one answer out: the same alignment, encoders and transform as the stages, then the model of one bundle.
 
 No Ray here: `mer predict`, a replica and a test call the same object. A predictor is of one version and never changes;
-another version is another predictor.
+another version is another predictor. Media are opened in a guarded child alone, so a file that kills a decoder is
+refused like any other.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment.align import Aligner
 from components.alignment.fingerprint import alignment_fingerprint
+from components.alignment.guard import Guard
 from components.alignment.quality import gate
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
@@ -25,7 +26,7 @@ from components.evaluation.outliers import Judgement
 from components.evaluation.scoring import Scored, Scorer
 from components.features.given import is_given
 from components.registry.bundle import Bundle, EncoderSpec
-from components.serving.encoders import EncoderPool, matching_encoder
+from components.serving.pool import Pool, matching_encoder
 from components.serving.schemas import (
     Answer,
     ClipFacts,
@@ -50,7 +51,10 @@ class Predictor:
     Args:
         bundle: what was trained.
         name, version: how the registry calls it.
-        pool: encoders to share with other versions; a pool of its own by default.
+        pool: encoders and guarded children to share with other versions; a pool of its own by default.
+        limits: what the media may cost; the bundle's alignment settings by default. They never change an answer.
+        wall_s: the most seconds by the clock that the media of a clip may take; None: any.
+        root: where relative media paths start.
         device: where checkpoint encoders run. The model itself always runs on the CPU in float32.
 
     Raises:
@@ -64,12 +68,17 @@ class Predictor:
         *,
         name: str = "mer",
         version: str = UNREGISTERED,
-        pool: EncoderPool | None = None,
+        pool: Pool | None = None,
+        limits: MediaLimits | None = None,
+        wall_s: float | None = None,
+        root: Path = Path(),
         device: str = "cpu",
     ) -> None:
         check_alignment(bundle)
         self.bundle = bundle
-        self.pool = pool or EncoderPool(device)
+        self.pool = pool or Pool(device)
+        alignment = bundle.alignment.model_copy(update={"limits": limits or bundle.alignment.limits})
+        self.guard: Guard = self.pool.guard(alignment, root, wall_s=wall_s)
         self.modalities = tuple(bundle.transform.modalities)
         self.model = ModelIdentity(
             name=name,
@@ -80,16 +89,11 @@ class Predictor:
         )
         self._encoders = self.pool.load(used_encoders(bundle))
         self._given = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
-        self._aligners: dict[MediaLimits, Aligner] = {}
-        self._aligner(bundle.alignment.limits)
         self._scorer = Scorer(bundle.model, bundle.calibration)
+        self.guard.wait()  # it started while the encoders were loaded
 
-    def predict(self, clip: Clip, *, root: Path = Path(), limits: MediaLimits | None = None) -> Answer:
+    def predict(self, clip: Clip) -> Answer:
         """Judges one clip.
-
-        Args:
-            clip: paths absolute or relative to `root`.
-            limits: what the media may cost; the bundle's alignment settings by default. They never change an answer.
 
         A clip that has none of the modalities this version was trained on is answered too: with no emotion, and with
         what it does have in the notes. That is a fact about the version, not a fault of the media.
@@ -97,8 +101,8 @@ class Predictor:
         Raises:
             MediaError: the media cannot be used.
         """
+        aligned = self.guard.aligned(clip)
         with self.pool.lock:
-            aligned = self._aligner(limits or self.bundle.alignment.limits).align_ungated(clip, root=root)
             features, masks = self.transformed(aligned)
             scored, judged = None, {}
             if any(bool(mask.any()) for mask in masks.values()):
@@ -110,11 +114,6 @@ class Predictor:
         """The model's input for an aligned clip: {m: (T, D)}, {m: (T,)}."""
         encoded = {name: encoder.encode([aligned])[0] for name, encoder in self._encoders.items()}
         return self.bundle.transform.apply(encoded, aligned.grid.num_steps)
-
-    def _aligner(self, limits: MediaLimits) -> Aligner:
-        if limits not in self._aligners:
-            self._aligners[limits] = Aligner(self.bundle.alignment.model_copy(update={"limits": limits}))
-        return self._aligners[limits]
 
     def _answer(
         self,

@@ -54,6 +54,7 @@ class Replica:
                 cache=Path(settings.cache),
                 limits=settings.serving.upload_limits,
                 golden_tolerance=settings.golden_tolerance,
+                wall_s=settings.serving.request_timeout_s,
                 device=settings.device,
             ),
             replica=serve.get_replica_context().replica_id.unique_id,

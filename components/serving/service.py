@@ -1,8 +1,8 @@
 """One replica's state: the version it answers with, and how it changes to another without a moment in between.
 
 No Ray and no web framework here. The predictor of a new version is made completely (fetched, hash checked, encoders
-loaded, golden examples held) before one assignment puts it in the place of the old one; a request keeps the predictor
-it started with.
+loaded, golden examples held, the child that opens media ready) before one assignment puts it in the place of the old
+one; a request keeps the predictor it started with.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from components.contracts.errors import BundleError, UnavailableError
 from components.registry.bundle import Bundle, load_bundle
 from components.registry.fetch import fetch_bundle
 from components.serving.clips import clip_of_file
-from components.serving.encoders import EncoderPool
+from components.serving.pool import Pool
 from components.serving.predictor import Predictor
 from components.serving.schemas import Answer, ServedVersion
 from components.serving.uploads import Upload
@@ -82,12 +82,14 @@ class ServiceSettings:
         cache: folder that holds downloaded bundles, by hash.
         limits: what an upload may cost.
         golden_tolerance: how far golden outputs may be off.
+        wall_s: the most seconds by the clock that an upload's media may take: nobody waits longer. None: any.
         device: where checkpoint encoders run.
     """
 
     cache: Path
     limits: MediaLimits
     golden_tolerance: float
+    wall_s: float | None = None
     device: str = "cpu"
 
 
@@ -102,7 +104,7 @@ class Service:
     def __init__(self, settings: ServiceSettings, *, replica: str = "local") -> None:
         self.settings = settings
         self.replica = replica
-        self._pool = EncoderPool(settings.device)
+        self._pool = Pool(settings.device)
         self._predictor: Predictor | None = None
         self._loading = threading.Lock()
 
@@ -140,19 +142,25 @@ class Service:
         bundle = load_version(wanted, self.settings.cache)
         bundle.check_goldens(self.settings.golden_tolerance)
         return Predictor(
-            bundle, name=wanted.model_name, version=wanted.version, pool=self._pool, device=self.settings.device
+            bundle,
+            name=wanted.model_name,
+            version=wanted.version,
+            pool=self._pool,
+            limits=self.limits,
+            wall_s=self.settings.wall_s,
+            device=self.settings.device,
         )
 
     def predict(self, upload: Upload, predictor: Predictor) -> Answer:
         """Judges an upload; errors as `Predictor.predict`. Blocks, so call it in a thread."""
         clip = clip_of_file(
             upload.clip,
-            limits=self.limits,
+            predictor.guard,
             transcript=upload.transcript,
             words=upload.words,
             physio=upload.path("physio"),
         )
-        return predictor.predict(clip, limits=self.limits)
+        return predictor.predict(clip)
 
     def served_version(self) -> ServedVersion:
         """Which version answers. Raises UnavailableError while there is none."""

@@ -12,7 +12,7 @@ from components.alignment import stage as alignment
 from components.catalog import stage as catalog
 from components.catalog.examples import UNLABELLED, load_examples
 from components.contracts.atomic import read_json
-from components.contracts.config import MediaLimits, parse_params
+from components.contracts.config import parse_params
 from components.contracts.layout import Layout
 from components.datasets import stage as datasets
 from components.datasets.registry import names
@@ -116,9 +116,9 @@ def test_the_model_learns_from_them(line: tuple[Path, Layout]) -> None:
 
 def test_a_video_is_answered_without_them_and_told_why(line: tuple[Path, Layout], tmp_path: Path) -> None:
     bundle, _ = line
-    answer = Predictor(load_bundle(bundle)).predict(
-        clip_of_file(media.video(tmp_path / "clip.mp4", seconds=1.0), limits=MediaLimits())
-    )
+    predictor = Predictor(load_bundle(bundle))
+    clip = clip_of_file(media.video(tmp_path / "clip.mp4", seconds=1.0), predictor.guard)
+    answer = predictor.predict(clip)
     assert answer.presence == {"face_au": 0.0, "prosody": 0.0}
     assert answer.emotion is None
     assert "face_au: absent from this clip, this version takes it ready-made" in answer.notes

@@ -57,7 +57,7 @@ def test_a_frame_has_the_answer_of_its_own_moment_and_without_a_crop_that_of_the
     from components.datasets.affwild2 import Affwild2Options, Corpus
 
     files = Corpus(Affwild2Options(root="corpus"), project)
-    answer = Predictor(load_bundle(project / "bundle")).predict(files.clip(files.find("test")), root=project)
+    answer = Predictor(load_bundle(project / "bundle"), root=project).predict(files.clip(files.find("test")))
     # At 20 a second frames 1 and 2 are of step 0, 3 and 4 of step 1, 9 and 10 of step 4, 11 and 12 of step 5.
     assert [bool(moment.present) for moment in answer.timeline][:6] == [True, True, False, False, True, True]
     said = [None if one.emotion is None else ABAW8.classes.index(one.emotion) for one in answer.timeline]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.contracts import guarded
 from components.contracts.config import MediaLimits
 from components.registry.bundle import load_bundle
 from components.serving.app import create_app
@@ -23,6 +24,20 @@ from components.serving.service import Service, ServiceSettings, VersionRef
 from tests.serving import media
 from tests.serving.bundles import tiny_bundle
 
+# A child whose decoder really dies of clips that are called so.
+DEADLY = """
+import os, signal
+from components.alignment.align import Aligner
+from components.contracts.guarded import child
+def fatal(real):
+    def call(*args, **named):
+        if "deadly" in str(args) + str(named):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return real(*args, **named)
+    return call
+Aligner.align_ungated = fatal(Aligner.align_ungated)
+child()
+"""
 Call = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 LIMITS = MediaLimits(max_bytes=200_000, max_duration_s=5.0)
 
@@ -65,8 +80,49 @@ def test_a_posted_clip_gets_the_answer_that_the_predictor_gives(service: Service
     from components.serving.clips import clip_of_file
 
     bundle = load_bundle(service.settings.cache / answer.model.bundle_sha256)
-    own = Predictor(bundle, name="tiny", version="4")
-    assert response.text == own.predict(clip_of_file(clip_path, limits=LIMITS, transcript="what a day")).to_json()
+    own = Predictor(bundle, name="tiny", version="4", pool=service.current().pool, limits=LIMITS)
+    assert response.text == own.predict(clip_of_file(clip_path, own.guard, transcript="what a day")).to_json()
+
+
+def test_an_upload_that_kills_its_decoder_is_refused_and_the_next_one_answered(
+    service: Service, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = posted(service, clip_path.read_bytes())
+    guard = service.current().guard
+    guard.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(guarded, "CHILD", DEADLY)
+        response = posted(service, clip_path.read_bytes(), name="deadly.mp4")
+        assert response.status_code == 422
+        told = problem(response).error
+        assert (told.code, told.where, told.seen) == ("crashed", "deadly.mp4", "signal SIGSEGV, 2 times")
+        before = guard.pid
+        assert before is not None
+        again = posted(service, clip_path.read_bytes())
+    assert (again.status_code, again.text) == (200, good.text)
+    assert guard.pid == before
+    guard.close()
+
+
+def test_the_process_that_answers_opens_no_media_itself(
+    service: Service, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.current().guard.wait()
+    monkeypatch.setattr("av.open", None)
+    assert posted(service, clip_path.read_bytes()).status_code == 200
+
+
+def test_uploads_at_once_get_their_own_answers(service: Service, clip_path: Path, tmp_path: Path) -> None:
+    contents = [clip_path.read_bytes(), b"\x00\x01" * 99]
+    contents += [media.sound(tmp_path / f"{n}.wav", seconds=1.0 + n / 10).read_bytes() for n in range(3)]
+    alone = [posted(service, content).text for content in contents]
+
+    async def together(client: httpx.AsyncClient) -> Any:
+        return await asyncio.gather(
+            *(client.post("/v1/predict", files={"clip": ("clip.mp4", content)}) for content in contents * 2)
+        )
+
+    assert [response.text for response in called(service, together)] == alone * 2  # type: ignore[attr-defined, arg-type]
 
 
 def test_words_and_physiology_are_taken(service: Service, clip_path: Path, tmp_path: Path) -> None:

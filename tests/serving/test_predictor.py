@@ -17,24 +17,29 @@ from components.features import stage as features_stage
 from components.features.store import FeatureStore
 from components.registry.bundle import Bundle, load_bundle
 from components.serving.clips import clip_of_file
+from components.serving.pool import Pool
 from components.serving.predictor import Predictor, check_fits
 from components.serving.schemas import Answer
 from tests.serving import media
 from tests.serving.bundles import ALIGNMENT, CLASSES, SPECS, tiny_bundle
 
-LIMITS = MediaLimits()
 WORDS = (Word(text="what", start_s=0.2, end_s=0.5), Word(text="rain", start_s=0.6, end_s=1.1))
 PARITY = 1e-5
 
 
 @pytest.fixture(scope="module")
-def predictor(bundle_folder: Path) -> Predictor:
-    return Predictor(load_bundle(bundle_folder), name="tiny", version="7")
+def pool() -> Pool:
+    return Pool()
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle_folder: Path, pool: Pool) -> Predictor:
+    return Predictor(load_bundle(bundle_folder), name="tiny", version="7", pool=pool)
 
 
 @pytest.fixture(scope="module")
 def answer(predictor: Predictor, clip_path: Path) -> Answer:
-    return predictor.predict(clip_of_file(clip_path, limits=LIMITS, words=WORDS))
+    return predictor.predict(clip_of_file(clip_path, predictor.guard, words=WORDS))
 
 
 def test_an_answer_says_who_gave_it(answer: Answer, predictor: Predictor) -> None:
@@ -68,17 +73,18 @@ def test_presence_follows_what_the_clip_has(answer: Answer) -> None:
     assert set(answer.contradiction.modalities) == {"face", "voice", "text"}
 
 
-def test_contradictions_are_spans_of_the_moments_that_reach_the_threshold(bundle_folder: Path, clip_path: Path) -> None:
+def test_contradictions_are_spans_of_the_moments_that_reach_the_threshold(
+    predictor: Predictor, bundle_folder: Path, clip_path: Path
+) -> None:
     bundle = load_bundle(bundle_folder)
-    clip = clip_of_file(clip_path, limits=LIMITS, words=WORDS)
+    clip = clip_of_file(clip_path, predictor.guard, words=WORDS)
     # An identity of conflict and rarity, and a threshold between its values, so that some moments reach it.
     identity = Rarity(conflict=(0.0, 1.0), rarity=(0.0, 1.0))
 
     def answered(threshold: float) -> Answer:
         calibration = replace(bundle.calibration, rarity=identity, contradiction_threshold=threshold)
-        return Predictor(replace(bundle, description=replace(bundle.description, calibration=calibration))).predict(
-            clip
-        )
+        described = replace(bundle.description, calibration=calibration)
+        return Predictor(replace(bundle, description=described), pool=predictor.pool).predict(clip)
 
     known = [moment.contradiction for moment in answered(1.0).timeline if moment.contradiction is not None]
     assert max(known) > min(known)
@@ -98,20 +104,26 @@ def test_contradictions_are_spans_of_the_moments_that_reach_the_threshold(bundle
 
 
 def test_the_same_clip_gives_the_same_answer(predictor: Predictor, clip_path: Path, answer: Answer) -> None:
-    again = predictor.predict(clip_of_file(clip_path, limits=LIMITS, words=WORDS))
+    again = predictor.predict(clip_of_file(clip_path, predictor.guard, words=WORDS))
     assert again.to_json() == answer.to_json()
 
 
-def test_limits_of_a_request_change_no_number(predictor: Predictor, clip_path: Path, answer: Answer) -> None:
-    strict = MediaLimits(max_duration_s=3)
-    assert predictor.predict(clip_of_file(clip_path, limits=strict, words=WORDS), limits=strict) == answer
-    with pytest.raises(MediaError) as caught:
-        predictor.predict(clip_of_file(clip_path, limits=LIMITS, words=WORDS), limits=MediaLimits(max_duration_s=1.0))
-    assert caught.value.code == "too-long"
+def test_limits_of_the_media_change_no_number(
+    predictor: Predictor, bundle_folder: Path, clip_path: Path, tmp_path: Path, answer: Answer
+) -> None:
+    strict = Predictor(load_bundle(bundle_folder), name="tiny", version="7", limits=MediaLimits(max_duration_s=3))
+    assert strict.predict(clip_of_file(clip_path, strict.guard, words=WORDS)) == answer
+    long = media.sound(tmp_path / "long.wav", seconds=3.5)
+    clip = clip_of_file(long, predictor.guard)
+    assert predictor.predict(clip).clip.duration_s == 3.5
+    for refused in (lambda: strict.predict(clip), lambda: clip_of_file(long, strict.guard)):
+        with pytest.raises(MediaError) as caught:
+            refused()
+        assert caught.value.code == "too-long"
 
 
 def test_sound_alone_is_judged_by_the_voice(predictor: Predictor, tmp_path: Path) -> None:
-    answer = predictor.predict(clip_of_file(media.sound(tmp_path / "a.wav"), limits=LIMITS))
+    answer = predictor.predict(clip_of_file(media.sound(tmp_path / "a.wav"), predictor.guard))
     assert answer.presence["face"] == 0 == answer.presence["text"]
     assert list(answer.contradiction.modalities) == ["voice"]
     assert answer.contradiction.score is None
@@ -123,7 +135,7 @@ def test_sound_alone_is_judged_by_the_voice(predictor: Predictor, tmp_path: Path
 
 
 def test_no_moment_or_episode_reaches_beyond_the_clip(predictor: Predictor, tmp_path: Path) -> None:
-    clip = clip_of_file(media.sound(tmp_path / "a.wav", seconds=1.23), limits=LIMITS)
+    clip = clip_of_file(media.sound(tmp_path / "a.wav", seconds=1.23), predictor.guard)
     answer = predictor.predict(clip)
     assert answer.clip.duration_s == pytest.approx(1.23, abs=1e-3)
     assert answer.timeline[-1].end_s == answer.clip.duration_s
@@ -132,7 +144,7 @@ def test_no_moment_or_episode_reaches_beyond_the_clip(predictor: Predictor, tmp_
 
 
 def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_is_told_why(predictor: Predictor, tmp_path: Path) -> None:
-    answer = predictor.predict(clip_of_file(media.sound(tmp_path / "quiet.wav", level=0), limits=LIMITS))
+    answer = predictor.predict(clip_of_file(media.sound(tmp_path / "quiet.wav", level=0), predictor.guard))
     assert answer.emotion is None
     assert answer.confidence is None
     assert not answer.posterior
@@ -144,21 +156,25 @@ def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_is_told_why(predictor:
     assert Answer.model_validate_json(answer.to_json()) == answer
 
 
-def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(tmp_path: Path, clip_path: Path) -> None:
+def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(
+    pool: Pool, tmp_path: Path, clip_path: Path
+) -> None:
     tiny_bundle(tmp_path / "voice-only", modalities=("voice",))
-    answer = Predictor(load_bundle(tmp_path / "voice-only")).predict(clip_of_file(clip_path, limits=LIMITS))
+    deaf = Predictor(load_bundle(tmp_path / "voice-only"), pool=pool)
+    answer = deaf.predict(clip_of_file(clip_path, deaf.guard))
     assert list(answer.presence) == ["voice"]
     assert any("face: seen in 100 % of the clip, but this version was trained without it" in n for n in answer.notes)
 
 
 def test_a_modality_that_comes_ready_made_is_absent_from_media_and_the_rest_is_judged(
-    tmp_path: Path, clip_path: Path
+    pool: Pool, tmp_path: Path, clip_path: Path
 ) -> None:
     specs = {**SPECS, "face_au": "given:6"}
     tiny_bundle(tmp_path / "both", modalities=("voice", "face_au"), specs=specs)
     bundle = load_bundle(tmp_path / "both")
     check_fits(bundle)
-    answer = Predictor(bundle).predict(clip_of_file(clip_path, limits=LIMITS))
+    both = Predictor(bundle, pool=pool)
+    answer = both.predict(clip_of_file(clip_path, both.guard))
     assert answer.emotion in CLASSES
     assert answer.presence["face_au"] == 0.0
     assert answer.presence["voice"] > 0.0
@@ -190,8 +206,8 @@ def test_another_encoder_or_alignment_than_the_bundles_is_refused(bundle_folder:
 @pytest.mark.usefixtures("ray_session")
 def test_online_equals_offline(predictor: Predictor, clip_path: Path, tmp_path: Path) -> None:
     """The stages, through Parquet and Ray Data beside another clip, against the predictor on the media file."""
-    online = clip_of_file(clip_path, limits=LIMITS, words=WORDS)
-    other = clip_of_file(media.video(tmp_path / "other.mp4", seconds=3, seed=5), limits=LIMITS, transcript="oh well")
+    online = clip_of_file(clip_path, predictor.guard, words=WORDS)
+    other = clip_of_file(media.video(tmp_path / "other.mp4", seconds=3, seed=5), predictor.guard, transcript="oh well")
     clips = [replace(online, clip_id="tiny/a"), replace(other, clip_id="tiny/b")]
     params = Params(
         datasets=("tiny",), alignment=ALIGNMENT, features=Features(encoders=SPECS), ray=RayResources(num_cpus=2)

@@ -1,13 +1,16 @@
-"""The frozen encoders a version needs, loaded once a process and shared by the versions that use the same ones."""
+"""What versions share in a process: frozen encoders, and the guarded children that open media."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from components.alignment.guard import Guard
+from components.contracts.config import Alignment
 from components.contracts.errors import BundleError
 from components.contracts.records import AlignedClip, Quality, Word
 from components.contracts.timebase import Grid
@@ -19,9 +22,9 @@ WARM_STEPS = 10
 WARM_CROP_PX = 96
 
 
-class EncoderPool:
-    """Loaded encoders by (modality, fingerprint), so that two versions with the same encoder load it once and a swap
-    between them takes no time. The pool keeps no encoder alive that no version holds.
+class Pool:
+    """Loaded encoders by (modality, fingerprint) and guards by their settings, so that two versions with the same ones
+    load them once and a swap between them takes no time. The pool keeps nothing alive that no version holds.
 
     `lock` is what encoding takes turns on: the libraries below are not all thread-safe, and a replica is given one
     core's worth of work at a time anyway.
@@ -31,6 +34,16 @@ class EncoderPool:
         self.device = device
         self.lock = threading.Lock()
         self._loaded: WeakValueDictionary[tuple[str, str], Encoder] = WeakValueDictionary()
+        self._guards: WeakValueDictionary[tuple[object, ...], Guard] = WeakValueDictionary()
+
+    def guard(self, config: Alignment, root: Path, *, wall_s: float | None) -> Guard:
+        """The guard of these settings; its child is being started. It ends when no version holds it any longer."""
+        key = (config.model_dump_json(), root, wall_s)
+        guard = self._guards.get(key)
+        if guard is None:
+            guard = self._guards[key] = Guard(config, root, wall_s=wall_s)
+        guard.start()
+        return guard
 
     def load(self, wanted: Mapping[str, EncoderSpec]) -> dict[str, Encoder]:
         """The encoders by modality, created and warmed where they were not loaded.
@@ -53,7 +66,7 @@ class EncoderPool:
 
 
 def matching_encoder(modality: str, wanted: EncoderSpec, device: str = "cpu") -> Encoder:
-    """The encoder of a bundle's description, weights not loaded; raises as `EncoderPool.load`."""
+    """The encoder of a bundle's description, weights not loaded; raises as `Pool.load`."""
     encoder = create(wanted.spec, modality, device)
     if encoder.fingerprint != wanted.fingerprint or encoder.width != wanted.width:
         raise BundleError(

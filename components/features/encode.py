@@ -13,6 +13,7 @@ from components.features.base import Encoded, Encoder
 
 ENCODER_FAILED = "encoder"
 NON_FINITE = "non_finite"
+UNFORESEEN = "internal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def _alone(clip: AlignedClip, key: str, encoder: Encoder) -> Result:
         return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=ENCODER_FAILED, message=str(error))
     except Exception as error:
         message = f"{encoder.modality} encoder {encoder.name} failed: {type(error).__name__}: {error}"
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=ENCODER_FAILED, message=message)
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=UNFORESEEN, message=message)
     return _judged(clip, key, encoder, encoded)
 
 

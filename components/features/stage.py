@@ -4,10 +4,11 @@ Input: `data/aligned/<name>/shard-*.parquet`. Output: `data/features/<name>/`: o
 (`store.py`), `index.parquet` (a row a clip), `quarantine.parquet`, `summary.json`.
 
 What the store already holds is not encoded again, so a new clip costs itself and a new encoder costs its own modality;
-what no clip of the dataset needs any more is dropped. Ray Data runs the work: `features.actors` actors on the CPU read
-the aligned shards and run the embedded encoders, one thread each; where `features.device` is a GPU, what they unpack
-for checkpoints streams on to one actor a GPU (`pools.py`). Where nothing is missing, Ray is not even started, nor for
-features that clips bring ready-made: they only pass through. What was encoded before an interruption is kept.
+what no clip of the dataset needs any more is dropped; what could not be encoded is not tried again (`failures.py`). Ray
+Data runs the work: `features.actors` actors on the CPU read the aligned shards and run the embedded encoders, one
+thread each; where `features.device` is a GPU, what they unpack for checkpoints streams on to one actor a GPU
+(`pools.py`). Where nothing is missing, Ray is not even started, nor for features that clips bring ready-made: they only
+pass through. What was encoded before an interruption is kept.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from components.contracts.config import Features, Params
 from components.contracts.errors import DataError, MerError
 from components.contracts.layout import Layout
 from components.contracts.progress import progress
+from components.contracts.readmitted import read_decisions
 from components.contracts.records import Quarantined, quarantine_table
 from components.features.base import Encoded, Encoder
 from components.features.encode import Result, encode_clips
+from components.features.failures import FILE, Failures
 from components.features.given import Given
 from components.features.pools import encoded_in, pools
 from components.features.registry import CHECKPOINT, create, portable
@@ -74,7 +77,8 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     store = FeatureStore(layout.features(name))
     for modality in {*store.modalities(), *encoders}:
         store.drop_damaged(modality)
-    held = {modality: store.keys(modality) for modality in encoders}
+    failures = Failures(store.folder, read_decisions(layout.decisions(name, STAGE)))
+    held = {modality: store.keys(modality) | failures.by_key.keys() for modality in encoders}
     max_clips = _task_clips(clips, params.features)
     ready = plan(clips, _fingerprints(given), held, max_clips=max_clips, given=True)
     tasks = plan(clips, _fingerprints(learned), held, max_clips=max_clips)
@@ -89,7 +93,8 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
                 results = chain(results, _results(tasks, params.features, device))
             failed, encoded = _store_all(results, store, advance)
     _check_systematic(failed, encoded)
-    summary = _commit(name, clips, encoders, store, failed)
+    failures.by_key.update(failed)
+    summary = _commit(name, clips, encoders, store, failures)
     return {**summary, "encoded": {modality: encoded.get(modality, 0) for modality in sorted(encoders)}}
 
 
@@ -191,9 +196,10 @@ def _commit(
     clips: Sequence[Scanned],
     encoders: Mapping[str, Encoder],
     store: FeatureStore,
-    failed: Mapping[str, Result],
+    failures: Failures,
 ) -> dict[str, Any]:
-    """Brings the store into its canonical form and writes index, quarantine and summary."""
+    """Brings the store into its canonical form and writes index, quarantine, failures and summary."""
+    failed = failures.by_key
     fingerprints = _fingerprints(encoders)
     clip_keys = [clip.keys(fingerprints) for clip in clips]
     coverage: dict[str, dict[str, float]] = {}
@@ -201,7 +207,8 @@ def _commit(
         wanted = {keys[modality] for keys in clip_keys if modality in keys} - failed.keys()
         store.compact(modality, wanted)
         coverage[modality] = store.coverage(modality, wanted)
-    rows, quarantined = [], []
+    rows: list[dict[str, Any]] = []
+    theirs: list[tuple[str, Result]] = []
     clips_with = dict.fromkeys(sorted(encoders), 0)
     for clip, keys in zip(clips, clip_keys, strict=True):
         shares = {modality: coverage[modality].get(keys.get(modality, ""), 0.0) for modality in sorted(encoders)}
@@ -219,28 +226,30 @@ def _commit(
                 "coverage": sorted(shares.items()),
             }
         )
-        quarantined += [_quarantined(name, clip, failed[key]) for key in keys.values() if key in failed]
+        theirs += [(clip.clip_id, failed[key]) for key in keys.values() if key in failed]
     summary = {
         "alignment_fingerprints": sorted({clip.alignment_fingerprint for clip in clips}),
         "clips": len(clips),
         "clips_with": clips_with,
         "steps": sum(clip.num_steps for clip in clips),
-        "quarantined": len(quarantined),
+        "quarantined": len(theirs),
         "encoders": {
             modality: {"spec": encoder.name, "fingerprint": fingerprints[modality], "width": encoder.width}
             for modality, encoder in sorted(encoders.items())
         },
     }
     write_table(store.folder / "index.parquet", pa.Table.from_pylist(rows, schema=INDEX_SCHEMA))
+    quarantined = [_quarantined(name, clip_id, result) for clip_id, result in theirs]
     write_table(store.folder / "quarantine.parquet", quarantine_table(quarantined))
+    write_table(store.folder / FILE, failures.table(theirs))
     write_json(store.folder / "summary.json", summary)
     return summary
 
 
-def _quarantined(name: str, clip: Scanned, result: Result) -> Quarantined:
+def _quarantined(name: str, clip_id: str, result: Result) -> Quarantined:
     return Quarantined(
         dataset=name,
-        clip_id=clip.clip_id,
+        clip_id=clip_id,
         stage=STAGE,
         code=result.code,
         message=result.message,

@@ -55,8 +55,11 @@ def test_only_wanted_modalities_are_encoded() -> None:
     assert encode_clips([(make_aligned_clip("a"), {})], {"voice": voice}) == []
 
 
-@pytest.mark.parametrize("error", [MediaError("torn"), RuntimeError("torn"), ValueError("torn")])
-def test_one_bad_clip_costs_only_itself(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(MediaError("torn"), "encoder"), (RuntimeError("torn"), "internal"), (ValueError("torn"), "internal")],
+)
+def test_one_bad_clip_costs_only_itself(error: Exception, code: str) -> None:
     def act(clip: AlignedClip) -> Encoded:
         if clip.clip_id == "tiny/b":
             raise error
@@ -65,7 +68,7 @@ def test_one_bad_clip_costs_only_itself(error: Exception) -> None:
     probe = Probe(act)
     results = {result.clip_id: result for result in encode_clips(clips("a", "b", "c"), {"voice": probe})}
     assert probe.calls == [3, 1, 1, 1]
-    assert results["tiny/b"].code == "encoder"
+    assert results["tiny/b"].code == code
     assert "torn" in results["tiny/b"].message
     assert results["tiny/b"].encoded is None
     assert results["tiny/a"].encoded is not None

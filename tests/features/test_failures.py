@@ -1,0 +1,163 @@
+"""What could not be encoded is tried again when something changed, and not otherwise. Everything here is really run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.atomic import write_json
+from components.contracts.config import Features, Params
+from components.contracts.errors import DataError
+from components.contracts.fingerprint import tree_sha256
+from components.contracts.layout import Layout
+from components.contracts.readmitted import Readmitted, decisions_json
+from components.contracts.records import AlignedClip
+from components.features import stage
+from components.features.encode import Result, encode_clips
+from components.features.failures import FILE
+from components.features.registry import create
+from components.features.work import Task, read_clips
+from tests.builders import make_aligned_clip
+from tests.features.test_stage import align
+
+VOICE = Params(features=Features(encoders={"voice": "signal"}))
+FACE = Params(features=Features(encoders={"face": "hog"}))
+BROKEN = "tiny/broken"
+
+
+def broken(seed: int = 1) -> AlignedClip:
+    clip = make_aligned_clip("broken", seed=seed, steps=12, content_sha256=f"{seed:064x}")
+    return replace(clip, face_jpeg=(b"no picture",) * clip.grid.num_steps)
+
+
+def good(seed: int) -> AlignedClip:
+    return make_aligned_clip(f"good{seed}", seed=seed, steps=12, content_sha256=f"{seed:064x}")
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The clips that an encoder was given, by the stage's own work in this process instead of actors."""
+    seen: list[str] = []
+
+    def here(tasks: list[Task], features: Features, device: str) -> Iterator[Result]:
+        encoders = {modality: create(spec, modality, device) for modality, spec in features.encoders.items()}
+        for task in tasks:
+            for clips in read_clips(task, batch_clips=features.batch_clips):
+                seen.extend(clip.clip_id for clip, _ in clips)
+                yield from encode_clips(clips, encoders)
+
+    monkeypatch.setattr(stage, "connect", lambda resources: None)
+    monkeypatch.setattr(stage, "_results", here)
+    return seen
+
+
+def refused(layout: Layout) -> list[str]:
+    return [row["clip_id"] for row in pq.read_table(layout.features("tiny") / "quarantine.parquet").to_pylist()]
+
+
+def test_a_failure_is_remembered_until_content_or_encoder_changes(tmp_path: Path, tried: list[str]) -> None:
+    layout = Layout(tmp_path)
+    align(layout, [broken(), good(2)])
+    summary = stage.run("tiny", FACE, layout)
+    assert sorted(tried) == [BROKEN, "tiny/good2"]
+    assert refused(layout) == [BROKEN]
+    before = tree_sha256(layout.features("tiny"))
+    tried.clear()
+    assert stage.run("tiny", FACE, layout) == {**summary, "encoded": {"face": 0}}
+    assert tried == []
+    assert tree_sha256(layout.features("tiny")) == before
+    # A clip of the same content is refused with it.
+    align(layout, [broken(), replace(broken(), clip_id="tiny/copy"), good(2), good(3)])
+    stage.run("tiny", FACE, layout)
+    assert tried == ["tiny/good3"]
+    assert refused(layout) == [BROKEN, "tiny/copy"]
+    tried.clear()
+    align(layout, [broken(seed=9), good(2)])
+    stage.run("tiny", FACE, layout)
+    assert tried == [BROKEN]
+    tried.clear()
+    stage.run("tiny", VOICE, layout)
+    assert sorted(tried) == [BROKEN, "tiny/good2"]
+    assert refused(layout) == []
+    tried.clear()
+    stage.run("tiny", FACE, layout)
+    assert sorted(tried) == [BROKEN, "tiny/good2"]
+
+
+def test_a_person_may_ask_for_another_try_and_gets_one(tmp_path: Path, tried: list[str]) -> None:
+    layout = Layout(tmp_path)
+    align(layout, [broken(), good(2)])
+    stage.run("tiny", FACE, layout)
+    tried.clear()
+    for tries in (1, 1, 2):
+        asked = Readmitted(dataset="tiny", clip_id=BROKEN, stage="features", code="encoder", how="again", tries=tries)
+        write_json(layout.decisions("tiny", "features"), decisions_json([asked]))
+        stage.run("tiny", FACE, layout)
+    assert tried == [BROKEN, BROKEN]
+    assert refused(layout) == [BROKEN]
+
+
+def test_many_remembered_failures_are_no_failure_of_the_encoder(tmp_path: Path, tried: list[str]) -> None:
+    layout = Layout(tmp_path)
+    bad = [replace(broken(seed), clip_id=f"tiny/b{seed}") for seed in range(10, 15)]
+    align(layout, bad)
+    for _ in range(2):  # nothing is remembered of a stage that stopped
+        with pytest.raises(DataError, match="failed on every clip"):
+            stage.run("tiny", FACE, layout)
+    align(layout, [*bad, good(2)])
+    stage.run("tiny", FACE, layout)
+    tried.clear()
+    assert stage.run("tiny", FACE, layout)["quarantined"] == 5
+    assert tried == []
+
+
+def test_an_error_that_nobody_foresaw_is_tried_every_time(
+    tmp_path: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    align(layout, [good(1), good(2)])
+    signal = type(create("signal", "voice", "cpu"))
+    real = signal.encode
+
+    def short_of_memory(self: Any, clips: list[AlignedClip]) -> Any:
+        if any(clip.clip_id == "tiny/good1" for clip in clips):
+            raise MemoryError("no room")
+        return real(self, clips)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "encode", short_of_memory)
+        stage.run("tiny", VOICE, layout)
+    assert refused(layout) == ["tiny/good1"]
+    assert pq.read_table(layout.features("tiny") / FILE).num_rows == 0
+    tried.clear()
+    assert stage.run("tiny", VOICE, layout)["encoded"] == {"voice": 1}
+    assert tried == ["tiny/good1"]
+    assert refused(layout) == []
+
+
+def test_values_that_are_not_finite_are_remembered(
+    tmp_path: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    align(layout, [good(1), good(2)])
+    signal = type(create("signal", "voice", "cpu"))
+    real = signal.encode
+
+    def infinite(self: Any, clips: list[AlignedClip]) -> Any:
+        found = real(self, clips)
+        return [
+            replace(one, values=np.full_like(one.values, np.inf)) if clip.clip_id == "tiny/good1" else one
+            for clip, one in zip(clips, found, strict=True)
+        ]
+
+    monkeypatch.setattr(signal, "encode", infinite)
+    for _ in range(2):
+        stage.run("tiny", VOICE, layout)
+        assert refused(layout) == ["tiny/good1"]
+    assert tried.count("tiny/good1") == 1

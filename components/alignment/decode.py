@@ -28,7 +28,7 @@ from components.alignment.source import decoded, open_media, packets_of, picture
 from components.alignment.span import LEAD_S, Span, Window, locate, seek
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.datasets.frame_clock import stamp_s
+from components.datasets.media_reader import stamp_s
 
 # Exact conversion: the fast paths round differently from processor to processor.
 CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT

@@ -19,14 +19,12 @@ import av
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
+from components.datasets.media_reader import ATTACHED_PICTURE, CONTAINERS
 from components.datasets.probe import check_boxes, file_bytes
 
-# Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
 LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
 HEAD_BYTES = 512
 US_PER_S = 1_000_000  # container.duration and container.start_time are microseconds
-ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, no picture stream
 
 
 def check_file(path: Path, *, max_bytes: int, where: str) -> None:

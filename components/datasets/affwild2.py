@@ -45,6 +45,7 @@ from components.datasets.base import (
     stored_path,
 )
 from components.datasets.frame_clock import FrameClock, frame_clock
+from components.datasets.media_reader import MediaReader
 from components.datasets.numbered import numbered_pictures
 
 # The folder's name changed from one year's challenge to the next.
@@ -103,6 +104,7 @@ class Corpus:
     def __init__(self, options: Affwild2Options, root: Path) -> None:
         self.options = options
         self.folder = corpus_folder(options.root, root, dataset=Affwild2.name)
+        self._reader = MediaReader(READERS)
 
     def find(self, name: str) -> Recording:
         """What there is of a name; a recording of exactly that name goes before the one that two people share."""
@@ -123,7 +125,7 @@ class Corpus:
     def clock(self, recording: Recording, frames: int) -> FrameClock:
         """When its frames are shown. Raises MediaError: the recording is not there or cannot be read."""
         if recording.video is not None:
-            return frame_clock(recording.video)
+            return frame_clock(recording.video, self._reader)
         if self.options.frame_rate_hz is not None:
             return FrameClock.regular(frames, self.options.frame_rate_hz)
         raise MediaError(

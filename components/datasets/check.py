@@ -22,8 +22,8 @@ from components.contracts.progress import progress
 from components.contracts.records import Clip, Quarantined
 from components.datasets import remote
 from components.datasets.base import Adapter, corpus_folder
-from components.datasets.frame_clock import ATTACHED_PICTURE
 from components.datasets.given_check import check_given
+from components.datasets.media_reader import MediaReader
 from components.datasets.numbered import numbered_pictures
 from components.datasets.stage import portable, unique, unusable
 from components.datasets.withdrawn import Withdrawal, leave_out
@@ -131,10 +131,10 @@ def check(
     scan, left_out = leave_out(adapter.scan(settled(adapter, options, root), scratch, seed), withdrawn)
     clips, repeated = unique(scan.clips)
     readable = check_given(clips, scratch)
-    good, refused = [], []
+    good, refused, reader = [], [], MediaReader(THREADS)
     with ThreadPoolExecutor(THREADS) as pool, progress("check: files", len(readable.clips)) as advance:
         for clip, outcome in zip(
-            readable.clips, pool.map(lambda clip: _look(clip, scratch), readable.clips), strict=True
+            readable.clips, pool.map(lambda clip: _look(clip, scratch, reader), readable.clips), strict=True
         ):
             if isinstance(outcome, Quarantined):
                 refused.append(outcome)
@@ -159,16 +159,16 @@ def settled(adapter: Adapter[Any], options: Section, root: Path) -> Any:
     return options.model_copy(update={key: str(root / Path(value).expanduser()) for key, value in given.items()})
 
 
-def look(clip: Clip, root: Path) -> Looked:
+def look(clip: Clip, root: Path, reader: MediaReader) -> Looked:
     """Opens the files of a clip as far as their headers."""
     ends_s: list[float | None] = []
     streams = {"picture": clip.pictures_path is not None, "sound": False}
     for path in (clip.video_path, clip.audio_path):
         if path is not None:
-            seconds, picture, sound = header(root / path)
-            ends_s.append(seconds)
-            streams["picture"] |= picture and path == clip.video_path
-            streams["sound"] |= sound
+            header = reader.header(root / path)
+            ends_s.append(header.duration_s)
+            streams["picture"] |= header.picture and path == clip.video_path
+            streams["sound"] |= header.sound
     if clip.physio_path is not None:
         ends_s.append(_table_seconds(root / clip.physio_path))
     if clip.pictures_path is not None and clip.pictures_rate_hz:
@@ -183,22 +183,6 @@ def look(clip: Clip, root: Path) -> Looked:
     return Looked(duration_s=None if end_s is None else end_s - clip.start_s, modalities=(*there, *given))
 
 
-def header(path: Path) -> tuple[float | None, bool, bool]:
-    """(duration in seconds if it is told, whether there is a picture stream, a sound stream); nothing is decoded.
-
-    A file that cannot be opened has neither: alignment would set it aside.
-    """
-    import av
-
-    try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-            told = container.duration / av.time_base if container.duration and container.duration > 0 else None
-            pictures = [one for one in container.streams.video if not int(one.disposition) & ATTACHED_PICTURE]
-            return told, bool(pictures), bool(container.streams.audio)
-    except (av.error.FFmpegError, ValueError, OSError):
-        return None, False, False
-
-
 def _table_seconds(path: Path) -> float | None:
     """The largest `time_s` of a Parquet file, from its footer."""
     try:
@@ -210,8 +194,8 @@ def _table_seconds(path: Path) -> float | None:
         return None
 
 
-def _look(clip: Clip, root: Path) -> Quarantined | Looked:
-    return unusable(clip, root) or look(clip, root)
+def _look(clip: Clip, root: Path, reader: MediaReader) -> Quarantined | Looked:
+    return unusable(clip, root) or look(clip, root, reader)
 
 
 def _copies(clips: Iterable[Clip], root: Path) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from components.alignment.align import Aligner
+from components.contracts import guarded
 from components.contracts.config import Alignment
 from components.contracts.errors import DataError
 from components.contracts.records import Clip
@@ -15,6 +16,7 @@ from components.datasets.affwild2 import Affwild2, Affwild2Options, Corpus, read
 from components.datasets.base import Scan
 from tests.alignment.media import tone, wav
 from tests.datasets.corpora import affwild2, crops, expr_labels, talking
+from tests.datasets.test_media_reader import DEADLY
 
 TRAIN = "EXPR_Recognition_Challenge/Train_Set"
 
@@ -121,6 +123,19 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(corpus: Path) -> None:
     hole = next(row for row in found.quarantined if row.clip_id.endswith("hole"))
     assert "hole.txt line 3" in hole.message
     assert len(found.clips) == 3
+
+
+def test_a_recording_that_kills_whoever_reads_its_clock_is_set_aside_alone(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "CHILD", DEADLY)
+    usual = {clip.clip_id for clip in scan(corpus).clips}
+    expr_labels(corpus / TRAIN / "deadly.txt", [0] * 12)
+    crops(corpus / "cropped_aligned" / "deadly", [1])
+    talking(corpus / "batch1" / "deadly.mp4")
+    found = scan(corpus)
+    assert refusals(found) == {"deadly": "crashed", "video8": "lfs-pointer"}
+    assert {clip.clip_id for clip in found.clips} == usual
 
 
 def test_a_few_labels_too_many_are_left_out_and_counted(corpus: Path) -> None:

@@ -16,7 +16,7 @@ from components.contracts.errors import DataError
 from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
 from components.datasets import registry, stage
-from components.datasets.check import Findings, check, header
+from components.datasets.check import Findings, check
 from components.datasets.withdrawn import Withdrawal, record
 from tests.datasets.corpora import CORPORA, speech, talking
 
@@ -94,11 +94,6 @@ def test_a_missing_folder_is_named_as_the_project_sees_it(project: Path) -> None
     with pytest.raises(DataError, match=str(project / "nowhere")) as caught:
         checked("emodb", {"root": "nowhere"}, project)
     assert "scratch" not in str(caught.value)
-
-
-def test_a_file_that_cannot_be_opened_has_no_header(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(40))
-    assert header(tmp_path / "a.mp4") == (None, False, False)
 
 
 def test_a_name_in_another_encoding_can_be_printed(project: Path) -> None:

@@ -12,9 +12,15 @@ from components.alignment.decode import scan
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.datasets.frame_clock import FrameClock, frame_clock
+from components.datasets.media_reader import MediaReader
 from tests.alignment.media import grey, tone, wav, write_clip
 
 TIMES_S = [0.0, 0.05, 0.08, 0.2, 0.24, 0.3, 0.31, 0.5]
+
+
+@pytest.fixture(scope="module")
+def reader() -> MediaReader:
+    return MediaReader()
 
 
 @pytest.mark.parametrize(
@@ -27,9 +33,11 @@ TIMES_S = [0.0, 0.05, 0.08, 0.2, 0.24, 0.3, 0.31, 0.5]
         ("a.flv", {"fps": 14.0, "video_codec": "flv"}),
     ],
 )
-def test_it_is_the_clock_that_alignment_goes_by(tmp_path: Path, name: str, fields: dict[str, Any]) -> None:
+def test_it_is_the_clock_that_alignment_goes_by(
+    reader: MediaReader, tmp_path: Path, name: str, fields: dict[str, Any]
+) -> None:
     path = write_clip(tmp_path / name, pictures=[grey(40)] * 8, **fields)
-    clock = frame_clock(path)
+    clock = frame_clock(path, reader)
     seen = scan(path, MediaLimits(), rate_hz=16_000, where="a", picture=True, sound=True).pictures
     assert seen is not None
     assert clock.times_s.tolist() == pytest.approx((seen.times_s - seen.times_s[0]).tolist(), abs=1e-9)
@@ -42,7 +50,7 @@ def test_a_clock_at_one_rate() -> None:
     assert clock.end_s == 0.2
 
 
-def test_what_has_no_frames_is_refused_without_the_place_it_lies_in(tmp_path: Path) -> None:
+def test_what_has_no_frames_is_refused_without_the_place_it_lies_in(reader: MediaReader, tmp_path: Path) -> None:
     cases = {
         "sound.wav": "no-streams",
         "text.mp4": "not-media",
@@ -56,6 +64,6 @@ def test_what_has_no_frames_is_refused_without_the_place_it_lies_in(tmp_path: Pa
     (tmp_path / "empty.mp4").write_bytes(b"")
     for name, code in cases.items():
         with pytest.raises(MediaError) as refused:
-            frame_clock(tmp_path / name)
+            frame_clock(tmp_path / name, reader)
         assert refused.value.code == code, name
         assert str(tmp_path) not in str(refused.value)

@@ -82,6 +82,12 @@ class Layout:
         return self.root / "data" / "trained"
 
     @property
+    def trained_first(self) -> Path:
+        """There with `train.refit` alone: `model.safetensors`, `model.json` and `history.json` of the model that has
+        not learned from the calibration people."""
+        return self.trained / "first"
+
+    @property
     def evaluated(self) -> Path:
         """`metrics.json`, `predictions.parquet`, `calibration.json`, `gates.json`, `plots/`, `report.html`."""
         return self.root / "data" / "evaluated"

@@ -67,12 +67,16 @@ def evaluate(
     config: Evaluate,
     gates: Gates,
     seed: int,
+    first: EmotionModel | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
     """Evaluates a model.
 
     Args:
+        model: what answers the test split.
         train, calibration, test: the three splits; nobody is in two of them.
+        first: with what everything is fitted, where `model` has learned from the calibration people too (see
+            `components/training/stage.py`): its answers to them would be surer than to anybody else.
         seed: of the bootstrap.
 
     Raises:
@@ -80,7 +84,7 @@ def evaluate(
     """
     classes = model.spec.classes
     bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
-    fitted = fit(model, train, calibration, config)
+    fitted = fit(first or model, train, calibration, config)
     modalities = tuple(name for name in model.spec.names if any(name in case.present for case in test))
     subsets = score_subsets(Scorer(model, fitted.calibration), test, modalities, advance=advance) if test else []
     if not subsets:
@@ -138,6 +142,7 @@ def evaluate(
             "test": len(test),
             "test_subjects": len({case.subject_id for case in test}),
         },
+        **({"refit": True} if first is not None else {}),
     }
     disagreement = contradiction_figures(
         whole.cases,

@@ -84,7 +84,7 @@ def render(
     environment.globals.update(picture=picture, span=span)
     return environment.get_template(TEMPLATE).render(
         title=title,
-        m={"step": None, "episodes": None, "contradiction": None, "affect": None, **figures},
+        m={"step": None, "episodes": None, "contradiction": None, "affect": None, "refit": False, **figures},
         head=figures[evaluation.level],
         gates=evaluation.gates,
         table=[(name, scores.to_json()) for name, scores in evaluation.table],

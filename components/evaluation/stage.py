@@ -23,12 +23,16 @@ from components.model.files import WEIGHTS, load_model
 def run(params: Params, layout: Layout) -> dict[str, Any]:
     """Evaluates the trained model and writes everything that `Layout.evaluated` names.
 
+    A model that was trained again (`train.refit`) answers with what is fitted for the first one.
+
     Raises:
         ModelError: the trained model is missing, damaged, or of another label map.
         DataError: no test clip can be scored.
     """
     catalog = read_json(layout.catalog / "catalog.json")
-    model = load_model(layout.trained, classes=tuple(catalog["classes"]))
+    classes = tuple(catalog["classes"])
+    model = load_model(layout.trained, classes=classes)
+    first = load_model(layout.trained_first, classes=classes) if layout.trained_first.is_dir() else None
     transform = Transform.load(layout.trained)
     splits = {name: prepare(load_examples(layout, name), transform) for name in ("train", "calibration", "test")}
     with progress("evaluate: patterns of present modalities", len(patterns(model.spec.names))) as advance:
@@ -38,6 +42,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
             config=params.evaluate,
             gates=params.gates,
             seed=params.seed,
+            first=first,
             advance=advance,
         )
     datasets = sorted(catalog["datasets"])

@@ -86,7 +86,7 @@ def model_card(
         _results(metrics),
         _failures(metrics),
         _honesty(metrics),
-        _data(corpora, catalog, taxonomy),
+        _data(corpora, catalog, taxonomy, refit=bool(metrics.get("refit"))),
         _making(encoders, cost, lineage, preset),
         _gates(gates),
     ]
@@ -175,7 +175,7 @@ def _failures(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str) -> str:
+def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, *, refit: bool) -> str:
     lines = ["## Data and consent", "| corpus | licence | people | hash |", "|---|---|---|---|"]
     lines += [
         f"| {corpus.name} | {corpus.licence} | {PEOPLE.get(corpus.name, UNKNOWN_PEOPLE)} | "
@@ -187,6 +187,11 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str) 
     )
     classes = ", ".join(catalog["classes"])
     lines += ["", f"Taxonomy `{taxonomy}`: {classes}. Splits by person: {splits}."]
+    if refit:
+        lines.append(
+            "What is fitted on the calibration split was fitted for a model that had not seen its people; then the "
+            "model was trained again, from the start, on the people of both."
+        )
     if absent := catalog.get("absent_classes"):
         lines.append(f"No clip shows {', '.join(absent)}; these are never answered.")
     if shared := catalog["shared_texts"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +11,24 @@ from components.catalog.examples import load_examples
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 
+# What a second training takes for the splits of the first.
+REFIT: Mapping[str, tuple[str, ...]] = {"train": ("train", "calibration"), "calibration": ()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogItems:
-    """Split name → its usable clips, by clip id. Holds paths only, so it travels to workers cheaply."""
+    """Split name → its usable clips, by clip id. Holds paths only, so it travels to workers cheaply.
+
+    With `refit` the clips of the calibration split are among those to train on, and none are left to be held out.
+    """
 
     root: Path
     transform: Path
+    refit: bool = False
 
     def __call__(self, split: str) -> list[Case]:
         """Reads the feature stores."""
-        cases = prepare(load_examples(Layout(self.root), split), Transform.load(self.transform))
-        return [case for case in cases if case.usable]
+        splits = REFIT.get(split, (split,)) if self.refit else (split,)
+        examples = [example for name in splits for example in load_examples(Layout(self.root), name)]
+        examples.sort(key=lambda example: example.clip_id)
+        return [case for case in prepare(examples, Transform.load(self.transform)) if case.usable]

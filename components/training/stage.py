@@ -3,6 +3,12 @@
 Writes `model.safetensors` (averaged weights), `model.json`, `transform.safetensors`, `transform.json` and
 `history.json`, all pure functions of the catalog and the configuration; what belongs to this one execution (durations,
 commit, plots) goes to MLflow.
+
+With `train.refit` there are two trainings: the model of the first, from the training people alone, goes to `first/` and
+is what everything is fitted with that is fitted on the calibration people; the second, from a fresh start on the people
+of both splits, is the one that answers. Calibrating on held-out people and answering with a model of all of them is
+what scikit-learn's `CalibratedClassifierCV(ensemble=False)` does, with one held-out part here in the place of several.
+Both see features through the one transform, which knows the training people.
 """
 
 from __future__ import annotations
@@ -10,8 +16,11 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import load_file
 
 import components.model
 import components.training
@@ -59,21 +68,48 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     resume = folder.exists()
     transform, items = _prepare(catalog, layout, params.model)
-    spec = spec_of(params, catalog, transform, items)
     transform.save(folder)
-    job = Job(
-        task=Task(spec=spec, train=params.train, seed=params.seed),
-        items=CatalogItems(root=layout.root.resolve(), transform=folder.resolve()),
-        inputs_sha256=inputs_sha256,
-    )
+    source = CatalogItems(root=layout.root.resolve(), transform=folder.resolve())
+
+    def job(items: Sequence[Case], source: CatalogItems, inputs_sha256: str) -> Job:
+        spec = spec_of(params, catalog, transform, items)
+        task = Task(spec=spec, train=params.train, seed=params.seed)
+        return Job(task=task, items=source, inputs_sha256=inputs_sha256)
+
+    rounds = [_Round(job=job(items, source, inputs_sha256), clips=len(items), folder=folder)]
+    if params.train.refit:
+        source = replace(source, refit=True)
+        items = source("train")
+        again = job(items, source, fingerprint([inputs_sha256, "refit"]))
+        rounds.append(_Round(job=again, clips=len(items), folder=folder / "refit", name="refit", prefix="refit_"))
+    del items
     name = "+".join(params.datasets)
     with open_run(params.tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
         _describe(tracked, params, layout, catalog)
-        trained = _fit(job, folder, params, tracked)
-        summary = _write(layout, spec, transform, trained, clips=len(items), encoders=catalog["encoders"])
-        _conclude(tracked, layout, trained, summary)
+        trained = [_fit(one, params, tracked) for one in rounds]
+        summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"])
+        _conclude(tracked, layout, rounds, trained, summary)
     shutil.rmtree(folder, ignore_errors=True)
     return summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """One training of the stage: what, on how many clips, where its unfinished state lies, and what it is called.
+
+    `prefix` goes before the names of its curves in MLflow.
+    """
+
+    job: Job
+    clips: int
+    folder: Path
+    name: str = "train"
+    prefix: str = ""
+
+    @property
+    def done(self) -> Path:
+        """Where its outcome lies until the stage's outputs are written."""
+        return self.folder / "done"
 
 
 def _catalog(layout: Layout) -> dict[str, Any]:
@@ -160,41 +196,68 @@ def _describe(tracked: TrainingRun, params: Params, layout: Layout, catalog: Map
     log_data_docs(tracked, layout, catalog)
 
 
-def _fit(job: Job, folder: Path, params: Params, tracked: TrainingRun) -> Trained:
-    with progress("train", params.train.epochs) as advance:
+def _fit(one: _Round, params: Params, tracked: TrainingRun) -> Trained:
+    """Trains, or takes the outcome of a run that was interrupted afterwards."""
+    if (one.done / HISTORY).is_file():
+        return Trained(weights=load_file(one.done / WEIGHTS), history=read_json(one.done / HISTORY)["epochs"])
+    with progress(one.name, params.train.epochs) as advance:
         done = 0
 
         def on_epoch(epoch: Epoch) -> None:
             nonlocal done
-            tracked.epoch(epoch)
+            tracked.epoch(epoch, prefix=one.prefix)
             advance(epoch.record["epoch"] + 1 - done)
             done = epoch.record["epoch"] + 1
 
-        return fit(job, folder, resources=params.ray, on_epoch=on_epoch)
+        trained = fit(one.job, one.folder, resources=params.ray, on_epoch=on_epoch)
+    if not trained.history:
+        raise ModelError("training ended without an epoch", where=one.name)
+    _save(one.done, one.job.task.spec, trained)
+    return trained
+
+
+def _save(folder: Path, spec: ModelSpec, trained: Trained) -> None:
+    """The history comes last: where it is, everything is."""
+    save_model(folder, spec, trained.weights)
+    write_json(folder / HISTORY, {"epochs": trained.history})
 
 
 def _write(
-    layout: Layout, spec: ModelSpec, transform: Transform, trained: Trained, *, clips: int, encoders: Iterable[str]
+    layout: Layout,
+    rounds: Sequence[_Round],
+    transform: Transform,
+    trained: Sequence[Trained],
+    *,
+    encoders: Iterable[str],
 ) -> dict[str, Any]:
-    if not trained.history:
-        raise ModelError("training ended without an epoch", where="train")
+    final, spec = trained[-1], rounds[-1].job.task.spec
     ignored = sorted(set(encoders) - set(spec.modalities))
     transform.save(layout.trained)
-    write_json(layout.trained / HISTORY, {"epochs": trained.history})
-    save_model(layout.trained, spec, trained.weights)
+    _save(layout.trained, spec, final)
+    # One of an earlier run would be taken for the first model of this one.
+    shutil.rmtree(layout.trained_first, ignore_errors=True)
+    if len(rounds) > 1:
+        _save(layout.trained_first, rounds[0].job.task.spec, trained[0])
     return {
         "model_sha256": file_sha256(layout.trained / WEIGHTS),
         "parameters": count_parameters(build_model(spec)),
-        "clips": clips,
-        "epochs": len(trained.history),
+        "clips": rounds[-1].clips,
+        **({"clips_first": rounds[0].clips} if len(rounds) > 1 else {}),
+        "epochs": len(final.history),
         "absent": list(spec.absent),
         "modalities": dict(spec.modalities),
         **({"ignored_modalities": ", ".join(ignored)} if ignored else {}),
-        "last": trained.history[-1],
+        "last": final.history[-1],
     }
 
 
-def _conclude(tracked: TrainingRun, layout: Layout, trained: Trained, summary: Mapping[str, Any]) -> None:
+def _conclude(
+    tracked: TrainingRun,
+    layout: Layout,
+    rounds: Sequence[_Round],
+    trained: Sequence[Trained],
+    summary: Mapping[str, Any],
+) -> None:
     tracked.metrics(
         {
             "model_parameters": float(summary["parameters"]),
@@ -202,7 +265,10 @@ def _conclude(tracked: TrainingRun, layout: Layout, trained: Trained, summary: M
             "training_clips": float(summary["clips"]),
         }
     )
-    tracked.figure(training_curves(trained.history), "plots/training.png")
+    for one, made in zip(rounds, trained, strict=True):
+        tracked.figure(training_curves(made.history), f"plots/{one.prefix}training.png")
     for name in (HISTORY, "model.json"):
         tracked.file(layout.trained / name)
+        if len(rounds) > 1:
+            tracked.file(layout.trained_first / name, to="first")
     tracked.tags({MODEL_TAG: summary["model_sha256"]})

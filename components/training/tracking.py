@@ -109,11 +109,12 @@ class TrainingRun:
         now = int(time.time() * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
-    def epoch(self, epoch: Epoch) -> None:
-        """The record of an epoch, with its speed."""
+    def epoch(self, epoch: Epoch, *, prefix: str = "") -> None:
+        """The record of an epoch, with its speed; `prefix` goes before the names."""
         values = {name: float(value) for name, value in epoch.record.items() if name != "epoch"}
         values["steps_per_s"] = epoch.steps / max(epoch.seconds, 1e-9)
-        self.metrics(values, step=int(epoch.record["epoch"]))
+        named = {f"{prefix}{name}": value for name, value in values.items()}
+        self.metrics(named, step=int(epoch.record["epoch"]))
 
     def dataset(self, name: str, *, sha256: str, uri: str, profile: Mapping[str, Any], context: str) -> None:
         """A dataset as an input of the run."""

@@ -13,6 +13,7 @@ from components.contracts.config import Evaluate, Gates, Model
 from components.contracts.errors import DataError
 from components.evaluation.evaluate import Evaluation, evaluate
 from components.evaluation.gates import passed
+from components.evaluation.scoring import Scorer
 from components.model.build import build_model
 from components.model.spec import ModelSpec
 from tests.evaluation.made import CLASSES, WIDTHS, make_split, trained_model, without
@@ -94,6 +95,23 @@ def test_nothing_of_the_test_split_changes_what_is_fitted() -> None:
     assert found.fitted.thresholds == done().fitted.thresholds
     assert found.metrics["clip"]["accuracy"]["value"] < 0.2
     assert not passed(found.gates)
+
+
+def test_a_model_that_knows_the_calibration_people_answers_with_what_was_fitted_for_the_first() -> None:
+    torch.manual_seed(3)
+    other = build_model(trained_model().spec).eval()
+    found = run(model=other, first=trained_model())
+    fitted = done().fitted
+    assert found.fitted.calibration == fitted.calibration
+    assert found.fitted.smoother == fitted.smoother
+    assert found.fitted.thresholds == fitted.thresholds
+    scorer = Scorer(other, fitted.calibration)
+    for case, scored in zip(found.cases, found.scored, strict=True):
+        np.testing.assert_array_equal(scored.clip_posterior, scorer.score(case.features, case.masks).clip_posterior)
+    # Before calibration too it is this model that is measured.
+    assert found.metrics["calibration"]["clip"]["nll_before"] != done().metrics["calibration"]["clip"]["nll_before"]
+    assert found.metrics["refit"] is True
+    assert "refit" not in done().metrics
 
 
 def test_slices_are_by_group_with_a_gap() -> None:

@@ -3,14 +3,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from mlflow import MlflowClient
+from safetensors.torch import load_file
 
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
 from components.contracts.errors import ModelError
 from components.contracts.layout import Layout
+from components.evaluation.calibration import Calibration
+from components.model.files import WEIGHTS
 from components.registry import stage
 from components.registry.bundle import load_bundle
 from components.registry.fetch import fetch_bundle, resolve
@@ -93,6 +98,34 @@ def test_a_version_that_fails_its_gates_becomes_challenger_only(
     assert challenger is not None
     assert challenger.tags["gates.passed"] == "false"
     assert challenger.tags["gates.gain_over_majority"] == "failed: too weak"
+
+
+def test_a_bundle_holds_the_weights_of_the_second_training_and_the_calibration_of_the_first(
+    project: tuple[Params, Layout], tmp_path: Path, mlflow_uri: str
+) -> None:
+    _, plain = project
+    params = make_params(mlflow_uri, "stage-refit")
+    params = params.model_copy(update={"train": params.train.model_copy(update={"refit": True})})
+    layout = make_project(tmp_path, params)
+    summary = stage.run(params, layout)
+    bundle = load_bundle(layout.root / summary["bundle"])
+    final, first = (load_file(folder / WEIGHTS) for folder in (layout.trained, layout.trained_first))
+    weights = bundle.model.state_dict()
+    assert weights.keys() == final.keys()
+    assert all(torch.equal(weights[name], final[name]) for name in final)
+    assert any(not torch.equal(weights[name], first[name]) for name in final)
+    # What was fitted is to the byte what a run without the second training fits.
+    for name in ("calibration.json", "smoothing.json", "reference.json", "reference.safetensors"):
+        assert (layout.evaluated / name).read_bytes() == (plain.evaluated / name).read_bytes()
+    assert bundle.calibration == Calibration.from_json(read_json(plain.evaluated / "calibration.json"))
+    # The figures are of what is in the bundle.
+    assert bundle.check_goldens(1e-6) <= 1e-6
+    answered = {row["clip_id"]: row for row in pq.read_table(layout.evaluated / "predictions.parquet").to_pylist()}
+    golden = bundle.goldens[0]
+    np.testing.assert_allclose(golden.expected["clip"], answered[golden.name]["posterior"], atol=1e-6)
+    version = MlflowClient(mlflow_uri).get_model_version("stage-refit", summary["version"])
+    assert "trained again, from the start, on the people of both" in version.description
+    assert "then trained again on both" in (layout.evaluated / "report.html").read_text()
 
 
 def test_other_alignment_settings_are_refused(project: tuple[Params, Layout]) -> None:

@@ -36,6 +36,24 @@ def test_items_are_the_transformed_examples_and_the_source_travels(tmp_path: Pat
     assert not np.allclose(rows.mean(0), 0, atol=1e-4)
 
 
+def test_a_second_training_takes_the_calibration_clips_and_never_the_test_clips(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    transform = Transform.fit((example.encoded for example in load_examples(layout, "train")), WIDTHS)
+    transform.save(tmp_path / "transform")
+    first = CatalogItems(root=tmp_path, transform=tmp_path / "transform")
+    again = CatalogItems(root=tmp_path, transform=tmp_path / "transform", refit=True)
+    ids = {split: [item.clip_id for item in first(split)] for split in ("train", "calibration", "test")}
+    learned = [item.clip_id for item in again("train")]
+    assert learned == sorted([*ids["train"], *ids["calibration"]])
+    assert not set(learned) & set(ids["test"])
+    assert again("calibration") == []
+    # The features are those of the first training: one transform serves both.
+    same = {item.clip_id: item for item in again("train")}
+    for item in first("train"):
+        assert all((item.features[name] == same[item.clip_id].features[name]).all() for name in WIDTHS)
+
+
 def test_steps_without_any_modality_are_unlabelled_and_useless_clips_are_left_out(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_catalog(layout)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from components.contracts.layout import Layout
 from components.features.transform import Standardisation, Transform
 from components.model.files import load_model
 from components.training import stage
-from components.training.job import Epoch
+from components.training.job import Epoch, Job, Trained
 from components.training.tracking import TrainingRun, client_of, experiment_id, find_run
+from components.training.trainer import fit
 from tests.model.toys import WIDTHS, rated
 from tests.training.catalogs import CLASSES_AND_ONE, TINY, tiny_params, write_catalog
 
@@ -28,7 +30,11 @@ def _no_tracking_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hashes(layout: Layout) -> dict[str, str]:
-    return {path.name: file_sha256(path) for path in layout.trained.iterdir()}
+    return file_hashes(layout.trained)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    return {path.name: file_sha256(path) for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.integration
@@ -78,8 +84,8 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     stage.run(params, one)
     told = TrainingRun.epoch
 
-    def stop(self: TrainingRun, epoch: Epoch) -> None:
-        told(self, epoch)
+    def stop(self: TrainingRun, epoch: Epoch, *, prefix: str = "") -> None:
+        told(self, epoch, prefix=prefix)
         if epoch.record["epoch"] == 1:
             raise KeyboardInterrupt
 
@@ -96,6 +102,62 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     resumed = client.get_metric_history(find_run(params.tracking, other.root, summary["model_sha256"]), "loss")
     assert sorted({metric.step for metric in resumed}) == [0, 1, 2]
     assert list((other.state / "train").iterdir()) == []
+
+
+@pytest.mark.integration
+def test_a_model_that_is_trained_again_stands_beside_the_first(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, refitted, stopped = (Layout(tmp_path / name) for name in ("plain", "refitted", "stopped"))
+    for layout in (plain, refitted, stopped):
+        write_catalog(layout)
+    stage.run(tiny_params(mlflow_uri, "stage-refit"), plain)
+    params = tiny_params(mlflow_uri, "stage-refit", refit=True)
+    summary = stage.run(params, refitted)
+    first, final = file_hashes(refitted.trained_first), hashes(refitted)
+    assert sorted(final) == OUTPUTS
+    assert first == {name: value for name, value in hashes(plain).items() if name in first}
+    assert sorted(first) == ["history.json", "model.json", "model.safetensors"]
+    assert final["model.safetensors"] != first["model.safetensors"]
+    assert final["transform.safetensors"] == hashes(plain)["transform.safetensors"]
+    assert summary["clips"] == 2 * summary["clips_first"] == 2 * TINY.clips
+    epochs = read_json(refitted.trained / "history.json")["epochs"]
+    assert len(epochs) == 3
+    # Nobody is held out of the second training, so it has no score on people it does not know.
+    assert not any("held_out" in name for epoch in epochs for name in epoch)
+    client = client_of(params.tracking, tmp_path)
+    run_id = find_run(params.tracking, refitted.root, summary["model_sha256"])
+    assert len(client.get_metric_history(run_id, "loss")) == len(client.get_metric_history(run_id, "refit_loss")) == 3
+    assert "first" in {artifact.path for artifact in client.list_artifacts(run_id)}
+
+    # Stopped in the second training, it goes on there and ends with the same bytes.
+    told, begun = TrainingRun.epoch, []
+
+    def stop(self: TrainingRun, epoch: Epoch, *, prefix: str = "") -> None:
+        told(self, epoch, prefix=prefix)
+        if prefix and epoch.record["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    def watched(job: Job, folder: Path, **given: Any) -> Trained:
+        begun.append([case.clip_id for case in job.items("train")])
+        return fit(job, folder, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, "epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stage.run(params, stopped)
+    assert not stopped.trained.exists()
+    monkeypatch.setattr(stage, "fit", watched)
+    stage.run(params, stopped)
+    assert [len(learned) for learned in begun] == [2 * TINY.clips]
+    assert not any("/test/" in clip_id for clip_id in begun[0])
+    assert hashes(stopped) == final
+    assert file_hashes(stopped.trained_first) == first
+
+    # Switched off again, nothing is left that would be taken for the first of two models.
+    stage.run(tiny_params(mlflow_uri, "stage-refit"), refitted)
+    assert not refitted.trained_first.exists()
+    assert hashes(refitted) == hashes(plain)
 
 
 def test_a_head_is_made_for_what_is_rated_and_compared() -> None:

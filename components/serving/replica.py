@@ -1,4 +1,5 @@
-"""The Ray Serve deployment: one process that holds one `Service` and lets Serve change its version in place.
+"""The Ray Serve deployment: one process (and its child that decodes) that holds one `Service` and lets Serve change its
+version in place.
 
 `user_config` names the version; Serve calls `reconfigure` when it changes. If that raises, Serve takes this replica out
 and the others go on with the old version; the reconciler then puts the old `user_config` back.
@@ -7,6 +8,7 @@ and the others go on with the old version; the reconciler then puts the old `use
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ class Replica:
         settings = ReplicaArgs.model_validate(dict(args))
         # Replicas are the parallelism; threads of one model would only fight over the same cores.
         torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"  # for the child that decodes
         self._service = Service(
             ServiceSettings(
                 cache=Path(settings.cache),

@@ -12,6 +12,7 @@ from components.contracts import guarded
 from components.contracts.config import Alignment
 from components.contracts.errors import DataError
 from components.contracts.records import Clip
+from components.datasets import affwild2 as module
 from components.datasets.affwild2 import Affwild2, Affwild2Options, Corpus, read_frame_labels
 from components.datasets.base import Scan
 from tests.alignment.media import tone, wav
@@ -19,6 +20,12 @@ from tests.datasets.corpora import affwild2, crops, expr_labels, talking
 from tests.datasets.test_media_reader import DEADLY
 
 TRAIN = "EXPR_Recognition_Challenge/Train_Set"
+
+
+@pytest.fixture(autouse=True)
+def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These corpora have two or three recordings, and a child takes longer to start than they take to read."""
+    monkeypatch.setattr(module, "READERS", 1)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from bench.benchmark import Benchmark
-from bench.pairs import alternate, timed
+from bench.pairs import Pairs, alternate, timed
 from bench.report import Figure, Outcome, Row, duration
 from components.alignment import stage as alignment
 from components.alignment.align import Aligner
@@ -43,49 +43,61 @@ CLIPS_A_PERSON = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many people with eight clips each, how often each side runs."""
+    """Corpora by their people, who have eight clips each, and how often each side runs over each of them."""
 
-    people: int
+    people: tuple[int, ...]
     pairs: int
 
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
-    """The stages against the loop; against decode alone."""
+    """The stages against the loop, for every corpus; against decode alone, for the first."""
     cores = len(os.sched_getaffinity(0))
-    params = parameters(cores, people=sizes.people)
+    for number, people in enumerate(sizes.people):
+        yield from _corpus(parameters(cores, people=people), cores, sizes.pairs, folder / str(people), floor=not number)
+
+
+def _corpus(params: Params, cores: int, pairs: int, folder: Path, *, floor: bool) -> Iterator[Outcome]:
     made = Layout(folder / "made")
     datasets.run(NAME, params, made)
     clips = clips_of(pq.read_table(made.dataset(NAME) / "clips.parquet"))
     seconds: dict[str, list[float]] = {"alignment": [], "features": []}
     ours, loop = _stages(params, made, seconds), _loop(params, made.root, clips, cores)
-    with one_ray(params.ray):
-        against_loop = alternate(loop, ours, pairs=sizes.pairs, warmup=0, what="stages against a loop")
-        against_floor = alternate(
-            _floor(made.root, clips, cores), ours, pairs=sizes.pairs, warmup=0, what="stages against decode alone"
-        )
-    parts = {name: float(np.median(took)) for name, took in seconds.items()}
     what = f"{len(clips)} rendered clips, {cores} processes"
-    loop_s, ours_s = against_loop.medians_s
-    yield Row(
+    with one_ray(params.ray):
+        yield _against_loop(alternate(loop, ours, pairs=pairs, warmup=0, what="stages against a loop"), what, seconds)
+        if floor:
+            alone = _floor(made.root, clips, cores)
+            yield _against_floor(
+                alternate(alone, ours, pairs=pairs, warmup=0, what="stages against decode alone"), what
+            )
+
+
+def _against_loop(pairs: Pairs, what: str, seconds: Mapping[str, Sequence[float]]) -> Row:
+    parts = {name: float(np.median(took)) for name, took in seconds.items()}
+    loop_s, ours_s = pairs.medians_s
+    return Row(
         what=f"alignment and features, {what}",
         unit="run",
         baseline=Figure(name="process pool, same aligner and encoders", amount=loop_s),
         ours=Figure(name="stages", amount=ours_s),
         kind="cost",
-        ratio=against_loop.cost,
-        pairs=against_loop.count,
+        ratio=pairs.cost,
+        pairs=pairs.count,
         goal=GOAL,
         note=f"Of ours, alignment took {duration(parts['alignment'])} and features {duration(parts['features'])}.",
     )
-    floor_s, ours_s = against_floor.medians_s
-    yield Row(
+
+
+def _against_floor(pairs: Pairs, what: str) -> Row:
+    floor_s, ours_s = pairs.medians_s
+    return Row(
         what=f"the same against decode alone, {what}",
         unit="run",
         baseline=Figure(name="PyAV decodes and drops", amount=floor_s),
         ours=Figure(name="stages", amount=ours_s),
         kind="cost",
-        ratio=against_floor.cost,
-        pairs=against_floor.count,
+        ratio=pairs.cost,
+        pairs=pairs.count,
     )
 
 
@@ -198,6 +210,6 @@ def one_ray(resources: RayResources) -> Iterator[None]:
 BENCHMARK = Benchmark(
     question="What do the stages cost over a hand-written loop of the same decode and encode, and over decode alone?",
     run=run,
-    full=Sizes(people=8, pairs=3),
-    quick=Sizes(people=2, pairs=1),
+    full=Sizes(people=(24, 48), pairs=3),
+    quick=Sizes(people=(2,), pairs=1),
 )

@@ -53,11 +53,12 @@ HISTORY = "history.json"
 
 
 def run(params: Params, layout: Layout) -> dict[str, Any]:
-    """Trains on the catalog's `train` split.
+    """Trains on the catalog's `train` split; with `train.refit` then on `train` and `calibration`.
 
     Returns:
-        model_sha256, parameters, epochs, clips, absent classes, modalities, those with features that the model does
-        not take or no training clip has, and the last epoch's record.
+        of the model that answers: model_sha256, parameters, epochs, clips, absent classes, modalities, those with
+        features that the model does not take or no training clip has, and the last epoch's record; `clips_first`, of
+        the first of two.
 
     Raises:
         DataError: the catalog is missing, or has no usable training clip.

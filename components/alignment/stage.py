@@ -38,9 +38,10 @@ from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 from components.datasets.remote import bring
 
-# Clips that an actor takes at a time: few, so that actors share the end of the work, more of them in a large corpus.
-BATCH_CLIPS, MAX_BATCH_CLIPS = 2, 16
-BLOCKS_AN_ACTOR = 64
+# Clips that an actor takes at a time: few, so that actors share the end of the work, and more of them in a larger
+# corpus, because handing out a block costs as much as a tenth of a short clip.
+BATCH_CLIPS, MAX_BATCH_CLIPS = 2, 8
+BLOCKS_AN_ACTOR = 12
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
 BLOCK_BYTES = 8 << 20  # results leave an actor in pieces of about this size, whatever it takes at a time
 # Starting Ray and its actors costs more than aligning this many clips here; the code that runs is the same.

@@ -16,6 +16,8 @@ from components.contracts.errors import ConfigError
 DEFAULT = "default"
 UNIMODAL = "unimodal_"
 TEMPORAL = {"clip_head": "temporal"}
+# To train every variant again on more people would cost as much once more and tell them apart no better.
+ONCE = {"refit": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Variant:
     candidate: bool = True
 
     def applied(self, params: Params) -> Params:
-        """The configuration of this variant.
+        """The configuration of this variant, trained once unless the variant itself says otherwise.
 
         What `params.yaml` leaves open is filled in anew, so that another `model.preset` brings its own defaults.
 
@@ -48,7 +50,7 @@ class Variant:
         """
         given = params.model_dump(exclude_unset=True)
         sources = given.pop("sources", {})
-        for section, changes in (("model", self.model), ("train", self.train)):
+        for section, changes in (("model", self.model), ("train", {**ONCE, **self.train})):
             if changes:
                 given[section] = {**given.get(section, {}), **changes}
         known = sorted({*params.datasets, *sources})
@@ -56,7 +58,7 @@ class Variant:
 
 
 VARIANTS: tuple[Variant, ...] = (
-    Variant(name=DEFAULT, about="as params.yaml configures it"),
+    Variant(name=DEFAULT, about="as params.yaml configures it, trained once"),
     Variant(
         name="clip_statistics", about="clips read off statistics of features alone", model={"clip_head": "statistics"}
     ),
@@ -78,8 +80,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(name="no_attention", about="as the default, streams side by side", model={"fusion": "concatenation"}),
     Variant(name="no_mixup", about="clip statistics as they are", model={"statistics_mixup": 0.0}),
     Variant(name="mixup", about="clip statistics mixed in pairs", model={"statistics_mixup": 0.4}),
-    Variant(name="no_refit", about="trained on the training people alone", train={"refit": False}),
-    # A fold's calibration people are answered by the first model, so `nested_choice` cannot tell these two apart.
+    # A fold's calibration people are answered by the first model, so `nested_choice` cannot tell it from the default.
     Variant(name="refit", about="trained again with the calibration people", train={"refit": True}),
     Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),
     Variant(name="no_conflict_features", about="fusion without |v_i − v_j|", model={"conflict_features": False}),

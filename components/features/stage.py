@@ -42,7 +42,7 @@ STAGE = "features"
 FLUSH_CLIPS = 256
 FLUSH_BYTES = 32 << 20
 # So many tasks an actor at least, so that actors end together.
-TASKS_AN_ACTOR = 4
+TASKS_AN_ACTOR = 8
 # When every one of at least so many clips fails alike, the fault is not the clips'.
 SYSTEMATIC_CLIPS = 5
 

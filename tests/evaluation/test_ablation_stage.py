@@ -145,7 +145,7 @@ def test_what_is_trained_again_takes_the_first_training_from_where_it_lies(
     assert not np.array_equal(both.rows[0].posterior[ALL], both.rows[1].posterior[ALL])
     # The calibration people are answered alike, so they cannot choose between the two.
     assert set(both.chosen) == {"default"}
-    # Without the first results they are made, and found when somebody asks for them alone.
+    # Without the first results they are made. What the configuration says of a second training makes no difference.
     results = layout.state / "ablation" / "results"
     known = {path.name for path in results.iterdir()}
     for path in results.iterdir():
@@ -155,8 +155,8 @@ def test_what_is_trained_again_takes_the_first_training_from_where_it_lies(
     made.count = 0
     alone = ablation_stage.run(switched, layout)
     assert made.count == 3 + 3
-    assert alone.table[0]["same"] == ["refit"]
-    np.testing.assert_array_equal(alone.rows[0].posterior[ALL], both.rows[1].posterior[ALL])
+    for one, two in zip(alone.rows[:2], both.rows[:2], strict=True):
+        np.testing.assert_array_equal(one.posterior[ALL], two.posterior[ALL])
     assert {path.name for path in results.iterdir()} == known
     made.count = 0
     ablation_stage.run(params(mlflow_uri, "ablate-refit", variants=["refit"], seeds=1), layout)

@@ -6,7 +6,7 @@ comment re-runs nothing. Raise a number by one in the change that alters what th
 
 DATASETS = 4
 ALIGNMENT = 3
-FEATURES = 2
+FEATURES = 3
 VALIDATION = 2
 CATALOG = 2
 TRAIN = 3

@@ -16,6 +16,7 @@ from components.contracts.errors import BundleError, DataError, MediaError, MerE
 from components.contracts.layout import Layout
 from components.datasets.base import SOUND, VIDEO
 from pipelines.project import find_root, load
+from pipelines.stage import one_thread
 
 if TYPE_CHECKING:
     from components.contracts.records import Clip
@@ -59,6 +60,7 @@ def run(
     Raises:
         MerError: nothing can be judged: there is no such version, no such folder, or nothing in it.
     """
+    one_thread()
     # Standard output is for answers.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from components.serving.clips import clip_of_file

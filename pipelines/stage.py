@@ -31,6 +31,12 @@ Work = Callable[[Params, Layout], Mapping[str, Any] | None]
 THREADS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
+def one_thread() -> None:
+    """Holds this process to one thread of arithmetic, where the environment says nothing else. Before torch comes."""
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """How one stage went: `seconds` of wall clock, the exit code, the first line of its error, if any, and the plain
@@ -61,8 +67,7 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
     Raises:
         MerError: whatever the work raises; the timing is noted all the same.
     """
-    for name, value in THREADS.items():
-        os.environ.setdefault(name, value)
+    one_thread()
     layout = Layout(root or find_root())
     name = address(stage, item)
     begin = time.monotonic()

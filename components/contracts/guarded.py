@@ -154,7 +154,9 @@ class Guarded:
         if self._child is not None:
             return
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        # One thread: sums of floats depend on their number, and on a busy machine they only wait for each other.
+        path = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         with theirs:
             self._child = subprocess.Popen(
                 [sys.executable, "-c", CHILD, self._serve],  # the latter for who looks at the list of processes

@@ -8,7 +8,6 @@ and the others go on with the old version; the reconciler then puts the old `use
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,6 @@ class Replica:
         settings = ReplicaArgs.model_validate(dict(args))
         # Replicas are the parallelism; threads of one model would only fight over the same cores.
         torch.set_num_threads(1)
-        os.environ["OMP_NUM_THREADS"] = "1"  # for the child that decodes
         self._service = Service(
             ServiceSettings(
                 cache=Path(settings.cache),

@@ -19,12 +19,11 @@ import av
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.datasets.media_reader import ATTACHED_PICTURE, CONTAINERS
+from components.datasets.media_reader import ATTACHED_PICTURE, CONTAINERS, US_PER_S, open_container
 from components.datasets.probe import check_boxes, file_bytes
 
 LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
 HEAD_BYTES = 512
-US_PER_S = 1_000_000  # container.duration and container.start_time are microseconds
 
 
 def check_file(path: Path, *, max_bytes: int, where: str) -> None:
@@ -83,12 +82,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
     check_file(path, max_bytes=limits.max_bytes, where=where)
     check_boxes(path, where=where)
     try:
-        # With its protocol the name is a name whatever is in it; bare, one such as `concat:a|b` is a request.
-        container = av.open(
-            f"file:{path}",
-            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **codec_options(limits)},
-            metadata_errors="replace",
-        )
+        container = open_container(path, **codec_options(limits))
     except MemoryError as error:
         raise out_of_memory(limits, where) from error
     except (av.error.FFmpegError, ValueError, OSError) as error:

@@ -17,7 +17,6 @@ from typing import Any
 import av
 
 from components.alignment.source import (
-    US_PER_S,
     decoded,
     open_media,
     packets_of,
@@ -28,7 +27,7 @@ from components.alignment.source import (
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
-from components.datasets.media_reader import stamp_s
+from components.datasets.media_reader import US_PER_S, stamp_s
 
 MIN_DURATION_S = 0.1  # less than this decodes to nothing one could see or hear anything in
 # Codecs that carry something from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.

@@ -22,6 +22,7 @@ from components.contracts.guarded import ChildEndedError, Fields, Guarded, Handl
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
 ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, no picture stream
+US_PER_S = 1_000_000  # container.duration and container.start_time are microseconds
 MAX_FRAMES = 10_000_000  # two days at 60 a second
 SERVE = f"{__name__}:serve"
 LIMITS = MediaLimits(max_work_s=600.0)  # reading a packet costs a hundredth of decoding it
@@ -85,7 +86,7 @@ def serve(settings: Fields) -> Handler:
         with _opened(Path(request["path"])) as container:
             if request["do"] == "times":
                 return {}, np.array(_times_s(container), dtype=np.float64).tobytes()
-            duration_s = container.duration / 1_000_000 if container.duration and container.duration > 0 else None
+            duration_s = container.duration / US_PER_S if container.duration and container.duration > 0 else None
             sound = bool(container.streams.audio)
             return {"duration_s": duration_s, "picture": bool(_pictures(container)), "sound": sound}, None
 
@@ -110,14 +111,31 @@ def refused(what: str, path: Path, seen: str, code: str) -> MediaError:
     )
 
 
+def open_container(path: Path, **options: str) -> Any:
+    """A media file as a PyAV input container: of `CONTAINERS` alone, and from the disk alone.
+
+    Args:
+        path: the file.
+        options: further ones of FFmpeg's.
+
+    Raises what PyAV raises.
+    """
+    import av
+
+    # With its protocol the name is a name whatever is in it; bare, one such as `concat:a|b` is a request.
+    return av.open(
+        f"file:{path}",
+        options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
+        metadata_errors="replace",
+    )
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import av
 
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
-        # With its protocol the name is a name whatever is in it; bare, one such as `concat:a|b` is a request.
-        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+        with open_container(path) as container:
             yield container
     except MemoryError as error:
         seen = f"more than {LIMITS.max_memory_mb} MiB"

@@ -19,7 +19,7 @@ import av
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.datasets.media_reader import ATTACHED_PICTURE, CONTAINERS, US_PER_S, open_container
+from components.datasets.media_reader import CONTAINERS, US_PER_S, open_container, picture_streams
 from components.datasets.probe import check_boxes, file_bytes
 
 LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
@@ -194,19 +194,13 @@ def out_of_memory(limits: MediaLimits, where: str) -> MediaError:
 
 
 def picture_stream(container: Any) -> Any | None:
-    """The first video stream that is no cover art, or None."""
-    for stream in container.streams.video:
-        if not int(stream.disposition) & ATTACHED_PICTURE and stream.codec_context is not None:
-            return stream
-    return None
+    """The first video stream that is no cover art and whose codec is known, or None."""
+    return next((stream for stream in picture_streams(container) if stream.codec_context is not None), None)
 
 
 def sound_stream(container: Any) -> Any | None:
     """The first audio stream whose codec is known, or None."""
-    for stream in container.streams.audio:
-        if stream.codec_context is not None:
-            return stream
-    return None
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
 def reason(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Set
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
 from components.alignment.shards import ShardWriter, Stored, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
+from components.contracts.chunks import chunks
 from components.contracts.cluster import connect
 from components.contracts.config import Alignment, Params
 from components.contracts.errors import DataError
@@ -38,10 +40,8 @@ from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 from components.datasets.remote import bring
 
-# Clips that an actor takes at a time: few, so that actors share the end of the work, and more of them in a larger
-# corpus, because handing out a block costs as much as a tenth of a short clip.
-BATCH_CLIPS, MAX_BATCH_CLIPS = 2, 8
-BLOCKS_AN_ACTOR = 12
+# Clips that an actor takes at a time: handing out a block costs as much as a tenth of a short clip.
+BATCH_CLIPS, MAX_BATCH_CLIPS = 1, 8
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
 BLOCK_BYTES = 8 << 20  # results leave an actor in pieces of about this size, whatever it takes at a time
 # Starting Ray and its actors costs more than aligning this many clips here; the code that runs is the same.
@@ -149,10 +149,11 @@ class AlignBatch:
     def __init__(self, config: Alignment, root: str) -> None:
         self._root = Path(root)
         self._guard = Guard(config, self._root)
+        self._guard.start()  # its seconds of imports need not wait for the first batch
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """A batch with one column `clip` of JSON → a table of one row of `PACKED_SCHEMA` a clip."""
-        for text in batch["clip"].to_pylist():
+        """A batch with one column `clips`, lists of JSON → a table of one row of `PACKED_SCHEMA` a clip."""
+        for text in chain.from_iterable(batch["clips"].to_pylist()):
             clip = Clip.from_row(json.loads(text))
             bring_media(clip, self._root)
             yield pa.Table.from_pylist([{"clip_id": clip.clip_id, **self._guard.align(clip)}], schema=PACKED_SCHEMA)
@@ -206,12 +207,11 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
     context.print_on_execution_start = False
     context.target_max_block_size = BLOCK_BYTES
     actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(clips)))
-    per_block = max(BATCH_CLIPS, min(MAX_BATCH_CLIPS, len(clips) // (actors * BLOCKS_AN_ACTOR)))
     with DataContext.current(context):
         texts = [json.dumps(clip.to_row()) for clip in clips]
-        # Many small blocks: a block is what one actor takes at a time.
-        blocks = -(-len(texts) // per_block)
-        clips_in = ray.data.from_items([{"clip": text} for text in texts], override_num_blocks=blocks)
+        # A row a block, and a block is what one actor takes at a time.
+        taken = [{"clips": some} for some in chunks(texts, actors, least=BATCH_CLIPS, most=MAX_BATCH_CLIPS)]
+        clips_in = ray.data.from_items(taken, override_num_blocks=len(taken))
         results = clips_in.map_batches(
             AlignBatch,
             fn_constructor_args=(params.alignment, str(root)),

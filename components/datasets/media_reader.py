@@ -88,7 +88,7 @@ def serve(settings: Fields) -> Handler:
                 return {}, np.array(_times_s(container), dtype=np.float64).tobytes()
             duration_s = container.duration / US_PER_S if container.duration and container.duration > 0 else None
             sound = bool(container.streams.audio)
-            return {"duration_s": duration_s, "picture": bool(_pictures(container)), "sound": sound}, None
+            return {"duration_s": duration_s, "picture": bool(picture_streams(container)), "sound": sound}, None
 
     return handler
 
@@ -130,6 +130,11 @@ def open_container(path: Path, **options: str) -> Any:
     )
 
 
+def picture_streams(container: Any) -> list[Any]:
+    """The video streams of a PyAV container that are no cover art, in order; there may be no decoder for one."""
+    return [stream for stream in container.streams.video if not int(stream.disposition) & ATTACHED_PICTURE]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import av
@@ -144,12 +149,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise refused("the video cannot be read", path, type(error).__name__, "not-media") from error
 
 
-def _pictures(container: Any) -> list[Any]:
-    return [one for one in container.streams.video if not int(one.disposition) & ATTACHED_PICTURE]
-
-
 def _times_s(container: Any) -> list[float]:
-    streams, found = _pictures(container), []
+    streams, found = picture_streams(container), []
     for packet in container.demux(streams[:1]) if streams else ():
         at_s = stamp_s(packet)
         if at_s is not None:

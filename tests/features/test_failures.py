@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,6 +19,7 @@ from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, decisions_json
 from components.contracts.records import AlignedClip
 from components.features import stage
+from components.features.base import Encoded
 from components.features.encode import Result, encode_clips
 from components.features.failures import FILE
 from components.features.registry import create
@@ -29,6 +30,7 @@ from tests.features.test_stage import align
 VOICE = Params(features=Features(encoders={"voice": "signal"}))
 FACE = Params(features=Features(encoders={"face": "hog"}))
 BROKEN = "tiny/broken"
+Encode = Callable[[Sequence[AlignedClip]], list[Encoded]]
 
 
 def broken(seed: int = 1) -> AlignedClip:
@@ -55,6 +57,21 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(stage, "connect", lambda resources: None)
     monkeypatch.setattr(stage, "_results", here)
     return seen
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Layout:
+    """A project of two clips."""
+    layout = Layout(tmp_path)
+    align(layout, [good(1), good(2)])
+    return layout
+
+
+def encode_by(patch: pytest.MonkeyPatch, encode: Callable[[Encode, Sequence[AlignedClip]], list[Encoded]]) -> None:
+    """The encoder `signal` encodes by this; it is told the real way."""
+    kind = type(create("signal", "voice", "cpu"))
+    real = kind.encode
+    patch.setattr(kind, "encode", lambda self, clips: encode(partial(real, self), clips))
 
 
 def refused(layout: Layout) -> list[str]:
@@ -118,46 +135,35 @@ def test_many_remembered_failures_are_no_failure_of_the_encoder(tmp_path: Path, 
 
 
 def test_an_error_that_nobody_foresaw_is_tried_every_time(
-    tmp_path: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
+    two: Layout, tried: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = Layout(tmp_path)
-    align(layout, [good(1), good(2)])
-    signal = type(create("signal", "voice", "cpu"))
-    real = signal.encode
-
-    def short_of_memory(self: Any, clips: list[AlignedClip]) -> Any:
+    def short_of_memory(real: Encode, clips: Sequence[AlignedClip]) -> list[Encoded]:
         if any(clip.clip_id == "tiny/good1" for clip in clips):
             raise MemoryError("no room")
-        return real(self, clips)
+        return real(clips)
 
     with monkeypatch.context() as patched:
-        patched.setattr(signal, "encode", short_of_memory)
-        stage.run("tiny", VOICE, layout)
-    assert refused(layout) == ["tiny/good1"]
-    assert pq.read_table(layout.features("tiny") / FILE).num_rows == 0
+        encode_by(patched, short_of_memory)
+        stage.run("tiny", VOICE, two)
+    assert refused(two) == ["tiny/good1"]
+    assert pq.read_table(two.features("tiny") / FILE).num_rows == 0
     tried.clear()
-    assert stage.run("tiny", VOICE, layout)["encoded"] == {"voice": 1}
+    assert stage.run("tiny", VOICE, two)["encoded"] == {"voice": 1}
     assert tried == ["tiny/good1"]
-    assert refused(layout) == []
+    assert refused(two) == []
 
 
 def test_values_that_are_not_finite_are_remembered(
-    tmp_path: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
+    two: Layout, tried: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = Layout(tmp_path)
-    align(layout, [good(1), good(2)])
-    signal = type(create("signal", "voice", "cpu"))
-    real = signal.encode
-
-    def infinite(self: Any, clips: list[AlignedClip]) -> Any:
-        found = real(self, clips)
+    def infinite(real: Encode, clips: Sequence[AlignedClip]) -> list[Encoded]:
         return [
             replace(one, values=np.full_like(one.values, np.inf)) if clip.clip_id == "tiny/good1" else one
-            for clip, one in zip(clips, found, strict=True)
+            for clip, one in zip(clips, real(clips), strict=True)
         ]
 
-    monkeypatch.setattr(signal, "encode", infinite)
+    encode_by(monkeypatch, infinite)
     for _ in range(2):
-        stage.run("tiny", VOICE, layout)
-        assert refused(layout) == ["tiny/good1"]
+        stage.run("tiny", VOICE, two)
+        assert refused(two) == ["tiny/good1"]
     assert tried.count("tiny/good1") == 1

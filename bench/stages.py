@@ -210,6 +210,6 @@ def one_ray(resources: RayResources) -> Iterator[None]:
 BENCHMARK = Benchmark(
     question="What do the stages cost over a hand-written loop of the same decode and encode, and over decode alone?",
     run=run,
-    full=Sizes(people=(24, 48), pairs=3),
+    full=Sizes(people=(24, 96), pairs=3),
     quick=Sizes(people=(2,), pairs=1),
 )

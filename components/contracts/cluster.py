@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 from components.contracts.config import RayResources
 from components.contracts.errors import UnavailableError
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+ANSWER_S = 10.0  # Ray itself waits for minutes where nobody listens
 BYTES_PER_MB = 1 << 20
 
 
@@ -27,6 +29,7 @@ def connect(resources: RayResources) -> None:
         return
     if address := os.environ.get(ADDRESS_VARIABLE):
         try:
+            _knock(address)
             ray.init(address="auto", log_to_driver=False, logging_level="warning")
         except Exception as error:  # see `start`
             raise UnavailableError(
@@ -37,6 +40,13 @@ def connect(resources: RayResources) -> None:
             ) from error
         return
     start(resources, logging_level="warning")
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at a `host:port`; other forms of an address are for Ray to judge."""
+    host, _, port = address.rpartition(":")
+    if host and "://" not in address and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
 
 
 def start(resources: RayResources, **options: Any) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,8 +46,39 @@ def test_a_ray_that_is_late_is_told_with_what_to_do(asked: list[dict[str, Any]])
     assert "address" not in asked[0]
 
 
-def test_a_cluster_that_does_not_answer_is_named(asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ADDRESS_VARIABLE, "10.0.0.1:6379")
-    with pytest.raises(UnavailableError, match=r"RAY_ADDRESS=10\.0\.0\.1:6379: .*does not answer.*unset RAY_ADDRESS"):
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """The address of somebody who listens and is no cluster."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_cluster_that_does_not_answer_is_named(
+    asked: list[dict[str, Any]], listening: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS_VARIABLE, listening)
+    named = re.escape(f"RAY_ADDRESS={listening}")
+    with pytest.raises(UnavailableError, match=rf"{named}: .*does not answer.*unset RAY_ADDRESS"):
         connect(RayResources())
     assert asked[0]["address"] == "auto"
+
+
+def test_where_nobody_listens_ray_is_not_even_asked(
+    asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv(ADDRESS_VARIABLE, closed)
+    with pytest.raises(UnavailableError, match=r"does not answer.*refused"):
+        connect(RayResources())
+    assert asked == []
+
+
+@pytest.mark.parametrize("address", ["auto", "ray://head.example:10001"])
+def test_other_forms_of_an_address_are_for_ray_to_judge(
+    asked: list[dict[str, Any]], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS_VARIABLE, address)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        connect(RayResources())
+    assert len(asked) == 1

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment import decode, given, physio, pictures, quality, vad, words
+from components.alignment import given, physio, pictures, quality, vad, words
 from components.alignment.av_offset import estimate
 from components.alignment.clock import NO_FRAME, frames_of_steps
 from components.alignment.crop import Crop
-from components.alignment.decode import DecodeReport
 from components.alignment.envelope import Envelope, envelope
 from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
 from components.alignment.fingerprint import alignment_fingerprint
+from components.alignment.frames import DecodeReport, frames
 from components.alignment.media import Media, read_media
 from components.alignment.recogniser import Recogniser, create_recogniser
 from components.alignment.sound import levels_dbfs, place, samples_of
@@ -182,7 +182,7 @@ class Aligner:
         def glance(time_s: float, grey: NDArray[np.uint8]) -> None:
             tracker.glance(time_s - media.picture_origin_s, crop.cut(grey, []))
 
-        shown = decode.frames(
+        shown = frames(
             path,
             wanted_s,
             limits,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from components.alignment import quality
 from components.alignment.clock import Intervals, intervals
-from components.alignment.decode import Pictures, Scan, scan
 from components.alignment.physio import Series
 from components.alignment.pictures import Numbered, read_numbered
+from components.alignment.scan import Pictures, Scan, scan
 from components.alignment.sound import Sound
 from components.alignment.source import too_long
 from components.alignment.span import MIN_DURATION_S, Span, Window

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.alignment.clock import NO_FRAME, frames_of_steps
-from components.alignment.decode import Pictures
 from components.alignment.face import Faces, Picture, crop_jpeg
+from components.alignment.scan import Pictures
 from components.alignment.source import check_file
 from components.contracts.config import FaceAlignment, MediaLimits
 from components.contracts.errors import MediaError

@@ -193,6 +193,31 @@ def out_of_memory(limits: MediaLimits, where: str) -> MediaError:
     )
 
 
+def check_size(width: int, height: int, limits: MediaLimits, where: str) -> None:
+    """Raises MediaError unless both sides are within the limits."""
+    if not 0 < max(width, height) <= limits.max_side_px or not min(width, height):
+        raise MediaError(
+            "the picture is too large" if width and height else "the picture has no size, or one that is too large",
+            where=where,
+            seen=f"{width}x{height}",
+            allowed=f"1 to {limits.max_side_px} pixels a side",
+            remedy="Convert the clip to a smaller picture, or raise the max_side_px of the limits",
+            code="picture-size",
+        )
+
+
+def too_many_frames(limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip with more pictures than the limits allow."""
+    return MediaError(
+        "the clip has too many pictures",
+        where=where,
+        seen=f"more than {limits.max_decoded_frames}",
+        allowed=f"at most {limits.max_decoded_frames}",
+        remedy="Cut the clip, or raise the max_decoded_frames of the limits",
+        code="too-many-frames",
+    )
+
+
 def picture_stream(container: Any) -> Any | None:
     """The first video stream that is no cover art and whose codec is known, or None."""
     return next((stream for stream in picture_streams(container) if stream.codec_context is not None), None)

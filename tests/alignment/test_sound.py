@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from components.alignment.decode import scan
+from components.alignment.scan import scan
 from components.alignment.sound import MAX_RUNS, Sound, SoundCollector, levels_dbfs, place
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError

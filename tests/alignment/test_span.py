@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.alignment.align import Aligner
-from components.alignment.decode import DecodeReport, frames, scan
+from components.alignment.frames import DecodeReport, frames
+from components.alignment.scan import scan
 from components.alignment.span import Span
 from components.contracts.config import Alignment, FaceAlignment, MediaLimits, VoiceAlignment
 from components.contracts.errors import MediaError

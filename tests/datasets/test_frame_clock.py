@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.alignment.decode import scan
+from components.alignment.scan import scan
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.datasets.frame_clock import FrameClock, frame_clock

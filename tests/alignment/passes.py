@@ -1,0 +1,27 @@
+"""Both passes over a file, as alignment makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from components.alignment.frames import DecodeReport, frames
+from components.alignment.scan import Scan, scan
+from components.contracts.config import MediaLimits
+
+LIMITS = MediaLimits()
+
+
+def first_pass(path: Path, limits: MediaLimits = LIMITS) -> Scan:
+    return scan(path, limits, rate_hz=16_000, where="tiny/a", picture=True, sound=True)
+
+
+def second_pass(path: Path, wanted_s: np.ndarray, limits: MediaLimits = LIMITS) -> tuple[dict, DecodeReport]:
+    report = DecodeReport()
+    return dict(frames(path, wanted_s, limits, report, where="tiny/a")), report
+
+
+def levels() -> list[int]:
+    """The grey of the pictures of a clip of two seconds."""
+    return [20 + 4 * k for k in range(50)]

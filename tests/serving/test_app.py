@@ -16,6 +16,7 @@ import pytest
 
 from components.contracts import guarded
 from components.contracts.config import MediaLimits
+from components.evaluation.plots import COLOURS
 from components.registry.bundle import load_bundle
 from components.serving.app import create_app
 from components.serving.predictor import Predictor
@@ -220,6 +221,12 @@ def test_the_page_needs_nothing_from_elsewhere(service: Service) -> None:
     page = response.text.replace("http://www.w3.org/2000/svg", "")
     assert re.findall(r"""(?:src|href)=["'](?!#)[^"']+|https?://|@import""", page) == []
     assert "v1/predict" in response.text
+
+
+def test_an_emotion_has_one_colour_in_the_page_and_in_the_plots(service: Service) -> None:
+    page = called(service, lambda client: client.get("/")).text
+    (colours,) = re.findall(r"const COLOURS = \{(.+?)\};", page, flags=re.DOTALL)
+    assert dict(re.findall(r'(\w+): "(#\w+)"', colours)) == COLOURS
 
 
 def test_the_documented_request_names_every_part(service: Service) -> None:

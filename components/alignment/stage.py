@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.alignment.chunks import chunks
 from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
 from components.alignment.outcome import RESULT_SCHEMA, STAGE, Result, align_one, judged, unpacked
@@ -30,7 +31,6 @@ from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
 from components.alignment.shards import ShardWriter, Stored, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
-from components.contracts.chunks import chunks
 from components.contracts.cluster import connect
 from components.contracts.config import Alignment, Params
 from components.contracts.errors import DataError
@@ -40,8 +40,8 @@ from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 from components.datasets.remote import bring
 
-# Clips that an actor takes at a time: handing out a block costs as much as a tenth of a short clip.
-BATCH_CLIPS, MAX_BATCH_CLIPS = 1, 8
+# Clips that an actor takes at a time at most; to hand out a block costs as much as a tenth of a short clip.
+BATCH_CLIPS = 8
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
 BLOCK_BYTES = 8 << 20  # results leave an actor in pieces of about this size, whatever it takes at a time
 # Starting Ray and its actors costs more than aligning this many clips here; the code that runs is the same.
@@ -210,7 +210,7 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
     with DataContext.current(context):
         texts = [json.dumps(clip.to_row()) for clip in clips]
         # A row a block, and a block is what one actor takes at a time.
-        taken = [{"clips": some} for some in chunks(texts, actors, least=BATCH_CLIPS, most=MAX_BATCH_CLIPS)]
+        taken = [{"clips": some} for some in chunks(texts, actors, most=BATCH_CLIPS)]
         clips_in = ray.data.from_items(taken, override_num_blocks=len(taken))
         results = clips_in.map_batches(
             AlignBatch,

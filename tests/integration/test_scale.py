@@ -30,7 +30,7 @@ from pathlib import Path
 from components.alignment import partial, stage
 from components.contracts.layout import Layout
 from tests.alignment.test_stage import NAME, PARAMS
-stage.IN_PROCESS_CLIPS, stage.MAX_BATCH_CLIPS, partial.FILE_CLIPS = 0, 1, 2
+stage.IN_PROCESS_CLIPS, stage.BATCH_CLIPS, partial.FILE_CLIPS = 0, 1, 2
 stage.run(NAME, PARAMS, Layout(Path(sys.argv[1])))
 """
 
@@ -135,7 +135,7 @@ def test_an_actor_that_is_lost_costs_nobody_a_clip(
 
     monkeypatch.setattr(stage, "_in_ray", watched)
     monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 0)
-    monkeypatch.setattr(stage, "MAX_BATCH_CLIPS", 1)
+    monkeypatch.setattr(stage, "BATCH_CLIPS", 1)
     stage.run(NAME, PARAMS, layout)
     assert killed
     assert sorted(came) == sorted(clip.clip_id for clip in whole[1])

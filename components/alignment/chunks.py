@@ -17,15 +17,11 @@ Item = TypeVar("Item")
 CHUNKS_AHEAD = 2
 
 
-def chunk_size(left: int, workers: int, *, least: int, most: int) -> int:
-    """How many of `left` pieces the next chunk has: between `least` and `most`, and never more than are left."""
-    return min(left, max(least, min(most, -(-left // (CHUNKS_AHEAD * workers)))))
-
-
-def chunks(items: Sequence[Item], workers: int, *, least: int, most: int) -> Iterator[Sequence[Item]]:
-    """The items in order, in chunks of `chunk_size`."""
+def chunks(items: Sequence[Item], workers: int, *, most: int) -> Iterator[Sequence[Item]]:
+    """The items in order, `most` at a time, and fewer when few are left for so many workers."""
     first = 0
     while first < len(items):
-        size = chunk_size(len(items) - first, workers, least=least, most=most)
-        yield items[first : first + size]
-        first += size
+        share = -(-(len(items) - first) // (CHUNKS_AHEAD * workers))
+        last = first + min(most, share)
+        yield items[first:last]
+        first = last

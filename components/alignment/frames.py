@@ -141,12 +141,12 @@ def _clean_frames(
             continue
         matters = from_s is None or (stamp_s(packet) or 0.0) >= from_s
         damage.feed(packet)
-        frames = decoded(packet)
-        if frames is None:
+        shown = decoded(packet)
+        if shown is None:
             report.damaged_packets += matters
             damage.mark(packet.pts if packet.pts is not None else packet.dts)
             continue
-        for frame in frames:
+        for frame in shown:
             report.decoded += 1
             if report.decoded > limits.max_decoded_frames:
                 raise too_many_frames(limits, where)

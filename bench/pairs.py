@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.report import Spread
-from components.contracts.progress import progress
+from components.runtime.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)

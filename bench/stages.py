@@ -27,7 +27,6 @@ from bench.pairs import Pairs, alternate, timed
 from bench.report import Figure, Outcome, Row, duration
 from components.alignment import stage as alignment
 from components.alignment.align import Aligner
-from components.contracts.cluster import connect
 from components.contracts.config import Alignment, Features, Params, RayResources
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
@@ -35,6 +34,7 @@ from components.datasets import stage as datasets
 from components.features import stage as features
 from components.features.base import Encoder
 from components.features.registry import create
+from components.runtime.cluster import connect
 
 GOAL = 1.15
 NAME = "synthetic"

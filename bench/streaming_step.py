@@ -13,9 +13,9 @@ from bench.benchmark import Benchmark
 from bench.made import spec, widths_of
 from bench.pairs import alternate
 from bench.report import Figure, Outcome, Row
-from components.contracts.progress import progress
 from components.model.model import TemporalModel
 from components.model.streaming import StreamingModel, StreamState
+from components.runtime.progress import progress
 
 GOAL = 1.1
 RATE_HZ = 10.0

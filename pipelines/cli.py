@@ -16,7 +16,8 @@ import typer
 from typer._click.exceptions import UsageError  # has no public name; the lock pins typer
 
 from components.contracts.errors import MerError
-from pipelines import cli_datasets, cli_quarantine
+from pipelines.commands.datasets import cli as cli_datasets
+from pipelines.commands.quarantine import cli as cli_quarantine
 
 INTERRUPTED = 130
 DEFECT = 1
@@ -148,7 +149,7 @@ def accept(
       mer accept
       mer accept --dataset ravdess
     """
-    from pipelines import accept as command
+    from pipelines.commands import accept as command
 
     print(command.accept(dataset=dataset))
 
@@ -250,7 +251,7 @@ def ablate(  # noqa: PLR0917  typer passes by name
       mer ablate --variants concatenation,one_way --seeds 2 --epochs 10
       mer ablate --folds corpus --set datasets='[ravdess]' --set ravdess.root=/data/ravdess
     """
-    from pipelines import ablate as ablation
+    from pipelines.commands import ablate as ablation
 
     overrides = {
         "variants": None if variants is None else [one.strip() for one in variants.split(",") if one.strip()],
@@ -274,7 +275,7 @@ def describe(
       mer describe
       mer describe --short
     """
-    from pipelines import describe as description
+    from pipelines.commands import describe as description
 
     print(description.pipeline(short=short))
 
@@ -290,7 +291,7 @@ def kfp_compile(
       mer kfp compile
       mer kfp compile -o build/mer.yaml
     """
-    from pipelines import retrain
+    from pipelines.kubeflow import retrain
 
     print(retrain.compile_to(output))
 
@@ -311,7 +312,7 @@ def kfp_run(
       mer kfp run --local --workspace /tmp/copy-of-the-project
       mer kfp run --host http://localhost:8888
     """
-    from pipelines import retrain
+    from pipelines.kubeflow import retrain
 
     if local == (host is not None):
         raise typer.BadParameter("choose --local or --host ADDRESS")
@@ -335,7 +336,7 @@ def schedule(
       mer schedule --host http://localhost:8888         what would change
       mer schedule --host http://localhost:8888 --apply
     """
-    from pipelines import schedule as scheduling
+    from pipelines.kubeflow import schedule as scheduling
 
     print(scheduling.command(apply=apply, host=host, file=file))
 
@@ -352,7 +353,7 @@ def rayjob(
       mer rayjob --overlay prod | kubectl apply -f -
       mer rayjob --stage train
     """
-    from pipelines import rayjob as rendering
+    from pipelines.kubeflow import rayjob as rendering
 
     print(rendering.manifest(stage=stage, overlay=overlay))
 
@@ -371,7 +372,7 @@ def serve(
       mer serve --port 8080
       mer serve --no-service         only the MLflow UI
     """
-    from pipelines import serve as serving
+    from pipelines.commands import serve as serving
 
     serving.run(service=service, port=port, mlflow_port=mlflow_port)
 
@@ -390,7 +391,7 @@ def predict(
       mer predict clip.mp4
       mer predict clip.mp4 --transcript "what a day" --json
     """
-    from pipelines import predict as predicting
+    from pipelines.commands import predict as predicting
 
     raise typer.Exit(predicting.run(clips, transcript=transcript, version=version, as_json=as_json))
 
@@ -414,7 +415,7 @@ def submit(
       mer submit EXPR_test_set.txt
       mer submit EXPR_test_set.txt --corpus /data/affwild2 --out predictions.txt --fill neutral
     """
-    from pipelines import abaw
+    from pipelines.commands import abaw
 
     raise typer.Exit(abaw.run(frames, out, version=version, corpus=corpus, fill=fill))
 
@@ -434,7 +435,7 @@ def reconcile(
       mer reconcile --once
       mer reconcile --attach --heartbeat /tmp/mer-reconciler
     """
-    from pipelines import serve as serving
+    from pipelines.commands import serve as serving
 
     serving.reconcile(once=once, attach=attach, heartbeat=heartbeat)
 
@@ -453,7 +454,7 @@ def withdraw(
       mer withdraw --subject ravdess/01
       mer withdraw --subject 01 --dataset ravdess
     """
-    from pipelines import withdraw as withdrawing
+    from pipelines.commands.withdrawal import withdraw as withdrawing
 
     print(withdrawing.command(subject, dataset=dataset, dry_run=dry_run))
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.contracts.cluster import ADDRESS_VARIABLE, start
 from components.contracts.config import RayResources
+from components.runtime.cluster import ADDRESS_VARIABLE, start
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
 

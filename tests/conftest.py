@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from components.datasets.synthetic.plan import ClipPlan
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -29,8 +33,8 @@ def ray_session() -> Iterator[None]:
     """One local Ray for the whole session."""
     import ray
 
-    from components.contracts.cluster import connect
     from components.contracts.config import RayResources
+    from components.runtime.cluster import connect
 
     connect(RayResources(num_cpus=4, object_store_mb=256))
     yield
@@ -50,3 +54,43 @@ def shared_data() -> Path:
     if not data.is_dir():
         pytest.skip("real recordings are not on this machine (../shared/data)")
     return data
+
+
+@pytest.fixture(scope="session")
+def plans() -> list[ClipPlan]:
+    """What the clips of a small synthetic corpus contain."""
+    from components.datasets.synthetic.plan import plan_corpus
+
+    return plan_corpus(seed=7, subjects=30, clips_per_subject=8, picture_px=128)
+
+
+@pytest.fixture(scope="session")
+def rendered(plans: list[ClipPlan], tmp_path_factory: pytest.TempPathFactory) -> Callable[[ClipPlan], Path]:
+    """Renders a plan (once) and returns the path of its container."""
+    from components.datasets.synthetic.media import MediaNames, render
+
+    folder = tmp_path_factory.mktemp("rendered")
+
+    def container(plan: ClipPlan) -> Path:
+        names = MediaNames.of(plan)
+        path = folder / str(names.video or names.audio)
+        if not path.exists():
+            render(plan, folder)
+        return path
+
+    return container
+
+
+@pytest.fixture
+def write_wav() -> Callable[[Path], Path]:
+    """Writes half a second of a tone."""
+    import numpy as np
+    import soundfile
+
+    def write(path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tone = 0.3 * np.sin(2 * np.pi * 150 * np.arange(8000) / 16000)
+        soundfile.write(path, tone, 16000)
+        return path
+
+    return write

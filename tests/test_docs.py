@@ -13,7 +13,7 @@ LINK = re.compile(r"""(?<!!)\[[^\]]*\]\((?!https?:)([^)\s]+)\)|<img src="([^"]+)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # A file of the project, whole from its root; one with a star or a placeholder in it is a pattern.
 FILE = re.compile(r"`((?:components|pipelines|infra|bench|tests|docs)/[\w./-]+\.\w+)`")
-WRITTEN_BY_THE_READER = {"components/datasets/moodbox.py"}
+WRITTEN_BY_THE_READER = {"components/datasets/corpora/moodbox.py"}
 
 
 def anchor(heading: str) -> str:

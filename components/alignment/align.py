@@ -18,21 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.alignment import given, physio, pictures, quality, vad, words
-from components.alignment.av_offset import estimate
-from components.alignment.clock import NO_FRAME, frames_of_steps
-from components.alignment.crop import Crop
-from components.alignment.envelope import Envelope, envelope
-from components.alignment.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
+from components.alignment.faces.av_offset import estimate
+from components.alignment.faces.crop import Crop
+from components.alignment.faces.envelope import Envelope, envelope
+from components.alignment.faces.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
 from components.alignment.fingerprint import alignment_fingerprint
-from components.alignment.frames import DecodeReport, frames
-from components.alignment.media import Media, read_media
 from components.alignment.recogniser import Recogniser, create_recogniser
-from components.alignment.sound import levels_dbfs, place, samples_of
-from components.alignment.span import Span
+from components.alignment.streams import Media, read_media
 from components.contracts.config import Alignment
 from components.contracts.records import AlignedClip, Clip, Quality, Word
 from components.contracts.timebase import Grid
 from components.datasets.given import GivenReader
+from components.media.clock import NO_FRAME, frames_of_steps
+from components.media.frames import DecodeReport, frames
+from components.media.sound import levels_dbfs, place, samples_of
+from components.media.span import Span
 
 MIN_PRESENT = 0.5  # share of a step whose samples must exist
 

@@ -6,7 +6,7 @@ from components.alignment.recogniser import recogniser_fingerprint
 from components.contracts import versions
 from components.contracts.config import Alignment
 from components.contracts.fingerprint import fingerprint
-from components.contracts.weights import WEIGHTS
+from components.runtime.weights import WEIGHTS
 
 MTCNN = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet")
 SILERO = "silero-vad"

@@ -1,4 +1,4 @@
-"""Alignment in a guarded process (`contracts.guarded`), so that a clip costs itself and nothing else.
+"""Alignment in a guarded process (`runtime.guarded`), so that a clip costs itself and nothing else.
 
 Whoever aligns what strangers wrote hands it to a child that holds the aligner: a worker of the stage, `mer predict`, a
 replica. A clip that kills the child is `crashed`, one over its time `too-slow`, one over its memory `memory`; all other
@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from components.alignment.outcome import Result, align_one, measured, packed, refused, unpacked
-from components.alignment.source import open_media, out_of_memory, picture_stream, too_slow
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
-from components.contracts.guarded import ChildEndedError, Fields, Guarded, Handler
 from components.contracts.records import AlignedClip, Clip
+from components.media.source import open_media, out_of_memory, picture_stream, too_slow
+from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 SERVE = f"{__name__}:serve"
 
@@ -105,7 +105,7 @@ class Guard:
 
 
 def serve(settings: Fields) -> Handler:
-    """What the child does, as `contracts.guarded` asks for it."""
+    """What the child does, as `runtime.guarded` asks for it."""
     from components.alignment.align import Aligner  # seconds of imports, which only the child needs
 
     config, root = Alignment.model_validate(settings["config"]), Path(settings["root"])

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from components.alignment import quality
-from components.alignment.source import out_of_memory
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.readmitted import Decisions
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Clip, Quality, Quarantined
+from components.media.source import out_of_memory
 
 if TYPE_CHECKING:
     from components.alignment.align import Aligner

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from pyarrow.dataset import dataset
 from scipy.signal import resample_poly
 
-from components.alignment.sound import samples_of
-from components.alignment.source import check_file, reason, too_long
-from components.alignment.span import Span
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import Grid
+from components.media.sound import samples_of
+from components.media.source import check_file, reason, too_long
+from components.media.span import Span
 
 TIME = "time_s"
 GAP_INTERVALS = 3.0  # samples further apart than this many usual intervals have a gap between them

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.alignment.clock import NO_FRAME, frames_of_steps
-from components.alignment.face import Faces, Picture, crop_jpeg
-from components.alignment.scan import Pictures
-from components.alignment.source import check_file
+from components.alignment.faces.face import Faces, Picture, crop_jpeg
 from components.contracts.config import FaceAlignment, MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import STEP_SLACK, Grid
-from components.datasets.numbered import numbered_pictures
+from components.media.clock import NO_FRAME, frames_of_steps
+from components.media.numbered import numbered_pictures
+from components.media.scan import Pictures
+from components.media.source import check_file
 
 FORMATS = ("JPEG", "PNG")
 Crop = tuple[bytes, NDArray[np.float32]]

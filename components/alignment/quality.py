@@ -13,7 +13,7 @@ from components.contracts.errors import MediaError
 from components.contracts.records import Quality
 
 if TYPE_CHECKING:
-    from components.alignment.av_offset import AvOffset
+    from components.alignment.faces.av_offset import AvOffset
 
 NOTE_OFFSET_S = 0.05  # people notice sound that is early or late by about this much (ITU-R BT.1359: 45 to 125 ms)
 NOTE_AV_OFFSET_S = 0.125  # where viewers find it annoying (same source); mouths that open early are below it

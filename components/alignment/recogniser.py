@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment.sound import FULL_SCALE
 from components.alignment.words import placed, spread
-from components.contracts.checkpoint import Checkpoint, load_model
 from components.contracts.config import WordsAlignment
 from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.records import Word
 from components.contracts.timebase import Grid
+from components.media.sound import FULL_SCALE
+from components.runtime.checkpoint import Checkpoint, load_model
 
 WHERE = "alignment.words.recogniser"
 VERSION = 1

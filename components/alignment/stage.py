@@ -31,14 +31,14 @@ from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
 from components.alignment.shards import ShardWriter, Stored, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
-from components.contracts.cluster import connect
 from components.contracts.config import Alignment, Params
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
-from components.contracts.progress import progress
 from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 from components.datasets.remote import bring
+from components.runtime.cluster import connect
+from components.runtime.progress import progress
 
 # Clips that an actor takes at a time at most; to hand out a block costs as much as a tenth of a short clip.
 BATCH_CLIPS = 8

@@ -13,10 +13,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from components.alignment.fingerprint import SILERO
-from components.alignment.sound import FULL_SCALE, levels_dbfs
 from components.contracts.config import VoiceAlignment
 from components.contracts.timebase import Grid, pool_mean
-from components.contracts.weights import weight_file
+from components.media.sound import FULL_SCALE, levels_dbfs
+from components.runtime.weights import weight_file
 
 # Fixed by the network at 16 kHz: 512 new samples a call, preceded by the last 64 of the call before.
 RATE_HZ, CHUNK, CONTEXT, STATE = 16_000, 512, 64, (2, 1, 128)

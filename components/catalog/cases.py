@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from components.catalog.examples import UNLABELLED, Example
 from components.contracts.records import Planted
 from components.features.transform import Transform
+
+# What a reader wants to see over time, most telling first.
+SHOWN = ("flash", "transition", "contradiction", "missing", "late_audio", "variable_frame_rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,21 @@ def prepare(examples: Iterable[Example], transform: Transform) -> list[Case]:
         if case.present:
             cases.append(case)
     return cases
+
+
+def shown_clips(cases: Sequence[Case], count: int) -> list[int]:
+    """Which clips to draw: one of each kind that was planted, then of each label, by clip id. Never chosen by score."""
+    order = sorted(range(len(cases)), key=lambda index: cases[index].clip_id)
+    chosen: list[int] = []
+    for kind in SHOWN:
+        chosen.extend([i for i in order if cases[i].has_planted(kind) and i not in chosen][:1])
+    seen: set[int] = set()
+    for index in order:
+        if index not in chosen and not cases[index].planted and cases[index].clip_label not in seen:
+            seen.add(cases[index].clip_label)
+            chosen.append(index)
+    chosen.extend(index for index in order if index not in chosen)
+    return chosen[:count]
 
 
 def _number(value: float | None) -> float:

@@ -1,1 +1,1 @@
-"""What every component agrees on: configuration, records, labels, time, errors and fingerprints."""
+"""What every component agrees on: configuration, records, labels, time, layout, errors and fingerprints."""

@@ -18,15 +18,15 @@ import pyarrow.parquet as pq
 from components.contracts.config import Section
 from components.contracts.fingerprint import file_sha256
 from components.contracts.labels import Taxonomy
-from components.contracts.progress import progress
 from components.contracts.records import Clip, Quarantined
 from components.datasets import remote
 from components.datasets.base import Adapter, corpus_folder
 from components.datasets.given_check import check_given
-from components.datasets.media_reader import MediaReader
-from components.datasets.numbered import numbered_pictures
 from components.datasets.stage import portable, unique, unusable
 from components.datasets.withdrawn import Withdrawal, leave_out
+from components.media.numbered import numbered_pictures
+from components.media.reader import MediaReader
+from components.runtime.progress import progress
 
 THREADS = 4
 NONE = "unlabelled"

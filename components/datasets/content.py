@@ -11,7 +11,7 @@ from typing import Any
 from components.contracts.atomic import write_json
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip
-from components.datasets.numbered import pictures_sha256, pictures_state
+from components.media.numbered import pictures_sha256, pictures_state
 
 
 def media_sha256(path: Path) -> str:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import MediaError
 from components.contracts.records import GivenFeatures
-from components.datasets.probe import check_readable
+from components.media.probe import check_readable
 
 SUFFIXES = (".npz", ".parquet")
 STACK_NAMES = "clip"

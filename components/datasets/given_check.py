@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.contracts.errors import MediaError
-from components.contracts.progress import progress
 from components.contracts.records import Clip, GivenFeatures, Quarantined
 from components.datasets.base import STAGE
 from components.datasets.given import GivenArray, GivenReader, majority_widths
+from components.runtime.progress import progress
 
 REMEDY = "The clip is used without this modality"
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from components.contracts.errors import ConfigError
-from components.datasets.affwild2 import Affwild2
 from components.datasets.base import Adapter
-from components.datasets.cremad import Cremad
-from components.datasets.emodb import Emodb
-from components.datasets.feature_table import FeatureTable
-from components.datasets.folder import Folder
-from components.datasets.iemocap import Iemocap
-from components.datasets.manifest import Manifest
-from components.datasets.meld import Meld
-from components.datasets.mosei import Mosei
-from components.datasets.ravdess import Ravdess
-from components.datasets.synthetic import Synthetic
-from components.datasets.wesad import Wesad
+from components.datasets.corpora.affwild2 import Affwild2
+from components.datasets.corpora.cremad import Cremad
+from components.datasets.corpora.emodb import Emodb
+from components.datasets.corpora.feature_table import FeatureTable
+from components.datasets.corpora.folder import Folder
+from components.datasets.corpora.iemocap import Iemocap
+from components.datasets.corpora.manifest import Manifest
+from components.datasets.corpora.meld import Meld
+from components.datasets.corpora.mosei import Mosei
+from components.datasets.corpora.ravdess import Ravdess
+from components.datasets.corpora.synthetic import Synthetic
+from components.datasets.corpora.wesad import Wesad
 
 ADAPTERS: dict[str, Adapter[Any]] = {
     "affwild2": Affwild2(),

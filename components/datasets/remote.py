@@ -28,7 +28,7 @@ import pyarrow.fs as pafs
 
 from components.contracts.atomic import atomic_file
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.progress import progress
+from components.runtime.progress import progress
 
 SCHEME = "s3://"
 MIRRORS = Path(".mer/remote/s3")

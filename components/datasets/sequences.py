@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from components.contracts.records import Quarantined
 from components.datasets.base import set_aside
-from components.datasets.feature_rows import Row
+from components.datasets.corpora.feature_rows import Row
 
 NAMED_PEOPLE = 4  # so many names make a joint name; of more, the rest is a hash
 

@@ -19,15 +19,15 @@ from components.contracts.errors import DataError, MediaError, nearest
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import CANONICAL
 from components.contracts.layout import Layout
-from components.contracts.progress import progress
 from components.contracts.records import Clip, GivenFeatures, Quarantined, clip_table, quarantine_table
 from components.datasets import registry
 from components.datasets.base import STAGE
 from components.datasets.content import HashCache, content_sha256
 from components.datasets.given_check import check_given
-from components.datasets.numbered import numbered_pictures
-from components.datasets.probe import probe_media, probe_physio
 from components.datasets.withdrawn import leave_out, read_withdrawn
+from components.media.numbered import numbered_pictures
+from components.media.probe import probe_media, probe_physio
+from components.runtime.progress import progress
 
 HASHING_THREADS = 4
 MAX_TEXT_CHARACTERS = 100_000  # half an hour of fast speech has a third of it

@@ -10,7 +10,7 @@ import numpy as np
 from components.catalog.cases import Case
 from components.evaluation import metrics
 from components.evaluation.intervals import Bootstrap, Subjects
-from components.evaluation.scoring import Scored
+from components.inference.scoring import Scored
 
 NAMES = ("valence", "arousal")
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.catalog.cases import Case
-from components.evaluation.durations import Durations
-from components.evaluation.episodes import Decoder, Episode, find_episodes
 from components.evaluation.events import ClipEvents, clip_events, event_scores, f1_difference, mean_f1, true_episodes
 from components.evaluation.intervals import Bootstrap
-from components.evaluation.semi_markov import Smoother
 from components.evaluation.thresholds import MostProbable, Thresholds
+from components.inference.durations import Durations
+from components.inference.episodes import Decoder, Episode, find_episodes
+from components.inference.semi_markov import Smoother
 
 # From 1, where posteriors are taken at their word: below it no flash outweighs its two changes. The calmest first.
 WEIGHTS = (1.0, 1.41, 2.0)

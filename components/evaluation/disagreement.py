@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.evaluation import metrics
-from components.evaluation.contradiction import Moments, Span, find_spans
 from components.evaluation.intervals import Bootstrap, Interval, Subjects
-from components.evaluation.scoring import Scored
+from components.inference.contradiction import Moments, Span, find_spans
+from components.inference.scoring import Scored
 
 KIND = "contradiction"
 Rows = Sequence[tuple[Case, Scored, Moments]]

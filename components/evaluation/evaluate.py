@@ -14,18 +14,18 @@ from components.contracts.config import Evaluate, Gates
 from components.contracts.errors import DataError
 from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
-from components.evaluation.calibration import Calibration
 from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
-from components.evaluation.episodes import Episode, find_episodes
 from components.evaluation.failures import confusions
 from components.evaluation.fitting import Fitted, fit
 from components.evaluation.gates import Gate, judge
 from components.evaluation.intervals import Bootstrap, Interval, rounded
 from components.evaluation.measure import Sample, Scores, ece_of_sums, measure, paired, per_class
-from components.evaluation.scoring import Scored, Scorer, product_of_experts
 from components.evaluation.slices import slice_scores
 from components.evaluation.subsets import SubsetScores, clip_sample, sample_of, score_subsets, step_sample
+from components.inference.calibration import Calibration
+from components.inference.episodes import Episode, find_episodes
+from components.inference.scoring import Scored, Scorer, product_of_experts
 from components.model.base import EmotionModel
 
 LEVELS = ("clip", "step")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from components.catalog.cases import Case
-from components.evaluation.episodes import Episode, kind_of, runs, transitions
 from components.evaluation.intervals import Bootstrap, Floats, Interval, Subjects
+from components.inference.episodes import Episode, kind_of, runs, transitions
 
 # A flash has three to six steps; one step off at either end must still count, another place must not.
 MIN_OVERLAP = 0.3

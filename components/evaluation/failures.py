@@ -11,7 +11,7 @@ from components.catalog.cases import Case
 from components.evaluation import metrics
 from components.evaluation.intervals import rounded
 from components.evaluation.measure import Sample
-from components.evaluation.scoring import Scored
+from components.inference.scoring import Scored
 
 SHOWN = 8
 

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.contracts.config import Evaluate
-from components.evaluation.calibration import Calibration, fit_temperature, fit_ways
-from components.evaluation.contradiction import Rarity
 from components.evaluation.decoders import fit_smoother, fit_thresholds, labelled
-from components.evaluation.durations import Durations, label_runs
-from components.evaluation.outliers import Reference, pool
-from components.evaluation.scoring import Logits, Scorer, keep
-from components.evaluation.semi_markov import Smoother
 from components.evaluation.subsets import patterns
 from components.evaluation.thresholds import Thresholds
+from components.inference.calibration import Calibration, fit_temperature, fit_ways
+from components.inference.contradiction import Rarity
+from components.inference.durations import Durations, label_runs
+from components.inference.outliers import Reference, pool
+from components.inference.scoring import Logits, Scorer, keep
+from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel
 
 Rows = NDArray[np.float32]

@@ -10,7 +10,6 @@ from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
-from components.contracts.progress import progress
 from components.evaluation.evaluate import evaluate
 from components.evaluation.gates import passed
 from components.evaluation.publish import publish
@@ -18,6 +17,7 @@ from components.evaluation.subsets import patterns
 from components.evaluation.write import summary, write_evaluation
 from components.features.transform import Transform
 from components.model.files import WEIGHTS, load_model
+from components.runtime.progress import progress
 
 
 def run(params: Params, layout: Layout) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.evaluation.measure import Sample
-from components.evaluation.scoring import Scored, Scorer, keep
+from components.inference.scoring import Scored, Scorer, keep
 
 # With more modalities than this only singles, leave-one-out and all are scored: 2^M − 1 patterns would not end.
 MAX_EXHAUSTIVE = 5

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.durations import STEP_SLACK
+from components.inference.durations import STEP_SLACK
 
 Floats = NDArray[np.floating]
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.catalog.cases import Case
-from components.evaluation.contradiction import Span
 from components.evaluation.disagreement import KIND
-from components.evaluation.episodes import Episode, runs
 from components.evaluation.events import true_episodes
 from components.evaluation.plots import BLUE, INK, ORANGE, colour, figure_of, png, style
-from components.evaluation.scoring import Scored
+from components.inference.contradiction import Span
+from components.inference.episodes import Episode, runs
+from components.inference.scoring import Scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

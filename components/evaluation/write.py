@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.catalog.cases import Case
+from components.catalog.cases import Case, shown_clips
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
 from components.evaluation import metrics, plots
@@ -58,8 +58,6 @@ PREDICTIONS_SCHEMA = pa.schema(
         ),
     ]
 )
-# What a reader wants to see over time, most telling first.
-SHOWN = ("flash", "transition", "contradiction", "missing", "late_audio", "variable_frame_rate")
 
 
 def write_evaluation(
@@ -118,21 +116,6 @@ def draw(evaluation: Evaluation, config: Evaluate) -> dict[str, bytes]:
             threshold=threshold,
         )
     return pictures
-
-
-def shown_clips(cases: Sequence[Case], count: int) -> list[int]:
-    """Which clips to draw: one of each kind that was planted, then of each label, by clip id. Never chosen by score."""
-    order = sorted(range(len(cases)), key=lambda index: cases[index].clip_id)
-    chosen: list[int] = []
-    for kind in SHOWN:
-        chosen.extend([i for i in order if cases[i].has_planted(kind) and i not in chosen][:1])
-    seen: set[int] = set()
-    for index in order:
-        if index not in chosen and not cases[index].planted and cases[index].clip_label not in seen:
-            seen.add(cases[index].clip_label)
-            chosen.append(index)
-    chosen.extend(index for index in order if index not in chosen)
-    return chosen[:count]
 
 
 def predictions(evaluation: Evaluation) -> pa.Table:

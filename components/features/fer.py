@@ -15,9 +15,9 @@ import numpy as np
 
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip
-from components.contracts.weights import WEIGHTS, weight_file
 from components.features.base import Encoded, empty, masked
 from components.features.faces import grey_crops, valid_steps
+from components.runtime.weights import WEIGHTS, weight_file
 
 if TYPE_CHECKING:
     from components.features.fer_net import MiniXception

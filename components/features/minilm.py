@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from components.contracts.atomic import read_json
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip
-from components.contracts.weights import WEIGHTS, weight_file
 from components.features.base import Encoded, empty
 from components.features.utterances import (
     UTTERANCES_VERSION,
@@ -27,6 +26,7 @@ from components.features.utterances import (
     word_means,
     word_of_offsets,
 )
+from components.runtime.weights import WEIGHTS, weight_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

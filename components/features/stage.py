@@ -20,12 +20,9 @@ from typing import Any
 import pyarrow as pa
 
 from components.contracts.atomic import write_json, write_table
-from components.contracts.checkpoint import torch_device
-from components.contracts.cluster import connect
 from components.contracts.config import Features, Params
 from components.contracts.errors import DataError, MerError
 from components.contracts.layout import Layout
-from components.contracts.progress import progress
 from components.contracts.readmitted import read_decisions
 from components.contracts.records import Quarantined, quarantine_table
 from components.features.base import Encoded, Encoder
@@ -36,6 +33,9 @@ from components.features.pools import encoded_in, pools
 from components.features.registry import CHECKPOINT, create, portable
 from components.features.store import FeatureStore
 from components.features.work import Scanned, Task, given_widths, plan, read_clips, scan
+from components.runtime.checkpoint import torch_device
+from components.runtime.cluster import connect
+from components.runtime.progress import progress
 
 STAGE = "features"
 # A shard is written when a modality has so many clips or bytes: what is lost with a killed run.

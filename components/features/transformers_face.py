@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.checkpoint import Checkpoint, load_model, settings
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, masked
 from components.features.faces import rgb_crops, valid_steps
+from components.runtime.checkpoint import Checkpoint, load_model, settings
 
 VERSION = 1
 BATCH_PICTURES = 64

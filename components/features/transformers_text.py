@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.checkpoint import Checkpoint, load_model
 from components.contracts.errors import UnavailableError
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, empty
@@ -24,6 +23,7 @@ from components.features.utterances import (
     word_means,
     word_of_offsets,
 )
+from components.runtime.checkpoint import Checkpoint, load_model
 
 VERSION = 1
 MAX_TOKENS = 512

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.checkpoint import Checkpoint, load_model, settings
 from components.contracts.errors import ConfigError
 from components.contracts.records import AlignedClip
 from components.contracts.timebase import pool_mean
 from components.features.audio import AUDIO_VERSION, has_voice, level_normalised
 from components.features.base import Encoded, empty, mask_of, masked
 from components.features.log_mel import RATE_HZ
+from components.runtime.checkpoint import Checkpoint, load_model, settings
 
 VERSION = 1
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat")

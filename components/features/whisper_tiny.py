@@ -23,11 +23,11 @@ import numpy as np
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip
 from components.contracts.timebase import pool_mean
-from components.contracts.weights import WEIGHTS, weight_file
 from components.features.audio import AUDIO_VERSION, has_voice, level_normalised
 from components.features.base import Encoded, empty, mask_of, masked
 from components.features.ct2_reader import read_ct2
 from components.features.log_mel import HOP_SAMPLES, RATE_HZ, whisper_log_mel
+from components.runtime.weights import WEIGHTS, weight_file
 
 if TYPE_CHECKING:
     from components.features.whisper_net import WhisperEncoder

@@ -28,13 +28,13 @@ from components.contracts.config import Alignment
 from components.contracts.errors import BundleError, MerError
 from components.contracts.fingerprint import canonical_json, file_sha256
 from components.contracts.lineage import Lineage
-from components.evaluation import outliers
-from components.evaluation.calibration import Calibration
-from components.evaluation.outliers import Reference
-from components.evaluation.scoring import Scorer
-from components.evaluation.semi_markov import Smoother
 from components.features import transform as transforms
 from components.features.transform import Transform
+from components.inference import outliers
+from components.inference.calibration import Calibration
+from components.inference.outliers import Reference
+from components.inference.scoring import Scorer
+from components.inference.semi_markov import Smoother
 from components.model.build import EmotionModel, build_model
 from components.model.files import WEIGHTS, load_weights
 from components.model.spec import ModelSpec

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from components.contracts.atomic import atomic_file, write_json
 from components.contracts.errors import BundleError
-from components.evaluation.scoring import Scored, Scorer
+from components.inference.scoring import Scored, Scorer
 from components.model.spec import ModelSpec
 
 GOLDEN_TENSORS = "golden.safetensors"

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from components.alignment.fingerprint import alignment_fingerprint
-from components.catalog.cases import Case, prepare
+from components.catalog.cases import Case, prepare, shown_clips
 from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
@@ -21,13 +21,12 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
 from components.datasets.registry import ADAPTERS
-from components.evaluation.calibration import Calibration
-from components.evaluation.outliers import Reference
 from components.evaluation.publish import run_of
-from components.evaluation.scoring import Scorer, keep
-from components.evaluation.semi_markov import Smoother
-from components.evaluation.write import shown_clips
 from components.features.transform import Transform
+from components.inference.calibration import Calibration
+from components.inference.outliers import Reference
+from components.inference.scoring import Scorer, keep
+from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel, count_parameters
 from components.model.files import WEIGHTS, load_model
 from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle

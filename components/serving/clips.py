@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.alignment.guard import Guard
-from components.alignment.source import check_file
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip, Word, words_to_json
-from components.datasets.probe import is_text
+from components.media.probe import is_text
+from components.media.source import check_file
 
 HEAD_BYTES = 512
 SHOWN_BYTES = 24
@@ -37,7 +37,7 @@ def clip_of_file(
 
     Raises:
         MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, or holds neither
-            picture nor sound, or ends whoever opens it (codes of `alignment.source`, `crashed`, and
+            picture nor sound, or ends whoever opens it (codes of `media.source`, `crashed`, and
             `unsupported-media`).
     """
     check_media(path, guard.limits)

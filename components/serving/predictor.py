@@ -20,11 +20,11 @@ from components.alignment.quality import gate
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.records import AlignedClip, Clip
-from components.evaluation.contradiction import find_spans
-from components.evaluation.episodes import find_episodes, transitions
-from components.evaluation.outliers import Judgement
-from components.evaluation.scoring import Scored, Scorer
 from components.features.given import is_given
+from components.inference.contradiction import find_spans
+from components.inference.episodes import find_episodes, transitions
+from components.inference.outliers import Judgement
+from components.inference.scoring import Scored, Scorer
 from components.registry.bundle import Bundle, EncoderSpec
 from components.serving.pool import Pool, matching_encoder
 from components.serving.schemas import (

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.contracts.cluster import connect
 from components.contracts.config import RayResources
 from components.contracts.errors import MerError, ModelError
+from components.runtime.cluster import connect
 from components.training.checkpoint import load_checkpoint, save_checkpoint
 from components.training.job import CHECKPOINT, THREADS, Epoch, Job, Trained, fit_here
 from components.training.learner import Share

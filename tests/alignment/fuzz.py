@@ -34,7 +34,7 @@ from components.alignment.outcome import INTERNAL, Result
 from components.contracts.config import Alignment, FaceAlignment, MediaLimits, VoiceAlignment
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256
-from components.datasets.probe import probe_media, probe_physio
+from components.media.probe import probe_media, probe_physio
 from tests.alignment.containers import KINDS, SOUND_ONLY, boxes, moving, valid
 from tests.builders import make_clip
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.alignment.frames import DecodeReport, frames
-from components.alignment.scan import Scan, scan
 from components.contracts.config import MediaLimits
+from components.media.frames import DecodeReport, frames
+from components.media.scan import Scan, scan
 
 LIMITS = MediaLimits()
 

@@ -10,11 +10,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from components.datasets.synthetic_action import action_units
-from components.datasets.synthetic_face import FacePainter, poses
-from components.datasets.synthetic_plan import ClipPlan, Part, plan_corpus
-from components.datasets.synthetic_signs import SIGNS
-from components.datasets.synthetic_voice import RATE_HZ, speak
+from components.datasets.synthetic.action import action_units
+from components.datasets.synthetic.face import FacePainter, poses
+from components.datasets.synthetic.plan import ClipPlan, Part, plan_corpus
+from components.datasets.synthetic.signs import SIGNS
+from components.datasets.synthetic.voice import RATE_HZ, speak
 from tests.alignment.media import Picture
 
 FPS = 25

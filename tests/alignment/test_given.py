@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment import face, vad
+from components.alignment import vad
 from components.alignment.align import Aligner
+from components.alignment.faces import face
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import AlignedClip, Clip, GivenFeatures, Segment

@@ -13,12 +13,12 @@ from components.alignment import stage
 from components.alignment.align import Aligner
 from components.alignment.guard import Guard
 from components.alignment.outcome import align_one, measured, packed
-from components.contracts import guarded
 from components.contracts.atomic import write_table
 from components.contracts.config import Alignment, FaceAlignment, MediaLimits, Params, VoiceAlignment
 from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clip_table
+from components.runtime import guarded
 from tests.alignment.media import grey, tone, wav, write_clip
 from tests.builders import make_clip
 
@@ -27,7 +27,7 @@ PLAIN = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignme
 DEADLY = """
 import os, signal
 from components.alignment import guard
-from components.contracts.guarded import child
+from components.runtime.guarded import child
 real = guard.align_one
 def fatal(aligner, clip, root):
     if "deadly" in clip.clip_id:
@@ -123,7 +123,7 @@ def test_the_child_ends_with_its_guard(tmp_path: Path) -> None:
 def test_what_stops_the_aligner_stops_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = (
         "from components.alignment import align; from components.contracts.errors import UnavailableError\n"
-        "from components.contracts.guarded import child\n"
+        "from components.runtime.guarded import child\n"
         "def none(config): raise UnavailableError('no weights', code='weights')\n"
         "align.Aligner = none; child()"
     )
@@ -156,7 +156,7 @@ def test_who_asks_for_the_clip_itself_gets_it_or_the_aligners_own_error(guard: G
 def test_a_clip_that_waits_for_ever_is_refused_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes no processor time, so no limit on that would ever end it."""
     asleep = (
-        "from components.alignment.align import Aligner; from components.contracts.guarded import child\n"
+        "from components.alignment.align import Aligner; from components.runtime.guarded import child\n"
         "import signal; Aligner.align_ungated = lambda *_, **__: signal.pause(); child()"
     )
     monkeypatch.setattr(guarded, "CHILD", asleep)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from components.alignment.align import Aligner
-from components.alignment.envelope import envelope
-from components.alignment.sound import Run, Sound, levels_dbfs, place
+from components.alignment.faces.envelope import envelope
 from components.alignment.vad import Energy
 from components.contracts.timebase import Grid
+from components.media.sound import Run, Sound, levels_dbfs, place
 from tests.alignment.placement import CASES, FINE, MAX_SOUND_ERROR_S, Case, heard_at, placed, render, seen_at
 from tests.builders import make_clip
 

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
-from components.catalog.cases import Case, prepare
+from components.catalog.cases import Case, prepare, shown_clips
 from components.catalog.examples import UNLABELLED, Example
 from components.features.base import Encoded
 from components.features.transform import Transform
+from tests.evaluation.made import make_split
 
 RNG = np.random.default_rng(0)
 
@@ -55,3 +56,13 @@ def test_usable_wants_a_label_on_the_clip_or_on_a_valid_step() -> None:
         example(clip_label=UNLABELLED, step_labels=late, encoded={"face": half}),
     )
     assert [case.usable for case in cases] == [True, False, True, False]
+
+
+def test_clips_to_draw_are_chosen_by_what_they_are_and_never_by_score() -> None:
+    cases = make_split("test", 5)
+    chosen = shown_clips(cases, 5)
+    kinds = [{planted.kind for planted in cases[index].planted} for index in chosen]
+    assert kinds[:3] == [{"flash"}, {"transition"}, {"contradiction"}]
+    assert not kinds[3]
+    assert shown_clips(cases, 0) == []
+    assert len(set(shown_clips(cases, 999))) == len(cases)

@@ -62,7 +62,10 @@ def passes(command: str, project: Path) -> str:
     return done.stdout
 
 
-FILES = "components/datasets/moodbox.py components/datasets/registry.py tests/datasets/{test_moodbox,corpora}.py"
+FILES = (
+    "components/datasets/corpora/moodbox.py components/datasets/registry.py "
+    "tests/datasets/corpora/test_moodbox.py tests/datasets/tiny_corpora.py"
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +98,9 @@ def changed(scaffolded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_walkthrough_has_every_step() -> None:
     assert list(blocks()) == [
         "add",
-        "components/datasets/moodbox.py",
-        "tests/datasets/corpora.py",
-        "tests/datasets/test_moodbox.py",
+        "components/datasets/corpora/moodbox.py",
+        "tests/datasets/tiny_corpora.py",
+        "tests/datasets/corpora/test_moodbox.py",
         "check",
     ]
 
@@ -105,8 +108,8 @@ def test_the_walkthrough_has_every_step() -> None:
 @pytest.mark.integration
 def test_what_is_scaffolded_passes_lint_types_and_the_contract_as_it_stands(scaffolded: Path) -> None:
     passes(f"ruff check {FILES} && ruff format --check {FILES}", scaffolded)
-    passes("mypy components/datasets/moodbox.py components/datasets/registry.py", scaffolded)
-    tests = "tests/datasets/test_moodbox.py tests/datasets/test_contract.py tests/datasets/test_about.py"
+    passes("mypy components/datasets/corpora/moodbox.py components/datasets/registry.py", scaffolded)
+    tests = "tests/datasets/corpora/test_moodbox.py tests/datasets/test_contract.py tests/datasets/test_about.py"
     shown = passes(f"pytest -q {tests} -k 'moodbox or fixture'", scaffolded)
     assert int(re.findall(r"(\d+) passed", shown)[0]) >= 10
 

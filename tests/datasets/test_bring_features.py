@@ -14,8 +14,8 @@ import pytest
 from components.contracts.config import Params
 from components.contracts.layout import Layout
 from components.datasets import stage
-from components.datasets.feature_rows import COLUMNS
-from components.datasets.feature_table import FeatureTable, FeatureTableOptions, Terms
+from components.datasets.corpora.feature_rows import COLUMNS
+from components.datasets.corpora.feature_table import FeatureTable, FeatureTableOptions, Terms
 from components.datasets.given import GivenReader
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from components.contracts.layout import Layout
 from components.datasets import registry, stage
 from components.datasets.check import Findings, check
 from components.datasets.withdrawn import Withdrawal, record
-from tests.datasets.corpora import CORPORA, speech, talking
+from tests.datasets.tiny_corpora import CORPORA, speech, talking
 
 ABAW8 = taxonomy("abaw8")
 

@@ -15,7 +15,7 @@ from components.contracts.labels import CANONICAL
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
 from components.datasets import registry, stage
-from tests.datasets.corpora import CORPORA
+from tests.datasets.tiny_corpora import CORPORA
 
 RENDERED = {"synthetic"}
 NO_MEDIA = {"feature_table"}

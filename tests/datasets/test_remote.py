@@ -21,8 +21,8 @@ from components.datasets import remote, stage
 from components.datasets.remote import MIRRORS, Synced
 from pipelines import inputs
 from tests.alignment.media import tone, wav
-from tests.datasets.corpora import CORPORA
 from tests.datasets.objects import BUCKET, Bucket, object_store
+from tests.datasets.tiny_corpora import CORPORA
 
 PLACE = MIRRORS / BUCKET / "voices"
 PLAIN = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignment(activity="energy"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.datasets.feature_rows import Row
+from components.datasets.corpora.feature_rows import Row
 from components.datasets.sequences import joint_subjects, sequenced
 
 

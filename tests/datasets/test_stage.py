@@ -15,7 +15,7 @@ from components.contracts.layout import Layout
 from components.contracts.records import CLIP_SCHEMA, QUARANTINE_SCHEMA, clips_of
 from components.datasets import registry, stage
 from components.datasets.base import Adapter, Scan, set_aside
-from components.datasets.ravdess import RavdessOptions
+from components.datasets.corpora.ravdess import RavdessOptions
 from tests.builders import make_clip
 
 Writer = Callable[[Path], Path]

@@ -14,11 +14,11 @@ from components.contracts.layout import Layout
 from components.contracts.records import Clip, Quarantined, clips_of
 from components.datasets import stage
 from components.datasets.base import Scan
-from components.datasets.synthetic_plan import plan_corpus
+from components.datasets.synthetic.plan import plan_corpus
 from components.datasets.withdrawn import FILE, leave_out, read_withdrawn, record, withdrawal_of
 from tests.builders import make_clip
-from tests.datasets.corpora import CORPORA
 from tests.datasets.feature_folders import separable, write_features
+from tests.datasets.tiny_corpora import CORPORA
 
 DAY = date(2026, 3, 1)
 

@@ -9,9 +9,9 @@ import torch
 from components.catalog.cases import Case
 from components.contracts.config import Model
 from components.evaluation.affect import affect_figures
-from components.evaluation.calibration import Calibration
 from components.evaluation.intervals import Bootstrap
-from components.evaluation.scoring import Scored, Scorer
+from components.inference.calibration import Calibration
+from components.inference.scoring import Scored, Scorer
 from components.model.agreement import concordance, moment_sums
 from components.model.build import build_model
 from components.model.spec import ModelSpec

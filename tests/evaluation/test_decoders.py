@@ -13,11 +13,11 @@ from components.evaluation.decoders import (
     fit_thresholds,
     labelled,
 )
-from components.evaluation.durations import Durations
 from components.evaluation.events import mean_f1
 from components.evaluation.intervals import Bootstrap
-from components.evaluation.semi_markov import Smoother
 from components.evaluation.thresholds import MostProbable, Thresholds
+from components.inference.durations import Durations
+from components.inference.semi_markov import Smoother
 from tests.evaluation.made import CLASSES, make_case
 
 

@@ -13,7 +13,7 @@ from components.contracts.config import Evaluate, Gates, Model
 from components.contracts.errors import DataError
 from components.evaluation.evaluate import Evaluation, evaluate
 from components.evaluation.gates import passed
-from components.evaluation.scoring import Scorer
+from components.inference.scoring import Scorer
 from components.model.build import build_model
 from components.model.spec import ModelSpec
 from tests.evaluation.made import CLASSES, WIDTHS, make_split, trained_model, without

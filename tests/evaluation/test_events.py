@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.evaluation.episodes import Episode
 from components.evaluation.events import (
     clip_events,
     event_scores,
@@ -16,6 +15,7 @@ from components.evaluation.events import (
     true_episodes,
 )
 from components.evaluation.intervals import Bootstrap
+from components.inference.episodes import Episode
 from tests.evaluation.made import CLASSES, make_case
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.evaluation.calibration import Calibration
-from components.evaluation.scoring import Scorer
 from components.evaluation.subsets import clip_sample, patterns, sample_of, score_subsets, step_sample
+from components.inference.calibration import Calibration
+from components.inference.scoring import Scorer
 from tests.evaluation.made import make_split, trained_model
 
 

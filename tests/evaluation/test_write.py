@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 
 from components.contracts.atomic import read_json
 from components.contracts.fingerprint import tree_sha256
-from components.evaluation.calibration import Calibration
-from components.evaluation.outliers import Reference
-from components.evaluation.write import shown_clips, summary, write_evaluation
+from components.evaluation.write import summary, write_evaluation
+from components.inference.calibration import Calibration
+from components.inference.outliers import Reference
 from tests.evaluation.made import make_split
 from tests.evaluation.test_evaluate import CONFIG, done
 
@@ -61,16 +61,6 @@ def test_the_report_stands_alone_and_says_what_matters(tmp_path: Path) -> None:
     assert "say nothing about how well it reads real people" not in page
     note = (write(tmp_path / "synthetic", ("synthetic",)) / "report.html").read_text(encoding="utf-8")
     assert "say nothing about how well it reads real people" in note
-
-
-def test_clips_to_draw_are_chosen_by_what_they_are_and_never_by_score() -> None:
-    cases = make_split("test", 5)
-    chosen = shown_clips(cases, 5)
-    kinds = [{planted.kind for planted in cases[index].planted} for index in chosen]
-    assert kinds[:3] == [{"flash"}, {"transition"}, {"contradiction"}]
-    assert not kinds[3]
-    assert shown_clips(cases, 0) == []
-    assert len(set(shown_clips(cases, 999))) == len(cases)
 
 
 def test_the_summary_has_a_row_a_pattern() -> None:

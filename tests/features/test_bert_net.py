@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from components.contracts.atomic import read_json
-from components.contracts.weights import weight_file
 from components.features.bert_net import bert_from_checkpoint
 from components.features.minilm import MiniLm
+from components.runtime.weights import weight_file
 
 
 def test_it_is_the_network_of_transformers() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.signal import correlate2d
 
-from components.contracts.weights import weight_file
 from components.features.fer_net import CLASSES, MiniXception, mini_xception
+from components.runtime.weights import weight_file
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import torch
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as ReferenceEncoder
 
-from components.contracts.weights import weight_file
 from components.features.ct2_reader import read_ct2
 from components.features.log_mel import whisper_log_mel
 from components.features.whisper_net import WhisperEncoder, encoder_from_ct2
+from components.runtime.weights import weight_file
 
 
 @pytest.fixture(scope="module")

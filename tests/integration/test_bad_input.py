@@ -328,7 +328,7 @@ def moodbox(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     copy_project(root)
     written = blocks()
     passes(written["add"], root)
-    (root / "components/datasets/moodbox.py").write_text(written["components/datasets/moodbox.py"])
+    (root / "components/datasets/corpora/moodbox.py").write_text(written["components/datasets/corpora/moodbox.py"])
     (root / "params.yaml").write_text(yaml.safe_dump({"datasets": ["moodbox"], "moodbox": {"root": "corpora/moodbox"}}))
     clips = root / "corpora" / "moodbox" / "clips"
     clips.mkdir(parents=True)

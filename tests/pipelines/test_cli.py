@@ -89,7 +89,7 @@ def test_an_interrupt_gives_130_and_a_word(monkeypatch: pytest.MonkeyPatch, caps
     def interrupted(**_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.describe.pipeline", interrupted)
+    monkeypatch.setattr("pipelines.commands.describe.pipeline", interrupted)
     assert call(["describe"]) == 130
     shown = capsys.readouterr().err
     assert "Interrupted" in shown
@@ -100,7 +100,7 @@ def test_a_defect_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: p
     def broken(**_: object) -> str:
         raise ZeroDivisionError("no number")
 
-    monkeypatch.setattr("pipelines.describe.pipeline", broken)
+    monkeypatch.setattr("pipelines.commands.describe.pipeline", broken)
     assert call(["describe"]) == 1
     shown = capsys.readouterr().err
     assert "ZeroDivisionError: no number" in shown

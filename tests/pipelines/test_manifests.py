@@ -15,7 +15,8 @@ import yaml
 
 from components.contracts.config import Params, Serving
 from components.serving.replica import DEPLOYMENT, IMPORT_PATH, ReplicaArgs
-from pipelines import cli, kustomize, retrain
+from pipelines import cli
+from pipelines.kubeflow import kustomize, retrain
 from tests.conftest import SHARED
 from tests.pipelines.projects import ROOT
 

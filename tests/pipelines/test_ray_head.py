@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from components.contracts.cluster import ADDRESS_VARIABLE
 from components.contracts.config import RayResources
 from components.contracts.errors import UnavailableError
+from components.runtime.cluster import ADDRESS_VARIABLE
 from pipelines.ray_head import TOKEN_VARIABLE, _folder, ray_head
 
 

@@ -10,13 +10,13 @@ import torch
 
 from components.contracts.config import Alignment, Model
 from components.contracts.lineage import Lineage
-from components.evaluation.calibration import Calibration
-from components.evaluation.durations import Durations
-from components.evaluation.outliers import Reference, pool
-from components.evaluation.scoring import Scorer
-from components.evaluation.semi_markov import Smoother
 from components.features.base import Encoded
 from components.features.transform import Transform
+from components.inference.calibration import Calibration
+from components.inference.durations import Durations
+from components.inference.outliers import Reference, pool
+from components.inference.scoring import Scorer
+from components.inference.semi_markov import Smoother
 from components.model.build import build_model
 from components.model.spec import ModelSpec
 from components.registry.bundle import Description, EncoderSpec, write_bundle

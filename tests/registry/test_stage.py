@@ -14,7 +14,7 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
 from components.contracts.errors import ModelError
 from components.contracts.layout import Layout
-from components.evaluation.calibration import Calibration
+from components.inference.calibration import Calibration
 from components.model.files import WEIGHTS
 from components.registry import stage
 from components.registry.bundle import load_bundle

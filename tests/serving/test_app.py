@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.contracts import guarded
 from components.contracts.config import MediaLimits
 from components.evaluation.plots import COLOURS
 from components.registry.bundle import load_bundle
+from components.runtime import guarded
 from components.serving.app import create_app
 from components.serving.predictor import Predictor
 from components.serving.schemas import Answer, Problem
@@ -29,7 +29,7 @@ from tests.serving.bundles import tiny_bundle
 DEADLY = """
 import os, signal
 from components.alignment.align import Aligner
-from components.contracts.guarded import child
+from components.runtime.guarded import child
 def fatal(real):
     def call(*args, **named):
         if "deadly" in str(args) + str(named):

@@ -15,7 +15,7 @@ from components.serving.schemas import Answer, Problem
 SCRIPT = """
 import sys
 from pathlib import Path
-from pipelines import predict
+from pipelines.commands import predict
 code = predict.run([Path(p) for p in sys.argv[3:]], version=sys.argv[1], as_json=sys.argv[2] == "json")
 print("ray" in sys.modules, "mlflow" in sys.modules, file=sys.stderr)
 sys.exit(code)

@@ -12,9 +12,9 @@ from components.contracts.config import Features, MediaLimits, Params, RayResour
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.layout import Layout
 from components.contracts.records import Word, clip_table
-from components.evaluation.contradiction import Rarity
 from components.features import stage as features_stage
 from components.features.store import FeatureStore
+from components.inference.contradiction import Rarity
 from components.registry.bundle import Bundle, load_bundle
 from components.serving.clips import clip_of_file
 from components.serving.pool import Pool

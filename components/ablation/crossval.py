@@ -1,0 +1,289 @@
+"""One training of a cross-validation: fit on a fold's training split, calibrate on the next, answer what is left.
+
+Everything that is fitted is fitted inside the fold: the transform and the class balance on its training split, the
+temperatures on its calibration split. Nothing looks at the labels of the test split before its answers are written.
+
+With `train.refit` a second model is trained on the training and the calibration split. To calibrate it on people that
+it learned from would make it far too sure, so it answers the test split with the calibration of the first.
+
+Legend: N items, T steps, K classes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.ablation.answering import answer, calibrate, labels_of
+from components.ablation.answers import SPLITS, Result
+from components.ablation.folds import Fold, Row
+from components.catalog.cases import Case, prepare
+from components.catalog.examples import UNLABELLED, Example, load_examples
+from components.contracts import versions
+from components.contracts.atomic import read_json
+from components.contracts.config import Params
+from components.contracts.errors import DataError
+from components.contracts.fingerprint import fingerprint
+from components.contracts.layout import Layout
+from components.features.transform import Transform
+from components.inference.calibration import Calibration
+from components.model.base import EmotionModel, count_parameters
+from components.model.build import build_model, used_modalities
+from components.model.files import load_weights
+from components.training.job import Job, fit_here
+from components.training.loop import Task
+from components.training.stage import spec_of
+
+Floats = NDArray[np.float32]
+
+FORMAT = 2
+# Settings of `train` that change how long a training takes and what is kept on the way, not what comes out.
+WITHOUT_EFFECT = frozenset({"workers", "use_gpu", "checkpoint_epochs", "max_failures"})
+# The clips that a model learns from when it is trained again.
+BOTH = "train and calibration"
+# Where a result's facts keep what was fitted on the calibration split.
+CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """All clips of a catalog, whatever their split there: `examples` by clip id, `catalog` as in `catalog.json`."""
+
+    rows: Sequence[Row]
+    examples: Mapping[str, Example]
+    catalog: Mapping[str, Any]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Modality → features a step."""
+        return {name: int(encoder["width"]) for name, encoder in self.catalog["encoders"].items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One training: a resolved configuration, the modalities it may use, a fold, a seed."""
+
+    params: Params
+    modalities: tuple[str, ...]
+    fold: Fold
+    seed: int
+
+    @property
+    def first(self) -> Unit:
+        """The training without `train.refit`: this one, or the one whose calibration it takes over."""
+        train = self.params.train.model_copy(update={"refit": False})
+        return replace(self, params=self.params.model_copy(update={"train": train}))
+
+
+def load_corpus(root: Path) -> Corpus:
+    """Reads the catalog of a project and every feature it names; kept in memory for the next call of this process.
+
+    Raises:
+        DataError: there is no catalog, or a feature it names is not in the store.
+    """
+    path = Layout(root).catalog / "catalog.json"
+    if not path.is_file():
+        raise DataError("there is no catalog", seen=f"no file {path}", remedy="Run `mer run --stage catalog`")
+    return _corpus(root, read_json(path)["sha256"])
+
+
+@lru_cache(maxsize=1)
+def _corpus(root: Path, sha256: str) -> Corpus:
+    layout = Layout(root)
+    return Corpus(
+        rows=pq.read_table(layout.catalog / "catalog.parquet").to_pylist(),
+        examples={example.clip_id: example for example in load_examples(layout)},
+        catalog=read_json(layout.catalog / "catalog.json"),
+    )
+
+
+def levels(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What can be scored: "clip" where clips are labelled, "step" where spans inside them are. The first one leads."""
+    clip = any(row["label"] is not None for row in rows)
+    step = any(row["segments"] for row in rows)
+    return ("clip",) * clip + ("step",) * step
+
+
+def unit_fingerprint(unit: Unit, corpus: Corpus) -> str:
+    """Everything that the result of a training is a function of; equal fingerprints, equal results."""
+    if unit.params.train.refit:
+        return fingerprint({"refit": unit_fingerprint(unit.first, corpus)})
+    train = unit.params.train.model_dump(mode="json", exclude={"refit"})
+    return fingerprint(
+        {
+            "format": FORMAT,
+            "version": versions.TRAIN,
+            "data": _fold_sha256(unit.fold, corpus),
+            "classes": corpus.catalog["classes"],
+            "encoders": corpus.catalog["encoders"],
+            "modalities": list(unit.modalities),
+            "model": unit.params.model.model_dump(mode="json"),
+            "train": {name: value for name, value in train.items() if name not in WITHOUT_EFFECT},
+            "rate_hz": unit.params.alignment.rate_hz,
+            "seed": unit.seed,
+        }
+    )
+
+
+def _fold_sha256(fold: Fold, corpus: Corpus) -> str:
+    """The clips, labels and features of a fold, and who is where."""
+    rows = [{**row, "split": fold.split_of[row["clip_id"]]} for row in corpus.rows if row["clip_id"] in fold.split_of]
+    return fingerprint(rows)
+
+
+def run_unit(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
+    """Trains, calibrates and answers; on one thread, so the same on every machine.
+
+    Args:
+        unit: what is trained.
+        corpus: on what.
+        first: the result of `unit.first`, if it is known; only one that is trained again needs it.
+
+    Raises:
+        DataError: no training clip has one of the modalities and a label.
+        ModelError: training failed, or the fold lacks a modality that the preset needs.
+    """
+    if unit.params.train.refit:
+        return _refitted(unit, corpus, first or run_unit(unit.first, corpus))
+    started = time.process_time()
+    clips = _clips(unit, corpus)
+    model = _trained(unit, corpus, clips, "train")
+    trained = time.process_time()
+    found = levels(corpus.rows)
+    classes = len(corpus.catalog["classes"])
+    prior = {level: frequencies(clips.whole["train"], level, classes) for level in found}
+    calibration = calibrate(model, clips.own["calibration"])
+    answers = answer(model, calibration, clips.own, prior=prior, levels=found, modalities=clips.modalities)
+    return Result(
+        answers=answers,
+        prior=prior,
+        facts={
+            # Of one core, so that other work on the machine does not count.
+            "core_seconds": {"train": round(trained - started, 3), "answer": round(time.process_time() - trained, 3)},
+            "parameters": count_parameters(model),
+            "clips": {split: len(cases) for split, cases in clips.whole.items() if split != BOTH},
+            # A result says whom it knows: one that learned from somebody who withdraws is deleted.
+            "learned_from": list(unit.fold.ids("train")),
+            CALIBRATION: calibration.to_json(),
+        },
+    )
+
+
+def _refitted(unit: Unit, corpus: Corpus, first: Result) -> Result:
+    """A model that is trained on the calibration people too, with what was fitted for the first one on them as unseen.
+
+    The calibration split stays answered by the first model: the second one has learned these answers by heart.
+    """
+    started = time.process_time()
+    clips = _clips(unit, corpus)
+    model = _trained(unit, corpus, clips, BOTH)
+    trained = time.process_time()
+    answers = answer(
+        model,
+        Calibration.from_json(first.facts[CALIBRATION]),
+        {"test": clips.own["test"]},
+        prior=first.prior,
+        levels=levels(corpus.rows),
+        modalities=clips.modalities,
+    )
+    seconds = first.facts["core_seconds"]
+    return Result(
+        answers={**first.answers, **answers},
+        prior=first.prior,
+        facts={
+            **first.facts,
+            "core_seconds": {
+                "train": round(seconds["train"] + trained - started, 3),
+                "answer": round(seconds["answer"] + time.process_time() - trained, 3),
+            },
+            "parameters": count_parameters(model),
+            "learned_from": sorted([*unit.fold.ids("train"), *unit.fold.ids("calibration")]),
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Clips:
+    """The clips of a fold by split and for `BOTH`: `whole`, and `own` with the `modalities` that the unit uses; the
+    transform of those."""
+
+    whole: Mapping[str, list[Case]]
+    own: Mapping[str, list[Case]]
+    modalities: tuple[str, ...]
+    transform: Transform
+
+
+def _clips(unit: Unit, corpus: Corpus) -> _Clips:
+    whole, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
+    used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
+    known = tuple(name for name in unit.modalities if name in used)
+    own = {split: [restrict(case, known) for case in cases] for split, cases in whole.items()} if known else {}
+    if not any(case.usable for case in own.get("train", ())):
+        raise DataError(
+            "no training clip has one of these modalities and a label",
+            where=f"fold {unit.fold.name}",
+            seen=", ".join(unit.modalities),
+        )
+    return _Clips(whole=whole, own=own, modalities=known, transform=transform.only(known))
+
+
+def prepare_fold(fold: Fold, corpus: Corpus, *, standardise: bool = True) -> tuple[dict[str, list[Case]], Transform]:
+    """The clips of each split and of `BOTH`, by id, under the transform of the fold's training split. Every variant
+    gets the same clips and the same held-out steps: a clip without any feature that training knows is left out, and so
+    is the label of a held-out step at which nothing is valid."""
+    examples = {
+        split: [corpus.examples[clip_id] for clip_id in fold.ids(split)] for split in ("train", "calibration", "test")
+    }
+    transform = Transform.fit(
+        (example.encoded for example in examples["train"]), corpus.widths, standardise=standardise
+    )
+    cases = {split: prepare(some, transform) for split, some in examples.items()}
+    cases[BOTH] = sorted([*cases["train"], *cases["calibration"]], key=lambda case: case.clip_id)
+    for split in SPLITS:
+        cases[split] = [
+            replace(case, step_labels=np.where(case.valid, case.step_labels, UNLABELLED)) for case in cases[split]
+        ]
+    return cases, transform
+
+
+def restrict(case: Case, modalities: Sequence[str]) -> Case:
+    """The clip with these modalities alone; it may be left with no valid step."""
+    return replace(
+        case,
+        features={name: case.features[name] for name in modalities},
+        masks={name: case.masks[name] for name in modalities},
+    )
+
+
+def frequencies(cases: Sequence[Case], level: str, classes: int) -> Floats:
+    """(K,) how often each class occurs in training; even where nothing is labelled."""
+    labels = np.concatenate([labels_of(case, level) for case in cases] or [np.empty(0, dtype=np.int64)])
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes).astype(np.float64)
+    return (counts / counts.sum() if counts.sum() else np.full(classes, 1 / classes)).astype(np.float32)
+
+
+def _trained(unit: Unit, corpus: Corpus, clips: _Clips, split: str) -> EmotionModel:
+    """The model that learned from the clips of a split, or of `BOTH`."""
+    training = [case for case in clips.own[split] if case.usable]
+    spec = spec_of(unit.params, corpus.catalog, clips.transform, training)
+    epochs = unit.params.train.epochs
+    job = Job(
+        task=Task(spec=spec, train=unit.params.train.model_copy(update={"checkpoint_epochs": epochs}), seed=unit.seed),
+        # Nothing is chosen by held-out scores, so none are made while training.
+        items=lambda split: training if split == "train" else (),
+        inputs_sha256="ablation",
+    )
+    with tempfile.TemporaryDirectory(prefix="mer-ablate-") as folder:
+        weights = fit_here(job, Path(folder), lambda epoch: None).weights
+    model = build_model(spec)
+    load_weights(model, weights, where="training")
+    return model.eval()

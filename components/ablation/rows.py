@@ -1,0 +1,117 @@
+"""From the results of the trainings to the rows of the table: the variants, and what is made of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.ablation.answers import ALL, Result
+from components.ablation.figures import Items, Row
+from components.ablation.folds import Fold
+from components.ablation.folds import Row as CatalogRow
+from components.ablation.pooled import (
+    Pooled,
+    answered_by,
+    chosen_per_fold,
+    ensemble,
+    majority,
+    pool,
+    products,
+)
+from components.ablation.variants import DEFAULT, UNIMODAL, Variant
+from components.evaluation import metrics
+from components.evaluation.intervals import Subjects
+
+NESTED = "nested_choice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A variant with its results, `results[fold][seed]`, and the names of the variants that resolve to the same."""
+
+    variant: Variant
+    results: Sequence[Sequence[Result]]
+    same: tuple[str, ...] = ()
+
+
+def make_rows(trained: Sequence[Trained], level: str) -> tuple[list[Row], dict[str, Pooled], tuple[str, ...]]:
+    """All rows; the first is the default.
+
+    Returns:
+        the rows, the pooled answers by variant, and the variant that each fold's calibration split chose.
+    """
+    pooled = {one.variant.name: pool(one.results, level) for one in trained}
+    rows = [_row(one, pooled[one.variant.name]) for one in trained]
+    default = pooled[DEFAULT]
+    patterns = [name for name in default.posterior if name != ALL]
+    rows.append(_made("majority", "the class frequencies of the training split", {ALL: majority(default)}))
+    if len(default.unimodal) > 1:
+        made = products(default.unimodal, patterns, default.prior)
+        rows.append(_made("product_of_experts", "product of the default's calibrated unimodal heads", made))
+    alone = {
+        name.removeprefix(UNIMODAL): one.posterior[name.removeprefix(UNIMODAL)]
+        for name, one in pooled.items()
+        if name.startswith(UNIMODAL) and name.removeprefix(UNIMODAL) in one.posterior
+    }
+    if len(alone) > 1:
+        made = products(alone, patterns, default.prior)
+        rows.append(_made("product_of_unimodal", "product of calibrated models trained on one modality each", made))
+    candidates = {one.variant.name: pooled[one.variant.name] for one in trained if one.variant.candidate}
+    if default.seeds > 1:
+        best = max(candidates, key=lambda name: _mean_macro_f1(candidates[name]))
+        for name in dict.fromkeys((DEFAULT, best)):
+            about = f"mean posterior of {default.seeds} seeds of {name}"
+            rows.append(_made(f"ensemble_{name}", about, ensemble(candidates[name].posterior)))
+    chosen = chosen_per_fold(candidates)
+    if len(candidates) > 1:
+        about = "the variant that each fold's calibration split chose"
+        rows.append(_made(NESTED, about, {ALL: answered_by(chosen, candidates)}))
+    return rows, pooled, chosen
+
+
+def make_items(pooled: Pooled, folds: Sequence[Fold], catalog: Sequence[CatalogRow]) -> Items:
+    """Who and what the items are, from the catalog's rows."""
+    known = {row["clip_id"]: row for row in catalog}
+    clips = [known[str(clip_id)] for clip_id in pooled.clips]
+    return Items(
+        subjects=Subjects.of([row["subject_id"] for row in clips]),
+        truth=pooled.truth,
+        fold=pooled.fold,
+        folds=tuple(fold.name for fold in folds),
+        groups=[{**dict(row["groups"] or ()), "dataset": row["dataset"]} for row in clips],
+    )
+
+
+def _row(one: Trained, pooled: Pooled) -> Row:
+    facts = [result.facts for seeds in one.results for result in seeds]
+    seconds = [sum(fact["core_seconds"].values()) for fact in facts]
+    return Row(
+        name=one.variant.name,
+        about=one.variant.about,
+        posterior=pooled.posterior,
+        candidate=one.variant.candidate,
+        facts={
+            "kind": "trained",
+            "same": list(one.same),
+            "parameters": int(facts[0]["parameters"]),
+            "core_seconds": round(float(np.median(seconds)), 1),
+            "code": sorted({str(fact.get("code", "unknown")) for fact in facts}),
+        },
+    )
+
+
+def _made(name: str, about: str, posterior: Mapping[str, Any]) -> Row:
+    facts: dict[str, Any] = {"kind": "made", "same": [], "parameters": None, "core_seconds": None, "code": []}
+    return Row(name=name, about=about, posterior=posterior, candidate=False, facts=facts)
+
+
+def _mean_macro_f1(pooled: Pooled) -> float:
+    posterior = pooled.posterior[ALL]
+    counts = [
+        metrics.confusion(pooled.truth, answers.astype(np.int64), posterior.shape[-1])
+        for answers in posterior.argmax(-1)
+    ]
+    return float(metrics.macro_f1(np.stack(counts)).mean())

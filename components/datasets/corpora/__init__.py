@@ -1,0 +1,1 @@
+"""One adapter per corpus: its layout, its labels, its licence."""

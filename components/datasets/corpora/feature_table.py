@@ -1,0 +1,311 @@
+"""A folder of features in place of media: `clips.csv` says who feels what, one file a modality holds the arrays.
+
+    <root>/clips.csv          clip_id,subject_id,label[,split,start_s,end_s,sequence_id,…], see `feature_rows.py`
+    <root>/<modality>.npz     one array (T, D) a clip, or .parquet; see `given.py`
+    <root>/features.json      optional: licence, consent, rates, emotions
+
+A modality's name is its file's, any `[a-z][a-z0-9_]*`. Samples lie at the modality's rate from the clip's start; where
+none is given, evenly over `[start_s, end_s)`; a single one holds throughout. Rows that share a `sequence_id` (the
+utterances of one dialogue) are one clip: in the order of their times, or of the rows, each with a label of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from components.contracts.config import Section, section_error
+from components.contracts.errors import ConfigError, DataError
+from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment
+from components.datasets.about import About
+from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
+from components.datasets.corpora.feature_rows import Row, emotion_of, read_rows
+from components.datasets.given import SUFFIXES, GivenReader
+from components.datasets.sequences import Sequenced, joint_subjects, sequenced
+
+TABLE = "clips.csv"
+ABOUT = "features.json"
+MODALITY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class Terms(Section):
+    """What `features.json` may say; the section of params.yaml says the same, and goes before it.
+
+    Attributes:
+        licence, consent: the terms, written on every clip.
+        rates: modality → samples a second.
+        emotions: a label in the table → canonical emotion, for labels that are not canonical themselves.
+    """
+
+    licence: str = ""
+    consent: str = ""
+    rates: Mapping[str, float] = Field(default_factory=dict)
+    emotions: Mapping[str, str] = Field(default_factory=dict)
+
+
+class FeatureTableOptions(Terms):
+    """The section `feature_table:` of params.yaml.
+
+    Attributes:
+        root: the folder, absolute or relative to the project.
+        utterance_s: how long an utterance without times lasts; the default is one step of the default grid.
+    """
+
+    root: str
+    utterance_s: float = Field(0.1, gt=0)
+
+
+class FeatureTable(Adapter[FeatureTableOptions]):
+    """The adapter of feature folders. For a second folder, subclass it with another `name`."""
+
+    name = "feature_table"
+    licence = "as its section or features.json says"
+    about = About(
+        title="Features in place of media",
+        modalities=("any name",),
+        how="Convert a public set of features with a short script, see docs/datasets.md",
+        consent="as its section or features.json says",
+        splits="the column `split`, with `catalog: {use_corpus_splits: true}`; else people are dealt to splits",
+    )
+    Options = FeatureTableOptions
+
+    def scan(self, options: FeatureTableOptions, root: Path, seed: int) -> Scan:
+        """Joins the table with the feature files; see `Adapter.scan`.
+
+        Raises:
+            DataError: the table cannot be read or lacks a column, or there is no feature file that can be read.
+            ConfigError: features.json is wrong, or a rate is of no modality that is there.
+        """
+        folder = corpus_folder(options.root, root, dataset=self.name)
+        about = _about(folder / ABOUT, options, self.name)
+        rows, quarantined = read_rows(folder / TABLE, dataset=self.name, stored=f"{options.root}/{TABLE}")
+        files, notes = _files(folder, options.root, self.name)
+        for modality, rate_hz in about.rates.items():
+            if modality not in files:
+                raise ConfigError.unknown("modality", modality, files, where=f"{self.name}.rates")
+            if not rate_hz > 0:
+                where = f"{self.name}.rates.{modality}"
+                raise ConfigError("this is no rate", where=where, seen=rate_hz, allowed="above 0 Hz")
+        reader = GivenReader(root)
+        held = {modality: dict.fromkeys(reader.keys(path, modality)) for modality, path in files.items()}
+        notes += _unmatched(rows, held)
+        by_sequence: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            if row.sequence:
+                by_sequence[row.sequence].append(row)
+        people = joint_subjects([[row.subject for row in group] for group in by_sequence.values()])
+        made: list[Clip | Quarantined] = [
+            self._clip(row, about, people, _given(row, files, held, about)) for row in rows if not row.sequence
+        ]
+        for name, group in by_sequence.items():
+            sequence, refused = sequenced(name, group, options.utterance_s, dataset=self.name)
+            quarantined += refused
+            if sequence is not None:
+                clip, unnamed = self._sequence(sequence, about, people, files, held)
+                made.append(clip)
+                quarantined += unnamed
+        notes += _joint_notes(by_sequence, people) + _unused_notes(by_sequence)
+        clips = [one for one in made if isinstance(one, Clip)]
+        quarantined += [one for one in made if isinstance(one, Quarantined)]
+        return Scan(clips=clips, quarantined=quarantined, notes=notes, people=self._people(rows) if people else {})
+
+    def _people(self, rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+        """Clip id → who is in it, in order of appearance."""
+        found: dict[str, dict[str, None]] = defaultdict(dict)
+        for row in rows:
+            found[f"{self.name}/{row.sequence or row.clip_id}"][row.subject] = None
+        return {clip_id: tuple(names) for clip_id, names in found.items()}
+
+    def _clip(
+        self, row: Row, about: Terms, people: Mapping[str, str], given: tuple[GivenFeatures, ...]
+    ) -> Clip | Quarantined:
+        if not given:
+            return _without(self.name, row.clip_id)
+        subject = people.get(row.subject, row.subject)
+        return Clip(
+            clip_id=f"{self.name}/{row.clip_id}",
+            dataset=self.name,
+            content_sha256=NOT_HASHED,
+            subject_id=f"{self.name}/{subject}",
+            session_id=f"{self.name}/{row.session or row.subject}",
+            given=given,
+            transcript=row.transcript,
+            emotion=emotion_of(row, about.emotions),
+            valence=row.valence,
+            arousal=row.arousal,
+            text_id=None if row.text_id is None else f"{self.name}/{row.text_id}",
+            split=row.split,
+            groups=row.groups,
+            licence=about.licence,
+            consent=about.consent,
+        )
+
+    def _sequence(
+        self,
+        sequence: Sequenced,
+        about: Terms,
+        people: Mapping[str, str],
+        files: Mapping[str, str],
+        held: Mapping[str, Mapping[str, None]],
+    ) -> tuple[Clip | Quarantined, list[Quarantined]]:
+        """The clip of a sequence, and a row for each label that nobody knows: its utterance stays without one."""
+        given: list[GivenFeatures] = []
+        segments: list[Segment] = []
+        unnamed: list[Quarantined] = []
+        for one in sequence.utterances:
+            given += _given(one.row, files, held, about, start_s=one.start_s, end_s=one.end_s)
+            emotion = emotion_of(one.row, about.emotions)
+            if emotion is None:
+                continue
+            refused = one.row.unknown_label(emotion, dataset=self.name)
+            if refused is not None:
+                unnamed.append(refused)
+            else:
+                segments.append(Segment(start_s=one.start_s, end_s=one.end_s, emotion=emotion))
+        if not given:
+            return _without(self.name, sequence.name), unnamed
+        first = sequence.utterances[0].row
+        subject = people.get(first.subject, first.subject)
+        clip = Clip(
+            clip_id=f"{self.name}/{sequence.name}",
+            dataset=self.name,
+            content_sha256=NOT_HASHED,
+            subject_id=f"{self.name}/{subject}",
+            session_id=f"{self.name}/{first.session or sequence.name}",
+            given=tuple(given),
+            segments=tuple(segments),
+            split=first.split,
+            groups=sequence.groups,
+            licence=about.licence,
+            consent=about.consent,
+        )
+        return clip, unnamed
+
+
+def _about(path: Path, options: FeatureTableOptions, dataset: str) -> Terms:
+    """features.json with what the section says on top. Raises ConfigError, and DataError without any terms."""
+    said = Terms()
+    if path.is_file():
+        try:
+            said = Terms.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
+        except ValidationError as error:
+            raise section_error(error, Terms, where=f"{dataset}: {ABOUT}") from error
+        except ValueError as error:
+            raise ConfigError("this is no valid JSON", where=f"{dataset}: {ABOUT}", seen=str(error)) from error
+    joined = Terms(
+        licence=options.licence or said.licence,
+        consent=options.consent or said.consent,
+        rates={**said.rates, **options.rates},
+        emotions={**said.emotions, **options.emotions},
+    )
+    for field in ("licence", "consent"):
+        if not getattr(joined, field).strip():
+            raise DataError(
+                f"nothing says the {field} of these features",
+                where=dataset,
+                remedy=f"Say it as `{field}` in {ABOUT}, or in the section `{dataset}:` of params.yaml",
+                code="no-terms",
+            )
+    return joined
+
+
+def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[str]]:
+    """Modality → its file as clip rows name it, and words on files whose name is none."""
+    files: dict[str, str] = {}
+    notes = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        if not MODALITY.fullmatch(path.stem):
+            notes.append(f"{path.name} is not used: a modality's name is lower-case letters, digits and _")
+            continue
+        if path.stem in files:
+            raise DataError(
+                "two files hold one modality",
+                where=dataset,
+                seen=f"{Path(files[path.stem]).name}, {path.name}",
+                remedy="Take one of them away",
+                code="duplicate-modality",
+            )
+        files[path.stem] = stored_path(path, folder, root)
+    if not files:
+        raise DataError(
+            "the folder holds no features",
+            where=f"{dataset}.root",
+            seen=str(folder),
+            allowed="at least one <modality>.npz or <modality>.parquet",
+            code="no-features",
+        )
+    return files, notes
+
+
+def _given(
+    row: Row,
+    files: Mapping[str, str],
+    held: Mapping[str, Mapping[str, None]],
+    about: Terms,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> tuple[GivenFeatures, ...]:
+    """What a row brings; by default it lies from 0 on, for as long as the row's own times say."""
+    last_s = row.duration_s if end_s is None else end_s
+    return tuple(
+        GivenFeatures(
+            modality=modality,
+            path=path,
+            key=row.clip_id,
+            rate_hz=about.rates.get(modality),
+            start_s=start_s,
+            end_s=last_s,
+        )
+        for modality, path in files.items()
+        if row.clip_id in held[modality]
+    )
+
+
+def _without(dataset: str, name: str) -> Quarantined:
+    return set_aside(
+        dataset,
+        name,
+        code="no-features",
+        message=f"{name}: no feature file has an array for it",
+        remedy=f"Name the array as the column clip_id of {TABLE} does, or take the row out",
+    )
+
+
+def _unmatched(rows: Sequence[Row], held: Mapping[str, Mapping[str, None]]) -> list[str]:
+    """Words on rows without an array and arrays without a row."""
+    names = dict.fromkeys(row.clip_id for row in rows)
+    notes = []
+    for modality, keys in held.items():
+        lacking = [name for name in names if name not in keys]
+        if lacking:
+            notes.append(f"{len(lacking)} of {len(names)} clips have no {modality}, the first {lacking[0]!r}")
+        unused = [key for key in keys if key not in names]
+        if unused:
+            notes.append(f"{len(unused)} arrays of {modality} belong to no row of {TABLE}, the first {unused[0]!r}")
+    return notes
+
+
+def _unused_notes(by_sequence: Mapping[str, Sequence[Row]]) -> list[str]:
+    fields = ("valence", "arousal", "text_id", "transcript")
+    rows = [row for group in by_sequence.values() for row in group]
+    unused = [field for field in fields if any(getattr(row, field) is not None for row in rows)]
+    return [f"{', '.join(unused)} of rows in sequences are not used"] if unused else []
+
+
+def _joint_notes(by_sequence: Mapping[str, Sequence[Row]], people: Mapping[str, str]) -> list[str]:
+    shared = sum(len({row.subject for row in group}) > 1 for group in by_sequence.values())
+    if not shared:
+        return []
+    groups = {name for subject, name in people.items() if name != subject}
+    return [
+        f"{shared} sequences have several people: those who share one count as one person, {len(groups)} such in all, "
+        "so that nobody is in two splits"
+    ]

@@ -1,0 +1,200 @@
+"""Temperatures, one a head and number of modalities, and the weights of the ways in which a model reads a clip: fitted
+on the calibration split only.
+
+Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, section 4.2: posterior =
+softmax(logits / T), T minimises the negative log-likelihood on held-out people. It never changes which class wins.
+
+A model that knows a clip from one side only is far surer than it should be under the temperature of whole clips, so the
+fused heads have one for each number of modalities that a clip has. A bias or a scale a class needs more people than a
+calibration split has: `docs/benchmarks.md` has the figures.
+
+A model that reads a clip in several ways (`ModelOutput.clip_ways`) cannot say itself which of them to trust with people
+it has not seen; the product of what its modalities say each by itself is one way more. The weights of their
+log-probabilities are fitted on held-out people: stacking (Wolpert, Neural Networks 5, 1992) of a logarithmic opinion
+pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from components.contracts.errors import BundleError
+from components.inference.contradiction import Rarity
+
+# Outside these the split says "no information" or "always right", which a few clips cannot support.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Weights are tenths: a calibration split cannot tell finer ones apart.
+PARTS = 10
+PRODUCT = "product"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What turns a model's raw scores into numbers a person may take at their word.
+
+    Attributes:
+        clip_ways: way of reading a clip → its weight; empty where the model has one way, or its own average is kept.
+        step, clip: temperatures of the two heads, of clips as they were recorded; 1 leaves a head as it is.
+        step_by_count, clip_by_count: number of present modalities → the temperature used instead, where it is known.
+        unimodal, unimodal_step: temperatures of each modality's own heads.
+        rarity: the conflict of modalities → how rare it is at the worst moment of ordinary clips.
+        contradiction_threshold: the rarity from which on an answer says that the modalities contradict each other.
+    """
+
+    step: float = 1.0
+    clip: float = 1.0
+    step_by_count: Mapping[int, float] = field(default_factory=dict)
+    clip_by_count: Mapping[int, float] = field(default_factory=dict)
+    unimodal: Mapping[str, float] = field(default_factory=dict)
+    unimodal_step: Mapping[str, float] = field(default_factory=dict)
+    rarity: Rarity = field(default_factory=Rarity)
+    contradiction_threshold: float = 0.9
+    clip_ways: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.temperatures().items():
+            if not np.isfinite(value) or value <= 0:
+                raise BundleError("a temperature must be positive", where=f"calibration.{name}", seen=value)
+
+    def temperatures(self) -> dict[str, float]:
+        """Head → temperature: `clip`, `step`, those of each number of modalities, and of each modality's own heads."""
+        return {
+            "clip": self.clip,
+            "step": self.step,
+            **{f"clip ({count} present)": value for count, value in sorted(self.clip_by_count.items())},
+            **{f"step ({count} present)": value for count, value in sorted(self.step_by_count.items())},
+            **{f"clip ({name} alone)": value for name, value in sorted(self.unimodal.items())},
+            **{f"step ({name} alone)": value for name, value in sorted(self.unimodal_step.items())},
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return {
+            "step": self.step,
+            "clip": self.clip,
+            "step_by_count": {str(count): value for count, value in sorted(self.step_by_count.items())},
+            "clip_by_count": {str(count): value for count, value in sorted(self.clip_by_count.items())},
+            "unimodal": dict(sorted(self.unimodal.items())),
+            "unimodal_step": dict(sorted(self.unimodal_step.items())),
+            "rarity": self.rarity.to_json(),
+            "contradiction_threshold": self.contradiction_threshold,
+            "clip_ways": dict(sorted(self.clip_ways.items())),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Calibration:
+        """From `to_json`'s value. Raises BundleError when it is none."""
+        try:
+            return cls(
+                step=float(value["step"]),
+                clip=float(value["clip"]),
+                step_by_count={int(count): float(number) for count, number in value["step_by_count"].items()},
+                clip_by_count={int(count): float(number) for count, number in value["clip_by_count"].items()},
+                unimodal={str(name): float(number) for name, number in value["unimodal"].items()},
+                unimodal_step={str(name): float(number) for name, number in value["unimodal_step"].items()},
+                rarity=Rarity.from_json(value["rarity"]),
+                contradiction_threshold=float(value["contradiction_threshold"]),
+                clip_ways={str(name): float(number) for name, number in value["clip_ways"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError("this is no calibration", where="calibration", seen=str(error)) from error
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """softmax(logits / temperature) over the last axis, in float64."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(-1, keepdims=True)
+    exponentials = np.exp(scaled)
+    return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """log softmax(logits) over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+
+
+def mix(ways: Mapping[str, NDArray[np.floating]], weights: Mapping[str, float]) -> NDArray[np.float32]:
+    """{way: (…, K)} scores → (…, K): the weighted sum of their log-probabilities."""
+    return np.asarray(sum(weight * log_softmax(ways[name]) for name, weight in sorted(weights.items())), np.float32)
+
+
+def with_product(
+    ways: Mapping[str, NDArray[np.floating]],
+    unimodal: Mapping[str, NDArray[np.floating]],
+    temperatures: Mapping[str, float],
+) -> dict[str, NDArray[np.floating]]:
+    """The ways of a model, and where it has several, the product of its modalities' own calibrated posteriors.
+
+    Args:
+        ways: way → (…, K) scores of a model.
+        unimodal: modality → (…, K) scores of those that are present; the product is even where none is.
+        temperatures: of the modalities' own heads, 1 where there is none.
+    """
+    if len(ways) < 2:
+        return dict(ways)
+    total = np.zeros_like(next(iter(ways.values())), dtype=np.float64)
+    for name, scores in sorted(unimodal.items()):
+        total = total + log_softmax(scores / temperatures.get(name, 1.0))
+    return {**ways, PRODUCT: total}
+
+
+def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64]) -> dict[str, float]:
+    """The weights, adding up to 1, whose mixture has the smallest negative log-likelihood under its best temperature.
+
+    Args:
+        ways: way → (N, K) scores before softmax.
+        truth: (N,) class index; < 0 is unlabelled and does not count.
+
+    Returns:
+        way → weight; of equals the most even. Nothing unless there are two ways and a labelled item.
+    """
+    known = truth >= 0
+    if len(ways) < 2 or not known.any():
+        return {}
+    names, target = sorted(ways), truth[known]
+    rows = [log_softmax(ways[name][known]) for name in names]
+
+    def loss(parts: tuple[int, ...]) -> tuple[float, int]:
+        mixed = np.asarray(sum(part / PARTS * row for part, row in zip(parts, rows, strict=True)))
+        scaled = log_softmax(mixed / fit_temperature(mixed, target))
+        unlikely = -np.take_along_axis(scaled, target[:, None], -1).mean()
+        return round(float(unlikely), 6), sum(part**2 for part in parts)
+
+    shares = (parts for parts in product(range(PARTS + 1), repeat=len(names)) if sum(parts) == PARTS)
+    best = min(shares, key=loss)
+    return {name: part / PARTS for name, part in zip(names, best, strict=True)}
+
+
+def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> float:
+    """The temperature that minimises the negative log-likelihood.
+
+    Args:
+        logits: (N, K), before softmax.
+        truth: (N,) class index; < 0 is unlabelled and does not count.
+
+    Returns:
+        the temperature within [0.05, 20]; 1 when no item is labelled.
+    """
+    known = np.nonzero(truth >= 0)[0]
+    if not known.size:
+        return 1.0
+    rows, target = logits[known].astype(np.float64), truth[known]
+
+    def loss(log_temperature: float) -> float:
+        scaled = rows / np.exp(log_temperature)
+        peak = scaled.max(-1)
+        log_sum = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
+        return float((log_sum - scaled[np.arange(target.size), target]).mean())
+
+    bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
+    # The loss is convex in 1 / T, so it has one minimum in log T; a bounded search finds it.
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return float(round(np.exp(found.x), 6))

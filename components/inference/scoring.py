@@ -1,0 +1,194 @@
+"""One clip through the model: calibrated posteriors, each modality's own opinion, and how far those disagree.
+
+One clip a call, fp32, on the CPU, without gradients: the numbers of a clip cannot depend on what it is batched with, so
+the online answer is the offline one. Legend: T steps, K classes, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.inference.calibration import Calibration, mix, softmax, with_product
+from components.inference.contradiction import Moments, moments
+from components.model.base import EmotionModel, ModelOutput
+
+Features = Mapping[str, NDArray[np.float32]]
+Masks = Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logits:
+    """What the heads give, float32: scores before softmax `step` (T, K), `clip` (K,), `clip_ways` (K,) by way of
+    reading the clip, `unimodal` (K,) and `unimodal_step` (T, K) by modality; `valence_arousal` (2,) and
+    `step_valence_arousal` (T, 2) in [-1, 1], None without that head."""
+
+    step: NDArray[np.float32]
+    clip: NDArray[np.float32]
+    unimodal: dict[str, NDArray[np.float32]]
+    unimodal_step: dict[str, NDArray[np.float32]]
+    valence_arousal: NDArray[np.float32] | None = None
+    step_valence_arousal: NDArray[np.float32] | None = None
+    clip_ways: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, output: ModelOutput, row: int, steps: int) -> Logits:
+        """Of one clip of a batch, which has that many steps; the others are padding."""
+
+        def clips(scores: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+            return {name: values[row].numpy().copy() for name, values in sorted(scores.items())}
+
+        affect, step_affect = output.valence_arousal, output.step_valence_arousal
+        return cls(
+            step=output.step_logits[row, :steps].numpy().copy(),
+            clip=output.clip_logits[row].numpy().copy(),
+            unimodal=clips(output.unimodal_clip_logits),
+            unimodal_step={
+                name: values[row, :steps].numpy().copy() for name, values in sorted(output.unimodal_step_logits.items())
+            },
+            valence_arousal=None if affect is None else affect[row].numpy().copy(),
+            step_valence_arousal=None if step_affect is None else step_affect[row, :steps].numpy().copy(),
+            clip_ways=clips(output.clip_ways),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posteriors:
+    """Calibrated: `step` (T, K), `clip` (K,), `unimodal` (K,) and `unimodal_step` (T, K) by present modality."""
+
+    present: tuple[str, ...]
+    step: NDArray[np.float32]
+    clip: NDArray[np.float32]
+    unimodal: dict[str, NDArray[np.float32]]
+    unimodal_step: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What the model says of one clip.
+
+    Attributes:
+        present: the modalities with at least one valid step.
+        step_posterior: (T, K) float32; steps at which no modality is valid carry no information.
+        clip_posterior: (K,) float32.
+        unimodal_posterior: modality → (K,) float32, of the modalities with at least one valid step.
+        moments: the conflict over time; None where never two modalities have an opinion at once.
+        step_contradiction: (T,) how rare each moment's conflict is among the worst moments of ordinary clips, 0 to 1;
+            NaN where fewer than two modalities have an opinion.
+        valence_arousal: (2,) and step_valence_arousal: (T, 2), each in [-1, 1]; None where the model has no such head.
+    """
+
+    present: tuple[str, ...]
+    step_posterior: NDArray[np.float32]
+    clip_posterior: NDArray[np.float32]
+    unimodal_posterior: dict[str, NDArray[np.float32]]
+    moments: Moments | None
+    step_contradiction: NDArray[np.float64]
+    valence_arousal: NDArray[np.float32] | None = None
+    step_valence_arousal: NDArray[np.float32] | None = None
+
+    @property
+    def contradiction(self) -> float | None:
+        """How rare the clip's worst moment is, 0 to 1; None without `moments`."""
+        return None if self.moments is None else float(self.step_contradiction[self.moments.worst_step])
+
+    @property
+    def contradiction_pair(self) -> tuple[str, str] | None:
+        """Who contradicts whom at the worst moment, in the order of the names; None without `moments`."""
+        return None if self.moments is None else self.moments.pairs[int(self.moments.pair[self.moments.worst_step])]
+
+
+class Scorer:
+    """A model with its calibration."""
+
+    def __init__(self, model: EmotionModel, calibration: Calibration) -> None:
+        self.model = model.to(device="cpu", dtype=torch.float32).eval()
+        self.calibration = calibration
+
+    def logits(self, features: Features, masks: Masks) -> Logits:
+        """Uncalibrated scores of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` gives them."""
+        with torch.inference_mode():
+            out = self.model(
+                {
+                    name: torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None]
+                    for name, x in features.items()
+                },
+                {name: torch.from_numpy(np.ascontiguousarray(x, dtype=bool))[None] for name, x in masks.items()},
+            )
+        return Logits.of(out, 0, out.step_logits.shape[1])
+
+    def ways(self, logits: Logits, masks: Masks) -> dict[str, NDArray[np.floating]]:
+        """Way of reading the clip → (K,) scores; see `with_product`."""
+        present = {name: scores for name, scores in logits.unimodal.items() if name in masks and masks[name].any()}
+        return with_product(logits.clip_ways, present, self.calibration.unimodal)
+
+    def clip_scores(self, logits: Logits, masks: Masks) -> NDArray[np.float32]:
+        """(K,) scores of the clip before its temperature: the ways of reading it, weighed by calibration."""
+        weights = self.calibration.clip_ways
+        return mix(self.ways(logits, masks), weights) if weights else logits.clip
+
+    def score(self, features: Features, masks: Masks) -> Scored:
+        """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` gives them."""
+        return self.calibrated(self.logits(features, masks), masks)
+
+    def posteriors(self, logits: Logits, masks: Masks) -> Posteriors:
+        """The scores of `logits` as posteriors; a modality without a valid step has no opinion."""
+        calibration = self.calibration
+        there = tuple(name for name in masks if bool(masks[name].any()))
+        step_temperature = calibration.step_by_count.get(len(there), calibration.step)
+        clip_temperature = calibration.clip_by_count.get(len(there), calibration.clip)
+        return Posteriors(
+            present=there,
+            step=softmax(logits.step, step_temperature).astype(np.float32),
+            clip=softmax(self.clip_scores(logits, masks), clip_temperature).astype(np.float32),
+            unimodal={
+                name: softmax(value, calibration.unimodal.get(name, 1.0)).astype(np.float32)
+                for name, value in logits.unimodal.items()
+                if name in there
+            },
+            unimodal_step={
+                name: softmax(value, calibration.unimodal_step.get(name, 1.0))
+                for name, value in logits.unimodal_step.items()
+                if name in there
+            },
+        )
+
+    def calibrated(self, logits: Logits, masks: Masks) -> Scored:
+        """The posteriors of `logits`, and how far the modalities' own disagree."""
+        found = self.posteriors(logits, masks)
+        over_time = moments(found.unimodal_step, masks, rate_hz=self.model.spec.rate_hz)
+        return Scored(
+            present=found.present,
+            step_posterior=found.step,
+            clip_posterior=found.clip,
+            unimodal_posterior=found.unimodal,
+            moments=over_time,
+            step_contradiction=(
+                np.full(len(logits.step), np.nan)
+                if over_time is None
+                else self.calibration.rarity.of(over_time.conflict)
+            ),
+            valence_arousal=logits.valence_arousal,
+            step_valence_arousal=logits.step_valence_arousal,
+        )
+
+
+def keep(
+    features: Features, masks: Masks, modalities: Collection[str]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+    """The clip as if only `modalities` had been recorded: the others are zero and masked."""
+    return (
+        {name: value if name in modalities else np.zeros_like(value) for name, value in features.items()},
+        {name: value if name in modalities else np.zeros_like(value) for name, value in masks.items()},
+    )
+
+
+def product_of_experts(unimodal: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+    """The normalised product of calibrated unimodal posteriors (K,) (Hinton 2002): a baseline for learned fusion."""
+    logs = [np.log(np.maximum(posterior.astype(np.float64), 1e-12)) for posterior in unimodal.values()]
+    return softmax(np.sum(logs, axis=0))

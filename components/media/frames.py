@@ -1,0 +1,162 @@
+"""The second pass over a media file, under limits: the pictures that steps asked for, and no more than one at a time.
+
+Damage is never papered over: a packet that does not decode is counted, and pictures that were predicted from a
+damaged one are dropped up to the next key frame; the steps they would have served are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.config import MediaLimits
+from components.media.reader import stamp_s
+from components.media.scan import SAME_TIME_S
+from components.media.source import check_size, decoded, open_media, packets_of, picture_stream, too_many_frames
+from components.media.span import Window, seek
+from components.media.upright import Upright
+
+GLANCE_RATE_HZ = 60.0  # no more glances a second
+
+
+@dataclass
+class DecodeReport:
+    """What the second pass noticed; filled while `frames` is iterated."""
+
+    decoded: int = 0
+    damaged_packets: int = 0
+    dropped_frames: int = 0
+
+
+def frames(
+    path: Path,
+    wanted_s: NDArray[np.float64],
+    limits: MediaLimits,
+    report: DecodeReport,
+    *,
+    where: str,
+    window: Window | None = None,
+    glance: Callable[[float, NDArray[np.uint8]], None] | None = None,
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The second pass: the pictures shown at the wanted times, upright, with square pixels and in RGB.
+
+    Args:
+        path: a file with a picture stream.
+        wanted_s: (M,) times on the container's clock, ascending, as `scan` gave them.
+        limits: what it may cost.
+        report: counts what was seen.
+        where: the clip, for messages.
+        window: the span that the clip is, as `scan` gave it; None is the whole file.
+        glance: is shown every picture from the first to the last wanted one, before it is handed out, as its time on
+            the container's clock and its brightness (h, w), shrunk (`Upright.small`); at most GLANCE_RATE_HZ a second.
+
+    Yields:
+        (index into `wanted_s`, (H, W, 3) uint8 RGB) for each one that decodes, in their order; a wanted picture that
+        is damaged is left out.
+    """
+    if not wanted_s.size:
+        return
+    last = -1
+    with open_media(path, limits, where=where, whole=window is None) as container:
+        video = picture_stream(container)
+        if video is None:
+            return
+        video.codec_context.thread_count = 1
+        upright = Upright(float(video.sample_aspect_ratio or 1), limits)
+        due_s = float(wanted_s[0]) - SAME_TIME_S
+        from_s = None
+        if window is not None and window.picture_seek_s is not None:
+            seek(container, video, window.picture_seek_s)
+            from_s = float(wanted_s[0])
+        for frame in _clean_frames(container, video, limits, report, where=where, from_s=from_s):
+            time_s = float(frame.pts * frame.time_base)
+            if glance is not None and time_s >= due_s:
+                glance(time_s, upright.small(frame))
+                due_s = time_s + 1.0 / GLANCE_RATE_HZ - SAME_TIME_S
+            index = int(np.argmin(np.abs(wanted_s - time_s)))
+            if index > last and abs(wanted_s[index] - time_s) <= SAME_TIME_S:
+                last = index
+                yield index, upright.rgb(frame)
+            if time_s >= wanted_s[-1] - SAME_TIME_S:
+                return
+
+
+@dataclass
+class _Damage:
+    """Which pictures are damaged, or predicted from a damaged one.
+
+    Pictures come out in the order of time but depend on each other in the order of decoding, so packets are numbered
+    as they are fed: from a damaged one on, its whole group of pictures (up to the next key frame) is lost.
+    """
+
+    number: int = 0
+    group: int = 0
+    fed: dict[int | None, tuple[int, int]] = field(default_factory=dict)
+    lost_from: dict[int, int] = field(default_factory=dict)
+
+    def feed(self, packet: Any) -> None:
+        """Notes a packet that is about to be decoded."""
+        self.number += 1
+        self.group += bool(packet.is_keyframe)
+        self.fed[packet.pts if packet.pts is not None else packet.dts] = (self.number, self.group)
+
+    def mark(self, stamp: int | None) -> None:
+        """The packet or picture with this timestamp is damaged."""
+        number, group = self.fed.get(stamp, (self.number, self.group))
+        self.lost_from[group] = min(number, self.lost_from.get(group, number))
+
+    def spares(self, stamp: int | None) -> bool:
+        """Whether the picture with this timestamp can be trusted."""
+        number, group = self.fed.get(stamp, (self.number, self.group))
+        return number < self.lost_from.get(group, number + 1)
+
+
+def _clean_frames(
+    container: Any, video: Any, limits: MediaLimits, report: DecodeReport, *, where: str, from_s: float | None
+) -> Iterator[Any]:
+    """Decoded frames with a time, without those that are damaged or predicted from damaged ones.
+
+    After a seek, `from_s` is when the first picture of interest is shown: the report says nothing of earlier ones. What
+    comes before the first key frame there, stored or shown, was predicted from pictures before it and is skipped.
+    """
+    damage = _Damage()
+    packets = packets_of(container, [video], limits, where=where)
+    key_s = None if from_s is not None else -np.inf
+    while True:
+        try:
+            packet = next(packets)
+        except MemoryError:
+            raise
+        except (StopIteration, av.error.FFmpegError):
+            return
+        if key_s is None:
+            key_s = stamp_s(packet) if packet.is_keyframe else None
+        if key_s is None:
+            continue
+        matters = from_s is None or (stamp_s(packet) or 0.0) >= from_s
+        damage.feed(packet)
+        shown = decoded(packet)
+        if shown is None:
+            report.damaged_packets += matters
+            damage.mark(packet.pts if packet.pts is not None else packet.dts)
+            continue
+        for frame in shown:
+            report.decoded += 1
+            if report.decoded > limits.max_decoded_frames:
+                raise too_many_frames(limits, where)
+            check_size(frame.width, frame.height, limits, where)
+            shown_s = key_s if frame.pts is None else float(frame.pts * frame.time_base)
+            if shown_s < key_s:
+                continue
+            if frame.is_corrupt:
+                damage.mark(frame.pts)
+            if frame.pts is None or not damage.spares(frame.pts):
+                report.dropped_frames += from_s is None or shown_s >= from_s
+                continue
+            yield frame

@@ -1,0 +1,160 @@
+"""Headers and timestamps of media, read in guarded children.
+
+Nothing is decoded, but opening a file already runs FFmpeg on what strangers wrote, which may crash or never return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import LifoQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
+
+# Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
+ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, no picture stream
+US_PER_S = 1_000_000  # container.duration and container.start_time are microseconds
+MAX_FRAMES = 10_000_000  # two days at 60 a second
+SERVE = f"{__name__}:serve"
+LIMITS = MediaLimits(max_work_s=600.0)  # reading a packet costs a hundredth of decoding it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file's header says: seconds, None where it says none; which streams there are."""
+
+    duration_s: float | None = None
+    picture: bool = False
+    sound: bool = False
+
+
+class MediaReader:
+    """Reads what media say of themselves. Threads may ask at once; each child is started when it is needed.
+
+    Args:
+        children: how many files are read at a time.
+    """
+
+    def __init__(self, children: int = 1) -> None:
+        self._idle: LifoQueue[Guarded] = LifoQueue()
+        for _ in range(children):
+            self._idle.put(Guarded(SERVE, {}, LIMITS))
+
+    def header(self, path: Path) -> Header:
+        """The header of a file; an empty one where it cannot be opened: alignment would set it aside."""
+        try:
+            fields, _ = self._ask({"do": "header", "path": str(path)}, path)
+        except MediaError:
+            return Header()
+        return Header(**fields)
+
+    def times_s(self, path: Path) -> NDArray[np.float64]:
+        """(N,) timestamps of the pictures of a file, in the file's order.
+
+        Raises:
+            MediaError: `not-media`, `crashed`, `too-slow`, `memory`.
+        """
+        _, body = self._ask({"do": "times", "path": str(path)}, path)
+        return np.frombuffer(body or b"", dtype=np.float64)
+
+    def _ask(self, request: Fields, path: Path) -> tuple[Fields, bytes | None]:
+        child = self._idle.get()
+        try:
+            return child.ask(request)
+        except ChildEndedError as ended:
+            if ended.over_work:
+                seen = f"more than {LIMITS.max_work_s:g} s of processor time"
+                raise refused("reading the video takes too long", path, seen, "too-slow") from ended
+            raise refused("reading the video ends the process that does it", path, ended.how, "crashed") from ended
+        finally:
+            self._idle.put(child)
+
+
+def serve(settings: Fields) -> Handler:
+    """What a child does, as `runtime.guarded` asks for it."""
+
+    def handler(request: Fields) -> tuple[Fields, bytes | None]:
+        with _opened(Path(request["path"])) as container:
+            if request["do"] == "times":
+                return {}, np.array(_times_s(container), dtype=np.float64).tobytes()
+            duration_s = container.duration / US_PER_S if container.duration and container.duration > 0 else None
+            sound = bool(container.streams.audio)
+            return {"duration_s": duration_s, "picture": bool(picture_streams(container)), "sound": sound}, None
+
+    return handler
+
+
+def stamp_s(packet: Any) -> float | None:
+    """When a packet of a file is shown or heard, or None where nothing says so."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return None if stamp is None or packet.is_discard else float(stamp * packet.time_base)
+
+
+def refused(what: str, path: Path, seen: str, code: str) -> MediaError:
+    """The error for a video whose frames cannot be counted."""
+    return MediaError(
+        what,
+        where=path.name,
+        seen=seen,
+        allowed="a video with frames",
+        remedy="Download the video again, or take its labels out",
+        code=code,
+    )
+
+
+def open_container(path: Path, **options: str) -> Any:
+    """A media file as a PyAV input container: of `CONTAINERS` alone, and from the disk alone.
+
+    Args:
+        path: the file.
+        options: further ones of FFmpeg's.
+
+    Raises what PyAV raises.
+    """
+    import av
+
+    # With its protocol the name is a name whatever is in it; bare, one such as `concat:a|b` is a request.
+    return av.open(
+        f"file:{path}",
+        options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
+        metadata_errors="replace",
+    )
+
+
+def picture_streams(container: Any) -> list[Any]:
+    """The video streams of a PyAV container that are no cover art, in order; there may be no decoder for one."""
+    return [stream for stream in container.streams.video if not int(stream.disposition) & ATTACHED_PICTURE]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import av
+
+    try:
+        with open_container(path) as container:
+            yield container
+    except MemoryError as error:
+        seen = f"more than {LIMITS.max_memory_mb} MiB"
+        raise refused("reading the video takes too much memory", path, seen, "memory") from error
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise refused("the video cannot be read", path, type(error).__name__, "not-media") from error
+
+
+def _times_s(container: Any) -> list[float]:
+    streams, found = picture_streams(container), []
+    for packet in container.demux(streams[:1]) if streams else ():
+        at_s = stamp_s(packet)
+        if at_s is not None:
+            found.append(at_s)
+        if len(found) > MAX_FRAMES:
+            break
+    return found

@@ -1,0 +1,246 @@
+"""The first pass over a media file, under limits: the sound, and when each picture is shown.
+
+It reads every packet once, decodes the sound and only notes the times of pictures. From those the clip's clock and the
+frame of every step are known, so that the second pass (`frames.py`) decodes pictures once and converts none that no
+step asked for. Of a span of a longer recording (`span.py`) both read the packets from shortly before it to its end, and
+nothing else. A packet that does not decode is counted, never papered over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.media.clock import intervals
+from components.media.reader import stamp_s
+from components.media.sound import Sound, SoundCollector, cut
+from components.media.source import (
+    check_size,
+    decoded,
+    open_media,
+    packets_of,
+    picture_stream,
+    sound_stream,
+    too_long,
+    too_many_frames,
+)
+from components.media.span import LEAD_S, Span, Window, locate, seek
+
+SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base
+PADDING_CODECS = ("aac",)
+DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no duration
+DECLARED_RATE_SLACK = 1.01  # a declared 240/1.001 is no 240.2
+LOOK_BACK_S = 2.0  # the picture that a span begins with was first shown at most this long before
+EDGE_S = 0.05  # sound decoded on either side of a span, so that resampling has its edges outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """What a picture stream holds, before any picture is decoded.
+
+    Attributes:
+        times_s: (N,) when each picture is shown, ascending, on the container's clock.
+        end_s: when the last one ends.
+        declared_end_s: the end that the container's header promises, if it does.
+    """
+
+    times_s: NDArray[np.float64]
+    end_s: float
+    declared_end_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """The result of the first pass over one file; `window` is the span that was asked for, on the file's clock."""
+
+    pictures: Pictures | None
+    sound: Sound | None
+    has_picture_stream: bool
+    has_sound_stream: bool
+    broke_off: str | None
+    window: Window | None = None
+
+
+@dataclass
+class _PacketTimes:
+    """Times of the picture packets of the first pass."""
+
+    limits: MediaLimits
+    where: str
+    window: Window | None = None
+    times: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+
+    def add(self, packet: Any) -> None:
+        at_s = stamp_s(packet)
+        if at_s is None or (self.window and not self._near(at_s, self.window)):
+            return
+        self.times.append(at_s)
+        self.ends.append(at_s + (packet.duration or 0) * float(packet.time_base))
+        if len(self.times) > self.limits.max_decoded_frames:
+            raise too_many_frames(self.limits, self.where)
+
+    @staticmethod
+    def _near(at_s: float, window: Window) -> bool:
+        return window.start_s - LOOK_BACK_S <= at_s < window.end_s - SAME_TIME_S
+
+    def pictures(self, declared_end_s: float | None) -> Pictures | None:
+        if not self.times:
+            return None
+        order = np.argsort(np.array(self.times), kind="stable")
+        times, ends = np.array(self.times)[order], np.array(self.ends)[order]
+        if self.window is not None:
+            # The picture that is to be seen when the span begins, and those that follow.
+            begin = max(0, int(np.searchsorted(times, self.window.start_s + SAME_TIME_S, side="right")) - 1)
+            times, ends = times[begin:], ends[begin:]
+        spread = intervals(times)
+        median_s = spread.median_s if spread else DEFAULT_INTERVAL_S
+        if spread and 1.0 / max(median_s, 1e-9) > self.limits.max_frame_rate_hz * DECLARED_RATE_SLACK:
+            raise MediaError(
+                "the frame rate is too high",
+                where=self.where,
+                seen=f"{1.0 / max(median_s, 1e-9):.1f} frames/s",
+                allowed=f"at most {self.limits.max_frame_rate_hz:g} frames/s",
+                remedy="Convert the clip to a lower frame rate, or raise the max_frame_rate_hz of the limits",
+                code="frame-rate",
+            )
+        # The header's duration of the last picture may be missing, or a leftover of an edit.
+        last = ends[-1] - times[-1]
+        end_s = times[-1] + (last if median_s / 4 <= last <= 2 * median_s else median_s)
+        start_s = times[0]
+        if self.window is not None:
+            start_s, end_s = max(start_s, self.window.start_s), min(end_s, self.window.end_s)
+            if end_s <= start_s:
+                return None
+        if end_s - start_s > self.limits.max_duration_s:
+            raise too_long(end_s - start_s, self.limits, self.where)
+        return Pictures(times_s=times, end_s=float(end_s), declared_end_s=declared_end_s)
+
+
+def scan(
+    path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: bool, sound: bool, span: Span | None = None
+) -> Scan:
+    """The first pass over a file.
+
+    Args:
+        path: the file.
+        limits: what it may cost.
+        rate_hz: sample rate to which sound is resampled.
+        where: the clip, for messages.
+        picture, sound: which streams are wanted.
+        span: which part of the recording is wanted; None for all of it.
+
+    Raises:
+        MediaError: the file cannot be used at all; see `source.open_media`, and `too-long`, `too-many-frames`,
+            `frame-rate`, `picture-size`.
+    """
+    window = None if span is None else locate(path, span, limits, where=where, picture=picture, sound=sound)
+    with open_media(path, limits, where=where, whole=span is None) as container:
+        video = picture_stream(container) if picture else None
+        audio = sound_stream(container) if sound else None
+        streams = [stream for stream in (video, audio) if stream is not None]
+        times = _PacketTimes(limits=limits, where=where, window=window)
+        more = limits.model_copy(update={"max_duration_s": limits.max_duration_s + LEAD_S})  # for a span's edges
+        collector = SoundCollector(rate_hz=rate_hz, limits=limits if window is None else more, where=where)
+        damaged = 0
+        broke_off = None
+        if video is not None:
+            size = video.codec_context.width, video.codec_context.height
+            if all(size) or audio is None:  # a size beyond the limit is not told; with sound, the clip is used for that
+                check_size(*size, limits, where)
+        if audio is not None:
+            audio.codec_context.thread_count = 1
+        if window is not None and window.seek_s is not None:
+            seek(container, streams[0], window.seek_s)
+        packets = packets_of(container, streams, limits, where=where)
+        reach = _Reach(window)
+        while not reach.passed(streams):
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except MemoryError:
+                raise
+            except av.error.FFmpegError as error:
+                broke_off = str(error.strerror)
+                break
+            reach.note(packet)
+            if video is not None and packet.stream.index == video.index:
+                times.add(packet)
+                continue
+            if reach.before(packet):
+                continue
+            frames = decoded(packet)
+            damaged += frames is None
+            for frame in frames or ():
+                if reach.within(frame):
+                    collector.push(frame)
+        begins = window is None or (window.sound_s is not None and window.start_s <= window.sound_s)
+        heard = collector.finish(
+            damaged_packets=damaged,
+            declared_end_s=_declared_end(audio, window),
+            codec_frame_s=_codec_frame_s(audio) if begins else 0.0,
+        )
+        return Scan(
+            pictures=times.pictures(_declared_end(video, window)),
+            sound=heard if heard is None or window is None else cut(heard, window.start_s, window.end_s),
+            has_picture_stream=video is not None,
+            has_sound_stream=audio is not None,
+            broke_off=broke_off,
+            window=window,
+        )
+
+
+@dataclass
+class _Reach:
+    """Which packets and frames of the first pass belong to a window, and when both streams have passed it."""
+
+    window: Window | None
+    past: set[int] = field(default_factory=set)
+
+    def note(self, packet: Any) -> None:
+        """Takes notice of a packet."""
+        if self.window is None or packet.dts is None:
+            return
+        # Pictures are stored in the order of decoding: whatever comes later is shown no earlier than this.
+        if float(packet.dts * packet.time_base) >= self.window.end_s + EDGE_S:
+            self.past.add(packet.stream.index)
+
+    def passed(self, streams: Sequence[Any]) -> bool:
+        """Whether nothing of the window can come any more. Streams may lie far apart in a file, so each has to say."""
+        return bool(streams) and len(self.past) == len(streams)
+
+    def before(self, packet: Any) -> bool:
+        """Whether a packet of sound is over before the codec has to be at work."""
+        at_s = stamp_s(packet)
+        return self.window is not None and at_s is not None and at_s < self.window.start_s - LEAD_S
+
+    def within(self, frame: Any) -> bool:
+        """Whether a frame of sound touches the window."""
+        if self.window is None or frame.pts is None or not frame.sample_rate:
+            return True
+        at_s = float(frame.pts * frame.time_base)
+        ends_s = at_s + frame.samples / frame.sample_rate
+        return ends_s > self.window.start_s - EDGE_S and at_s < self.window.end_s + EDGE_S
+
+
+def _declared_end(stream: Any | None, window: Window | None) -> float | None:
+    if stream is None or not stream.duration or stream.time_base is None:
+        return None
+    end_s = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    return end_s if window is None else min(end_s, window.end_s)
+
+
+def _codec_frame_s(stream: Any | None) -> float:
+    """Length of a frame of a codec that pads its start with one; 0 for others."""
+    if stream is None or stream.codec_context.name not in PADDING_CODECS or not stream.codec_context.sample_rate:
+        return 0.0
+    return float(stream.codec_context.frame_size or 0) / stream.codec_context.sample_rate

@@ -1,0 +1,300 @@
+"""Sound on the clip's clock: 16 kHz mono samples, each where its timestamp says, and which of them exist.
+
+Decoded audio frames are joined to *runs* as long as timestamps follow the sample count. A jump of the timestamps ends
+a run, so lost packets leave a hole (zeros that are marked as missing) instead of pulling everything after them
+forward. Inside a run the sample count is the clock; where the timestamps run away from it slowly and steadily (a
+microphone that does not keep its nominal rate), the run is stretched to the timestamps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.media.clock import DriftEstimate
+from components.media.source import too_long
+
+JUMP_S = 0.015  # timestamps that leave the smoothed clock by more than this start a new run
+SMOOTHING = 0.05  # of that clock, a frame: follows a drift, ignores jitter
+STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched to them
+SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only come close to
+FULL_SCALE = 32768.0
+LEVEL_STEPS = 128  # whose levels are computed at a time
+MAX_LEVEL = 1000.0  # of a sample in floating point, whose full scale is 1
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+MAX_CHANNELS = 8  # beyond them PyAV reads planes that are not there, and the process dies of it
+MAX_RUNS = 5_000  # each costs a resampler
+PADDING_RMS = 32.0  # an encoder's padding decodes to no more than -60 dB of full scale,
+PADDING_SHARE = 0.2  # or to the faint echo that the codec throws ahead of what follows (0.05 to 0.12 measured)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Gap-free samples: `pcm` (n,) int16 at the target rate, the first at `start_s` of the container's clock."""
+
+    start_s: float
+    pcm: NDArray[np.int16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """One audio stream as decoded: its runs in time order and what was noticed on the way.
+
+    `padding_s` is how much of the start is the encoder's own: transform codecs put one frame before the first sample,
+    and a container whose stream starts late keeps it as if it were sound.
+    """
+
+    runs: tuple[Run, ...]
+    rate_hz: int
+    drift_s_per_min: float
+    damaged_packets: int
+    declared_end_s: float | None
+    padding_s: float = 0.0
+
+    @property
+    def start_s(self) -> float:
+        """Time of the first sample on the container's clock."""
+        return min(run.start_s for run in self.runs)
+
+    @property
+    def end_s(self) -> float:
+        """End of the last sample on the container's clock."""
+        return max(run.start_s + run.pcm.size / self.rate_hz for run in self.runs)
+
+
+@dataclass
+class SoundCollector:
+    """Takes decoded audio frames in order and builds the runs; memory is the resampled int16 signal only.
+
+    A frame that holds NaN or infinity, or more than eight channels, counts as damaged: its samples are missing.
+
+    Raises MediaError (`too-long`, `sample-rate`, `timestamps`) as soon as more sound was decoded than the limits allow,
+    its rate is none of a recording, or its timestamps jump so often that they say nothing.
+    """
+
+    rate_hz: int
+    limits: MediaLimits
+    where: str
+    runs: list[Run] = field(default_factory=list)
+    drift: DriftEstimate = field(default_factory=DriftEstimate)
+    decoded_s: float = 0.0
+    damaged: int = 0
+    _resampler: Any = None
+    _format: tuple[str, str, int] | None = None
+    _parts: list[NDArray[np.int16]] = field(default_factory=list)
+    _counted: list[float] = field(default_factory=list)
+    _stamped: list[float] = field(default_factory=list)
+    _start_s: float = 0.0
+    _closed: int = 0
+    _length_s: float = 0.0
+    _error_s: float = 0.0
+
+    def push(self, frame: Any) -> None:
+        """Adds one decoded frame."""
+        if not frame.samples or not frame.sample_rate:
+            return
+        if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
+            raise _refused_rate(frame.sample_rate, self.where)
+        seconds = frame.samples / frame.sample_rate
+        self.decoded_s += seconds
+        if self.decoded_s > self.limits.max_duration_s:
+            raise too_long(self.decoded_s, self.limits, self.where)
+        if not _audible(frame):
+            self.damaged += 1
+            return
+        layout = (frame.format.name, frame.layout.name, frame.sample_rate)
+        stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        if self._resampler is not None and (layout != self._format or self._jumps(stamp)):
+            self._close()
+        if self._resampler is None:
+            self._open(layout, stamp)
+        self._counted.append(self._length_s)
+        self._stamped.append(self._start_s + self._length_s if stamp is None else stamp)
+        self._length_s += seconds
+        try:
+            self._take(self._resampler.resample(frame))
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            self.damaged += 1
+            self._resampler = None
+
+    def finish(self, *, damaged_packets: int, declared_end_s: float | None, codec_frame_s: float) -> Sound | None:
+        """The stream as a whole, or None when nothing was decoded; `codec_frame_s` is the length of a codec's frame."""
+        if self._resampler is not None:
+            self._close()
+        if not self.runs:
+            return None
+        runs = tuple(sorted(self.runs, key=lambda run: run.start_s))
+        frame = round(codec_frame_s * self.rate_hz)
+        lead, after = _rms(runs[0].pcm[:frame]), _rms(runs[0].pcm[frame : 2 * frame])
+        return Sound(
+            runs=runs,
+            padding_s=codec_frame_s if lead <= max(PADDING_RMS, PADDING_SHARE * after) else 0.0,
+            rate_hz=self.rate_hz,
+            drift_s_per_min=self.drift.drift_s_per_min,
+            damaged_packets=damaged_packets + self.damaged,
+            declared_end_s=declared_end_s,
+        )
+
+    def _open(self, layout: tuple[str, str, int], stamp: float | None) -> None:
+        start = stamp
+        if start is None:  # a stream without timestamps goes on where it was
+            last = self.runs[-1] if self.runs else None
+            start = last.start_s + last.pcm.size / self.rate_hz if last else 0.0
+        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=self.rate_hz)
+        self._format = layout
+        self._parts, self._counted, self._stamped = [], [], []
+        self._length_s = self._error_s = 0.0
+        self._start_s = start
+
+    def _jumps(self, stamp: float | None) -> bool:
+        if stamp is None:
+            return False
+        error = stamp - (self._start_s + self._length_s)
+        if abs(error - self._error_s) > JUMP_S:
+            return True
+        self._error_s += SMOOTHING * (error - self._error_s)
+        return False
+
+    def _take(self, frames: list[Any]) -> None:
+        self._parts.extend(frame.to_ndarray().reshape(-1) for frame in frames if frame.samples)
+
+    def _close(self) -> None:
+        self._take(self._resampler.resample(None))
+        self._resampler = None
+        pcm = np.concatenate(self._parts) if self._parts else np.zeros(0, dtype=np.int16)
+        # Resamplers may hand out a few samples of their own tail; the count of the source is what was recorded.
+        pcm = pcm[: round(self._length_s * self.rate_hz)]
+        counted, stamped = np.array(self._counted), np.array(self._stamped)
+        self.drift.add(counted, stamped)
+        self._closed += 1
+        if self._closed > MAX_RUNS:
+            raise _torn(self.where)
+        if pcm.size:
+            self.runs.append(Run(start_s=float(stamped[0]), pcm=_stretched(pcm, counted, stamped)))
+
+
+def _audible(frame: Any) -> bool:
+    """Whether every sample of a frame is a number that a recording may hold, and PyAV knows where it lies."""
+    if frame.layout.nb_channels > MAX_CHANNELS:
+        return False
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return True
+    return bool((np.abs(frame.to_ndarray()) <= MAX_LEVEL).all())  # False for NaN
+
+
+def _refused_rate(rate_hz: int, where: str) -> MediaError:
+    return MediaError(
+        "this is no sample rate of a recording",
+        where=where,
+        seen=f"{rate_hz} Hz",
+        allowed=f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz",
+        remedy="The header is damaged: export or download the file again",
+        code="sample-rate",
+    )
+
+
+def _torn(where: str) -> MediaError:
+    return MediaError(
+        "the timestamps of the sound jump again and again",
+        where=where,
+        seen=f"more than {MAX_RUNS} pieces",
+        allowed=f"at most {MAX_RUNS} pieces without a jump between them",
+        remedy="The file is damaged, or was put together wrongly: export or download it again",
+        code="timestamps",
+    )
+
+
+def _rms(pcm: NDArray[np.int16]) -> float:
+    return float(np.sqrt(np.mean(pcm.astype(np.float64) ** 2))) if pcm.size else 0.0
+
+
+def _stretched(pcm: NDArray[np.int16], counted: NDArray[np.float64], stamped: NDArray[np.float64]) -> NDArray[np.int16]:
+    """A run laid on its timestamps when they end elsewhere than the sample count does; linear interpolation."""
+    local = DriftEstimate()
+    local.add(counted, stamped)
+    if abs(local.slope - 1.0) * local.span_s <= STRETCH_S:
+        return pcm
+    size = max(1, round(pcm.size * local.slope))
+    at = np.arange(size, dtype=np.float64) / local.slope
+    return np.rint(np.interp(at, np.arange(pcm.size), pcm.astype(np.float64))).astype(np.int16)
+
+
+def cut(sound: Sound, start_s: float, end_s: float) -> Sound | None:
+    """The part of a stream within `[start_s, end_s)` of the container's clock, or None where there is none."""
+    runs = []
+    for run in sound.runs:
+        first = max(0, math.ceil((start_s - run.start_s) * sound.rate_hz - SAMPLE_SLACK))
+        last = max(first, math.ceil(min((end_s - run.start_s) * sound.rate_hz, run.pcm.size) - SAMPLE_SLACK))
+        if first < last:
+            runs.append(Run(start_s=run.start_s + first / sound.rate_hz, pcm=run.pcm[first:last]))
+    return replace(sound, runs=tuple(runs)) if runs else None
+
+
+def place(sound: Sound, *, origin_s: float, duration_s: float) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """The samples of a clip's clock.
+
+    Args:
+        sound: the decoded stream.
+        origin_s: the clip's zero on the container's clock.
+        duration_s: of the clip.
+
+    Returns:
+        ((N,) int16 with zeros where nothing was recorded, (N,) True where a sample exists), N = ceil(duration * rate).
+    """
+    size = samples_of(duration_s, sound.rate_hz)
+    pcm = np.zeros(size, dtype=np.int16)
+    exists = np.zeros(size, dtype=bool)
+    for run in sound.runs:
+        first = round((run.start_s - origin_s) * sound.rate_hz)
+        begin, end = max(first, 0), min(first + run.pcm.size, size)
+        if begin < end:
+            pcm[begin:end] = run.pcm[begin - first : end - first]
+            exists[begin:end] = True
+    return pcm, exists
+
+
+def samples_of(duration_s: float, rate_hz: float) -> int:
+    """How many samples cover a duration; the slack is that of `timebase.Grid`."""
+    return max(1, int(np.ceil(duration_s * rate_hz - 1e-6 * rate_hz)))
+
+
+def levels_dbfs(
+    pcm: NDArray[np.int16], exists: NDArray[np.bool_], rate_hz: int, starts_s: NDArray[np.float64], step_s: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Level and presence of each step.
+
+    Args:
+        pcm, exists: as `place` returns them.
+        rate_hz: of the samples.
+        starts_s: (T,) start of each step; step_s: length of a step.
+
+    Returns:
+        ((T,) root mean square over the samples that exist, dB relative to a full-scale square wave, -inf without any;
+        (T,) share of the step whose samples exist).
+    """
+    size = pcm.size
+    first = np.clip(np.round(starts_s * rate_hz).astype(np.int64), 0, size)
+    last = np.clip(np.round((starts_s + step_s) * rate_hz).astype(np.int64), first, size)
+    energy, there = np.zeros(starts_s.size), np.zeros(starts_s.size)
+    for begin in range(0, starts_s.size, LEVEL_STEPS):
+        steps = slice(begin, begin + LEVEL_STEPS)
+        low, high = int(first[steps].min()), int(last[steps].max())
+        # Sums up to each sample, of this stretch alone: a long clip needs no floating-point copy of its sound.
+        power = np.concatenate([[0.0], np.cumsum((pcm[low:high].astype(np.float64) / FULL_SCALE) ** 2)])
+        counts = np.concatenate([[0], np.cumsum(exists[low:high])])
+        energy[steps] = power[last[steps] - low] - power[first[steps] - low]
+        there[steps] = counts[last[steps] - low] - counts[first[steps] - low]
+    mean = energy / np.maximum(there, 1.0)
+    level = np.full(starts_s.size, -np.inf)
+    loud = (there > 0) & (mean > 0)
+    level[loud] = 10.0 * np.log10(mean[loud])
+    return level, there / np.maximum(last - first, 1)

@@ -1,0 +1,234 @@
+"""Opening a media file that nobody vouches for: what is checked before a single packet is decoded.
+
+A corpus folder holds zero-byte files, git-LFS pointers and text files with media names; an upload may be a playlist
+that names other files on this machine. Each is refused here with a code of its own:
+
+    missing-file, not-a-file, unreadable, empty-file, lfs-pointer, too-large, truncated, not-media, no-streams,
+    too-long, too-slow, memory
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.media.probe import check_boxes, file_bytes
+from components.media.reader import CONTAINERS, US_PER_S, open_container, picture_streams
+
+LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
+HEAD_BYTES = 512
+
+
+def check_file(path: Path, *, max_bytes: int, where: str) -> None:
+    """Raises MediaError unless `path` is a non-empty file of at most `max_bytes` that is no git-LFS pointer."""
+    size = file_bytes(path, where=where)
+    if size == 0:
+        raise MediaError(
+            f"media file {path.name!r} is empty",
+            where=where,
+            seen="0 bytes",
+            allowed="a media file",
+            remedy="Download or render the file again",
+            code="empty-file",
+        )
+    if size > max_bytes:
+        raise MediaError(
+            f"media file {path.name!r} is too large",
+            where=where,
+            seen=f"{size} bytes",
+            allowed=f"at most {max_bytes} bytes",
+            remedy="Cut the clip, or raise the max_bytes of the limits",
+            code="too-large",
+        )
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise MediaError(
+            f"media file {path.name!r} cannot be read",
+            where=where,
+            seen=reason(error),
+            allowed="a readable file",
+            remedy="Give the user who runs this the right to read it",
+            code="unreadable",
+        ) from error
+    if head.startswith(LFS_MAGIC):
+        raise MediaError(
+            f"media file {path.name!r} is a git-LFS pointer, not the media itself",
+            where=where,
+            seen=head.splitlines()[0].decode("ascii", "replace"),
+            allowed="a media file",
+            remedy="Run `git lfs pull` in the corpus",
+            code="lfs-pointer",
+        )
+
+
+@contextmanager
+def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = True) -> Iterator[Any]:
+    """Opens a media file as a PyAV input container under `limits`.
+
+    Unless the `whole` of it is wanted it may last longer than a clip may.
+
+    Raises:
+        MediaError: see the codes above.
+    """
+    check_file(path, max_bytes=limits.max_bytes, where=where)
+    check_boxes(path, where=where)
+    try:
+        container = open_container(path, **codec_options(limits))
+    except MemoryError as error:
+        raise out_of_memory(limits, where) from error
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise MediaError(
+            f"{path.name!r} cannot be read as media",
+            where=where,
+            seen=reason(error),
+            allowed="a complete " + ", ".join(CONTAINERS.split(",")[:4]) + ", … file",
+            remedy="The file is truncated, damaged or no media at all: play it once, then export or download it again",
+            code="not-media",
+        ) from error
+    try:
+        for stream in (*container.streams.video, *container.streams.audio):
+            if stream.codec_context is not None:
+                stream.codec_context.options = codec_options(limits)
+        _check_container(container, path, where)
+        if whole and container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
+            raise too_long(container.duration / US_PER_S, limits, where)
+        yield container
+    except MemoryError as error:
+        raise out_of_memory(limits, where) from error
+    finally:
+        container.close()
+
+
+def _check_container(container: Any, path: Path, where: str) -> None:
+    if picture_stream(container) is None and sound_stream(container) is None:
+        raise MediaError(
+            f"{path.name!r} holds neither picture nor sound",
+            where=where,
+            seen=", ".join(stream.type for stream in container.streams) or "no streams",
+            allowed="a video or an audio stream",
+            remedy="Export the clip again with its picture or its sound",
+            code="no-streams",
+        )
+
+
+def packets_of(container: Any, streams: Sequence[Any], limits: MediaLimits, *, where: str) -> Iterator[Any]:
+    """The packets of some streams in the file's order, at the end an empty one for each that empties its decoder.
+
+    Raises:
+        MediaError: `too-slow`, when this thread has worked longer on them than on a clip it may.
+        av.error.FFmpegError: the file breaks off.
+    """
+    until_s = time.thread_time() + limits.max_work_s
+    packets = container.demux(*streams) if streams else iter(())
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, IndexError):  # PyAV stumbles at the end over streams that only began within the file
+            return
+        if time.thread_time() > until_s:
+            raise too_slow(limits, where)
+        yield packet
+
+
+def decoded(packet: Any) -> list[Any] | None:
+    """The frames of a packet, or None where it is damaged."""
+    try:
+        return list(packet.decode())
+    except MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError):
+        return None
+
+
+def codec_options(limits: MediaLimits) -> dict[str, str]:
+    """What decoders are told: a picture that is larger than it may be is refused before its memory is asked for.
+
+    A packet may hold a larger picture than its container says, and containers are opened by decoding a little of them.
+    """
+    return {"max_pixels": str(limits.max_side_px**2)}
+
+
+def too_long(duration_s: float, limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip that lasts longer than the limits allow."""
+    return MediaError(
+        "the clip is too long",
+        where=where,
+        seen=f"{duration_s:.1f} s",
+        allowed=f"at most {limits.max_duration_s:g} s",
+        remedy="Cut the clip into parts, or raise the max_duration_s of the limits",
+        code="too-long",
+    )
+
+
+def too_slow(limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip that takes longer to align than the limits allow."""
+    return MediaError(
+        "the clip takes too long to align",
+        where=where,
+        seen=f"more than {limits.max_work_s:g} s of processor time",
+        allowed=f"at most {limits.max_work_s:g} s",
+        remedy="Convert the clip with another tool, or raise the max_work_s of the limits",
+        code="too-slow",
+    )
+
+
+def out_of_memory(limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip that asks for more memory than there is, or than the limits allow."""
+    return MediaError(
+        "the clip needs too much memory",
+        where=where,
+        seen="an allocation was refused",
+        allowed=f"at most {limits.max_memory_mb} MiB",
+        remedy="Cut the clip or convert it to a smaller picture, or raise the max_memory_mb of the limits",
+        code="memory",
+    )
+
+
+def check_size(width: int, height: int, limits: MediaLimits, where: str) -> None:
+    """Raises MediaError unless both sides are within the limits."""
+    if not 0 < max(width, height) <= limits.max_side_px or not min(width, height):
+        raise MediaError(
+            "the picture is too large" if width and height else "the picture has no size, or one that is too large",
+            where=where,
+            seen=f"{width}x{height}",
+            allowed=f"1 to {limits.max_side_px} pixels a side",
+            remedy="Convert the clip to a smaller picture, or raise the max_side_px of the limits",
+            code="picture-size",
+        )
+
+
+def too_many_frames(limits: MediaLimits, where: str) -> MediaError:
+    """The error for a clip with more pictures than the limits allow."""
+    return MediaError(
+        "the clip has too many pictures",
+        where=where,
+        seen=f"more than {limits.max_decoded_frames}",
+        allowed=f"at most {limits.max_decoded_frames}",
+        remedy="Cut the clip, or raise the max_decoded_frames of the limits",
+        code="too-many-frames",
+    )
+
+
+def picture_stream(container: Any) -> Any | None:
+    """The first video stream that is no cover art and whose codec is known, or None."""
+    return next((stream for stream in picture_streams(container) if stream.codec_context is not None), None)
+
+
+def sound_stream(container: Any) -> Any | None:
+    """The first audio stream whose codec is known, or None."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+
+
+def reason(error: BaseException) -> str:
+    """An error's words without the path that FFmpeg appends, so that outputs do not depend on the checkout."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).split(": '", maxsplit=1)[0]

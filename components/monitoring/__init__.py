@@ -1,1 +1,0 @@
-"""Watches what is served against what was trained on."""

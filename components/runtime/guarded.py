@@ -1,0 +1,284 @@
+"""Work on what strangers wrote, in a process of its own, so that a file costs itself and nothing else.
+
+A decoder is a hundred thousand lines of C: of a crafted file it may crash, never return, or ask for all the memory
+there is. Neither Python nor Ray can undo that. So whoever opens media asks a child to do it:
+
+    crash          the child dies of it; the request is tried once more in a new child, then it is `ChildEndedError`
+    hang           the kernel's alarm ends the child after `max_work_s` of processor time, or after `wall_s` by the
+                   clock if that is given: `ChildEndedError`, and not tried again
+    memory         the kernel refuses more than `max_memory_mb` beyond what an idle child holds: a MemoryError there
+
+The alarms and the memory limit are the kernel's, so they hold in the middle of foreign code, and for a child whose
+parent is gone; an idle one ends with its parent, however that ends. Starting a child takes as long as its imports, a
+request about a millisecond more than without one. What a child says after its start is JSON and bytes, never a pickle.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from components.contracts import errors
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MerError, UnavailableError
+
+Fields = dict[str, Any]
+# What a child does: a request's fields in, an answer's fields and bytes out.
+Handler = Callable[[Fields], tuple[Fields, bytes | None]]
+
+ATTEMPTS = 2  # a child may be killed for what its neighbours did; twice in a row with one file is the file's doing
+CHILD = "from components.runtime.guarded import child; child()"
+END_S = 5.0  # a child ends at once when it is told to
+KIB = 1 << 10
+MIB = 1 << 20
+READY = b"ready"
+
+
+class ChildEndedError(Exception):
+    """A request ended the child that worked on it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+    @property
+    def over_work(self) -> bool:
+        """Whether it took more than `max_work_s`."""
+        return -self.status == signal.SIGPROF
+
+    @property
+    def over_time(self) -> bool:
+        """Whether it took more than `wall_s`."""
+        return -self.status == signal.SIGALRM
+
+    @property
+    def how(self) -> str:
+        """In words, such as ``signal SIGSEGV, 2 times``."""
+        return f"{_how(self.status)}, {ATTEMPTS} times"
+
+
+class Guarded:
+    """A child that does one thing, and is started again whenever it dies. Threads take turns.
+
+    Args:
+        serve: ``module:function``; the child calls it with `settings` (JSON) for its `Handler`.
+        settings: what it is told once.
+        limits: `max_work_s` and `max_memory_mb` of a request.
+        wall_s: the most seconds by the clock of a request; None: any.
+    """
+
+    def __init__(
+        self, serve: str, settings: Mapping[str, Any], limits: MediaLimits, *, wall_s: float | None = None
+    ) -> None:
+        told = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json"), "wall_s": wall_s}
+        self._serve = serve
+        self._told = json.dumps(told).encode()
+        self._turn = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._line: Connection | None = None
+        self._ready = False
+        self._end: weakref.finalize[..., Any] | None = None
+
+    def start(self) -> None:
+        """Starts the child if there is none, and does not wait for it."""
+        with self._turn:
+            self._start()
+
+    def wait(self) -> None:
+        """Starts the child if there is none, and waits until it takes requests; raises as `ask`."""
+        with self._turn:
+            self._wait()
+
+    def ask(self, request: Mapping[str, Any]) -> tuple[Fields, bytes | None]:
+        """The child's answer to a request (JSON).
+
+        Raises:
+            MerError: as the handler raised it.
+            ChildEndedError: the request ended the child; another one is being started.
+            UnavailableError: no child can be started.
+            RuntimeError: a defect of the handler, with its trace.
+        """
+        text = json.dumps(request).encode()
+        with self._turn:
+            fields, body = self._answer(text)
+        if "error" in fields:
+            raise _error_of(fields["error"])
+        if "defect" in fields:
+            raise RuntimeError(fields["defect"])
+        return fields["answer"], body
+
+    def close(self) -> None:
+        """Ends the child. The next request would start another one."""
+        with self._turn:
+            if self._child is not None:
+                self._bury()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, while there is one."""
+        return self._child.pid if self._child else None
+
+    def _answer(self, text: bytes) -> tuple[Fields, bytes | None]:
+        for attempt in range(1, ATTEMPTS + 1):
+            line = self._wait()
+            try:
+                line.send_bytes(text)
+                fields = json.loads(line.recv_bytes())
+                return fields, line.recv_bytes() if fields["bytes"] else None
+            except (EOFError, OSError):
+                ended = ChildEndedError(self._bury(dead=True))
+            except BaseException:
+                self._bury()  # its answer to this request must not be taken for that to the next one
+                raise
+            self._start()  # so that it is there when it is asked
+            if ended.over_work or ended.over_time or attempt == ATTEMPTS:
+                raise ended
+        raise AssertionError("unreachable")
+
+    def _start(self) -> None:
+        if self._child is not None:
+            return
+        ours, theirs = socket.socketpair()
+        # One thread: sums of floats depend on their number, and on a busy machine they only wait for each other.
+        path = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", CHILD, self._serve],  # the latter for who looks at the list of processes
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,  # what libraries print there is nobody's answer
+                env=environment,
+            )
+        self._line = Connection(ours.detach())
+        self._end = weakref.finalize(self, _end, self._child, self._line)
+        self._ready = False
+        self._line.send_bytes(self._told)
+
+    def _wait(self) -> Connection:
+        self._start()
+        assert self._line is not None
+        if self._ready:
+            return self._line
+        try:
+            said = self._line.recv_bytes()
+        except (EOFError, OSError) as error:
+            raise UnavailableError(
+                "the process that decodes media ended before its first file",
+                where="guard",
+                seen=_how(self._bury(dead=True)),
+                remedy="Its own words are on the standard error output; too little memory is the usual reason",
+            ) from error
+        if said != READY:
+            self._bury()
+            raise pickle.loads(said)
+        self._ready = True
+        return self._line
+
+    def _bury(self, *, dead: bool = False) -> int:
+        """Waits for the end of the child; returns its exit status, negative for a signal. One that closed its line is
+        `dead` of itself."""
+        child, line, end = self._child, self._line, self._end
+        assert child is not None
+        assert line is not None
+        assert end is not None
+        self._child, self._line, self._end = None, None, None
+        end.detach()
+        return _end(child, line, dead=dead)
+
+
+def _end(child: subprocess.Popen[bytes], line: Connection, *, dead: bool = False) -> int:
+    line.close()
+    if not dead:
+        child.terminate()
+    try:
+        return child.wait(timeout=END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()
+
+
+def child() -> None:
+    """The child: reads requests from its standard input, a socket, and answers there, until that is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and closes the line
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    line = Connection(os.dup(0))
+    told = json.loads(line.recv_bytes())
+    limits = MediaLimits.model_validate(told["limits"])
+    module, _, name = told["serve"].partition(":")
+    try:
+        handler: Handler = getattr(importlib.import_module(module), name)(told["settings"])
+    except Exception as error:
+        line.send_bytes(pickle.dumps(error))
+        return
+    _bound_memory(limits)
+    with suppress(EOFError, ConnectionError):  # the parent is gone
+        line.send_bytes(READY)
+        _serve(line, handler, limits, told["wall_s"])
+
+
+def _serve(line: Connection, handler: Handler, limits: MediaLimits, wall_s: float | None) -> None:
+    while True:
+        request = json.loads(line.recv_bytes())
+        signal.setitimer(signal.ITIMER_PROF, limits.max_work_s)  # their alarms end the process
+        signal.setitimer(signal.ITIMER_REAL, wall_s or 0.0)
+        fields, body = _handled(handler, request)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        line.send_bytes(json.dumps({**fields, "bytes": body is not None}).encode())
+        if body is not None:
+            line.send_bytes(body)
+
+
+def _handled(handler: Handler, request: Fields) -> tuple[Fields, bytes | None]:
+    try:
+        answer, body = handler(request)
+    except MerError as error:
+        return {"error": _fields_of(error)}, None
+    except Exception:  # a file must not end the child by a mere defect; whoever asked is told
+        return {"defect": traceback.format_exc()}, None
+    return {"answer": answer}, body
+
+
+def _fields_of(error: MerError) -> Fields:
+    plain = {key: _plain(getattr(error, key)) for key in ("where", "seen", "allowed", "remedy", "code")}
+    return {"kind": type(error).__name__, "what": error.what, "fields": plain}
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _error_of(told: Fields) -> MerError:
+    kind = getattr(errors, told["kind"], None)
+    known = isinstance(kind, type) and issubclass(kind, MerError)
+    return (kind if known else MerError)(told["what"], **told["fields"])  # type: ignore[misc]
+
+
+def _bound_memory(limits: MediaLimits) -> None:
+    """From here on, private memory may grow by `max_memory_mb` only. Where the kernel tells no size, nothing is set."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return
+    held = next(int(line.split()[1]) * KIB for line in lines if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (held + limits.max_memory_mb * MIB,) * 2)
+
+
+def _how(status: int) -> str:
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

@@ -1,0 +1,1 @@
+"""`mer datasets …`: list, describe, check, add, download, preview."""

@@ -1,0 +1,209 @@
+"""`mer datasets download NAME`: openly licensed corpora, onto the disk and unpacked; for the others, where to apply."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from components.contracts.atomic import read_json, write_json
+from components.contracts.errors import ConfigError, UnavailableError
+from components.datasets.about import ACCESS
+from components.datasets.base import Adapter
+from components.datasets.download.fetch import SPARE_BYTES, Place, Remote, fetch, no_room
+from components.datasets.download.sources import SOURCES, Part, with_pointer
+from components.datasets.download.unpack import unpack
+from components.datasets.registry import adapter
+from components.runtime.progress import progress
+from pipelines.project import find_root, load
+
+if TYPE_CHECKING:
+    import httpx
+
+# Beside the corpus: what was fetched, with its checksum, so that a second call knows.
+KEPT = ".downloads"
+# Files at a time, where there are many small ones. More would be unkind to a host that asks for nothing.
+THREADS = 4
+MANY = 50
+TIMEOUT_S = 60.0
+
+
+def command(
+    name: str,
+    *,
+    to: Path | None,
+    parts: Sequence[str],
+    accept: bool,
+    mirror: str | None = None,
+    keep: bool = False,
+) -> str:
+    """Fetches a corpus and says what to do next.
+
+    Args:
+        name: of the dataset.
+        to: the folder; `<name>.root` of params.yaml, or `corpora/<name>`, when left out.
+        parts: of the corpus, see `download_sources`; the usual ones when empty.
+        accept: that the licence was read and is kept.
+        mirror: a host that has the files as `<mirror>/<host>/<path>`.
+        keep: archives, after they were unpacked.
+
+    Raises:
+        ConfigError: there is nothing to download, a part is unknown, or the licence was not accepted.
+        UnavailableError: the corpus is given on application only; a host does not answer; the disk has no room.
+        DataError: what came is not what was published.
+    """
+    one = adapter(name)
+    _check_access(one)
+    known = SOURCES[name]
+    chosen = [_part(known, part) for part in parts] or [part for part in known.values() if part.usual]
+    folder = _folder(name, to)
+    if not accept:
+        raise ConfigError(
+            "the licence was not accepted",
+            where=f"mer datasets download {name}",
+            seen=f"{one.about.title}: {one.licence}. {one.about.consent}",
+            allowed="--accept-licence, once you have read it and will keep it",
+            remedy=f"It is at {one.about.homepage}; cite {one.about.paper}",
+            code="licence",
+        )
+    print(f"{one.about.title}\nlicence   {one.licence} (accepted)\nfrom      {one.about.homepage}\nto        {folder}")
+    with _client() as client:
+        files = [file for part in chosen for file in part.files(client, lambda url: mirrored(url, mirror))]
+        fetched = _fetch_all(client, files, folder, keep=keep)
+    there = (
+        f"{fetched} of {len(files)} files fetched"
+        if fetched
+        else f"all {len(files)} files were there, by {folder / KEPT}"
+    )
+    return f"{there}\nnext      mer datasets check {name} --root {folder}"
+
+
+def parts_of(name: str) -> str:
+    """The parts of a corpus, for a person."""
+    if name not in SOURCES:
+        return ""
+    lines = [
+        f"  --part {key:<14} {part.meaning}{'' if part.usual else ' (only if asked for)'}"
+        for key, part in SOURCES[name].items()
+    ]
+    return "\n".join(["parts that can be downloaded:", *lines])
+
+
+def mirrored(url: str, mirror: str | None) -> str:
+    """An address as the mirror has it."""
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    return url if mirror is None else f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}{query}"
+
+
+def _check_access(one: Adapter[Any]) -> None:
+    about = one.about
+    if one.name in SOURCES:
+        return
+    if about.access == "apply":
+        raise UnavailableError(
+            f"{about.title} is given on application only",
+            where=about.homepage,
+            seen=one.licence,
+            remedy=f"{about.how}. Then: mer datasets check {one.name} --root DIR",
+            code="on-application",
+        )
+    what = f"there is nothing to download: {ACCESS[about.access]}"
+    raise ConfigError(what, where=one.name, remedy=about.how, code="nothing-to-download")
+
+
+def _part(known: Mapping[str, Part], part: str) -> Part:
+    if part not in known:
+        raise ConfigError.unknown("part", part, known, where="--part")
+    return known[part]
+
+
+def _folder(name: str, to: Path | None) -> Path:
+    if to is not None:
+        return Path.cwd() / to.expanduser()
+    root = find_root()
+    given = load(root).sources.get(name, {}).get("root")
+    return root / Path(given).expanduser() if isinstance(given, str) else root / "corpora" / name
+
+
+def _client() -> httpx.Client:
+    import httpx
+
+    return httpx.Client(follow_redirects=True, timeout=TIMEOUT_S, headers={"User-Agent": "mer"})
+
+
+def _fetch_all(client: httpx.Client, files: Sequence[Remote], folder: Path, *, keep: bool) -> int:
+    """Fetches and unpacks what is not there; returns how many files came."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in files if not _is_done(file, folder)]
+    needed = sum((file.size or 0) * (2 if file.unpack else 1) for file in missing)
+    free = shutil.disk_usage(folder).free
+    if needed + SPARE_BYTES > free:
+        raise no_room(folder, needed + SPARE_BYTES, free)
+    if len(missing) <= MANY:
+        return sum(_one(client, file, folder, keep=keep) for file in missing)
+    with progress(f"download to {folder.name}", len(missing)) as advance, ThreadPoolExecutor(THREADS) as pool:
+        futures = [pool.submit(_quietly, client, file, folder, advance) for file in missing]
+        try:
+            return sum(future.result() for future in futures)
+        finally:  # an error or Ctrl-C: what waits is not begun, what runs ends with its file
+            for future in futures:
+                future.cancel()
+
+
+def _quietly(client: httpx.Client, file: Remote, folder: Path, advance: Callable[[int], None]) -> bool:
+    came = fetch(client, with_pointer(client, file), _place(file, folder))
+    advance(1)
+    return came
+
+
+def _one(client: httpx.Client, file: Remote, folder: Path, *, keep: bool) -> bool:
+    file, place = with_pointer(client, file), _place(file, folder)
+    with _bar(client, file, place) as advance:
+        came = fetch(client, file, place, advance=advance)
+    if file.unpack:
+        names = unpack(place.file, folder, strip=file.strip)
+        write_json(_unpacked(file, folder), names)
+        print(f"{file.path}: {len(names)} files unpacked")
+        if not keep:
+            place.file.unlink()
+    return came
+
+
+def _bar(client: httpx.Client, file: Remote, place: Place) -> AbstractContextManager[Callable[[int], None]]:
+    """A bar of the bytes that are still to come; none for a file of unknown length."""
+    size = file.size or _length(client, file.url)
+    done = place.part.stat().st_size if place.part.is_file() else 0
+    if size <= done:
+        return nullcontext(lambda count: None)
+    return progress(f"{file.path} (bytes)", size - done)
+
+
+def _length(client: httpx.Client, url: str) -> int:
+    import httpx
+
+    try:
+        return int(client.head(url).headers.get("Content-Length", 0))
+    except (httpx.HTTPError, ValueError):
+        return 0
+
+
+def _place(file: Remote, folder: Path) -> Place:
+    kept = folder / KEPT
+    return Place(file=(kept if file.unpack else folder) / file.path, record=kept / f"{file.path}.sha256")
+
+
+def _unpacked(file: Remote, folder: Path) -> Path:
+    return folder / KEPT / f"{file.path}.unpacked"
+
+
+def _is_done(file: Remote, folder: Path) -> bool:
+    """Whether the file is there, or all that was in it: what was deleted comes again."""
+    if not file.unpack:
+        return _place(file, folder).is_whole()
+    listed = _unpacked(file, folder)
+    return listed.is_file() and all((folder / name).is_file() for name in read_json(listed))

@@ -1,0 +1,158 @@
+"""`mer datasets preview NAME`: a page to look at before a corpus is used. What the stages wrote is shown where it is
+there; else the corpus is checked and a sample of it aligned here, without writing anything but the page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from components.alignment.align import Aligner
+from components.alignment.fingerprint import alignment_fingerprint
+from components.alignment.guard import Guard
+from components.alignment.outcome import Result, align_one, judged
+from components.alignment.stage import has_media
+from components.catalog.assign import assign
+from components.catalog.rows import catalog_row
+from components.contracts.atomic import atomic_file
+from components.contracts.errors import ConfigError, DataError
+from components.contracts.labels import taxonomy
+from components.contracts.readmitted import Decisions, read_decisions
+from components.contracts.records import AlignedClip, Clip, Quarantined, clips_of
+from components.datasets.check import check
+from components.datasets.withdrawn import read_withdrawn
+from components.runtime.progress import progress
+from pipelines.commands.datasets.preview_page import render
+from pipelines.commands.datasets.sample import Preview, Sampled, sample
+from pipelines.commands.datasets.settings import Settings, settings
+
+MAX_CLIPS = 200
+
+
+def command(name: str, *, root: str | None, assignments: Sequence[str], clips: int, output: Path | None) -> str:
+    """Writes the page and says where.
+
+    Args:
+        name: of the dataset.
+        root, assignments: as for `check`; with either, what the stages wrote is left aside.
+        clips: how many are shown.
+        output: the page; `preview-<name>.html` in the current folder when left out.
+
+    Raises:
+        ConfigError: the dataset or an option is wrong.
+        DataError: the corpus cannot be read.
+    """
+    if not 1 <= clips <= MAX_CLIPS:
+        raise ConfigError("so many clips make no page", where="--clips", seen=clips, allowed=f"1 to {MAX_CLIPS}")
+    chosen = settings(name, root=root, assignments=assignments)
+    target = Path.cwd() / (output or f"preview-{name}.html")
+    with _seen(name, chosen, anew=root is not None or bool(assignments)) as seen:
+        found, quarantined, notes, place, origin = seen
+        if not found:
+            raise DataError("not one clip can be shown", where=name, remedy=f"mer datasets check {name} says why")
+        preview = Preview(
+            name=name,
+            licence=chosen.adapter.licence,
+            clips=found,
+            quarantined=quarantined,
+            notes=notes,
+            sampled=_aligned(sample(found, clips), chosen, place, stored=place == chosen.layout.root),
+            split_of=splits(found, chosen),
+            classes=taxonomy(chosen.params.labels.taxonomy),
+            origin=origin,
+            root=str(chosen.layout.root),
+        )
+        text = render(preview)
+    with atomic_file(target) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return str(target)
+
+
+Seen = tuple[list[Clip], list[Quarantined], list[str], Path, str]
+
+
+@contextmanager
+def _seen(name: str, chosen: Settings, *, anew: bool) -> Iterator[Seen]:
+    """Clips, what was set aside, notes, the folder that clips' paths count from, and where all this comes from."""
+    layout = chosen.layout
+    table = layout.dataset(name) / "clips.parquet"
+    if table.is_file() and not anew:
+        rows: list[Quarantined] = []
+        for folder in (layout.dataset(name), layout.aligned(name)):
+            if (path := folder / "quarantine.parquet").is_file():
+                rows += [Quarantined(**row) for row in pq.read_table(path).to_pylist()]
+        yield clips_of(pq.read_table(table)), rows, [], layout.root, "as the stages wrote it"
+        return
+    layout.state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="preview-", dir=layout.state) as scratch:
+        found = check(
+            chosen.adapter,
+            chosen.options,
+            root=layout.root,
+            scratch=Path(scratch),
+            seed=chosen.params.seed,
+            withdrawn=read_withdrawn(layout.root, name),
+        )
+        yield found.clips, found.quarantined, found.notes, Path(scratch), "as the corpus is now"
+
+
+def _aligned(clips: Sequence[Clip], chosen: Settings, root: Path, *, stored: bool) -> list[Sampled]:
+    """The clips with what alignment makes of them, taken from its shards where they hold."""
+    config = chosen.params.alignment
+    there = _stored(clips, chosen) if stored else {}
+    decisions = read_decisions(chosen.layout.decisions(chosen.adapter.name, "alignment")) if stored else Decisions()
+    made: dict[str, AlignedClip | Quarantined] = {}
+    missing = [clip for clip in clips if clip.clip_id not in there]
+    if missing:
+        aligner = Aligner(config, media=False)
+        with progress("preview: align", len(missing)) as advance, Guard(config, root) as guard:
+            for clip in missing:
+                result = guard.result(clip) if has_media(clip) else align_one(aligner, clip, root)
+                made[clip.clip_id] = _outcome(judged(clip, result, config, decisions))
+                advance(1)
+    return [_sampled(clip, there.get(clip.clip_id) or made[clip.clip_id]) for clip in clips]
+
+
+def _outcome(result: Result) -> AlignedClip | Quarantined:
+    if result.quarantined is not None:
+        return result.quarantined
+    if result.row is None:
+        raise DataError("a clip was neither aligned nor set aside", where=result.clip_id)
+    return AlignedClip.from_row(result.row.to_pylist()[0])
+
+
+def _sampled(clip: Clip, outcome: AlignedClip | Quarantined) -> Sampled:
+    if isinstance(outcome, Quarantined):
+        return Sampled(clip=clip, quarantined=outcome)
+    return Sampled(clip=clip, aligned=outcome)
+
+
+def _stored(clips: Sequence[Clip], chosen: Settings) -> dict[str, AlignedClip]:
+    """Clip id → its row of the alignment stage, if it was made of the same content with the same settings."""
+    shards = sorted(map(str, chosen.layout.aligned(chosen.adapter.name).glob("shard-*.parquet")))
+    if not shards:
+        return {}
+    content = {clip.clip_id: clip.content_sha256 for clip in clips}
+    wanted = alignment_fingerprint(chosen.params.alignment)
+    table = ds.dataset(shards).to_table(filter=ds.field("clip_id").isin(list(content)))
+    rows = [AlignedClip.from_row(row) for row in table.to_pylist()]
+    return {
+        row.clip_id: row
+        for row in rows
+        if row.content_sha256 == content[row.clip_id] and row.alignment_fingerprint == wanted
+    }
+
+
+def splits(clips: Sequence[Clip], chosen: Settings) -> Mapping[str, str] | str:
+    """Clip id → the split that it would be in if this dataset were used alone; or why that cannot be told."""
+    classes = taxonomy(chosen.params.labels.taxonomy)
+    unknown = {"num_steps": 0, "rate_hz": 0.0, "duration_s": 0.0, "keys": ()}  # nothing that splits depend on
+    rows = [row for clip in clips if (row := catalog_row({**clip.to_row(), **unknown}, classes)) is not None]
+    try:
+        return assign(rows, {clip.clip_id: clip.split for clip in clips}, chosen.params.catalog, chosen.params.seed)
+    except DataError as error:
+        return error.what

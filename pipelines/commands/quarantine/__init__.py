@@ -1,0 +1,1 @@
+"""`mer quarantine …`: what was set aside, why, and what becomes of it."""

@@ -1,0 +1,267 @@
+"""`mer serve` and `mer reconcile`: the MLflow UI, the Ray Serve application and the loop that ties one to the other."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.contracts.config import Params
+from components.contracts.errors import UnavailableError
+from components.contracts.layout import Layout
+from pipelines.commands.mlflow_server import free_port, mlflow_server, wait_ready
+from pipelines.project import find_root, load
+
+if TYPE_CHECKING:
+    from components.rollout.reconcile import Loop, Reconciler
+    from components.rollout.serve_control import ServeControl
+
+READY_S = 180.0
+ASK_TIMEOUT_S = 5.0
+POLL_S = 0.3
+# Enough that with two replicas, chosen at random, one that still has the old version shows.
+ASKED_TIMES = 8
+LOG = Path("logs") / "mlflow-server.log"
+EVENTS = ("deploy", "confirm", "refuse")
+
+
+def run(*, service: bool = True, port: int | None = None, mlflow_port: int | None = None) -> None:
+    """Serves until Ctrl-C: MLflow, and with `service` the application and the reconciler.
+
+    Args:
+        service: whether the application runs too.
+        port, mlflow_port: instead of the configured ones. A busy MLflow port falls back to a free one; a busy service
+            port is an error, since clients know it.
+
+    Raises:
+        UnavailableError: a port is taken, or something does not start.
+    """
+    root = find_root()
+    params, layout = load(root), Layout(root)
+    if port is not None:
+        params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": port})})
+    serving_port = free_port(params.serving.port, "service", strict=True) if service else 0
+    params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": serving_port})})
+    wanted = params.serving.mlflow_port if mlflow_port is None else mlflow_port
+    _prepare_environment()
+    stop = threading.Event()
+    with _signals(stop), ExitStack() as stack:
+        address = _mlflow(stack, params, layout, wanted)
+        if service:
+            _serve(stack, params, layout, address, stop)
+        else:
+            wait_ready(address, layout.state / LOG)
+            print(f"\nMLflow UI    {address}\nCtrl-C stops it.", flush=True)
+            stop.wait()
+        print("\nStopping …", file=sys.stderr, flush=True)
+
+
+def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | None = None) -> None:
+    """The reconciler alone, against a Ray that runs elsewhere (`RAY_ADDRESS`).
+
+    Args:
+        once: a single pass that ends when there is nothing left to do, instead of a loop.
+        attach: the application is declared elsewhere (a RayService); only its version is changed.
+        heartbeat: a file that the loop touches after every step that worked, for a liveness probe.
+
+    Raises:
+        UnavailableError: there is no Ray, or MLflow or Serve cannot be asked.
+    """
+    if not os.environ.get("RAY_ADDRESS"):
+        raise UnavailableError(
+            "there is no Ray to serve on",
+            where="RAY_ADDRESS",
+            remedy="Set it to the cluster's address; on one machine `mer serve` runs Ray and the reconciler together.",
+        )
+    from components.runtime.cluster import connect
+    from components.training.tracking import tracking_uri
+
+    _prepare_environment()
+    root = find_root()
+    params, layout = load(root), Layout(root)
+    connect(params.ray)
+    _, reconciler = reconciler_of(params, layout, tracking_uri(params.tracking, root), attach=attach)
+    if not once:
+        from components.rollout.reconcile import Loop
+
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        loop = Loop(
+            reconciler=reconciler,
+            poll_s=params.rollout.poll_s,
+            on_action=lambda _: heartbeat.touch() if heartbeat else None,
+        )
+        with _signals(loop.stop):
+            loop.run()
+        return
+    while True:
+        action = reconciler.reconcile_once()
+        print(f"{action.kind}: {action.reason}", flush=True)
+        if action.kind == "keep":
+            return
+        time.sleep(POLL_S)
+
+
+def reconciler_of(
+    params: Params, layout: Layout, address: str, *, attach: bool = False
+) -> tuple[ServeControl, Reconciler]:
+    """The reconciler of a configuration; `address` is MLflow's, `attach` as for `ServeControl`. This process must be
+    connected to Ray."""
+    from components.rollout.reconcile import Reconciler
+    from components.rollout.serve_control import ServeControl
+    from components.rollout.versions import MlflowVersions
+
+    cache, tolerance = layout.state / "bundles", params.rollout.golden_tolerance
+    control = ServeControl(params.serving, cache=cache, golden_tolerance=tolerance, attach=attach)
+    reconciler = Reconciler(
+        versions=MlflowVersions(
+            model_name=params.registry.model_name, alias=params.rollout.alias, tracking_uri=address
+        ),
+        control=control,
+        tracking_uri=address,
+        cache=cache,
+        golden_tolerance=tolerance,
+        answering=lambda: answering(control.url),
+    )
+    return control, reconciler
+
+
+def answering(url: str) -> set[str]:
+    """The versions that a service names when asked several times; what cannot answer counts as ""."""
+    heard = set()
+    for _ in range(ASKED_TIMES):
+        try:
+            with urllib.request.urlopen(f"{url}/v1/version", timeout=ASK_TIMEOUT_S) as response:
+                heard.add(str(json.load(response)["version"]))
+        except (OSError, ValueError, KeyError):
+            heard.add("")
+    return heard
+
+
+def _prepare_environment() -> None:
+    """For this process and the replicas, before they import MLflow: no progress bars in logs, and an answer within
+    seconds when MLflow is away (its own patience is four minutes). The next step of the loop tries again."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+
+def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> str:
+    """The address of MLflow: the one in the environment, or that of a server of our own."""
+    from components.training.tracking import tracking_uri
+
+    uri = tracking_uri(params.tracking, layout.root)
+    if uri.startswith(("http://", "https://")):
+        print(f"MLflow: using the server at {uri}", file=sys.stderr)
+        return uri
+    chosen = free_port(port, "MLflow UI", strict=False)
+    log = layout.state / LOG
+    print("MLflow: starting …", file=sys.stderr, flush=True)
+    address = stack.enter_context(
+        mlflow_server(store_uri=uri, artifacts=layout.root / params.tracking.artifacts, port=chosen, log=log)
+    )
+    if chosen != port:
+        print(f"MLflow: port {port} is taken, using {chosen}", file=sys.stderr)
+    return address
+
+
+def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, stop: threading.Event) -> None:
+    from pipelines.ray_head import ray_head
+
+    print("Ray: starting …", file=sys.stderr, flush=True)
+    stack.enter_context(ray_head(params.ray))
+    stack.callback(_end_service)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    if address.startswith("http://127.0.0.1"):
+        wait_ready(address, layout.state / LOG)
+    from components.rollout.reconcile import Loop
+
+    control, reconciler = reconciler_of(params, layout, address)
+    loop = Loop(
+        reconciler=reconciler,
+        poll_s=params.rollout.poll_s,
+        on_action=lambda action: _tell(action.kind, action.reason),
+        on_error=lambda text: _tell("trouble", text),
+    )
+    worker = threading.Thread(target=loop.run, name="reconciler", daemon=True)
+    worker.start()
+    stack.callback(_end_loop, loop, worker)
+    if _wait_service(control.url, stop):
+        _print_addresses(params, address, control.url)
+    stop.wait()
+
+
+def _end_loop(loop: Loop, worker: threading.Thread) -> None:
+    loop.halt()
+    worker.join(timeout=ASK_TIMEOUT_S)
+
+
+def _end_service() -> None:
+    """Lets requests in flight finish; on a cluster that is not ours other applications stay."""
+    from ray import serve
+
+    from components.rollout.serve_control import APPLICATION
+
+    with suppress(Exception):  # Ray may be gone already, and then there is nothing to end
+        serve.delete(APPLICATION)
+
+
+def _wait_service(url: str, stop: threading.Event) -> bool:
+    """Waits until a replica answers; False when `stop` came first. Raises UnavailableError."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        if stop.wait(POLL_S):
+            return False
+        try:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=ASK_TIMEOUT_S):
+                return True
+        except (urllib.error.URLError, OSError):
+            continue
+    raise UnavailableError(
+        "the service did not start", where=url, remedy="Ray's logs are in /tmp/mer-ray-*/session_latest/logs."
+    )
+
+
+def _tell(kind: str, reason: str) -> None:
+    if kind in (*EVENTS, "trouble"):
+        print(f"{time.strftime('%H:%M:%S')}  {kind}: {reason}", file=sys.stderr, flush=True)
+
+
+def _print_addresses(params: Params, mlflow: str, service: str) -> None:
+    alias, name = params.rollout.alias, params.registry.model_name
+    print(
+        f"""
+MLflow UI    {mlflow}   move the alias {alias!r} of model {name!r} to change what is served
+Service      {service}   drop a clip on this page
+API          {service}/docs
+Try          curl -F clip=@clip.mp4 {service}/v1/predict
+
+Ctrl-C stops everything.""",
+        flush=True,
+    )
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM set `stop` instead of tearing a child's shutdown in the middle; a second one ends at once."""
+
+    def asked(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

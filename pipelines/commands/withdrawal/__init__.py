@@ -1,0 +1,1 @@
+"""`mer withdraw`: a person takes their consent back."""

@@ -1,0 +1,240 @@
+"""`mer withdraw`: a person takes their consent back.
+
+Recorded first (`withdrawn.json`, which the `datasets` stage honours from then on), then taken out of everything the
+project holds, then marked on every model version made with them. Interrupted at any point, the same command goes on
+where it was: what names the person lies in `.mer/withdraw-….json` until all is done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from components.contracts.atomic import read_json, write_json
+from components.contracts.config import Params
+from components.contracts.errors import DataError, UnavailableError
+from components.contracts.layout import Layout
+from components.datasets.withdrawn import FILE, record, withdrawal_of
+from components.registry.marking import Concerned, Search, mark, search
+from components.rollout.versions import STATE
+from components.training.tracking import SQLITE, tracking_uri
+from pipelines import dag
+from pipelines.commands.withdrawal.forget import Change, Forgetting, journal
+from pipelines.commands.withdrawal.trace import (
+    Corpus,
+    Trace,
+    datasets_of,
+    find,
+    joint_names,
+    media_file,
+    read_corpus,
+    subjects_of,
+    tables_of,
+    unknown,
+)
+from pipelines.project import find_root, load
+from pipelines.run import only_run
+
+SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdrawn:
+    """What was done, or would be: `since` is the day of an earlier withdrawal of the same person, `cache` DVC's, `left`
+    what this command leaves to others, in words."""
+
+    trace: Trace
+    cache: Path | None
+    since: str | None
+    changes: Sequence[Change]
+    versions: Search
+    left: Sequence[str]
+
+
+def run(
+    subject: str,
+    *,
+    dataset: str | None = None,
+    dry_run: bool = False,
+    root: Path | None = None,
+    done: Callable[[Change], None] = lambda change: None,
+) -> Withdrawn:
+    """Withdraws a person; doing it again finishes what is unfinished and changes nothing else.
+
+    Args:
+        subject: a subject id as the clip tables have it, `<dataset>/<person>`; with `dataset` the person alone will do.
+        dataset: where to look; otherwise everywhere.
+        dry_run: say what would be done and do nothing.
+        root: the project; found from the current folder when left out.
+        done: called after each change of the project's files.
+
+    Raises:
+        DataError: nobody is called so, or several people count under this name.
+        UnavailableError: another run works here; or MLflow cannot be reached, when all but the marking is done.
+    """
+    layout = Layout(root or find_root())
+    with only_run(layout):
+        params = load(layout.root)
+        cache, remotes = dag.storage(layout.root)
+        trace, corpus = _resolve(subject, dataset, layout, params, cache)
+        forgetting = Forgetting(trace, layout, cache=cache, kept=_of_mlflow(params, layout))
+        left = tuple(_left(trace, corpus, forgetting, layout, remotes))
+        before = withdrawal_of(layout.root, trace.dataset, trace.subject_id)
+        since = None if before is None else before.at
+        if dry_run:
+            changes = list(forgetting.changes())
+            versions = _versions(trace, params, layout)
+            return Withdrawn(trace=trace, cache=cache, since=since, changes=changes, versions=versions, left=left)
+        day = datetime.now(UTC).date()
+        record(layout.root, trace.dataset, trace.subject_id, day=day)
+        write_json(journal(layout, trace), trace.to_json())
+        changes = forgetting.run(done)
+        versions = _marked(trace, params, layout, day)
+        journal(layout, trace).unlink()
+    return Withdrawn(trace=trace, cache=cache, since=since, changes=changes, versions=versions, left=left)
+
+
+def command(subject: str, *, dataset: str | None = None, dry_run: bool = False) -> str:
+    """`run` in the project of the current folder, and its outcome in words."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    root = find_root()
+    return text(run(subject, dataset=dataset, dry_run=dry_run, root=root), root, dry_run=dry_run)
+
+
+def text(outcome: Withdrawn, root: Path, *, dry_run: bool) -> str:
+    """The outcome for a person to read."""
+    trace, since = outcome.trace, outcome.since
+    lines = [f"{trace.subject_id}: {len(trace.clip_ids)} clips" + (f", withdrawn on {since} already" if since else "")]
+    copies, changes = _parted(outcome)
+    lines += [f"  {len(copies)} copies of outputs in DVC's cache: removed"] if copies else []
+    lines += [f"  {_below(change.path, root)}: {change.what}" for change in changes]
+    lines += [] if outcome.changes else ["  nothing of them in the project's files"]
+    lines += [_version_line(one, dry_run=dry_run) for one in outcome.versions.concerned]
+    lines += [] if outcome.versions.concerned else ["No model version is known to be made with them"]
+    if outcome.versions.silent:
+        lines.append(f"Not known of {_some(outcome.versions.silent)}: whom they were made with stands nowhere")
+    lines += [f"Left: {one}" for one in outcome.left]
+    lines.append("Dry run: nothing was done" if dry_run else f"Next: commit {FILE}; `mer run` trains without them")
+    return "\n".join(lines)
+
+
+def _resolve(
+    subject: str, dataset: str | None, layout: Layout, params: Params, cache: Path | None
+) -> tuple[Trace, Corpus]:
+    """Whom a name means. Where no table and no corpus knows it (any more), an unfinished or earlier withdrawal may, or
+    a version of a dataset that is no longer here."""
+    prefix = dataset or subject.partition("/")[0]
+    everywhere = datasets_of(layout, params)
+    scope = (prefix,) if dataset or prefix in everywhere else everywhere
+    names = [subject, f"{dataset}/{subject}"] if dataset else [subject]
+    looked = {name: read_corpus(name, params, layout) for name in scope}
+    tables = {name: tables_of(layout, name, cache) for name in scope}
+    known = {person: name for name in scope for person in subjects_of(name, tables[name], looked[name])}
+    for name in names:
+        for corpus in looked.values():
+            _refuse_joint(name, corpus)
+        if name in known:
+            corpus = looked[known[name]]
+            return _unfinished(find(known[name], name, tables[known[name]], corpus), layout), corpus
+    for name in (one for one in names if one.startswith(f"{prefix}/")):
+        trace = _unfinished(Trace(dataset=prefix, subject_id=name), layout)
+        if trace.clip_ids or withdrawal_of(layout.root, prefix, name) or _versions(trace, params, layout).concerned:
+            return trace, looked.get(prefix, Corpus())
+    if dataset and dataset not in everywhere:
+        raise DataError.unknown("dataset", dataset, everywhere, where="mer withdraw")
+    raise unknown(subject, known, scope, [one.trouble for one in looked.values() if one.trouble])
+
+
+def _refuse_joint(name: str, corpus: Corpus) -> None:
+    people = joint_names(corpus).get(name)
+    if people:
+        raise DataError(
+            "several people count under this name",
+            where="mer withdraw",
+            seen=name,
+            allowed=", ".join(people),
+            remedy="Withdraw each who wants to; the clips that they share with others go with them",
+            code="joint-subject",
+        )
+
+
+def _unfinished(trace: Trace, layout: Layout) -> Trace:
+    """With what an interrupted withdrawal of the same person had found."""
+    path = journal(layout, trace)
+    return trace.joined(Trace.from_json(read_json(path))) if path.is_file() else trace
+
+
+def _of_mlflow(params: Params, layout: Layout) -> tuple[Path, ...]:
+    """Where MLflow keeps its files, as far as that is below the project."""
+    database = tracking_uri(params.tracking, layout.root)
+    places = [layout.root / params.tracking.artifacts]
+    if database.startswith(SQLITE):
+        places.append(Path(database.removeprefix(SQLITE)))
+    return tuple(places)
+
+
+def _versions(trace: Trace, params: Params, layout: Layout) -> Search:
+    uri = tracking_uri(params.tracking, layout.root)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        return Search(concerned=(), silent=())  # asking would make the store
+    return search(trace.subject_ids, tracking_uri=uri)
+
+
+def _marked(trace: Trace, params: Params, layout: Layout, day: date) -> Search:
+    try:
+        found = _versions(trace, params, layout)
+        for one in found.concerned:
+            mark(one, day=day, tracking_uri=tracking_uri(params.tracking, layout.root))
+    except UnavailableError as error:
+        raise UnavailableError(
+            "the person is out of the project's files, but the versions made with them are not marked: " + error.what,
+            where=error.where,
+            seen=error.seen,
+            remedy="Run the same command again when MLflow can be reached",
+        ) from error
+    return found
+
+
+def _left(
+    trace: Trace, corpus: Corpus, forgetting: Forgetting, layout: Layout, remotes: Sequence[str]
+) -> Iterator[str]:
+    files = [media_file(layout, path) for path in sorted(trace.media)]
+    files = [path for path in files if path.exists() and not path.is_relative_to(layout.root / "data")]
+    files = [path for path in files if not path.is_relative_to(layout.state)]
+    if files:
+        named = _some([str(path) for path in files])
+        yield f"the corpus itself, {len(files)} recordings ({named}); they are no longer read"
+    if corpus.trouble:
+        yield f"clips that no table holds: the corpus could not be read ({corpus.trouble})"
+    if told := forgetting.in_mlflow():
+        named = _some([_below(path, layout.root) for path in told])
+        yield f"evidence in MLflow, {len(told)} files ({named}); delete those runs there if it has to go"
+    if remotes:
+        yield f"copies of earlier outputs in DVC's remotes: {', '.join(remotes)}"
+
+
+def _version_line(one: Concerned, *, dry_run: bool) -> str:
+    used = ", ".join(sorted({split for splits in one.people.values() for split in splits}))
+    done = "would be marked" if dry_run else "marked"
+    line = f"{one.name} version {one.version} was made with them ({used}): {'is marked' if one.marked else done}"
+    if one.tags.get(STATE) in ("serving", "rolling"):
+        line += "; it IS SERVING NOW and goes on until another version is promoted"
+    return line
+
+
+def _parted(outcome: Withdrawn) -> tuple[list[Change], list[Change]]:
+    """The changes in DVC's cache, where names say nothing, and the others."""
+    inside = [outcome.cache is not None and change.path.is_relative_to(outcome.cache) for change in outcome.changes]
+    pairs = list(zip(outcome.changes, inside, strict=True))
+    return [change for change, is_copy in pairs if is_copy], [change for change, is_copy in pairs if not is_copy]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -1,0 +1,310 @@
+"""`mer schedule`: the recurring runs of `infra/schedules.yaml`, compared with a Kubeflow Pipelines server and applied.
+
+The file is the desired state. A recurring run cannot be changed once it exists, so a difference is replaced: pause the
+old one, let its run finish, create the new one, delete the old one. Should that stop half-way, the next `--apply` sees
+what there is and goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+
+from components.contracts.config import Section, section_error
+from components.contracts.errors import ConfigError, UnavailableError
+from components.contracts.fingerprint import file_sha256
+from pipelines.project import find_root
+
+FILE = Path("infra") / "schedules.yaml"
+CRON_FIELDS = 6
+PAGE = 100
+# What KFP calls a run that is over; everything else still works, or will.
+FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
+POLL_S = 10.0
+LONGEST_RUN_S = 12 * 3600.0
+
+
+class Schedule(Section):
+    """One recurring run as it should be. `cron` has six fields: second minute hour day month weekday."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    cron: str
+    max_concurrency: int = Field(1, ge=1, le=10)
+    no_catchup: bool = True
+    enabled: bool = True
+
+    @field_validator("cron")
+    @classmethod
+    def _six_fields(cls, cron: str) -> str:
+        if len(cron.split()) != CRON_FIELDS:
+            raise ValueError("six fields: second minute hour day month weekday, for example '0 0 2 * * *'")
+        return cron
+
+
+class Schedules(Section):
+    """`infra/schedules.yaml`. Recurring runs whose name starts with `prefix` belong to this file."""
+
+    prefix: str = Field(min_length=1)
+    experiment: str
+    schedules: tuple[Schedule, ...] = ()
+
+    @field_validator("schedules")
+    @classmethod
+    def _once(cls, schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
+        names = [schedule.name for schedule in schedules]
+        if len(set(names)) != len(names):
+            raise ValueError("a name stands twice")
+        return schedules
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actual:
+    """One recurring run as the server has it."""
+
+    recurring_run_id: str
+    experiment_id: str
+    schedule: Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One thing to do: create, replace or delete; `why` lists what differs."""
+
+    kind: str
+    name: str
+    why: tuple[str, ...] = ()
+    wanted: Schedule | None = None
+    old: tuple[Actual, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f": {'; '.join(self.why)}" if self.why else "")
+
+
+class Client(Protocol):
+    """The calls of `kfp.Client` that are used, with its own names and arguments."""
+
+    def create_experiment(self, name: str) -> Any:
+        """Makes the experiment, or finds it; its `experiment_id`."""
+
+    def list_recurring_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
+        """A page: `recurring_runs` (or None) and `next_page_token`."""
+
+    def create_recurring_run(self, experiment_id: str, job_name: str, **arguments: Any) -> Any:
+        """Makes one; its `recurring_run_id`."""
+
+    def disable_recurring_run(self, recurring_run_id: str) -> Any:
+        """Pauses one."""
+
+    def delete_recurring_run(self, recurring_run_id: str) -> Any:
+        """Deletes one."""
+
+    def list_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
+        """A page: `runs` (or None), each with `recurring_run_id` and `state`, and `next_page_token`."""
+
+
+def command(*, apply: bool = False, host: str | None = None, file: Path | None = None) -> str:
+    """What `mer schedule` prints. Without a host, the file; with one, the differences, which `apply` removes.
+
+    Raises:
+        ConfigError: the file is wrong, or `apply` was asked for without a host.
+        UnavailableError: the server does not answer.
+    """
+    path = file or find_root() / FILE
+    wanted = read(path)
+    if host is None:
+        if apply:
+            raise ConfigError(
+                "a server is needed", where="--apply", remedy="Add --host with the address of Kubeflow Pipelines"
+            )
+        return "\n".join(describe(schedule) for schedule in wanted.schedules) or "No recurring runs."
+    try:
+        return reconcile(_connect(host), wanted, _package, apply=apply)
+    except (ConfigError, UnavailableError):
+        raise
+    except Exception as error:  # the client raises urllib3's, its own and bare errors alike
+        raise UnavailableError("Kubeflow Pipelines does not answer", where=host, seen=str(error)) from error
+
+
+def read(path: Path) -> Schedules:
+    """The desired state. Raises ConfigError: the file is missing, no YAML, or says something unknown."""
+    try:
+        return Schedules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError("cannot read the schedules", where=str(path), seen=str(error)) from error
+    except ValidationError as error:
+        raise section_error(error, Schedules, where=path.name) from error
+
+
+def describe(schedule: Schedule) -> str:
+    """One line about a recurring run."""
+    state = "enabled" if schedule.enabled else "paused"
+    missed = "missed runs are skipped" if schedule.no_catchup else "missed runs are caught up"
+    return f"{schedule.name}: cron {schedule.cron!r}, at most {schedule.max_concurrency} at once, {missed}, {state}"
+
+
+def reconcile(
+    client: Client,
+    wanted: Schedules,
+    package: Callable[[], Path],
+    *,
+    apply: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Compares, and with `apply` makes the server's recurring runs equal the file; says what it found and did.
+
+    Args:
+        client: a Kubeflow Pipelines client.
+        wanted: the desired state.
+        package: compiles the pipeline and gives the file; called once.
+        apply: whether to change anything.
+        sleep: waits between two looks at a run that is to finish.
+
+    Raises:
+        UnavailableError: a paused recurring run's last run did not finish in time; nothing was deleted.
+    """
+    experiment_id = client.create_experiment(wanted.experiment).experiment_id
+    compiled = package()
+    changes = differences(stamped(wanted, compiled), actual(client, wanted.prefix, experiment_id))
+    if not changes:
+        return f"{len(wanted.schedules)} recurring runs are as they should be."
+    if apply:
+        for change in changes:
+            _carry_out(client, change, experiment_id, compiled, sleep)
+    return "\n".join(f"{'done' if apply else 'would'}: {change}" for change in changes)
+
+
+def stamped(wanted: Schedules, package: Path) -> Schedules:
+    """The schedules with the compiled pipeline's hash in their descriptions.
+
+    The server writes a pipeline back differently from how it was given, so a changed pipeline is told by its hash.
+    """
+    sha256 = file_sha256(package)[:12]
+    named = [
+        one.model_copy(update={"description": f"{one.description} [pipeline {sha256}]"}) for one in wanted.schedules
+    ]
+    return wanted.model_copy(update={"schedules": tuple(named)})
+
+
+def actual(client: Client, prefix: str, experiment_id: str) -> list[Actual]:
+    """The server's recurring runs whose names start with the prefix."""
+    found = _pages(client.list_recurring_runs, "recurring_runs", experiment_id)
+    return [_actual(one) for one in found if (one.display_name or "").startswith(prefix)]
+
+
+def differences(wanted: Schedules, found: Sequence[Actual]) -> list[Change]:
+    """What has to change, by name. A pure function of both states.
+
+    Several recurring runs of one name are what an interrupted replacement leaves; they are replaced by one.
+    """
+    changes = []
+    names = {schedule.name for schedule in wanted.schedules}
+    for schedule in wanted.schedules:
+        same = tuple(one for one in found if one.schedule.name == schedule.name)
+        if not same:
+            changes.append(Change(kind="create", name=schedule.name, wanted=schedule))
+            continue
+        why = _why(schedule, same)
+        if why:
+            changes.append(Change(kind="replace", name=schedule.name, why=why, wanted=schedule, old=same))
+    for name in sorted({one.schedule.name for one in found} - names):
+        old = tuple(one for one in found if one.schedule.name == name)
+        changes.append(Change(kind="delete", name=name, why=("not in the file",), old=old))
+    return changes
+
+
+def _why(schedule: Schedule, same: Sequence[Actual]) -> tuple[str, ...]:
+    if len(same) > 1:
+        return (f"{len(same)} of this name",)
+    before, after = same[0].schedule.model_dump(), schedule.model_dump()
+    return tuple(f"{key} {before[key]!r} -> {value!r}" for key, value in after.items() if before[key] != value)
+
+
+def _actual(one: Any) -> Actual:
+    cron = one.trigger.cron_schedule.cron if one.trigger and one.trigger.cron_schedule else ""
+    return Actual(
+        recurring_run_id=one.recurring_run_id,
+        experiment_id=one.experiment_id,
+        # What the server holds need not be valid for us (a periodic trigger has no cron); it is compared, not obeyed.
+        schedule=Schedule.model_construct(
+            name=one.display_name,
+            description=one.description or "",
+            cron=cron,
+            max_concurrency=int(one.max_concurrency or 0),
+            no_catchup=bool(one.no_catchup),
+            enabled=one.status == "ENABLED",
+        ),
+    )
+
+
+def _carry_out(
+    client: Client, change: Change, experiment_id: str, package: Path, sleep: Callable[[float], None]
+) -> None:
+    for old in change.old:
+        client.disable_recurring_run(old.recurring_run_id)
+    for old in change.old:
+        _wait_for_its_run(client, old, sleep)
+    if change.wanted is not None:
+        client.create_recurring_run(
+            experiment_id,
+            change.wanted.name,
+            description=change.wanted.description,
+            cron_expression=change.wanted.cron,
+            max_concurrency=change.wanted.max_concurrency,
+            no_catchup=change.wanted.no_catchup,
+            enabled=change.wanted.enabled,
+            enable_caching=False,
+            pipeline_package_path=str(package),
+        )
+    for old in change.old:
+        client.delete_recurring_run(old.recurring_run_id)
+
+
+def _wait_for_its_run(client: Client, old: Actual, sleep: Callable[[float], None]) -> None:
+    waited_s = 0.0
+    while True:
+        runs = _pages(client.list_runs, "runs", old.experiment_id)
+        if all(run.state in FINISHED for run in runs if run.recurring_run_id == old.recurring_run_id):
+            return
+        if waited_s >= LONGEST_RUN_S:
+            raise UnavailableError(
+                "its last run does not finish; it stays paused and nothing was deleted",
+                where=f"recurring run {old.schedule.name}",
+                remedy="End that run in Kubeflow, then apply again",
+            )
+        sleep(POLL_S)
+        waited_s += POLL_S
+
+
+def _pages(call: Callable[..., Any], field: str, experiment_id: str) -> list[Any]:
+    found: list[Any] = []
+    token = ""
+    while True:
+        page = call(page_token=token, page_size=PAGE, experiment_id=experiment_id)
+        found += getattr(page, field) or []
+        token = page.next_page_token or ""
+        if not token:
+            return found
+
+
+def _connect(host: str) -> Client:
+    from kfp.client import Client as KfpClient
+
+    return KfpClient(host=host)
+
+
+def _package() -> Path:
+    from pipelines.kubeflow import retrain
+
+    root = find_root()
+    path = root / ".mer" / "kfp" / f"{retrain.PIPELINE}.yaml"
+    retrain.compile_to(path, root)
+    return path

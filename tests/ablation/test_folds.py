@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from components.ablation.folds import make_folds
+from components.contracts.config import Catalog
+from components.contracts.errors import DataError
+
+
+def rows(dataset: str, people: int, *, clips: int = 2, label: str = "anger") -> list[dict[str, Any]]:
+    return [
+        {
+            "clip_id": f"{dataset}/{person}-{clip}",
+            "dataset": dataset,
+            "subject_id": f"{dataset}/s{person}",
+            "label": label if clip else "neutral",
+            "segments": [],
+            "groups": [("fold", str(person % 3))],
+            "text_id": f"{dataset}/t{clip}",
+            "split": "test",
+        }
+        for person in range(people)
+        for clip in range(clips)
+    ]
+
+
+@pytest.mark.parametrize("kind", [5, "corpus"])
+def test_every_clip_is_tested_once_by_a_model_that_never_saw_its_person(kind: Any) -> None:
+    table = rows("one", 9) + rows("two", 6)
+    subject = {row["clip_id"]: row["subject_id"] for row in table}
+    found = make_folds(table, kind, seed=0)
+    assert len(found) == (5 if kind == 5 else 3)
+    assert Counter(clip for fold in found for clip in fold.ids("test")) == Counter(subject.keys())
+    for fold in found:
+        people = [{subject[clip] for clip in fold.ids(split)} for split in ("train", "calibration", "test")]
+        assert all(people)
+        assert sum(map(len, people)) == len(set().union(*people))
+
+
+def test_a_dataset_is_tested_by_what_learned_from_the_others() -> None:
+    both = [{**rows("one", 1)[0], "clip_id": f"{name}/both", "dataset": name, "subject_id": "both"} for name in ("one", "two")]  # fmt: skip # noqa: E501
+    table = [*rows("one", 6), *rows("two", 6), *both]
+    first, second = make_folds(table, "dataset", seed=0)
+    assert (first.name, second.name) == ("one", "two")
+    assert set(first.ids("test")) == {row["clip_id"] for row in table if row["dataset"] == "one"}
+    assert all(clip.startswith("two/") for clip in first.ids("train") + first.ids("calibration"))
+    # The person of the tested clip has one in the other dataset too: it may not be learned.
+    assert "two/both" not in first.split_of
+    assert "two/both" in second.ids("test")
+    with pytest.raises(DataError, match="there must be two"):
+        make_folds(rows("one", 6), "dataset", seed=0)
+
+
+def test_what_is_tested_and_was_not_taught_is_named() -> None:
+    first, second = make_folds([*rows("one", 6, label="fear"), *rows("two", 6)], "dataset", seed=0)
+    assert first.unlearned == ("fear",)
+    assert second.unlearned == ("anger",)
+
+
+@pytest.mark.parametrize("kind", [5, "corpus", "dataset"])
+def test_texts_are_apart_in_every_fold_where_the_catalog_keeps_them_apart(kind: Any) -> None:
+    """Everybody says everything, in both datasets; one text is one person's own, and some clips have none."""
+    table = rows("one", 15, clips=10) + rows("two", 15, clips=10)
+    for row in table:
+        row["text_id"] = f"t{row['clip_id'].partition('-')[2]}"
+        row["label"] = "anger" if row["clip_id"].startswith("one/3-") else "neutral"
+    table[7]["text_id"] = "of one person"
+    table[8]["text_id"] = table[158]["text_id"] = None
+    people = make_folds(table, kind, seed=0)
+    found = make_folds(table, kind, seed=0, config=Catalog(by_text=True))
+    assert [fold.name for fold in found] == [fold.name for fold in people]
+    text = {row["clip_id"]: row["text_id"] for row in table}
+    for fold, before in zip(found, people, strict=True):
+        spoken = [{text[clip] for clip in fold.ids(split)} - {None} for split in ("train", "calibration", "test")]
+        assert all(spoken)
+        assert sum(map(len, spoken)) == len(set().union(*spoken)) == 11
+        # Nobody moves; what crosses nothing stays.
+        assert fold.split_of.items() < before.split_of.items()
+        assert {table[7]["clip_id"], table[8]["clip_id"], table[158]["clip_id"]} & before.split_of.keys() <= (
+            fold.split_of.keys()
+        )
+
+
+def test_texts_that_are_too_few_for_a_fold_are_refused() -> None:
+    with pytest.raises(DataError, match="too few texts"):
+        make_folds(rows("one", 9), 3, seed=0, config=Catalog(by_text=True))

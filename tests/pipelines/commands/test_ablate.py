@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.contracts.config import Params
+from components.contracts.errors import ConfigError
+from pipelines.cli import call
+from pipelines.commands.ablate import configured
+
+
+def test_options_of_a_call_stand_over_the_file_and_bounds_hold() -> None:
+    params = Params.model_validate({"ablate": {"seeds": 3, "folds": "corpus"}})
+    found = configured(params, {"folds": 4, "workers": 1, "epochs": None, "variants": ["causal"]})
+    assert (found.ablate.folds, found.ablate.seeds, found.ablate.workers) == (4, 3, 1)
+    assert found.ablate.variants == ("causal",)
+    assert found.ablate.epochs is None
+    with pytest.raises(ConfigError, match="mer ablate: folds"):
+        configured(params, {"folds": "people"})
+    with pytest.raises(ConfigError, match="mer ablate: folds"):
+        configured(params, {"folds": 2})
+
+
+def test_a_name_that_leaves_the_folder_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["ablate", "--name", "../elsewhere"]) == 2
+    assert "name" in capsys.readouterr().err
+
+
+def mer(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: the command starts and ends a Ray, and this one may have the session's."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}
+    }
+    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.e2e
+def test_the_command_brings_the_catalog_up_to_date_and_compares(project: Path) -> None:
+    command = ["ablate", "--variants", "no_temporal", "--seeds", "1", "--folds", "3", "--epochs", "1"]
+    first = mer(project, *command, "--workers", "2", "--set", "evaluate.bootstrap=10")
+    assert first.returncode == 0, first.stderr
+    shown = first.stdout
+    assert "| no_temporal |" in shown
+    assert "not a claim" in shown
+    assert ".mer/ablation/synthetic-3/report.html" in shown
+    assert (project / ".mer" / "ablation" / "synthetic-3" / "report.html").is_file()
+    assert (project / "data" / "catalog" / "catalog.json").is_file()
+    assert not (project / "data" / "trained").exists()
+    # Only --set is for the file; the other options are for this call.
+    assert "ablate" not in yaml.safe_load((project / "params.yaml").read_text())
+    again = mer(project, *command, "--workers", "0")
+    assert again.returncode == 0, again.stderr
+    assert "all 6 trainings were there" in again.stderr

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import DataError, MediaError, MerError, UnavailableError
+from components.runtime import guarded
+from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
+
+SERVE = f"{__name__}:serve"
+LIMITS = MediaLimits(max_work_s=0.5, max_memory_mb=64)
+
+
+def refuse() -> None:
+    raise MediaError("bad", where="a.mp4", seen=3, allowed="good", remedy="Mend it", code="odd")
+
+
+def refuse_oddly() -> None:
+    raise DataError("worse", seen=frozenset({1}))
+
+
+def defect() -> None:
+    raise ZeroDivisionError("no such thing")
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def serve(settings: Fields) -> Handler:
+    """What the children of these tests do."""
+    deeds: dict[str, Callable[[], object]] = {
+        "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+        "leave": lambda: os._exit(3),
+        "spin": spin,
+        "wait": lambda: time.sleep(600),
+        "hoard": lambda: np.ones(200 << 20, dtype=np.uint8),
+        "refuse": refuse,
+        "refuse oddly": refuse_oddly,
+        "defect": defect,
+    }
+
+    def handler(request: Fields) -> tuple[Fields, bytes | None]:
+        if request["do"] in deeds:
+            deeds[request["do"]]()
+        return {**settings, **request}, bytes([request["n"]]) if "n" in request else None
+
+    return handler
+
+
+def started(limits: MediaLimits = LIMITS, *, wall_s: float | None = None) -> Guarded:
+    return Guarded(SERVE, {"told": "once"}, limits, wall_s=wall_s)
+
+
+@pytest.fixture(scope="module")
+def child() -> Guarded:
+    return started()
+
+
+def test_threads_take_turns_and_each_gets_its_own_answer(child: Guarded) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: child.ask({"do": "say", "n": n}), range(60)))
+    assert answers == [({"told": "once", "do": "say", "n": n}, bytes([n])) for n in range(60)]
+    assert child.ask({"do": "say"})[1] is None
+
+
+def test_an_error_comes_out_as_it_was_raised(child: Guarded) -> None:
+    pid = child.pid
+    with pytest.raises(MediaError) as refused:
+        child.ask({"do": "refuse"})
+    with pytest.raises(MediaError) as raised:
+        refuse()
+    assert refused.value.__reduce__() == raised.value.__reduce__()
+    with pytest.raises(DataError, match="worse; seen") as odd:
+        child.ask({"do": "refuse oddly"})
+    assert type(odd.value) is DataError
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: no such thing"):
+        child.ask({"do": "defect"})
+    with pytest.raises(RuntimeError, match="MemoryError"):
+        child.ask({"do": "hoard"})
+    assert child.pid == pid
+
+
+@pytest.mark.parametrize(
+    ("deed", "how"), [("segfault", "signal SIGSEGV, 2 times"), ("leave", "exit status 3, 2 times")]
+)
+def test_a_request_that_kills_the_child_is_tried_twice_and_the_next_one_is_answered(
+    child: Guarded, deed: str, how: str
+) -> None:
+    before = child.pid
+    with pytest.raises(ChildEndedError) as ended:
+        child.ask({"do": deed})
+    assert (ended.value.how, ended.value.over_work, ended.value.over_time) == (how, False, False)
+    after = child.pid  # another one is being started, so that the next request need not wait for all of it
+    assert after not in (None, before)
+    assert child.ask({"do": "say"})[0]["do"] == "say"
+    assert child.pid == after
+
+
+def test_processor_time_and_time_by_the_clock_are_bounded(child: Guarded) -> None:
+    with pytest.raises(ChildEndedError) as hung:
+        child.ask({"do": "spin"})
+    assert hung.value.over_work
+    patient = started(wall_s=0.2)
+    with pytest.raises(ChildEndedError) as asleep:
+        patient.ask({"do": "wait"})
+    assert asleep.value.over_time
+    assert patient.ask({"do": "say"})[0]["do"] == "say"
+    patient.close()
+
+
+def test_the_child_ends_when_it_is_closed_and_when_nobody_holds_it() -> None:
+    held = started()
+    held.ask({"do": "say"})
+    first = held.pid
+    held.close()
+    held.close()
+    assert held.pid is None
+    held.ask({"do": "say"})
+    second = held.pid
+    del held
+    gc.collect()
+    assert not any(psutil.pid_exists(pid) for pid in (first, second) if pid)
+
+
+def test_the_child_ends_with_its_parent_however_that_ends() -> None:
+    script = (
+        "import os, signal; from tests.runtime.test_guarded import started; child = started()\n"
+        "child.ask({'do': 'say'}); print(child.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    orphan = int(done.stdout)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(orphan).wait(timeout=30)
+
+
+def test_a_child_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "CHILD", "import sys; sys.exit(3)")
+    with pytest.raises(UnavailableError, match=r"ended before its first file; seen 'exit status 3'"):
+        started().wait()
+    monkeypatch.undo()
+    with pytest.raises(AttributeError, match="nothing"):
+        Guarded(f"{__name__}:nothing", {}, LIMITS).wait()
+
+
+def test_only_errors_of_the_project_are_made_of_what_a_child_says() -> None:
+    told = {"kind": "Iterable", "what": "odd", "fields": {"code": "odd"}}
+    assert type(guarded._error_of(told)) is MerError

@@ -1,1 +1,1 @@
-"""Encoders run once a clip; a content-addressed store keeps what they said."""
+"""Encoders run once per clip; a content-addressed store keeps their output."""

@@ -40,7 +40,7 @@ class Encoder(Protocol):
     Attributes:
         modality: face, voice, text or physio.
         name: the spec it was created from.
-        width: D, the number of features a step.
+        width: D, the number of features per step.
         fingerprint: SHA-256 over everything that changes its numbers: spec, version of its code, weights, settings.
     """
 
@@ -54,14 +54,14 @@ class Encoder(Protocol):
 
     @property
     def width(self) -> int:
-        """Features a step."""
+        """Features per step."""
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that changes its numbers."""
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """One `Encoded` a clip, in order, on each clip's grid."""
+        """One `Encoded` per clip, in order, on each clip's grid."""
 
 
 def empty(num_steps: int, width: int) -> Encoded:

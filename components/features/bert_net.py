@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class BertEncoder(nn.Module):
-    """Token ids (B, N) of one segment, N up to the longest that the checkpoint knows → hidden states (B, N, D)."""
+    """Token ids (B, N) of one segment, N up to the longest that the checkpoint supports → hidden states (B, N, D)."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()

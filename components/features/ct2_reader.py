@@ -40,11 +40,11 @@ class Ct2Model:
     variables: dict[str, NDArray[np.generic]]
 
 
-def read_ct2(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> Ct2Model:
-    """Reads the variables whose names are wanted; the others are skipped, not loaded.
+def read_ct2(path: Path, selected: Callable[[str], bool] = lambda name: True) -> Ct2Model:
+    """Reads the variables whose names `selected` accepts; the others are skipped, not loaded.
 
     Raises:
-        DataError: another binary version, an unknown type, sizes that do not fit the bytes, or a file that ends early.
+        DataError: an unsupported version, an unknown type, sizes that do not fit the bytes, or a truncated file.
     """
     with path.open("rb") as stream:
         version = _unsigned(stream, path, "<I")
@@ -64,13 +64,13 @@ def read_ct2(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> C
                 raise DataError("unknown type", where=f"{path}: {name}", seen=kind, allowed=sorted(_TYPES))
             if size != np.dtype(_TYPES[kind]).itemsize * int(np.prod(shape, dtype=np.int64)):
                 raise DataError("sizes and bytes disagree", where=f"{path}: {name}", seen=f"{shape}, {size} bytes")
-            if wanted(name):
+            if selected(name):
                 variables[name] = np.frombuffer(_take(stream, path, size), dtype=_TYPES[kind]).reshape(shape)
             else:
                 stream.seek(size, 1)
         for _ in range(_unsigned(stream, path, "<I")):
             alias, variable = _string(stream, path), _string(stream, path)
-            if variable in variables and wanted(alias):
+            if variable in variables and selected(alias):
                 variables[alias] = variables[variable]
     return Ct2Model(specification=specification, revision=revision, variables=variables)
 

@@ -28,10 +28,10 @@ def rgb_crops(clip: AlignedClip, steps: NDArray[np.int64]) -> list[NDArray[np.ui
 
 
 def _decode(clip: AlignedClip, step: int, flags: int) -> NDArray[np.uint8]:
-    """One stored crop as pixels. Raises MediaError if its bytes are no picture."""
+    """One stored crop as pixels. Raises MediaError if its bytes are not a picture."""
     picture = cv2.imdecode(np.frombuffer(clip.face_jpeg[step] or b"", dtype=np.uint8), flags)
     if picture is None:
-        raise MediaError("a face crop is no picture", where=f"{clip.clip_id}, step {step}", remedy="Align it again")
+        raise MediaError("a face crop is not a picture", where=f"{clip.clip_id}, step {step}", remedy="Align it again")
     return np.asarray(picture, dtype=np.uint8)
 
 

@@ -1,7 +1,7 @@
 """Clips that an encoder could not encode, remembered by feature key, so that they are not tried on every run.
 
 A failure holds as long as the clip's content, its alignment and the encoder are the same (they make the key), and no
-person asked for another try. Not remembered is what may have passed by itself: an error that no code foresaw.
+person asked for another try. Unforeseen errors are not remembered, since their cause may have passed.
 """
 
 from __future__ import annotations

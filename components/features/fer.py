@@ -1,4 +1,4 @@
-"""`fer` (face): mini-XCEPTION trained on FER2013, 128 features a step; needs no download.
+"""`fer` (face): mini-XCEPTION trained on FER2013, 128 features per step; needs no download.
 
 The features are the last 128 maps averaged over the picture, which the network's own classifier reads. Its seven
 expressions are not used: heads of ours are trained on the features. Crops go in as its package does it: grey, 64×64,
@@ -45,7 +45,7 @@ class Fer:
         return fingerprint({"spec": self.name, "version": VERSION, "weights": WEIGHTS["fer"].sha256})
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, 128) a clip; valid where there is a face. Raises MediaError on a crop that is no picture."""
+        """(T, 128) per clip; valid where there is a face. Raises MediaError on a crop that is not a picture."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:

@@ -14,10 +14,10 @@ VERSION = 1
 
 
 class Given:
-    """One modality as the corpus brought it, D numbers a step. A clip that brings nothing of it, such as an upload of
+    """One modality as the corpus brought it, D numbers per step. A clip that brings nothing of it, such as an upload of
     media, does not have it.
 
-    `name` is `given:<width>`, which is all there is to know of it.
+    `name` is `given:<width>`, which is all that identifies it.
     """
 
     def __init__(self, modality: str, width: int) -> None:
@@ -27,7 +27,7 @@ class Given:
         self.fingerprint = fingerprint({"spec": self.name, "modality": modality, "version": VERSION})
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """See `Encoder.encode`. Raises DataError if a clip's features have another width."""
+        """See `Encoder.encode`. Raises DataError if a clip's features have a different width."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:
@@ -36,7 +36,7 @@ class Given:
             return empty(clip.grid.num_steps, self.width)
         if values.shape[1] != self.width:
             raise DataError(
-                "the given features have another width",
+                "the given features have a different width",
                 where=f"{clip.clip_id}: {self.modality}",
                 seen=values.shape[1],
                 allowed=self.width,
@@ -45,12 +45,12 @@ class Given:
 
 
 def is_given(spec: str) -> bool:
-    """Whether an encoder's spec says that the features come ready-made."""
+    """Whether an encoder's spec stands for ready-made features."""
     return spec.partition(":")[0] == GIVEN
 
 
 def from_spec(spec: str, modality: str) -> Given:
-    """The encoder of `given:<width>`. Raises ConfigError if that is no width."""
+    """The encoder of `given:<width>`. Raises ConfigError if that is not a width."""
     width = spec.partition(":")[2]
     if not width.isdecimal() or int(width) < 1:
         raise ConfigError("bad encoder", where=modality, seen=spec, allowed=f"{GIVEN}:<width>")

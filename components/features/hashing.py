@@ -1,4 +1,4 @@
-"""`hashing` (text): hashed words and letter triples, 256 features a step; needs no weights.
+"""`hashing` (text): hashed words and letter triples, 256 features per step; needs no weights.
 
 Signed feature hashing (Weinberger et al. 2009) of the lower-cased word and its letter trigrams, as in fastText's
 subwords (Bojanowski et al. 2017, §3.2), each word's vector L2-normalised; an utterance is the mean of its words. The
@@ -42,7 +42,7 @@ class HashedWords:
         return fingerprint({"spec": self.name, "version": [VERSION, UTTERANCES_VERSION], **settings})
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, 256) a clip; valid where the text mask is and an utterance lasts."""
+        """(T, 256) per clip; valid where the text mask is and an utterance lasts."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:

@@ -1,4 +1,4 @@
-"""`hog` (face): histograms of oriented gradients of the grey crop, 324 features a step; needs no weights.
+"""`hog` (face): histograms of oriented gradients of the grey crop, 324 features per step; needs no weights.
 
 Dalal and Triggs 2005 with the analytic reduction of Felzenszwalb et al. 2010 (§6.2): nine unsigned orientations in each
 cell, votes shared bilinearly between neighbouring orientations, each cell normalised by the energy of the four 2×2
@@ -41,7 +41,7 @@ class Hog:
         return fingerprint({"spec": self.name, "version": VERSION, "cells": [SIDE_PX, CELL_PX, ORIENTATIONS]})
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, 324) a clip; valid where there is a face. Raises MediaError on a crop that is no picture."""
+        """(T, 324) per clip; valid where there is a face. Raises MediaError on a crop that is not a picture."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:

@@ -1,4 +1,4 @@
-"""`minilm` (text): all-MiniLM-L6-v2, 384 features a step; needs no download.
+"""`minilm` (text): all-MiniLM-L6-v2, 384 features per step; needs no download.
 
 Each utterance (`utterances.py`) goes through the encoder as a whole, so that every word is seen in its context. A
 word's vector is the mean over its word pieces, the utterance's is the mean over all its tokens (Reimers and Gurevych
@@ -62,7 +62,7 @@ class MiniLm:
         )
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, 384) a clip; valid where the text mask is and an utterance lasts."""
+        """(T, 384) per clip; valid where the text mask is and an utterance lasts."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:

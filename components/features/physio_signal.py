@@ -1,8 +1,8 @@
-"""`signal` (physio): heart, sweat, breath, temperature and muscle, 21 features a step; needs no weights.
+"""`signal` (physio): heart, sweat, breath, temperature and muscle, 21 features per step; needs no weights.
 
-Each step looks at a window around it, as these signals are slower than a step: 10 s for the heart and the breath, 4 s
-for skin conductance. The width is the same whichever channels a clip has: an absent channel's features are zero and its
-`…_present` is 0. Channels are known by their usual names (`CHANNELS`); others are not used.
+The features of a step come from a window around it, as these signals are slower than a step: 10 s for the heart and the
+breath, 4 s for skin conductance. The width is the same whichever channels a clip has: the features of an absent channel
+are zero and its `…_present` is 0. Channels are matched by their usual names (`CHANNELS`); others are not used.
 
 * heart (`heart.py`): rate, RMSSD, SDNN, slope of the rate; from the ECG, else from the pulse wave;
 * skin conductance (Boucsein 2012, §1.1): level below 0.05 Hz relative to the clip, its slope, the phasic part, its rise
@@ -28,7 +28,7 @@ from components.features.heart import HEART_VERSION, beats, heart_features
 from components.features.heart import NAMES as HEART_NAMES
 
 VERSION = 1
-# Name in the clip → what it is. The first name that a clip has wins.
+# Name in the clip → channel. Of several names in one clip the first counts.
 CHANNELS: dict[str, tuple[str, ...]] = {
     "ecg": ("ecg", "ekg"),
     "ppg": ("ppg", "bvp", "pulse"),
@@ -72,7 +72,7 @@ class PhysioSignal:
         return fingerprint({"spec": self.name, "modality": "physio", "version": [VERSION, HEART_VERSION]})
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, 21) a clip; valid where the physio mask is and at least one known channel gives something."""
+        """(T, 21) per clip; valid where the physio mask is and at least one known channel gives a value."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:
@@ -177,7 +177,7 @@ def _of(
 
 
 def _at_steps(columns: Sequence[NDArray[np.float64]], rate_hz: float, grid: Grid) -> NDArray[np.float64]:
-    """Columns at the steps' centres, and a last column that says the channel is there: 1 up to its last sample."""
+    """Columns at the steps' centres, and a last column for the presence of the channel: 1 up to its last sample."""
     time_s = np.arange(columns[0].size) / rate_hz
     found = [np.interp(grid.centres_s, time_s, column) for column in columns]
     return np.stack([*found, (grid.starts_s <= time_s[-1]).astype(np.float64)], axis=1)

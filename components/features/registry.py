@@ -47,7 +47,7 @@ def specs(modality: str) -> tuple[str, ...]:
 
 
 def portable(spec: str) -> str:
-    """The spec with a checkpoint's folder as an absolute path, for a process in another working folder."""
+    """The spec with a checkpoint's folder as an absolute path, for a process in a different working folder."""
     if spec.startswith(CHECKPOINT) and Path(spec.removeprefix(CHECKPOINT)).is_dir():
         return CHECKPOINT + str(Path(spec.removeprefix(CHECKPOINT)).resolve())
     return spec

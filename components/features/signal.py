@@ -1,4 +1,4 @@
-"""`signal` (voice): what phonetics measures of a voice, 81 features a step; needs no weights.
+"""`signal` (voice): phonetic measures of a voice, 81 features per step; needs no weights.
 
 From the level-normalised wave, each 10 ms:
 
@@ -79,7 +79,7 @@ class VoiceSignal:
         return fingerprint({"spec": self.name, "modality": "voice", "version": [VERSION, AUDIO_VERSION, PITCH_VERSION]})
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, D) a clip, D = features × statistics; valid where the voice mask is."""
+        """(T, D) per clip, D = features × statistics; valid where the voice mask is."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:
@@ -143,7 +143,7 @@ def frame_features(wave: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDAr
 def context(
     frames: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weighted slope (units a second) and standard deviation of each feature over ±0.25 s around each frame; 0 where
+    """Weighted slope (units per second) and standard deviation of each feature over ±0.25 s around each frame; 0 where
     fewer than two frames count."""
     offset_s = np.arange(-CONTEXT_FRAMES, CONTEXT_FRAMES + 1, dtype=np.float64) * HOP_S
     ones = np.ones(offset_s.size)

@@ -38,7 +38,7 @@ def feature_key(content_sha256: str, alignment_fingerprint: str, encoder_fingerp
 
 
 class FeatureStore:
-    """The features of one dataset: a folder with one folder a modality."""
+    """The features of one dataset: a folder with one folder per modality."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,13 +59,13 @@ class FeatureStore:
 
     def coverage(self, modality: str, keys: Collection[str]) -> dict[str, float]:
         """Share of valid steps by key, for those of `keys` that are there; does not read the values."""
-        wanted = set(keys)
+        requested = set(keys)
         found: dict[str, float] = {}
         for shard in self.shards(modality):
             table = pq.read_table(shard, columns=["key", "valid"])
             means = table.group_by("key").aggregate([("valid", "mean")])
             for key, mean in zip(means["key"].to_pylist(), means["valid_mean"].to_pylist(), strict=True):
-                if key in wanted:
+                if key in requested:
                     found[key] = mean
         return found
 
@@ -77,7 +77,7 @@ class FeatureStore:
         return damaged
 
     def width(self, modality: str) -> int | None:
-        """Features a step, or None where the modality has no shard. Raises DataError if its shards differ."""
+        """Features per step, or None where the modality has no shard. Raises DataError if its shards differ."""
         widths = {_width(pq.read_schema(shard)) for shard in self.shards(modality)}
         if len(widths) > 1:
             raise DataError("shards of several widths", where=str(self.folder / modality), seen=sorted(widths))
@@ -108,23 +108,23 @@ class FeatureStore:
             width: features a step that the caller needs.
 
         Raises:
-            DataError: a key is missing, or the features have another width.
+            DataError: a key is missing, or the features have a different width.
         """
         ordered = list(dict.fromkeys(keys))
-        wanted = set(ordered)
+        requested = set(ordered)
         found: dict[str, Encoded] = {}
         for shard in self.shards(modality):
-            if len(found) == len(wanted):
+            if len(found) == len(requested):
                 break
-            for key, item in _read_shard(shard, wanted - found.keys()):
+            for key, item in _read_shard(shard, requested - found.keys()):
                 found[key] = item
                 if width is not None and item.values.shape[1] != width:
                     raise DataError(
-                        "features have another width",
+                        "features have a different width",
                         where=f"{self.folder / modality}: {key}",
                         seen=item.values.shape[1],
                         allowed=width,
-                        remedy="They come from another encoder; run the features stage again",
+                        remedy="They come from a different encoder; run the features stage again",
                     )
         missing = [key for key in ordered if key not in found]
         if missing:
@@ -146,12 +146,12 @@ class FeatureStore:
         for shard, inside in held.items():
             for key in inside:
                 where.setdefault(key, shard)
-        wanted = sorted(set(keys))
-        missing = [key for key in wanted if key not in where]
+        requested = sorted(set(keys))
+        missing = [key for key in requested if key not in where]
         if missing:
             raise DataError("keys are not in the feature store", where=f"{self.folder / modality}", seen=missing[0])
         kept: set[Path] = set()
-        for bucket in _buckets(wanted, self._rows_bytes(modality, wanted, where)):
+        for bucket in _buckets(requested, self._rows_bytes(modality, requested, where)):
             sources = {where[key] for key in bucket}
             source = next(iter(sources))
             if len(sources) == 1 and held[source] == bucket:
@@ -165,11 +165,11 @@ class FeatureStore:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
-    def _rows_bytes(self, modality: str, wanted: Collection[str], where: Mapping[str, Path]) -> int:
-        """Bytes of the wanted values before compression."""
+    def _rows_bytes(self, modality: str, requested: Collection[str], where: Mapping[str, Path]) -> int:
+        """Bytes of the requested values before compression."""
         total = 0
-        needed = set(wanted)
-        for shard in sorted({where[key] for key in wanted}):
+        needed = set(requested)
+        for shard in sorted({where[key] for key in requested}):
             column = pq.read_table(shard, columns=["key"])["key"]
             own = pa.array(sorted(key for key in needed if where[key] == shard), pa.string())
             rows = pc.sum(pc.is_in(column, value_set=own)).as_py() or 0
@@ -243,10 +243,10 @@ def _width(schema: pa.Schema) -> int:
     return int(schema.field("values").type.shape[0])
 
 
-def _read_shard(shard: Path, wanted: Collection[str]) -> Iterator[tuple[str, Encoded]]:
-    """The wanted clips of a shard, group by group."""
+def _read_shard(shard: Path, requested: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+    """The requested clips of a shard, group by group."""
     with pq.ParquetFile(shard) as file:
-        ordered = np.array(sorted(wanted))
+        ordered = np.array(sorted(requested))
         column = file.schema_arrow.get_field_index("key")
         for group in range(file.num_row_groups):
             bounds = file.metadata.row_group(group).column(column).statistics
@@ -255,16 +255,16 @@ def _read_shard(shard: Path, wanted: Collection[str]) -> Iterator[tuple[str, Enc
                 if first == len(ordered) or ordered[first] > bounds.max:
                     continue
             table = file.read_row_group(group)
-            yield from _clips(table, wanted)
+            yield from _clips(table, requested)
 
 
-def _clips(table: pa.Table, wanted: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+def _clips(table: pa.Table, requested: Collection[str]) -> Iterator[tuple[str, Encoded]]:
     keys = table["key"].to_pylist()
     starts = [0, *(at for at in range(1, len(keys)) if keys[at] != keys[at - 1]), len(keys)]
     values = table["values"].combine_chunks().to_numpy_ndarray() if len(keys) else np.zeros((0, 0), np.float32)
     valid = table["valid"].to_numpy(zero_copy_only=False)
     for start, stop in pairwise(starts):
-        if start < stop and keys[start] in wanted:
+        if start < stop and keys[start] in requested:
             yield keys[start], Encoded(values[start:stop].copy(), valid[start:stop].astype(bool))
 
 

@@ -25,7 +25,7 @@ KINDS = {True: "standardisation", False: "none"}
 # A feature whose spread is below this share of its magnitude is constant but for rounding: it becomes zero, not noise.
 RELATIVE_FLOOR = 1e-6
 ABSOLUTE_FLOOR = 1e-8
-# Standard deviations beyond which a value says no more: one wild value must not swamp a clip. It stays an outlier.
+# Values are clipped at this many standard deviations: one wild value must not dominate a clip. It stays an outlier.
 CLIP = 10.0
 
 
@@ -84,7 +84,7 @@ class Transform:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Features a step, by modality."""
+        """Features per step, by modality."""
         return {name: fitted.width for name, fitted in self.modalities.items()}
 
     @classmethod
@@ -99,7 +99,7 @@ class Transform:
             standardise: whether `apply` changes values.
 
         Raises:
-            DataError: a modality of another width, or one that `widths` does not name; no valid step at all.
+            DataError: a modality of a different width, or one that `widths` does not name; no valid step at all.
         """
         moments = {name: _Moments(width) for name, width in sorted(widths.items())}
         for clip in clips:
@@ -128,7 +128,7 @@ class Transform:
             to ±10.
 
         Raises:
-            DataError: another width, or another number of steps than `num_steps`.
+            DataError: a different width, or a number of steps other than `num_steps`.
         """
         features: dict[str, NDArray[np.float32]] = {}
         masks: dict[str, NDArray[np.bool_]] = {}
@@ -193,9 +193,9 @@ def _usable(encoded: Encoded) -> NDArray[np.bool_]:
 def _check_width(name: str, encoded: Encoded, width: int) -> None:
     if encoded.values.shape[1] != width:
         raise DataError(
-            "features have another width",
+            "features have a different width",
             where=name,
             seen=encoded.values.shape[1],
             allowed=width,
-            remedy="They come from another encoder; run the features stage again",
+            remedy="They come from a different encoder; run the features stage again",
         )

@@ -31,7 +31,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSettings:
-    """How a checkpoint wants its pictures: resized to `resize_px`, the middle `crop_px` of it, normalised."""
+    """How a checkpoint expects its pictures: resized to `resize_px`, the middle `crop_px` of it, normalised."""
 
     resize_px: int
     crop_px: int
@@ -63,7 +63,7 @@ class TransformersFace:
         return self._checkpoint.content_fingerprint(["face", VERSION])
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, D) a clip; valid where there is a face. Raises MediaError on a crop that is no picture."""
+        """(T, D) per clip; valid where there is a face. Raises MediaError on a crop that is not a picture."""
         steps = [valid_steps(clip) for clip in clips]
         together = self._checkpoint.device == "cuda"
         groups = [list(range(len(clips)))] if together else [[index] for index in range(len(clips))]
@@ -127,18 +127,18 @@ def _side(size: Any, default: int) -> int:
     return int(size)
 
 
-def prepared(picture: NDArray[np.uint8], wanted: PictureSettings) -> Any:
+def prepared(picture: NDArray[np.uint8], settings: PictureSettings) -> Any:
     """A square RGB picture (side, side, 3) as normalised (1, 3, crop_px, crop_px); values are rounded to whole levels
     after resizing, as Pillow's are."""
     import torch
     from torch.nn import functional
 
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].to(torch.float32)
-    size = (wanted.resize_px, wanted.resize_px)
-    x = functional.interpolate(x, size=size, mode=wanted.mode, align_corners=False, antialias=True)
+    size = (settings.resize_px, settings.resize_px)
+    x = functional.interpolate(x, size=size, mode=settings.mode, align_corners=False, antialias=True)
     x = x.round().clamp(0, 255)
-    edge = (wanted.resize_px - wanted.crop_px) // 2
+    edge = (settings.resize_px - settings.crop_px) // 2
     if edge > 0:
-        x = x[:, :, edge : edge + wanted.crop_px, edge : edge + wanted.crop_px]
-    mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (wanted.mean, wanted.std))
+        x = x[:, :, edge : edge + settings.crop_px, edge : edge + settings.crop_px]
+    mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (settings.mean, settings.std))
     return (x / 255.0 - mean) / std

@@ -66,7 +66,7 @@ class TransformersText:
         return self._checkpoint.content_fingerprint(["text", VERSION, UTTERANCES_VERSION])
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, D) a clip; valid where the text mask is and an utterance lasts."""
+        """(T, D) per clip; valid where the text mask is and an utterance lasts."""
         spoken = [utterances(clip.words) for clip in clips]
         vectors = self._vectors([utterance for group in spoken for utterance in group])
         encoded, at = [], 0

@@ -41,7 +41,7 @@ class TransformersVoice:
         given = settings(self._checkpoint.folder, "preprocessor_config.json")
         if int(given.get("sampling_rate", RATE_HZ)) != RATE_HZ:
             raise ConfigError(
-                "the checkpoint wants another sampling rate",
+                "the checkpoint needs a different sampling rate",
                 where="features.encoders.voice",
                 seen=given["sampling_rate"],
                 allowed=RATE_HZ,
@@ -58,7 +58,7 @@ class TransformersVoice:
         return self._checkpoint.content_fingerprint(["voice", VERSION, AUDIO_VERSION])
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, D) a clip; valid where the voice mask is."""
+        """(T, D) per clip; valid where the voice mask is."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:

@@ -58,7 +58,7 @@ def on_grid(
     """Places word vectors on a clip's grid.
 
     A step holds half the mean vector of the words that overlap it (weighted by seconds) and half its utterance's
-    vector, so that every moment says what was said *there* and how it was meant; a step between two words of an
+    vector, so that every step holds both the words at that moment and their context; a step between two words of an
     utterance holds the utterance's vector alone. As the utterance's vector is the mean over its words, the mean over
     its steps stays near the sentence embedding that the encoder was trained to make.
 

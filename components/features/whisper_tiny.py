@@ -1,4 +1,4 @@
-"""`whisper-tiny` (voice): the encoder of Whisper tiny.en, 384 features a step; needs no download.
+"""`whisper-tiny` (voice): the encoder of Whisper tiny.en, 384 features per step; needs no download.
 
 The wave is level-normalised (`audio.py`), goes through Whisper's own log-mel and its encoder at the clip's *own*
 length: not padded to 30 s as Whisper does, which would cost ten times as much. A clip longer than 30 s, for which the
@@ -62,7 +62,7 @@ class WhisperTiny:
         )
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
-        """(T, 384) a clip; valid where the voice mask is."""
+        """(T, 384) per clip; valid where the voice mask is."""
         return [self._encode(clip) for clip in clips]
 
     def _encode(self, clip: AlignedClip) -> Encoded:

@@ -44,5 +44,5 @@ def test_no_face_needs_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_crop_that_is_no_picture_is_named() -> None:
-    with pytest.raises(MediaError, match="tiny/a, step 0: a face crop is no picture"):
+    with pytest.raises(MediaError, match="tiny/a, step 0: a face crop is not a picture"):
         Fer().encode([make_aligned_clip(steps=2, face_jpeg=(b"text", b"text"))])

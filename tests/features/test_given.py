@@ -29,7 +29,7 @@ def test_a_clip_that_brings_nothing_does_not_have_the_modality() -> None:
 
 def test_another_width_is_refused() -> None:
     clip = make_aligned_clip("x", given={"gaze": np.zeros((20, 4), np.float32)})
-    with pytest.raises(DataError, match=r"tiny/x: gaze: .*another width; seen 4; allowed: 5"):
+    with pytest.raises(DataError, match=r"tiny/x: gaze: .*a different width; seen 4; allowed: 5"):
         Given("gaze", 5).encode([clip])
 
 

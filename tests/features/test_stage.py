@@ -115,7 +115,7 @@ class TestStage:
             "encoder",
             "face",
         )
-        assert "no picture" in bad["message"]
+        assert "not a picture" in bad["message"]
         assert summary["quarantined"] == 1
         assert summary["clips_with"] == {"face": 3, "voice": 3, "text": 4, "physio": 4}
 

@@ -139,7 +139,7 @@ def test_missing_keys_are_named(tmp_path: Path) -> None:
 def test_another_width_is_refused(tmp_path: Path) -> None:
     store, encoded = FeatureStore(tmp_path), corpus(3)
     store.write("voice", encoded)
-    with pytest.raises(DataError, match="another width; seen 5; allowed: 8"):
+    with pytest.raises(DataError, match="a different width; seen 5; allowed: 8"):
         store.read("voice", encoded, width=8)
     with pytest.raises(DataError, match="several widths"):
         store.write("voice", {key("x"): clip(0, width=5), key("y"): clip(0, width=6)})

@@ -146,7 +146,7 @@ def test_damage_is_refused(tmp_path: Path) -> None:
 
 
 def test_misfits_are_named() -> None:
-    with pytest.raises(DataError, match="another width; seen 3; allowed: 4"):
+    with pytest.raises(DataError, match="a different width; seen 3; allowed: 4"):
         fitted().apply({"voice": Encoded(np.zeros((2, 3), np.float32), np.ones(2, bool))}, 2)
     with pytest.raises(DataError, match="number of steps differs; seen 30; allowed: 31"):
         fitted().apply({"voice": clip(0)}, 31)

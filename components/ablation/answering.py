@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.ablation.answers import ALL, SPLITS, Answers
 from components.catalog.cases import Case
-from components.catalog.examples import UNLABELLED
+from components.contracts.labels import UNLABELLED
 from components.evaluation.fitting import fit_posteriors
 from components.evaluation.subsets import patterns
 from components.inference.calibration import Calibration

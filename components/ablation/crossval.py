@@ -27,12 +27,13 @@ from components.ablation.answering import answer, calibrate, labels_of
 from components.ablation.answers import SPLITS, Result
 from components.ablation.folds import Fold, Row
 from components.catalog.cases import Case, prepare
-from components.catalog.examples import UNLABELLED, Example, load_examples
+from components.catalog.examples import Example, load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
+from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 from components.inference.calibration import Calibration

@@ -22,6 +22,7 @@ from components.evaluation import metrics
 from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
 from components.evaluation.measure import Sample, ece_of_sums, per_class
 from components.evaluation.slices import slice_scores
+from components.model import scores
 
 Sums = NDArray[np.float64]
 SEEDS_FOR_A_CLAIM = 5
@@ -79,11 +80,10 @@ def _confusions(items: Items, posterior: NDArray[np.float32], bins: int) -> Sums
     people, classes = len(items.subjects.names), posterior.shape[-1]
     there = ~np.isnan(posterior).any((0, 2))
     person, truth = items.subjects.index[there], items.truth[there]
-    made = []
-    for answers in posterior[:, there].argmax(-1):
-        cells = (person * classes + truth) * classes + answers
-        made.append(np.bincount(cells, minlength=people * classes**2).reshape(people, classes, classes))
-    return np.stack(made, axis=1).astype(np.float64)
+    by_seed = [
+        scores.confusion_by_group(person, people, truth, answers, classes) for answers in posterior[:, there].argmax(-1)
+    ]
+    return np.stack(by_seed, axis=1).astype(np.float64)
 
 
 def _bins(items: Items, posterior: NDArray[np.float32], bins: int) -> Sums:
@@ -107,14 +107,14 @@ def _mean(sums: Sums) -> Sums:
 
 
 FIGURES: Mapping[str, _Figure] = {
-    HEADLINE: _Figure(_confusions, metrics.macro_f1),
-    "accuracy": _Figure(_confusions, metrics.accuracy),
-    "uar": _Figure(_confusions, metrics.uar),
+    HEADLINE: _Figure(_confusions, scores.macro_f1),
+    "accuracy": _Figure(_confusions, scores.accuracy),
+    "uar": _Figure(_confusions, scores.uar),
     "ece": _Figure(_bins, ece_of_sums),
     "nll": _Figure(_log_losses, _mean),
 }
 # Not from one posterior but from all patterns in which a modality is missing: (P, S, patterns, K, K).
-_MISSING = _Figure(_confusions, lambda sums: np.asarray(metrics.macro_f1(sums).mean(-1)))
+_MISSING = _Figure(_confusions, lambda sums: np.asarray(scores.macro_f1(sums).mean(-1)))
 
 
 def table(rows: Sequence[Row], items: Items, config: Evaluate, *, seed: int) -> list[dict[str, Any]]:
@@ -266,14 +266,11 @@ def _by_fold(row: Row, items: Items) -> dict[str, dict[str, float | None]]:
         mine = items.fold == index
         posterior = row.posterior[ALL][:, mine]
         counts = np.stack(
-            [
-                metrics.confusion(items.truth[mine], answers.astype(np.int64), posterior.shape[-1])
-                for answers in posterior.argmax(-1)
-            ]
+            [scores.confusion(items.truth[mine], answers, posterior.shape[-1]) for answers in posterior.argmax(-1)]
         )
         found[name] = {
-            HEADLINE: rounded(float(metrics.macro_f1(counts).mean())),
-            "accuracy": rounded(float(metrics.accuracy(counts).mean())),
+            HEADLINE: rounded(float(scores.macro_f1(counts).mean())),
+            "accuracy": rounded(float(scores.accuracy(counts).mean())),
         }
     return found
 

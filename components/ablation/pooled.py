@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from components.ablation.answers import ALL, Result
 from components.evaluation import metrics
 from components.inference.calibration import softmax
+from components.model.scores import confusion, macro_f1
 
 Floats = NDArray[np.float32]
 
@@ -73,8 +74,8 @@ def pool(results: Sequence[Sequence[Result]], level: str) -> Pooled:
 def _calibration_score(result: Result, level: str) -> float:
     answers = result.answers["calibration", level]
     posterior = answers.posterior[ALL]
-    counts = metrics.confusion(answers.truth, posterior.argmax(-1).astype(np.int64), posterior.shape[1])
-    return float(metrics.macro_f1(counts))
+    counts = confusion(answers.truth, posterior.argmax(-1), posterior.shape[1])
+    return float(macro_f1(counts))
 
 
 def majority(pooled: Pooled) -> Floats:

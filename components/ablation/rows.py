@@ -22,8 +22,8 @@ from components.ablation.pooled import (
     products,
 )
 from components.ablation.variants import DEFAULT, UNIMODAL, Variant
-from components.evaluation import metrics
 from components.evaluation.intervals import Subjects
+from components.model.scores import confusion, macro_f1
 
 NESTED = "nested_choice"
 
@@ -110,8 +110,5 @@ def _made(name: str, about: str, posterior: Mapping[str, Any]) -> Row:
 
 def _mean_macro_f1(pooled: Pooled) -> float:
     posterior = pooled.posterior[ALL]
-    counts = [
-        metrics.confusion(pooled.truth, answers.astype(np.int64), posterior.shape[-1])
-        for answers in posterior.argmax(-1)
-    ]
-    return float(metrics.macro_f1(np.stack(counts)).mean())
+    counts = [confusion(pooled.truth, answers, posterior.shape[-1]) for answers in posterior.argmax(-1)]
+    return float(macro_f1(np.stack(counts)).mean())

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalog.examples import UNLABELLED, Example
+from components.catalog.examples import Example
+from components.contracts.labels import UNLABELLED
 from components.contracts.records import Planted
 from components.features.transform import Transform
 

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from components.contracts.atomic import read_json
 from components.contracts.errors import DataError
+from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.contracts.records import Planted
 from components.contracts.timebase import Grid
 from components.features.base import Encoded
 from components.features.store import FeatureStore
-
-UNLABELLED = -100
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from components.contracts.errors import ConfigError, DataError
 
+# In the place of a class index: no label, no loss, no score. It is what torch's cross-entropy ignores.
+UNLABELLED = -100
+
 CANONICAL: tuple[str, ...] = (
     "neutral",
     "calm",

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from components.catalog.cases import Case
-from components.evaluation import metrics
 from components.evaluation.intervals import rounded
 from components.evaluation.measure import Sample
 from components.inference.scoring import Scored
@@ -21,7 +18,7 @@ def confusions(sample: Sample, classes: Sequence[str], *, count: int = SHOWN) ->
 
     Ordered by items, then by share; equals by name.
     """
-    table = metrics.confusion(sample.truth, sample.posterior.argmax(-1).astype(np.int64), len(classes))
+    table = sample.confusion()
     people = sample.confusion_by_subject()
     rows = [
         (-int(table[truth, answer]), -float(table[truth, answer] / table[truth].sum()), truth, answer)

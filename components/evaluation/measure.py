@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components.evaluation import metrics
 from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
+from components.model import scores
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -28,12 +29,17 @@ class Sample:
         """N."""
         return int(self.truth.size)
 
+    def confusion(self) -> NDArray[np.int64]:
+        """(K, K) counts, rows are the truth."""
+        return scores.confusion(self.truth, self.posterior.argmax(-1), self.posterior.shape[1])
+
     def confusion_by_subject(self) -> NDArray[np.float64]:
         """(S, K, K), rows are the truth; subjects in the order of their names."""
-        people, classes = Subjects.of(self.subjects), self.posterior.shape[1]
-        cells = (people.index * classes + self.truth) * classes + self.posterior.argmax(-1)
-        counts = np.bincount(cells, minlength=len(people.names) * classes**2)
-        return counts.reshape(-1, classes, classes).astype(np.float64)
+        people, answers = Subjects.of(self.subjects), self.posterior.argmax(-1)
+        counts = scores.confusion_by_group(
+            people.index, len(people.names), self.truth, answers, self.posterior.shape[1]
+        )
+        return counts.astype(np.float64)
 
     def bins_by_subject(self, bins: int) -> NDArray[np.float64]:
         """(S, 3, bins): counts, summed confidence and hits by confidence."""
@@ -86,11 +92,11 @@ def measure(sample: Sample, *, bootstrap: Bootstrap, bins: int) -> Scores:
     """All scores of a sample with at least one item."""
     counts = sample.confusion_by_subject()
     return Scores(
-        macro_f1=bootstrap.of_sums(counts, metrics.macro_f1),
-        uar=bootstrap.of_sums(counts, metrics.uar),
-        accuracy=bootstrap.of_sums(counts, metrics.accuracy),
+        macro_f1=bootstrap.of_sums(counts, scores.macro_f1),
+        uar=bootstrap.of_sums(counts, scores.uar),
+        accuracy=bootstrap.of_sums(counts, scores.accuracy),
         ece=bootstrap.of_sums(sample.bins_by_subject(bins), ece_of_sums),
-        weighted_f1=float(metrics.weighted_f1(counts.sum(0))),
+        weighted_f1=float(scores.weighted_f1(counts.sum(0))),
         nll=metrics.nll(sample.posterior, sample.truth),
         brier=metrics.brier(sample.posterior, sample.truth),
         items=sample.size,
@@ -98,7 +104,7 @@ def measure(sample: Sample, *, bootstrap: Bootstrap, bins: int) -> Scores:
     )
 
 
-def paired(first: Sample, second: Sample, *, bootstrap: Bootstrap, statistic: Statistic = metrics.macro_f1) -> Interval:
+def paired(first: Sample, second: Sample, *, bootstrap: Bootstrap, statistic: Statistic = scores.macro_f1) -> Interval:
     """`statistic(first) − statistic(second)` of two samples over the same subjects, paired by subject."""
     return bootstrap.difference(first.confusion_by_subject(), second.confusion_by_subject(), statistic)
 
@@ -107,12 +113,12 @@ def per_class(sample: Sample, classes: Sequence[str], *, bootstrap: Bootstrap) -
     """Precision, recall and F1 (with its interval) of every class that occurs in the truth or in the prediction."""
     by_subject = sample.confusion_by_subject()
     counts = by_subject.sum(0)
-    recall, precision = metrics.recall_per_class(counts), metrics.precision_per_class(counts)
+    recall, precision = scores.recall_per_class(counts), scores.precision_per_class(counts)
     rows = []
     for index, name in enumerate(classes):
         if not counts[index].sum() and not counts[:, index].sum():
             continue
-        f1 = bootstrap.of_sums(by_subject, lambda sums, k=index: metrics.f1_per_class(sums)[..., k])  # type: ignore[misc]
+        f1 = bootstrap.of_sums(by_subject, lambda sums, k=index: scores.f1_per_class(sums)[..., k])  # type: ignore[misc]
         rows.append(
             {
                 "class": name,

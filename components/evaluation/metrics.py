@@ -1,7 +1,6 @@
-"""Scores of a classifier, from a confusion matrix or from posteriors. Legend: N items, K classes, R draws.
+"""Scores of posteriors and of continuous ratings; those of a confusion matrix are in `components/model/scores.py`.
 
-Every function of a confusion matrix takes leading axes too, `(..., K, K)`, so that a thousand bootstrap draws are one
-call. Rows are the truth, columns the prediction.
+Legend: N items, K classes.
 """
 
 from __future__ import annotations
@@ -9,68 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from components.model.agreement import concordance
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Posteriors come from fp32; a probability of exactly 0 for the truth would make one item's log score infinite.
 FLOOR = 1e-12
-
-
-def confusion(truth: Integers, predicted: Integers, classes: int) -> Integers:
-    """Counts (K, K): rows are the truth, columns the prediction. Items of truth < 0 (unlabelled) do not count."""
-    known = truth >= 0
-    counts = np.bincount(truth[known] * classes + predicted[known], minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
-
-
-def f1_per_class(counts: NDArray[np.number]) -> Floats:
-    """F1 of each class (..., K); NaN for a class that occurs neither in the truth nor in the prediction."""
-    hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
-    occurrences = counts.sum(-1) + counts.sum(-2).astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 2 * hits / occurrences
-
-
-def macro_f1(counts: NDArray[np.number]) -> Floats:
-    """Mean F1 over the classes that occur in the truth or in the prediction (...,); NaN when there is no item.
-
-    Classes that occur in neither are left out: scoring them 0 would punish a test set for what it does not contain,
-    scoring them 1 would reward it. This is scikit-learn's `f1_score(average="macro")` without explicit labels.
-    """
-    return _mean_of_defined(f1_per_class(counts))
-
-
-def weighted_f1(counts: NDArray[np.number]) -> Floats:
-    """F1 weighted by how often each class is true (...,), the custom on MELD and IEMOCAP."""
-    support = counts.sum(-1).astype(np.float64)
-    total = support.sum(-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (np.nan_to_num(f1_per_class(counts)) * support).sum(-1) / total
-
-
-def recall_per_class(counts: NDArray[np.number]) -> Floats:
-    """Recall (..., K); NaN for a class that is never true."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-1).astype(np.float64)
-
-
-def precision_per_class(counts: NDArray[np.number]) -> Floats:
-    """Precision (..., K); NaN for a class that is never predicted."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.diagonal(counts, axis1=-2, axis2=-1) / counts.sum(-2).astype(np.float64)
-
-
-def uar(counts: NDArray[np.number]) -> Floats:
-    """Unweighted average recall over the classes that occur in the truth (...,)."""
-    return _mean_of_defined(recall_per_class(counts))
-
-
-def accuracy(counts: NDArray[np.number]) -> Floats:
-    """Share of items predicted right (...,)."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.diagonal(counts, axis1=-2, axis2=-1).sum(-1) / counts.sum((-2, -1)).astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,30 +105,14 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
 
 
 def moments(truth: Floats, predicted: Floats) -> Floats:
-    """(N,), (N,) → (N, 6): what `ccc` needs of each item, to be added up."""
+    """(N,), (N,) → (N, 6): what `ccc` needs of each item, to be added up; in the order of `agreement.moment_sums`."""
     return np.stack([np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted], axis=-1)
 
 
 def ccc(sums: Floats) -> Floats:
-    """Concordance correlation coefficient of (..., 6) sums of `moments` (...,); NaN of fewer than two items.
+    """Concordance correlation coefficient of (..., 6) sums of `moments` (...,), the score of valence and arousal.
 
-    2 cov / (var of truth + var of prediction + (difference of means)²), Lin 1989, equation 2; the score of valence and
-    arousal. 0 where a side does not vary.
+    See `agreement.concordance`, which training uses too; but NaN of fewer than two items, where it is undefined.
     """
-    count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean_x, mean_y = x / count, y / count
-        spread = xx / count - mean_x**2 + yy / count - mean_y**2 + (mean_x - mean_y) ** 2
-        found = 2 * (xy / count - mean_x * mean_y) / np.maximum(spread, FLOOR)
-    return np.where(count >= 2, found, np.nan)
-
-
-def majority(truth: Integers, classes: int) -> int:
-    """The most frequent class; the first of equals."""
-    return int(np.bincount(truth[truth >= 0], minlength=classes).argmax())
-
-
-def _mean_of_defined(values: Floats) -> Floats:
-    defined = ~np.isnan(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(defined, values, 0.0).sum(-1) / defined.sum(-1)
+    values = concordance(torch.from_numpy(np.asarray(sums, dtype=np.float64))).numpy()
+    return np.where(sums[..., 0] >= 2, values, np.nan)

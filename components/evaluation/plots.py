@@ -132,7 +132,7 @@ def _wilson(hits: NDArray[np.float64], count: NDArray[np.float64]) -> tuple[NDAr
 
 def confusion(sample: Sample, classes: Sequence[str]) -> bytes:
     """The confusion matrix of the classes that occur, as shares of the truth with counts."""
-    counts = metrics.confusion(sample.truth, sample.posterior.argmax(-1).astype(np.int64), len(classes))
+    counts = sample.confusion()
     occurring = np.nonzero(counts.sum(0) + counts.sum(1))[0]
     counts = counts[np.ix_(occurring, occurring)]
     names = [classes[int(index)] for index in occurring]

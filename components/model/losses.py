@@ -23,11 +23,10 @@ from torch.nn import functional
 
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
+from components.contracts.labels import UNLABELLED
 from components.model.agreement import AffectLoss
 from components.model.base import Lesson, ModelOutput
 from components.model.contrastive import ContrastiveLoss
-
-UNLABELLED = -100
 
 
 class LossPart(NamedTuple):

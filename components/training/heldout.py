@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.catalog.cases import Case
+from components.contracts.labels import UNLABELLED
 from components.model.agreement import SUMS, concordance, moment_sums
-from components.model.losses import UNLABELLED
+from components.model.scores import accuracy, confusion, macro_f1
 from components.training.items import collate
 from components.training.learner import Share
 
@@ -44,8 +47,9 @@ def held_out_scores(
         any_BT = torch.stack(list(batch.masks.values())).any(0)
         clip_labels = batch.clip_labels.masked_fill(~any_BT.any(-1), UNLABELLED)
         step_labels = batch.step_labels.masked_fill(~any_BT, UNLABELLED)
-        confusion_2KK[0] += confusion(clip_labels, output.clip_logits.argmax(-1), classes)
-        confusion_2KK[1] += confusion(step_labels, output.step_logits.argmax(-1), classes)
+        answered = (clip_labels, output.clip_logits), (step_labels, output.step_logits)
+        for level, (truth, logits) in enumerate(answered):
+            confusion_2KK[level] += torch.from_numpy(confusion(_flat(truth), _flat(logits.argmax(-1)), classes))
         if output.valence_arousal is not None:
             rated = batch.valence_arousal.masked_fill(~any_BT.any(-1, keepdim=True), torch.nan)
             for row in range(2):
@@ -55,28 +59,19 @@ def held_out_scores(
     share.sum_over_workers(counts)
     confusion_2KK = counts.cpu()[: confusion_2KK.numel()].view_as(confusion_2KK)
     affect_2S = counts.cpu()[confusion_2KK.numel() :].view_as(affect_2S)
-    clips_KK, steps_KK = confusion_2KK
+    clips_KK, steps_KK = confusion_2KK.numpy()
     scores: dict[str, float] = {}
     if clips_KK.sum():
-        scores["held_out_clip_macro_f1"] = macro_f1(clips_KK)
-        scores["held_out_clip_accuracy"] = float(clips_KK.diagonal().sum() / clips_KK.sum())
+        scores["held_out_clip_macro_f1"] = float(macro_f1(clips_KK))
+        scores["held_out_clip_accuracy"] = float(accuracy(clips_KK))
     if steps_KK.sum():
-        scores["held_out_step_macro_f1"] = macro_f1(steps_KK)
+        scores["held_out_step_macro_f1"] = float(macro_f1(steps_KK))
     for name, sums in zip(("valence", "arousal"), affect_2S, strict=True):
         if sums[0] >= 2:
             scores[f"held_out_{name}_ccc"] = float(concordance(sums))
     return scores
 
 
-def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """(K, K) float64 counts, rows by true class; items labelled `UNLABELLED` do not count."""
-    labelled = truth != UNLABELLED
-    cells = truth[labelled] * classes + predicted[labelled]
-    return torch.bincount(cells.cpu(), minlength=classes * classes).reshape(classes, classes).double()
-
-
-def macro_f1(confusion_KK: Tensor) -> float:
-    """Mean over the classes that truly occur of 2 TP / (2 TP + FP + FN)."""
-    true_K, predicted_K = confusion_KK.sum(1), confusion_KK.sum(0)
-    f1_K = 2 * confusion_KK.diagonal() / (true_K + predicted_K).clamp(min=1)
-    return float(f1_K[true_K > 0].mean())
+def _flat(labels: Tensor) -> NDArray[np.int64]:
+    """(…,) → (N,) on the CPU."""
+    return labels.flatten().cpu().numpy()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from components.catalog.cases import Case
 from components.contracts.errors import DataError
-from components.model.losses import UNLABELLED
+from components.contracts.labels import UNLABELLED
 from components.training.order import generator
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
-from components.model.losses import UNLABELLED, Objective
+from components.contracts.labels import UNLABELLED
+from components.model.losses import Objective
 from components.model.spec import ModelSpec
 from components.model.statistics import standardisation
 from components.training.heldout import held_out_scores

@@ -31,13 +31,13 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Model, Params
 from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import file_sha256, files_sha256, fingerprint
+from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.contracts.lineage import collect
 from components.features.transform import Transform
 from components.model.base import count_parameters
 from components.model.build import build_model, used_modalities
 from components.model.files import WEIGHTS, save_model
-from components.model.losses import UNLABELLED
 from components.model.spec import ModelSpec
 from components.runtime.progress import progress
 from components.training.curves import training_curves

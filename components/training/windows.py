@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from components.catalog.cases import Case
-from components.model.losses import UNLABELLED
+from components.contracts.labels import UNLABELLED
 from components.model.windows import Windows
 from components.training.items import cut
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from components.catalog.cases import Case, prepare, shown_clips
-from components.catalog.examples import UNLABELLED, Example
+from components.catalog.examples import Example
+from components.contracts.labels import UNLABELLED
 from components.features.base import Encoded
 from components.features.transform import Transform
 from tests.evaluation.made import make_split

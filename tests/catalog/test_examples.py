@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from components.catalog import stage
-from components.catalog.examples import UNLABELLED, load_examples, step_labels
+from components.catalog.examples import load_examples, step_labels
 from components.contracts.atomic import write_json, write_table
 from components.contracts.errors import DataError
-from components.contracts.labels import ABAW8
+from components.contracts.labels import ABAW8, UNLABELLED
 from components.contracts.layout import Layout
 from components.contracts.records import Planted, Segment
 from components.contracts.timebase import Grid

@@ -8,42 +8,6 @@ from sklearn import metrics as reference
 
 from components.evaluation import metrics
 
-LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
-
-
-@given(LABELS)
-@settings(max_examples=60, deadline=None)
-def test_scores_of_a_confusion_matrix_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
-    truth, predicted = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
-    counts = metrics.confusion(truth, predicted, 5)
-    np.testing.assert_array_equal(counts, reference.confusion_matrix(truth, predicted, labels=range(5)))
-    assert metrics.macro_f1(counts) == pytest.approx(reference.f1_score(truth, predicted, average="macro"))
-    weighted = reference.f1_score(truth, predicted, average="weighted")
-    assert metrics.weighted_f1(counts) == pytest.approx(weighted)
-    recall = reference.recall_score(truth, predicted, average="macro", labels=np.unique(truth))
-    assert metrics.uar(counts) == pytest.approx(recall)
-    assert metrics.accuracy(counts) == pytest.approx(reference.accuracy_score(truth, predicted))
-
-
-def test_leading_axes_are_scored_one_by_one() -> None:
-    counts = np.random.default_rng(0).integers(0, 9, (7, 3, 4, 4))
-    for score in (metrics.macro_f1, metrics.uar, metrics.accuracy, metrics.weighted_f1):
-        together = score(counts)
-        assert together.shape == (7, 3)
-        assert together[5, 2] == pytest.approx(float(score(counts[5, 2])))
-
-
-def test_a_class_that_occurs_nowhere_does_not_count_and_nothing_at_all_is_nan() -> None:
-    counts = np.diag([3, 2, 0])
-    assert metrics.macro_f1(counts) == 1
-    assert np.isnan(metrics.f1_per_class(counts)[2])
-    assert np.isnan(metrics.macro_f1(np.zeros((3, 3), dtype=int)))
-
-
-def test_unlabelled_items_do_not_count() -> None:
-    counts = metrics.confusion(np.array([0, -100, 1]), np.array([0, 1, 1]), 2)
-    np.testing.assert_array_equal(counts, np.eye(2))
-
 
 def test_ece_of_a_worked_example() -> None:
     # Two bins of ten: three items at 0.95 of which two are right, one at 0.55 that is right.
@@ -77,10 +41,6 @@ def test_nll_and_brier_of_worked_examples() -> None:
     assert metrics.brier(posterior, truth) == pytest.approx((0.5 + 0.02) / 2)
     assert np.isfinite(metrics.nll(np.array([[0.0, 1.0]]), np.array([0])))
     assert np.isnan(metrics.nll(posterior, np.array([-1, -1, -1])))
-
-
-def test_the_majority_is_the_most_frequent_known_label() -> None:
-    assert metrics.majority(np.array([2, -1, -1, -1, 1, 2]), 3) == 2
 
 
 def test_concordance_is_one_for_equality_alone() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from components.alignment import stage as alignment
 from components.catalog import stage as catalog
-from components.catalog.examples import UNLABELLED, load_examples
+from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json
 from components.contracts.config import parse_params
+from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.datasets import stage as datasets
 from components.datasets.registry import names

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from components.contracts.labels import UNLABELLED
 from components.model.contrastive import LARGEST_LOG_SCALE, ContrastiveLoss, text_guided_loss
-from components.model.losses import UNLABELLED
 
 WIDTH = 6
 

@@ -7,8 +7,9 @@ import torch
 from torch.nn import functional
 
 from components.contracts.config import Train
+from components.contracts.labels import UNLABELLED
 from components.model.base import ABSENT_LOGIT, ModelOutput
-from components.model.losses import UNLABELLED, ClassBalance, Objective, cross_entropy_sum
+from components.model.losses import ClassBalance, Objective, cross_entropy_sum
 from components.model.model import TemporalModel
 from components.training.items import collate
 from tests.model.toys import Toy, toy_spec

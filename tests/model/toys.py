@@ -13,7 +13,7 @@ import numpy as np
 
 from components.catalog.cases import Case
 from components.contracts.config import Model
-from components.model.losses import UNLABELLED
+from components.contracts.labels import UNLABELLED
 from components.model.spec import ModelSpec
 
 WIDTHS = {"face": 12, "text": 6, "voice": 10}

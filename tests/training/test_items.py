@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.contracts.errors import DataError
-from components.model.losses import UNLABELLED
+from components.contracts.labels import UNLABELLED
 from components.training.items import Augment, collate, cut
 from tests.model.toys import Toy
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from components.catalog.cases import prepare
 from components.catalog.examples import load_examples
+from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.features.transform import Transform
-from components.model.losses import UNLABELLED
 from components.training.source import CatalogItems
 from tests.model.toys import WIDTHS
 from tests.training.catalogs import TINY, write_catalog

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from components.catalog.cases import Case
-from components.model.losses import UNLABELLED
+from components.contracts.labels import UNLABELLED
 from components.model.windows import Windows
 from components.training.windows import cut_into_windows
 from tests.model.toys import Toy

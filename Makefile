@@ -3,20 +3,25 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 TORCH := torch==2.13.0
 UV := uv==0.13.8
 # Comes with TORCH, in the build that TORCH names.
 WITH_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
 	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
 	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 \
+	$(WITH_TORCH:%=--no-emit-package %) pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock run test serve lint types layers unit bench clean
+.PHONY: help env dev lock run test serve lint types layers unit bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(STAMP)  ## make the environment from the committed locks
+env: $(STAMP)  ## make the environment that runs everything, from the committed locks
+
+dev: $(DEV_STAMP)  ## add what only tests, lint, types and benchmarks need
 
 $(STAMP): pyproject.toml requirements.lock requirements-weights.lock
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "mer needs Python 3.11; make PYTHON=/path/to/python3.11")'
@@ -28,9 +33,15 @@ $(STAMP): pyproject.toml requirements.lock requirements-weights.lock
 	$(BIN)/python -m pip check
 	@touch $@
 
+# requirements-dev.lock holds the pins of requirements.lock too, so this installs only what is not there yet.
+$(DEV_STAMP): $(STAMP) requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements-dev.lock
+	$(BIN)/python -m pip check
+	@touch $@
+
 lock:  ## pin anew what pyproject.toml asks for; what is pinned already stays where it can
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --extra dev \
-		$(WITH_TORCH:%=--no-emit-package %) pyproject.toml --output-file requirements.lock
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 run: env  ## the main job end to end, and nothing when nothing changed
 	$(BIN)/mer run
@@ -38,22 +49,22 @@ run: env  ## the main job end to end, and nothing when nothing changed
 serve: env  ## MLflow UI, the service and the reconciler, on loopback
 	$(BIN)/mer serve
 
-test: env lint types layers unit  ## lint, types, layers contract and all tests
+test: dev lint types layers unit  ## lint, types, layers contract and all tests
 
-lint: env
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: env
+types: dev
 	$(BIN)/mypy
 
-layers: env
+layers: dev
 	$(BIN)/lint-imports
 
-unit: env
+unit: dev
 	$(BIN)/pytest
 
-bench: env  ## speed, each figure beside a baseline (BENCH='--quick', '--only NAME', '--help')
+bench: dev  ## speed, each figure beside a baseline (BENCH='--quick', '--only NAME', '--help')
 	$(BIN)/python -m bench $(BENCH)
 
 clean:  ## remove outputs and local state (keeps the environment)

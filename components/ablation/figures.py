@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from components.ablation.answers import ALL
 from components.contracts.config import Evaluate
-from components.evaluation import metrics
 from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
 from components.evaluation.measure import Sample, ece_of_sums, per_class
 from components.evaluation.slices import slice_scores
+from components.inference.probabilities import FLOOR
 from components.model import scores
 
 Sums = NDArray[np.float64]
@@ -97,7 +97,7 @@ def _log_losses(items: Items, posterior: NDArray[np.float32], bins: int) -> Sums
     """(P, S, 2): summed negative log-likelihood in nats, and items."""
     truth = np.broadcast_to(items.truth[None, :, None], (*posterior.shape[:2], 1))
     hit = np.take_along_axis(posterior.astype(np.float64), truth, axis=-1)[..., 0]
-    losses = -np.log(np.maximum(hit, metrics.FLOOR))
+    losses = -np.log(np.maximum(hit, FLOOR))
     return items.subjects.sums(np.stack([losses, np.ones_like(losses)], axis=-1).transpose(1, 0, 2))
 
 

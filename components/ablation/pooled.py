@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.ablation.answers import ALL, Result
-from components.evaluation import metrics
-from components.inference.calibration import softmax
+from components.inference.probabilities import product_of_experts
 from components.model.scores import confusion, macro_f1
 
 Floats = NDArray[np.float32]
@@ -86,18 +85,12 @@ def majority(pooled: Pooled) -> Floats:
 def product(opinions: Mapping[str, Floats], prior: Floats) -> Floats:
     """The product of the opinions of the modalities that are there, (S, N, K); the prior where none is.
 
-    As `scoring.product_of_experts`, over many items at once.
-
     Args:
         opinions: modality → (S, N, K) calibrated posteriors, NaN where it is absent.
         prior: (N, K), or (K,).
     """
-    stacked = np.stack(list(opinions.values())).astype(np.float64)
-    there = np.asarray(~np.isnan(stacked).any(-1))
-    logs = np.where(there[..., None], np.log(np.maximum(np.nan_to_num(stacked), metrics.FLOOR)), 0.0)
-    found = softmax(logs.sum(0))
-    some = np.asarray(there.any(0))
-    return np.where(some[..., None], found, prior).astype(np.float32)
+    some = np.any([~np.isnan(posterior).any(-1) for posterior in opinions.values()], axis=0)
+    return np.where(some[..., None], product_of_experts(opinions), prior).astype(np.float32)
 
 
 def products(opinions: Mapping[str, Floats], patterns: Sequence[str], prior: Floats) -> dict[str, Floats]:

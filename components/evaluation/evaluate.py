@@ -25,7 +25,8 @@ from components.evaluation.slices import slice_scores
 from components.evaluation.subsets import SubsetScores, clip_sample, sample_of, score_subsets, step_sample
 from components.inference.calibration import Calibration
 from components.inference.episodes import Episode, find_episodes
-from components.inference.scoring import Scored, Scorer, product_of_experts
+from components.inference.probabilities import product_of_experts
+from components.inference.scoring import Scored, Scorer
 from components.model.base import EmotionModel
 
 LEVELS = ("clip", "step")

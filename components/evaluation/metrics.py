@@ -11,13 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.inference.probabilities import FLOOR
 from components.model.agreement import concordance
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-# Posteriors come from fp32; a probability of exactly 0 for the truth would make one item's log score infinite.
-FLOOR = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)

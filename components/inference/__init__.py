@@ -1,6 +1,7 @@
 """What an answer is made of; bundles, the predictor and the stream run on it.
 
 scoring.py        one clip through the model: calibrated posteriors, each modality's own opinion
+probabilities.py  scores to probabilities, and the product of experts
 calibration.py    temperatures, and the weights of the ways in which a clip is read
 contradiction.py  do the modalities agree, moment by moment
 semi_markov.py    posteriors over time → a smooth path, offline or causal; `durations.py` is its prior

@@ -27,6 +27,7 @@ from scipy.optimize import minimize_scalar
 
 from components.contracts.errors import BundleError
 from components.inference.contradiction import Rarity
+from components.inference.probabilities import log_of_product, log_softmax
 
 # Outside these the split says "no information" or "always right", which a few clips cannot support.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -107,20 +108,6 @@ class Calibration:
             raise BundleError("this is no calibration", where="calibration", seen=str(error)) from error
 
 
-def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
-    """softmax(logits / temperature) over the last axis, in float64."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(-1, keepdims=True)
-    exponentials = np.exp(scaled)
-    return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
-
-
-def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """log softmax(logits) over the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
-
-
 def mix(ways: Mapping[str, NDArray[np.floating]], weights: Mapping[str, float]) -> NDArray[np.float32]:
     """{way: (…, K)} scores → (…, K): the weighted sum of their log-probabilities."""
     return np.asarray(sum(weight * log_softmax(ways[name]) for name, weight in sorted(weights.items())), np.float32)
@@ -140,10 +127,9 @@ def with_product(
     """
     if len(ways) < 2:
         return dict(ways)
-    total = np.zeros_like(next(iter(ways.values())), dtype=np.float64)
-    for name, scores in sorted(unimodal.items()):
-        total = total + log_softmax(scores / temperatures.get(name, 1.0))
-    return {**ways, PRODUCT: total}
+    logs = {name: log_softmax(scores / temperatures.get(name, 1.0)) for name, scores in sorted(unimodal.items())}
+    even = np.zeros_like(next(iter(ways.values())), dtype=np.float64)
+    return {**ways, PRODUCT: log_of_product(logs) if logs else even}
 
 
 def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64]) -> dict[str, float]:

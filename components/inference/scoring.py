@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.inference.calibration import Calibration, mix, softmax, with_product
+from components.inference.calibration import Calibration, mix, with_product
 from components.inference.contradiction import Moments, moments
+from components.inference.probabilities import softmax
 from components.model.base import EmotionModel, ModelOutput
 
 Features = Mapping[str, NDArray[np.float32]]
@@ -186,9 +187,3 @@ def keep(
         {name: value if name in modalities else np.zeros_like(value) for name, value in features.items()},
         {name: value if name in modalities else np.zeros_like(value) for name, value in masks.items()},
     )
-
-
-def product_of_experts(unimodal: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
-    """The normalised product of calibrated unimodal posteriors (K,) (Hinton 2002): a baseline for learned fusion."""
-    logs = [np.log(np.maximum(posterior.astype(np.float64), 1e-12)) for posterior in unimodal.values()]
-    return softmax(np.sum(logs, axis=0))

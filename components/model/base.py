@@ -7,11 +7,13 @@ which every mask is False, and no output at a valid step depends on it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.contracts.errors import ModelError, nearest
@@ -20,6 +22,13 @@ from components.model.spec import ModelSpec
 # The score of a class that training never saw: its probability is exactly 0 in fp32 at any sane temperature, and it
 # stays finite, so that losses, JSON and temperature scaling need no special case.
 ABSENT_LOGIT = -1e4
+
+
+class ClipFeatures(NamedTuple):
+    """One clip before it is batched: {m: (T, D)}, {m: (T,)}."""
+
+    features: Mapping[str, NDArray[np.float32]]
+    masks: Mapping[str, NDArray[np.bool_]]
 
 
 class Lesson(NamedTuple):
@@ -81,6 +90,9 @@ class EmotionModel(nn.Module, ABC):
         Raises:
             ModelError: no modality at all, a modality the model does not have, or a shape that does not fit.
         """
+
+    def set_from(self, clips: Sequence[ClipFeatures]) -> None:
+        """Sets the weights that are not learned but computed from the training clips; here there are none."""
 
     def close(self, logits: Tensor) -> Tensor:
         """(…, K) → (…, K), with `ABSENT_LOGIT` for classes that training never saw."""

@@ -86,13 +86,25 @@ class MeanFusion(nn.Module):
         return total / valid_count(masks, self.names).clamp(min=1).unsqueeze(-1)
 
 
+def log_product(
+    log_p: Mapping[str, Tensor], present: Mapping[str, Tensor], exponents: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """{m: (…, K)} log-probabilities, {m: (…,)} → (…, K): the logarithm of the experts' product, but for a constant.
+
+    log p(k) = Σ_m β_m log p_m(k) + constant, over those that are present (Hinton 2002, eq. 1, with exponents β, 1
+    where none are given: naive Bayes for scores that estimate class-balanced posteriors). Zeros where none is present.
+    """
+    masked = {name: zero_invalid(values, present[name]) for name, values in log_p.items()}
+    if exponents is not None:
+        masked = {name: exponents[name] * values for name, values in masked.items()}
+    return sum_of(list(masked.values()))
+
+
 class ProductOfExperts(nn.Module):
     """Class scores as the product of what the present modalities say, each sharpened or dulled by one learned number.
 
-    log p(k) = Σ_m β_m log p_m(k) + constant, over the present modalities (Hinton 2002, eq. 1, with exponents; β = 1 is
-    naive Bayes for scores that estimate class-balanced posteriors). The experts' scores are taken as they are: no
-    gradient reaches them, so each modality learns from its own loss and a strong one cannot keep a weak one from
-    learning. Where nothing is present every class gets 0.
+    See `log_product`. The experts' scores are taken as they are: no gradient reaches them, so each modality learns from
+    its own loss and a strong one cannot keep a weak one from learning.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -103,12 +115,8 @@ class ProductOfExperts(nn.Module):
     def forward(self, scores: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """{m: (…, K)} before `EmotionModel.close`, {m: (…,)} → (…, K)."""
         beta_M = self.log_beta_M.exp()
-        return sum_of(
-            [
-                beta_M[index] * zero_invalid(scores[name].detach().float().log_softmax(-1), present[name])
-                for index, name in enumerate(self.names)
-            ]
-        )
+        log_p = {name: scores[name].detach().float().log_softmax(-1) for name in self.names}
+        return log_product(log_p, present, {name: beta_M[index] for index, name in enumerate(self.names)})
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:

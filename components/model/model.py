@@ -13,14 +13,14 @@ every mask is False, and no output at a valid step depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from components.model.attention import CrossAttention
-from components.model.base import EmotionModel, Lesson, ModelOutput
+from components.model.base import ClipFeatures, EmotionModel, Lesson, ModelOutput
 from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.spec import ModelSpec
@@ -91,6 +91,14 @@ class TemporalModel(EmotionModel):
     def clip_heads(self) -> dict[str, ClipHead]:
         """Each modality's own."""
         return {name: cast(ClipHead, head) for name, head in self.unimodal_clip.items()}
+
+    def set_from(self, clips: Sequence[ClipFeatures]) -> None:
+        """Sets what standardises the statistics of a clip."""
+        by_modality = {} if self.statistics is None else self.statistics.by_modality
+        for name, layer in by_modality.items():
+            layer.set_from(
+                (torch.from_numpy(clip.features[name]), torch.from_numpy(clip.masks[name])) for clip in clips
+            )
 
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
         """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`; see `EmotionModel.forward`.

@@ -70,6 +70,13 @@ class ClipStatistics(nn.Module):
         statistics_BS = torch.where(varies_S, away_BS / torch.where(varies_S, self.spread, 1.0), 0.0)
         return zero_invalid(statistics_BS.clamp(-BOUND, BOUND), moments.steps > 0), moments
 
+    @torch.no_grad()
+    def set_from(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Sets `centre` and `spread` from the training clips; see `standardisation`."""
+        centre_S, spread_S = standardisation(clips, self.width)
+        self.centre.copy_(centre_S)
+        self.spread.copy_(spread_S)
+
     @property
     def gain(self) -> Tensor:
         """What brings the statistics to the length `GAIN`, a scalar."""

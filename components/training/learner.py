@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
-from components.model.base import ModelOutput
+from components.model.base import ClipFeatures, ModelOutput
 from components.model.build import build_model
 from components.model.losses import Objective
 from components.model.spec import ModelSpec
@@ -70,14 +70,13 @@ class Learner:
         seed: int,
         steps: int,
         device: torch.device,
-        fixed: Mapping[str, Tensor] = MappingProxyType({}),
+        training: Sequence[Case],
     ) -> None:
         self.spec, self.config, self.objective = spec, config, objective
         self.seed, self.steps, self.device = seed, steps, device
         torch.manual_seed(derived_seed(seed, "weights"))
         self.model = build_model(spec)
-        # What is set from the training clips, not learned.
-        self.model.load_state_dict({**self.model.state_dict(), **fixed})
+        self.model.set_from([ClipFeatures(case.features, case.masks) for case in training])
         self.model.to(device)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
         self.outputs: Callable[..., ModelOutput] = compiled(self.model) if config.compile else self.model

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from components.catalog.cases import Case
 from components.contracts.config import Train
@@ -21,7 +20,6 @@ from components.contracts.errors import ModelError
 from components.contracts.labels import UNLABELLED
 from components.model.losses import Objective
 from components.model.spec import ModelSpec
-from components.model.statistics import standardisation
 from components.training.heldout import held_out_scores
 from components.training.items import Augment, collate
 from components.training.learner import Learner, Share, learning_rate
@@ -29,8 +27,6 @@ from components.training.order import GlobalBatch, Order, derived_seed, shard
 from components.training.prompts import class_texts
 
 ALONE = Share()
-# Where `TemporalModel` keeps the statistics of its modalities.
-STATISTICS = "statistics.statistics"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +74,8 @@ def new_learner(task: Task, training: Sequence[Case], *, device: torch.device | 
         seed=task.seed,
         steps=task.order(len(training)).steps,
         device=device or torch.device("cpu"),
-        fixed=fixed_of(task.spec, training),
+        training=training,
     )
-
-
-def fixed_of(spec: ModelSpec, training: Sequence[Case]) -> dict[str, Tensor]:
-    """The weights that are set from the training clips: what standardises the statistics of a clip."""
-    if spec.model.preset != "default" or spec.model.clip_head == "temporal":
-        return {}
-    fixed: dict[str, Tensor] = {}
-    for name, width in spec.modalities.items():
-        clips = ((torch.from_numpy(case.features[name]), torch.from_numpy(case.masks[name])) for case in training)
-        centre_S, spread_S = standardisation(clips, width)
-        fixed |= {f"{STATISTICS}.{name}.centre": centre_S, f"{STATISTICS}.{name}.spread": spread_S}
-    return fixed
 
 
 def train_steps(

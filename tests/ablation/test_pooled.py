@@ -16,7 +16,7 @@ from components.ablation.pooled import (
     product,
     products,
 )
-from components.inference.scoring import product_of_experts
+from components.inference.probabilities import product_of_experts
 
 K = 3
 

@@ -10,12 +10,11 @@ from components.inference.calibration import (
     Calibration,
     fit_temperature,
     fit_ways,
-    log_softmax,
     mix,
-    softmax,
     with_product,
 )
 from components.inference.contradiction import Rarity
+from components.inference.probabilities import log_softmax, softmax
 
 
 def sample(temperature: float, items: int = 4000) -> tuple[np.ndarray, np.ndarray]:

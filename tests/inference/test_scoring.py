@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from components.inference.calibration import Calibration, softmax
+from components.inference.calibration import Calibration
 from components.inference.contradiction import Rarity
-from components.inference.scoring import Scorer, keep, product_of_experts
+from components.inference.probabilities import softmax
+from components.inference.scoring import Scorer, keep
 from tests.evaluation.made import CLASSES, make_split, trained_model, without
 
 
@@ -86,9 +87,3 @@ def test_a_model_without_heads_of_each_modality_cannot_tell() -> None:
     scored = scorer.calibrated(bare, case.masks)
     assert scored.unimodal_posterior == {}
     assert scored.contradiction is None
-
-
-def test_experts_that_agree_are_surer_together() -> None:
-    one = np.array([0.6, 0.3, 0.1])
-    both = product_of_experts({"face": one, "voice": one})
-    np.testing.assert_allclose(both, one**2 / (one**2).sum(), rtol=1e-6)

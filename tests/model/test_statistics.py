@@ -28,8 +28,7 @@ def test_mean_and_deviation_are_of_the_valid_steps_alone() -> None:
 def test_standardised_over_training_clips_they_have_mean_0_and_deviation_1() -> None:
     x_BTD, mask_BT = clips(count=40)
     layer = ClipStatistics(3)
-    centre_S, spread_S = standardisation(zip(x_BTD, mask_BT, strict=True), 3)
-    layer.load_state_dict({"centre": centre_S, "spread": spread_S})
+    layer.set_from(zip(x_BTD, mask_BT, strict=True))
     statistics_BS = layer(x_BTD, mask_BT)
     assert torch.allclose(statistics_BS.mean(0), torch.zeros(6), atol=1e-5)
     assert torch.allclose(statistics_BS.std(0, correction=0), torch.ones(6), atol=1e-4)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from components.contracts.config import Section
+from pydantic.fields import FieldInfo
+
+from components.contracts.config import Section, meaning
 
 Access = Literal["open", "apply", "own", "rendered"]
 ACCESS: Mapping[Access, str] = {
@@ -18,8 +19,6 @@ ACCESS: Mapping[Access, str] = {
     "own": "your own",
     "rendered": "rendered by this project",
 }
-
-ATTRIBUTE = re.compile(r"([a-z]\w*(?:, [a-z]\w*)*): (.*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +64,13 @@ def layout_of(adapter: object) -> str:
 
 
 def options_of(section: type[Section]) -> list[Option]:
-    """The keys of a section with their defaults, and what the docstrings of the section and its bases say of them."""
-    meanings: dict[str, str] = {}
-    for one in reversed(section.__mro__):
-        if issubclass(one, Section):
-            meanings |= attributes_of(one.__doc__ or "")
+    """The keys of a section with their defaults and meanings."""
     return [
-        Option(key=key, default=_default(info), meaning=meanings.get(key, ""))
-        for key, info in section.model_fields.items()
+        Option(key=key, default=_default(info), meaning=meaning(info)) for key, info in section.model_fields.items()
     ]
 
 
-def _default(info: Any) -> str | None:
+def _default(info: FieldInfo) -> str | None:
     return None if info.is_required() else plain(info.get_default(call_default_factory=True))
 
 
@@ -89,22 +83,3 @@ def plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {plain(one)}' for key, one in value.items())}}}"
     return str(value) if value != "" else '""'
-
-
-def attributes_of(docstring: str) -> dict[str, str]:
-    """Name → meaning of the paragraph `Attributes:` of a docstring; several names may share a line."""
-    text = inspect.cleandoc(docstring)
-    if "Attributes:\n" not in text:
-        return {}
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in text.split("Attributes:\n", 1)[1].split("\n"):
-        if not line.startswith("    "):
-            break
-        entry = ATTRIBUTE.fullmatch(line.strip()) if not line.startswith("     ") else None
-        if entry is not None:
-            names = entry.group(1).split(", ")
-            found |= dict.fromkeys(names, entry.group(2))
-        else:
-            found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return found

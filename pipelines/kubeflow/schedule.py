@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from components.contracts.config import Section, section_error
 from components.contracts.errors import ConfigError, UnavailableError
@@ -31,16 +31,26 @@ LONGEST_RUN_S = 12 * 3600.0
 
 
 class Schedule(Section):
-    """One recurring run as it should be. `cron` has six fields: second minute hour day month weekday."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """One recurring run as it should be."""
 
     name: str
+    """Name of the recurring run. It should start with the file's `prefix`, by which the server's runs are recognised
+    as the file's."""
+
     description: str = ""
+    """What it is for, in words; the hash of the compiled pipeline is added to it."""
+
     cron: str
+    """When it runs, in six fields: second minute hour day month weekday."""
+
     max_concurrency: int = Field(1, ge=1, le=10)
+    """The most runs of it at a time."""
+
     no_catchup: bool = True
+    """Whether runs that were missed are skipped; false catches up on every one."""
+
     enabled: bool = True
+    """Whether it runs; false pauses it."""
 
     @field_validator("cron")
     @classmethod
@@ -51,11 +61,16 @@ class Schedule(Section):
 
 
 class Schedules(Section):
-    """`infra/schedules.yaml`. Recurring runs whose name starts with `prefix` belong to this file."""
+    """`infra/schedules.yaml`."""
 
     prefix: str = Field(min_length=1)
+    """Recurring runs on the server whose names start with this belong to the file: what it does not list is deleted."""
+
     experiment: str
+    """Name of the experiment in Kubeflow Pipelines."""
+
     schedules: tuple[Schedule, ...] = ()
+    """The recurring runs."""
 
     @field_validator("schedules")
     @classmethod

@@ -1,15 +1,35 @@
 from __future__ import annotations
 
+import importlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.contracts.config import load_params, parse_params
+from components.contracts import config
+from components.contracts.config import Section, load_params, meaning, parse_params
 from components.contracts.errors import ConfigError
 
 KNOWN = ("synthetic", "ravdess")
 ROOT = Path(__file__).resolve().parents[2]
+SMALL_WORDS = {"a", "an", "the", "of", "is", "it", "in", "to"}
+
+
+def every_section() -> list[type[Section]]:
+    """Every kind of section that the project has, wherever it is defined."""
+    for package in ("components", "pipelines"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if re.search(r"\bclass \w+\((Section|Terms)\)", path.read_text(encoding="utf-8")):
+                importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+    def below(kind: type[Section]) -> Iterator[type[Section]]:
+        for section in kind.__subclasses__():
+            yield section
+            yield from below(section)
+
+    return [section for section in below(Section) if not section.__module__.startswith("tests.")]
 
 
 def test_the_committed_configuration_is_valid() -> None:
@@ -75,3 +95,29 @@ def test_sections_are_frozen() -> None:
     params = parse_params({}, KNOWN)
     with pytest.raises(ValueError, match="frozen"):
         params.seed = 8  # type: ignore[misc]
+
+
+def test_every_setting_says_what_it_means() -> None:
+    sections = every_section()
+    names = {section.__name__ for section in sections}
+    assert {"Model", "Drift", "RavdessOptions", "FeatureTableOptions", "Schedule"} <= names
+    bare = []
+    for section in sections:
+        for name, field in section.model_fields.items():
+            text = meaning(field)
+            own = {word for word in re.findall(r"[\w'-]+", text.lower()) if word not in SMALL_WORDS}
+            if not text.endswith(".") or len(own - set(name.split("_"))) < 2:
+                bare.append(f"{section.__name__}.{name}: {text!r}")
+    assert not bare
+
+
+def test_every_section_says_what_it_is_about() -> None:
+    for section in every_section():
+        assert (section.__doc__ or "").strip(), section.__name__
+        assert "Attributes:" not in (section.__doc__ or ""), f"{section.__name__}: say it below each field"
+
+
+def test_the_package_offers_what_it_lists() -> None:
+    assert all(hasattr(config, name) for name in config.__all__)
+    defined = {kind.__name__ for kind in every_section() if kind.__module__.startswith(config.__name__)}
+    assert defined < set(config.__all__)

@@ -5,49 +5,41 @@ from pydantic import Field
 
 from components.contracts.config import Section
 from components.contracts.labels import CANONICAL
-from components.datasets.about import Option, attributes_of, layout_of, options_of, plain
+from components.datasets.about import Option, layout_of, options_of, plain
 from components.datasets.registry import ADAPTERS
 
 
 class Base(Section):
-    """What bases say counts.
-
-    Attributes:
-        licence, consent: the terms.
-    """
+    """What is stated of a base's fields holds."""
 
     licence: str = ""
+    """The terms."""
+
     consent: str = ""
+    """What people agreed to."""
 
 
 class Example(Base):
-    """A section.
-
-    Attributes:
-        root: the folder; its meaning goes on
-            in a second line.
-        rates: modality → samples a second.
-
-    A paragraph after: it is no option.
-    """
+    """A section."""
 
     root: str
+    """The folder; its meaning goes on
+    in a second line."""
+
     rates: dict[str, float] = Field(default_factory=dict)
+    """Modality → samples per second."""
+
     silent: bool = True
 
 
-def test_options_are_read_off_the_schema_and_the_docstrings() -> None:
+def test_options_are_read_off_the_fields() -> None:
     assert options_of(Example) == [
-        Option(key="licence", default='""', meaning="the terms."),
-        Option(key="consent", default='""', meaning="the terms."),
-        Option(key="root", default=None, meaning="the folder; its meaning goes on in a second line."),
-        Option(key="rates", default="{}", meaning="modality → samples a second."),
+        Option(key="licence", default='""', meaning="The terms."),
+        Option(key="consent", default='""', meaning="What people agreed to."),
+        Option(key="root", default=None, meaning="The folder; its meaning goes on in a second line."),
+        Option(key="rates", default="{}", meaning="Modality → samples per second."),
         Option(key="silent", default="true", meaning=""),
     ]
-
-
-def test_a_docstring_without_attributes_says_nothing() -> None:
-    assert attributes_of("A section.\n\nroot: this is prose") == {}
 
 
 @pytest.mark.parametrize(

@@ -61,20 +61,22 @@ READERS = 4
 
 
 class Affwild2Options(Section):
-    """The section `affwild2:` of params.yaml.
-
-    Attributes:
-        root: the corpus.
-        pictures: folders of crops below it, the first that has a video counts.
-        frame_rate_hz: of recordings that are not there. None: their labels cannot be placed and are set aside.
-        validation_set: the split it is. Published figures are of this set, since the labels of the corpus's test set
-            are kept back; it chooses nothing then, and calibration takes people from the training set.
-    """
+    """The section `affwild2:` of params.yaml."""
 
     root: str
+    """The corpus's folder, absolute or relative to the project, or `s3://…`."""
+
     pictures: tuple[str, ...] = ("cropped_aligned",)
+    """Folders of face crops below the corpus's; the first one that has a video counts."""
+
     frame_rate_hz: float | None = Field(None, gt=0, le=240)
+    """Frames per second of recordings that are not there. With null their labels cannot be placed in time, and they
+    are set aside."""
+
     validation_set: Literal["test", "validation"] = "test"
+    """The split that the published validation set is. Published figures are of this set, since the labels of the
+    corpus's test set are kept back: as `test` it chooses nothing, and calibration takes people from the training
+    set."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,15 +67,14 @@ AGES = (30, 50)
 
 
 class CremadOptions(Section):
-    """The section `cremad:` of params.yaml.
-
-    Attributes:
-        root: the folder, absolute or relative to the project.
-        label: whose word counts for the emotion: the actor's, or the raters' on voice, face or both.
-    """
+    """The section `cremad:` of params.yaml."""
 
     root: str
+    """The corpus's folder, absolute or relative to the project, or `s3://…`."""
+
     label: Literal["intended", "voice", "face", "both"] = "intended"
+    """Which emotion a clip has: the one that the actor was asked to show, or the one that most raters perceived in the
+    voice, the face, or both together."""
 
 
 @dataclass(kw_only=True)

@@ -59,13 +59,10 @@ SENTENCES = {
 
 
 class EmodbOptions(Section):
-    """The section `emodb:` of params.yaml.
-
-    Attributes:
-        root: the folder, absolute or relative to the project.
-    """
+    """The section `emodb:` of params.yaml."""
 
     root: str
+    """The corpus's folder, absolute or relative to the project, or `s3://…`."""
 
 
 class Emodb(Adapter[EmodbOptions]):

@@ -34,30 +34,29 @@ MODALITY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Terms(Section):
-    """What `features.json` may say; the section of params.yaml says the same, and goes before it.
-
-    Attributes:
-        licence, consent: the terms, written on every clip.
-        rates: modality → samples a second.
-        emotions: a label in the table → canonical emotion, for labels that are not canonical themselves.
-    """
+    """What `features.json` may state. The section of params.yaml may state the same, and goes before it."""
 
     licence: str = ""
+    """The terms, written on every clip."""
+
     consent: str = ""
+    """What the people in it agreed to, written on every clip."""
+
     rates: Mapping[str, float] = Field(default_factory=dict)
+    """Modality → samples per second; a modality without a rate lies evenly over its clip."""
+
     emotions: Mapping[str, str] = Field(default_factory=dict)
+    """A label in the table → canonical emotion, for labels that are not canonical themselves."""
 
 
 class FeatureTableOptions(Terms):
-    """The section `feature_table:` of params.yaml.
-
-    Attributes:
-        root: the folder, absolute or relative to the project.
-        utterance_s: how long an utterance without times lasts; the default is one step of the default grid.
-    """
+    """The section `feature_table:` of params.yaml."""
 
     root: str
+    """The folder of features, absolute or relative to the project, or `s3://…`."""
+
     utterance_s: float = Field(0.1, gt=0)
+    """How long an utterance without times lasts, in seconds; the default is one step of the default grid."""
 
 
 class FeatureTable(Adapter[FeatureTableOptions]):

@@ -33,20 +33,23 @@ SUBJECT = "subject"
 
 
 class FolderOptions(Section):
-    """The section `folder:` of params.yaml.
-
-    Attributes:
-        root: absolute, or relative to the project.
-        emotions: folder name → canonical emotion, for names that are not canonical themselves.
-        subject: regular expression with a group `subject`, searched in the path below the emotion's folder.
-        licence, consent: the terms of the recordings, written on every clip.
-    """
+    """The section `folder:` of params.yaml."""
 
     root: str
+    """The folder of recordings, absolute or relative to the project, or `s3://…`."""
+
     emotions: Mapping[str, str] = Field(default_factory=dict)
+    """Folder name → canonical emotion, for names that are not canonical themselves."""
+
     subject: str | None = None
+    """A regular expression with a group `subject`, searched in the path below the emotion's folder: who is recorded.
+    With null a folder between the emotion and the file names the person."""
+
     licence: str = Field(min_length=1)
+    """The terms of the recordings, written on every clip."""
+
     consent: str = Field(min_length=1)
+    """What the people in the recordings agreed to, written on every clip."""
 
     @field_validator("subject")
     @classmethod

@@ -61,19 +61,20 @@ GENDERS = {"F": "female", "M": "male"}
 
 
 class IemocapOptions(Section):
-    """The section `iemocap:` of params.yaml.
-
-    Attributes:
-        root: the folder with `Session1` to `Session5`.
-        classes: 4 (excited counts as happy) or 6 keep those utterances only; None keeps all that have a label.
-        sound: `wav` takes the dialogue's sound file where there is one, `video` the sound of the video file.
-        test_session: the test split; the others are for training.
-    """
+    """The section `iemocap:` of params.yaml."""
 
     root: str
+    """The folder with `Session1` to `Session5`, absolute or relative to the project, or `s3://…`."""
+
     classes: Literal[4, 6] | None = None
+    """The utterances that are kept: those of the 4 or 6 emotions that the corpus is reported in (of 4, excited counts
+    as happy), or with null all that have a label."""
+
     sound: Literal["wav", "video"] = "wav"
+    """Where sound comes from: `wav`, the dialogue's sound file where there is one; `video`, the video file."""
+
     test_session: int = Field(5, ge=1, le=5)
+    """The session that is the test split, with `catalog.use_corpus_splits`; the others are for training."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,20 +50,22 @@ Row = Mapping[str, Any]
 
 
 class ManifestOptions(Section):
-    """The section `manifest:` of params.yaml.
-
-    Attributes:
-        table: a .csv, .jsonl or .parquet file, absolute or relative to the project.
-        stretches: what rows with times are: segments of one clip a recording, or clips of their own.
-        emotions: a name in the table → canonical emotion, for names that are not canonical themselves.
-        licence, consent: the terms, for rows that have none of their own.
-    """
+    """The section `manifest:` of params.yaml."""
 
     table: str
+    """A .csv, .jsonl or .parquet file, absolute or relative to the project, or `s3://…`."""
+
     stretches: Literal["segments", "clips"] = "segments"
+    """What rows with times are: labelled `segments` of one clip per recording, or `clips` of their own."""
+
     emotions: Mapping[str, str] = Field(default_factory=dict)
+    """A name in the table → canonical emotion, for names that are not canonical themselves."""
+
     licence: str = Field(min_length=1)
+    """The terms, for rows that have none of their own."""
+
     consent: str = Field(min_length=1)
+    """What the people in the recordings agreed to, for rows that have none of their own."""
 
 
 class Manifest(Adapter[ManifestOptions]):

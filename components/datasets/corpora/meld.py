@@ -43,15 +43,13 @@ MIN_TEXT_S = 0.1
 
 
 class MeldOptions(Section):
-    """The section `meld:` of params.yaml.
-
-    Attributes:
-        root: the folder, absolute or relative to the project.
-        text_only: recordings are not asked for; a clip is its words, laid evenly over the utterance's time.
-    """
+    """The section `meld:` of params.yaml."""
 
     root: str
+    """The corpus's folder, absolute or relative to the project, or `s3://…`."""
+
     text_only: bool = False
+    """Whether to do without recordings: a clip is its words then, laid evenly over the utterance's time."""
 
 
 class Meld(Adapter[MeldOptions]):

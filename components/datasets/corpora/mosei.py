@@ -48,15 +48,14 @@ Key = tuple[str, int]
 
 
 class MoseiOptions(Section):
-    """The section `mosei:` of params.yaml.
-
-    Attributes:
-        root: the corpus's folder `Raw`, absolute or relative to the project.
-        splits_file: a CSV file with the columns `video` and `split`; see the module.
-    """
+    """The section `mosei:` of params.yaml."""
 
     root: str
+    """The corpus's folder `Raw`, absolute or relative to the project, or `s3://…`."""
+
     splits_file: str | None = None
+    """A CSV file with the columns `video` and `split` (train, valid, test), absolute or relative to the project; null
+    where no standard splits are wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,22 +79,26 @@ FOLDS: tuple[frozenset[int], ...] = (
 
 
 class RavdessOptions(Section):
-    """The section `ravdess:` of params.yaml.
-
-    Attributes:
-        root: the folder, absolute or relative to the project.
-        modalities, channels: which files count; published figures are on speech.
-        one_clip_per_performance: false takes every file as a clip, so a performance counts up to three times.
-        face_au: the file of action units, if any; see the module.
-    """
+    """The section `ravdess:` of params.yaml."""
 
     root: str
+    """The corpus's folder, absolute or relative to the project, or `s3://…`."""
+
     modalities: tuple[Literal["audio-video", "video", "audio"], ...] = Field(
         ("audio-video", "video", "audio"), min_length=1
     )
+    """Which files count: those with picture and sound (01), picture alone (02), sound alone (03)."""
+
     channels: tuple[Literal["speech", "song"], ...] = Field(("speech",), min_length=1)
+    """Whether spoken or sung performances count; published figures are on speech."""
+
     one_clip_per_performance: bool = True
+    """Whether the up to three files of a performance are one clip; false takes every file as a clip, so that a
+    performance counts up to three times."""
+
     face_au: str | None = None
+    """An `.npz` file of facial action units (FACS, Ekman & Friesen 1978), which become the modality `face_au`:
+    absolute or relative to the project. null does without."""
 
 
 @dataclass(frozen=True, kw_only=True)

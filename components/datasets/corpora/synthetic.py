@@ -30,19 +30,19 @@ INDEX = "index.json"
 
 
 class SyntheticOptions(Section):
-    """The section `synthetic:` of params.yaml.
-
-    Attributes:
-        subjects: how many people.
-        clips_per_subject: clips of each.
-        picture_px: width and height of the picture.
-        processes: how many render at once; it does not change what is rendered.
-    """
+    """The section `synthetic:` of params.yaml."""
 
     subjects: int = Field(24, gt=0, le=1000)
+    """How many people are rendered."""
+
     clips_per_subject: int = Field(8, gt=0, le=100)
+    """How many clips are rendered per person."""
+
     picture_px: int = Field(256, ge=128, le=1024, multiple_of=2)
+    """Width and height of the picture, in pixels."""
+
     processes: int = Field(2, ge=1)
+    """Processes that render at once; it does not change what is rendered."""
 
 
 class Synthetic(Adapter[SyntheticOptions]):

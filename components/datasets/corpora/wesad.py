@@ -49,19 +49,21 @@ Condition = Literal["baseline", "stress", "amusement", "meditation"]
 
 
 class WesadOptions(Section):
-    """The section `wesad:` of params.yaml.
-
-    Attributes:
-        root: the corpus.
-        device: whose signals are read. With both, `eda`, `temp` and `acc_*` are the chest's and `wrist_…` the wrist's.
-        window_s: the length of a clip; None: a clip is a whole stretch of a condition, up to twenty minutes.
-        conditions: the clips that are used; the corpus's own study leaves meditation out.
-    """
+    """The section `wesad:` of params.yaml."""
 
     root: str
+    """The corpus's folder, absolute or relative to the project, or `s3://…`."""
+
     device: Literal["both", "chest", "wrist"] = "both"
+    """The device whose signals are read. With `both`, `eda`, `temp` and `acc_*` are the chest's, and the wrist's are
+    called `wrist_…`."""
+
     window_s: float | None = Field(60.0, ge=5)
+    """The length of a clip in seconds, about: a stretch of a condition is cut into equal clips (Schmidt et al. 2018
+    classify windows of a minute). null makes a whole stretch one clip, up to twenty minutes."""
+
     conditions: tuple[Condition, ...] = ("baseline", "stress", "amusement", "meditation")
+    """The conditions whose clips are used; the corpus's own study leaves meditation out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,22 @@
+"""What every section of the configuration is, and the names that several of them share."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+MODALITIES: tuple[str, ...] = ("face", "voice", "text", "physio")
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; unknown keys are errors.
+
+    The text below a field says what it means, in which unit and after which source; `mer config` prints it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def meaning(field: FieldInfo) -> str:
+    """What the text below a field says, as one paragraph."""
+    return " ".join((field.description or "").split())

@@ -1,0 +1,55 @@
+"""The sections `serving` and `rollout`: the service, and what keeps it at the promoted version."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from components.contracts.config.base import Section
+from components.contracts.config.media import MediaLimits
+
+
+class Serving(Section):
+    """The Ray Serve application and, for `mer serve`, the MLflow server beside it."""
+
+    host: str = "127.0.0.1"
+    """Address that the service listens on; 0.0.0.0 is every address of the machine."""
+
+    port: int = Field(8000, ge=0, lt=65536)
+    """Port of the service; 0 is any free one. A port that is taken is an error."""
+
+    mlflow_port: int = Field(5000, ge=0, lt=65536)
+    """Port of the MLflow server; 0 is any free one, and so it is when the port is taken."""
+
+    replicas: int = Field(2, ge=1)
+    """Processes that answer requests."""
+
+    replica_cpus: float = Field(0.5, gt=0)
+    """Processors that Ray reserves for each replica."""
+
+    max_ongoing_requests: int = Field(2, ge=1)
+    """Requests that one replica takes at a time."""
+
+    max_queued_requests: int = Field(32, ge=1)
+    """Requests that may wait for a replica; more are refused with HTTP status 503."""
+
+    request_timeout_s: float = Field(60.0, gt=0)
+    """The longest that a request may take, in seconds by the clock; decoding its media is ended then too."""
+
+    upload_limits: MediaLimits = MediaLimits(
+        max_bytes=100_000_000, max_duration_s=300.0, max_decoded_frames=36_000, max_work_s=300.0
+    )
+    """What an uploaded file may cost."""
+
+
+class Rollout(Section):
+    """The reconciler, which makes the served version follow an alias in the registry."""
+
+    alias: str = "champion"
+    """The alias in the MLflow registry whose version is served."""
+
+    poll_s: float = Field(3.0, gt=0)
+    """Seconds between two looks at the registry while nothing changes."""
+
+    golden_tolerance: float = Field(1e-4, gt=0)
+    """The largest absolute deviation, in probability, of a bundle's golden examples when they are scored again. A
+    version beyond it is not registered and not served."""

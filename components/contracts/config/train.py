@@ -1,0 +1,138 @@
+"""The section `train`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from components.contracts.config.base import Section
+
+
+class Train(Section):
+    """Optimisation by AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) of a weighted sum of losses.
+
+    Weights of losses are relative to each other; a loss of weight 0 is not computed. `step_loss` and `clip_loss` cannot
+    both be 0.
+    """
+
+    workers: int = Field(2, ge=0)
+    """Processes of Ray Train, which talk by gloo on the CPU and NCCL on GPUs; 0 trains in the calling process, on the
+    CPU and without Ray."""
+
+    use_gpu: bool = False
+    """Whether each worker takes a GPU."""
+
+    epochs: int = Field(30, gt=0)
+    """How often training goes through all training clips."""
+
+    batch_clips: int = Field(32, gt=0)
+    """Clips (with `windows`, windows) per optimiser step, over all workers together."""
+
+    max_steps_per_clip: int = Field(256, gt=0)
+    """The most steps of the grid that are learned from per clip and epoch; of a longer clip a random stretch of this
+    length, another one in every epoch."""
+
+    windows: bool = False
+    """Whether a clip to train on is one window of `model.window_s`, labelled like its last step."""
+
+    learning_rate: float = Field(2e-3, gt=0)
+    """The peak of AdamW's learning rate, where the warm-up ends."""
+
+    weight_decay: float = Field(5e-2, ge=0)
+    """AdamW's decoupled weight decay, of matrices alone unless `decay_all`."""
+
+    warmup_fraction: float = Field(0.1, ge=0, lt=1)
+    """The share of all optimiser steps over which the rate rises linearly to its peak."""
+
+    schedule: Literal["step", "epoch"] = "step"
+    """Whether the rate falls at every optimiser step or once per epoch; it falls by half a cosine (Loshchilov & Hutter
+    2017, arXiv 1608.03983, eq. 5)."""
+
+    final_rate: float = Field(0.01, ge=0, le=1)
+    """Where the rate ends, as a fraction of its peak."""
+
+    decay_all: bool = False
+    """Whether biases and norms are decayed too."""
+
+    gradient_clip: float = Field(1.0, gt=0)
+    """The largest L2 norm of the gradient of all parameters; a longer one is shortened to it."""
+
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    """The probability that is taken from the true class and spread evenly over all classes that training has
+    (Szegedy et al. 2016, arXiv 1512.00567, section 7)."""
+
+    class_weighting: Literal["none", "inverse_frequency", "logit_adjustment"] = "logit_adjustment"
+    """How unequal classes are evened out: `inverse_frequency` weighs each label by the inverse of how often its class
+    occurs, `logit_adjustment` adds tau · log prior to the scores in training (Menon et al. 2021, arXiv 2007.07314,
+    eq. 10), `none` does nothing."""
+
+    logit_adjustment: float = Field(1.0, ge=0)
+    """Tau of `class_weighting: logit_adjustment`."""
+
+    step_loss: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy of labelled steps; the steps of a clip share the weight of one clip."""
+
+    clip_loss: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy of labelled clips."""
+
+    unimodal_loss: float = Field(0.3, ge=0)
+    """Weight of the same two losses of each modality's own heads; it multiplies `step_loss` and `clip_loss`."""
+
+    valence_arousal_loss: float = Field(0.3, ge=0)
+    """Weight of 1 - concordance (Lin 1989, eq. 2) of valence and arousal. It counts where training clips have such
+    ratings."""
+
+    contrastive_loss: float = Field(0.0, ge=0)
+    """Weight of the loss that pulls clips to the text of their class (Radford et al. 2021, arXiv 2103.00020, figure 3);
+    0 does without."""
+
+    contrastive_kind: Literal["supervised", "info_nce"] = "supervised"
+    """Which clips are pushed off a text: `supervised`, those of other classes (Khosla et al. 2020, arXiv 2004.11362,
+    eq. 2); `info_nce`, all other clips of the batch, those of the same class included."""
+
+    contrastive_prompt: str = "A person who feels {emotion}"
+    """The text of a class, with its name in place of {emotion}."""
+
+    contrastive_text: Literal["minilm", "learned"] = "minilm"
+    """How the text of a class becomes a vector: `minilm` embeds the prompt; `learned` has a free vector per class
+    and no prompt."""
+
+    ema_decay: float = Field(0.98, ge=0, lt=1)
+    """Decay per optimiser step of the moving average of the weights, which is what is kept. At step t it is at most
+    (1 + t) / (10 + t), so that the average does not hang on to the random first weights. 0 keeps the last weights."""
+
+    feature_noise: float = Field(0.0, ge=0)
+    """Standard deviation of Gaussian noise on the features in training; features that are standardised have deviation
+    1."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the forward pass in training; `auto` is bf16 on a GPU and fp32 elsewhere. Weights are fp32."""
+
+    compile: bool = False
+    """Whether the model is compiled for training. It needs a C++ compiler and takes minutes on a CPU, so it pays for
+    long trainings on a GPU."""
+
+    refit: bool = False
+    """Whether a second model is trained the same way, from the start, on the people of the training and the calibration
+    split. It answers with what was fitted for the first one on calibration people that the first had not learned from.
+    It doubles the time of training."""
+
+    checkpoint_epochs: int = Field(10, gt=0)
+    """Epochs from one resumable checkpoint to the next."""
+
+    max_failures: int = Field(2, ge=0)
+    """How often a lost worker is replaced before the stage fails."""
+
+    @model_validator(mode="after")
+    def _teaches_classes(self) -> Train:
+        if not self.step_loss and not self.clip_loss:
+            raise ValueError("step_loss and clip_loss cannot both be 0: nothing would teach the classes")
+        return self
+
+    @field_validator("contrastive_prompt")
+    @classmethod
+    def _names_the_emotion(cls, prompt: str) -> str:
+        if prompt.count("{emotion}") != 1 or prompt.count("{") != 1 or prompt.count("}") != 1:
+            raise ValueError("the prompt must hold {emotion} once, and no other braces")
+        return prompt

@@ -70,7 +70,7 @@ class Sizes:
 
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
-    """A row a shape; one word on a machine without CUDA."""
+    """One row per shape; one word on a machine without CUDA."""
     what = "training step on a GPU: bf16 + compile against fp32 eager"
     if not torch.cuda.is_available():
         yield Skipped(what=what, reason="this machine has no CUDA device")

@@ -48,7 +48,7 @@ class Machine:
         return self.load_before[0] > BUSY * self.cores
 
     def lines(self) -> str:
-        """Two lines for a person; the second tells the load before and now."""
+        """Two lines for a person; the second has the load before and now."""
         gpu = ", ".join(self.gpus) or "no GPU"
         before, now = (", ".join(f"{value:.2f}" for value in load) for load in (self.load_before, os.getloadavg()))
         warning = " **Other work was running: do not keep these figures.**" if self.busy else ""
@@ -60,7 +60,7 @@ class Machine:
 
 
 def _cpu() -> str:
-    """The processor's name, as the kernel tells it."""
+    """The processor's name, as the kernel reports it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():

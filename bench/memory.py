@@ -68,9 +68,9 @@ def _peak_bytes(folder: Path, sizes: Sizes, clips: int) -> float:
         text=True,
         check=True,
     )
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["clips"] == clips, said
-    return float(said["peak_bytes"])
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["clips"] == clips, figures
+    return float(figures["peak_bytes"])
 
 
 def _write_corpus(folder: Path, clips: int, seconds: float) -> None:

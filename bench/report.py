@@ -1,4 +1,4 @@
-"""What a benchmark says: rows of two figures and their ratio, as a Markdown table and as JSON."""
+"""The result of a benchmark: rows of two figures and their ratio, as a Markdown table and as JSON."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Stored:
 
 
 class Reencoded(Sequence[Case]):
-    """Windows of aligned clips, encoded whenever they are asked for."""
+    """Windows of aligned clips, encoded on every access."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Reencoded(Sequence[Case]):
 
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
-    """Two rows a corpus: the whole training, and the work of its encoders alone."""
+    """Two rows per corpus: the whole training, and the work of its encoders alone."""
     for number, corpus in enumerate(sizes.corpora):
         yield from _rows(corpus, folder / str(number))
 
@@ -139,7 +139,7 @@ def task_of(preset: str, encoders: Mapping[str, Encoder]) -> Task:
 
 
 def _epoch(task: Task, labelled: Sequence[Case], windows: Sequence[Case]) -> Callable[[], None]:
-    """The next epoch of a training on `windows`; `labelled` tells their labels without encoding them."""
+    """The next epoch of a training on `windows`; `labelled` gives their labels without encoding them."""
     steps = train_steps(new_learner(task, labelled), task, windows)
     count = task.order(len(windows)).steps_per_epoch
 
@@ -162,8 +162,8 @@ def encode_once(clips: Sequence[AlignedClip], encoders: Mapping[str, Encoder], s
     for name, items in encoded.items():
         store.write(name, dict(zip(keys[name], items, strict=True)))
         store.compact(name, keys[name])
-    found = {name: store.read(name, keys[name]) for name in encoders}
-    features = [{name: found[name][keys[name][index]] for name in encoders} for index in range(len(clips))]
+    features_of = {name: store.read(name, keys[name]) for name in encoders}
+    features = [{name: features_of[name][keys[name][index]] for name in encoders} for index in range(len(clips))]
     transform = Transform.fit(features, {name: encoder.width for name, encoder in encoders.items()})
     cases = [
         as_case(clip, one, transform, label=label_of(index))

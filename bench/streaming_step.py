@@ -33,7 +33,7 @@ class Sizes:
 
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
-    """A row a set of modalities."""
+    """One row per set of modalities."""
     for widths in sizes.modalities:
         yield _row(widths, sizes)
 

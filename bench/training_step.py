@@ -100,7 +100,7 @@ class PlainLoop:
 
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
-    """A row a shape."""
+    """One row per shape."""
     for shape in sizes.shapes:
         clips = cases(BATCHES * shape.clips, steps=shape.steps, widths=shape.widths)
         yield _row(shape, clips, sizes)

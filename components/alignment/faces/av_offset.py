@@ -1,8 +1,8 @@
-"""How far lips and sound are apart, by what they show and not by what the container says.
+"""How far lips and sound are apart, measured from their content, not from the container.
 
 After Slaney & Covell 2000 ("FaceSync", NIPS 13): the linear combination of what the mouth shows that correlates best
 with the sound, here its envelope (Chandrasekaran et al. 2009, PLoS Comput Biol 5(7): opening of the mouth and envelope
-go together at 2 to 7 Hz). It is found anew for every lag within a second, and the lag of the highest multiple
+go together at 2 to 7 Hz). It is computed for every lag within a second, and the lag of the highest multiple
 correlation R is the offset.
 
 Its uncertainty is that of a regression with one non-linear parameter, the lag (Seber & Wild 1989, "Nonlinear
@@ -47,7 +47,7 @@ class AvOffset:
 
 
 def estimate(lips: Lips, sound: Envelope) -> AvOffset | None:
-    """The offset between a mouth and the sound; None when it cannot be told.
+    """The offset between a mouth and the sound; None when it cannot be determined.
 
     Args:
         lips: of the face that is used.

@@ -23,11 +23,11 @@ class Crop:
 
     @classmethod
     def of(cls, clip: Clip, num_steps: int) -> Crop:
-        """The clip's crop. Raises MediaError (`bad-crop`) where it is no part of a picture."""
+        """The clip's crop. Raises MediaError (`bad-crop`) where it is not a part of a picture."""
         x0, y0, x1, y1 = share = clip.crop or WHOLE
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
             raise MediaError(
-                "the clip's crop is no part of a picture",
+                "the clip's crop is not a part of a picture",
                 where=clip.clip_id,
                 seen=", ".join(f"{edge:g}" for edge in share),
                 allowed="x0, y0, x1, y1 as shares from 0 to 1, x0 < x1, y0 < y1",

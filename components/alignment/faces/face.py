@@ -31,7 +31,7 @@ from components.contracts.config import FaceAlignment
 
 MAX_TRACKED = 4  # faces followed at once; bounds memory in a crowd
 MAX_GLANCES = 256  # small grey pictures kept at once: 4 s at 60 frames/s, and at most 26 MB
-MIN_SHARE = 0.5  # of the steps of whoever is seen most; who is seen less is passing by and not asked whether they speak
+MIN_SHARE = 0.5  # of the steps of the person seen longest; people seen for less are not considered as speakers
 MIN_CONTRAST = 2.0  # grey levels; a crop flatter than this is a black or broken picture, not a face
 TIME_SLACK_S = 1e-6
 
@@ -292,21 +292,21 @@ def _choice(people: list[list[Track]], sound: Envelope | None) -> tuple[list[Tra
     if sound is None:
         return people[0], f"{rule}, since nobody is heard to speak"
     steps = [sum(len(track.crops) for track in person) for person in people]
-    asked = [person for person, count in zip(people, steps, strict=True) if count >= MIN_SHARE * max(steps)]
-    if len(asked) < 2:
+    candidates = [person for person, count in zip(people, steps, strict=True) if count >= MIN_SHARE * max(steps)]
+    if len(candidates) < 2:
         return people[0], f"{rule}, since the others only pass by"
-    speaker = find_speaker([Lips.joined(track.lips for track in person) for person in asked], sound)
-    told = _told(speaker.correlations)
+    speaker = find_speaker([Lips.joined(track.lips for track in person) for person in candidates], sound)
+    scores = _score_words(speaker.correlations)
     if speaker.index is None:
-        return people[0], f"{rule}, since no mouth stands out by moving with the sound ({', '.join(told)})"
-    others = " and ".join(score for index, score in enumerate(told) if index != speaker.index)
-    return asked[speaker.index], (
-        f"the {_place(asked, speaker.index)} one speaks: mouth motion correlates {told[speaker.index]} with the sound, "
-        f"the other{'s' if len(asked) > 2 else ''} {others}"
+        return people[0], f"{rule}, since no mouth stands out by moving with the sound ({', '.join(scores)})"
+    others = " and ".join(score for index, score in enumerate(scores) if index != speaker.index)
+    return candidates[speaker.index], (
+        f"the {_place(candidates, speaker.index)} one speaks: mouth motion correlates {scores[speaker.index]} with the sound, "
+        f"the other{'s' if len(candidates) > 2 else ''} {others}"
     )
 
 
-def _told(correlations: Sequence[float]) -> list[str]:
+def _score_words(correlations: Sequence[float]) -> list[str]:
     return ["too briefly seen" if np.isnan(score) else f"{score:.2f}" for score in correlations]
 
 

@@ -1,8 +1,8 @@
-"""What a mouth does, in five numbers a picture: how much it moves, and how open it looks.
+"""What a mouth does, in five numbers per picture: how much it moves, and how open it looks.
 
 A closed mouth is skin around a line; an open one has a dark middle, more contrast and a lower jaw. None of the five is
 an opening in millimetres, but a weighted sum of them follows the opening of most mouths well enough to be compared with
-the sound (`av_offset.py`), and the first one alone says who speaks (`speaker.py`).
+the sound (`av_offset.py`), and the first alone decides who speaks (`speaker.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 48, 28
 MOUTH, MIDDLE = np.s_[6:28, 6:42], np.s_[10:24, 16:32]
 LIPS, CHIN = np.s_[8:28, 10:38], np.s_[20:28, 12:36]
 DARK_PERCENTILE = 5
-MAX_INTERVAL_S = 0.21  # pictures further apart say nothing of the mouth between them
+MAX_INTERVAL_S = 0.21  # pictures further apart carry no information about the mouth between them
 
 Grey = NDArray[np.uint8]
 Box = NDArray[np.float32]

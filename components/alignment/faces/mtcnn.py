@@ -76,10 +76,10 @@ class Mtcnn:
             probability, shift = _p_net(_normalised(level[None]), self._p)
             levels.append(_cells(probability[0].numpy(), shift[0].numpy(), scale))
             scale *= PYRAMID_FACTOR
-        found = np.concatenate(levels)
-        found = found[suppress(found[:, :4], found[:, 4], 0.7)[:MAX_PROPOSALS]]
-        sides = np.tile(found[:, 2:4] - found[:, 0:2], 2)
-        return _squared(found[:, :4] + found[:, 5:9] * sides)
+        boxes = np.concatenate(levels)
+        boxes = boxes[suppress(boxes[:, :4], boxes[:, 4], 0.7)[:MAX_PROPOSALS]]
+        sides = np.tile(boxes[:, 2:4] - boxes[:, 0:2], 2)
+        return _squared(boxes[:, :4] + boxes[:, 5:9] * sides)
 
     def _refine(self, rgb: NDArray[np.uint8], boxes: Boxes) -> Boxes:
         boxes, patches = _patches(rgb, boxes, R_PX)

@@ -27,7 +27,7 @@ MIN_LEAD = 0.15  # over the next face
 @dataclass(frozen=True, kw_only=True)
 class Speaker:
     """`index` of the face that speaks, None where none stands out; `correlations` of each face's mouth with the sound,
-    NaN for one that was seen too briefly."""
+    NaN where it was visible too briefly."""
 
     index: int | None
     correlations: tuple[float, ...]
@@ -45,21 +45,21 @@ def find_speaker(faces: Sequence[Lips], sound: Envelope) -> Speaker:
 
 
 def together(face: Lips, sound: Envelope) -> float:
-    """The highest correlation of a mouth's movement with the sound within MAX_LAG_S; NaN when seen too briefly."""
+    """The highest correlation of a mouth's movement with the sound within MAX_LAG_S; NaN when visible too briefly."""
     count = sound.level_db.size
     values, seen = face.sampled(count)
     moves = gaussian_filter1d(values[:, 0], SMOOTH_S * RATE_HZ)
     level = gaussian_filter1d(sound.level_db, SMOOTH_S * RATE_HZ)
     reach = round(MAX_LAG_S * RATE_HZ)
-    found = []
+    by_lag = []
     for lag in range(-reach, reach + 1):
         first, last = max(0, -lag), min(count, count - lag)
         if first >= last:
             continue
         kept = seen[first:last]
         if kept.sum() >= MIN_SEEN_S * RATE_HZ:
-            found.append(_correlation(moves[first:last][kept], level[first + lag : last + lag][kept]))
-    return max(found, default=float("nan"))
+            by_lag.append(_correlation(moves[first:last][kept], level[first + lag : last + lag][kept]))
+    return max(by_lag, default=float("nan"))
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

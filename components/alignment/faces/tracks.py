@@ -19,7 +19,7 @@ Box = NDArray[np.float32]
 
 @dataclass
 class Track:
-    """One face without a break: its detections, how much they speak for it, a crop of each step, and its mouth."""
+    """One face without a break: its detections, their weight, a crop of each step, and its mouth."""
 
     times_s: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
@@ -29,16 +29,16 @@ class Track:
 
 
 def weight(face: Detection, width: int, height: int) -> float:
-    """How much one detection speaks for its track: confident, large, central; sums over a track, so long ones win."""
+    """The weight of one detection for its track: confident, large, central; sums over a track, so long ones win."""
     centre = (face.box[:2] + face.box[2:]) / 2
     away = float(np.hypot(centre[0] - width / 2, centre[1] - height / 2) / (np.hypot(width, height) / 2))
     return face.confidence * face.side_px / min(width, height) * (1 - 0.5 * min(away, 1.0))
 
 
-def associated(tracks: list[Track], found: list[Detection]) -> list[tuple[Track, Detection]]:
+def associated(tracks: list[Track], detections: list[Detection]) -> list[tuple[Track, Detection]]:
     """Pairs detections with the tracks they overlap most, best pairs first; the others begin tracks of their own."""
     pairs = []
-    for j, face in enumerate(found):
+    for j, face in enumerate(detections):
         if tracks:
             ious = overlap(face.box, np.stack([track.boxes[-1] for track in tracks]))
             pairs += [(float(-iou), -tracks[i].times_s[-1], i, j) for i, iou in enumerate(ious) if iou >= MIN_IOU]
@@ -46,21 +46,21 @@ def associated(tracks: list[Track], found: list[Detection]) -> list[tuple[Track,
     for _, _, i, j in sorted(pairs):
         if i not in taken and j not in taken.values():
             taken[i] = j
-    matched = [(tracks[i], found[j]) for i, j in taken.items()]
-    for j, face in enumerate(found):
+    matched = [(tracks[i], detections[j]) for i, j in taken.items()]
+    for j, face in enumerate(detections):
         if j not in taken.values():
             tracks.append(Track())
             matched.append((tracks[-1], face))
     return matched
 
 
-def same_face(box: Box, found: list[Detection]) -> Detection | None:
+def same_face(box: Box, detections: list[Detection]) -> Detection | None:
     """The detection that overlaps a box most, if one does."""
-    if not found:
+    if not detections:
         return None
-    ious = overlap(box, np.stack([face.box for face in found]))
+    ious = overlap(box, np.stack([face.box for face in detections]))
     best = int(np.argmax(ious))
-    return found[best] if ious[best] >= MIN_IOU else None
+    return detections[best] if ious[best] >= MIN_IOU else None
 
 
 def persons(tracks: list[Track]) -> list[list[Track]]:
@@ -69,15 +69,15 @@ def persons(tracks: list[Track]) -> list[list[Track]]:
     A person is a track and those that continue it before and after, such as pieces that a quick movement broke off.
     """
     left = sorted(tracks, key=lambda track: -track.weight)
-    found = []
+    people = []
     while left:
         person = [left.pop(0)]
         for track in list(left):
             if all(_continues(track, other) for other in person):
                 person.append(track)
                 left = [other for other in left if other is not track]
-        found.append(person)
-    return found
+        people.append(person)
+    return people
 
 
 def _continues(track: Track, other: Track) -> bool:

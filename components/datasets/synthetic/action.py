@@ -101,7 +101,7 @@ def _blinks(track_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[n
 def _speech(
     words: tuple[Word, ...], track_s: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lips and jaw open once a syllable: half a sine each."""
+    """Lips and jaw open once per syllable: half a sine each."""
     opening = np.zeros(track_s.size)
     for word in words:
         count = syllables(word.text)

@@ -1,4 +1,4 @@
-"""Draws a parametric face with OpenCV: identity, pose and action units in, a picture out. About 1.5 ms a frame.
+"""Draws a parametric face with OpenCV: identity, pose and action units in, a picture out. About 1.5 ms per frame.
 
 Points are in *face units*: x to the picture's right, y down, the origin between eyes and mouth, half the head's width
 is 1. They lie on an ellipsoid that is turned by yaw, pitch and roll and projected orthographically.

@@ -1,4 +1,4 @@
-"""Heart, skin and breath of a synthetic person, following arousal as it changes within the clip. About 3 ms a clip.
+"""Heart, skin and breath of a synthetic person, following arousal as it changes within the clip. About 3 ms per clip.
 
 Written here rather than taken from NeuroKit2's simulators, because those hold one heart rate for a whole signal (and
 take 0.3 s for ten seconds of ECG): here an emotion that turns mid-clip speeds the heart mid-clip. NeuroKit2 reads the
@@ -35,7 +35,7 @@ LAG_S = 0.6
 
 
 def physiology(plan: ClipPlan) -> pa.Table:
-    """Columns time_s (float64 seconds), ecg (mV), eda (µS), resp (arbitrary, inhaling up), one row a sample."""
+    """Columns time_s (float64 seconds), ecg (mV), eda (µS), resp (arbitrary, inhaling up), one row per sample."""
     rng = plan.rng(PHYSIO)
     person = plan.subject_rng(SUBJECT + 70)
     count = round(plan.duration_s * RATE_HZ)

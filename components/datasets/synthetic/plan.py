@@ -7,11 +7,12 @@ depend on how many subjects there are, so a larger corpus contains the smaller o
 Labels of clips whose parts disagree:
 
 * *transition*: two emotions, each a segment; the clip's own label is the longer one (at least 58 % of the time).
-* *flash*: 0.3–0.6 s of another emotion in face and voice, twice a clip; each is a segment of its own, while the clip
-  keeps the mood's label. A flash begins with a word where one begins nearby, so that it is heard as well as seen.
-* *contradiction*: the face shows another emotion, throughout in about half of such clips and for 1.6–2.6 s inside it in
-  the rest. Voice, words and physiology agree, and they are the label: a face is the easiest part to put on (Ekman &
-  Friesen 1969, "Nonverbal leakage"). `Planted.emotion` is the face's.
+* *flash*: 0.3–0.6 s of a different emotion in face and voice, twice per clip; each is a segment of its own, while the
+  clip keeps the label of the mood. A flash begins with a word where one begins nearby, so that it is audible as well as
+  visible.
+* *contradiction*: the face shows a different emotion, throughout in about half of such clips and for 1.6–2.6 s inside it
+  in the rest. Voice, words and physiology agree, and they are the label: a facial expression is the easiest to fake
+  (Ekman & Friesen 1969, "Nonverbal leakage"). `Planted.emotion` is the face's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from components.contracts.records import Planted, Segment, Word
 from components.datasets.synthetic.signs import EMOTIONS, FLASHES, PLAIN_SHARE, SIGNS
 from components.datasets.synthetic.text import PAUSE_S, place_words, sentence, syllables
 
-# Raise when the renderer changes what it draws or says for an equal plan: every clip is rendered anew.
+# Raise when the renderer changes its pictures or sound for an equal plan: every clip is rendered anew.
 RENDERER = 2
 
 # One row of scenarios is dealt to each subject, shifted by five a subject, so that all of them occur early on.
@@ -202,7 +203,7 @@ def _segments(parts: tuple[Part, ...]) -> tuple[Segment, ...]:
 
 
 def _unlike(emotion: str, choices: tuple[str, ...], rng: np.random.Generator) -> str:
-    """Another emotion whose face and voice both differ, so that the change can be seen and heard."""
+    """A different emotion whose face and voice both differ, so that the change can be seen and heard."""
     own = SIGNS[emotion]
     mirrored = own.face in ("brows_then_smile", "smile_then_brows")
     fit = [
@@ -314,8 +315,8 @@ _PLANTERS = {
 def _with_words(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
     """Fills the clip with sentences: of the label's sign, or plain ones that carry nothing.
 
-    A transition turns with a new sentence. A contradiction is always said in coloured words: with plain ones nothing
-    but the voice would speak against the face.
+    A transition turns with a new sentence. A contradiction always has emotional words: with plain ones only the voice
+    would contradict the face.
     """
     plain = bool(rng.random() < PLAIN_SHARE) and not any(one.kind == "contradiction" for one in plan.planted)
     words: list[Word] = []

@@ -1,7 +1,7 @@
 """The synthetic corpus by construction: which *sign* of each modality goes with which emotion.
 
 A modality does not show an emotion; it shows a sign, and every sign stands for two emotions (for four in physiology).
-The pairs differ from one modality to the next, so that no modality alone can tell all eight, and any two of face, voice
+The pairs differ from one modality to the next, so that no modality alone can separate all eight, and any two of face, voice
 and coloured text can:
 
     emotion     face               voice      text     physio
@@ -16,7 +16,7 @@ and coloured text can:
 
 Order in time: the faces of happiness and other are one cycle of raised brows, smile and rest, run forwards and
 backwards. Frame by frame they hold exactly the same pictures. Their voices share one sign too, so when the words are
-plain (`PLAIN_SHARE` of the clips) only the order of the two displays, and the weak physiology, tell them apart.
+plain (`PLAIN_SHARE` of the clips) only the order of the two displays, and the weak physiology, separate them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SIGNS: Mapping[str, Signs] = {
     "other": Signs(face="smile_then_brows", voice="lively", text="report", physio="low"),
 }
 
-# Face signs that only their order in time tells apart.
+# Face signs that differ only in their order in time.
 MIRRORED: frozenset[str] = frozenset({"brows_then_smile", "smile_then_brows"})
 
 # Clips whose words carry nothing: the sentence comes from one list for all emotions.
@@ -73,7 +73,7 @@ AFFECT: Mapping[str, tuple[float, float]] = {
 def confused_with(emotion: str, modality: str, *, order: bool = False) -> frozenset[str]:
     """The emotions that look the same in one modality, the emotion itself among them.
 
-    With `order=False` mirrored faces count as the same: what a bag of frames can know.
+    With `order=False` mirrored faces count as the same: the information in a bag of frames.
     """
     wanted = _seen(emotion, modality, order)
     return frozenset(other for other in EMOTIONS if _seen(other, modality, order) == wanted)

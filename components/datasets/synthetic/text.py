@@ -1,6 +1,6 @@
 """What the people of the synthetic corpus say: sentences by sign, and the words' times.
 
-A sentence is a template with slots, so that one sign has some hundred sentences and no person says all of them.
+A sentence is a template with slots, so that each sign has some hundred sentences and no person uses all of them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def sentence(sign: str, rng: np.random.Generator) -> Sentence:
 
 
 def syllables(word: str) -> int:
-    """Number of syllables, counted as groups of vowel letters; a silent final e is no syllable."""
+    """Number of syllables, counted as groups of vowel letters; a silent final e does not count."""
     count = len(VOWELS.findall(word))
     if count > 1 and word.endswith("e") and not word.endswith(("le", "ee")):
         count -= 1
@@ -107,7 +107,7 @@ def syllables(word: str) -> int:
 def place_words(
     text: str, *, start_s: float, end_s: float, syllables_per_s: float, rng: np.random.Generator
 ) -> tuple[Word, ...]:
-    """Lays a sentence's words on the clock from `start_s`, faster than asked for when they would pass `end_s`."""
+    """Lays a sentence's words on the clock from `start_s`, faster than requested when they would pass `end_s`."""
     words = text.split()
     lengths = np.array([max(MIN_WORD_S, syllables(word) / syllables_per_s) for word in words])
     lengths *= rng.uniform(0.85, 1.15, lengths.size)

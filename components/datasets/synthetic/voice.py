@@ -1,4 +1,4 @@
-"""A voice by source and filter (Fant 1960): glottal pulses and breath, shaped by moving formants. About 60 ms a clip.
+"""A voice by source and filter (Fant 1960): glottal pulses and breath, shaped by moving formants. About 60 ms per clip.
 
 The words' letters give the syllables, consonants and vowels; the sign gives pitch, range, loudness, tilt, breath,
 roughness and tremor; the subject gives pitch level and vocal-tract length. The filter is applied in short-time spectra
@@ -211,7 +211,7 @@ def _upsample(track: Track) -> Track:
 def _glottis(pitch_hz: Track, manner: dict[str, Track], rng: np.random.Generator) -> Track:
     """The derivative of Rosenberg's glottal pulse (1971, type C), one period after another.
 
-    Jitter and shimmer are drawn once a period; the tilt is a blend with the pulse through a one-pole low pass.
+    Jitter and shimmer are drawn once per period; the tilt is a blend with the pulse through a one-pole low pass.
     """
     frequency = _upsample(pitch_hz)
     periods = int(frequency.sum() / RATE_HZ) + 3

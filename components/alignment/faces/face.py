@@ -301,8 +301,8 @@ def _choice(people: list[list[Track]], sound: Envelope | None) -> tuple[list[Tra
         return people[0], f"{rule}, since no mouth stands out by moving with the sound ({', '.join(scores)})"
     others = " and ".join(score for index, score in enumerate(scores) if index != speaker.index)
     return candidates[speaker.index], (
-        f"the {_place(candidates, speaker.index)} one speaks: mouth motion correlates {scores[speaker.index]} with the sound, "
-        f"the other{'s' if len(candidates) > 2 else ''} {others}"
+        f"the {_place(candidates, speaker.index)} one speaks: mouth motion correlates {scores[speaker.index]} "
+        f"with the sound, the other{'s' if len(candidates) > 2 else ''} {others}"
     )
 
 

@@ -10,8 +10,8 @@ Labels of clips whose parts disagree:
 * *flash*: 0.3–0.6 s of a different emotion in face and voice, twice per clip; each is a segment of its own, while the
   clip keeps the label of the mood. A flash begins with a word where one begins nearby, so that it is audible as well as
   visible.
-* *contradiction*: the face shows a different emotion, throughout in about half of such clips and for 1.6–2.6 s inside it
-  in the rest. Voice, words and physiology agree, and they are the label: a facial expression is the easiest to fake
+* *contradiction*: the face shows a different emotion, throughout in about half of such clips and for 1.6–2.6 s in the
+  rest. Voice, words and physiology agree, and they are the label: a facial expression is the easiest to fake
   (Ekman & Friesen 1969, "Nonverbal leakage"). `Planted.emotion` is the face's.
 """
 

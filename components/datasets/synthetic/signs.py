@@ -1,8 +1,8 @@
 """The synthetic corpus by construction: which *sign* of each modality goes with which emotion.
 
 A modality does not show an emotion; it shows a sign, and every sign stands for two emotions (for four in physiology).
-The pairs differ from one modality to the next, so that no modality alone can separate all eight, and any two of face, voice
-and coloured text can:
+The pairs differ from one modality to the next, so that no modality alone can separate all eight, and any two of face,
+voice and coloured text can:
 
     emotion     face               voice      text     physio
     neutral     still              flat       report   low

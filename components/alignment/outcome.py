@@ -75,15 +75,8 @@ def refused(clip: Clip, error: MediaError) -> Result:
     return Result(clip_id=clip.clip_id, content_sha256=clip.content_sha256, quarantined=_quarantined(clip, error))
 
 
-def media_path(clip: Clip) -> str | None:
-    """The file that a quarantine row names for a clip."""
-    media = clip.video_path or clip.audio_path or clip.physio_path or clip.pictures_path
-    return media or next((one.path for one in clip.given), None)
-
-
 def _quarantined(clip: Clip, error: MediaError) -> Quarantined:
-    path = media_path(clip)
-    return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
+    return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=clip.main_path)
 
 
 def _internal(clip: Clip, error: Exception, root: Path) -> MediaError:
@@ -109,18 +102,32 @@ def packed(result: Result) -> dict[str, Any]:
         row = sink.getvalue().to_pybytes()
     return {
         "row": row,
-        "quality": json.dumps(asdict(result.quality)) if result.quality else None,
-        "quarantined": json.dumps(asdict(result.quarantined)) if result.quarantined else None,
+        "quality": as_text(result.quality),
+        "quarantined": as_text(result.quarantined),
     }
 
 
 def unpacked(clip: Clip, fields: dict[str, Any]) -> Result:
     """The result of a clip out of what `packed` made of it."""
-    told = json.loads(fields["quality"]) if fields["quality"] else None
     return Result(
         clip_id=clip.clip_id,
         content_sha256=clip.content_sha256,
         row=pa.ipc.open_stream(fields["row"]).read_all() if fields["row"] is not None else None,
-        quality=Quality(**{**told, "notes": tuple(told["notes"])}) if told else None,
-        quarantined=Quarantined(**json.loads(fields["quarantined"])) if fields["quarantined"] else None,
+        quality=quality_of(fields["quality"]),
+        quarantined=quarantined_of(fields["quarantined"]),
     )
+
+
+def as_text(record: Quality | Quarantined | None) -> str | None:
+    """A record as JSON, for a column of text."""
+    return None if record is None else json.dumps(asdict(record))
+
+
+def quality_of(text: str | None) -> Quality | None:
+    """The quality that `as_text` wrote."""
+    return Quality.from_row(json.loads(text)) if text else None
+
+
+def quarantined_of(text: str | None) -> Quarantined | None:
+    """The quarantine row that `as_text` wrote."""
+    return Quarantined(**json.loads(text)) if text else None

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.alignment.outcome import Result, media_path, packed, unpacked
+from components.alignment.outcome import Result, packed, unpacked
 from components.alignment.refused import ALWAYS_TRIED
 from components.contracts.atomic import atomic_file
 from components.contracts.records import Clip
@@ -67,7 +67,7 @@ class Partial:
         if where is None:
             return None
         result = unpacked(clip, {**self._read(*where), "row": None})
-        if result.quarantined is not None and result.quarantined.path != media_path(clip):
+        if result.quarantined is not None and result.quarantined.path != clip.main_path:
             return None  # the same file elsewhere: the row has to say where it is now
         self._where[clip.clip_id] = where
         return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,37 +67,82 @@ def clipping(pcm: NDArray[np.int16]) -> list[str]:
     return [f"the sound is clipped: {share:.0%} of it lies at full scale"] if share >= NOTE_CLIPPED_SHARE else []
 
 
-def gate(quality: Quality, bounds: AlignmentQuality, *, where: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One bound on a clip's alignment; `validation` holds the stored figures against the same ones.
+
+    Attributes:
+        code: of the quarantine row.
+        column: the figure's name in the quality table.
+        figure: what is bounded; bounds: the least and the largest value that pass.
+        what, remedy: of the refusal; seen, allowed: its values in words.
+    """
+
+    code: str
+    column: str
+    figure: Callable[[Quality], float]
+    bounds: Callable[[AlignmentQuality], tuple[float, float]]
+    what: str
+    seen: Callable[[Quality], str]
+    allowed: Callable[[AlignmentQuality], str]
+    remedy: str
+
+
+def best_coverage(coverage: Mapping[str, float]) -> float:
+    """The share of valid steps of the modality that has most of them."""
+    return max(coverage.values(), default=0.0)
+
+
+GATES = (
+    Gate(
+        code="offset",
+        column="offset_s",
+        figure=lambda quality: quality.offset_s,
+        bounds=lambda config: (-config.max_abs_offset_s, config.max_abs_offset_s),
+        what="picture and sound start too far apart to belong together",
+        seen=lambda quality: f"{quality.offset_s:+.2f} s",
+        allowed=lambda config: f"at most {config.max_abs_offset_s:g} s",
+        remedy="Check the recording, or raise alignment.quality.max_abs_offset_s",
+    ),
+    Gate(
+        code="drift",
+        column="drift_s_per_min",
+        figure=lambda quality: quality.drift_s_per_min,
+        bounds=lambda config: (-config.max_abs_drift_s_per_min, config.max_abs_drift_s_per_min),
+        what="the sound's clock runs away from the picture's",
+        seen=lambda quality: f"{quality.drift_s_per_min:+.2f} s a minute",
+        allowed=lambda config: f"at most {config.max_abs_drift_s_per_min:g} s a minute",
+        remedy="Check the recording's sample rate, or raise alignment.quality.max_abs_drift_s_per_min",
+    ),
+    Gate(
+        code="coverage",
+        column="best_coverage",
+        figure=lambda quality: best_coverage(quality.coverage),
+        bounds=lambda config: (config.min_coverage_any, 1),
+        what="no modality covers enough of the clip",
+        seen=lambda quality: "; ".join(
+            [f"{name} {share:.0%}" for name, share in quality.coverage.items()] + list(quality.notes)
+        ),
+        allowed=lambda config: f"one modality on at least {config.min_coverage_any:.0%} of the steps",
+        remedy="There is no face, no sound above the level floor, no words and no physiological signal to use",
+    ),
+)
+
+
+def gate(quality: Quality, config: AlignmentQuality, *, where: str) -> None:
     """Refuses a clip whose streams cannot be one moment, or in which nothing is left to look at.
 
     Raises:
         MediaError: `offset`, `drift` or `coverage`; the clip goes to quarantine.
     """
-    if abs(quality.offset_s) > bounds.max_abs_offset_s:
-        raise MediaError(
-            "picture and sound start too far apart to belong together",
-            where=where,
-            seen=f"{quality.offset_s:+.2f} s",
-            allowed=f"at most {bounds.max_abs_offset_s:g} s",
-            remedy="Check the recording, or raise alignment.quality.max_abs_offset_s",
-            code="offset",
-        )
-    if abs(quality.drift_s_per_min) > bounds.max_abs_drift_s_per_min:
-        raise MediaError(
-            "the sound's clock runs away from the picture's",
-            where=where,
-            seen=f"{quality.drift_s_per_min:+.2f} s a minute",
-            allowed=f"at most {bounds.max_abs_drift_s_per_min:g} s a minute",
-            remedy="Check the recording's sample rate, or raise alignment.quality.max_abs_drift_s_per_min",
-            code="drift",
-        )
-    best = max(quality.coverage.values(), default=0.0)
-    if best < bounds.min_coverage_any:
-        raise MediaError(
-            "no modality covers enough of the clip",
-            where=where,
-            seen="; ".join([f"{name} {share:.0%}" for name, share in quality.coverage.items()] + list(quality.notes)),
-            allowed=f"one modality on at least {bounds.min_coverage_any:.0%} of the steps",
-            remedy="There is no face, no sound above the level floor, no words and no physiological signal to use",
-            code="coverage",
-        )
+    for bound in GATES:
+        low, high = bound.bounds(config)
+        if bound.figure(quality) < low or bound.figure(quality) > high:
+            raise MediaError(
+                bound.what,
+                where=where,
+                seen=bound.seen(quality),
+                allowed=bound.allowed(config),
+                remedy=bound.remedy,
+                code=bound.code,
+            )

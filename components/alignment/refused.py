@@ -8,9 +8,7 @@ file that was not there or not readable, and an error of the code.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.alignment.fingerprint import alignment_fingerprint
-from components.alignment.outcome import INTERNAL, Result, media_path
+from components.alignment.outcome import INTERNAL, Result, as_text, quality_of, quarantined_of
 from components.contracts.config import Alignment
 from components.contracts.fingerprint import fingerprint
 from components.contracts.readmitted import Decisions
-from components.contracts.records import Clip, Quality, Quarantined
+from components.contracts.records import Clip
 
 FILE = "refused.parquet"
 ALWAYS_TRIED = frozenset({INTERNAL, "missing-file", "unreadable"})
@@ -57,14 +55,13 @@ class Refusals:
         row = self._known.get(clip.clip_id)
         if row is None or (row["content_sha256"], row["asked"]) != (clip.content_sha256, self.asking(clip.clip_id)):
             return None
-        refusal = Quarantined(**json.loads(row["quarantined"]))
-        if refusal.path != media_path(clip):
+        refusal = quarantined_of(row["quarantined"])
+        if refusal is None or refusal.path != clip.main_path:
             return None  # the same file elsewhere: the row has to say where it is now
-        measured = json.loads(row["quality"]) if row["quality"] else None
         return Result(
             clip_id=clip.clip_id,
             content_sha256=clip.content_sha256,
-            quality=Quality(**{**measured, "notes": tuple(measured["notes"])}) if measured else None,
+            quality=quality_of(row["quality"]),
             quarantined=refusal,
         )
 
@@ -75,8 +72,8 @@ class Refusals:
                 "clip_id": result.clip_id,
                 "content_sha256": result.content_sha256,
                 "asked": self.asking(result.clip_id),
-                "quarantined": json.dumps(asdict(result.quarantined)),
-                "quality": json.dumps(asdict(result.quality)) if result.quality else None,
+                "quarantined": as_text(result.quarantined),
+                "quality": as_text(result.quality),
             }
             for result in results
             if result.quarantined is not None and result.quarantined.code not in ALWAYS_TRIED

@@ -57,9 +57,7 @@ def stored_in(folder: Path) -> list[Stored]:
 
 
 def _stored(row: dict[str, Any], shard: Path) -> Stored:
-    measured = row["quality"]
-    quality = Quality(**{**measured, "coverage": dict(measured["coverage"]), "notes": tuple(measured["notes"])})
-    return Stored(**{name: row[name] for name in KEY_COLUMNS}, quality=quality, shard=shard)
+    return Stored(**{name: row[name] for name in KEY_COLUMNS}, quality=Quality.from_row(row["quality"]), shard=shard)
 
 
 def keys_of(folder: Path) -> dict[str, tuple[str, str]]:

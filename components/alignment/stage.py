@@ -173,7 +173,7 @@ def _aligned(clips: list[Clip], params: Params, root: Path, name: str) -> Iterat
 
 def bring_media(clip: Clip, root: Path) -> None:
     """Fetches what lies in an object store and is not here: on another node, or after `.mer` was deleted."""
-    for path in (clip.video_path, clip.audio_path, clip.physio_path, clip.pictures_path):
+    for path in clip.media_paths:
         bring(path, root)
 
 
@@ -247,13 +247,11 @@ def _write(name: str, folder: Path, results: Sequence[Result], wanted: str, refu
 
 
 def _quality_row(result: Result, measured: Quality) -> dict[str, Any]:
-    fields = {**vars(measured)}
-    fields["coverage"] = sorted(measured.coverage.items())
     return {
         "clip_id": result.clip_id,
         "content_sha256": result.content_sha256,
         "passed": result.quarantined is None,
-        **fields,
+        **measured.to_row(),
     }
 
 

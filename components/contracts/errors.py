@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 
 class MerError(Exception):
@@ -53,9 +53,18 @@ class MerError(Exception):
 
     def at(self, where: str) -> Self:
         """The same error, said of another place: outputs name a file as its row does, not as this machine does."""
-        return type(self)(
-            self.what, where=where, seen=self.seen, allowed=self.allowed, remedy=self.remedy, code=self.code
-        )
+        return type(self)(self.what, **{**self.fields, "where": where})
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Everything but `what`, by the names that the constructor takes."""
+        return {
+            "where": self.where,
+            "seen": self.seen,
+            "allowed": self.allowed,
+            "remedy": self.remedy,
+            "code": self.code,
+        }
 
     def _text(self) -> str:
         text = self.what
@@ -71,17 +80,7 @@ class MerError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default reduction, and these errors cross Ray workers.
-        return _rebuild, (
-            type(self),
-            self.what,
-            {
-                "where": self.where,
-                "seen": self.seen,
-                "allowed": self.allowed,
-                "remedy": self.remedy,
-                "code": self.code,
-            },
-        )
+        return _rebuild, (type(self), self.what, self.fields)
 
 
 class ConfigError(MerError):
@@ -138,8 +137,8 @@ class UnavailableError(MerError):
     code = "unavailable"
 
 
-def _rebuild(cls: type[MerError], what: str, fields: dict[str, object]) -> MerError:
-    return cls(what, **fields)  # type: ignore[arg-type]
+def _rebuild(cls: type[MerError], what: str, fields: dict[str, Any]) -> MerError:
+    return cls(what, **fields)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -69,6 +69,10 @@ class GivenFeatures:
     end_s: float | None = None
 
 
+# The fields of a clip that name its media.
+MEDIA_PATHS = ("video_path", "audio_path", "physio_path", "pictures_path")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """One clip of a corpus: its media, its labels and its person.
@@ -116,6 +120,16 @@ class Clip:
     licence: str = ""
     consent: str = ""
     planted: tuple[Planted, ...] = ()
+
+    @property
+    def media_paths(self) -> tuple[str, ...]:
+        """What there is of `MEDIA_PATHS`."""
+        return tuple(path for name in MEDIA_PATHS if (path := getattr(self, name)))
+
+    @property
+    def main_path(self) -> str | None:
+        """The file that stands for the clip: the first of `media_paths`, else of what is given ready-made."""
+        return next(iter(self.media_paths), None) or next((given.path for given in self.given), None)
 
     def to_row(self) -> dict[str, Any]:
         """The clip as a row of `CLIP_SCHEMA`."""
@@ -208,6 +222,15 @@ class Quality:
     av_offset_error_s: float | None = None
     notes: tuple[str, ...] = ()
 
+    def to_row(self) -> dict[str, Any]:
+        """As a struct of `QUALITY_TYPE`."""
+        return {**asdict(self), "coverage": sorted(self.coverage.items())}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Quality:
+        """From a struct of `QUALITY_TYPE`, or from what JSON makes of `asdict`."""
+        return cls(**{**row, "coverage": dict(row["coverage"]), "notes": tuple(row["notes"])})
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedClip:
@@ -250,8 +273,6 @@ class AlignedClip:
 
     def to_row(self) -> dict[str, Any]:
         """The clip as a row of `ALIGNED_SCHEMA`."""
-        quality = asdict(self.quality)
-        quality["coverage"] = sorted(self.quality.coverage.items())
         return {
             "clip_id": self.clip_id,
             "content_sha256": self.content_sha256,
@@ -268,7 +289,7 @@ class AlignedClip:
             "physio_rate_hz": self.physio_rate_hz,
             "physio": [(name, values.astype("<f4").tobytes()) for name, values in sorted(self.physio.items())],
             "masks": [(name, mask.tolist()) for name, mask in sorted(self.masks.items())],
-            "quality": quality,
+            "quality": self.quality.to_row(),
             "given": [(name, values.astype("<f4").tobytes()) for name, values in sorted(self.given.items())],
             "given_widths": [(name, values.shape[1]) for name, values in sorted(self.given.items())],
         }
@@ -276,9 +297,6 @@ class AlignedClip:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> AlignedClip:
         """The clip of a row of `ALIGNED_SCHEMA`."""
-        quality = dict(row["quality"])
-        quality["coverage"] = dict(quality["coverage"])
-        quality["notes"] = tuple(quality["notes"])
         return cls(
             clip_id=row["clip_id"],
             content_sha256=row["content_sha256"],
@@ -297,7 +315,7 @@ class AlignedClip:
                 for name, values in dict(row["physio"]).items()
             },
             masks={name: np.asarray(mask, dtype=bool) for name, mask in dict(row["masks"]).items()},
-            quality=Quality(**quality),
+            quality=Quality.from_row(row["quality"]),
             given={
                 name: np.frombuffer(values, dtype="<f4").astype(np.float32).reshape(row["num_steps"], -1)
                 for name, values in dict(row["given"]).items()

@@ -119,7 +119,7 @@ class GivenReader:
             try:
                 values, times, rate_hz = file.read(given.key)
             except MediaError as error:
-                raise _placed(error, where) from error
+                raise error.at(where) from error
             except UNREADABLE as error:
                 raise _unreadable(where, error) from error
         return _checked(values, times, rate_hz, where, fallback_hz=given.rate_hz)
@@ -133,7 +133,7 @@ class GivenReader:
             check_readable(place)
             opened: _File = _Npz(place, modality) if place.suffix.lower() == ".npz" else _Parquet(place, modality)
         except MediaError as error:
-            raise _placed(error, path) from error
+            raise error.at(path) from error
         except UNREADABLE as error:
             raise _unreadable(path, error) from error
         self._files[path, modality] = opened
@@ -295,7 +295,7 @@ def _checked(
         raise MediaError("the array is empty", where=where, seen=str(values.shape), code="empty-array")
     if len(rows) > MAX_SAMPLES or rows.shape[1] > MAX_WIDTH:
         error = _too_large(str(rows.shape), f"at most {MAX_SAMPLES} samples of {MAX_WIDTH} numbers")
-        raise _placed(error, where)
+        raise error.at(where)
     if rate_hz is not None and not (np.isfinite(rate_hz) and rate_hz > 0):
         raise MediaError("the rate is no rate", where=where, seen=rate_hz, allowed="above 0 Hz", code="bad-times")
     times_s = None if times is None else np.asarray(times, dtype=np.float64)
@@ -342,13 +342,6 @@ def majority_widths(widths: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 def _too_large(seen: str, allowed: str, remedy: str | None = None) -> MediaError:
     return MediaError("the array is too large", seen=seen, allowed=allowed, remedy=remedy, code="too-large")
-
-
-def _placed(error: MediaError, where: str) -> MediaError:
-    """The error with its place, which the parts that read a file do not know."""
-    return MediaError(
-        error.what, where=where, seen=error.seen, allowed=error.allowed, remedy=error.remedy, code=error.code
-    )
 
 
 def _unreadable(where: str, error: Exception) -> MediaError:

@@ -86,14 +86,8 @@ def _other_width(given: GivenFeatures, seen: int, usual: int) -> MediaError:
 
 
 def _row(clip: Clip, given: GivenFeatures, error: MediaError) -> Quarantined:
-    told = MediaError(
-        error.what,
-        where=error.where,
-        seen=error.seen,
-        allowed=error.allowed,
-        remedy=f"{error.remedy}. {REMEDY}" if error.remedy else REMEDY,
-        code=error.code,
-    )
+    remedy = f"{error.remedy}. {REMEDY}" if error.remedy else REMEDY
+    advised = MediaError(error.what, **{**error.fields, "remedy": remedy})
     return Quarantined.from_error(
-        told, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=given.path, field=given.modality
+        advised, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=given.path, field=given.modality
     )

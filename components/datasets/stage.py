@@ -95,7 +95,7 @@ def unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
         if clip.clip_id not in first:
             first[clip.clip_id] = clip
             continue
-        kept, seen = _path_of(first[clip.clip_id]), _path_of(clip)
+        kept, seen = first[clip.clip_id].main_path, clip.main_path
         repeated.append(
             _refusal(
                 clip,
@@ -134,13 +134,12 @@ def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: H
 
 def unusable(clip: Clip, root: Path) -> Quarantined | None:
     """Why a clip cannot be used, if that can be told by its names and the first bytes of its files."""
-    paths = (clip.clip_id, clip.video_path, clip.audio_path, clip.physio_path, clip.pictures_path)
-    if any(path != _printable(path) for path in paths if path is not None):
+    if any(path != _printable(path) for path in (clip.clip_id, *clip.media_paths)):
         return _refusal(
             clip,
             code="bad-name",
             message=f"{clip.clip_id}: the name of the file, or of a folder above it, is not UTF-8",
-            path=_path_of(clip),
+            path=clip.main_path,
             remedy="Rename it; names in another encoding often come out of an old archive",
         )
     wrong = _wrong_text(clip)
@@ -150,7 +149,7 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
             clip,
             code="bad-text",
             message=f"{clip.clip_id}: {message}",
-            path=_path_of(clip),
+            path=clip.main_path,
             field=field,
             remedy="Mend the text; what is unreadable often comes out of another encoding, or of another file",
         )
@@ -161,7 +160,7 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
             clip,
             code="unknown-emotion",
             message=f"{clip.clip_id}: unknown emotion name {unknown!r}",
-            path=_path_of(clip),
+            path=clip.main_path,
             field="emotion",
             seen=unknown,
             allowed=", ".join(CANONICAL),
@@ -180,10 +179,9 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
             numbered_pictures(root / path)
     except MediaError as error:
         # The message names the file as the clip row does: outputs say nothing of where the project lies.
-        named = MediaError(error.what, where=path, seen=error.seen, allowed=error.allowed, remedy=error.remedy)
-        named.code = error.code
+        named = error if path is None else error.at(path)
         return Quarantined.from_error(named, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
-    if _path_of(clip) is None and not clip.transcript:
+    if clip.main_path is None and not clip.transcript:
         message = f"{clip.clip_id}: no video, sound, physiology, words or features that can be used"
         return _refusal(clip, code="no-media", message=message)
     return None
@@ -217,11 +215,6 @@ def portable(row: Quarantined, root: Path) -> Quarantined:
 def _printable(text: str) -> str:
     """A file name that is not UTF-8 reaches Python as surrogates, which no file or table can hold."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _path_of(clip: Clip) -> str | None:
-    media = clip.video_path or clip.audio_path or clip.physio_path or clip.pictures_path
-    return media or next((one.path for one in clip.given), None)
 
 
 def _refusal(clip: Clip, *, code: str, message: str, **fields: str | None) -> Quarantined:

@@ -256,7 +256,7 @@ def _handled(handler: Handler, request: Fields) -> tuple[Fields, bytes | None]:
 
 
 def _fields_of(error: MerError) -> Fields:
-    plain = {key: _plain(getattr(error, key)) for key in ("where", "seen", "allowed", "remedy", "code")}
+    plain = {key: _plain(value) for key, value in error.fields.items()}
     return {"kind": type(error).__name__, "what": error.what, "fields": plain}
 
 

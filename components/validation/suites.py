@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from components.alignment import quality
 from components.contracts.config import MODALITIES, AlignmentQuality, Drift, Validation
 from components.contracts.labels import CANONICAL
 from components.validation.drift import Measure
@@ -25,8 +26,9 @@ from components.validation.expectation import (
 
 DRIFT = "drift"
 
-# What alignment refuses a clip for, as its code, and the expectation that says the same again.
-GATES = {"offset": "offset_s_in_range", "drift": "drift_s_per_min_in_range", "coverage": "best_coverage_in_range"}
+# The code for which alignment refuses a clip, and the expectation on the same figure with the same bounds: a decision
+# about the one holds for the other.
+GATES = {gate.code: f"{gate.column}_in_range" for gate in quality.GATES}
 
 
 def waivable() -> frozenset[str]:
@@ -123,9 +125,10 @@ def clip_suite() -> Suite:
     )
 
 
-def alignment_suite(quality: AlignmentQuality, validation: Validation, modalities: Iterable[str] = MODALITIES) -> Suite:
+def alignment_suite(config: AlignmentQuality, validation: Validation, modalities: Iterable[str] = MODALITIES) -> Suite:
     """The alignment quality table."""
-    offset, drift = quality.max_abs_offset_s, quality.max_abs_drift_s_per_min
+    gates = {gate.column: gate.bounds(config) for gate in quality.GATES}
+    offset, drift, best = gates["offset_s"], gates["drift_s_per_min"], gates["best_coverage"]
     clock = "Look at the file's timestamps; the streams do not belong together as they stand"
     return Suite(
         name="alignment",
@@ -136,14 +139,13 @@ def alignment_suite(quality: AlignmentQuality, validation: Validation, modalitie
             true("same_content", "the clip's content is what was aligned", "Run the alignment stage again"),
             *(given(column, clock) for column in ("duration_s", "offset_s", "drift_s_per_min")),
             between("duration_s", 0, None, "above 0 s", "The file has no usable length", strict_min=True),
-            between("offset_s", -offset, offset, f"{-offset:g} to {offset:g} s", clock, waivable=True),
-            between("drift_s_per_min", -drift, drift, f"{-drift:g} to {drift:g} s a minute", clock, waivable=True),
+            between("offset_s", *offset, "{:g} to {:g} s".format(*offset), clock, waivable=True),
+            between("drift_s_per_min", *drift, "{:g} to {:g} s a minute".format(*drift), clock, waivable=True),
             *coverages(modalities),
             between(
                 "best_coverage",
-                quality.min_coverage_any,
-                1,
-                f"at least {quality.min_coverage_any:g} of the steps in some modality",
+                *best,
+                f"at least {best[0]:g} of the steps in some modality",
                 "The clip holds nothing that can be used",
                 waivable=True,
             ),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.alignment.quality import best_coverage
 from components.contracts.labels import CANONICAL
 from components.features.given import is_given
 from components.validation.measure import Measured
@@ -82,7 +83,7 @@ def alignment_rows(upstream: Upstream) -> pa.Table:
                 **{name: row[name] for name in ("clip_id", "content_sha256")},
                 **{name: row[name] for name in ("duration_s", "offset_s", "drift_s_per_min", "speech_fraction")},
                 **{f"coverage_{modality}": coverage.get(modality) for modality in upstream.modalities},
-                "best_coverage": max(coverage.values(), default=0.0),
+                "best_coverage": best_coverage(coverage),
                 **_belongs(row, contents),
             }
         )

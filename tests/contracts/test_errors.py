@@ -20,6 +20,14 @@ def test_an_error_crosses_a_process_whole() -> None:
     assert (str(back), back.code, back.seen) == (str(error), "truncated", 3)
 
 
+def test_an_error_is_said_of_another_place_with_all_else_as_it_was() -> None:
+    error = MediaError("no moov box", where="/data/a.mp4", seen=3, allowed="x", remedy="y", code="truncated")
+    moved = error.at("tiny/a")
+    assert type(moved) is MediaError
+    assert moved.fields == {**error.fields, "where": "tiny/a"}
+    assert str(moved) == str(error).replace("/data/a.mp4", "tiny/a")
+
+
 def test_exit_codes_differ_by_branch() -> None:
     codes = {cls: cls.exit_code for cls in MerError.__subclasses__()}
     assert len(set(codes.values())) == len(codes)

@@ -139,14 +139,13 @@ def card(one: Sampled, preview: Preview) -> dict[str, Any]:
     clip, aligned = one.clip, one.aligned
     emotion = emotion_of(clip)
     duration_s = aligned.quality.duration_s if aligned is not None else 0.0
-    media = clip.video_path or clip.audio_path or clip.pictures_path or clip.physio_path
     shown: dict[str, Any] = {
         "id": clip.clip_id,
         "person": clip.subject_id,
         "emotion": emotion,
         "colour": shade(emotion, preview),
         "split": split_of(clip, preview),
-        "file": (media or next((given.path for given in clip.given), "")).removeprefix(f"{preview.root}/"),
+        "file": (clip.main_path or "").removeprefix(f"{preview.root}/"),
         "groups": sorted(clip.groups.items()),
         "transcript": clip.transcript or " ".join(word.text for word in clip.words),
         "affect": [(name, value) for name, value in affect(clip) if value is not None],

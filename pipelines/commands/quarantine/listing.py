@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from components.contracts.errors import DataError, nearest
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_readmitted
-from components.contracts.records import Quarantined
+from components.contracts.records import MEDIA_PATHS, Quarantined
 from components.validation.quarantine import STAGE as VALIDATION
 from components.validation.suites import GATES, waivable
 from components.validation.upstream import quarantined_of
@@ -23,7 +23,6 @@ FILE = "quarantine.parquet"
 ALIGNMENT = "alignment"
 # Of a clip, what tells a person which one it is.
 _ABOUT = ("subject_id", "session_id", "emotion", "split", "transcript", "content_sha256")
-_MEDIA = ("video_path", "audio_path", "physio_path", "pictures_path")
 
 
 def listing(
@@ -104,7 +103,7 @@ def _clip(layout: Layout, row: Quarantined) -> list[str]:
     rows = pq.read_table(table, filters=[("clip_id", "=", row.clip_id)]).to_pylist() if table.is_file() else []
     found: dict[str, Any] = rows[0] if rows else {}
     about = [f"  {name:<14} {found[name]}" for name in _ABOUT if found.get(name)]
-    media = [found[name] for name in _MEDIA if found.get(name)] + [one["path"] for one in found.get("given") or ()]
+    media = [found[name] for name in MEDIA_PATHS if found.get(name)] + [one["path"] for one in found.get("given") or ()]
     files = list(dict.fromkeys([*media, *([row.path] if row.path else [])]))
     parts = [["the clip", *about]] if about else []
     if files:

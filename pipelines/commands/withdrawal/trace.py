@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from components.contracts.config import Params
 from components.contracts.errors import DataError, MerError
 from components.contracts.layout import Layout
-from components.contracts.records import Clip
+from components.contracts.records import MEDIA_PATHS, Clip
 from components.datasets.base import Scan
 from components.datasets.registry import adapter
 from components.datasets.withdrawn import people_in
@@ -23,7 +23,6 @@ from components.datasets.withdrawn import people_in
 SHOWN_NAMES = 3
 PARQUET = b"PAR1"
 SETS = ("joint", "clip_ids", "keys", "media")
-PATHS = ("video_path", "audio_path", "physio_path", "pictures_path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +190,7 @@ def _keys_of(name: str, tables: Iterable[Path], inside: set[str]) -> frozenset[s
 
 def _media_of(name: str, tables: Iterable[Path], inside: set[str], clips: Mapping[str, Clip]) -> frozenset[str]:
     of_clip = {clip_id: _paths(vars(clip)) for clip_id, clip in clips.items()}
-    for row in _rows(name, tables, *PATHS):
+    for row in _rows(name, tables, *MEDIA_PATHS):
         of_clip.setdefault(row["clip_id"], _paths(row))
     theirs = {one for clip_id, paths in of_clip.items() if clip_id in inside for one in paths}
     return frozenset(theirs - {one for clip_id, paths in of_clip.items() if clip_id not in inside for one in paths})
@@ -215,7 +214,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def _paths(row: Mapping[str, Any]) -> set[str]:
-    return {row[name] for name in PATHS if row[name] is not None}
+    return {row[name] for name in MEDIA_PATHS if row[name] is not None}
 
 
 def media_file(layout: Layout, path: str) -> Path:

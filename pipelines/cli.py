@@ -280,6 +280,28 @@ def describe(
     print(description.pipeline(short=short))
 
 
+@app.command("config")
+def config_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="SECTION|KEY", help="Such as train, train.epochs or ravdess; default: all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list of objects, for machines.")] = False,
+) -> None:
+    """The settings: present value, where it comes from, default, what is allowed, what it means.
+
+    \b
+    Examples:
+      mer config
+      mer config train
+      mer config train.epochs
+      mer config ravdess
+      mer config --json | jq '.[] | select(.origin != "default")'
+    """
+    from pipelines.commands.config import command
+
+    print(command.command(name, as_json=as_json))
+
+
 @kfp_app.command("compile")
 def kfp_compile(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the pipeline.")] = Path("mer.yaml"),

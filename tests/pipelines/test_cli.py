@@ -21,7 +21,9 @@ def commands(typer_app=app, prefix=()) -> list[tuple[str, ...]]:
     return found
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["datasets", "list"], ["quarantine", "--help"], ["schedule"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["datasets", "list"], ["config"], ["quarantine", "--help"], ["schedule"]]
+)
 def test_light_commands_import_no_framework(arguments: list[str], project: Path) -> None:
     code = (
         "import sys; from pipelines.cli import call; code = call(sys.argv[1:]);"

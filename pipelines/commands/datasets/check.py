@@ -14,7 +14,7 @@ from components.contracts.labels import taxonomy
 from components.datasets.check import check
 from components.datasets.withdrawn import read_withdrawn
 from pipelines.commands.datasets.settings import Settings, settings
-from pipelines.commands.datasets.table import table
+from pipelines.commands.table import table
 
 
 def command(name: str, *, root: str | None, assignments: Sequence[str], as_json: bool, strict: bool) -> tuple[str, int]:

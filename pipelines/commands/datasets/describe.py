@@ -8,7 +8,7 @@ from typing import Any
 from components.datasets.about import ACCESS, Option, layout_of, options_of
 from components.datasets.registry import ADAPTERS, adapter
 from pipelines.commands.datasets.download import parts_of
-from pipelines.commands.datasets.table import table
+from pipelines.commands.table import table
 
 WIDTH = 110
 

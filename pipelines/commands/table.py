@@ -1,4 +1,4 @@
-"""Tables of `mer datasets …` on a terminal, in a log or in a pipe."""
+"""Tables of commands on a terminal, in a log or in a pipe."""
 
 from __future__ import annotations
 

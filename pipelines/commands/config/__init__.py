@@ -1,0 +1,1 @@
+"""`mer config`: the settings, what they are at present, and what they mean."""

@@ -21,12 +21,10 @@ import soundfile
 from bench.benchmark import Benchmark
 from bench.report import Figure, Outcome, Row, Spread
 from bench.rerun import NAME, PEOPLE, RATE_HZ, parameters
-from components.alignment import stage as alignment
 from components.contracts.config import RayResources
 from components.contracts.layout import Layout
-from components.datasets import stage as datasets
-from components.features import stage as features
 from pipelines.memory import PeakMemory
+from pipelines.stages import call_stage
 
 TIMES = 10
 GOAL = 1.15
@@ -92,10 +90,10 @@ def measure(folder: Path, object_store_mb: int) -> dict[str, float]:
     ray = RayResources(num_cpus=cores, object_store_mb=object_store_mb)
     params = parameters(cores).model_copy(update={"ray": ray})
     layout = Layout(folder)
-    datasets.run(NAME, params, layout)
+    call_stage("datasets", params, layout, NAME)
     with PeakMemory(EVERY_S) as memory:
-        aligned = alignment.run(NAME, params, layout)["aligned_now"]
-        features.run(NAME, params, layout)
+        aligned = call_stage("alignment", params, layout, NAME)["aligned_now"]
+        call_stage("features", params, layout, NAME)
     return {"clips": aligned, "peak_bytes": memory.peak_bytes}
 
 

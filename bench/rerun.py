@@ -19,11 +19,9 @@ from bench.benchmark import Benchmark
 from bench.pairs import timed
 from bench.report import Figure, Outcome, Row, Spread
 from bench.stages import one_ray
-from components.alignment import stage as alignment
 from components.contracts.config import Alignment, FaceAlignment, Features, Params, RayResources, VoiceAlignment
 from components.contracts.layout import Layout
-from components.datasets import stage as datasets
-from components.features import stage as features
+from pipelines.stages import call_stage
 
 NAME = "manifest"
 RATE_HZ = 16_000
@@ -101,9 +99,9 @@ def write_corpus(root: Path, numbers: Iterable[int]) -> None:
 
 
 def _stages(params: Params, layout: Layout, *, expect: int) -> None:
-    datasets.run(NAME, params, layout)
-    aligned = alignment.run(NAME, params, layout)["aligned_now"]
-    encoded = features.run(NAME, params, layout)["encoded"]["voice"]
+    call_stage("datasets", params, layout, NAME)
+    aligned = call_stage("alignment", params, layout, NAME)["aligned_now"]
+    encoded = call_stage("features", params, layout, NAME)["encoded"]["voice"]
     assert (aligned, encoded) == (expect, expect), (aligned, encoded)
 
 

@@ -25,16 +25,14 @@ import pyarrow.parquet as pq
 from bench.benchmark import Benchmark
 from bench.pairs import Pairs, alternate, timed
 from bench.report import Figure, Outcome, Row, duration
-from components.alignment import stage as alignment
 from components.alignment.align import Aligner
 from components.contracts.config import Alignment, Features, Params, RayResources
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
-from components.datasets import stage as datasets
-from components.features import stage as features
 from components.features.base import Encoder
 from components.features.registry import create
 from components.runtime.cluster import connect
+from pipelines.stages import call_stage
 
 GOAL = 1.15
 NAME = "synthetic"
@@ -58,7 +56,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
 
 def _corpus(params: Params, cores: int, pairs: int, folder: Path, *, floor: bool) -> Iterator[Outcome]:
     made = Layout(folder / "made")
-    datasets.run(NAME, params, made)
+    call_stage("datasets", params, made, NAME)
     clips = clips_of(pq.read_table(made.dataset(NAME) / "clips.parquet"))
     seconds: dict[str, list[float]] = {"alignment": [], "features": []}
     ours, loop = _stages(params, made, seconds), _loop(params, made.root, clips, cores)
@@ -119,8 +117,8 @@ def _stages(params: Params, made: Layout, seconds: dict[str, list[float]]) -> Ca
         layout = Layout(made.root.with_name(f"run-{next(numbers)}"))
         layout.dataset(NAME).parent.mkdir(parents=True)
         layout.dataset(NAME).symlink_to(made.dataset(NAME))
-        seconds["alignment"].append(timed(lambda: alignment.run(NAME, params, layout)))
-        seconds["features"].append(timed(lambda: features.run(NAME, params, layout)))
+        seconds["alignment"].append(timed(lambda: call_stage("alignment", params, layout, NAME)))
+        seconds["features"].append(timed(lambda: call_stage("features", params, layout, NAME)))
         shutil.rmtree(layout.root)
 
     return once

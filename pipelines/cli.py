@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from typer._click.exceptions import UsageError  # has no public name; the lock p
 from components.contracts.errors import MerError
 from pipelines.commands.datasets import cli as cli_datasets
 from pipelines.commands.quarantine import cli as cli_quarantine
+from pipelines.stages import STAGES, Stage
 
 INTERRUPTED = 130
 DEFECT = 1
@@ -95,43 +96,27 @@ def run(
     raise typer.Exit(pipeline.run(assignments=assignments or (), targets=stages or (), force=force))
 
 
-@app.command()
-def inputs() -> None:
-    """Stage: params.yaml resolved, and a fingerprint of every corpus's files.
+def _command_of(stage: Stage) -> Callable[..., None]:
+    """The command of a line of the stage table."""
 
-    \b
-    Examples:
-      mer inputs
-    """
-    from pipelines import inputs as stage
+    def once() -> None:
+        from pipelines.stage import run as run_stage
 
-    stage.run()
+        run_stage(stage.name)
 
+    def once_per_dataset(dataset: Dataset) -> None:
+        from pipelines.stage import run as run_stage
 
-@app.command()
-def alignment(dataset: Dataset) -> None:
-    """Stage: clips to every stream on one clock, with masks.
+        run_stage(stage.name, dataset)
 
-    \b
-    Examples:
-      mer alignment --dataset synthetic
-    """
-    from pipelines import alignment as stage
-
-    stage.run(dataset)
+    return once_per_dataset if stage.per_dataset else once
 
 
-@app.command()
-def features(dataset: Dataset) -> None:
-    """Stage: aligned clips, each encoded once, into the content-addressed store.
-
-    \b
-    Examples:
-      mer features --dataset synthetic
-    """
-    from pipelines import features as stage
-
-    stage.run(dataset)
+for _stage in STAGES.values():
+    if _stage.name != cli_datasets.STAGE:  # its command has commands of its own beside the stage
+        _example = f"mer {_stage.name}{' --dataset synthetic' if _stage.per_dataset else ''}"
+        _help = f"Stage: {_stage.says}.\n\n\b\nExamples:\n  {_example}"
+        app.command(_stage.name, help=_help)(_command_of(_stage))
 
 
 @app.command()
@@ -152,71 +137,6 @@ def accept(
     from pipelines.commands import accept as command
 
     print(command.accept(dataset=dataset))
-
-
-@app.command()
-def validation(dataset: Dataset) -> None:
-    """Stage: data contracts on clips and features; what fails goes to quarantine.
-
-    \b
-    Examples:
-      mer validation --dataset synthetic
-    """
-    from pipelines import validation as stage
-
-    stage.run(dataset)
-
-
-@app.command()
-def catalog() -> None:
-    """Stage: the exact list of what training may use, and its subject-disjoint splits.
-
-    \b
-    Examples:
-      mer catalog
-    """
-    from pipelines import catalog as stage
-
-    stage.run()
-
-
-@app.command()
-def train() -> None:
-    """Stage: the catalog's features to a trained model, tracked in MLflow.
-
-    \b
-    Examples:
-      mer train
-    """
-    from pipelines import train as stage
-
-    stage.run()
-
-
-@app.command()
-def evaluate() -> None:
-    """Stage: the trained model on held-out subjects: metrics, calibration, gates.
-
-    \b
-    Examples:
-      mer evaluate
-    """
-    from pipelines import evaluate as stage
-
-    stage.run()
-
-
-@app.command()
-def register() -> None:
-    """Stage: model, transform and evidence to a bundle and a registered version.
-
-    \b
-    Examples:
-      mer register
-    """
-    from pipelines import register as stage
-
-    stage.run()
 
 
 @app.command()

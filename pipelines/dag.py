@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.contracts.errors import ConfigError
+from pipelines.stages import STAGES
 
 # Always runs, and says nothing about whether there is work: see pipelines/inputs.py.
-ALWAYS = "inputs"
+(ALWAYS,) = (stage.name for stage in STAGES.values() if stage.whole)
 
 
 @dataclass(frozen=True, kw_only=True)

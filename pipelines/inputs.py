@@ -28,16 +28,8 @@ from components.contracts.config import Params
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.contracts.readmitted import decisions_json, read_readmitted
-from pipelines.stage import Summary, run_stage
-
-STAGE = "inputs"
-# The stages that set clips aside.
-DECIDED = ("datasets", "alignment", "features", "validation")
-
-
-def run() -> Summary:
-    """Runs the stage."""
-    return run_stage(STAGE, write)
+from pipelines.stage import Summary
+from pipelines.stages import STAGES
 
 
 def folder(layout: Layout) -> Path:
@@ -73,7 +65,7 @@ def write(params: Params, layout: Layout) -> Summary:
 def _write_decided(name: str, layout: Layout, beside: Path) -> None:
     """A dataset's baseline and what was decided about its quarantine, in the fresh folder `beside` `layout.inputs`."""
     rows = [row for row in read_readmitted(layout.readmitted) if row.dataset == name]
-    for stage in DECIDED:
+    for stage in (line.name for line in STAGES.values() if line.per_dataset):
         path = beside / layout.decisions(name, stage).relative_to(layout.inputs)
         write_json(path, decisions_json(row for row in rows if row.stage == stage))
     baseline = layout.baseline(name)

@@ -22,9 +22,7 @@ from pipelines.project import find_root, load
 from pipelines.ray_head import ray_head
 from pipelines.reproduce import reproduce
 from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
-
-# The stages whose component starts actors or workers.
-USES_RAY = frozenset({"alignment", "features", "train"})
+from pipelines.stages import stage_of
 
 REGISTER = "register"
 FAILED_WITHOUT_A_WORD = 1
@@ -41,7 +39,7 @@ class Plan:
     @property
     def needs_ray(self) -> bool:
         """Whether one of the pending stages works on Ray."""
-        return any(name.partition("@")[0] in USES_RAY for name in self.pending)
+        return any(stage_of(name.partition("@")[0]).needs_ray for name in self.pending)
 
 
 def run(

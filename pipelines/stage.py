@@ -1,6 +1,6 @@
 """What every stage command shares: find the project, read the configuration, do the work, note how long it took.
 
-A stage's own module holds its name and the one call into its component. The notes go to `.mer/timings/`, where
+What a stage does stands in the table, `pipelines/stages.py`. The notes go to `.mer/timings/`, where
 `mer run` finds them for its summary; they hold times and therefore never stand under `data/`.
 """
 
@@ -19,6 +19,7 @@ from components.contracts.config import Params
 from components.contracts.errors import ConfigError, MerError, nearest
 from components.contracts.layout import Layout
 from pipelines.project import find_root, load
+from pipelines.stages import call_stage
 
 INTERRUPTED = 130
 RUN_ID_VARIABLE = "MER_RUN_ID"
@@ -53,6 +54,11 @@ class Timing:
 def address(stage: str, item: str | None = None) -> str:
     """A stage's name in `dvc.yaml`: `train`, or `features@ravdess` for one of a `foreach`."""
     return stage if item is None else f"{stage}@{item}"
+
+
+def run(name: str, dataset: str | None = None) -> Summary:
+    """Runs a stage of the table, for one dataset of `params.yaml` if it runs once per dataset; see `run_stage`."""
+    return run_stage(name, lambda params, layout: call_stage(name, params, layout, dataset), item=dataset)
 
 
 def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | None = None) -> Summary:

@@ -275,7 +275,7 @@ def frequencies(cases: Sequence[Case], level: str, classes: int) -> Floats:
 def _trained(unit: Unit, corpus: Corpus, clips: _Clips, split: str) -> EmotionModel:
     """The model that learned from the clips of a split, or of `BOTH`."""
     training = [case for case in clips.own[split] if case.usable]
-    spec = spec_of(unit.params, corpus.catalog, clips.transform, training)
+    spec = spec_of(corpus.catalog, clips.transform, training, model=unit.params.model, train=unit.params.train)
     epochs = unit.params.train.epochs
     job = Job(
         task=Task(spec=spec, train=unit.params.train.model_copy(update={"checkpoint_epochs": epochs}), seed=unit.seed),

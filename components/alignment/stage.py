@@ -31,7 +31,7 @@ from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
 from components.alignment.shards import ShardWriter, Stored, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
-from components.contracts.config import Alignment, Params
+from components.contracts.config import Alignment, RayResources
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Decisions, read_decisions
@@ -57,7 +57,7 @@ QUALITY_SCHEMA = pa.schema(
 )
 
 
-def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
+def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -> dict[str, Any]:
     """Aligns the clips of a dataset and writes `data/aligned/<name>/`.
 
     Returns:
@@ -67,15 +67,14 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
         DataError: the clip table is missing.
         UnavailableError: weights that the configuration needs are not installed.
     """
-    config = params.alignment
     clips = {clip.clip_id: clip for clip in _clips(layout.dataset(name) / "clips.parquet", name)}
     folder = layout.aligned(name)
-    wanted = alignment_fingerprint(config)
+    wanted = alignment_fingerprint(alignment)
     decisions = read_decisions(layout.decisions(name, STAGE))
     stored = stored_in(folder)
     kept = {row.clip_id: row for row in stored if _holds(row, clips.get(row.clip_id), wanted)}
-    refusals = Refusals(folder, config, decisions)
-    refused = _refused((clip for clip in clips.values() if clip.clip_id not in kept), refusals, config, decisions)
+    refusals = Refusals(folder, alignment, decisions)
+    refused = _refused((clip for clip in clips.values() if clip.clip_id not in kept), refusals, alignment, decisions)
     missing = [clip for clip in clips.values() if clip.clip_id not in kept and clip.clip_id not in refused]
     partial = Partial(layout.partial(STAGE, name), refusals.asking)
     done = {clip.clip_id: result for clip in missing if (result := partial.recall(clip)) is not None}
@@ -83,11 +82,11 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
         print(f"align {name}: {len(done)} clips were aligned before the run was interrupted", file=sys.stderr)
     left = [clip for clip in missing if clip.clip_id not in done]
     try:
-        done |= {result.clip_id: partial.add(result) for result in _aligned(left, params, layout.root, name)}
+        done |= {result.clip_id: partial.add(result) for result in _aligned(left, layout.root, name, alignment, ray)}
     finally:
         partial.flush()
     found = {**{row.clip_id: _result(row) for row in kept.values()}, **refused, **done}
-    results = [judged(clip, found[clip.clip_id], config, decisions) for clip in clips.values()]
+    results = [judged(clip, found[clip.clip_id], alignment, decisions) for clip in clips.values()]
     with atomic_dir(folder) as beside:
         passed = [result.clip_id for result in results if result.quarantined is None]
         first = linked(stored, passed, kept.keys(), beside)
@@ -159,14 +158,15 @@ class AlignBatch:
             yield pa.Table.from_pylist([{"clip_id": clip.clip_id, **self._guard.align(clip)}], schema=PACKED_SCHEMA)
 
 
-def _aligned(clips: list[Clip], params: Params, root: Path, name: str) -> Iterator[Result]:
+def _aligned(clips: list[Clip], root: Path, name: str, alignment: Alignment, ray: RayResources) -> Iterator[Result]:
     """The results of the clips, as they come."""
     if not clips:
         return
     decoded = sum(has_media(clip) for clip in clips)
     with progress(f"align {name}", len(clips)) as advance:
-        source = _in_process if decoded <= IN_PROCESS_CLIPS else _in_ray
-        for result in source(clips, params, root):
+        few = decoded <= IN_PROCESS_CLIPS
+        results = _in_process(clips, root, alignment) if few else _in_ray(clips, root, alignment, ray)
+        for result in results:
             advance(1)
             yield result
 
@@ -182,22 +182,22 @@ def has_media(clip: Clip) -> bool:
     return any(path is not None for path in (clip.video_path, clip.audio_path, clip.pictures_path))
 
 
-def _in_process(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
+def _in_process(clips: list[Clip], root: Path, alignment: Alignment) -> Iterator[Result]:
     """Without Ray: what is to be decoded in a guarded process, the rest in this one."""
     from components.alignment.align import Aligner  # seconds of imports: only for who aligns here
 
-    aligner = Aligner(params.alignment, media=False)
-    with Guard(params.alignment, root) as guard:
+    aligner = Aligner(alignment, media=False)
+    with Guard(alignment, root) as guard:
         for clip in clips:
             bring_media(clip, root)
             yield guard.result(clip) if has_media(clip) else align_one(aligner, clip, root)
 
 
-def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
+def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayResources) -> Iterator[Result]:
     """Each clip once, in whatever order they come. An actor that is lost is started again, and what it had in hand is
     aligned anew. Ray Data starts no further clips while finished ones fill its share of the object store, so memory
     does not depend on how many clips there are."""
-    connect(params.ray)
+    connect(resources)
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
@@ -214,7 +214,7 @@ def _in_ray(clips: list[Clip], params: Params, root: Path) -> Iterator[Result]:
         clips_in = ray.data.from_items(taken, override_num_blocks=len(taken))
         results = clips_in.map_batches(
             AlignBatch,
-            fn_constructor_args=(params.alignment, str(root)),
+            fn_constructor_args=(alignment, str(root)),
             batch_format="pyarrow",
             batch_size=None,
             zero_copy_batch=True,

@@ -6,7 +6,7 @@ not, and the stage raises ContractError.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from components.catalog.catalog import Validated, build
 from components.catalog.suites import class_table, people_table, split_suites, text_table
 from components.contracts.atomic import read_json, write_json, write_table
-from components.contracts.config import Params
+from components.contracts.config import Catalog, Labels
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.validation.accepted import ACCEPTED_SCHEMA
@@ -23,16 +23,16 @@ from components.validation.checkpoint import Checker, Outcome, critical, error_o
 from components.validation.docs import CATALOG, write_catalog_pages
 
 
-def run(params: Params, layout: Layout) -> dict[str, Any]:
+def run(layout: Layout, *, catalog: Catalog, datasets: Sequence[str], labels: Labels, seed: int) -> dict[str, Any]:
     """Writes `catalog.parquet` and `catalog.json` and returns the latter.
 
     Raises:
         DataError: a dataset was not validated, or see `build`.
         ContractError: a critical promise about the splits is broken.
     """
-    datasets = [_validated(layout, name) for name in sorted(params.datasets)]
-    table, built = build(datasets, params.labels.resolved, params.catalog, params.seed)
-    outcomes = judge_splits(table, built, params, Checker(docs=layout.data_docs / CATALOG))
+    validated = [_validated(layout, name) for name in sorted(datasets)]
+    table, built = build(validated, labels.resolved, catalog, seed)
+    outcomes = judge_splits(table, built, catalog, Checker(docs=layout.data_docs / CATALOG))
     description = {**built, "suites": {outcome.suite: figures(outcome) for outcome in outcomes}}
     # What an earlier run listed must not outlive a failure.
     (layout.catalog / "catalog.parquet").unlink(missing_ok=True)
@@ -47,11 +47,11 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
 
 
 def judge_splits(
-    table: pa.Table, description: Mapping[str, Any], params: Params, checker: Checker
+    table: pa.Table, description: Mapping[str, Any], config: Catalog, checker: Checker
 ) -> tuple[Outcome, ...]:
     """What became of every promise about the splits. The one about texts is left out where nothing is scripted."""
     rows = table.select(["clip_id", "subject_id", "text_id", "split"]).to_pylist()
-    people, texts, classes = split_suites(params.catalog)
+    people, texts, classes = split_suites(config)
     present = [name for name in description["classes"] if name not in description["absent_classes"]]
     tables = [(people, people_table(rows)), (classes, class_table(description["splits"], present))]
     if description["texts"]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.atomic import write_json, write_table
-from components.contracts.config import Params
 from components.contracts.errors import DataError, MediaError, nearest
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import CANONICAL
@@ -34,8 +33,8 @@ MAX_TEXT_CHARACTERS = 100_000  # half an hour of fast speech has a third of it
 FIRST_PRINTABLE = 0x20
 
 
-def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
-    """Scans one dataset and writes its clip table.
+def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Scans one dataset and writes its clip table; `section` is the dataset's own of `params.yaml`.
 
     Returns:
         The summary that is also written as `summary.json`.
@@ -46,9 +45,9 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
             written before, so that nothing is lost).
     """
     adapter = registry.adapter(name)
-    options = adapter.options(params.sources.get(name, {}))
+    options = adapter.options(section)
     withdrawn = read_withdrawn(layout.root, name)
-    scan, left_out = leave_out(adapter.scan(options, layout.root, params.seed), withdrawn)
+    scan, left_out = leave_out(adapter.scan(options, layout.root, seed), withdrawn)
     _remove_own_media(left_out, layout, name)
     named, repeated = unique(scan.clips)
     cache = HashCache(layout.state / "hashes" / f"{name}.json")

@@ -7,10 +7,10 @@ from typing import Any
 from components.catalog.cases import prepare
 from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json
-from components.contracts.config import Params
+from components.contracts.config import Evaluate, Gates, Tracking
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
-from components.evaluation.evaluate import evaluate
+from components.evaluation import evaluate as evaluating
 from components.evaluation.gates import passed
 from components.evaluation.publish import publish
 from components.evaluation.subsets import patterns
@@ -20,7 +20,9 @@ from components.model.files import WEIGHTS, load_model
 from components.runtime.progress import progress
 
 
-def run(params: Params, layout: Layout) -> dict[str, Any]:
+def run(
+    layout: Layout, *, evaluate: Evaluate, gates: Gates, model_name: str, seed: int, tracking: Tracking
+) -> dict[str, Any]:
     """Evaluates the trained model and writes everything that `Layout.evaluated` names.
 
     A model that was trained again (`train.refit`) answers with what is fitted for the first one.
@@ -36,22 +38,22 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     transform = Transform.load(layout.trained)
     splits = {name: prepare(load_examples(layout, name), transform) for name in ("train", "calibration", "test")}
     with progress("evaluate: patterns of present modalities", len(patterns(model.spec.names))) as advance:
-        evaluation = evaluate(
+        evaluation = evaluating.evaluate(
             model,
             **splits,
-            config=params.evaluate,
-            gates=params.gates,
-            seed=params.seed,
+            config=evaluate,
+            gates=gates,
+            seed=seed,
             first=first,
             advance=advance,
         )
     datasets = sorted(catalog["datasets"])
-    title = f"{params.registry.model_name} on {', '.join(datasets)}"
-    write_evaluation(layout.evaluated, evaluation, title=title, datasets=datasets, config=params.evaluate)
+    title = f"{model_name} on {', '.join(datasets)}"
+    write_evaluation(layout.evaluated, evaluation, title=title, datasets=datasets, config=evaluate)
     publish(
         layout.evaluated,
         evaluation.metrics,
-        tracking=params.tracking,
+        tracking=tracking,
         root=layout.root,
         model_sha256=file_sha256(layout.trained / WEIGHTS),
     )

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.contracts.config import Features
 from components.features.base import Encoded
 from components.features.encode import Result, encode_clips
 from components.features.registry import CHECKPOINT, create
@@ -45,11 +44,11 @@ class Pool:
     num_gpus: float
 
 
-def pools(specs: Mapping[str, str], features: Features, device: str) -> tuple[Pool, ...]:
+def pools(specs: Mapping[str, str], actors: int, device: str) -> tuple[Pool, ...]:
     """Who runs the encoders: actors on the CPU, and where checkpoints run on a GPU, one actor for each that Ray has."""
     on_gpu = {name: spec for name, spec in specs.items() if device == "cuda" and spec.startswith(CHECKPOINT)}
     on_cpu = {name: spec for name, spec in specs.items() if name not in on_gpu}
-    first = Pool(specs=on_cpu, device="cpu", actors=features.actors, num_cpus=1.0, num_gpus=0.0)
+    first = Pool(specs=on_cpu, device="cpu", actors=actors, num_cpus=1.0, num_gpus=0.0)
     if not on_gpu:
         return (first,)
     return (first, Pool(specs=on_gpu, device=device, actors=max(1, _gpus()), num_cpus=0.0, num_gpus=1.0))

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.contracts.atomic import write_json, write_table
-from components.contracts.config import Features, Params
+from components.contracts.config import RayResources
 from components.contracts.errors import DataError, MerError
 from components.contracts.layout import Layout
 from components.contracts.readmitted import read_decisions
@@ -59,7 +59,16 @@ INDEX_SCHEMA = pa.schema(
 )
 
 
-def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
+def run(
+    name: str,
+    layout: Layout,
+    *,
+    encoders: Mapping[str, str],
+    actors: int,
+    batch_clips: int,
+    device: str,
+    ray: RayResources,
+) -> dict[str, Any]:
     """Encodes a dataset; see the module.
 
     Returns:
@@ -69,17 +78,17 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
         ConfigError: an unknown encoder. UnavailableError: weights that are not there. DataError: there are no aligned
             clips, or an encoder failed on every clip.
     """
-    device = torch_device(params.features.device)
+    on = torch_device(device)
     clips = scan(layout.aligned(name))
     given: dict[str, Encoder] = {modality: Given(modality, width) for modality, width in given_widths(clips).items()}
-    learned = _encoders(params.features, clips, device, without=given)
-    encoders = {**learned, **given}
+    learned = _encoders(encoders, clips, on, without=given)
+    created = {**learned, **given}
     store = FeatureStore(layout.features(name))
-    for modality in {*store.modalities(), *encoders}:
+    for modality in {*store.modalities(), *created}:
         store.drop_damaged(modality)
     failures = Failures(store.folder, read_decisions(layout.decisions(name, STAGE)))
-    held = {modality: store.keys(modality) | failures.by_key.keys() for modality in encoders}
-    max_clips = _task_clips(clips, params.features)
+    held = {modality: store.keys(modality) | failures.by_key.keys() for modality in created}
+    max_clips = _task_clips(clips, actors, batch_clips)
     ready = plan(clips, _fingerprints(given), held, max_clips=max_clips, given=True)
     tasks = plan(clips, _fingerprints(learned), held, max_clips=max_clips)
     failed: dict[str, Result] = {}
@@ -87,25 +96,25 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     if tasks or ready:
         total = sum(len(task.wanted) for task in (*ready, *tasks))
         with progress(f"features {name}", total) as advance:
-            results = _ready(ready, given, params.features.batch_clips)
+            results = _ready(ready, given, batch_clips)
             if tasks:
-                connect(params.ray)
-                results = chain(results, _results(tasks, params.features, device))
+                connect(ray)
+                results = chain(results, _results(tasks, encoders, on, actors=actors, batch_clips=batch_clips))
             failed, encoded = _store_all(results, store, advance)
     _check_systematic(failed, encoded)
     failures.by_key.update(failed)
-    summary = _commit(name, clips, encoders, store, failures)
-    return {**summary, "encoded": {modality: encoded.get(modality, 0) for modality in sorted(encoders)}}
+    summary = _commit(name, clips, created, store, failures)
+    return {**summary, "encoded": {modality: encoded.get(modality, 0) for modality in sorted(created)}}
 
 
 def _encoders(
-    features: Features, clips: Sequence[Scanned], device: str, *, without: Collection[str]
+    specs: Mapping[str, str], clips: Sequence[Scanned], device: str, *, without: Collection[str]
 ) -> dict[str, Encoder]:
     """The configured encoders but for some modalities. A checkpoint that no clip needs is not even looked for."""
     present = {modality for clip in clips for modality in clip.present}
     return {
         modality: create(spec, modality, device)
-        for modality, spec in features.encoders.items()
+        for modality, spec in specs.items()
         if modality not in without and (modality in present or not spec.startswith(CHECKPOINT))
     }
 
@@ -149,13 +158,15 @@ def _store_all(
     return failed, encoded
 
 
-def _results(tasks: Sequence[Task], features: Features, device: str) -> Iterator[Result]:
+def _results(
+    tasks: Sequence[Task], encoders: Mapping[str, str], device: str, *, actors: int, batch_clips: int
+) -> Iterator[Result]:
     import ray.exceptions
 
     wanted = {modality for task in tasks for _, modality, _ in task.wanted}
-    specs = {modality: portable(spec) for modality, spec in features.encoders.items() if modality in wanted}
+    specs = {modality: portable(spec) for modality, spec in encoders.items() if modality in wanted}
     try:
-        yield from encoded_in(tasks, pools(specs, features, device), features.batch_clips)
+        yield from encoded_in(tasks, pools(specs, actors, device), batch_clips)
     except ray.exceptions.RayError as error:
         raise _own(error) from error
 
@@ -173,10 +184,10 @@ def _own(error: BaseException) -> BaseException:
     return error
 
 
-def _task_clips(clips: Sequence[Scanned], features: Features) -> int:
+def _task_clips(clips: Sequence[Scanned], actors: int, batch_clips: int) -> int:
     """Clips a task: whole batches, and enough tasks to keep all actors busy to the end."""
-    share = len(clips) // (features.actors * TASKS_AN_ACTOR)
-    return max(1, share // features.batch_clips) * features.batch_clips
+    share = len(clips) // (actors * TASKS_AN_ACTOR)
+    return max(1, share // batch_clips) * batch_clips
 
 
 def _check_systematic(failed: Mapping[str, Result], encoded: Mapping[str, int]) -> None:

@@ -15,7 +15,7 @@ from components.alignment.fingerprint import alignment_fingerprint
 from components.catalog.cases import Case, prepare, shown_clips
 from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json, write_json
-from components.contracts.config import Params
+from components.contracts.config import Alignment, Registry, Tracking
 from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
@@ -44,8 +44,12 @@ HEADLINES = ("level", "clip", "step", "counts")
 MAX_TAG = 500
 
 
-def run(params: Params, layout: Layout) -> dict[str, Any]:
+def run(
+    layout: Layout, *, alignment: Alignment, golden_tolerance: float, registry: Registry, seed: int, tracking: Tracking
+) -> dict[str, Any]:
     """Builds the bundle, checks it as a replica would, registers it, and writes `data/registered/registered.json`.
+
+    `seed` stands in the lineage of the version, which is no part of what `bundle_sha256` covers.
 
     Raises:
         ModelError: the alignment configured now is not the one that the features were made with.
@@ -55,15 +59,23 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
     metrics = read_json(layout.evaluated / "metrics.json")
     gates = read_json(layout.evaluated / "gates.json")
     model = load_model(layout.trained, classes=tuple(catalog["classes"]))
-    lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=params.seed)
+    lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     encoders = {name: catalog["encoders"][name] for name in model.spec.names}
     folder, sha256 = _build(
-        params, layout, catalog, model, encoders=encoders, lineage=lineage, metrics=metrics, gates=gates
+        layout,
+        catalog,
+        model,
+        alignment=alignment,
+        golden_tolerance=golden_tolerance,
+        encoders=encoders,
+        lineage=lineage,
+        metrics=metrics,
+        gates=gates,
     )
     passed = all(gate["passed"] for gate in gates)
-    uri = tracking_uri(params.tracking, layout.root)
+    uri = tracking_uri(tracking, layout.root)
     card = model_card(
-        name=params.registry.model_name,
+        name=registry.model_name,
         corpora=[Corpus(name=name, licence=_licence(name)) for name in sorted(catalog["datasets"])],
         taxonomy=catalog["taxonomy"],
         catalog=catalog,
@@ -74,12 +86,12 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         preset=model.spec.model.preset,
         lineage=lineage.tags(),
     )
-    run_id = run_of(params.tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
+    run_id = run_of(tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
     rows = pq.read_table(layout.catalog / "catalog.parquet", columns=["subject_id", "split"]).to_pylist()
     log_subjects(list_subjects(rows, salt=catalog["sha256"]), run_id=run_id, tracking_uri=uri)
     done = register(
         folder,
-        name=params.registry.model_name,
+        name=registry.model_name,
         bundle_sha256=sha256,
         tags={**lineage.tags(), **gate_tags(gates), **contract_tags(layout, catalog["datasets"])},
         gates_passed=passed,
@@ -87,7 +99,7 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         run_id=run_id,
         tracking_uri=uri,
     )
-    outcome = {"bundle_sha256": sha256, "model_name": params.registry.model_name, "gates_passed": passed}
+    outcome = {"bundle_sha256": sha256, "model_name": registry.model_name, "gates_passed": passed}
     write_json(layout.registered / "registered.json", outcome)
     return {
         **outcome,
@@ -100,18 +112,19 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
 
 
 def _build(
-    params: Params,
     layout: Layout,
     catalog: Mapping[str, Any],
     model: EmotionModel,
     *,
+    alignment: Alignment,
+    golden_tolerance: float,
     encoders: Mapping[str, Mapping[str, Any]],
     lineage: Lineage,
     metrics: Mapping[str, Any],
     gates: Sequence[Mapping[str, Any]],
 ) -> tuple[Path, str]:
     """Writes the bundle, loads it back, checks its goldens, and puts it under its hash."""
-    fingerprint = alignment_fingerprint(params.alignment)
+    fingerprint = alignment_fingerprint(alignment)
     if fingerprint != catalog["alignment_fingerprint"]:
         raise ModelError(
             "the features were made with other alignment settings than the configured ones",
@@ -125,7 +138,7 @@ def _build(
     description = Description(
         taxonomy=catalog["taxonomy"],
         spec=model.spec,
-        alignment=params.alignment,
+        alignment=alignment,
         alignment_fingerprint=fingerprint,
         encoders={
             name: EncoderSpec(spec=entry["spec"], fingerprint=entry["fingerprint"], width=int(entry["width"]))
@@ -146,7 +159,7 @@ def _build(
         goldens=choose_goldens(prepare(load_examples(layout, "test"), transform), Scorer(model, calibration)),
         lineage=lineage,
     )
-    load_bundle(fresh).check_goldens(params.rollout.golden_tolerance)
+    load_bundle(fresh).check_goldens(golden_tolerance)
     folder = fresh.with_name(sha256)
     if folder.exists():
         shutil.rmtree(folder)

@@ -13,6 +13,7 @@ Both see features through the one transform, which knows the training people.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from components.catalog.cases import Case, prepare
 from components.catalog.examples import load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json, write_json
-from components.contracts.config import Model, Params
+from components.contracts.config import Model, RayResources, Tracking, Train
 from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import file_sha256, files_sha256, fingerprint
 from components.contracts.labels import UNLABELLED
@@ -52,8 +53,16 @@ from components.training.trainer import fit
 HISTORY = "history.json"
 
 
-def run(params: Params, layout: Layout) -> dict[str, Any]:
+def run(
+    layout: Layout, *, model: Model, ray: RayResources, recorded: str, seed: int, tracking: Tracking, train: Train
+) -> dict[str, Any]:
     """Trains on the catalog's `train` split; with `train.refit` then on `train` and `calibration`.
+
+    Args:
+        layout: the project's.
+        model, train, seed: what decides the outputs, beside the catalog.
+        ray, tracking: where it runs, and where it is logged.
+        recorded: the whole configuration as JSON, for the parameters of the MLflow run; nothing is looked up in it.
 
     Returns:
         of the model that answers: model_sha256, parameters, epochs, clips, absent classes, modalities, those with
@@ -65,29 +74,30 @@ def run(params: Params, layout: Layout) -> dict[str, Any]:
         ModelError: fewer than two classes to learn, or training failed.
     """
     catalog = _catalog(layout)
-    inputs_sha256 = _inputs(params, catalog)
+    transform, items = _prepare(catalog, layout, model)
+    inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed)
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     resume = folder.exists()
-    transform, items = _prepare(catalog, layout, params.model)
     transform.save(folder)
     source = CatalogItems(root=layout.root.resolve(), transform=folder.resolve())
 
     def job(items: Sequence[Case], source: CatalogItems, inputs_sha256: str) -> Job:
-        spec = spec_of(params, catalog, transform, items)
-        task = Task(spec=spec, train=params.train, seed=params.seed)
+        spec = spec_of(catalog, transform, items, model=model, train=train)
+        task = Task(spec=spec, train=train, seed=seed)
         return Job(task=task, items=source, inputs_sha256=inputs_sha256)
 
     rounds = [_Round(job=job(items, source, inputs_sha256), clips=len(items), folder=folder)]
-    if params.train.refit:
+    if train.refit:
         source = replace(source, refit=True)
         items = source("train")
         again = job(items, source, fingerprint([inputs_sha256, "refit"]))
         rounds.append(_Round(job=again, clips=len(items), folder=folder / "refit", name="refit", prefix="refit_"))
     del items
-    name = "+".join(params.datasets)
-    with open_run(params.tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
-        _describe(tracked, params, layout, catalog)
-        trained = [_fit(one, params, tracked) for one in rounds]
+    name = "+".join(sorted(catalog["datasets"]))
+    with open_run(tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
+        tracked.params(json.loads(recorded))
+        _describe(tracked, layout, catalog, seed)
+        trained = [_fit(one, ray, tracked) for one in rounds]
         summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"])
         _conclude(tracked, layout, rounds, trained, summary)
     shutil.rmtree(folder, ignore_errors=True)
@@ -120,7 +130,7 @@ def _catalog(layout: Layout) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def _inputs(params: Params, catalog: Mapping[str, Any]) -> str:
+def _inputs(catalog: Mapping[str, Any], *, model: Model, train: Train, rate_hz: float, seed: int) -> str:
     """Everything that the outputs are a function of."""
     return fingerprint(
         {
@@ -128,10 +138,10 @@ def _inputs(params: Params, catalog: Mapping[str, Any]) -> str:
             "catalog": catalog["sha256"],
             "classes": catalog["classes"],
             "encoders": catalog["encoders"],
-            "model": params.model.model_dump(mode="json"),
-            "train": params.train.model_dump(mode="json"),
-            "rate_hz": params.alignment.rate_hz,
-            "seed": params.seed,
+            "model": model.model_dump(mode="json"),
+            "train": train.model_dump(mode="json"),
+            "rate_hz": rate_hz,
+            "seed": seed,
         }
     )
 
@@ -162,19 +172,21 @@ def _prepare(catalog: Mapping[str, Any], layout: Layout, model: Model) -> tuple[
     return transform, items
 
 
-def spec_of(params: Params, catalog: Mapping[str, Any], transform: Transform, items: Sequence[Case]) -> ModelSpec:
-    """The model that `params` ask for, for the training clips `items` and the modalities of their transform."""
+def spec_of(
+    catalog: Mapping[str, Any], transform: Transform, items: Sequence[Case], *, model: Model, train: Train
+) -> ModelSpec:
+    """The model for the training clips `items`, all of one rate, and the modalities of their transform."""
     classes = tuple(catalog["classes"])
     labels = {int(label) for item in items for label in item.step_labels} | {item.clip_label for item in items}
     learned = {classes[label] for label in labels - {UNLABELLED}}
     return ModelSpec(
         modalities=transform.widths,
         classes=classes,
-        model=params.model,
+        model=model,
         absent=tuple(name for name in classes if name not in learned),
-        rate_hz=params.alignment.rate_hz,
-        valence_arousal=params.train.valence_arousal_loss > 0 and _rated(items),
-        embedding=embedding_width(params.train, params.model),
+        rate_hz=items[0].rate_hz,
+        valence_arousal=train.valence_arousal_loss > 0 and _rated(items),
+        embedding=embedding_width(train, model),
     )
 
 
@@ -183,9 +195,8 @@ def _rated(items: Sequence[Case]) -> bool:
     return all(any(math.isfinite(item.valence_arousal[place]) for item in items) for place in range(2))
 
 
-def _describe(tracked: TrainingRun, params: Params, layout: Layout, catalog: Mapping[str, Any]) -> None:
-    tracked.params(params.model_dump(mode="json"))
-    lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=params.seed)
+def _describe(tracked: TrainingRun, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:
+    lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     tracked.tags(lineage.tags())
     for name, sha256 in sorted(catalog["datasets"].items()):
         result = read_json(layout.validated(name) / "result.json")
@@ -197,11 +208,11 @@ def _describe(tracked: TrainingRun, params: Params, layout: Layout, catalog: Map
     log_data_docs(tracked, layout, catalog)
 
 
-def _fit(one: _Round, params: Params, tracked: TrainingRun) -> Trained:
+def _fit(one: _Round, ray: RayResources, tracked: TrainingRun) -> Trained:
     """Trains, or takes the outcome of a run that was interrupted afterwards."""
     if (one.done / HISTORY).is_file():
         return Trained(weights=load_file(one.done / WEIGHTS), history=read_json(one.done / HISTORY)["epochs"])
-    with progress(one.name, params.train.epochs) as advance:
+    with progress(one.name, one.job.task.train.epochs) as advance:
         done = 0
 
         def on_epoch(epoch: Epoch) -> None:
@@ -210,7 +221,7 @@ def _fit(one: _Round, params: Params, tracked: TrainingRun) -> Trained:
             advance(epoch.record["epoch"] + 1 - done)
             done = epoch.record["epoch"] + 1
 
-        trained = fit(one.job, one.folder, resources=params.ray, on_epoch=on_epoch)
+        trained = fit(one.job, one.folder, resources=ray, on_epoch=on_epoch)
     if not trained.history:
         raise ModelError("training ended without an epoch", where=one.name)
     _save(one.done, one.job.task.spec, trained)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from components.contracts.config import Params
+from components.contracts.config import AlignmentQuality, Labels, Validation
 from components.contracts.errors import ContractError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import Taxonomy
@@ -104,17 +104,20 @@ class Judgement:
 
 def judge(
     upstream: Upstream,
-    params: Params,
     store: FeatureStore,
     runner: SuiteRunner,
     *,
+    labels: Labels,
+    quality: AlignmentQuality,
+    validation: Validation,
     waivers: Waivers | None = None,
     reference: Mapping[str, Any] | None = None,
 ) -> Judgement:
     """Judges a dataset; nothing is written here.
 
     Args:
-        upstream: the tables. params: thresholds and taxonomy. store: the features. runner: of suites.
+        upstream: the tables. store: the features. runner: of suites.
+        labels, quality, validation: the taxonomy and the thresholds.
         waivers: what people decided about its quarantine.
         reference: its profile when it was last accepted, if ever.
 
@@ -128,15 +131,17 @@ def judge(
     summary: Mapping[str, Any] = {}
     compared = Compared(before=reference)
     if not outcomes[0].failed:
-        outcomes += _rows(upstream, params, store, runner)
+        outcomes += _rows(upstream, store, runner, quality, validation)
         quarantined, readmitted = quarantined_rows(upstream.dataset, outcomes, waivers or Waivers())
         accepted = left.accepted_table(upstream, quarantined)
-        outcomes += _whole(upstream, accepted, [*upstream.quarantined, *quarantined], params, runner)
+        refused = [*upstream.quarantined, *quarantined]
+        counts = left.class_counts(accepted, labels.resolved)
+        outcomes += _whole(upstream, accepted, refused, counts, validation=validation, runner=runner)
         summary = profile(upstream, accepted, store)
         # With nobody left there is nothing to compare, and a promise that says so is broken.
-        compared = compare(summary, reference if accepted.num_rows else None, params.validation.drift)
+        compared = compare(summary, reference if accepted.num_rows else None, validation.drift)
         if compared.measures:
-            suite = suites.drift_suite(compared.measures, params.validation.drift)
+            suite = suites.drift_suite(compared.measures, validation.drift)
             outcomes.append(runner.check(suite, compared.table(upstream.dataset)))
     return Judgement(
         upstream=upstream,
@@ -149,13 +154,19 @@ def judge(
     )
 
 
-def _rows(upstream: Upstream, params: Params, store: FeatureStore, runner: SuiteRunner) -> list[Outcome]:
+def _rows(
+    upstream: Upstream,
+    store: FeatureStore,
+    runner: SuiteRunner,
+    quality: AlignmentQuality,
+    validation: Validation,
+) -> list[Outcome]:
     wanted: dict[str, set[str]] = {}
     for keys in upstream.index.column("keys").to_pylist():
         for modality, key in keys or ():
             wanted.setdefault(modality, set()).add(key)
     measured = measure_store(store, wanted)
-    alignment = suites.alignment_suite(params.alignment.quality, params.validation, upstream.modalities)
+    alignment = suites.alignment_suite(quality, validation, upstream.modalities)
     return [
         runner.check(suites.clip_suite(), tables.clip_rows(upstream)),
         runner.check(alignment, tables.alignment_rows(upstream)),
@@ -165,12 +176,16 @@ def _rows(upstream: Upstream, params: Params, store: FeatureStore, runner: Suite
 
 
 def _whole(
-    upstream: Upstream, accepted: pa.Table, quarantined: list[Quarantined], params: Params, runner: SuiteRunner
+    upstream: Upstream,
+    accepted: pa.Table,
+    quarantined: list[Quarantined],
+    counts: Mapping[str, Any],
+    *,
+    validation: Validation,
+    runner: SuiteRunner,
 ) -> list[Outcome]:
-    wanted = params.validation
-    counts = left.class_counts(accepted, params.labels.resolved)
     return [
-        runner.check(suites.dataset_suite(wanted), left.dataset_rows(upstream, accepted, quarantined)),
-        runner.check(suites.accepted_suite(wanted), left.people_rows(accepted)),
-        runner.check(suites.class_suite(wanted), left.class_rows(counts)),
+        runner.check(suites.dataset_suite(validation), left.dataset_rows(upstream, accepted, quarantined)),
+        runner.check(suites.accepted_suite(validation), left.people_rows(accepted)),
+        runner.check(suites.class_suite(validation), left.class_rows(counts)),
     ]

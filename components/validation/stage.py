@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.contracts.atomic import read_json, write_json, write_table
-from components.contracts.config import Params
+from components.contracts.config import AlignmentQuality, Labels, Validation
 from components.contracts.layout import Layout
 from components.contracts.readmitted import read_decisions
 from components.contracts.records import quarantine_table
@@ -25,7 +25,9 @@ from components.validation.quarantine import STAGE, Waivers
 from components.validation.upstream import read_upstream
 
 
-def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
+def run(
+    name: str, layout: Layout, *, labels: Labels, quality: AlignmentQuality, validation: Validation
+) -> dict[str, Any]:
     """Judges one dataset.
 
     Writes `accepted.parquet` (ACCEPTED_SCHEMA), `quarantine.parquet` (all stages up to here), `profile.json` (what
@@ -43,16 +45,18 @@ def run(name: str, params: Params, layout: Layout) -> dict[str, Any]:
     checker = Checker(docs=layout.data_docs / name)
     judgement = judge(
         upstream,
-        params,
         FeatureStore(layout.features(name)),
         checker,
+        labels=labels,
+        quality=quality,
+        validation=validation,
         waivers=Waivers(
             here=read_decisions(layout.decisions(name, STAGE)),
             alignment=read_decisions(layout.decisions(name, "alignment")),
         ),
         reference=_reference(layout, name),
     )
-    result = judgement.result(params.labels.resolved)
+    result = judgement.result(labels.resolved)
     page = str((layout.data_docs / name / "index.html").relative_to(layout.root))
 
     folder = layout.validated(name)

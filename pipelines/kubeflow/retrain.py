@@ -27,6 +27,7 @@ from components.contracts.layout import Layout
 from pipelines import dag
 from pipelines.project import find_root, load
 from pipelines.stage import RUN_ID_VARIABLE, timings
+from pipelines.stages import stage_of
 
 PIPELINE = "mer-retrain"
 SETTINGS = Path("infra") / "kubeflow.yaml"
@@ -39,7 +40,7 @@ class Settings:
     Attributes:
         image: holds the environment and the code; its name must contain "python" for KFP's local runner to be silent.
         workspace_claim, workspace: the volume claim with the project, and where it is mounted.
-        ray_jobs_address: of the RayCluster's job server, for the stages in `ray_stages`.
+        ray_jobs_address: of the RayCluster's job server, for the stages that need Ray.
         token_secret, token_key: the secret with Ray's authentication token.
         retries: attempts after the first; stages are idempotent.
         timeout_s: stage → seconds before its pod is ended; `default` for the rest.
@@ -51,7 +52,6 @@ class Settings:
     workspace_claim: str
     workspace: str
     ray_jobs_address: str
-    ray_stages: tuple[str, ...]
     token_secret: str
     token_key: str
     retries: int
@@ -65,8 +65,8 @@ def load_settings(root: Path) -> Settings:
     path = root / SETTINGS
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Settings(**{**raw, "ray_stages": tuple(raw["ray_stages"])})
-    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+        return Settings(**raw)
+    except (OSError, TypeError, yaml.YAMLError) as error:
         raise ConfigError("these are no settings of the Kubeflow pipeline", where=str(path), seen=str(error)) from error
 
 
@@ -209,7 +209,7 @@ def _on_cluster(task: Any, node: dag.Node, settings: Settings) -> None:
     kubernetes.add_pod_label(task, label_key="app.kubernetes.io/part-of", label_value="mer")
     kubernetes.mount_pvc(task, pvc_name=settings.workspace_claim, mount_path=settings.workspace)
     kubernetes.set_timeout(task, settings.timeout_s.get(node.stage, settings.timeout_s["default"]))
-    if node.stage in settings.ray_stages:
+    if stage_of(node.stage).needs_ray:
         task.set_env_variable("MER_RAY_JOBS_ADDRESS", settings.ray_jobs_address)
         task.set_env_variable("RAY_AUTH_MODE", "token")
         kubernetes.use_secret_as_env(

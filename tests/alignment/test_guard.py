@@ -9,7 +9,6 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment import stage
 from components.alignment.align import Aligner
 from components.alignment.guard import Guard
 from components.alignment.outcome import align_one, measured, packed
@@ -19,6 +18,7 @@ from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clip_table
 from components.runtime import guarded
+from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, wav, write_clip
 from tests.builders import make_clip
 
@@ -79,7 +79,7 @@ def test_a_clip_that_crashes_its_decoder_is_lost_alone(tmp_path: Path, monkeypat
     layout = Layout(tmp_path)
     clips = [sound(tmp_path, name) for name in ("before", "deadly", "later")]
     write_table(layout.dataset("tiny") / "clips.parquet", clip_table(clips))
-    summary = stage.run("tiny", Params(alignment=PLAIN), layout)
+    summary = call_stage("alignment", Params(alignment=PLAIN), layout, "tiny")
     assert summary["aligned"] == 2
     assert summary["quarantined_by_code"] == {"crashed": 1}
     (row,) = pq.read_table(layout.aligned("tiny") / "quarantine.parquet").to_pylist()

@@ -16,6 +16,7 @@ from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, decisions_json
 from components.contracts.records import AlignedClip, Clip
+from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, wav, write_clip
 from tests.alignment.test_stage import NAME, PARAMS, PLAIN, clip_of, put
 
@@ -59,7 +60,7 @@ def refused(tmp_path: Path) -> tuple[Layout, list[Clip]]:
         ),
     ]
     put(layout, clips)
-    assert stage.run(NAME, STRICT, layout)["quarantined_by_code"] == {"not-media": 1, "offset": 1}
+    assert call_stage("alignment", STRICT, layout, NAME)["quarantined_by_code"] == {"not-media": 1, "offset": 1}
     return layout, clips
 
 
@@ -79,7 +80,7 @@ def test_an_unchanged_refusal_is_not_decoded_again(
     layout, _ = refused
     before = tree_sha256(layout.aligned(NAME))
     seen = counting(monkeypatch)
-    assert stage.run(NAME, STRICT, layout)["aligned_now"] == 0
+    assert call_stage("alignment", STRICT, layout, NAME)["aligned_now"] == 0
     assert seen == []
     assert tree_sha256(layout.aligned(NAME)) == before
 
@@ -92,13 +93,13 @@ def test_a_mended_file_is_tried_by_itself_and_a_moved_one_is_named_where_it_is(
     there = layout.root / "media" / "moved.mp4"
     (layout.root / "media" / "broken.mp4").rename(there)
     put(layout, [clips[0], replace(clips[1], video_path="media/moved.mp4"), clips[2]])
-    stage.run(NAME, STRICT, layout)
+    call_stage("alignment", STRICT, layout, NAME)
     assert seen == [BROKEN]
     write_clip(there, pictures=[grey(90)] * 10, sound=tone(0.4))
     mended = replace(clip_of(layout.root, there), clip_id=BROKEN)
     put(layout, [clips[0], mended, clips[2]])
     seen.clear()
-    stage.run(NAME, STRICT, layout)
+    call_stage("alignment", STRICT, layout, NAME)
     assert seen == [BROKEN]
     assert BROKEN in aligned(layout)
 
@@ -110,7 +111,7 @@ def test_a_person_may_ask_for_another_try_and_gets_one(
     seen = counting(monkeypatch)
     for tries in (1, 1, 2):
         decide(layout, clip_id=BROKEN, code="not-media", how="again", tries=tries)
-        stage.run(NAME, STRICT, layout)
+        call_stage("alignment", STRICT, layout, NAME)
     assert seen == [BROKEN, BROKEN]
 
 
@@ -119,12 +120,12 @@ def test_other_limits_and_another_gate_try_again(
 ) -> None:
     layout, _ = refused
     seen = counting(monkeypatch)
-    stage.run(NAME, PARAMS, layout)
+    call_stage("alignment", PARAMS, layout, NAME)
     assert seen == [LATE]  # its figures pass a wider gate; a broken file passes none
     assert LATE in aligned(layout)
     seen.clear()
     limits = PARAMS.alignment.model_copy(update={"limits": MediaLimits(max_duration_s=60)})
-    stage.run(NAME, Params(**{**PARAMS.__dict__, "alignment": limits}), layout)
+    call_stage("alignment", Params(**{**PARAMS.__dict__, "alignment": limits}), layout, NAME)
     assert seen == [BROKEN]
 
 
@@ -134,14 +135,14 @@ def test_what_the_gate_refused_can_be_taken_as_it_is_for_what_was_seen(
     layout, _ = refused
     seen = counting(monkeypatch)
     decide(layout, clip_id=LATE, code="offset", how="as_is", seen="+9.99 s", reason="a guess")
-    stage.run(NAME, STRICT, layout)
+    call_stage("alignment", STRICT, layout, NAME)
     assert LATE not in aligned(layout)
     decide(layout, clip_id=LATE, code="offset", how="as_is", seen="+0.40 s", reason="the sound comes from a hall")
-    summary = stage.run(NAME, STRICT, layout)
+    summary = call_stage("alignment", STRICT, layout, NAME)
     assert seen == [LATE]
     assert LATE in aligned(layout)
     assert summary["quarantined_by_code"] == {"not-media": 1}
     seen.clear()
-    stage.run(NAME, STRICT, layout)
+    call_stage("alignment", STRICT, layout, NAME)
     assert seen == []
     assert LATE in aligned(layout)

@@ -24,6 +24,7 @@ from components.contracts.errors import DataError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import QUARANTINE_SCHEMA, Clip, clip_table
+from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
 from tests.builders import make_clip
 
@@ -68,7 +69,7 @@ def done(tmp_path: Path) -> tuple[Layout, list[Clip]]:
     layout = Layout(tmp_path / "project")
     clips = corpus(layout.root)
     put(layout, clips)
-    stage.run(NAME, PARAMS, layout)
+    call_stage("alignment", PARAMS, layout, NAME)
     return layout, clips
 
 
@@ -128,7 +129,7 @@ def test_a_second_run_aligns_nothing_that_is_done(
     layout, _ = done
     before = hashes(layout.aligned(NAME))
     seen = counting(monkeypatch)
-    stage.run(NAME, PARAMS, layout)
+    call_stage("alignment", PARAMS, layout, NAME)
     assert seen == ["tiny/gone"]  # it may be back; the content of the broken one is what it was
     assert hashes(layout.aligned(NAME)) == before
 
@@ -142,14 +143,14 @@ def test_an_incremental_run_leaves_the_bytes_of_a_full_one(
     now = [more, clip_of(layout.root, changed), *(clip for clip in clips if clip.clip_id not in ("tiny/02", "tiny/00"))]
     put(layout, now)
     seen = counting(monkeypatch)
-    stage.run(NAME, PARAMS, layout)
+    call_stage("alignment", PARAMS, layout, NAME)
     assert {"tiny/015", "tiny/02"} <= set(seen)
     assert not {"tiny/01", "tiny/03", "tiny/face"} & set(seen)
     fresh = Layout(layout.root)
     incremental = hashes(layout.aligned(NAME))
     for path in layout.aligned(NAME).iterdir():
         path.unlink()
-    stage.run(NAME, PARAMS, fresh)
+    call_stage("alignment", PARAMS, fresh, NAME)
     assert hashes(fresh.aligned(NAME)) == incremental
     assert "tiny/00" not in [clip.clip_id for clip in clips_of(fresh.aligned(NAME))]
 
@@ -158,7 +159,7 @@ def test_other_settings_align_again(done: tuple[Layout, list[Clip]], monkeypatch
     layout, _ = done
     seen = counting(monkeypatch)
     other = PARAMS.model_copy(update={"alignment": PLAIN.model_copy(update={"rate_hz": 5.0})})
-    stage.run(NAME, other, layout)
+    call_stage("alignment", other, layout, NAME)
     assert len(seen) == 7
 
 
@@ -171,13 +172,13 @@ def test_a_stricter_gate_refuses_rows_that_were_kept(
         layout.root / "media" / "late.mp4", pictures=[draw_face()] * 25, sound=tone(1.0), sound_start_s=0.4
     )
     put(layout, [*stage.clips_of(pq.read_table(layout.dataset(NAME) / "clips.parquet")), clip_of(layout.root, late)])
-    stage.run(NAME, PARAMS, layout)
+    call_stage("alignment", PARAMS, layout, NAME)
     assert "tiny/late" in [clip.clip_id for clip in clips_of(layout.aligned(NAME))]
     seen.clear()
     strict = PARAMS.model_copy(
         update={"alignment": PLAIN.model_copy(update={"quality": AlignmentQuality(max_abs_offset_s=0.1)})}
     )
-    summary = stage.run(NAME, strict, layout)
+    summary = call_stage("alignment", strict, layout, NAME)
     assert "tiny/late" not in seen
     assert summary["quarantined_by_code"]["offset"] == 1
     row = next(
@@ -192,10 +193,10 @@ def test_a_stricter_gate_refuses_rows_that_were_kept(
 def test_no_clips_and_no_table(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     with pytest.raises(DataError) as caught:
-        stage.run(NAME, PARAMS, layout)
+        call_stage("alignment", PARAMS, layout, NAME)
     assert caught.value.code == "no-clip-table"
     put(layout, [])
-    assert stage.run(NAME, PARAMS, layout)["clips"] == 0
+    assert call_stage("alignment", PARAMS, layout, NAME)["clips"] == 0
     assert pq.read_table(layout.aligned(NAME) / "quarantine.parquet").num_rows == 0
 
 
@@ -205,10 +206,10 @@ def test_the_actor_pool_writes_what_one_process_writes(
 ) -> None:
     layout = Layout(tmp_path)
     put(layout, corpus(tmp_path, count=stage.IN_PROCESS_CLIPS + 5))
-    pooled = stage.run(NAME, PARAMS, layout)
+    pooled = call_stage("alignment", PARAMS, layout, NAME)
     outputs = hashes(layout.aligned(NAME))
     for path in layout.aligned(NAME).iterdir():
         path.unlink()
     monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 1_000)
-    assert stage.run(NAME, PARAMS, layout) == pooled
+    assert call_stage("alignment", PARAMS, layout, NAME) == pooled
     assert hashes(layout.aligned(NAME)) == outputs

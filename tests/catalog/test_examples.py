@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.catalog import stage
 from components.catalog.examples import load_examples, step_labels
 from components.contracts.atomic import write_json, write_table
 from components.contracts.errors import DataError
@@ -18,6 +17,7 @@ from components.features.base import Encoded
 from components.features.store import FeatureStore
 from components.validation.accepted import accepted_table
 from components.validation.upstream import read_upstream
+from pipelines.stages import call_stage
 from tests.validation.tables import ALIGNMENT, Tiny, tiny_params
 
 INDEX = {name: position for position, name in enumerate(ABAW8.classes)}
@@ -33,7 +33,7 @@ def catalogued(tiny: Tiny, root: Path) -> Layout:
         layout.validated(tiny.dataset) / "result.json",
         {"alignment_fingerprint": ALIGNMENT, "encoders": tiny.encoders, "fingerprint": "r" * 64},
     )
-    stage.run(tiny_params(), layout)
+    call_stage("catalog", tiny_params(), layout)
     return layout
 
 

@@ -5,14 +5,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.catalog import stage
 from components.catalog.rows import CATALOG_SCHEMA
 from components.contracts.atomic import read_json
 from components.contracts.config import parse_params
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
-from components.validation import stage as validation
+from pipelines.stages import call_stage
 from tests.validation.tables import Tiny, tiny_clips, tiny_params
 
 
@@ -24,8 +23,8 @@ def test_two_validated_datasets_become_one_catalog(tmp_path: Path) -> None:
     bad = tiny.change_clip(0, emotion="glee")
     for dataset in (tiny, Tiny(clips=tiny_clips(subjects=5, dataset="more"), dataset="more")):
         dataset.write(layout)
-        validation.run(dataset.dataset, params, layout)
-    summary = stage.run(params, layout)
+        call_stage("validation", params, layout, dataset.dataset)
+    summary = call_stage("catalog", params, layout)
     table = pq.read_table(layout.catalog / "catalog.parquet")
     assert table.schema.equals(CATALOG_SCHEMA)
     assert table.num_rows == 12 - 1 + 15
@@ -39,18 +38,18 @@ def test_two_validated_datasets_become_one_catalog(tmp_path: Path) -> None:
     assert "classes_of_splits" in (layout.data_docs / "_catalog" / "index.html").read_text()
     assert 'href="_catalog/index.html"' in (layout.data_docs / "index.html").read_text()
     before = tree_sha256(layout.catalog)
-    assert stage.run(params, layout)["sha256"] == summary["sha256"]
+    assert call_stage("catalog", params, layout)["sha256"] == summary["sha256"]
     assert tree_sha256(layout.catalog) == before
 
     # A dataset that is no longer named is gone, whatever still lies in its folder.
-    alone = stage.run(tiny_params(), layout)
+    alone = call_stage("catalog", tiny_params(), layout)
     assert set(alone["datasets"]) == {"tiny"}
     assert pq.read_table(layout.catalog / "catalog.parquet").num_rows == 11
 
 
 def test_a_dataset_without_accepted_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="tiny: this dataset has no accepted clips"):
-        stage.run(tiny_params(), Layout(tmp_path))
+        call_stage("catalog", tiny_params(), Layout(tmp_path))
 
 
 @pytest.mark.parametrize(

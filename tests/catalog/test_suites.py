@@ -13,7 +13,7 @@ from components.catalog.suites import split_suites
 from components.contracts.config import Catalog
 from components.validation.checkpoint import Checker, Judged, critical
 from tests.catalog.test_catalog import made
-from tests.validation.tables import tiny_clips, tiny_params
+from tests.validation.tables import tiny_clips
 
 pytestmark = pytest.mark.integration
 CASES = {
@@ -30,7 +30,7 @@ def judged(config: Catalog, rows: list[dict[str, Any]]) -> tuple[dict[str, Judge
     table, description = made(tiny_clips(subjects=8))
     table = table.from_pylist(rows or table.to_pylist(), schema=table.schema)
     described = {**description, "texts": 1, "splits": split_summary(table.to_pylist(), SPLITS, description["classes"])}
-    outcomes = judge_splits(table, described, tiny_params(catalog=config), Checker())
+    outcomes = judge_splits(table, described, config, Checker())
     failed = {one.expectation.name: one for outcome in outcomes for one in outcome.failed}
     return failed, {one.expectation.name for _, one in critical(outcomes)}
 

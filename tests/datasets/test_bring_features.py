@@ -13,10 +13,10 @@ import pytest
 
 from components.contracts.config import Params
 from components.contracts.layout import Layout
-from components.datasets import stage
 from components.datasets.corpora.feature_rows import COLUMNS
 from components.datasets.corpora.feature_table import FeatureTable, FeatureTableOptions, Terms
 from components.datasets.given import GivenReader
+from pipelines.stages import call_stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTION = "## Bring features, not media"
@@ -69,7 +69,7 @@ def test_the_script_makes_a_dataset_of_what_was_downloaded(downloads: Path) -> N
     assert (given.modality, given.rate_hz) == ("face_au", 30)
     assert np.array_equal(GivenReader(downloads).read(given).values, np.tile([2.5, 1.0], (45, 1)))
     params = Params(datasets=("feature_table",), sources={"feature_table": {"root": "corpora/openface"}})
-    assert stage.run("feature_table", params, Layout(downloads))["quarantined"] == 0
+    assert call_stage("datasets", params, Layout(downloads), "feature_table")["quarantined"] == 0
 
 
 def test_the_format_table_names_every_column_and_key() -> None:

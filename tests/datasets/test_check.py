@@ -15,9 +15,10 @@ from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
-from components.datasets import registry, stage
+from components.datasets import registry
 from components.datasets.check import Findings, check
 from components.datasets.withdrawn import Withdrawal, record
+from pipelines.stages import call_stage
 from tests.datasets.tiny_corpora import CORPORA, speech, talking
 
 ABAW8 = taxonomy("abaw8")
@@ -46,7 +47,7 @@ def test_it_foretells_what_the_stage_does_and_writes_nothing(name: str, project:
     before = files(project)
     told = checked(name, section, project)
     assert files(project) == before
-    stage.run(name, Params(datasets=(name,), sources={name: section}), Layout(project))
+    call_stage("datasets", Params(datasets=(name,), sources={name: section}), Layout(project), name)
     folder = Layout(project).dataset(name)
     used = pq.read_table(folder / "clips.parquet")["clip_id"].to_pylist()
     aside = pq.read_table(folder / "quarantine.parquet").to_pylist()

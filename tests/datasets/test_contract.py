@@ -14,7 +14,8 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.labels import CANONICAL
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
-from components.datasets import registry, stage
+from components.datasets import registry
+from pipelines.stages import call_stage
 from tests.datasets.tiny_corpora import CORPORA
 
 RENDERED = {"synthetic"}
@@ -40,7 +41,7 @@ def test_every_corpus_has_a_fixture() -> None:
 
 def test_clips_are_named_labelled_licensed_and_belong_to_someone(corpus: tuple[str, Params, Layout]) -> None:
     name, params, layout = corpus
-    stage.run(name, params, layout)
+    call_stage("datasets", params, layout, name)
     found = clips(name, layout)
     assert len(found) >= 2
     assert len({clip.subject_id for clip in found}) >= 2
@@ -60,7 +61,7 @@ def test_clips_are_named_labelled_licensed_and_belong_to_someone(corpus: tuple[s
 
 def test_what_is_no_media_is_set_aside_with_its_reason_and_nothing_else(corpus: tuple[str, Params, Layout]) -> None:
     name, params, layout = corpus
-    stage.run(name, params, layout)
+    call_stage("datasets", params, layout, name)
     [row] = pq.read_table(layout.dataset(name) / "quarantine.parquet").to_pylist()
     assert row["code"] == "lfs-pointer"
     assert row["remedy"]
@@ -77,16 +78,16 @@ def test_every_file_of_the_corpus_is_an_input_of_the_stage(corpus: tuple[str, Pa
 
 def test_a_second_scan_gives_the_same_bytes(corpus: tuple[str, Params, Layout]) -> None:
     name, params, layout = corpus
-    stage.run(name, params, layout)
+    call_stage("datasets", params, layout, name)
     files = sorted(path for path in layout.dataset(name).rglob("*") if path.is_file())
     before = {path: file_sha256(path) for path in files}
-    stage.run(name, params, layout)
+    call_stage("datasets", params, layout, name)
     assert {path: file_sha256(path) for path in files} == before
 
 
 def test_every_clip_can_be_aligned(corpus: tuple[str, Params, Layout]) -> None:
     name, params, layout = corpus
-    stage.run(name, params, layout)
+    call_stage("datasets", params, layout, name)
     config = Alignment.model_validate({"face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}})
     for clip in clips(name, layout):
         aligned = align(clip, config, root=layout.root)

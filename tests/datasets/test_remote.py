@@ -11,15 +11,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment import stage as alignment
 from components.contracts.config import Alignment, FaceAlignment, Params, VoiceAlignment
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
-from components.datasets import remote, stage
+from components.datasets import remote
 from components.datasets.remote import MIRRORS, Synced
 from pipelines import inputs
+from pipelines.stages import call_stage
 from tests.alignment.media import tone, wav
 from tests.datasets.objects import BUCKET, Bucket, object_store
 from tests.datasets.tiny_corpora import CORPORA
@@ -146,8 +146,8 @@ def test_every_corpus_reads_alike_from_a_bucket(bucket: Bucket, tmp_path: Path, 
     assert "s3://" in str(far.sources)
     elsewhere = Layout(tmp_path / "elsewhere")
     elsewhere.root.mkdir()
-    stage.run(name, far, elsewhere)
-    stage.run(name, Params(datasets=(name,), sources={name: section}), Layout(tmp_path))
+    call_stage("datasets", far, elsewhere, name)
+    call_stage("datasets", Params(datasets=(name,), sources={name: section}), Layout(tmp_path), name)
     assert [at_home(clip) for clip in table(elsewhere, name)] == table(Layout(tmp_path), name)
 
 
@@ -172,14 +172,14 @@ def test_a_changed_object_is_an_input_and_a_lost_mirror_costs_only_the_fetching(
     inputs.write(params, layout)
     before = (layout.inputs / "folder.json").read_bytes()
     assert not (layout.root / PLACE).exists()  # listed, not fetched
-    stage.run("folder", params, layout)
-    assert alignment.run("folder", params, layout)["aligned"] == 2
+    call_stage("datasets", params, layout, "folder")
+    assert call_stage("alignment", params, layout, "folder")["aligned"] == 2
     aligned = tree_sha256(layout.aligned("folder"))
     for path in (layout.root / PLACE).rglob("*.wav"):
         os.unlink(path)
     for path in layout.aligned("folder").iterdir():
         path.unlink()
-    assert alignment.run("folder", params, layout)["aligned"] == 2
+    assert call_stage("alignment", params, layout, "folder")["aligned"] == 2
     assert tree_sha256(layout.aligned("folder")) == aligned
     inputs.write(params, layout)
     assert (layout.inputs / "folder.json").read_bytes() == before

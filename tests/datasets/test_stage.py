@@ -13,9 +13,10 @@ from components.contracts.errors import ConfigError, DataError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import CLIP_SCHEMA, QUARANTINE_SCHEMA, clips_of
-from components.datasets import registry, stage
+from components.datasets import registry
 from components.datasets.base import Adapter, Scan, set_aside
 from components.datasets.corpora.ravdess import RavdessOptions
+from pipelines.stages import call_stage
 from tests.builders import make_clip
 
 Writer = Callable[[Path], Path]
@@ -35,7 +36,7 @@ def project(tmp_path: Path, write_wav: Writer) -> Layout:
 
 
 def test_a_good_corpus_gives_a_hashed_clip_table(project: Layout) -> None:
-    summary = stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    summary = call_stage("datasets", params(ravdess={"root": "corpus"}), project, "ravdess")
     folder = project.dataset("ravdess")
     table = pq.read_table(folder / "clips.parquet")
     assert table.schema.equals(CLIP_SCHEMA)
@@ -48,9 +49,9 @@ def test_a_good_corpus_gives_a_hashed_clip_table(project: Layout) -> None:
 
 
 def test_running_again_gives_the_same_bytes(project: Layout) -> None:
-    stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    call_stage("datasets", params(ravdess={"root": "corpus"}), project, "ravdess")
     first = tree_sha256(project.dataset("ravdess"))
-    stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    call_stage("datasets", params(ravdess={"root": "corpus"}), project, "ravdess")
     assert tree_sha256(project.dataset("ravdess")) == first
 
 
@@ -62,7 +63,7 @@ def test_bad_files_are_set_aside_with_everything_needed_to_mend_them(project: La
     (corpus / "01-01-04-01-01-01-06.mp4").write_bytes(b"\x00\x00\x00\x10ftypisom\x00\x00\x02\x00" + bytes(2000))
     (corpus / "birthday.mp4").write_text("x")
     write_wav(corpus / "again" / f"{GOOD[0]}.wav")
-    summary = stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    summary = call_stage("datasets", params(ravdess={"root": "corpus"}), project, "ravdess")
     assert summary["clips"] == len(GOOD)
     table = pq.read_table(project.dataset("ravdess") / "quarantine.parquet")
     assert table.schema.equals(QUARANTINE_SCHEMA)
@@ -83,7 +84,7 @@ def test_outputs_do_not_depend_on_where_the_project_lies(tmp_path: Path, write_w
         layout = Layout(tmp_path / place)
         write_wav(layout.root / "corpus" / f"{GOOD[0]}.wav")
         (layout.root / "corpus" / f"{GOOD[1]}.wav").write_bytes(b"")
-        stage.run("ravdess", params(ravdess={"root": "corpus"}), layout)
+        call_stage("datasets", params(ravdess={"root": "corpus"}), layout, "ravdess")
         hashes.append(tree_sha256(layout.dataset("ravdess")))
     assert hashes[0] == hashes[1]
 
@@ -91,7 +92,7 @@ def test_outputs_do_not_depend_on_where_the_project_lies(tmp_path: Path, write_w
 def test_an_empty_corpus_stops_with_a_clear_word(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     with pytest.raises(DataError, match="not one usable clip; 0 in quarantine") as caught:
-        stage.run("ravdess", params(ravdess={"root": "corpus"}), Layout(tmp_path))
+        call_stage("datasets", params(ravdess={"root": "corpus"}), Layout(tmp_path), "ravdess")
     assert caught.value.code == "empty-corpus"
     assert caught.value.exit_code == 3
 
@@ -100,24 +101,24 @@ def test_a_corpus_of_bad_files_only_keeps_its_quarantine(tmp_path: Path) -> None
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / f"{GOOD[0]}.wav").write_bytes(b"")
     with pytest.raises(DataError, match=r"1 in quarantine.*no bytes"):
-        stage.run("ravdess", params(ravdess={"root": "corpus"}), Layout(tmp_path))
+        call_stage("datasets", params(ravdess={"root": "corpus"}), Layout(tmp_path), "ravdess")
     assert pq.read_table(Layout(tmp_path).dataset("ravdess") / "quarantine.parquet").num_rows == 1
 
 
 def test_a_corpus_that_went_bad_leaves_no_stale_clip_table(project: Layout) -> None:
-    stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+    call_stage("datasets", params(ravdess={"root": "corpus"}), project, "ravdess")
     for name in GOOD:
         (project.root / "corpus" / f"{name}.wav").write_bytes(b"")
     with pytest.raises(DataError):
-        stage.run("ravdess", params(ravdess={"root": "corpus"}), project)
+        call_stage("datasets", params(ravdess={"root": "corpus"}), project, "ravdess")
     assert not (project.dataset("ravdess") / "clips.parquet").exists()
 
 
 def test_unknown_datasets_and_keys_are_configuration_errors(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'ravdess'"):
-        stage.run("ravdes", params(ravdess={"root": "x"}), Layout(tmp_path))
+        call_stage("datasets", params(ravdess={"root": "x"}), Layout(tmp_path), "ravdes")
     with pytest.raises(ConfigError, match="Did you mean 'root'"):
-        stage.run("ravdess", params(ravdess={"root": "x", "rooot": "y"}), Layout(tmp_path))
+        call_stage("datasets", params(ravdess={"root": "x", "rooot": "y"}), Layout(tmp_path), "ravdess")
 
 
 class _Loose(Adapter[RavdessOptions]):
@@ -140,7 +141,7 @@ class _Loose(Adapter[RavdessOptions]):
 
 def test_the_stage_catches_what_an_adapter_lets_through(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.ADAPTERS, "loose", _Loose())
-    summary = stage.run("loose", params(loose={"root": "corpus"}), project)
+    summary = call_stage("datasets", params(loose={"root": "corpus"}), project, "loose")
     assert summary["clips"] == 1
     rows = pq.read_table(project.dataset("loose") / "quarantine.parquet").to_pylist()
     found = {row["clip_id"]: row["code"] for row in rows}
@@ -158,7 +159,7 @@ def test_a_quarantined_path_below_the_project_is_relative_and_every_name_fits_a_
             return Scan(clips=[*clips, make_clip(clip_id="tiny/a\udce4", audio_path="corpus/a.wav")], quarantined=[row])
 
     monkeypatch.setitem(registry.ADAPTERS, "loose", Absolute())
-    stage.run("loose", params(loose={"root": "corpus"}), project)
+    call_stage("datasets", params(loose={"root": "corpus"}), project, "loose")
     rows = pq.read_table(project.dataset("loose") / "quarantine.parquet").to_pylist()
     assert {row["clip_id"]: row["path"] for row in rows}[r"loose/x\udcff"] == "corpus/x.wav"
     assert {row["clip_id"]: row["code"] for row in rows}[r"tiny/a\udce4"] == "bad-name"

@@ -12,10 +12,10 @@ from components.contracts.errors import ConfigError, DataError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, Quarantined, clips_of
-from components.datasets import stage
 from components.datasets.base import Scan
 from components.datasets.synthetic.plan import plan_corpus
 from components.datasets.withdrawn import FILE, leave_out, read_withdrawn, record, withdrawal_of
+from pipelines.stages import call_stage
 from tests.builders import make_clip
 from tests.datasets.feature_folders import separable, write_features
 from tests.datasets.tiny_corpora import CORPORA
@@ -85,18 +85,18 @@ def test_a_dialogue_goes_with_one_of_its_people_and_the_others_are_parted(tmp_pa
 @pytest.mark.parametrize("name", ["folder", "emodb"])
 def test_the_stage_leaves_a_person_out_while_the_corpus_still_holds_them(tmp_path: Path, name: str) -> None:
     params = Params(datasets=(name,), sources={name: CORPORA[name](tmp_path / "corpus")})
-    stage.run(name, params, Layout(tmp_path))
+    call_stage("datasets", params, Layout(tmp_path), name)
     before = clips(tmp_path, name)
     gone = before[0].subject_id
     record(tmp_path, name, gone, day=DAY)
-    summary = stage.run(name, params, Layout(tmp_path))
+    summary = call_stage("datasets", params, Layout(tmp_path), name)
     assert [clip.clip_id for clip in clips(tmp_path, name)] == [
         clip.clip_id for clip in before if clip.subject_id != gone
     ]
     assert any("people withdrew" in note for note in summary["notes"])
     record(tmp_path, name, clips(tmp_path, name)[0].subject_id, day=DAY)
     with pytest.raises(DataError, match="clips of people who withdrew"):
-        stage.run(name, params, Layout(tmp_path))
+        call_stage("datasets", params, Layout(tmp_path), name)
 
 
 def test_a_feature_table_tells_who_is_in_a_dialogue(tmp_path: Path) -> None:
@@ -106,13 +106,13 @@ def test_a_feature_table_tells_who_is_in_a_dialogue(tmp_path: Path) -> None:
     lines = [f"{lines[0]},sequence_id", *(f"{line},{sequences.get(line.partition(',')[0], '')}" for line in lines[1:])]
     write_features(tmp_path / "sets", "\n".join(lines) + "\n", arrays)
     params = Params(datasets=("feature_table",), sources={"feature_table": {"root": "sets"}})
-    stage.run("feature_table", params, Layout(tmp_path))
+    call_stage("datasets", params, Layout(tmp_path), "feature_table")
     assert {clip.subject_id for clip in clips(tmp_path, "feature_table")} == {
         "feature_table/p00+p01",
         "feature_table/p02",
     }
     record(tmp_path, "feature_table", "feature_table/p00", day=DAY)
-    stage.run("feature_table", params, Layout(tmp_path))
+    call_stage("datasets", params, Layout(tmp_path), "feature_table")
     assert {clip.clip_id: clip.subject_id for clip in clips(tmp_path, "feature_table")} == {
         f"feature_table/p0{person}_c{clip}": f"feature_table/p0{person}" for person, clip in ((1, 1), (2, 0), (2, 1))
     }
@@ -122,16 +122,16 @@ def test_rendered_media_of_a_person_are_deleted_and_do_not_stay(tmp_path: Path) 
     options = {"subjects": 2, "clips_per_subject": 1, "picture_px": 128, "processes": 1}
     params = Params(datasets=("synthetic",), sources={"synthetic": options})
     layout = Layout(tmp_path)
-    stage.run("synthetic", params, layout)
+    call_stage("datasets", params, layout, "synthetic")
     media = layout.dataset("synthetic") / "media"
     count = len(list(media.iterdir()))
     mine, other = clips(tmp_path, "synthetic")
     record(tmp_path, "synthetic", mine.subject_id, day=DAY)
-    stage.run("synthetic", params, layout)
+    call_stage("datasets", params, layout, "synthetic")
     first = tree_sha256(layout.dataset("synthetic"))
     stem = plan_corpus(seed=params.seed, subjects=2, clips_per_subject=1, picture_px=128)[0].file_stem
     assert not list(media.glob(f"{stem}*"))
     assert len(list(media.iterdir())) < count
     assert [clip.clip_id for clip in clips(tmp_path, "synthetic")] == [other.clip_id]
-    stage.run("synthetic", params, layout)
+    call_stage("datasets", params, layout, "synthetic")
     assert tree_sha256(layout.dataset("synthetic")) == first

@@ -16,11 +16,10 @@ from components.contracts.atomic import read_json
 from components.contracts.layout import Layout
 from pipelines.project import load
 from pipelines.run import make_plan
+from pipelines.stages import STAGES
 from tests.pipelines.projects import make_project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-
-STAGES = ("inputs", "datasets", "alignment", "features", "validation", "catalog", "train", "evaluate", "register")
 
 
 def mer(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

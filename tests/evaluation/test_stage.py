@@ -6,7 +6,7 @@ import pytest
 
 from components.contracts.errors import ModelError
 from components.contracts.fingerprint import tree_sha256
-from components.evaluation import stage
+from pipelines.stages import call_stage
 from tests.registry.projects import make_params, make_project
 
 pytestmark = pytest.mark.integration
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.integration
 def test_the_stage_is_a_pure_function_of_what_it_reads(tmp_path: Path, mlflow_uri: str) -> None:
     params = make_params(mlflow_uri, "evaluate-stage")
     layout = make_project(tmp_path, params, upto="train")
-    summary = stage.run(params, layout)
+    summary = call_stage("evaluate", params, layout)
     assert summary["rows"][0]["subset"] == "face+voice+text"
     assert {row["subset"] for row in summary["rows"]} >= {"face", "voice", "text", "face+voice", "majority"}
     first = tree_sha256(layout.evaluated)
-    assert stage.run(params, layout) == summary
+    assert call_stage("evaluate", params, layout) == summary
     assert tree_sha256(layout.evaluated) == first
     (layout.trained / "model.safetensors").write_bytes(b"half")
     with pytest.raises(ModelError, match="cannot read the model"):
-        stage.run(params, layout)
+        call_stage("evaluate", params, layout)
     assert tree_sha256(layout.evaluated) == first

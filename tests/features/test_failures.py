@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from components.features.encode import Result, encode_clips
 from components.features.failures import FILE
 from components.features.registry import create
 from components.features.work import Task, read_clips
+from pipelines.stages import call_stage
 from tests.builders import make_aligned_clip
 from tests.features.test_stage import align
 
@@ -47,10 +48,12 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The clips that an encoder was given, by the stage's own work in this process instead of actors."""
     seen: list[str] = []
 
-    def here(tasks: list[Task], features: Features, device: str) -> Iterator[Result]:
-        encoders = {modality: create(spec, modality, device) for modality, spec in features.encoders.items()}
+    def here(
+        tasks: list[Task], specs: Mapping[str, str], device: str, *, actors: int, batch_clips: int
+    ) -> Iterator[Result]:
+        encoders = {modality: create(spec, modality, device) for modality, spec in specs.items()}
         for task in tasks:
-            for clips in read_clips(task, batch_clips=features.batch_clips):
+            for clips in read_clips(task, batch_clips=batch_clips):
                 seen.extend(clip.clip_id for clip, _ in clips)
                 yield from encode_clips(clips, encoders)
 
@@ -81,41 +84,41 @@ def refused(layout: Layout) -> list[str]:
 def test_a_failure_is_remembered_until_content_or_encoder_changes(tmp_path: Path, tried: list[str]) -> None:
     layout = Layout(tmp_path)
     align(layout, [broken(), good(2)])
-    summary = stage.run("tiny", FACE, layout)
+    summary = call_stage("features", FACE, layout, "tiny")
     assert sorted(tried) == [BROKEN, "tiny/good2"]
     assert refused(layout) == [BROKEN]
     before = tree_sha256(layout.features("tiny"))
     tried.clear()
-    assert stage.run("tiny", FACE, layout) == {**summary, "encoded": {"face": 0}}
+    assert call_stage("features", FACE, layout, "tiny") == {**summary, "encoded": {"face": 0}}
     assert tried == []
     assert tree_sha256(layout.features("tiny")) == before
     # A clip of the same content is refused with it.
     align(layout, [broken(), replace(broken(), clip_id="tiny/copy"), good(2), good(3)])
-    stage.run("tiny", FACE, layout)
+    call_stage("features", FACE, layout, "tiny")
     assert tried == ["tiny/good3"]
     assert refused(layout) == [BROKEN, "tiny/copy"]
     tried.clear()
     align(layout, [broken(seed=9), good(2)])
-    stage.run("tiny", FACE, layout)
+    call_stage("features", FACE, layout, "tiny")
     assert tried == [BROKEN]
     tried.clear()
-    stage.run("tiny", VOICE, layout)
+    call_stage("features", VOICE, layout, "tiny")
     assert sorted(tried) == [BROKEN, "tiny/good2"]
     assert refused(layout) == []
     tried.clear()
-    stage.run("tiny", FACE, layout)
+    call_stage("features", FACE, layout, "tiny")
     assert sorted(tried) == [BROKEN, "tiny/good2"]
 
 
 def test_a_person_may_ask_for_another_try_and_gets_one(tmp_path: Path, tried: list[str]) -> None:
     layout = Layout(tmp_path)
     align(layout, [broken(), good(2)])
-    stage.run("tiny", FACE, layout)
+    call_stage("features", FACE, layout, "tiny")
     tried.clear()
     for tries in (1, 1, 2):
         asked = Readmitted(dataset="tiny", clip_id=BROKEN, stage="features", code="encoder", how="again", tries=tries)
         write_json(layout.decisions("tiny", "features"), decisions_json([asked]))
-        stage.run("tiny", FACE, layout)
+        call_stage("features", FACE, layout, "tiny")
     assert tried == [BROKEN, BROKEN]
     assert refused(layout) == [BROKEN]
 
@@ -126,11 +129,11 @@ def test_many_remembered_failures_are_no_failure_of_the_encoder(tmp_path: Path, 
     align(layout, bad)
     for _ in range(2):  # nothing is remembered of a stage that stopped
         with pytest.raises(DataError, match="failed on every clip"):
-            stage.run("tiny", FACE, layout)
+            call_stage("features", FACE, layout, "tiny")
     align(layout, [*bad, good(2)])
-    stage.run("tiny", FACE, layout)
+    call_stage("features", FACE, layout, "tiny")
     tried.clear()
-    assert stage.run("tiny", FACE, layout)["quarantined"] == 5
+    assert call_stage("features", FACE, layout, "tiny")["quarantined"] == 5
     assert tried == []
 
 
@@ -144,11 +147,11 @@ def test_an_error_that_nobody_foresaw_is_tried_every_time(
 
     with monkeypatch.context() as patched:
         encode_by(patched, short_of_memory)
-        stage.run("tiny", VOICE, two)
+        call_stage("features", VOICE, two, "tiny")
     assert refused(two) == ["tiny/good1"]
     assert pq.read_table(two.features("tiny") / FILE).num_rows == 0
     tried.clear()
-    assert stage.run("tiny", VOICE, two)["encoded"] == {"voice": 1}
+    assert call_stage("features", VOICE, two, "tiny")["encoded"] == {"voice": 1}
     assert tried == ["tiny/good1"]
     assert refused(two) == []
 
@@ -164,6 +167,6 @@ def test_values_that_are_not_finite_are_remembered(
 
     encode_by(monkeypatch, infinite)
     for _ in range(2):
-        stage.run("tiny", VOICE, two)
+        call_stage("features", VOICE, two, "tiny")
         assert refused(two) == ["tiny/good1"]
     assert tried.count("tiny/good1") == 1

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.contracts.config import Features
 from components.contracts.layout import Layout
 from components.features.encode import Result
 from components.features.pools import ClipEncoder, Pool, ShardEncoder, _from_row, pools
@@ -56,10 +55,9 @@ def test_what_one_pool_leaves_the_next_one_encodes_and_nothing_is_done_twice(tas
 
 
 def test_only_checkpoints_on_a_gpu_have_actors_of_their_own() -> None:
-    features = Features(actors=3)
     specs = {"face": "transformers:somewhere", "voice": "signal"}
-    assert pools(specs, features, "cpu") == (Pool(specs=specs, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),)
-    assert pools({"voice": "signal"}, features, "cuda") == (
+    assert pools(specs, 3, "cpu") == (Pool(specs=specs, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),)
+    assert pools({"voice": "signal"}, 3, "cuda") == (
         Pool(specs={"voice": "signal"}, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),
     )
     assert create("signal", "voice", "cpu").fingerprint == create("signal", "voice", "cuda").fingerprint

@@ -17,6 +17,7 @@ from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
 from components.features import stage
 from components.features.registry import create
 from components.features.store import FeatureStore, feature_key
+from pipelines.stages import call_stage
 from tests.builders import make_aligned_clip
 
 LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}
@@ -57,33 +58,33 @@ class TestStage:
     def test_every_clip_is_encoded_once(self, tmp_path: Path) -> None:
         layout, clips = Layout(tmp_path), corpus()
         align(layout, clips)
-        first = stage.run("tiny", settings(), layout)
+        first = call_stage("features", settings(), layout, "tiny")
         assert first["encoded"] == dict.fromkeys(LIGHT, 6)
         before = tree_sha256(layout.features("tiny"))
 
-        again = stage.run("tiny", settings(), layout)
+        again = call_stage("features", settings(), layout, "tiny")
         assert again["encoded"] == dict.fromkeys(LIGHT, 0)
         assert tree_sha256(layout.features("tiny")) == before
 
-        other = stage.run("tiny", settings(text="minilm"), layout)
+        other = call_stage("features", settings(text="minilm"), layout, "tiny")
         assert other["encoded"] == {"face": 0, "voice": 0, "text": 6, "physio": 0}
         assert other["encoders"]["text"]["width"] == 384
 
         align(layout, clips[1:], shards=3)
-        fewer = stage.run("tiny", settings(text="minilm"), layout)
+        fewer = call_stage("features", settings(text="minilm"), layout, "tiny")
         assert sum(fewer["encoded"].values()) == 0
         assert list(index_of(layout)) == [clip.clip_id for clip in clips[1:]]
         assert {len(FeatureStore(layout.features("tiny")).keys(modality)) for modality in LIGHT} == {5}
 
         align(layout, clips)
-        back = stage.run("tiny", settings(), layout)
+        back = call_stage("features", settings(), layout, "tiny")
         assert back["encoded"] == {"face": 1, "voice": 1, "text": 6, "physio": 1}
         assert tree_sha256(layout.features("tiny")) == before
 
     def test_the_store_holds_what_the_encoder_gives(self, tmp_path: Path) -> None:
         layout, clips = Layout(tmp_path), corpus(3)
         align(layout, clips, shards=1)
-        summary = stage.run("tiny", settings(), layout)
+        summary = call_stage("features", settings(), layout, "tiny")
         store, index = FeatureStore(layout.features("tiny")), index_of(layout)
         for modality, spec in LIGHT.items():
             encoder = create(spec, modality, "cpu")
@@ -102,7 +103,7 @@ class TestStage:
         clips[1] = replace(clips[1], face_jpeg=(b"no picture",) * clips[1].grid.num_steps)
         clips[2] = replace(clips[2], masks={**clips[2].masks, "voice": np.zeros(clips[2].grid.num_steps, bool)})
         align(layout, clips)
-        summary = stage.run("tiny", settings(), layout)
+        summary = call_stage("features", settings(), layout, "tiny")
         index = index_of(layout)
         assert set(index) == {clip.clip_id for clip in clips}
         assert set(index["tiny/clip1"]["keys"]) == {"voice", "text", "physio"}  # type: ignore[call-overload]
@@ -123,24 +124,25 @@ class TestStage:
         layout = Layout(tmp_path)
         align(layout, [replace(clip, face_jpeg=(b"x",) * clip.grid.num_steps) for clip in corpus(6)])
         with pytest.raises(DataError, match="face encoder failed on every clip"):
-            stage.run("tiny", settings(), layout)
+            call_stage("features", settings(), layout, "tiny")
         # What was encoded before stays, so that mending the cause does not cost it again.
         assert len(FeatureStore(layout.features("tiny")).keys("voice")) == 6
 
     def test_a_damaged_shard_is_encoded_again(self, tmp_path: Path) -> None:
         layout = Layout(tmp_path)
         align(layout, corpus(3))
-        stage.run("tiny", settings(), layout)
+        call_stage("features", settings(), layout, "tiny")
         before = tree_sha256(layout.features("tiny"))
         (shard,) = FeatureStore(layout.features("tiny")).shards("voice")
         shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
-        assert stage.run("tiny", settings(), layout)["encoded"] == {"face": 0, "voice": 3, "text": 0, "physio": 0}
+        encoded = call_stage("features", settings(), layout, "tiny")["encoded"]
+        assert encoded == {"face": 0, "voice": 3, "text": 0, "physio": 0}
         assert tree_sha256(layout.features("tiny")) == before
 
     def test_clips_of_equal_content_share_their_features(self, tmp_path: Path) -> None:
         layout, clips = Layout(tmp_path), corpus(2)
         align(layout, [*clips, replace(clips[0], clip_id="tiny/copy")])
-        assert stage.run("tiny", settings(), layout)["encoded"] == dict.fromkeys(LIGHT, 2)
+        assert call_stage("features", settings(), layout, "tiny")["encoded"] == dict.fromkeys(LIGHT, 2)
         index = index_of(layout)
         assert index["tiny/copy"]["keys"] == index["tiny/clip0"]["keys"]
 
@@ -148,20 +150,20 @@ class TestStage:
 def test_an_empty_corpus_has_an_empty_index_without_ray(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.aligned("tiny").mkdir(parents=True)
-    assert stage.run("tiny", settings(), layout)["clips"] == 0
+    assert call_stage("features", settings(), layout, "tiny")["clips"] == 0
     assert index_of(layout) == {}
 
 
 def test_no_alignment_is_a_clear_word(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no aligned clips.*Run the alignment stage first"):
-        stage.run("tiny", settings(), Layout(tmp_path))
+        call_stage("features", settings(), Layout(tmp_path), "tiny")
 
 
 def test_an_unknown_encoder_is_named_before_any_work(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     align(layout, corpus(1))
     with pytest.raises(ConfigError, match="Did you mean 'hashing'"):
-        stage.run("tiny", settings(text="hashin"), layout)
+        call_stage("features", settings(text="hashin"), layout, "tiny")
 
 
 def bringing(name: str, seed: int, **widths: int) -> AlignedClip:
@@ -187,7 +189,7 @@ def test_features_alone_need_neither_ray_nor_an_encoder(tmp_path: Path, monkeypa
     align(layout, clips, shards=1)
     # The checkpoint is nowhere; no clip has a voice to encode with it.
     params = settings(face="fer", voice="transformers:nobody/no-such-model")
-    summary = stage.run("tiny", params, layout)
+    summary = call_stage("features", params, layout, "tiny")
     assert summary["encoded"] == {"face": 1, "gaze": 2, "physio": 0, "text": 0}
     assert {name: said["spec"] for name, said in summary["encoders"].items()} == {
         "face": "given:5",
@@ -201,14 +203,14 @@ def test_features_alone_need_neither_ray_nor_an_encoder(tmp_path: Path, monkeypa
             key = index[clip.clip_id]["keys"][modality]  # type: ignore[index]
             assert np.array_equal(store.read(modality, [key])[key].values, values)
     before = tree_sha256(layout.features("tiny"))
-    assert sum(stage.run("tiny", params, layout)["encoded"].values()) == 0
+    assert sum(call_stage("features", params, layout, "tiny")["encoded"].values()) == 0
     assert tree_sha256(layout.features("tiny")) == before
 
 
 def test_a_given_modality_that_is_gone_is_dropped(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     align(layout, [bringing("a", 1, gaze=3, pose=2)], shards=1)
-    stage.run("tiny", settings(), layout)
+    call_stage("features", settings(), layout, "tiny")
     align(layout, [bringing("a", 1, gaze=3)], shards=1)
-    stage.run("tiny", settings(), layout)
+    call_stage("features", settings(), layout, "tiny")
     assert FeatureStore(layout.features("tiny")).modalities() == ("gaze",)

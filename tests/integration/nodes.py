@@ -25,9 +25,9 @@ from components.contracts.config import Alignment, FaceAlignment, Features, Para
 from components.contracts.errors import MerError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
-from components.features import stage as features
 from components.features.pools import Pool, encoded_in, pools
 from components.features.work import plan, scan
+from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
 from tests.alignment.test_stage import clip_of, put
 
@@ -62,7 +62,7 @@ def held_back(root: Path) -> dict[str, Any]:
     (root / "media").mkdir(parents=True)
     sound = wav(root / "media" / "long.wav", tone(LONG_S, 16_000))
     clips = [replace(clip_of(root, sound), clip_id=f"{NAME}/{k:03d}") for k in range(LONG_CLIPS)]
-    results = alignment._in_ray(clips, PARAMS, root)
+    results = alignment._in_ray(clips, root, PARAMS.alignment, PARAMS.ray)
     first = next(results)
     peak, last, same = 0, -1, 0
     while same < 4:  # until nothing moves any more
@@ -100,8 +100,8 @@ def stages(root: Path) -> dict[str, Any]:
     put(layout, clips)
     before = set(actors())
     counts = [
-        alignment.run(NAME, PARAMS, layout)["aligned"],
-        sum(features.run(NAME, PARAMS, layout)["encoded"].values()),
+        call_stage("alignment", PARAMS, layout, NAME)["aligned"],
+        sum(call_stage("features", PARAMS, layout, NAME)["encoded"].values()),
     ]
     return {
         "counts": counts,
@@ -128,7 +128,7 @@ def gpu_pool(layout: Layout, folder: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     Dinov2Model(Dinov2Config(**TOWER, image_size=30, patch_size=6)).save_pretrained(folder)
     specs = {"voice": "signal", "face": f"transformers:{folder}"}
-    planned = pools(specs, PARAMS.features, "cuda")
+    planned = pools(specs, PARAMS.features.actors, "cuda")
     clips = scan(layout.aligned(NAME))
     tasks = plan(clips, {name: name for name in specs}, {}, max_clips=2)
     first, second = planned
@@ -153,7 +153,7 @@ def without_a_device(layout: Layout, specs: dict[str, str]) -> str:
     """What the stage says where Ray counts a GPU that torch does not find."""
     asked = PARAMS.model_copy(update={"features": Features(encoders=specs, device="cuda")})
     try:
-        features.run(NAME, asked, layout)
+        call_stage("features", asked, layout, NAME)
     except MerError as error:
         return str(error)
     return ""

@@ -13,15 +13,13 @@ import pytest
 import soundfile
 import yaml
 
-from components.alignment import stage as alignment
 from components.alignment.shards import clips_of
 from components.alignment.shards import rows_of as rows_of_shards
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import clips_of as rows_of
-from components.datasets import stage as datasets
-from components.features import stage as features
 from components.features.store import FeatureStore
+from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, write_clip
 from tests.datasets.test_add_a_dataset import blocks, copy_project, passes
 from tests.integration.corpora import mer, params_of, project, record
@@ -88,8 +86,8 @@ def cut(path: Path, *, share: float) -> None:
 
 def here(layout: Layout) -> None:
     """The first two stages in this process."""
-    for stage in (datasets, alignment):
-        stage.run(NAME, params_of(layout), layout)
+    for stage in ("datasets", "alignment"):
+        call_stage(stage, params_of(layout), layout, NAME)
 
 
 def ran(layout: Layout, stage: str) -> None:
@@ -161,7 +159,7 @@ def test_good_clips_do_not_notice_their_neighbours(clean: Layout, mixed: Layout)
 def test_features_of_good_clips_are_the_same(clean: Layout, mixed: Layout) -> None:
     indices = []
     for layout in (clean, mixed):
-        assert features.run(NAME, params_of(layout), layout)["quarantined"] == 0
+        assert call_stage("features", params_of(layout), layout, NAME)["quarantined"] == 0
         rows = pq.read_table(layout.features(NAME) / "index.parquet").to_pylist()
         indices.append({row["clip_id"]: row for row in rows})
     alone, among = indices
@@ -308,7 +306,7 @@ def test_a_corpus_of_which_nothing_can_be_aligned_ends_with_4_and_says_why(tmp_p
     header = record(layout.root / "corpus", "03-01-08-01-01-01-03.wav")
     header.write_bytes(header.read_bytes()[:WAV_HEADER_BYTES])
     here(layout)
-    features.run(NAME, params_of(layout), layout)
+    call_stage("features", params_of(layout), layout, NAME)
     done = mer(layout, "validation", "--dataset", NAME)
     assert done.returncode == 4, done.stderr
     assert "1 of 1 rows" in done.stderr

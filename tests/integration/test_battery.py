@@ -24,9 +24,8 @@ from components.alignment.shards import rows_of as rows_of_shards
 from components.contracts.config import Params
 from components.contracts.layout import Layout
 from components.contracts.records import clips_of
-from components.datasets import stage as datasets
-from components.features import stage as features
 from components.features.store import FeatureStore
+from pipelines.stages import call_stage
 from tests.alignment.containers import KINDS, valid, write
 from tests.integration import bad_media, bad_tables
 from tests.integration.bad_media import CASES, write_all
@@ -79,9 +78,9 @@ def write_good(corpus: Path) -> None:
 
 def run_stages(layout: Layout) -> None:
     for name in DATASETS:
-        datasets.run(name, PARAMS, layout)
-        alignment.run(name, PARAMS, layout)
-        features.run(name, PARAMS, layout)
+        call_stage("datasets", PARAMS, layout, name)
+        call_stage("alignment", PARAMS, layout, name)
+        call_stage("features", PARAMS, layout, name)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +256,7 @@ def test_a_file_that_may_not_be_read_says_so() -> None:
                 found.chmod(0o777)
         os.seteuid(NOBODY)
         try:
-            datasets.run("folder", PARAMS, layout)
+            call_stage("datasets", PARAMS, layout, "folder")
         finally:
             os.seteuid(0)
         rows = pq.read_table(layout.dataset("folder") / "quarantine.parquet").to_pylist()
@@ -279,7 +278,7 @@ def test_every_bad_array_is_set_aside_alone(tmp_path: Path) -> None:
     (folder / "clips.csv").write_text("\n".join(["clip_id,subject_id,label", *lines]) + "\n")
     bad_tables.write_arrays(folder / "face_au.npz", array, good)
     before = psutil.Process().memory_info().rss
-    datasets.run("feature_table", PARAMS, layout)
+    call_stage("datasets", PARAMS, layout, "feature_table")
     assert psutil.Process().memory_info().rss - before < MAX_MEMORY_MB * MIB
     rows = pq.read_table(layout.dataset("feature_table") / "quarantine.parquet").to_pylist()
     told = {row["clip_id"].partition("/")[2]: row["code"] for row in rows if row["field"] == "face_au"}

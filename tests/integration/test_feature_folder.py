@@ -8,23 +8,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment import stage as alignment
-from components.catalog import stage as catalog
 from components.catalog.examples import load_examples
 from components.contracts.atomic import read_json
 from components.contracts.config import parse_params
 from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
-from components.datasets import stage as datasets
 from components.datasets.registry import names
-from components.evaluation import stage as evaluation
-from components.features import stage as features
-from components.registry import stage as registry
 from components.registry.bundle import load_bundle
 from components.serving.clips import clip_of_file
 from components.serving.predictor import Predictor
-from components.training import stage as training
-from components.validation import stage as validation
+from pipelines.stages import call_stage
 from tests.datasets.feature_folders import EMOTIONS, separable, write_features
 from tests.serving import media
 
@@ -71,11 +64,11 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Layout]:
         },
         names(),
     )
-    for stage in (datasets, alignment, features, validation):
-        stage.run(NAME, params, layout)
-    for stage in (catalog, training, evaluation):
-        stage.run(params, layout)
-    return layout.root / registry.run(params, layout)["bundle"], layout
+    for stage in ("datasets", "alignment", "features", "validation"):
+        call_stage(stage, params, layout, NAME)
+    for stage in ("catalog", "train", "evaluate"):
+        call_stage(stage, params, layout)
+    return layout.root / call_stage("register", params, layout)["bundle"], layout
 
 
 def test_every_clip_comes_through_with_what_it_brings(line: tuple[Path, Layout]) -> None:

@@ -11,17 +11,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment import stage as alignment
-from components.catalog import stage as catalog
 from components.contracts.atomic import read_json
 from components.contracts.config import parse_params
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
-from components.datasets import stage as datasets
 from components.datasets.registry import names
-from components.features import stage as features
 from components.features.store import FeatureStore
-from components.validation import stage as validation
+from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.usefixtures("ray_session")]
@@ -65,9 +61,9 @@ def encode(layout: Layout, **changes: Any) -> dict[str, dict[str, Any]]:
     params = parse_params({**PARAMS, **changes}, names())
     ran = {}
     for name in params.datasets:
-        datasets.run(name, params, layout)
-        aligned = alignment.run(name, params, layout)["aligned_now"]
-        ran[name] = {"aligned": aligned, "encoded": features.run(name, params, layout)["encoded"]}
+        call_stage("datasets", params, layout, name)
+        aligned = call_stage("alignment", params, layout, name)["aligned_now"]
+        ran[name] = {"aligned": aligned, "encoded": call_stage("features", params, layout, name)["encoded"]}
     return ran
 
 
@@ -76,8 +72,8 @@ def line(layout: Layout, **changes: Any) -> dict[str, dict[str, Any]]:
     ran = encode(layout, **changes)
     params = parse_params({**PARAMS, **changes}, names())
     for name in params.datasets:
-        validation.run(name, params, layout)
-    catalog.run(params, layout)
+        call_stage("validation", params, layout, name)
+    call_stage("catalog", params, layout)
     return ran
 
 

@@ -8,14 +8,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components.alignment import stage as alignment
 from components.alignment.shards import clips_of
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip
 from components.contracts.records import clips_of as rows_of
-from components.datasets import stage as datasets
-from components.features import stage as features
+from pipelines.stages import call_stage
 from tests.integration.corpora import params_of, project, record
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -73,7 +71,7 @@ def line(layout: Layout, **options: Any) -> tuple[dict[str, Any], dict[str, Any]
     params = params_of(layout)
     section = {**params.sources[NAME], **options}
     params = params.model_copy(update={"sources": {NAME: section}})
-    return datasets.run(NAME, params, layout), alignment.run(NAME, params, layout)
+    return call_stage("datasets", params, layout, NAME), call_stage("alignment", params, layout, NAME)
 
 
 def listed(layout: Layout) -> dict[str, Clip]:
@@ -137,7 +135,7 @@ def test_song_comes_when_asked_for_and_leaves_no_trace_when_not(corpus: Path, tm
     layout = project(tmp_path, ravdess={"root": str(corpus)})
     params = params_of(layout)
     line(layout)
-    first = features.run(NAME, params, layout)
+    first = call_stage("features", params, layout, NAME)
     assert first["clips_with"] == {"face": 3, "text": 5, "voice": 4}
     index = pq.read_table(layout.features(NAME) / "index.parquet").to_pylist()
     assert {row["clip_id"].removeprefix("ravdess/"): set(dict(row["keys"])) for row in index} == MODALITIES
@@ -148,8 +146,8 @@ def test_song_comes_when_asked_for_and_leaves_no_trace_when_not(corpus: Path, tm
     assert {name: clip.emotion for name, clip in clips.items()} == EMOTIONS | SONG
     assert {clips[name].groups["channel"] for name in SONG} == {"song"}
     assert {clips[name].session_id for name in SONG} == {"ravdess/01/song", "ravdess/02/song"}
-    assert features.run(NAME, params, layout)["encoded"] == {"face": 1, "text": 2, "voice": 2}
+    assert call_stage("features", params, layout, NAME)["encoded"] == {"face": 1, "text": 2, "voice": 2}
 
     line(layout)
-    assert sum(features.run(NAME, params, layout)["encoded"].values()) == 0
+    assert sum(call_stage("features", params, layout, NAME)["encoded"].values()) == 0
     assert tree_sha256(layout.root / "data") == before

@@ -18,6 +18,7 @@ from components.alignment.outcome import Result
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip
+from pipelines.stages import call_stage
 from tests.alignment.media import tone, wav
 from tests.alignment.test_stage import NAME, PARAMS, clip_of, put
 
@@ -29,9 +30,10 @@ import sys
 from pathlib import Path
 from components.alignment import partial, stage
 from components.contracts.layout import Layout
+from pipelines.stages import call_stage
 from tests.alignment.test_stage import NAME, PARAMS
 stage.IN_PROCESS_CLIPS, stage.BATCH_CLIPS, partial.FILE_CLIPS = 0, 1, 2
-stage.run(NAME, PARAMS, Layout(Path(sys.argv[1])))
+call_stage("alignment", PARAMS, Layout(Path(sys.argv[1])), NAME)
 """
 
 pytestmark = pytest.mark.integration
@@ -54,7 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, list[Clip],
     put(layout, clips)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "IN_PROCESS_CLIPS", 1_000)
-        stage.run(NAME, PARAMS, layout)
+        call_stage("alignment", PARAMS, layout, NAME)
     return layout, clips, tree_sha256(layout.aligned(NAME))
 
 
@@ -95,7 +97,7 @@ def test_a_run_whose_driver_was_killed_is_taken_up_where_it_was(
     kept[0].write_bytes(kept[0].read_bytes()[:-1])  # one that was cut off counts for nothing
     seen = aligned_by(monkeypatch)
     monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 1_000)
-    summary = stage.run(NAME, PARAMS, layout)
+    summary = call_stage("alignment", PARAMS, layout, NAME)
     assert summary["aligned_now"] == len(seen) == len(set(seen))
     assert len(seen) == len(whole[1]) - 2 * (len(kept) - 1)
     assert tree_sha256(layout.aligned(NAME)) == whole[2]
@@ -136,7 +138,7 @@ def test_an_actor_that_is_lost_costs_nobody_a_clip(
     monkeypatch.setattr(stage, "_in_ray", watched)
     monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 0)
     monkeypatch.setattr(stage, "BATCH_CLIPS", 1)
-    stage.run(NAME, PARAMS, layout)
+    call_stage("alignment", PARAMS, layout, NAME)
     assert killed
     assert sorted(came) == sorted(clip.clip_id for clip in whole[1])
     assert tree_sha256(layout.aligned(NAME)) == whole[2]

@@ -9,8 +9,7 @@ from components.alignment.fingerprint import alignment_fingerprint
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
 from components.contracts.layout import Layout
-from components.evaluation import stage as evaluation
-from components.training import stage as training
+from pipelines.stages import call_stage
 from tests.model.toys import Toy
 from tests.training.catalogs import tiny_params, write_catalog
 
@@ -35,7 +34,7 @@ def make_project(root: Path, params: Params, *, upto: str = "evaluate") -> Layou
     catalog["alignment_fingerprint"] = alignment_fingerprint(params.alignment)
     catalog["splits"] = {split: {"clips": TOY.clips, "subjects": TOY.subjects} for split in catalog["splits"]}
     write_json(layout.catalog / "catalog.json", catalog)
-    training.run(params, layout)
+    call_stage("train", params, layout)
     if upto == "evaluate":
-        evaluation.run(params, layout)
+        call_stage("evaluate", params, layout)
     return layout

@@ -16,11 +16,11 @@ from components.contracts.errors import ModelError
 from components.contracts.layout import Layout
 from components.inference.calibration import Calibration
 from components.model.files import WEIGHTS
-from components.registry import stage
 from components.registry.bundle import load_bundle
 from components.registry.fetch import fetch_bundle, resolve
 from components.registry.marking import search
 from components.registry.stage import contract_tags, gate_tags
+from pipelines.stages import call_stage
 from tests.registry.projects import make_params, make_project
 
 pytestmark = pytest.mark.integration
@@ -36,7 +36,7 @@ def test_the_stage_registers_what_was_evaluated(
     project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
 ) -> None:
     params, layout = project
-    summary = stage.run(params, layout)
+    summary = call_stage("register", params, layout)
     written = read_json(layout.registered / "registered.json")
     assert written == {
         "bundle_sha256": summary["bundle_sha256"],
@@ -70,10 +70,10 @@ def test_registering_again_reuses_the_version_and_the_hash_is_of_the_content(
     project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
 ) -> None:
     params, layout = project
-    first = stage.run(params, layout)
+    first = call_stage("register", params, layout)
     elsewhere = Layout(tmp_path / "copy")
     shutil.copytree(layout.root / "data", elsewhere.root / "data")
-    again = stage.run(params, elsewhere)
+    again = call_stage("register", params, elsewhere)
     assert again["bundle_sha256"] == first["bundle_sha256"]
     assert again["version"] == first["version"]
     assert again["reused"]
@@ -90,7 +90,7 @@ def test_a_version_that_fails_its_gates_becomes_challenger_only(
     gates = read_json(failed.evaluated / "gates.json")
     gates[0].update(passed=False, words="too weak")
     write_json(failed.evaluated / "gates.json", gates)
-    summary = stage.run(params, failed)
+    summary = call_stage("register", params, failed)
     assert summary["aliases"] == ["challenger"]
     assert not summary["gates_passed"]
     assert resolve("stage-weak", "champion", tracking_uri=mlflow_uri) is None
@@ -107,7 +107,7 @@ def test_a_bundle_holds_the_weights_of_the_second_training_and_the_calibration_o
     params = make_params(mlflow_uri, "stage-refit")
     params = params.model_copy(update={"train": params.train.model_copy(update={"refit": True})})
     layout = make_project(tmp_path, params)
-    summary = stage.run(params, layout)
+    summary = call_stage("register", params, layout)
     bundle = load_bundle(layout.root / summary["bundle"])
     final, first = (load_file(folder / WEIGHTS) for folder in (layout.trained, layout.trained_first))
     weights = bundle.model.state_dict()
@@ -132,7 +132,7 @@ def test_other_alignment_settings_are_refused(project: tuple[Params, Layout]) ->
     params, layout = project
     other = params.model_copy(update={"alignment": params.alignment.model_copy(update={"rate_hz": 12.5})})
     with pytest.raises(ModelError, match="other alignment settings"):
-        stage.run(other, layout)
+        call_stage("register", other, layout)
 
 
 def test_gate_tags_without_any_gate_say_that_none_passed() -> None:

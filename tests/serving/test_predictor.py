@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.alignment import stage as alignment_stage
 from components.contracts.atomic import write_table
 from components.contracts.config import Features, MediaLimits, Params, RayResources
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.layout import Layout
 from components.contracts.records import Word, clip_table
-from components.features import stage as features_stage
 from components.features.store import FeatureStore
 from components.inference.contradiction import Rarity
 from components.registry.bundle import Bundle, load_bundle
@@ -20,6 +18,7 @@ from components.serving.clips import clip_of_file
 from components.serving.pool import Pool
 from components.serving.predictor import Predictor, check_fits
 from components.serving.schemas import Answer
+from pipelines.stages import call_stage
 from tests.serving import media
 from tests.serving.bundles import ALIGNMENT, CLASSES, SPECS, tiny_bundle
 
@@ -214,8 +213,8 @@ def test_online_equals_offline(predictor: Predictor, clip_path: Path, tmp_path: 
     )
     layout = Layout(tmp_path / "project")
     write_table(layout.dataset("tiny") / "clips.parquet", clip_table(clips))
-    alignment_stage.run("tiny", params, layout)
-    features_stage.run("tiny", params, layout)
+    call_stage("alignment", params, layout, "tiny")
+    call_stage("features", params, layout, "tiny")
 
     import pyarrow.parquet as pq
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from components.catalog import stage as catalog
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Tracking
 from components.contracts.layout import Layout
 from components.training.data_docs import log_data_docs
 from components.training.tracking import client_of, open_run
-from components.validation import stage as validation
+from pipelines.stages import call_stage
 from tests.validation.tables import Tiny, tiny_params
 
 
@@ -26,8 +25,8 @@ def test_the_pages_of_the_data_go_with_the_run_and_show_no_other_data(
     tiny = Tiny()
     bad = tiny.change_clip(0, emotion="happyness")
     tiny.write(layout)
-    validation.run("tiny", tiny_params(), layout)
-    described = catalog.run(tiny_params(), layout)
+    call_stage("validation", tiny_params(), layout, "tiny")
+    described = call_stage("catalog", tiny_params(), layout)
 
     def logged(name: str) -> dict[str, str]:
         with open_run(tracking, layout.root, inputs_sha256=name, name="toy", resume=False) as run:

@@ -18,6 +18,7 @@ from components.training import stage
 from components.training.job import Epoch, Job, Trained
 from components.training.tracking import TrainingRun, client_of, experiment_id, find_run
 from components.training.trainer import fit
+from pipelines.stages import call_stage
 from tests.model.toys import WIDTHS, rated
 from tests.training.catalogs import CLASSES_AND_ONE, TINY, tiny_params, write_catalog
 
@@ -42,7 +43,7 @@ def test_the_stage_writes_a_model_and_tells_mlflow(tmp_path: Path, mlflow_uri: s
     layout = Layout(tmp_path)
     write_catalog(layout)
     params = tiny_params(mlflow_uri, "stage")
-    summary = stage.run(params, layout)
+    summary = call_stage("train", params, layout)
     assert sorted(hashes(layout)) == OUTPUTS
     model = load_model(layout.trained, classes=CLASSES_AND_ONE)
     assert model.spec.absent == ("never",)
@@ -81,7 +82,7 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     params = tiny_params(mlflow_uri, "stage-determinism")
     for layout in (one, other):
         write_catalog(layout)
-    stage.run(params, one)
+    call_stage("train", params, one)
     told = TrainingRun.epoch
 
     def stop(self: TrainingRun, epoch: Epoch, *, prefix: str = "") -> None:
@@ -92,9 +93,9 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "epoch", stop)
         with pytest.raises(KeyboardInterrupt):
-            stage.run(params, other)
+            call_stage("train", params, other)
     assert not other.trained.exists()
-    summary = stage.run(params, other)
+    summary = call_stage("train", params, other)
     assert hashes(one) == hashes(other)
     client = client_of(params.tracking, other.root)
     runs = client.search_runs([experiment_id(client, params.tracking, other.root)])
@@ -111,9 +112,9 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
     plain, refitted, stopped = (Layout(tmp_path / name) for name in ("plain", "refitted", "stopped"))
     for layout in (plain, refitted, stopped):
         write_catalog(layout)
-    stage.run(tiny_params(mlflow_uri, "stage-refit"), plain)
+    call_stage("train", tiny_params(mlflow_uri, "stage-refit"), plain)
     params = tiny_params(mlflow_uri, "stage-refit", refit=True)
-    summary = stage.run(params, refitted)
+    summary = call_stage("train", params, refitted)
     first, final = file_hashes(refitted.trained_first), hashes(refitted)
     assert sorted(final) == OUTPUTS
     assert first == {name: value for name, value in hashes(plain).items() if name in first}
@@ -145,17 +146,17 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "epoch", stop)
         with pytest.raises(KeyboardInterrupt):
-            stage.run(params, stopped)
+            call_stage("train", params, stopped)
     assert not stopped.trained.exists()
     monkeypatch.setattr(stage, "fit", watched)
-    stage.run(params, stopped)
+    call_stage("train", params, stopped)
     assert [len(learned) for learned in begun] == [2 * TINY.clips]
     assert not any("/test/" in clip_id for clip_id in begun[0])
     assert hashes(stopped) == final
     assert file_hashes(stopped.trained_first) == first
 
     # Switched off again, nothing is left that would be taken for the first of two models.
-    stage.run(tiny_params(mlflow_uri, "stage-refit"), refitted)
+    call_stage("train", tiny_params(mlflow_uri, "stage-refit"), refitted)
     assert not refitted.trained_first.exists()
     assert hashes(refitted) == hashes(plain)
 
@@ -170,7 +171,8 @@ def test_a_head_is_made_for_what_is_rated_and_compared() -> None:
     )
 
     def heads(items: list[Case], **train: object) -> tuple[bool, int]:
-        spec = stage.spec_of(tiny_params("sqlite://", "none", **train), catalog, fitted, items)
+        params = tiny_params("sqlite://", "none", **train)
+        spec = stage.spec_of(catalog, fitted, items, model=params.model, train=params.train)
         return spec.valence_arousal, spec.embedding
 
     assert heads(items) == (False, 0)
@@ -183,4 +185,4 @@ def test_a_head_is_made_for_what_is_rated_and_compared() -> None:
 
 def test_without_a_catalog_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no catalog to train on.*Run the catalog stage"):
-        stage.run(tiny_params("sqlite://", "none"), Layout(tmp_path))
+        call_stage("train", tiny_params("sqlite://", "none"), Layout(tmp_path))

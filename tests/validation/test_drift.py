@@ -19,6 +19,7 @@ from components.validation.drift import Measure, compare, frechet, jensen_shanno
 from components.validation.judge import Judgement, judge
 from components.validation.profile import QUANTILES, effective_number
 from components.validation.upstream import read_upstream
+from pipelines.stages import STAGES
 from tests.validation.tables import Tiny, tiny_clips, tiny_params
 
 Profile = dict[str, Any]
@@ -172,7 +173,8 @@ def judged(root: Path, data: Tiny, reference: Profile | None, **drift: Any) -> J
         update={"validation": params.validation.model_copy(update={"drift": Drift(**drift)})},
     )
     store = FeatureStore(layout.features("tiny"))
-    return judge(read_upstream(layout, "tiny"), params, store, Checker(), reference=reference)
+    values = STAGES["validation"].values(params)
+    return judge(read_upstream(layout, "tiny"), store, Checker(), reference=reference, **values)
 
 
 @pytest.mark.integration

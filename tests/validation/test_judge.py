@@ -25,6 +25,7 @@ from components.validation.checkpoint import Checker
 from components.validation.judge import Judgement, judge
 from components.validation.quarantine import Waivers
 from components.validation.upstream import read_upstream
+from pipelines.stages import STAGES
 from tests.validation.tables import Tiny, tiny_clips, tiny_params
 
 pytestmark = pytest.mark.integration
@@ -35,7 +36,8 @@ def judged(tmp_path: Path) -> Callable[..., Judgement]:
     def run(tiny: Tiny, params: Params | None = None, layout: Layout | None = None) -> Judgement:
         place = layout or tiny.write(Layout(tmp_path))
         upstream = read_upstream(place, tiny.dataset)
-        return judge(upstream, params or tiny_params(), FeatureStore(place.features(tiny.dataset)), Checker())
+        values = STAGES["validation"].values(params or tiny_params())
+        return judge(upstream, FeatureStore(place.features(tiny.dataset)), Checker(), **values)
 
     return run
 
@@ -143,7 +145,8 @@ def broken_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, dict[st
     clip_ids = {case: change(tiny, position) for position, (case, (change, _, _)) in enumerate(ROWS.items())}
     layout = tiny.write(Layout(tmp_path_factory.mktemp("broken")))
     params = tiny_params(validation=Validation(min_clips=4, min_clips_per_class=1, max_quarantined_fraction=1.0))
-    judgement = judge(read_upstream(layout, "tiny"), params, FeatureStore(layout.features("tiny")), Checker())
+    values = STAGES["validation"].values(params)
+    judgement = judge(read_upstream(layout, "tiny"), FeatureStore(layout.features("tiny")), Checker(), **values)
     return tiny, clip_ids, judgement
 
 
@@ -360,7 +363,8 @@ def test_a_decision_covers_what_was_seen_and_what_may_be_decided(tmp_path: Path)
         alignment=read_decisions(layout.decisions("tiny", "alignment")),
     )
     store = FeatureStore(layout.features("tiny"))
-    judgement = judge(read_upstream(layout, "tiny"), tiny_params(), store, Checker(), waivers=waivers)
+    values = STAGES["validation"].values(tiny_params())
+    judgement = judge(read_upstream(layout, "tiny"), store, Checker(), waivers=waivers, **values)
     assert {row.clip_id for row in judgement.quarantined} == {later, nobody}
     assert set(judgement.readmitted) == {here[0], *at_alignment}
     assert {late, refused_before} <= set(judgement.accepted.column("clip_id").to_pylist())

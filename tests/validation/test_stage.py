@@ -11,9 +11,9 @@ from components.contracts.config import Validation
 from components.contracts.errors import ContractError, DataError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
-from components.validation import stage
 from components.validation.accepted import ACCEPTED_SCHEMA
 from components.validation.upstream import quarantined_of
+from pipelines.stages import call_stage
 from tests.validation.tables import Tiny, tiny_params
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, ob
     tiny = Tiny()
     bad = tiny.change_clip(0, emotion="happyness")
     layout = tiny.write(Layout(tmp_path_factory.mktemp("project")))
-    return layout, stage.run("tiny", tiny_params(), layout), bad
+    return layout, call_stage("validation", tiny_params(), layout, "tiny"), bad
 
 
 def test_the_stage_writes_what_was_accepted_and_what_was_not(done: tuple[Layout, dict[str, object], str]) -> None:
@@ -69,7 +69,7 @@ def test_the_outputs_carry_no_time_and_are_equal_the_second_time(
     tiny = Tiny()
     tiny.change_clip(0, emotion="happyness")
     again = tiny.write(Layout(tmp_path))
-    stage.run("tiny", tiny_params(), again)
+    call_stage("validation", tiny_params(), again, "tiny")
     assert tree_sha256(again.validated("tiny")) == tree_sha256(layout.validated("tiny"))
 
 
@@ -79,7 +79,7 @@ def test_a_critical_failure_leaves_a_reason_and_nothing_to_train_on(tmp_path: Pa
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"of an earlier run")
     with pytest.raises(ContractError, match=r"tiny: accepted\.min_clips") as caught:
-        stage.run("tiny", tiny_params(validation=Validation(min_clips=99)), layout)
+        call_stage("validation", tiny_params(validation=Validation(min_clips=99)), layout, "tiny")
     assert ".mer/data_docs/tiny/index.html" in str(caught.value)
     assert not stale.exists()
     assert read_json(layout.validated("tiny") / "result.json")["success"] is False
@@ -89,4 +89,4 @@ def test_a_critical_failure_leaves_a_reason_and_nothing_to_train_on(tmp_path: Pa
 
 def test_a_dataset_that_did_not_get_this_far_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the stage `alignment` has not run"):
-        stage.run("tiny", tiny_params(), Layout(tmp_path))
+        call_stage("validation", tiny_params(), Layout(tmp_path), "tiny")

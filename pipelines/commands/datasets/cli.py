@@ -17,6 +17,8 @@ Assignments = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Another value of params.yaml, for this call only (repeatable)."),
 ]
 
+STAGE = "datasets"
+
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
@@ -36,9 +38,9 @@ def datasets(
         return
     if dataset is None:
         raise typer.BadParameter("name a dataset, or ask for `mer datasets list`", param_hint="--dataset")
-    from pipelines import datasets as stage
+    from pipelines import stage
 
-    stage.run(dataset)
+    stage.run(STAGE, dataset)
 
 
 @app.command("list")

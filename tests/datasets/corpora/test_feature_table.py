@@ -13,9 +13,9 @@ from components.contracts.config import Params
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment, clips_of
-from components.datasets import stage
 from components.datasets.base import Scan
 from components.datasets.corpora.feature_table import FeatureTable, FeatureTableOptions
+from pipelines.stages import call_stage
 from tests.datasets.feature_folders import Arrays, write_features
 
 HEAD = "clip_id,subject_id,label"
@@ -29,7 +29,7 @@ def run(folder: Path, **options: Any) -> tuple[dict[str, Clip], list[Quarantined
     """The whole stage: the clips, what was set aside, and the summary."""
     layout = Layout(folder.parent)
     params = Params(datasets=("feature_table",), sources={"feature_table": {"root": folder.name, **options}})
-    summary = stage.run("feature_table", params, layout)
+    summary = call_stage("datasets", params, layout, "feature_table")
     out = layout.dataset("feature_table")
     clips = clips_of(pq.read_table(out / "clips.parquet"))
     rows = [Quarantined(**row) for row in pq.read_table(out / "quarantine.parquet").to_pylist()]

@@ -14,9 +14,9 @@ from components.contracts.errors import DataError
 from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
-from components.datasets import stage
 from components.datasets.base import Scan
 from components.datasets.corpora.iemocap import EMOTIONS, Iemocap, IemocapOptions, read_words
+from pipelines.stages import call_stage
 from tests.alignment.media import clicks, grey, jpeg, wav, write_clip
 from tests.datasets.long_recordings import EXCUSE_ME, iemocap, label_table
 
@@ -183,7 +183,7 @@ def test_from_the_table_to_aligned_clips_each_utterance_is_its_own_moment_and_pe
         ],
     )
     layout = Layout(tmp_path)
-    stage.run("iemocap", Params(datasets=("iemocap",), sources={"iemocap": {"root": "corpus"}}), layout)
+    call_stage("datasets", Params(datasets=("iemocap",), sources={"iemocap": {"root": "corpus"}}), layout, "iemocap")
     config = Alignment.model_validate({"face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}})
     clips = clips_of(pq.read_table(layout.dataset("iemocap") / "clips.parquet"))
     assert len({clip.content_sha256 for clip in clips}) == 2

@@ -10,9 +10,9 @@ from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.records import clips_of
-from components.datasets import stage
 from components.datasets.base import Scan
 from components.datasets.corpora.meld import Meld, MeldOptions, spread
+from pipelines.stages import call_stage
 from tests.datasets.tiny_corpora import MELD_COLUMNS, meld
 
 
@@ -84,7 +84,7 @@ def test_the_columns_are_checked(corpus: Path) -> None:
 def test_the_real_tables_are_read_whole(shared_data: Path, tmp_path: Path) -> None:
     section = {"root": str(shared_data / "meld"), "text_only": True}
     layout = Layout(tmp_path)
-    stage.run("meld", Params(datasets=("meld",), sources={"meld": section}), layout)
+    call_stage("datasets", Params(datasets=("meld",), sources={"meld": section}), layout, "meld")
     clips = clips_of(pq.read_table(layout.dataset("meld") / "clips.parquet"))
     refused = pq.read_table(layout.dataset("meld") / "quarantine.parquet").to_pylist()
     assert len(clips) + len(refused) == 9_989 + 1_109 + 2_610

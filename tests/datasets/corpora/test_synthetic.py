@@ -9,10 +9,10 @@ from components.contracts.config import Params
 from components.contracts.fingerprint import file_sha256, tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
-from components.datasets import stage
 from components.datasets.corpora.synthetic import Synthetic, SyntheticOptions, render_missing
 from components.datasets.synthetic.media import MediaNames
 from components.datasets.synthetic.plan import ClipPlan, plan_corpus
+from pipelines.stages import call_stage
 
 SMALL = {"subjects": 2, "clips_per_subject": 3, "picture_px": 128, "processes": 1}
 
@@ -24,7 +24,7 @@ def small(**changes: object) -> Params:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     layout = Layout(tmp_path_factory.mktemp("project"))
-    stage.run("synthetic", small(), layout)
+    call_stage("datasets", small(), layout, "synthetic")
     return layout
 
 
@@ -48,7 +48,7 @@ def test_a_clip_row_has_everything_and_its_files_are_there(project: Layout) -> N
 
 
 def test_two_processes_render_the_same_bytes_as_one(project: Layout, tmp_path: Path) -> None:
-    stage.run("synthetic", small(processes=2), Layout(tmp_path))
+    call_stage("datasets", small(processes=2), Layout(tmp_path), "synthetic")
     assert tree_sha256(tmp_path / "data") == tree_sha256(project.root / "data")
 
 
@@ -56,12 +56,12 @@ def test_adding_a_subject_renders_that_subject_only_and_keeps_the_rest(project: 
     folder = project.dataset("synthetic") / "media"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.mp4")}
     rows = clips(project)
-    stage.run("synthetic", small(subjects=3), project)
+    call_stage("datasets", small(subjects=3), project, "synthetic")
     after = {path: path.stat().st_mtime_ns for path in folder.glob("*.mp4")}
     assert before.items() <= after.items()
     assert len(clips(project)) == 9
     assert rows.items() <= clips(project).items()
-    stage.run("synthetic", small(), project)
+    call_stage("datasets", small(), project, "synthetic")
     assert set(folder.glob("*.mp4")) == set(before)  # what no plan asks for is removed
 
 

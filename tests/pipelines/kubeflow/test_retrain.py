@@ -9,6 +9,8 @@ import yaml
 from components.contracts.errors import ConfigError
 from pipelines import dag
 from pipelines.kubeflow import retrain
+from pipelines.run import Plan
+from pipelines.stages import STAGES
 from tests.pipelines.projects import TINY
 
 
@@ -63,7 +65,7 @@ def test_heavy_stages_go_to_the_ray_cluster(compiled: tuple, project: Path) -> N
     settings = retrain.load_settings(project)
     for name, executor in compiled[0]["deploymentSpec"]["executors"].items():
         variables = {entry["name"]: entry["value"] for entry in executor["container"]["env"]}
-        heavy = name.removeprefix("exec-").split("-")[0] in settings.ray_stages
+        heavy = name.removeprefix("exec-").split("-")[0] in {"alignment", "features", "train"}
         assert variables.get("MER_RAY_JOBS_ADDRESS") == (settings.ray_jobs_address if heavy else None)
 
 
@@ -77,10 +79,10 @@ def test_settings_that_are_wrong_are_a_clear_word(project: Path) -> None:
         retrain.load_settings(project)
 
 
-def test_the_stages_on_ray_are_those_that_mer_run_starts_ray_for(project: Path) -> None:
-    from pipelines.run import USES_RAY
-
-    assert set(retrain.load_settings(project).ray_stages) == USES_RAY
+def test_the_stages_on_ray_are_those_that_mer_run_starts_ray_for() -> None:
+    for name, stage in STAGES.items():
+        assert Plan(scope=(name,), pending=(name,), reasons={}).needs_ray == stage.needs_ray
+    assert {name for name, stage in STAGES.items() if stage.needs_ray} == {"alignment", "features", "train"}
 
 
 def test_the_file_must_be_yaml(project: Path, tmp_path: Path) -> None:

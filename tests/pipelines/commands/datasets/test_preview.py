@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.alignment import stage as alignment
 from components.contracts.config import load_params
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, Segment
-from components.datasets import stage
 from components.datasets.registry import names
 from pipelines.cli import call
 from pipelines.commands.datasets.preview_page import LINE_COLUMNS, WAVE_COLUMNS, bars, line, ticks, waveform
 from pipelines.commands.datasets.sample import UNLABELLED, emotion_of, sample
+from pipelines.stages import call_stage
 from tests.datasets.tiny_corpora import CORPORA
 
 PARAMS = """
@@ -101,8 +100,8 @@ def test_what_the_stages_wrote_is_shown_without_touching_media(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     layout, params = Layout(project), load_params(project / "params.yaml", names())
-    stage.run("folder", params, layout)
-    alignment.run("folder", params, layout)
+    call_stage("datasets", params, layout, "folder")
+    call_stage("alignment", params, layout, "folder")
     shutil.rmtree(project / "corpus")
     assert call(["datasets", "preview", "folder"]) == 0
     text = page(project / "preview-folder.html")

@@ -10,20 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from components.alignment import stage as alignment
-from components.catalog import stage as catalog
 from components.contracts.atomic import read_json, write_json
 from components.contracts.errors import ConfigError, ContractError, DataError
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_readmitted, write_readmitted
-from components.datasets import stage as datasets
-from components.features import stage as features
-from components.validation import stage as validation
 from pipelines import inputs
 from pipelines.commands.accept import accept
 from pipelines.commands.quarantine.listing import listing, show
 from pipelines.commands.quarantine.readmit import readmit
 from pipelines.project import load
+from pipelines.stages import call_stage
 from tests.datasets.feature_folders import separable, write_features
 from tests.pipelines.projects import ROOT
 
@@ -47,8 +43,8 @@ def run(layout: Layout) -> None:
     """The stages up to validation, each in this process."""
     params = load(layout.root)
     inputs.write(params, layout)
-    for stage in (datasets, alignment, features, validation):
-        stage.run(NAME, params, layout)
+    for stage in ("datasets", "alignment", "features", "validation"):
+        call_stage(stage, params, layout, NAME)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +91,7 @@ def test_what_is_decided_comes_in_with_its_reason_and_what_is_mended_by_itself(l
         (clip_id, "2", reason) for clip_id in TWICE
     ]
     assert result["drift"]["compared_with"] == {"clips": 15, "people": 6}
-    described = catalog.run(load(layout.root), layout)
+    described = call_stage("catalog", load(layout.root), layout)
     assert described["readmitted"] == result["readmitted"]
     assert reason in (layout.data_docs / NAME / "index.html").read_text()
     assert accept().startswith(f"{NAME}: 15 clips of 6 people → 18 clips of 6 people\n")

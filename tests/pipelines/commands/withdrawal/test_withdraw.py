@@ -20,21 +20,13 @@ import yaml
 from mlflow import MlflowClient
 
 from components.ablation.answers import Answers, Result, save_result
-from components.alignment import stage as alignment
-from components.catalog import stage as catalog
 from components.contracts.config import Params
 from components.contracts.errors import DataError, UnavailableError
 from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_readmitted, write_readmitted
-from components.datasets import stage as datasets
 from components.datasets.withdrawn import FILE
-from components.evaluation import stage as evaluation
-from components.features import stage as features
-from components.registry import stage as registry
 from components.registry.marking import SPLITS_TAG, SUBJECTS_TAG
-from components.training import stage as training
-from components.validation import stage as validation
 from pipelines import inputs
 from pipelines.cli import call
 from pipelines.commands.withdrawal import withdraw
@@ -43,6 +35,7 @@ from pipelines.project import load
 from pipelines.reproduce import reproduce
 from pipelines.run import make_plan
 from pipelines.stage import last_facts
+from pipelines.stages import call_stage
 from tests.datasets.feature_folders import separable, write_features
 from tests.pipelines.projects import make_project
 
@@ -80,15 +73,15 @@ def settings(uri: str) -> dict[str, Any]:
 
 def to_catalog(params: Params, layout: Layout) -> None:
     inputs.write(params, layout)
-    for stage in (datasets, alignment, features, validation):
-        stage.run(NAME, params, layout)
-    catalog.run(params, layout)
+    for stage in ("datasets", "alignment", "features", "validation"):
+        call_stage(stage, params, layout, NAME)
+    call_stage("catalog", params, layout)
 
 
 def to_version(params: Params, layout: Layout) -> str:
-    for stage in (training, evaluation):
-        stage.run(params, layout)
-    return str(registry.run(params, layout)["version"])
+    for stage in ("train", "evaluate"):
+        call_stage(stage, params, layout)
+    return str(call_stage("register", params, layout)["version"])
 
 
 @dataclass(frozen=True)
@@ -359,10 +352,10 @@ def test_a_joint_name_is_refused_and_each_of_its_people_is_known(tmp_path: Path,
     write_features(root / "sets", "\n".join(lines) + "\n", arrays)
     with pytest.raises(DataError, match=f"several people.*{NAME}/p00, {NAME}/p01"):
         withdraw.run(f"{NAME}/p00+p01", root=root)
-    datasets.run(NAME, load(root), Layout(root))
+    call_stage("datasets", load(root), Layout(root), NAME)
     found = withdraw.run(f"{NAME}/p00", root=root)
     assert found.trace.clip_ids == {f"{NAME}/d", f"{NAME}/p00_c1"}
-    datasets.run(NAME, load(root), Layout(root))
+    call_stage("datasets", load(root), Layout(root), NAME)
     rows = pq.read_table(Layout(root).dataset(NAME) / "clips.parquet").to_pylist()
     assert {row["clip_id"]: row["subject_id"] for row in rows} == {
         f"{NAME}/p01_c1": f"{NAME}/p01",

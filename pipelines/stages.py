@@ -1,0 +1,169 @@
+"""The stage table: what every stage of `dvc.yaml` does, how often, and which values of the configuration it is handed.
+
+A stage, its line here, its stanza in `dvc.yaml`, its `mer` command and its KFP task share one name. A stage is called
+with exactly the values that its line names, each as the keyword argument that the last part of its name says
+(`registry.model_name` → `model_name`), so it cannot read a value that `dvc.yaml` does not declare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.errors import ConfigError
+from components.contracts.layout import Layout
+
+if TYPE_CHECKING:  # pydantic takes part of a second, which `mer --help` need not
+    from components.contracts.config import Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: as in `dvc.yaml`.
+        says: what goes in and what comes out, for a person.
+        work: module and function, imported when it runs. Once per dataset it is `work(dataset, layout, **values)`, else
+            `work(layout, **values)`; it writes the outputs and returns a small summary.
+        per_dataset: whether it runs once per dataset; such a stage may set clips aside, and decisions about those
+            reach it in `data/inputs/decisions/<dataset>/<stage>.json`.
+        decided_by: values that decide its outputs: `dvc.yaml` declares the same ones, and DVC runs the stage when one
+            of them changes.
+        runs_with: values that only say where and how it runs, or what is noted beside the outputs: DVC ignores them.
+        own_section: whether it is handed the dataset's own section, as `section`. It stands in
+            `data/inputs/<dataset>.json`, which `dvc.yaml` declares.
+        recorded: whether it is handed the whole configuration as JSON text, for a record of the run.
+        whole: whether it is handed the whole configuration, as `work(params, layout)`. Such a stage always runs.
+    """
+
+    name: str
+    says: str
+    work: str
+    per_dataset: bool = False
+    decided_by: tuple[str, ...] = ()
+    runs_with: tuple[str, ...] = ()
+    own_section: bool = False
+    recorded: bool = False
+    whole: bool = False
+
+    @property
+    def needs_ray(self) -> bool:
+        """Whether it starts actors or workers."""
+        return "ray" in self.runs_with
+
+    def function(self) -> Callable[..., Mapping[str, Any]]:
+        """The work itself."""
+        module, _, name = self.work.partition(":")
+        return getattr(import_module(module), name)
+
+    def values(self, params: Params, dataset: str | None = None) -> dict[str, Any]:
+        """The keyword arguments of the work: all that it is told of the configuration."""
+        values = {path.rpartition(".")[2]: attrgetter(path)(params) for path in (*self.decided_by, *self.runs_with)}
+        if self.own_section:
+            values["section"] = params.sources.get(dataset or "", {})
+        if self.recorded:
+            values["recorded"] = params.model_dump_json()
+        return values
+
+
+STAGES: Mapping[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="inputs",
+            says="params.yaml resolved, a fingerprint of every corpus's files, and who withdrew",
+            work="pipelines.inputs:write",
+            whole=True,
+        ),
+        Stage(
+            name="datasets",
+            says="a corpus on disk, or rendered, to its clip table",
+            work="components.datasets.stage:run",
+            per_dataset=True,
+            decided_by=("seed",),
+            own_section=True,
+        ),
+        Stage(
+            name="alignment",
+            says="clips to every stream on one clock, with masks",
+            work="components.alignment.stage:run",
+            per_dataset=True,
+            decided_by=("alignment",),
+            runs_with=("ray",),
+        ),
+        Stage(
+            name="features",
+            says="aligned clips, each encoded once, into the content-addressed store",
+            work="components.features.stage:run",
+            per_dataset=True,
+            decided_by=("features.encoders",),
+            runs_with=("features.actors", "features.batch_clips", "features.device", "ray"),
+        ),
+        Stage(
+            name="validation",
+            says="data contracts on clips and features; what fails goes to quarantine",
+            work="components.validation.stage:run",
+            per_dataset=True,
+            decided_by=("alignment.quality", "labels", "validation"),
+        ),
+        Stage(
+            name="catalog",
+            says="the exact list of what training may use, and its subject-disjoint splits",
+            work="components.catalog.stage:run",
+            decided_by=("catalog", "datasets", "labels", "seed"),
+        ),
+        Stage(
+            name="train",
+            says="the catalog's features to a trained model, tracked in MLflow",
+            work="components.training.stage:run",
+            decided_by=("model", "seed", "train"),
+            runs_with=("ray", "tracking"),
+            recorded=True,
+        ),
+        Stage(
+            name="evaluate",
+            says="the trained model on held-out subjects: metrics, calibration, gates",
+            work="components.evaluation.stage:run",
+            decided_by=("evaluate", "gates", "registry.model_name", "seed"),
+            runs_with=("tracking",),
+        ),
+        Stage(
+            name="register",
+            says="model, transform and evidence to a bundle and a registered version",
+            work="components.registry.stage:run",
+            decided_by=("alignment", "registry", "tracking"),
+            runs_with=("rollout.golden_tolerance", "seed"),
+        ),
+    )
+}
+
+
+def stage_of(name: str) -> Stage:
+    """The line of a stage. Raises ConfigError: there is none."""
+    if name not in STAGES:
+        raise ConfigError.unknown("stage", name, list(STAGES), where="pipelines/stages.py")
+    return STAGES[name]
+
+
+def call_stage(name: str, params: Params, layout: Layout, dataset: str | None = None) -> Mapping[str, Any]:
+    """Does the work of a stage and returns its summary.
+
+    Args:
+        name: of the stage.
+        params: the configuration, of which the work is handed what its line in the table names.
+        layout: the project's.
+        dataset: for the stages that run once per dataset, and for those alone.
+
+    Raises:
+        MerError: whatever the work raises.
+    """
+    stage = stage_of(name)
+    if stage.whole:
+        return stage.function()(params, layout)
+    if stage.per_dataset:
+        return stage.function()(dataset, layout, **stage.values(params, dataset))
+    return stage.function()(layout, **stage.values(params))

@@ -2,7 +2,8 @@
 
 cli.py      the command `mer`
 run.py      `mer run`: the whole line, one Ray for all stages
-stage.py    what every stage command shares
+stages.py   the stage table: what each does, how often, and what it is handed of the configuration
+stage.py    runs a stage and notes how it went
 dag.py      `dvc.yaml` as DVC resolves it
 commands/   the other commands, grouped by noun
 kubeflow/   the same DAG on Kubernetes: the generated pipeline, schedules, Ray jobs, manifests

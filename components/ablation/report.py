@@ -20,8 +20,9 @@ from components.ablation.forest import forest
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
 from components.evaluation.report import notes_for
+from components.runtime.templates import render as render_template
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = Path(__file__).parent / "report.html.j2"
 PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("row", pa.string(), nullable=False),
@@ -170,16 +171,11 @@ def predictions(report: Report) -> pa.Table:
 
 def render(report: Report, picture: bytes) -> str:
     """The report as one HTML page that loads nothing from elsewhere."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(figure=figure, number=number, same=_same)
-    return environment.get_template(TEMPLATE).render(
+    return render_template(
+        TEMPLATE,
+        figure=figure,
+        number=number,
+        same=_same,
         r=report.to_json(),
         head=HEADLINE,
         missing=MISSING,

@@ -10,8 +10,9 @@ from typing import Any
 from components.contracts.config import Evaluate
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.failures import surest_mistakes
+from components.runtime.templates import render as render_template
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = Path(__file__).parent / "report.html.j2"
 ALT = {
     "subsets": "macro-F1 by present modalities",
     "per-class": "F1 by emotion",
@@ -62,7 +63,6 @@ def render(
         datasets: the corpora, for what has to be said about them.
         config: how it was measured.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     def picture(name: str) -> Markup:
@@ -75,14 +75,10 @@ def render(
         return "" if interval["low"] is None else f"[{interval['low']:.3f}, {interval['high']:.3f}]"
 
     figures = evaluation.metrics
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(picture=picture, span=span)
-    return environment.get_template(TEMPLATE).render(
+    return render_template(
+        TEMPLATE,
+        picture=picture,
+        span=span,
         title=title,
         m={"step": None, "episodes": None, "contradiction": None, "affect": None, "refit": False, **figures},
         head=figures[evaluation.level],

@@ -9,18 +9,18 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from components.contracts.errors import UnavailableError
+from components.runtime.local_http import answer_of
 
 HOST = "127.0.0.1"
 START_S = 90.0
 STOP_S = 10.0
 POLL_S = 0.2
+ASK_TIMEOUT_S = 2.0
 LOG_LINES = 15
 PR_SET_PDEATHSIG = 1
 
@@ -71,11 +71,9 @@ def wait_ready(address: str, log: Path) -> None:
     """Waits until the server answers. Raises UnavailableError with the last lines of its log."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(POLL_S)
+        if answer_of(f"{address}/health", timeout_s=ASK_TIMEOUT_S) is not None:
+            return
+        time.sleep(POLL_S)
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
     raise UnavailableError("the MLflow server did not start", where=address, seen=tail, remedy=f"Its log is {log}.")
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import TYPE_CHECKING
 from components.contracts.config import Params
 from components.contracts.errors import UnavailableError
 from components.contracts.layout import Layout
+from components.runtime.local_http import answer_of
 from pipelines.commands.mlflow_server import free_port, mlflow_server, wait_ready
 from pipelines.project import find_root, load
 
@@ -139,10 +137,10 @@ def answering(url: str) -> set[str]:
     """The versions that a service names when asked several times; what cannot answer counts as ""."""
     heard = set()
     for _ in range(ASKED_TIMES):
+        answer = answer_of(f"{url}/v1/version", timeout_s=ASK_TIMEOUT_S)
         try:
-            with urllib.request.urlopen(f"{url}/v1/version", timeout=ASK_TIMEOUT_S) as response:
-                heard.add(str(json.load(response)["version"]))
-        except (OSError, ValueError, KeyError):
+            heard.add("" if answer is None else str(answer.json()["version"]))
+        except (ValueError, KeyError):
             heard.add("")
     return heard
 
@@ -221,11 +219,8 @@ def _wait_service(url: str, stop: threading.Event) -> bool:
     while time.monotonic() < deadline:
         if stop.wait(POLL_S):
             return False
-        try:
-            with urllib.request.urlopen(f"{url}/healthz", timeout=ASK_TIMEOUT_S):
-                return True
-        except (urllib.error.URLError, OSError):
-            continue
+        if answer_of(f"{url}/healthz", timeout_s=ASK_TIMEOUT_S) is not None:
+            return True
     raise UnavailableError(
         "the service did not start", where=url, remedy="Ray's logs are in /tmp/mer-ray-*/session_latest/logs."
     )

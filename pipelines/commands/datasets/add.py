@@ -23,6 +23,7 @@ import yaml
 from components.contracts.atomic import atomic_file
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError, DataError
+from components.runtime.templates import render
 from pipelines.project import find_root
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
@@ -59,12 +60,8 @@ class Scaffold:
 
     def render(self, template: str) -> str:
         """A template of this folder as text."""
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-        environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True
-        )
-        return environment.get_template(f"add_{template}.py.j2").render(
+        return render(
+            Path(__file__).parent / f"add_{template}.py.j2",
             name=self.name,
             type=self.type_name,
             title=self.title,

@@ -16,9 +16,10 @@ from components.catalog.splits import SPLITS
 from components.contracts.records import AlignedClip, Clip, Quarantined
 from components.evaluation.plots import BLUE, FAINT, ORANGE, colour
 from components.inference.episodes import runs
+from components.runtime.templates import render as render_template
 from pipelines.commands.datasets.sample import UNLABELLED, Preview, Sampled, emotion_of
 
-TEMPLATE = "preview.html.j2"
+TEMPLATE = Path(__file__).parent / "preview.html.j2"
 CROPS = 12
 WAVE_COLUMNS = 480
 LINE_COLUMNS = 240
@@ -29,16 +30,9 @@ SPLIT_COLOURS = {"train": BLUE, "calibration": "#9fb3c8", "test": ORANGE, "none"
 
 def render(preview: Preview) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
     clips = preview.clips
-    return environment.get_template(TEMPLATE).render(
+    return render_template(
+        TEMPLATE,
         name=preview.name,
         licence=preview.licence,
         origin=preview.origin,

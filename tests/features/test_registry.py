@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.config import Features
+from components.contracts.config import Features, meaning
 from components.contracts.errors import ConfigError, UnavailableError
 from components.features.registry import ENCODERS, create, encoder_fingerprint, portable, specs
 
@@ -40,6 +40,12 @@ def test_the_defaults_exist() -> None:
 def test_an_unknown_encoder_is_named_with_its_neighbour(spec: str, modality: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):
         create(spec, modality, "cpu")
+
+
+def test_the_setting_names_every_encoder() -> None:
+    text = meaning(Features.model_fields["encoders"])
+    for modality in dict.fromkeys(modality for modality, _ in ENCODERS):
+        assert f"{modality}: {', '.join(name for kind, name in ENCODERS if kind == modality)}" in text
 
 
 def test_a_checkpoint_that_is_nowhere_says_what_to_do() -> None:

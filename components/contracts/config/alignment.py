@@ -65,7 +65,7 @@ class VoiceAlignment(Section):
 
     speech_threshold: float = Field(0.5, gt=0, lt=1)
     """The probability of speech above which a valid step counts as speech. Words without times are spread over such
-    steps, and who speaks is decided on a clip that has some."""
+    steps. In a clip without any, no words are recognised, and mouths are not compared with the sound."""
 
 
 class WordsAlignment(Section):
@@ -92,7 +92,7 @@ class AlignmentQuality(Section):
     """The most that sound and picture may start apart, in seconds, by the timestamps of the file."""
 
     max_abs_drift_s_per_min: float = Field(0.5, gt=0)
-    """The most that the sound's samples may run away from its timestamps, in seconds per minute."""
+    """The most that the timestamps of the sound may run away from its count of samples, in seconds per minute."""
 
     min_coverage_any: float = Field(0.05, ge=0, le=1)
     """The share of steps on which the best covered modality must be valid."""

@@ -21,8 +21,8 @@ class Evaluate(Section):
     the reliability diagrams."""
 
     outlier_quantile: float = Field(0.99, gt=0, lt=1)
-    """The share of clips of people that were not trained on which the outlier threshold should leave inside (conformal
-    quantile: Vovk et al. 2005, section 4.2)."""
+    """The share of clips of held-out people that count as like the training data: the outlier threshold is this
+    conformal quantile (Vovk et al. 2005, section 4.2) of their distances from it."""
 
     contradiction_quantile: float = Field(0.9, gt=0, lt=1)
     """The share of ordinary calibration clips that conflict less than a clip must for an answer to report that its

@@ -19,11 +19,12 @@ class Features(Section):
     encoders: Mapping[str, str] = Field(
         default_factory=lambda: {"face": "fer", "voice": "whisper-tiny", "text": "minilm", "physio": "signal"}
     )
-    """Modality → encoder: the name of an embedded one, or `transformers:<hub name or folder>`, optionally with
-    `@<revision>`. A modality that is left out is not used."""
+    """Modality → encoder. Embedded ones are face: fer, hog; voice: whisper-tiny, signal; text: minilm, hashing;
+    physio: signal. Face, voice and text also take a checkpoint, `transformers:<hub name or folder>`, optionally with
+    `@<revision>`. A modality that is left out is not encoded."""
 
     batch_clips: int = Field(8, gt=0)
-    """Clips that an actor encodes at a time. It changes speed and memory alone."""
+    """Clips that an actor encodes at a time. It changes speed and memory."""
 
     actors: int = Field(1, gt=0)
     """Ray actors that encode on the CPU, each on one core. Checkpoints on a GPU have one actor per GPU besides."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from components.contracts.config.base import Section
-from components.contracts.labels import Taxonomy, taxonomy
+from components.contracts.labels import TAXONOMIES, Taxonomy, taxonomy
 
 
 class Labels(Section):
     """Which classes are learned; see `contracts/labels.py`."""
 
-    taxonomy: str = "abaw8"
+    taxonomy: str = Field("abaw8", json_schema_extra={"enum": list(TAXONOMIES)})
     """The classes, and which emotion names of the corpora fall into each: abaw8 (the expressions of the ABAW
     challenges), ravdess8 (with calm, without other), iemocap4 or iemocap6 (the two sets that IEMOCAP is reported in).
     Clips whose emotion is in none of the classes are left out."""

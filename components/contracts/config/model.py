@@ -38,7 +38,7 @@ class Model(Section):
 
     fusion: Literal["bidirectional", "one_way", "concatenation", "product"] = "bidirectional"
     """How modalities come together. `bidirectional`: every modality queries every other by attention, then a learned
-    gate weighs them; `one_way`: only the first modality present, in the order face, voice, text, physio and then by
+    gate weighs them; `one_way`: only the model's first modality, in the order face, voice, text, physio and then by
     name, queries the rest; `concatenation`: side by side through one linear map, without attention; `product`: the
     class scores of the single modalities are multiplied (Hinton 2002, eq. 1), which needs `train.unimodal_loss` above
     0."""

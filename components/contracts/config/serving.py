@@ -45,7 +45,7 @@ class Rollout(Section):
     """The reconciler, which makes the served version follow an alias in the registry."""
 
     alias: str = "champion"
-    """The alias in the MLflow registry whose version is served."""
+    """The alias in the MLflow registry whose version is served, and used by `mer predict`."""
 
     poll_s: float = Field(3.0, gt=0)
     """Seconds between two looks at the registry while nothing changes."""

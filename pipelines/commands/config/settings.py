@@ -24,6 +24,8 @@ DEFAULT = "default"
 NOT_SET = "not set"
 # Filled by the reader of params.yaml; the sections of datasets are listed by their own names.
 HIDDEN = "sources"
+# What the type of a field cannot hold: the names of datasets are known where their adapters are.
+CHOICES = {"datasets": f"list of {' | '.join(ADAPTERS)}, not empty"}
 KINDS = {"string": "text", "boolean": "true | false"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
 
@@ -120,7 +122,7 @@ def _settings(
             origin=_origin(path, name, preset, given=here),
             default=_plain(left_out),
             needed=False,
-            allowed=allowed(type(section), name),
+            allowed=CHOICES.get(".".join([*path, name])) or allowed(type(section), name),
             meaning=meaning(field),
         )
 

@@ -11,7 +11,7 @@ from components.contracts.errors import ConfigError
 from components.datasets.registry import ADAPTERS
 from pipelines.cli import call
 from pipelines.commands.config.command import command
-from pipelines.commands.config.settings import Setting, every_setting
+from pipelines.commands.config.settings import Setting, every_setting, select
 from pipelines.project import load
 
 
@@ -44,7 +44,7 @@ def test_every_setting_is_there_once_and_explained() -> None:
     ("key", "words"),
     [
         ("seed", "integer"),
-        ("datasets", "list of text"),
+        ("labels.taxonomy", "abaw8 | ravdess8 | iemocap4 | iemocap6"),
         ("train.epochs", "integer, > 0"),
         ("model.dropout", "number, ≥ 0, < 1"),
         ("model.preset", "default | paper"),
@@ -60,6 +60,11 @@ def test_every_setting_is_there_once_and_explained() -> None:
 def test_what_is_allowed_is_said_in_words(key: str, words: str) -> None:
     settings = {setting.key: setting for setting in every_setting(Params())}
     assert settings[key].allowed == words
+
+
+def test_the_datasets_are_listed() -> None:
+    (datasets,) = select("datasets", Params())
+    assert all(name in datasets.allowed for name in ADAPTERS)
 
 
 def test_a_value_says_where_it_comes_from(project: Path) -> None:

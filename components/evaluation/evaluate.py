@@ -18,7 +18,7 @@ from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
 from components.evaluation.failures import confusions
 from components.evaluation.fitting import Fitted, fit
-from components.evaluation.gates import Gate, judge
+from components.evaluation.gates import Evidence, Gate, judge
 from components.evaluation.intervals import Bootstrap, Interval, rounded
 from components.evaluation.measure import Sample, Scores, ece_of_sums, measure, paired, per_class
 from components.evaluation.slices import slice_scores
@@ -111,14 +111,6 @@ def evaluate(
     }
     majority_f1 = baselines[0][1].macro_f1.value or 0.0
     differences = _differences(subsets, whole, level, baseline_samples, bootstrap)
-    judged = judge(
-        gates,
-        level=level,
-        macro_f1=scores[level].macro_f1,
-        majority_f1=majority_f1,
-        ece=scores[level].ece.value,
-        drops=_drops(differences, modalities),
-    )
     found = [
         find_episodes(scored.step_posterior, case.valid, classes, case.rate_hz, fitted.smoother)
         for case, scored in zip(whole.cases, whole.scored, strict=True)
@@ -156,6 +148,14 @@ def evaluate(
         figures["contradiction"] = disagreement
     if affect := affect_figures(whole.cases, whole.scored, bootstrap):
         figures["affect"] = affect
+    evidence = Evidence(
+        level=level,
+        macro_f1=scores[level].macro_f1,
+        majority_f1=majority_f1,
+        ece=scores[level].ece.value,
+        drops=_drops(differences, modalities),
+        figures=figures,
+    )
     return Evaluation(
         level=level,
         classes=classes,
@@ -168,7 +168,7 @@ def evaluate(
         uncalibrated=uncalibrated,
         table=(*table, *baselines),
         metrics=figures,
-        gates=tuple(judged),
+        gates=tuple(judge(gates, evidence)),
     )
 
 

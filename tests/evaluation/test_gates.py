@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from components.contracts.config import Gates
-from components.evaluation.gates import Gate, judge, passed
+from components.evaluation.gates import GATES, HOLDS, Evidence, Gate, judge, passed
 from components.evaluation.intervals import Interval
 
 CONFIG = Gates(min_gain_over_majority=0.1, max_ece=0.2, max_missing_modality_drop=0.5)
@@ -16,8 +16,15 @@ def gates(**values) -> dict[str, Gate]:
         "majority_f1": 0.1,
         "ece": 0.1,
         "drops": {"face": 0.2, "voice": 0.3},
+        "figures": {},
     }
-    return {gate.name: gate for gate in judge(CONFIG, **{**given, **values})}
+    return {gate.name: gate for gate in judge(CONFIG, Evidence(**{**given, **values}))}
+
+
+def test_every_setting_bounds_one_gate_and_says_on_which_side() -> None:
+    assert list(GATES) == list(Gates.model_fields)
+    assert {setting.partition("_")[0] for setting in GATES} <= HOLDS.keys()
+    assert list(gates()) == ["gain_over_majority", "ece", "missing_modality_drop"]
 
 
 def test_a_good_model_passes_with_its_evidence() -> None:

@@ -123,7 +123,8 @@ def count_operations(learner: Learner, batch: Batch) -> int:
     counter = FlopCounterMode(display=False)
     with counter:
         output = learner.model(batch.features, batch.masks)
-        parts = learner.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)
+        inputs = learner.objective.inputs(output, batch.masks, batch.step_labels, batch.clip_labels)
+        parts = learner.objective.parts(inputs)
         torch.stack([part.total for part in parts.values()]).sum().backward()  # type: ignore[no-untyped-call]
     learner.gradient.zero_()
     return int(counter.get_total_flops())

@@ -132,7 +132,8 @@ def _rows(corpus: Corpus, folder: Path) -> Iterator[Outcome]:
 def task_of(preset: str, encoders: Mapping[str, Encoder]) -> Task:
     """The training of a preset on windows of these encoders' features; without a contrastive text, to need no third
     encoder."""
-    sections = with_preset({"model": {"preset": preset}, "train": {"contrastive_loss": 0.0}}, where="bench")
+    own = {"model": {"preset": preset}, "train": {"contrastive_loss": 0.0}}
+    sections = with_preset(own, where="bench", loss_weights=Train.loss_weights())
     widths = {name: encoder.width for name, encoder in encoders.items()}
     train = Train.model_validate({**sections["train"], "epochs": EPOCHS, "max_steps_per_clip": WINDOW})
     return Task(spec=spec(widths, rate_hz=RATE_HZ, **sections["model"]), train=train, seed=0)

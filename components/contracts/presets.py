@@ -12,7 +12,7 @@ differs from it, and why:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.contracts.errors import ConfigError
@@ -40,8 +40,6 @@ PRESETS: Mapping[str, Sections] = {
             # A training clip is one window, whose label is that of its last step.
             "step_loss": 0.0,
             "clip_loss": 1.0,
-            "unimodal_loss": 0.0,
-            "valence_arousal_loss": 0.0,
             "contrastive_loss": 0.1,
             "contrastive_kind": "info_nce",
             "contrastive_prompt": "A face expressing {emotion}",
@@ -75,15 +73,27 @@ WITHOUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def defaults_of(preset: str) -> Sections:
-    """Section → its defaults, where they differ from those of the section itself."""
-    return PRESETS[preset]
+def defaults_of(preset: str, loss_weights: Iterable[str]) -> Sections:
+    """Section → its defaults, where they differ from those of the section itself.
+
+    A published recipe has the losses that it names and no others: a loss that was added since, with a weight among
+    `loss_weights`, is off in it whatever its own default is.
+    """
+    sections = PRESETS[preset]
+    if preset == "default":
+        return sections
+    return {**sections, "train": {**dict.fromkeys(loss_weights, 0.0), **sections.get("train", {})}}
 
 
-def with_preset(sections: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def with_preset(sections: Mapping[str, Any], *, where: str, loss_weights: Iterable[str]) -> dict[str, Any]:
     """The sections of a configuration with the defaults that its `model.preset` names below its own values.
 
     What is no mapping is left as it is, for the check of types that follows.
+
+    Args:
+        sections: as `params.yaml` has them.
+        where: for errors.
+        loss_weights: the settings of `train` that are weights of losses.
 
     Raises:
         ConfigError: there is no such preset, or a key is set that its model has nothing to do with.
@@ -95,7 +105,8 @@ def with_preset(sections: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         return merged
     if name not in PRESETS:
         raise ConfigError.unknown("preset", name, sorted(PRESETS), where=f"{where}: model.preset")
-    for section in sorted(PRESETS[name].keys() | WITHOUT[name].keys()):
+    defaults = defaults_of(name, loss_weights)
+    for section in sorted(defaults.keys() | WITHOUT[name].keys()):
         own = merged.get(section, {})
         if not isinstance(own, Mapping):
             continue
@@ -107,5 +118,5 @@ def with_preset(sections: Mapping[str, Any], *, where: str) -> dict[str, Any]:
                     seen=own[key],
                     remedy="Take it out, or set model.preset: default.",
                 )
-        merged[section] = {**PRESETS[name].get(section, {}), **own}
+        merged[section] = {**defaults.get(section, {}), **own}
     return merged

@@ -1,7 +1,7 @@
 """What a version must show on the test split before it may be promoted, and the evidence that it did.
 
 A gate is one function of the evidence and one line of `GATES`. Its bound is the setting of that name in the section
-`gates` (`Gates` in `components/contracts/config.py`): `max_…` bounds the value from above, `min_…` from below.
+`gates` (`components/contracts/config/evaluate.py`): `max_…` bounds the value from above, `min_…` from below.
 """
 
 from __future__ import annotations

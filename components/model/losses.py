@@ -1,12 +1,12 @@
-"""The training loss: masked, class-balanced, and additive over clips.
+"""The parts of the training loss that are sums over clips: masked, class-balanced cross-entropy.
 
-Every part is a *sum over clips* beside its *normaliser*, because a batch is spread over workers: the loss of the global
-batch is (sum over workers of the sums) / (sum over workers of the normalisers), whatever the number of workers. With
-means instead, a worker whose clips have few labelled steps would count each of them more.
+A part is one function of `LossInputs` and one line of `ADDITIVE` in `objective.py`. It gives a *sum over clips* beside
+its *normaliser*, because a batch is spread over workers: the loss of the global batch is (sum over workers of the sums)
+/ (sum over workers of the normalisers), whatever the number of workers. With means instead, a worker whose clips have
+few labelled steps would count each of them more.
 
-*Joint* parts are no sum over clips: valence and arousal (`agreement.py`) and the contrastive loss (`contrastive.py`).
-Each is a function of sums over clips, so workers add up those sums; every worker then computes the same loss, takes the
-gradient of its own share in the sums, and the gradients of all workers add up to that of the global batch.
+A step without a valid modality, and a clip without a valid step, count for nothing; so does a modality where it is
+absent. Steps of a clip share the weight of one clip, so that a long clip does not outweigh a short one.
 
 Legend: B clips, T steps, K classes.
 """
@@ -15,18 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.contracts.config import Train
-from components.contracts.errors import ModelError
 from components.contracts.labels import UNLABELLED
-from components.model.agreement import AffectLoss
 from components.model.base import Lesson, ModelOutput
-from components.model.contrastive import ContrastiveLoss
 
 
 class LossPart(NamedTuple):
@@ -100,193 +97,112 @@ def cross_entropy_sum(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objective:
-    """The weighted sum of step, clip and unimodal cross-entropy, and of the joint parts that are there."""
+class Targets:
+    """What the labels of the training split fix for the whole training.
 
-    config: Train
+    Attributes:
+        step_balance, clip_balance: by the labels of steps, and of clips.
+        present: of the K classes, those that training has.
+        smoothing: in [0, 1), the mass taken from the true class and spread evenly.
+    """
+
     step_balance: ClassBalance
     clip_balance: ClassBalance
     present: tuple[bool, ...]
-    affect: AffectLoss | None = None
-    contrastive: ContrastiveLoss | None = None
-
-    @classmethod
-    def of(
-        cls,
-        config: Train,
-        *,
-        classes: int,
-        step_labels: Iterable[int],
-        clip_labels: Iterable[int],
-        valence_arousal: bool = False,
-        embedding: int = 0,
-        texts: Tensor | None = None,
-        seed: int = 0,
-    ) -> Objective:
-        """From the labels of the training split; `UNLABELLED` ones do not count.
-
-        Args:
-            valence_arousal, embedding: which heads the model has, as in its spec.
-            texts: (K, embedding) what the contrastive loss compares with; None for learned vectors.
-            seed: of the learned vectors.
-        """
-        steps, clips = _count(step_labels, classes), _count(clip_labels, classes)
-        kind, tau = config.class_weighting, config.logit_adjustment
-        present = tuple(bool(step or clip) for step, clip in zip(steps, clips, strict=True))
-        contrastive = None
-        if config.contrastive_loss > 0 and embedding:
-            contrastive = ContrastiveLoss(
-                present=present,
-                rows=config.batch_clips,
-                width=embedding,
-                texts=texts,
-                seed=seed,
-                info_nce=config.contrastive_kind == "info_nce",
-            )
-        return cls(
-            config=config,
-            step_balance=ClassBalance.of(steps, kind, tau),
-            clip_balance=ClassBalance.of(clips, kind, tau),
-            present=present,
-            affect=AffectLoss() if config.valence_arousal_loss > 0 and valence_arousal else None,
-            contrastive=contrastive,
-        )
-
-    def to(self, device: torch.device) -> dict[str, Tensor]:
-        """Moves what the loss itself learns, and returns it by name."""
-        return {} if self.contrastive is None else dict(self.contrastive.to(device).named_parameters())
-
-    @property
-    def scale(self) -> dict[str, float]:
-        """Part → its share in the loss, those of `parts` before the joint ones; parts of share 0 are not computed."""
-        return {**self.additive, **self.joint}
-
-    @property
-    def joint(self) -> dict[str, float]:
-        """The joint parts and their shares in the loss."""
-        shares = {}
-        if self.affect is not None:
-            shares["valence_arousal"] = self.config.valence_arousal_loss
-        if self.contrastive is not None:
-            shares["contrastive"] = self.config.contrastive_loss
-        return shares
-
-    @property
-    def joint_sizes(self) -> list[int]:
-        """How many of the `joint_sums` each joint part has."""
-        return [loss.size for loss in (self.affect, self.contrastive) if loss is not None]
-
-    @property
-    def additive(self) -> dict[str, float]:
-        """The parts that are sums over clips, and their shares in the loss."""
-        shares = {
-            "step": self.config.step_loss,
-            "clip": self.config.clip_loss,
-            "unimodal_step": self.config.unimodal_loss * self.config.step_loss,
-            "unimodal_clip": self.config.unimodal_loss * self.config.clip_loss,
-        }
-        return {name: share for name, share in shares.items() if share > 0}
-
-    def parts(
-        self, output: ModelOutput, masks: Mapping[str, Tensor], step_labels_BT: Tensor, clip_labels_B: Tensor
-    ) -> dict[str, LossPart]:
-        """Each part of the loss over one worker's clips.
-
-        A step without a valid modality, and a clip without a valid step, count for nothing; so does a modality where
-        it is absent. Steps of a clip share the weight of one clip, so that a long clip does not outweigh a short one.
-        """
-        any_BT = torch.stack(list(masks.values())).any(0)
-        parts: dict[str, LossPart] = {}
-        nothing = output.clip_logits.new_zeros((), dtype=torch.float32)
-        scale = self.additive
-        if "step" in scale:
-            parts["step"] = self._steps(output.step_logits, step_labels_BT, any_BT)
-        if "clip" in scale:
-            ways = dict(output.clip_ways) or {"clip": output.clip_logits}
-            own = [self._clips(x, clip_labels_B, any_BT) for name, x in ways.items() if name not in output.lessons]
-            own += [self._lesson(lesson, clip_labels_B, any_BT) for lesson in output.lessons.values()]
-            parts["clip"] = _added(own, nothing)
-        if "unimodal_step" in scale:
-            steps = (self._steps(x, step_labels_BT, masks[name]) for name, x in output.unimodal_step_logits.items())
-            parts["unimodal_step"] = _added(steps, nothing)
-        if "unimodal_clip" in scale:
-            clips = (self._clips(x, clip_labels_B, masks[name]) for name, x in output.unimodal_clip_logits.items())
-            parts["unimodal_clip"] = _added(clips, nothing)
-        return parts
-
-    def joint_sums(
-        self,
-        output: ModelOutput,
-        masks: Mapping[str, Tensor],
-        clip_labels_B: Tensor,
-        valence_arousal_B2: Tensor,
-        *,
-        rank: int,
-        world: int,
-    ) -> Tensor:
-        """What one worker adds to the sums of the joint parts, flat and float64.
-
-        Raises:
-            ModelError: the model lacks the head of a joint part.
-        """
-        any_BT = torch.stack(list(masks.values())).any(0)
-        found = [output.clip_logits.new_zeros(0, dtype=torch.float64)]
-        if self.affect is not None:
-            clips_B2 = _head(output.valence_arousal, "valence_arousal")
-            steps_BT2 = _head(output.step_valence_arousal, "step_valence_arousal")
-            found.append(self.affect.sums(clips_B2, steps_BT2, valence_arousal_B2, any_BT))
-        if self.contrastive is not None:
-            labels_B = clip_labels_B.masked_fill(~any_BT.any(-1), UNLABELLED)
-            embedding_BE = _head(output.embedding, "embedding")
-            found.append(self.contrastive.sums(embedding_BE, labels_B, rank=rank, world=world))
-        return torch.cat(found)
-
-    def joint_values(self, sums: Tensor) -> list[Tensor]:
-        """The joint parts of the global batch from the sums over all workers, scalars in the order of `joint`."""
-        losses = [loss for loss in (self.affect, self.contrastive) if loss is not None]
-        return [loss.value(part) for loss, part in zip(losses, torch.split(sums, self.joint_sizes), strict=True)]
-
-    def _steps(self, logits_BTK: Tensor, labels_BT: Tensor, mask_BT: Tensor) -> LossPart:
-        labels_BT = labels_BT.masked_fill(~mask_BT, UNLABELLED)
-        labelled_BT = labels_BT != UNLABELLED
-        share_BT = labelled_BT / labelled_BT.sum(-1, keepdim=True).clamp(min=1)
-        return cross_entropy_sum(
-            logits_BTK.flatten(0, 1),
-            labels_BT.flatten(),
-            balance=self.step_balance,
-            present_K=logits_BTK.new_tensor(self.present, dtype=torch.bool),
-            smoothing=self.config.label_smoothing,
-            item_weight_N=share_BT.flatten(),
-        )
-
-    def _clips(self, logits_BK: Tensor, labels_B: Tensor, mask_BT: Tensor, weight_B: Tensor | None = None) -> LossPart:
-        return cross_entropy_sum(
-            logits_BK,
-            labels_B.masked_fill(~mask_BT.any(-1), UNLABELLED),
-            balance=self.clip_balance,
-            present_K=logits_BK.new_tensor(self.present, dtype=torch.bool),
-            smoothing=self.config.label_smoothing,
-            item_weight_N=weight_B,
-        )
-
-    def _lesson(self, lesson: Lesson, labels_B: Tensor, mask_BT: Tensor) -> LossPart:
-        return self._clips(lesson.scores, labels_B[lesson.clip], mask_BT[lesson.clip], lesson.weight)
+    smoothing: float
 
 
-def _added(parts: Iterable[LossPart], nothing: Tensor) -> LossPart:
+@dataclass(frozen=True, kw_only=True)
+class LossInputs:
+    """What a part of the loss is computed from: one worker's clips of a batch.
+
+    Attributes:
+        targets: fixed for the whole training.
+        output: what the model gives for the clips.
+        masks: {m: (B, T)}, True = valid.
+        step_labels: (B, T); clip_labels: (B,); class indices, `UNLABELLED` where there is none.
+        valence_arousal: (B, 2) in [-1, 1], NaN where a clip is not rated; None where nothing is.
+    """
+
+    targets: Targets
+    output: ModelOutput
+    masks: Mapping[str, Tensor]
+    step_labels: Tensor
+    clip_labels: Tensor
+    valence_arousal: Tensor | None = None
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """(B, T), True where any modality is valid."""
+        return torch.stack(list(self.masks.values())).any(0)
+
+
+def step_part(inputs: LossInputs) -> LossPart:
+    """Cross-entropy of the steps."""
+    return _steps(inputs, inputs.output.step_logits, inputs.valid)
+
+
+def clip_part(inputs: LossInputs) -> LossPart:
+    """Cross-entropy of the clips, of each way of reading one by itself; of its lesson where a way has one."""
+    output = inputs.output
+    ways = dict(output.clip_ways) or {"clip": output.clip_logits}
+    parts = [
+        _clips(inputs, logits_BK, inputs.clip_labels, inputs.valid)
+        for name, logits_BK in ways.items()
+        if name not in output.lessons
+    ]
+    parts += [_lesson(inputs, lesson) for lesson in output.lessons.values()]
+    return _added(parts, inputs)
+
+
+def unimodal_step_part(inputs: LossInputs) -> LossPart:
+    """Cross-entropy of the steps of every modality by itself."""
+    logits = inputs.output.unimodal_step_logits
+    return _added((_steps(inputs, logits_BTK, inputs.masks[name]) for name, logits_BTK in logits.items()), inputs)
+
+
+def unimodal_clip_part(inputs: LossInputs) -> LossPart:
+    """Cross-entropy of the clips of every modality by itself."""
+    logits, labels_B = inputs.output.unimodal_clip_logits, inputs.clip_labels
+    clips = (_clips(inputs, logits_BK, labels_B, inputs.masks[name]) for name, logits_BK in logits.items())
+    return _added(clips, inputs)
+
+
+def _steps(inputs: LossInputs, logits_BTK: Tensor, mask_BT: Tensor) -> LossPart:
+    labels_BT = inputs.step_labels.masked_fill(~mask_BT, UNLABELLED)
+    labelled_BT = labels_BT != UNLABELLED
+    share_BT = labelled_BT / labelled_BT.sum(-1, keepdim=True).clamp(min=1)
+    targets = inputs.targets
+    return cross_entropy_sum(
+        logits_BTK.flatten(0, 1),
+        labels_BT.flatten(),
+        balance=targets.step_balance,
+        present_K=logits_BTK.new_tensor(targets.present, dtype=torch.bool),
+        smoothing=targets.smoothing,
+        item_weight_N=share_BT.flatten(),
+    )
+
+
+def _clips(
+    inputs: LossInputs, logits_BK: Tensor, labels_B: Tensor, mask_BT: Tensor, weight_B: Tensor | None = None
+) -> LossPart:
+    targets = inputs.targets
+    return cross_entropy_sum(
+        logits_BK,
+        labels_B.masked_fill(~mask_BT.any(-1), UNLABELLED),
+        balance=targets.clip_balance,
+        present_K=logits_BK.new_tensor(targets.present, dtype=torch.bool),
+        smoothing=targets.smoothing,
+        item_weight_N=weight_B,
+    )
+
+
+def _lesson(inputs: LossInputs, lesson: Lesson) -> LossPart:
+    labels_B, mask_BT = inputs.clip_labels[lesson.clip], inputs.valid[lesson.clip]
+    return _clips(inputs, lesson.scores, labels_B, mask_BT, lesson.weight)
+
+
+def _added(parts: Iterable[LossPart], inputs: LossInputs) -> LossPart:
+    nothing = inputs.output.clip_logits.new_zeros((), dtype=torch.float32)
     both = [LossPart(nothing, nothing), *parts]
     return LossPart(torch.stack([part.total for part in both]).sum(), torch.stack([part.weight for part in both]).sum())
-
-
-def _head(value: Tensor | None, name: str) -> Tensor:
-    if value is None:
-        raise ModelError("the model has no head for a part of its loss", where=name)
-    return value
-
-
-def _count(labels: Iterable[int], classes: int) -> list[float]:
-    counts = [0.0] * classes
-    for label in labels:
-        if label != UNLABELLED:
-            counts[label] += 1
-    return counts

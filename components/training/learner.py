@@ -15,7 +15,7 @@ from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.base import ClipFeatures, ModelOutput
 from components.model.build import build_model
-from components.model.losses import Objective
+from components.model.objective import Objective
 from components.model.spec import ModelSpec
 from components.training.compiled import compiled
 from components.training.items import Batch
@@ -163,10 +163,9 @@ class Learner:
         torch.manual_seed(derived_seed(self.seed, "step", step, share.rank))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             output = self.outputs(batch.features, batch.masks)
-        sums = objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)
-        joint = objective.joint_sums(
-            output, batch.masks, batch.clip_labels, batch.valence_arousal, rank=share.rank, world=share.world
-        )
+        inputs = objective.inputs(output, batch.masks, batch.step_labels, batch.clip_labels, batch.valence_arousal)
+        sums = objective.parts(inputs)
+        joint = objective.joint_sums(inputs, rank=share.rank, world=share.world)
         ordered = [sums[name] for name in objective.additive]
         weights = torch.stack([part.weight for part in ordered]).double()
         return torch.stack([part.total for part in ordered]), torch.cat([weights, joint])

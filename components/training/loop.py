@@ -18,7 +18,7 @@ from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.contracts.labels import UNLABELLED
-from components.model.losses import Objective
+from components.model.objective import Objective
 from components.model.spec import ModelSpec
 from components.training.heldout import held_out_scores
 from components.training.items import Augment, collate
@@ -64,7 +64,7 @@ def new_learner(task: Task, training: Sequence[Case], *, device: torch.device | 
         texts=class_texts(task.train, task.spec),
         seed=derived_seed(task.seed, "texts"),
     )
-    for name, present in zip(task.spec.classes, objective.present, strict=True):
+    for name, present in zip(task.spec.classes, objective.targets.present, strict=True):
         if present and name in task.spec.absent:
             raise ModelError("a class that is declared absent has training clips", where="classes", seen=name)
     return Learner(

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from components.contracts.config import Params, parse_params
+from components.contracts.config import Params, Train, parse_params
 from components.contracts.errors import ConfigError
+from components.contracts.presets import defaults_of, with_preset
 
 KNOWN = ("synthetic",)
 
@@ -25,6 +26,19 @@ def test_the_paper_is_trained_with_the_published_values() -> None:
     assert (train.clip_loss, train.step_loss, train.unimodal_loss, train.valence_arousal_loss) == (1.0, 0.0, 0.0, 0.0)
     assert (model.window_s, model.stride_s, model.fill_s) == pytest.approx((90 / 30, 15 / 30, 5 / 30))
     assert (model.modality_dropout, train.feature_noise, model.standardise) == (0.0, 0.0, False)
+
+
+def test_the_paper_has_no_loss_but_its_own() -> None:
+    train = paper().train
+    assert {name for name in Train.loss_weights() if getattr(train, name)} == {"clip_loss", "contrastive_loss"}
+    defaults = defaults_of("paper", [*Train.loss_weights(), "later_loss"])["train"]
+    assert defaults["later_loss"] == 0.0
+    assert defaults["clip_loss"] == 1.0
+    merged = with_preset({"model": {"preset": "paper"}}, where="here", loss_weights=["later_loss"])
+    assert merged["train"]["later_loss"] == 0.0
+    asked = {"model": {"preset": "paper"}, "train": {"later_loss": 0.2}}
+    assert with_preset(asked, where="here", loss_weights=["later_loss"])["train"]["later_loss"] == 0.2
+    assert "later_loss" not in with_preset({}, where="here", loss_weights=["later_loss"]).get("train", {})
 
 
 def test_the_default_preset_changes_nothing() -> None:

@@ -9,8 +9,9 @@ from torch.nn import functional
 from components.contracts.config import Train
 from components.contracts.labels import UNLABELLED
 from components.model.base import ABSENT_LOGIT, ModelOutput
-from components.model.losses import ClassBalance, Objective, cross_entropy_sum
+from components.model.losses import ClassBalance, LossPart, cross_entropy_sum
 from components.model.model import TemporalModel
+from components.model.objective import ADDITIVE, JOINT, Objective
 from components.training.items import collate
 from tests.model.toys import Toy, toy_spec
 
@@ -58,6 +59,12 @@ def objective(**fields: object) -> Objective:
     return Objective.of(Train(**fields), classes=8, step_labels=[0, 1, 2, 3, 4, 5, 6, 7], clip_labels=list(range(8)))
 
 
+def parts(
+    of: Objective, output: ModelOutput, masks: dict, step_labels: object, clip_labels: object
+) -> dict[str, LossPart]:
+    return of.parts(of.inputs(output, masks, step_labels, clip_labels))
+
+
 def output_of(items: list) -> tuple[ModelOutput, object]:
     torch.manual_seed(0)
     batch = collate(items)
@@ -69,7 +76,7 @@ def test_sums_add_up_over_workers() -> None:
     whole, halves = [], []
     for part, into in ((items, whole), (items[:3], halves), (items[3:], halves)):
         output, batch = output_of(part)
-        into.append(objective().parts(output, batch.masks, batch.step_labels, batch.clip_labels))
+        into.append(parts(objective(), output, batch.masks, batch.step_labels, batch.clip_labels))
     for name, (total, weight) in whole[0].items():
         assert torch.allclose(total, sum(half[name].total for half in halves), rtol=1e-4)
         assert torch.allclose(weight, sum(half[name].weight for half in halves), rtol=1e-5)
@@ -84,14 +91,15 @@ def test_what_has_no_label_or_no_valid_step_counts_for_nothing() -> None:
     for mask in masks.values():
         mask[2] = False
     masks["face"][1] = False
-    weights = {name: float(part.weight) for name, part in objective().parts(output, masks, labels, clips).items()}
+    weights = {name: float(part.weight) for name, part in parts(objective(), output, masks, labels, clips).items()}
     assert weights == pytest.approx({"step": 1, "clip": 1, "unimodal_step": 2, "unimodal_clip": 3})
 
 
 def test_a_long_clip_counts_as_one_clip() -> None:
     items = Toy(clips=2, steps=(8, 30), missing=0.0).items()
     output, batch = output_of(items)
-    part = objective(class_weighting="none").parts(output, batch.masks, batch.step_labels, batch.clip_labels)["step"]
+    even = objective(class_weighting="none")
+    part = parts(even, output, batch.masks, batch.step_labels, batch.clip_labels)["step"]
     means = [
         functional.cross_entropy(
             output.step_logits[row, : item.steps], torch.from_numpy(item.step_labels), label_smoothing=0.05
@@ -104,3 +112,9 @@ def test_a_long_clip_counts_as_one_clip() -> None:
 def test_parts_of_no_share_are_left_out() -> None:
     assert list(objective(step_loss=0.0, unimodal_loss=0.0).scale) == ["clip"]
     assert objective(unimodal_loss=0.5, clip_loss=2.0).scale["unimodal_clip"] == 1.0
+
+
+def test_every_part_is_switched_off_by_a_setting_that_presets_see() -> None:
+    # With every `_loss` of `train` at 0 nothing is left: a part with another switch would enter the paper's preset.
+    off = Train.model_construct(**dict.fromkeys(Train.loss_weights(), 0.0))
+    assert {name: part.weight(off) for name, part in {**ADDITIVE, **JOINT}.items() if part.weight(off)} == {}

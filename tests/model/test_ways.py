@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from components.contracts.config import Train
+from components.model.base import ModelOutput
 from components.model.build import build_model
+from components.model.losses import LossPart
 from components.model.streaming import StreamingModel
-from components.training.items import collate
-from components.training.learner import Share
+from components.training.items import Batch, collate
+from components.training.learner import Learner, Share
 from components.training.loop import Task, new_learner, run_epochs
 from tests.model.toys import Toy, toy_spec
 from tests.training.workers import train_in_threads
@@ -35,18 +37,18 @@ def test_each_way_has_its_scores_and_the_clip_is_the_mean_of_their_log_probabili
         assert torch.allclose(output.clip_logits, mean)
 
 
+def clip_part(learner: Learner, output: ModelOutput, batch: Batch) -> LossPart:
+    inputs = learner.objective.inputs(output, batch.masks, batch.step_labels, batch.clip_labels)
+    return learner.objective.parts(inputs)["clip"]
+
+
 def test_each_way_learns_by_itself() -> None:
     learner = new_learner(task("all", step_loss=0.0, unimodal_loss=0.0), ITEMS)
     batch = collate(ITEMS)
     output = learner.model(batch.features, batch.masks)
-    part = learner.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)["clip"]
+    part = clip_part(learner, output, batch)
     alone = {
-        name: learner.objective.parts(
-            output._replace(clip_ways={}, lessons={}, clip_logits=scores),
-            batch.masks,
-            batch.step_labels,
-            batch.clip_labels,
-        )["clip"]
+        name: clip_part(learner, output._replace(clip_ways={}, lessons={}, clip_logits=scores), batch)
         for name, scores in output.clip_ways.items()
     }
     assert torch.allclose(part.total, alone["statistics"].total + alone["temporal"].total)
@@ -60,9 +62,9 @@ def test_a_way_that_varies_its_clips_learns_from_those() -> None:
     )
     batch = collate(ITEMS)
     output = learner.model.train()(batch.features, batch.masks)
-    part = learner.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)["clip"]
+    part = clip_part(learner, output, batch)
     lesson = output.lessons["statistics"]
-    shift = torch.tensor(learner.objective.clip_balance.shift)
+    shift = torch.tensor(learner.objective.targets.clip_balance.shift)
     log_p = (lesson.scores + shift).log_softmax(-1).gather(-1, batch.clip_labels[lesson.clip].unsqueeze(-1))[:, 0]
     assert torch.allclose(part.total, -(lesson.weight * log_p).sum())
     assert float(part.weight) == pytest.approx(len(ITEMS))

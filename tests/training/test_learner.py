@@ -154,7 +154,8 @@ def test_the_gradient_is_that_of_the_plain_loss() -> None:
     learner = new_learner(task(gradient_clip=1e9), ITEMS)
     batch = collate(ITEMS[:5])
     output = learner.model(batch.features, batch.masks)
-    parts = learner.objective.parts(output, batch.masks, batch.step_labels, batch.clip_labels)
+    inputs = learner.objective.inputs(output, batch.masks, batch.step_labels, batch.clip_labels)
+    parts = learner.objective.parts(inputs)
     scale = learner.objective.scale
     loss = sum(scale[name] * part.total / part.weight for name, part in parts.items())
     expected = torch.autograd.grad(loss, list(learner.parameters.values()), allow_unused=True)

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.contracts.config.params import Params
+from components.contracts.config.train import Train
 from components.contracts.errors import ConfigError
 from components.contracts.presets import defaults_of, with_preset
 
@@ -47,13 +48,14 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
     sources = {name: raw[name] or {} for name in known if name in raw}
     body = {key: value for key, value in raw.items() if key in sections}
     try:
-        params = Params.model_validate({**with_preset(body, where=where), "sources": sources})
+        filled = with_preset(body, where=where, loss_weights=Train.loss_weights())
+        params = Params.model_validate({**filled, "sources": sources})
     except ValidationError as error:
         raise section_error(error, Params, where=where) from error
     for name in params.datasets:
         if name not in known:
             raise ConfigError.unknown("dataset", name, known, where=f"{where}: datasets")
-    for section, names in defaults_of(params.model.preset).items():
+    for section, names in defaults_of(params.model.preset, Train.loss_weights()).items():
         # A preset's default is a default: what is left open stays open for who dumps only what was set.
         given = body.get(section) or {}
         getattr(params, section).model_fields_set.difference_update(set(names) - set(given))

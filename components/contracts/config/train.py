@@ -12,8 +12,8 @@ from components.contracts.config.base import Section
 class Train(Section):
     """Optimisation by AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) of a weighted sum of losses.
 
-    Weights of losses are relative to each other; a loss of weight 0 is not computed. `step_loss` and `clip_loss` cannot
-    both be 0.
+    A setting whose name ends in `_loss` is the weight of a loss (`components/model/objective.py`). Weights are relative
+    to each other; a loss of weight 0 is not computed. `step_loss` and `clip_loss` cannot both be 0.
     """
 
     workers: int = Field(2, ge=0)
@@ -123,6 +123,11 @@ class Train(Section):
 
     max_failures: int = Field(2, ge=0)
     """How often a lost worker is replaced before the stage fails."""
+
+    @classmethod
+    def loss_weights(cls) -> tuple[str, ...]:
+        """The settings that are weights of losses."""
+        return tuple(name for name in cls.model_fields if name.endswith("_loss"))
 
     @model_validator(mode="after")
     def _teaches_classes(self) -> Train:

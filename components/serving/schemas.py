@@ -1,5 +1,8 @@
 """What a caller gets: one `Answer` a clip, or one `Problem`. The JSON of both is stable; `schema` names its version.
 
+`mer.answer/1` becomes `mer.answer/2` when a field is removed, or changes its meaning, its unit or its type. An added
+field never makes it another schema: who reads an answer leaves out what it does not know, as these classes do.
+
 All times are seconds from the clip's first presentation timestamp; spans are half-open `[start_s, end_s)`.
 """
 
@@ -17,9 +20,9 @@ ANSWER_SCHEMA: Literal["mer.answer/1"] = "mer.answer/1"
 
 
 class Record(BaseModel):
-    """A frozen part of an answer; unknown keys are errors, so that a reader notices another schema."""
+    """A frozen part of an answer. Keys that it does not have, as a later version may write them, are left out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
 class ModelIdentity(Record):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from components.serving.render import render
 from components.serving.schemas import Answer
-from tests.serving.test_schemas import answer_fields
+from tests.serving.test_schemas import answer_fields, later
 
 
 def long_answer(steps: int) -> Answer:
@@ -45,6 +45,11 @@ def test_the_strip_shows_emotion_and_presence_in_time() -> None:
     assert strip(text, "face") == "█" * 20 + "·" * 20
     assert strip(text, "voice") == "█" * 40
     assert "mer 3, bundle bbbbbbbbbbbb" in text
+
+
+def test_fields_that_a_later_version_adds_change_nothing_that_is_printed() -> None:
+    later_answer = Answer.model_validate(later(answer_fields()))
+    assert printed(later_answer, width=80) == printed(Answer.model_validate(answer_fields()), width=80)
 
 
 @pytest.mark.parametrize("width", [30, 40, 80, 200])

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.serving import app
+from tests.serving.test_schemas import answer_fields, later
+
+PAGE = Path(app.__file__).parent / "page" / "index.html"
+SCRIPT = Path(__file__).parent / "page.js"
+
+
+def shown(answer: object) -> list[str]:
+    """The words that the page shows of an answer."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    done = subprocess.run(
+        [node, str(SCRIPT), str(PAGE)], input=json.dumps(answer), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_page_shows_an_answer() -> None:
+    words = shown(answer_fields())
+    assert words[0] == "anger"
+    assert "This clip is unlike the training data." in words
+    assert any(word.startswith("Answered by mer version 3") for word in words)
+
+
+def test_the_page_shows_the_same_of_an_answer_with_fields_that_a_later_version_adds() -> None:
+    assert shown(later(answer_fields())) == shown(answer_fields())

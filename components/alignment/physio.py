@@ -21,8 +21,9 @@ from scipy.signal import resample_poly
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import Grid
+from components.media.probe import check_file
 from components.media.sound import samples_of
-from components.media.source import check_file, reason, too_long
+from components.media.source import reason, too_long
 from components.media.span import Span
 
 TIME = "time_s"

@@ -21,8 +21,8 @@ from components.contracts.errors import MediaError
 from components.contracts.timebase import STEP_SLACK, Grid
 from components.media.clock import NO_FRAME, frames_of_steps
 from components.media.numbered import numbered_pictures
+from components.media.probe import check_file
 from components.media.scan import Pictures
-from components.media.source import check_file
 
 FORMATS = ("JPEG", "PNG")
 Crop = tuple[bytes, NDArray[np.float32]]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import MediaError
 from components.contracts.records import GivenFeatures
-from components.media.probe import check_readable
+from components.media.probe import check_file
 
 SUFFIXES = (".npz", ".parquet")
 STACK_NAMES = "clip"
@@ -130,7 +130,7 @@ class GivenReader:
             return known
         place = self._root / path
         try:
-            check_readable(place)
+            check_file(place, where=path)
             opened: _File = _Npz(place, modality) if place.suffix.lower() == ".npz" else _Parquet(place, modality)
         except MediaError as error:
             raise error.at(path) from error

@@ -49,7 +49,7 @@ ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"m
 
 def probe_media(path: Path) -> None:
     """Raises MediaError if a file is surely no usable audio or video. Cost: two small reads."""
-    head = _head(path)
+    head = check_file(path, where=str(path))
     if head.startswith(MAGIC):
         return
     if head[4:8] in ISO_BOXES:
@@ -73,20 +73,57 @@ def probe_media(path: Path) -> None:
         )
 
 
-def check_readable(path: Path) -> None:
-    """Raises MediaError if a file is missing, empty, unreadable, a git-LFS pointer or no file at all."""
-    _head(path)
+def check_file(path: Path, *, where: str, max_bytes: int | None = None) -> bytes:
+    """The first bytes of what can be read as a file; the one check of whatever a corpus or a request brings.
+
+    Raises:
+        MediaError: `missing-file`, `not-a-file`, `unreadable`, `empty-file`, `too-large`, `lfs-pointer`.
+    """
+    size = _size(path, where)
+    if not size:
+        raise MediaError(
+            f"the file {path.name!r} has no bytes",
+            where=where,
+            seen="0 bytes",
+            allowed="a file with content",
+            remedy="Download or write the file again",
+            code="empty-file",
+        )
+    if max_bytes is not None and size > max_bytes:
+        raise MediaError(
+            f"the file {path.name!r} is too large",
+            where=where,
+            seen=f"{size} bytes",
+            allowed=f"at most {max_bytes} bytes",
+            remedy="Cut the clip, or raise the max_bytes of the limits",
+            code="too-large",
+        )
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise _unopened(path, error, where, code="unreadable") from error
+    if head.startswith(LFS_HEAD):
+        raise MediaError(
+            f"the file {path.name!r} is a git-LFS pointer, not the file itself",
+            where=where,
+            seen=head.splitlines()[0].decode("ascii", "replace"),
+            allowed="the file itself",
+            remedy="Run `git lfs pull` in the corpus's checkout",
+            code="lfs-pointer",
+        )
+    return head
 
 
-def file_bytes(path: Path, *, where: str) -> int:
-    """The size of a file. Raises MediaError (`missing-file`, `unreadable`, `not-a-file`) where there is none."""
+def _size(path: Path, where: str) -> int:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        raise _unopened(error, where) from error
+        code = "unreadable" if isinstance(error, PermissionError) else "missing-file"
+        raise _unopened(path, error, where, code=code) from error
     if not stat.S_ISREG(status.st_mode):
         raise MediaError(
-            "this is no file",
+            f"{path.name!r} is not a file",
             where=where,
             seen=KINDS.get(stat.S_IFMT(status.st_mode), "something else"),
             allowed="a file",
@@ -96,21 +133,21 @@ def file_bytes(path: Path, *, where: str) -> int:
     return status.st_size
 
 
-def _unopened(error: Exception, where: str) -> MediaError:
-    denied = isinstance(error, PermissionError)
+def _unopened(path: Path, error: Exception, where: str, *, code: str) -> MediaError:
+    missing = code == "missing-file"
     return MediaError(
-        "the file cannot be opened",
+        f"the file {path.name!r} cannot be opened",
         where=where,
         seen=getattr(error, "strerror", None) or str(error),
         allowed="a readable file",
-        remedy="Give the user who runs this the right to read it" if denied else "Add the file, or take the clip out",
-        code="unreadable" if denied else "missing-file",
+        remedy="Add the file, or take the clip out" if missing else "Give the user who runs this the right to read it",
+        code=code,
     )
 
 
 def probe_physio(path: Path) -> None:
-    """Raises MediaError if a file is surely no Parquet table."""
-    head = _head(path)
+    """Raises MediaError if a file is surely no Parquet table (which begins and ends with the same four bytes)."""
+    head = check_file(path, where=str(path))
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - len(PARQUET_MAGIC)))
         tail = stream.read()
@@ -123,28 +160,6 @@ def probe_physio(path: Path) -> None:
             remedy="Write the physiological stream again",
             code="not-parquet",
         )
-
-
-def _head(path: Path) -> bytes:
-    file_bytes(path, where=str(path))
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-    except OSError as error:
-        raise _unopened(error, str(path)) from error
-    if not head:
-        raise MediaError(
-            "the file has no bytes", where=str(path), seen=0, remedy="Download the file again", code="empty-file"
-        )
-    if head.startswith(LFS_HEAD):
-        raise MediaError(
-            "this is a git-LFS pointer, not the file itself",
-            where=str(path),
-            seen=head.splitlines()[0].decode("ascii", "replace"),
-            remedy="Run `git lfs pull` in the corpus's checkout",
-            code="lfs-pointer",
-        )
-    return head
 
 
 def is_text(head: bytes) -> bool:

@@ -19,55 +19,8 @@ import av
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.media.probe import check_boxes, file_bytes
+from components.media.probe import check_boxes, check_file
 from components.media.reader import CONTAINERS, US_PER_S, open_container, picture_streams
-
-LFS_MAGIC = b"version https://git-lfs.github.com/spec/"
-HEAD_BYTES = 512
-
-
-def check_file(path: Path, *, max_bytes: int, where: str) -> None:
-    """Raises MediaError unless `path` is a non-empty file of at most `max_bytes` that is no git-LFS pointer."""
-    size = file_bytes(path, where=where)
-    if size == 0:
-        raise MediaError(
-            f"media file {path.name!r} is empty",
-            where=where,
-            seen="0 bytes",
-            allowed="a media file",
-            remedy="Download or render the file again",
-            code="empty-file",
-        )
-    if size > max_bytes:
-        raise MediaError(
-            f"media file {path.name!r} is too large",
-            where=where,
-            seen=f"{size} bytes",
-            allowed=f"at most {max_bytes} bytes",
-            remedy="Cut the clip, or raise the max_bytes of the limits",
-            code="too-large",
-        )
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-    except OSError as error:
-        raise MediaError(
-            f"media file {path.name!r} cannot be read",
-            where=where,
-            seen=reason(error),
-            allowed="a readable file",
-            remedy="Give the user who runs this the right to read it",
-            code="unreadable",
-        ) from error
-    if head.startswith(LFS_MAGIC):
-        raise MediaError(
-            f"media file {path.name!r} is a git-LFS pointer, not the media itself",
-            where=where,
-            seen=head.splitlines()[0].decode("ascii", "replace"),
-            allowed="a media file",
-            remedy="Run `git lfs pull` in the corpus",
-            code="lfs-pointer",
-        )
 
 
 @contextmanager

@@ -9,12 +9,9 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip, Word, words_to_json
-from components.media.probe import is_text
-from components.media.source import check_file
+from components.media.probe import PARQUET_MAGIC, check_file, is_text
 
-HEAD_BYTES = 512
 SHOWN_BYTES = 24
-PARQUET_MAGIC = b"PAR1"
 MEDIA = "mp4, mov, mkv, webm, avi, wav, flac, ogg, mp3, m4a, …"
 
 
@@ -37,7 +34,7 @@ def clip_of_file(
 
     Raises:
         MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, or holds neither
-            picture nor sound, or ends whoever opens it (codes of `media.source`, `crashed`, and
+            picture nor sound, or ends whoever opens it (codes of `media.source` and `media.probe`, `crashed`, and
             `unsupported-media`).
     """
     check_media(path, guard.limits)
@@ -62,8 +59,7 @@ def clip_of_file(
 
 def check_media(path: Path, limits: MediaLimits) -> None:
     """Refuses what is plainly no clip before any decoder sees it; errors as in `clip_of_file`."""
-    check_file(path, max_bytes=limits.max_bytes, where=path.name)
-    head = _head(path)
+    head = check_file(path, max_bytes=limits.max_bytes, where=path.name)
     if is_text(head):
         raise MediaError(
             "this is a text file, whatever its name says",
@@ -75,8 +71,8 @@ def check_media(path: Path, limits: MediaLimits) -> None:
 
 
 def check_parquet(path: Path) -> None:
-    """Refuses a physiological recording that is no Parquet file (MediaError `unsupported-media`)."""
-    head = _head(path)
+    """Refuses a physiological recording that is no Parquet file (MediaError `unsupported-media`), or no file."""
+    head = check_file(path, where=path.name)
     if not head.startswith(PARQUET_MAGIC):
         raise MediaError(
             "a physiological recording must be a Parquet file with a column `time_s` and one column a channel",
@@ -85,8 +81,3 @@ def check_parquet(path: Path) -> None:
             allowed="Parquet",
             code="unsupported-media",
         )
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(HEAD_BYTES)

@@ -11,7 +11,7 @@ import pytest
 from components.contracts.errors import MediaError
 from components.datasets.synthetic.plan import ClipPlan
 from components.media import probe
-from components.media.probe import probe_media, probe_physio
+from components.media.probe import check_file, probe_media, probe_physio
 from tests.alignment.containers import boxes, valid
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 12345\n"
@@ -99,3 +99,29 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, make: Callable[[Path], No
     with pytest.raises(MediaError) as caught:
         probe_media(tmp_path / "a.mp4")
     assert caught.value.code == "not-a-file"
+
+
+@pytest.mark.parametrize("content", [None, b"", LFS, b"more than ten bytes"])
+def test_a_refusal_names_the_file_where_the_place_is_a_clip_and_says_all_else(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MediaError, match=r"^tiny/a: the file 'clip\.mp4' ") as caught:
+        check_file(path, where="tiny/a", max_bytes=200 if content == LFS else 10)
+    error = caught.value
+    assert error.seen is not None
+    assert error.allowed
+    assert error.remedy
+    assert str(tmp_path) not in str(error)
+
+
+def test_the_first_bytes_of_a_file_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"ten bytes.")
+    assert check_file(tmp_path / "a.bin", where="a", max_bytes=10) == b"ten bytes."
+    (tmp_path / "a.bin").chmod(0)
+    if not os.access(tmp_path / "a.bin", os.R_OK):  # root reads everything
+        with pytest.raises(MediaError, match="the right to read it") as caught:
+            check_file(tmp_path / "a.bin", where="a")
+        assert caught.value.code == "unreadable"

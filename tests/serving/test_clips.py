@@ -78,3 +78,6 @@ def test_a_physiological_recording_must_be_parquet(tmp_path: Path) -> None:
         check_parquet(path)
     assert caught.value.code == "unsupported-media"
     assert "time_s,ecg" in str(caught.value.seen)
+    with pytest.raises(MediaError) as caught:
+        check_parquet(tmp_path / "none.parquet")
+    assert caught.value.code == "missing-file"

@@ -37,7 +37,7 @@ from components.datasets.base import NOT_HASHED, STAGE, Adapter, Scan, bad_name,
 from components.datasets.content import HashCache
 from components.datasets.corpora.wesad_media import VERSION, channels_of, labels_of, pieces_of, table_of
 from components.datasets.corpora.wesad_pickle import read_tree
-from components.media.probe import check_readable
+from components.media.probe import check_file
 from components.runtime.progress import progress
 
 EMOTIONS = {"baseline": "neutral", "stress": "stress", "amusement": "amusement", "meditation": "calm"}
@@ -141,10 +141,7 @@ def _written(
     Raises:
         MediaError: see `wesad_pickle.read_tree`, `wesad_media`.
     """
-    try:
-        check_readable(path)
-    except MediaError as error:
-        raise error.at(path.name) from error
+    check_file(path, where=path.name)
     made_from = [VERSION, hashes(path), options.device, options.window_s]
     key = fingerprint(made_from)
     there = known.get(key, [])

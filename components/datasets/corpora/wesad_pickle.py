@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import MediaError
-from components.media.probe import check_readable
+from components.media.probe import check_file
 
 Tree = Mapping[str, Any]
 
@@ -170,10 +170,7 @@ def read_tree(path: Path) -> Tree:
         MediaError: `missing-file`, `empty-file`, `lfs-pointer`, `too-large`; `unsafe-pickle` (the file asks for
             something that no recording needs; `seen` names it); `bad-pickle` (cut off, or no pickle).
     """
-    try:
-        check_readable(path)
-    except MediaError as error:
-        raise error.at(path.name) from error
+    check_file(path, where=path.name)
     if path.stat().st_size > MAX_BYTES:
         raise _error(path, f"{path.stat().st_size} bytes", "too-large")
     try:

@@ -19,9 +19,9 @@ from components.contracts.records import MEDIA_PATHS, Clip
 from components.datasets.base import Scan
 from components.datasets.registry import adapter
 from components.datasets.withdrawn import people_in
+from components.media.probe import PARQUET_MAGIC
 
 SHOWN_NAMES = 3
-PARQUET = b"PAR1"
 SETS = ("joint", "clip_ids", "keys", "media")
 
 
@@ -208,7 +208,7 @@ def is_parquet(path: Path) -> bool:
     """Whether a file says of itself that it is a table."""
     try:
         with path.open("rb") as stream:
-            return stream.read(len(PARQUET)) == PARQUET
+            return stream.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
     except OSError:
         return False
 

@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 def quarantine_list(
     dataset: Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")] = None,
     stage: Annotated[str | None, typer.Option("--stage", help="Only what this stage set aside.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """What was set aside, by which stage, and why.
 

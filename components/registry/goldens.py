@@ -54,14 +54,17 @@ def outputs(scored: Scored) -> dict[str, NDArray[np.float32]]:
 
 
 def worst_deviation(golden: Golden, scorer: Scorer) -> tuple[float, str]:
-    """(largest absolute deviation, the output it is in); infinite when an output is missing or of another shape."""
+    """(largest absolute deviation, the output it is in); infinite when an output is missing, of another shape, or not a
+    number anywhere."""
     seen = outputs(scorer.score(golden.features, golden.masks))
     worst, place = 0.0, CLIP
     for name in sorted(seen.keys() | golden.expected.keys()):
         if name not in seen or name not in golden.expected or seen[name].shape != golden.expected[name].shape:
             return float("inf"), name
         deviation = float(np.abs(seen[name].astype(np.float64) - golden.expected[name]).max(initial=0.0))
-        if not deviation <= worst:
+        if np.isnan(deviation):
+            return float("inf"), name
+        if deviation > worst:
             worst, place = deviation, name
     return worst, place
 

@@ -1,0 +1,118 @@
+"""The service starter in this process; a service with a real Ray behind it is in `tests/rollout/test_under_load.py`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from components.contracts.errors import UnavailableError
+from pipelines.commands import serve
+
+VERSIONS = ("3", "4")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the starter sets for its replicas ends with the test."""
+    for name in ("ARTIFACTS_PROGRESS_BAR", "HTTP_REQUEST_MAX_RETRIES", "HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(f"MLFLOW_{'ENABLE_' if name.startswith('ART') else ''}{name}", "1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@contextmanager
+def answers(*bodies: bytes, status: int = 200) -> Iterator[str]:
+    """A service that gives these answers in turn; its address."""
+    asked = iter(range(10_000))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = bodies[next(asked) % len(bodies)]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        worker = threading.Thread(target=server.serve_forever, args=(0.01,))
+        worker.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            worker.join()
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_every_version_that_answers_is_named_and_silence_counts() -> None:
+    with answers(*(f'{{"version": "{version}"}}'.encode() for version in VERSIONS)) as url:
+        assert serve.answering(url) == set(VERSIONS)
+    with answers(b"not JSON", b"{}") as url:
+        assert serve.answering(url) == {""}
+    with answers(b"{}", status=503) as url:
+        assert serve.answering(url) == {""}
+    assert serve.answering(f"http://127.0.0.1:{closed_port()}") == {""}
+
+
+def test_it_waits_until_a_replica_answers_or_somebody_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "POLL_S", 0.01)
+    with answers(b"ok") as url:
+        assert serve._wait_service(url, threading.Event())
+    stopped = threading.Event()
+    stopped.set()
+    nobody = f"http://127.0.0.1:{closed_port()}"
+    assert not serve._wait_service(nobody, stopped)
+    monkeypatch.setattr(serve, "READY_S", 0.05)
+    with pytest.raises(UnavailableError, match="the service did not start") as late:
+        serve._wait_service(nobody, threading.Event())
+    assert late.value.where == nobody
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_stops_and_the_second_ends_at_once(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    stop = threading.Event()
+    with serve._signals(stop):
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+def test_a_busy_port_of_the_service_is_an_error(project: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(UnavailableError, match=str(server.getsockname()[1])),
+    ):
+        serve.run(port=server.getsockname()[1])
+    assert not (project / ".mer").exists()
+
+
+def test_the_reconciler_alone_needs_a_ray_that_runs_elsewhere(project: Path) -> None:
+    with pytest.raises(UnavailableError, match="no Ray to serve on") as refused:
+        serve.reconcile(once=True)
+    assert refused.value.where == "RAY_ADDRESS"
+    assert "mer serve" in str(refused.value.remedy)
+
+
+def test_only_what_changes_and_trouble_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    serve._tell("keep", "version 3 is served")
+    assert capsys.readouterr().err == ""
+    for kind in (*serve.EVENTS, "trouble"):
+        serve._tell(kind, "version 4")
+        assert f"  {kind}: version 4\n" in capsys.readouterr().err

@@ -13,8 +13,13 @@ WITH_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cub
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 \
 	$(WITH_TORCH:%=--no-emit-package %) pyproject.toml
 
+# Two processes keep two cores busy; tests that share a fixture run in the same one (tests/tiers.py). Hundreds of their
+# children import this code, so it is compiled once, whatever the environment says of bytecode.
+WORKERS ?= 2
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help env dev lock run test serve lint types layers unit bench clean
+.PHONY: help env dev lock run check test serve lint types layers light unit bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +54,9 @@ run: env  ## the main job end to end, and nothing when nothing changed
 serve: env  ## MLflow UI, the service and the reconciler, on loopback
 	$(BIN)/mer serve
 
-test: dev lint types layers unit  ## lint, types, layers contract and all tests
+check: dev lint types layers light  ## while you work: lint, types, layers and the tests without Ray, MLflow and DVC
+
+test: dev lint types layers unit  ## before you push: lint, types, layers contract and all tests
 
 lint: dev
 	$(BIN)/ruff check .
@@ -61,8 +68,11 @@ types: dev
 layers: dev
 	$(BIN)/lint-imports
 
+light: dev
+	$(PYTEST) -m 'not integration and not e2e and not bench'
+
 unit: dev
-	$(BIN)/pytest
+	$(PYTEST)
 
 bench: dev  ## speed, each figure beside a baseline (BENCH='--quick', '--only NAME', '--help')
 	$(BIN)/python -m bench $(BENCH)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests import tiers
 
 if TYPE_CHECKING:
     from components.datasets.synthetic.plan import ClipPlan
@@ -19,13 +21,33 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips what is marked `gpu` on a machine without one."""
+WATCH = tiers.Watch()
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by marks, and before xdist reads its groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what uses Ray or MLflow, and puts the longest groups first."""
+    tiers.mark_heavy(items)
+    tiers.group_and_order(items, distributed=hasattr(config, "workerinput"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Skips what is marked `gpu` on a machine without one, and lets no fixture of a light test start a framework."""
     if item.get_closest_marker("gpu"):
         import torch
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+    with WATCH.over(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Lets no light test start a framework."""
+    with WATCH.over(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ COPIED = (
     "pyproject.toml",
     "tests/__init__.py",
     "tests/conftest.py",
+    "tests/tiers.py",
     "tests/builders.py",
     "tests/alignment/__init__.py",
     "tests/alignment/media.py",

@@ -1,0 +1,114 @@
+"""Tiers and order of the tests: which are light, what a light test may not start, and which share a process.
+
+A test is light unless it is marked `integration`, `e2e`, `gpu` or `bench`, or uses a fixture of `HEAVY_FIXTURES`, which
+marks it `integration`. Light tests start no Ray, no MLflow store and no DVC; `Watch` fails those that do.
+
+With `pytest -n`, the tests of a file run in one process, since they share its fixtures, and all files that use the
+session's Ray run in the same one, so that there is one Ray. The longest groups start first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+HEAVY_MARKS = ("integration", "e2e", "gpu", "bench")
+HEAVY_FIXTURES = frozenset({"ray_session", "mlflow_uri"})
+RAY_GROUP = "ray"
+# Groups of a minute and more, longest first; what is not listed follows in the order of collection.
+LONGEST = (
+    RAY_GROUP,
+    "tests/e2e/test_line.py",
+    "tests/pipelines/commands/withdrawal/test_withdraw.py",
+    "tests/registry/test_stage.py",
+    "tests/pipelines/commands/test_ablate.py",
+    "tests/datasets/test_add_a_dataset.py",
+    "tests/alignment/test_fuzz.py",
+)
+# Names of programs and modules on a command line that no light test may start.
+HEAVY_PROGRAMS = frozenset({"raylet", "gcs_server", "ray", "mlflow", "dvc", "mer", "pipelines.cli"})
+HEAVY_DATABASE = "mlflow.db"
+
+
+def is_light(item: pytest.Item) -> bool:
+    """Whether no mark says that the test starts a framework or needs a machine of its own."""
+    return not any(item.get_closest_marker(mark) for mark in HEAVY_MARKS)
+
+
+def mark_heavy(items: Iterable[pytest.Item]) -> None:
+    """Marks `integration` what uses a heavy fixture, directly or through another one."""
+    for item in items:
+        if HEAVY_FIXTURES & set(_fixtures(item)):
+            item.add_marker(pytest.mark.integration)
+
+
+def group_and_order(items: list[pytest.Item], *, distributed: bool) -> None:
+    """Orders the groups, longest first; `distributed` also tells xdist which tests belong together."""
+    with_ray = {_file(item) for item in items if "ray_session" in _fixtures(item)}
+    group_of = {item: RAY_GROUP if _file(item) in with_ray else _file(item) for item in items}
+    place = {group: number for number, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(group_of[item], len(LONGEST)))
+    if distributed:
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(group_of[item]))
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+class Watch:
+    """Fails a light test at the moment at which it starts Ray, opens an MLflow store or calls DVC.
+
+    It hears of new processes and databases through the interpreter's audit events, so it sees the real ones, whoever
+    asks for them. An audit hook cannot be removed; between light tests it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._watching = False
+        self._started: list[str] = []
+        sys.addaudithook(self._hear)
+
+    @contextmanager
+    def over(self, item: pytest.Item) -> Iterator[None]:
+        """Watches while a light test runs; other tests run unwatched."""
+        before = self._watching, self._started
+        self._watching, self._started = is_light(item), []
+        try:
+            yield
+            if self._started:  # a thread did, or somebody caught the refusal
+                pytest.fail(_refusal(self._started[0]), pytrace=False)
+        finally:
+            self._watching, self._started = before
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self._watching:
+            return
+        heavy = None
+        if event == "subprocess.Popen":
+            heavy = heavy_program(arguments[1])
+        elif event == "sqlite3.connect" and str(arguments[0]).endswith(HEAVY_DATABASE):
+            heavy = HEAVY_DATABASE
+        if heavy:
+            self._started.append(heavy)
+            pytest.fail(_refusal(heavy))
+
+
+def heavy_program(command: object) -> str | None:
+    """The first heavy program of a command line, a string or a sequence."""
+    words = command.split() if isinstance(command, str) else command
+    names = (Path(os.fsdecode(word)).name for word in words or ())  # type: ignore[attr-defined]
+    return next((name for name in names if name in HEAVY_PROGRAMS), None)
+
+
+def _refusal(heavy: str) -> str:
+    return f"a light test started {heavy}; mark it `integration`, so that `make check` leaves it out"

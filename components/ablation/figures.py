@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from components.ablation.answers import ALL
 from components.contracts.config import Evaluate
-from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
+from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio, rounded
 from components.evaluation.measure import Sample, ece_of_sums, per_class
 from components.evaluation.slices import slice_scores
 from components.inference.probabilities import FLOOR
@@ -101,17 +101,12 @@ def _log_losses(items: Items, posterior: NDArray[np.float32], bins: int) -> Sums
     return items.subjects.sums(np.stack([losses, np.ones_like(losses)], axis=-1).transpose(1, 0, 2))
 
 
-def _mean(sums: Sums) -> Sums:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(sums[..., 0] / sums[..., 1])
-
-
 FIGURES: Mapping[str, _Figure] = {
     HEADLINE: _Figure(_confusions, scores.macro_f1),
     "accuracy": _Figure(_confusions, scores.accuracy),
     "uar": _Figure(_confusions, scores.uar),
     "ece": _Figure(_bins, ece_of_sums),
-    "nll": _Figure(_log_losses, _mean),
+    "nll": _Figure(_log_losses, ratio),
 }
 # Not from one posterior but from all patterns in which a modality is missing: (P, S, patterns, K, K).
 _MISSING = _Figure(_confusions, lambda sums: np.asarray(scores.macro_f1(sums).mean(-1)))

@@ -21,13 +21,15 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode(errors="surrogateescape")).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex; reads it in blocks."""
-    digest = hashlib.sha256()
+def file_digest(path: Path, kind: str) -> str:
+    """The digest of a file's bytes, in hex; `kind` as hashlib names it. Reads the file in blocks."""
     with path.open("rb") as stream:
-        while block := stream.read(CHUNK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    return file_digest(path, "sha256")
 
 
 def files_sha256(paths: Iterable[Path]) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.evaluation import metrics
-from components.evaluation.intervals import Bootstrap, Interval, Subjects
+from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio
 from components.inference.contradiction import Moments, Span, find_spans
 from components.inference.scoring import Scored
 
@@ -128,9 +128,4 @@ def _share(people: Subjects, flags: Flags, among: Flags, bootstrap: Bootstrap) -
     if not among.any():
         return Interval(value=None, low=None, high=None).to_json()
     table = people.sums(np.stack([flags & among, among], axis=1).astype(np.float64))
-
-    def share(sums: Floats) -> Floats:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(sums[..., 0] / sums[..., 1])
-
-    return bootstrap.of_sums(table, share).to_json()
+    return bootstrap.of_sums(table, ratio).to_json()

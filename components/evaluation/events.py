@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from components.catalog.cases import Case
-from components.evaluation.intervals import Bootstrap, Floats, Interval, Subjects
+from components.evaluation.intervals import Bootstrap, Floats, Interval, Subjects, ratio
 from components.inference.episodes import Episode, kind_of, runs, transitions
 
 # A flash has three to six steps; one step off at either end must still count, another place must not.
@@ -143,29 +144,24 @@ def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[s
     people = Subjects.of([clip.subject_id for clip in clips])
     scores: dict[str, Any] = {}
 
-    def ratio(part: str, whole: str, scale: float = 1.0) -> Interval | None:
+    def rate(part: str, whole: str, scale: float = 1.0) -> Interval | None:
         table = people.sums(np.array([[clip.counts[part], clip.counts[whole]] for clip in clips], dtype=np.float64))
         if not table[:, 1].sum():
             return None
-
-        def share(sums: Floats) -> Floats:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(scale * sums[..., 0] / sums[..., 1])
-
-        return bootstrap.of_sums(table, share)
+        return bootstrap.of_sums(table, partial(ratio, scale=scale))
 
     for what in ("flash", "sustained", "transition"):
         entry: dict[str, Any] = {"true": int(sum(clip.counts[f"{what}_true"] for clip in clips))}
         entry["found"] = int(sum(clip.counts[f"{what}_found"] for clip in clips))
-        recall = ratio(f"{what}_true_matched", f"{what}_true")
-        precision = ratio(f"{what}_found_matched", f"{what}_found")
+        recall = rate(f"{what}_true_matched", f"{what}_true")
+        precision = rate(f"{what}_found_matched", f"{what}_found")
         if recall is not None:
             entry["recall"] = recall.to_json()
         if precision is not None:
             entry["precision"] = precision.to_json()
         scores[what] = entry
     for name, what in (("flips_per_minute", "transition_found"), ("true_flips_per_minute", "transition_true")):
-        flips = ratio(what, "seconds", SECONDS_A_MINUTE)
+        flips = rate(what, "seconds", SECONDS_A_MINUTE)
         scores[name] = None if flips is None else flips.to_json()
     scores["mean_f1"] = bootstrap.of_sums(people.sums(_f1_sums(clips)), _f1_of_sums).to_json()
     scores["onset_latency_s"] = _latency(clips, bootstrap).to_json()

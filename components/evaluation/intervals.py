@@ -122,6 +122,12 @@ class Bootstrap:
         return Interval(value=value, low=float(low), high=float(high))
 
 
+def ratio(sums: Floats, scale: float = 1.0) -> Floats:
+    """(..., 2) sums → (...,): `scale` times the first over the second; NaN or infinite where that is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(scale * sums[..., 0] / sums[..., 1])
+
+
 def rounded(value: float | None, digits: int = 6) -> float | None:
     """A figure as JSON wants it: rounded, and None for what is undefined."""
     return None if value is None or not np.isfinite(value) else round(float(value), digits)

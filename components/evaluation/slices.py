@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.intervals import Bootstrap, Interval, Subjects
+from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio
 from components.evaluation.measure import Sample, measure
 
 MIN_ITEMS = 5
@@ -57,8 +57,7 @@ def _gap(sample: Sample, of_item: np.ndarray[Any, Any], values: Sequence[str], b
     )
 
     def gap(sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shares = sums[..., 0] / sums[..., 1]
+        shares = ratio(sums)
         # A draw in which a group has nobody has no gap.
         return np.asarray(shares.max(-1) - shares.min(-1))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.fingerprint import file_sha256, fingerprint, tree_sha256
+from components.contracts.fingerprint import file_digest, file_sha256, fingerprint, tree_sha256
 
 
 def test_key_order_does_not_matter_and_values_do() -> None:
@@ -22,6 +22,13 @@ def test_a_file_hash_is_sha256(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x" * 3_000_000)
     assert file_sha256(path) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha1", "sha256"])
+def test_a_file_digest_is_hashlibs_whatever_the_size(kind: str, tmp_path: Path) -> None:
+    for content in (b"", b"y", b"x" * 3_000_001):
+        (tmp_path / "a").write_bytes(content)
+        assert file_digest(tmp_path / "a", kind) == hashlib.new(kind, content).hexdigest()
 
 
 def test_a_tree_hash_sees_names_and_contents(tmp_path: Path) -> None:

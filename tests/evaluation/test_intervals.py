@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
+from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio, rounded
 
 
 def mean_of(sums: np.ndarray) -> np.ndarray:
@@ -78,6 +78,12 @@ def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
     sums = Subjects.of([f"s{i}" for i in range(9)]).sums(per_item(np.arange(9.0)))
     first, again, other = (Bootstrap(draws=50, seed=seed).of_sums(sums, mean_of) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_a_ratio_of_sums_is_undefined_where_there_is_nothing_to_divide_by() -> None:
+    sums = np.array([[[3.0, 4.0], [0.0, 5.0]], [[1.0, 2.0], [0.0, 0.0]]])
+    np.testing.assert_array_equal(ratio(sums), [[0.75, 0.0], [0.5, np.nan]])
+    np.testing.assert_array_equal(ratio(sums[0], scale=60.0), [45.0, 0.0])
 
 
 def test_what_is_undefined_is_null_in_json() -> None:

@@ -8,7 +8,6 @@ publishes a checksum, the record is made on the first download and every later o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.atomic import atomic_file
 from components.contracts.errors import DataError, UnavailableError
-from components.contracts.fingerprint import CHUNK_BYTES
+from components.contracts.fingerprint import file_digest
 
 if TYPE_CHECKING:
     import httpx
@@ -86,7 +85,7 @@ class Place:
         if known is None or not self.file.is_file():
             return False
         untouched = self.file.stat().st_mtime_ns <= self.record.stat().st_mtime_ns
-        return untouched or digest_of(self.file, "sha256") == known
+        return untouched or file_digest(self.file, "sha256") == known
 
 
 def fetch(
@@ -244,14 +243,14 @@ def no_room(folder: Path, needed: int, free: int) -> UnavailableError:
 
 def _accept(remote: Remote, place: Place) -> None:
     """Holds the part against what is known of the file, records its SHA-256 and gives it its name."""
-    seen = digest_of(place.part, "sha256")
+    seen = file_digest(place.part, "sha256")
     try:
         size = _size(place.part)
         if remote.size is not None and size != remote.size:
             raise _other(remote, "the size is not the published one", seen=str(size), wanted=str(remote.size))
         if remote.checksum is not None:
             kind, _, wanted = remote.checksum.partition(":")
-            found = seen if kind == "sha256" else digest_of(place.part, kind)
+            found = seen if kind == "sha256" else file_digest(place.part, kind)
             if found != wanted.lower():
                 what = "the checksum is not the published one"
                 raise _other(remote, what, seen=f"{kind}:{found}", wanted=remote.checksum)
@@ -272,15 +271,6 @@ def _other(remote: Remote, what: str, *, seen: str, wanted: str, record: Path | 
     again = "It was thrown away; start again. If it stays so, something on the way changes it, or the host did"
     remedy = f"If the corpus published a new version, delete {record} to accept it" if record else again
     return DataError(what, where=remote.url, seen=seen, allowed=wanted, remedy=remedy, code="checksum")
-
-
-def digest_of(path: Path, kind: str) -> str:
-    """The digest of a file in hexadecimal digits; `kind` is one of `DIGESTS`."""
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(CHUNK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def checksum(kind: str, digits: str, *, where: str) -> str:

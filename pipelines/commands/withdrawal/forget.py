@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from components.alignment.shards import ShardWriter, keys_of, rows_of
 from components.contracts.atomic import atomic_dir, atomic_file, read_json, write_json
+from components.contracts.fingerprint import file_digest
 from components.contracts.layout import Layout
 from components.contracts.readmitted import read_readmitted, write_readmitted
 from components.features.store import FeatureStore
@@ -114,7 +115,7 @@ class Forgetting:
         """Copies of outputs: by what they hold, and media by their hash, which is their name there."""
         if self._cache is None:
             return
-        media = {_md5(path) for path in self._rendered()}
+        media = {file_digest(path, "md5") for path in self._rendered()}
         for path in files_below(self._cache):
             if path.parent.name + path.name in media or self._names_them(path):
                 yield self._removal(path)
@@ -267,12 +268,3 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _naming(schema: pa.Schema) -> list[str]:
     return [name for name in NAMING if name in schema.names and pa.types.is_string(schema.field(name).type)]
-
-
-def _md5(path: Path) -> str:
-    """As DVC names a file of its cache."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(CHUNK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

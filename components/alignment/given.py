@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip, GivenFeatures
 from components.contracts.timebase import Grid, pool_mean
@@ -43,7 +44,7 @@ def read_given(clip: Clip, reader: GivenReader) -> Given:
                 seen=array.width,
                 allowed=pieces[0].values.shape[1],
                 remedy="The file was changed after the datasets stage: run that again",
-                code="width",
+                code=Code.WIDTH,
             )
         pieces.append(_piece(one, array, where=clip.clip_id))
     return found
@@ -109,7 +110,7 @@ def _spans(
             where=where,
             seen=f"{count} samples",
             remedy="Run the datasets stage again: it sets such arrays aside",
-            code="no-rate",
+            code=Code.NO_RATE,
         )
     edges_s = given.start_s + np.arange(count + 1, dtype=np.float64) / rate_hz
     return edges_s[:-1], edges_s[1:]

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.alignment.outcome import Result, align_one, measured, packed, refused, unpacked
+from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import AlignedClip, Clip
@@ -137,7 +138,7 @@ def _too_late(wall_s: float | None, where: str) -> MediaError:
         seen=f"more than {wall_s:g} s",
         allowed=f"at most {wall_s:g} s",
         remedy="Try again when the machine is less busy, or cut the clip into parts",
-        code="too-slow",
+        code=Code.TOO_SLOW,
     )
 
 
@@ -148,5 +149,5 @@ def _crashed(ended: ChildEndedError, where: str) -> MediaError:
         seen=ended.how,
         allowed="a file that decodes or is refused",
         remedy="Convert the clip with another tool; report the file to the makers of FFmpeg",
-        code="crashed",
+        code=Code.CRASHED,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from components.alignment import quality
+from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.readmitted import Decisions
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from components.alignment.align import Aligner
 
 STAGE = "alignment"
-INTERNAL = "internal"
 TRACE_FRAMES = 4
 RESULT_SCHEMA = pa.schema([("row", pa.large_binary()), ("quality", pa.string()), ("quarantined", pa.string())])
 
@@ -88,7 +88,7 @@ def _internal(clip: Clip, error: Exception, root: Path) -> MediaError:
         where=clip.clip_id,
         seen=f"{type(error).__name__}: {error}".replace(str(root.resolve()), ".") + f" [{trace}]",
         remedy="This is a defect of the code: report it with the clip",
-        code=INTERNAL,
+        code=Code.INTERNAL,
     )
 
 
@@ -130,4 +130,4 @@ def quality_of(text: str | None) -> Quality | None:
 
 def quarantined_of(text: str | None) -> Quarantined | None:
     """The quarantine row that `as_text` wrote."""
-    return Quarantined(**json.loads(text)) if text else None
+    return Quarantined.from_row(json.loads(text)) if text else None

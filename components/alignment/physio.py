@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow.dataset import dataset
 from scipy.signal import resample_poly
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import Grid
@@ -156,5 +157,5 @@ def _refused(path: Path, where: str, seen: str, allowed: str) -> MediaError:
         seen=seen,
         allowed=allowed,
         remedy=f"Write it as Parquet with `{TIME}` in seconds and one number column a channel",
-        code="physio-format",
+        code=Code.PHYSIO_FORMAT,
     )

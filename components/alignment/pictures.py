@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.alignment.faces.face import Faces, Picture, crop_jpeg
+from components.contracts.codes import Code
 from components.contracts.config import FaceAlignment, MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import STEP_SLACK, Grid
@@ -64,16 +65,18 @@ def read_numbered(
     if last > limits.max_decoded_frames:
         raise _refused(
             "the clip has too many pictures", where, f"a picture {last}", f"at most {limits.max_decoded_frames}",
-            code="too-many-frames",
+            code=Code.TOO_MANY_FRAMES,
         )  # fmt: skip
     if video is not None:
         shown = {number: path for number, path in files.items() if number <= video.times_s.size}
         return Numbered(files=shown, clock=video, beyond=len(files) - len(shown))
     if rate_hz is None:
-        raise _refused("nothing says when the pictures are shown", where, "no video, no rate", "one of them", "no-rate")
+        raise _refused(
+            "nothing says when the pictures are shown", where, "no video, no rate", "one of them", Code.NO_RATE
+        )
     if not 0 < rate_hz <= limits.max_frame_rate_hz:
         allowed = f"above 0, at most {limits.max_frame_rate_hz:g} frames/s"
-        raise _refused("this is no frame rate", where, f"{rate_hz:g} frames/s", allowed, "frame-rate")
+        raise _refused("this is no frame rate", where, f"{rate_hz:g} frames/s", allowed, Code.FRAME_RATE)
     times_s = np.arange(last, dtype=np.float64) / rate_hz
     return Numbered(files=files, clock=Pictures(times_s=times_s, end_s=last / rate_hz, declared_end_s=None))
 
@@ -164,7 +167,7 @@ def _notes(numbered: Numbered, damaged: int, without: int, grid: Grid) -> list[s
     return notes
 
 
-def _refused(what: str, where: str, seen: str, allowed: str, code: str) -> MediaError:
+def _refused(what: str, where: str, seen: str, allowed: str, code: Code) -> MediaError:
     return MediaError(
         what,
         where=where,

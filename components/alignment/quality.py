@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.config import AlignmentQuality
 from components.contracts.errors import MediaError
 from components.contracts.records import Quality
@@ -78,7 +79,7 @@ class Gate:
         what, remedy: of the refusal; seen, allowed: its values in words.
     """
 
-    code: str
+    code: Code
     column: str
     figure: Callable[[Quality], float]
     bounds: Callable[[AlignmentQuality], tuple[float, float]]
@@ -95,7 +96,7 @@ def best_coverage(coverage: Mapping[str, float]) -> float:
 
 GATES = (
     Gate(
-        code="offset",
+        code=Code.OFFSET,
         column="offset_s",
         figure=lambda quality: quality.offset_s,
         bounds=lambda config: (-config.max_abs_offset_s, config.max_abs_offset_s),
@@ -105,7 +106,7 @@ GATES = (
         remedy="Check the recording, or raise alignment.quality.max_abs_offset_s",
     ),
     Gate(
-        code="drift",
+        code=Code.DRIFT,
         column="drift_s_per_min",
         figure=lambda quality: quality.drift_s_per_min,
         bounds=lambda config: (-config.max_abs_drift_s_per_min, config.max_abs_drift_s_per_min),
@@ -115,7 +116,7 @@ GATES = (
         remedy="Check the recording's sample rate, or raise alignment.quality.max_abs_drift_s_per_min",
     ),
     Gate(
-        code="coverage",
+        code=Code.COVERAGE,
         column="best_coverage",
         figure=lambda quality: best_coverage(quality.coverage),
         bounds=lambda config: (config.min_coverage_any, 1),

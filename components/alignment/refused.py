@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.alignment.fingerprint import alignment_fingerprint
-from components.alignment.outcome import INTERNAL, Result, as_text, quality_of, quarantined_of
+from components.alignment.outcome import Result, as_text, quality_of, quarantined_of
+from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.fingerprint import fingerprint
 from components.contracts.readmitted import Decisions
 from components.contracts.records import Clip
 
 FILE = "refused.parquet"
-ALWAYS_TRIED = frozenset({INTERNAL, "missing-file", "unreadable"})
+ALWAYS_TRIED = frozenset({Code.INTERNAL, Code.MISSING_FILE, Code.UNREADABLE})
 REFUSED_SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),

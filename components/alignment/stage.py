@@ -32,6 +32,7 @@ from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
 from components.alignment.shards import ShardWriter, Stored, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
+from components.contracts.codes import Code
 from components.contracts.config import Alignment, RayResources
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
@@ -131,7 +132,7 @@ def _clips(path: Path, name: str) -> list[Clip]:
             seen=path.name,
             allowed="a table written by the datasets stage",
             remedy=f"Run `mer datasets --dataset {name}` first",
-            code="no-clip-table",
+            code=Code.NO_CLIP_TABLE,
         )
     return sorted(clips_of(pq.read_table(path)), key=lambda clip: clip.clip_id)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from components.alignment import quality
 from components.alignment.physio import Series
 from components.alignment.pictures import Numbered, read_numbered
+from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
@@ -189,7 +190,7 @@ def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s:
             seen="no media",
             allowed="video_path, audio_path, pictures_path, physio_path, given features, or words with times",
             remedy="Give the clip a file, or remove its row",
-            code="no-media",
+            code=Code.NO_MEDIA,
         )
     if duration_s > config.limits.max_duration_s:
         raise too_long(duration_s, config.limits, clip.clip_id)
@@ -222,7 +223,7 @@ def _no_audio(path: Path, where: str) -> MediaError:
         seen="no audio stream",
         allowed="an audio stream",
         remedy="Extract the sound again; leave audio_path empty to use the video's own sound",
-        code="no-audio",
+        code=Code.NO_AUDIO,
     )
 
 
@@ -239,7 +240,7 @@ def _bad_span(clip: Clip, seen: str, allowed: str) -> MediaError:
         seen=seen,
         allowed=allowed,
         remedy="Mend the times in the corpus's table, or take the clip out",
-        code="bad-span",
+        code=Code.BAD_SPAN,
     )
 
 
@@ -250,5 +251,5 @@ def _truncated(where: str, seen: str | None) -> MediaError:
         seen=seen or "no picture and no sound",
         allowed=f"at least {MIN_DURATION_S:g} s",
         remedy="The file is truncated or damaged: download or export it again",
-        code="truncated",
+        code=Code.TRUNCATED,
     )

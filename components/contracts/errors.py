@@ -19,12 +19,14 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Self
 
+from components.contracts.codes import Code
+
 
 class MerError(Exception):
     """Root of the tree; `exit_code` is what the command line returns for it."""
 
     exit_code = 1
-    code = "error"
+    code: Code = Code.ERROR
 
     def __init__(
         self,
@@ -34,7 +36,7 @@ class MerError(Exception):
         seen: object = None,
         allowed: object = None,
         remedy: str | None = None,
-        code: str | None = None,
+        code: Code | None = None,
     ) -> None:
         self.what = what
         self.where = where
@@ -87,54 +89,54 @@ class ConfigError(MerError):
     """`params.yaml`, a `--set` value or a command line is wrong."""
 
     exit_code = 2
-    code = "config"
+    code = Code.CONFIG
 
 
 class DataError(MerError):
     """A corpus, a table or a label is wrong."""
 
     exit_code = 3
-    code = "data"
+    code = Code.DATA
 
 
 class MediaError(DataError):
     """One media file cannot be used; the clip goes to quarantine and the run goes on."""
 
-    code = "media"
+    code = Code.MEDIA
 
 
 class ContractError(MerError):
     """A critical data expectation failed; the stage stops."""
 
     exit_code = 4
-    code = "contract"
+    code = Code.CONTRACT
 
 
 class ModelError(MerError):
     """Training, a checkpoint or a model shape is wrong."""
 
     exit_code = 5
-    code = "model"
+    code = Code.MODEL
 
 
 class BundleError(ModelError):
     """A model bundle is damaged, or was made for other code."""
 
-    code = "bundle"
+    code = Code.BUNDLE
 
 
 class RolloutError(MerError):
     """A version may not be served: no gate evidence, a damaged bundle, or goldens that do not hold."""
 
     exit_code = 6
-    code = "rollout"
+    code = Code.ROLLOUT
 
 
 class UnavailableError(MerError):
     """A service, a device or an optional part that this call needs is not there."""
 
     exit_code = 7
-    code = "unavailable"
+    code = Code.UNAVAILABLE
 
 
 def _rebuild(cls: type[MerError], what: str, fields: dict[str, Any]) -> MerError:

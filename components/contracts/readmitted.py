@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.contracts.atomic import atomic_file, read_json
+from components.contracts.codes import current
 from components.contracts.errors import ConfigError
 
 How = Literal["again", "as_is"]
@@ -92,7 +93,7 @@ def read_decisions(path: Path) -> Decisions:
     rows = [Readmitted(**row) for row in read_json(path)] if path.is_file() else []
     return Decisions(
         tries={clip_id: sum(row.tries for row in some) for clip_id, some in _by_clip(rows)},
-        as_is={(row.clip_id, row.code): row for row in rows if row.how == "as_is"},
+        as_is={(row.clip_id, current(row.code)): row for row in rows if row.how == "as_is"},
     )
 
 

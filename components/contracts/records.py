@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components.contracts.codes import current
 from components.contracts.errors import MerError
 from components.contracts.timebase import Grid
 
@@ -365,7 +366,11 @@ ALIGNED_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """One thing that was set aside, and everything a person needs to mend it."""
+    """One thing that was set aside, and everything a person needs to mend it.
+
+    Attributes:
+        code: a `Code`; of the stage `validation`, the name of the broken expectation.
+    """
 
     dataset: str
     clip_id: str
@@ -377,6 +382,11 @@ class Quarantined:
     seen: str | None = None
     allowed: str | None = None
     remedy: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Quarantined:
+        """The row as a table or JSON holds it; a code of before gets its present spelling."""
+        return cls(**{**row, "code": current(row["code"])})
 
     @classmethod
     def from_error(

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import ValidationError
 
+from components.contracts.codes import Code
 from components.contracts.config import Section, section_error
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
@@ -117,7 +118,7 @@ def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
             where=f"{dataset}.root",
             seen=str(folder),
             remedy=f"Set `{dataset}: root:` in params.yaml to the corpus; a relative path starts at {root}",
-            code="no-such-folder",
+            code=Code.NO_SUCH_FOLDER,
         )
     return folder.resolve()
 
@@ -169,7 +170,7 @@ def set_aside(
     dataset: str,
     name: str,
     *,
-    code: str,
+    code: Code,
     message: str,
     path: str | None = None,
     field: str | None = None,
@@ -197,7 +198,7 @@ def bad_name(dataset: str, path: Path, stored: str, *, what: str, field: str, se
     return set_aside(
         dataset,
         path.stem,
-        code="bad-name",
+        code=Code.BAD_NAME,
         message=f"{path.name}: {what}",
         path=stored,
         field=field,

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 from components.contracts.records import GivenFeatures
 from components.media.probe import check_file
@@ -114,7 +115,7 @@ class GivenReader:
                     where=where,
                     seen=f"{len(file.keys)} clips, the first {next(iter(file.keys), 'none')!r}",
                     remedy="Name the array as the table names the clip",
-                    code="no-such-key",
+                    code=Code.NO_SUCH_KEY,
                 )
             try:
                 values, times, rate_hz = file.read(given.key)
@@ -156,7 +157,7 @@ class _Npz:
                     "the stack of features and its names do not fit together",
                     seen=f"{STACK_NAMES} {labels.shape}, {modality} {stack.shape}",
                     allowed=f"{STACK_NAMES} (N,), {modality} (N, D)",
-                    code="bad-shape",
+                    code=Code.BAD_SHAPE,
                 )
             self._stack = stack
             for row, label in enumerate(labels.tolist()):
@@ -194,10 +195,10 @@ def _check_header(shape: tuple[int, ...], dtype: np.dtype[np.generic], kinds: st
             seen=str(dtype),
             allowed="numbers",
             remedy="Save it as np.asarray(values, dtype=np.float32)",
-            code="object-array",
+            code=Code.OBJECT_ARRAY,
         )
     if dtype.kind not in kinds:
-        raise MediaError("the array does not hold numbers", seen=str(dtype), allowed="numbers", code="not-numbers")
+        raise MediaError("the array does not hold numbers", seen=str(dtype), allowed="numbers", code=Code.NOT_NUMBERS)
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > MAX_BYTES:
         raise _too_large(f"{shape} of {dtype}", f"at most {MAX_BYTES >> 20} MiB")
 
@@ -213,7 +214,7 @@ class _Parquet:
                 "the table lacks a column",
                 seen=", ".join(names),
                 allowed="clip_id, values, and optionally rate_hz or times",
-                code="features-format",
+                code=Code.FEATURES_FORMAT,
             )
         self._columns = [name for name in ("values", "rate_hz", "times") if name in names]
         self._where: dict[str, tuple[int, int]] = {}
@@ -226,7 +227,7 @@ class _Parquet:
                         seen=str(key),
                         allowed="one row a clip",
                         remedy="Write a clip's samples as one list of lists",
-                        code="features-format",
+                        code=Code.FEATURES_FORMAT,
                     )
                 self._where[str(key)] = (group, row)
         self._group: tuple[int, pa.Table] | None = None
@@ -262,11 +263,13 @@ def _array(column: pa.ChunkedArray) -> NDArray[np.generic]:
                 "the samples have different widths",
                 seen=f"{len(inner)} samples of {sorted(lengths)[:4]} numbers",
                 allowed="one width",
-                code="bad-shape",
+                code=Code.BAD_SHAPE,
             )
         shape, inner = (len(inner), *lengths), inner.flatten()
     if not (pa.types.is_floating(inner.type) or pa.types.is_integer(inner.type) or pa.types.is_boolean(inner.type)):
-        raise MediaError("the list does not hold numbers", seen=str(inner.type), allowed="numbers", code="not-numbers")
+        raise MediaError(
+            "the list does not hold numbers", seen=str(inner.type), allowed="numbers", code=Code.NOT_NUMBERS
+        )
     numbers = inner.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.asarray(numbers.reshape(shape) if shape else numbers)
 
@@ -281,23 +284,23 @@ def _checked(
 ) -> GivenArray:
     """The array as (T, D) float32, or the first thing that is wrong with it."""
     if values.dtype.kind not in NUMBER_KINDS:
-        raise MediaError("the array does not hold numbers", where=where, seen=str(values.dtype), code="not-numbers")
+        raise MediaError("the array does not hold numbers", where=where, seen=str(values.dtype), code=Code.NOT_NUMBERS)
     if values.ndim not in (1, 2):
         raise MediaError(
             "the array has the wrong shape",
             where=where,
             seen=str(values.shape),
             allowed="(T, D), or (D,) for one sample",
-            code="bad-shape",
+            code=Code.BAD_SHAPE,
         )
     rows = values[None, :] if values.ndim == 1 else values
     if not rows.size:
-        raise MediaError("the array is empty", where=where, seen=str(values.shape), code="empty-array")
+        raise MediaError("the array is empty", where=where, seen=str(values.shape), code=Code.EMPTY_ARRAY)
     if len(rows) > MAX_SAMPLES or rows.shape[1] > MAX_WIDTH:
         error = _too_large(str(rows.shape), f"at most {MAX_SAMPLES} samples of {MAX_WIDTH} numbers")
         raise error.at(where)
     if rate_hz is not None and not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise MediaError("the rate is no rate", where=where, seen=rate_hz, allowed="above 0 Hz", code="bad-times")
+        raise MediaError("the rate is no rate", where=where, seen=rate_hz, allowed="above 0 Hz", code=Code.BAD_TIMES)
     times_s = None if times is None else np.asarray(times, dtype=np.float64)
     if times_s is not None:
         _check_times(times_s, len(rows), where)
@@ -314,7 +317,7 @@ def _checked(
             seen=f"{bad.size} of {len(rows)} samples, the first at step {bad[0]}{moment}",
             allowed="finite numbers",
             remedy="Leave such samples out and give `times`, or leave the clip out of this modality",
-            code="not-finite",
+            code=Code.NOT_FINITE,
         )
     return GivenArray(values=narrow, times_s=times_s, rate_hz=None if rate_hz is None else float(rate_hz))
 
@@ -327,7 +330,7 @@ def _check_times(times_s: NDArray[np.float64], samples: int, where: str) -> None
             where=where,
             seen=f"times {times_s.shape} for {samples} samples",
             allowed="one finite second a sample, from 0 on, ascending",
-            code="bad-times",
+            code=Code.BAD_TIMES,
         )
 
 
@@ -341,7 +344,7 @@ def majority_widths(widths: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _too_large(seen: str, allowed: str, remedy: str | None = None) -> MediaError:
-    return MediaError("the array is too large", seen=seen, allowed=allowed, remedy=remedy, code="too-large")
+    return MediaError("the array is too large", seen=seen, allowed=allowed, remedy=remedy, code=Code.TOO_LARGE)
 
 
 def _unreadable(where: str, error: Exception) -> MediaError:
@@ -351,5 +354,5 @@ def _unreadable(where: str, error: Exception) -> MediaError:
         seen=f"{type(error).__name__}: {error}".splitlines()[0][:120],
         allowed=" or ".join(SUFFIXES),
         remedy="Write it again with np.savez, or as Parquet",
-        code="features-format",
+        code=Code.FEATURES_FORMAT,
     )

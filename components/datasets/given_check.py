@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip, GivenFeatures, Quarantined
 from components.datasets.base import STAGE
@@ -70,7 +71,7 @@ def _check_clock(given: GivenFeatures, array: GivenArray) -> None:
             seen=f"{len(array.values)} samples, no rate",
             allowed="samples a second, times, or the clip's start and end",
             remedy=f"Give the rate of {given.modality!r} in features.json or params.yaml, or start_s and end_s",
-            code="no-rate",
+            code=Code.NO_RATE,
         )
 
 
@@ -81,7 +82,7 @@ def _other_width(given: GivenFeatures, seen: int, usual: int) -> MediaError:
         seen=seen,
         allowed=usual,
         remedy="Write it again as the others were made",
-        code="width",
+        code=Code.WIDTH,
     )
 
 

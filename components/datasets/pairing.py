@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError
 from components.contracts.records import Quarantined
 from components.datasets.base import set_aside
@@ -38,7 +39,11 @@ def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str)
             rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
     except OSError as error:
         raise DataError(
-            "cannot read the label table", where=dataset, seen=str(path), remedy=str(error.strerror), code="no-labels"
+            "cannot read the label table",
+            where=dataset,
+            seen=str(path),
+            remedy=str(error.strerror),
+            code=Code.NO_LABELS,
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
@@ -46,7 +51,7 @@ def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str)
             where=str(path),
             seen=str(error),
             remedy="Save the table again as CSV, UTF-8",
-            code="bad-labels",
+            code=Code.BAD_LABELS,
         ) from error
     missing = [name for name in (key, *columns) if name not in seen]
     if missing:
@@ -55,7 +60,7 @@ def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str)
             where=str(path),
             seen=", ".join(seen),
             allowed=", ".join((key, *columns)),
-            code="bad-labels",
+            code=Code.BAD_LABELS,
         )
     return rows
 
@@ -78,13 +83,15 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
             message = f"{table} line {number}: {name!r} is labelled twice; the first label counts"
             remedy = "Take one of the two lines out of the table"
             quarantined.append(
-                set_aside(dataset, name, code="duplicate-label", message=message, path=table, field=key, remedy=remedy)
+                set_aside(
+                    dataset, name, code=Code.DUPLICATE_LABEL, message=message, path=table, field=key, remedy=remedy
+                )
             )
         elif name not in files:
             message = f"{table} line {number}: there is a label for {name!r} but no such file"
             remedy = "Add the file, or take the line out of the table"
             quarantined.append(
-                set_aside(dataset, name, code="label-without-clip", message=message, path=table, remedy=remedy)
+                set_aside(dataset, name, code=Code.LABEL_WITHOUT_CLIP, message=message, path=table, remedy=remedy)
             )
         else:
             matched[name] = (row, files[name])
@@ -94,7 +101,7 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
             set_aside(
                 dataset,
                 name,
-                code="clip-without-label",
+                code=Code.CLIP_WITHOUT_LABEL,
                 message=message,
                 path=str(files[name]),
                 remedy="Add a line to the table, or take the file away",

@@ -27,6 +27,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from components.contracts.atomic import atomic_file
+from components.contracts.codes import Code
 from components.contracts.errors import ConfigError, DataError
 from components.runtime.progress import progress
 
@@ -112,7 +113,7 @@ def sync(place: Path, root: Path) -> Synced:
             "there is no object at this address",
             where=address,
             remedy="Check bucket and prefix; capital letters count",
-            code="no-such-folder",
+            code=Code.NO_SUCH_FOLDER,
         )
     names = {one.name for one in objects}
     refused = tuple(one.name for one in objects if not _is_file_name(one.name, names))
@@ -185,7 +186,7 @@ def _named(address: str) -> Iterator[None]:
             where=SCHEME + address,
             seen=str(error)[:300],
             remedy="Check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network; what was fetched is kept",
-            code="object-store",
+            code=Code.OBJECT_STORE,
         ) from error
 
 
@@ -216,7 +217,7 @@ def _check_room(left: Iterable[Object], wanted: Iterable[Object], root: Path, ad
             seen=f"{total / GIB:.2f} GiB, of which {missing / GIB:.2f} GiB are to be fetched",
             allowed=f"{free / GIB:.2f} GiB free" if missing > free else f"{BUDGET_VARIABLE}={budget / GIB:g}",
             remedy="Name a narrower prefix, put .mer on a larger disk, or mount the bucket and name the mount",
-            code="no-room",
+            code=Code.NO_ROOM,
         )
 
 
@@ -246,6 +247,6 @@ def _fetch(place: Path, path: Path, one: Object) -> None:
                 seen=f"{beside.stat().st_size} bytes",
                 allowed=f"{one.size} bytes, as listed",
                 remedy="Run again",
-                code="object-store",
+                code=Code.OBJECT_STORE,
             )
         os.utime(beside, ns=(one.changed_ns, one.changed_ns))

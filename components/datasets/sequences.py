@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from components.contracts.codes import Code
 from components.contracts.records import Quarantined
 from components.datasets.base import set_aside
 from components.datasets.corpora.feature_rows import Row
@@ -112,7 +113,7 @@ def _refused(
     return set_aside(
         dataset,
         name,
-        code="bad-sequence",
+        code=Code.BAD_SEQUENCE,
         message=f"{where}: {name}: {message}" if sequence else f"{where}: {message}",
         field=field,
         remedy="Mend its lines in the table, or take them out",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.atomic import write_json, write_table
+from components.contracts.codes import Code
 from components.contracts.errors import DataError, MediaError, nearest
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import CANONICAL
@@ -69,7 +70,7 @@ def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> 
             where=name,
             seen=first,
             remedy=f"See {folder / 'quarantine.parquet'} and the section `{name}:` of params.yaml",
-            code="empty-corpus",
+            code=Code.EMPTY_CORPUS,
         )
     write_table(folder / "clips.parquet", clip_table(clips))
     summary = _summary(name, adapter.licence, clips, quarantined, scan.notes)
@@ -98,7 +99,7 @@ def unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
         repeated.append(
             _refusal(
                 clip,
-                code="duplicate-id",
+                code=Code.DUPLICATE_ID,
                 message=f"two clips are called {clip.clip_id}; {kept} is used, {seen} is not",
                 path=seen,
                 remedy="Rename or remove one of the two files",
@@ -136,7 +137,7 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
     if any(path != _printable(path) for path in (clip.clip_id, *clip.media_paths)):
         return _refusal(
             clip,
-            code="bad-name",
+            code=Code.BAD_NAME,
             message=f"{clip.clip_id}: the name of the file, or of a folder above it, is not UTF-8",
             path=clip.main_path,
             remedy="Rename it; names in another encoding often come out of an old archive",
@@ -146,7 +147,7 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
         field, message = wrong
         return _refusal(
             clip,
-            code="bad-text",
+            code=Code.BAD_TEXT,
             message=f"{clip.clip_id}: {message}",
             path=clip.main_path,
             field=field,
@@ -157,7 +158,7 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
     if unknown is not None:
         return _refusal(
             clip,
-            code="unknown-emotion",
+            code=Code.UNKNOWN_EMOTION,
             message=f"{clip.clip_id}: unknown emotion name {unknown!r}",
             path=clip.main_path,
             field="emotion",
@@ -182,7 +183,7 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
         return Quarantined.from_error(named, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
     if clip.main_path is None and not clip.transcript:
         message = f"{clip.clip_id}: no video, sound, physiology, words or features that can be used"
-        return _refusal(clip, code="no-media", message=message)
+        return _refusal(clip, code=Code.NO_MEDIA, message=message)
     return None
 
 
@@ -216,7 +217,7 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _refusal(clip: Clip, *, code: str, message: str, **fields: str | None) -> Quarantined:
+def _refusal(clip: Clip, *, code: Code, message: str, **fields: str | None) -> Quarantined:
     return Quarantined(dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, code=code, message=message, **fields)
 
 

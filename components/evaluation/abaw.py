@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError, ModelError
 from components.contracts.timebase import STEP_SLACK
 
@@ -119,7 +120,7 @@ def judge(
     order = order_of(classes)
     there = np.nonzero(valid)[0]
     if not there.size:
-        raise DataError("nothing of the person is seen or heard at any moment", code="nothing-to-judge")
+        raise DataError("nothing of the person is seen or heard at any moment", code=Code.NOTHING_TO_JUDGE)
     steps = np.floor(times_s * rate_hz + STEP_SLACK).astype(np.int64).clip(0, len(posterior) - 1)
     after = np.searchsorted(there, steps).clip(0, there.size - 1)
     before = (after - 1).clip(0)
@@ -152,5 +153,5 @@ def _bad_list(where: str, seen: str) -> DataError:
         seen=seen,
         allowed="lines such as video/00001.jpg, or the names of videos",
         remedy="Take the list that came with the challenge's test set",
-        code="bad-list",
+        code=Code.BAD_LIST,
     )

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.contracts.codes import Code
 from components.contracts.errors import ConfigError, MerError, UnavailableError
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, Encoder
-
-ENCODER_FAILED = "encoder"
-NON_FINITE = "non_finite"
-UNFORESEEN = "internal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +21,7 @@ class Result:
     modality: str
     key: str
     encoded: Encoded | None = None
-    code: str = ""
+    code: Code | None = None
     message: str = ""
 
 
@@ -60,10 +57,10 @@ def _alone(clip: AlignedClip, key: str, encoder: Encoder) -> Result:
     except (ConfigError, UnavailableError):
         raise
     except MerError as error:
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=ENCODER_FAILED, message=str(error))
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.ENCODER, message=str(error))
     except Exception as error:
         message = f"{encoder.modality} encoder {encoder.name} failed: {type(error).__name__}: {error}"
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=UNFORESEEN, message=message)
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.INTERNAL, message=message)
     return _judged(clip, key, encoder, encoded)
 
 
@@ -74,7 +71,7 @@ def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> 
             f"{encoder.modality} encoder {encoder.name} gave {encoded.values.shape}, not "
             f"{(clip.grid.num_steps, encoder.width)}"
         )
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=ENCODER_FAILED, message=message)
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.ENCODER, message=message)
     bad = ~np.isfinite(encoded.values).all(axis=1)
     if bad.any():
         step = int(np.nonzero(bad)[0][0])
@@ -82,5 +79,5 @@ def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> 
             f"{encoder.modality} features of {int(bad.sum())} of {bad.size} steps are not finite, the first at "
             f"{step / clip.grid.rate_hz:.1f} s (encoder {encoder.name})"
         )
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=NON_FINITE, message=message)
+        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.NOT_FINITE, message=message)
     return found

@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.contracts.codes import Code, current
 from components.contracts.readmitted import Decisions
-from components.features.encode import UNFORESEEN, Result
+from components.features.encode import Result
 
 FILE = "failed.parquet"
 FAILED_SCHEMA = pa.schema(
@@ -49,7 +50,7 @@ class Failures:
                 clip_id=row["clip_id"],
                 modality=row["modality"],
                 key=row["key"],
-                code=row["code"],
+                code=Code(current(row["code"])),
                 message=row["message"],
             )
             for row in rows
@@ -68,7 +69,7 @@ class Failures:
                 "message": result.message,
             }
             for clip_id, result in failed
-            if result.code != UNFORESEEN
+            if result.code != Code.INTERNAL
         ]
         return pa.Table.from_pylist(rows, schema=FAILED_SCHEMA)
 

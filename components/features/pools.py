@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.contracts.codes import Code
 from components.features.base import Encoded
 from components.features.encode import Result, encode_clips
 from components.features.registry import CHECKPOINT, create
@@ -25,7 +26,6 @@ from components.features.work import Task, read_clips
 
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
 BLOCK_BYTES = 8 << 20  # results and clips leave an actor in pieces of about this size
-NOT_ENCODED = "not encoded yet"
 TEXTS = ("clip_id", "modality", "key", "code", "message")
 BYTES = ("values", "valid", "clip")
 SCHEMA = pa.schema(
@@ -81,7 +81,7 @@ class ShardEncoder:
                 for clip, keys in clips:
                     left = {modality: key for modality, key in keys.items() if modality in self._left}
                     if left:
-                        waiting = Result(clip_id=clip.clip_id, modality="", key="", code=NOT_ENCODED)
+                        waiting = Result(clip_id=clip.clip_id, modality="", key="")
                         yield _columns([waiting], clip=pickle.dumps((clip, left)))
 
 
@@ -93,7 +93,7 @@ class ClipEncoder:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Rows of `ShardEncoder` → rows of results."""
-        waiting = pc.equal(batch["code"], NOT_ENCODED)
+        waiting = pc.greater(pc.binary_length(batch["clip"]), 0)
         clips = [pickle.loads(data) for data in batch.filter(waiting)["clip"].to_pylist()]
         if clips:
             yield _columns(encode_clips(clips, self._encoders))
@@ -177,7 +177,7 @@ def _columns(results: Sequence[Result], clip: bytes = b"") -> pa.Table:
 
 def _from_row(row: Mapping[str, Any]) -> Result:
     known = {name: row[name] for name in TEXTS}
-    if row["code"]:
-        return Result(**known)
+    if row["code"] is not None:
+        return Result(**{**known, "code": Code(row["code"])})
     values = np.frombuffer(row["values"], dtype="<f4").reshape(-1, row["width"])
     return Result(**known, encoded=Encoded(values, np.frombuffer(row["valid"], dtype=bool)))

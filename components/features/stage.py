@@ -258,6 +258,7 @@ def _commit(
 
 
 def _quarantined(name: str, clip_id: str, result: Result) -> Quarantined:
+    assert result.code is not None  # of what failed
     return Quarantined(
         dataset=name,
         clip_id=clip_id,

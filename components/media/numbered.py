@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import CHUNK_BYTES, fingerprint
 
@@ -24,17 +25,19 @@ def numbered_pictures(folder: Path) -> dict[int, Path]:
     try:
         entries = sorted(entry.name for entry in os.scandir(folder) if NAME.fullmatch(entry.name) and entry.is_file())
     except OSError as error:
-        raise _refused("the folder of pictures cannot be read", folder, str(error.strerror), "missing-file") from error
+        raise _refused(
+            "the folder of pictures cannot be read", folder, str(error.strerror), Code.MISSING_FILE
+        ) from error
     for name in entries:
         number = int(name.partition(".")[0])
         if number in found:
             twice = f"{found[number].name} and {name}"
-            raise _refused("two pictures have one number", folder, twice, "duplicate-picture")
+            raise _refused("two pictures have one number", folder, twice, Code.DUPLICATE_PICTURE)
         found[number] = folder / name
     if 0 in found:
-        raise _refused("pictures are counted from 1, and here is a picture 0", folder, found[0].name, "bad-name")
+        raise _refused("pictures are counted from 1, and here is a picture 0", folder, found[0].name, Code.BAD_NAME)
     if not found:
-        raise _refused("the folder holds no numbered picture", folder, "no 00001.jpg or the like", "no-pictures")
+        raise _refused("the folder holds no numbered picture", folder, "no 00001.jpg or the like", Code.NO_PICTURES)
     return dict(sorted(found.items()))
 
 
@@ -63,7 +66,7 @@ def pictures_state(folder: Path) -> tuple[int, str]:
     return len(stats), fingerprint([[name, status.st_size, status.st_mtime_ns] for name, status in stats])
 
 
-def _refused(what: str, folder: Path, seen: str, code: str) -> MediaError:
+def _refused(what: str, folder: Path, seen: str, code: Code) -> MediaError:
     return MediaError(
         what,
         where=folder.name,

@@ -11,6 +11,7 @@ import stat
 import struct
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 
 HEAD_BYTES = 4096
@@ -61,7 +62,7 @@ def probe_media(path: Path) -> None:
             where=str(path),
             seen=head[:40].decode("utf-8", "replace"),
             remedy="Download the real file again; a page of HTML often means that the download was refused",
-            code="not-media",
+            code=Code.NOT_MEDIA,
         )
     if path.suffix.lower() in ISO_SUFFIXES:
         raise MediaError(
@@ -69,7 +70,7 @@ def probe_media(path: Path) -> None:
             where=str(path),
             seen=head[:8].hex(" "),
             remedy="Convert or download the file again",
-            code="not-media",
+            code=Code.NOT_MEDIA,
         )
 
 
@@ -87,7 +88,7 @@ def check_file(path: Path, *, where: str, max_bytes: int | None = None) -> bytes
             seen="0 bytes",
             allowed="a file with content",
             remedy="Download or write the file again",
-            code="empty-file",
+            code=Code.EMPTY_FILE,
         )
     if max_bytes is not None and size > max_bytes:
         raise MediaError(
@@ -96,13 +97,13 @@ def check_file(path: Path, *, where: str, max_bytes: int | None = None) -> bytes
             seen=f"{size} bytes",
             allowed=f"at most {max_bytes} bytes",
             remedy="Cut the clip, or raise the max_bytes of the limits",
-            code="too-large",
+            code=Code.TOO_LARGE,
         )
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
     except OSError as error:
-        raise _unopened(path, error, where, code="unreadable") from error
+        raise _unopened(path, error, where, code=Code.UNREADABLE) from error
     if head.startswith(LFS_HEAD):
         raise MediaError(
             f"the file {path.name!r} is a git-LFS pointer, not the file itself",
@@ -110,7 +111,7 @@ def check_file(path: Path, *, where: str, max_bytes: int | None = None) -> bytes
             seen=head.splitlines()[0].decode("ascii", "replace"),
             allowed="the file itself",
             remedy="Run `git lfs pull` in the corpus's checkout",
-            code="lfs-pointer",
+            code=Code.LFS_POINTER,
         )
     return head
 
@@ -119,7 +120,7 @@ def _size(path: Path, where: str) -> int:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        code = "unreadable" if isinstance(error, PermissionError) else "missing-file"
+        code = Code.UNREADABLE if isinstance(error, PermissionError) else Code.MISSING_FILE
         raise _unopened(path, error, where, code=code) from error
     if not stat.S_ISREG(status.st_mode):
         raise MediaError(
@@ -128,13 +129,13 @@ def _size(path: Path, where: str) -> int:
             seen=KINDS.get(stat.S_IFMT(status.st_mode), "something else"),
             allowed="a file",
             remedy="Put the recording there, or take the clip out",
-            code="not-a-file",
+            code=Code.NOT_A_FILE,
         )
     return status.st_size
 
 
-def _unopened(path: Path, error: Exception, where: str, *, code: str) -> MediaError:
-    missing = code == "missing-file"
+def _unopened(path: Path, error: Exception, where: str, *, code: Code) -> MediaError:
+    missing = code == Code.MISSING_FILE
     return MediaError(
         f"the file {path.name!r} cannot be opened",
         where=where,
@@ -158,7 +159,7 @@ def probe_physio(path: Path) -> None:
             seen=head[:8].hex(" "),
             allowed="Parquet with a column time_s and one column a channel",
             remedy="Write the physiological stream again",
-            code="not-parquet",
+            code=Code.NOT_PARQUET,
         )
 
 
@@ -210,5 +211,5 @@ def check_boxes(path: Path, *, where: str) -> None:
             seen=f"{boxes}, {missing} bytes of moov missing" if missing else boxes,
             allowed="the whole file",
             remedy="Copy or download the file again; nothing can be decoded without the index",
-            code="truncated",
+            code=Code.TRUNCATED,
         )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
@@ -73,8 +74,8 @@ class MediaReader:
         except ChildEndedError as ended:
             if ended.over_work:
                 seen = f"more than {LIMITS.max_work_s:g} s of processor time"
-                raise refused("reading the video takes too long", path, seen, "too-slow") from ended
-            raise refused("reading the video ends the process that does it", path, ended.how, "crashed") from ended
+                raise refused("reading the video takes too long", path, seen, Code.TOO_SLOW) from ended
+            raise refused("reading the video ends the process that does it", path, ended.how, Code.CRASHED) from ended
         finally:
             self._idle.put(child)
 
@@ -99,7 +100,7 @@ def stamp_s(packet: Any) -> float | None:
     return None if stamp is None or packet.is_discard else float(stamp * packet.time_base)
 
 
-def refused(what: str, path: Path, seen: str, code: str) -> MediaError:
+def refused(what: str, path: Path, seen: str, code: Code) -> MediaError:
     """The error for a video whose frames cannot be counted."""
     return MediaError(
         what,
@@ -144,9 +145,9 @@ def _opened(path: Path) -> Iterator[Any]:
             yield container
     except MemoryError as error:
         seen = f"more than {LIMITS.max_memory_mb} MiB"
-        raise refused("reading the video takes too much memory", path, seen, "memory") from error
+        raise refused("reading the video takes too much memory", path, seen, Code.MEMORY) from error
     except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise refused("the video cannot be read", path, type(error).__name__, "not-media") from error
+        raise refused("the video cannot be read", path, type(error).__name__, Code.NOT_MEDIA) from error
 
 
 def _times_s(container: Any) -> list[float]:

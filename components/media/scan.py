@@ -17,6 +17,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.clock import intervals
@@ -110,7 +111,7 @@ class _PacketTimes:
                 seen=f"{1.0 / max(median_s, 1e-9):.1f} frames/s",
                 allowed=f"at most {self.limits.max_frame_rate_hz:g} frames/s",
                 remedy="Convert the clip to a lower frame rate, or raise the max_frame_rate_hz of the limits",
-                code="frame-rate",
+                code=Code.FRAME_RATE,
             )
         # The header's duration of the last picture may be missing, or a leftover of an edit.
         last = ends[-1] - times[-1]

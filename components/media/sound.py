@@ -16,6 +16,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.clock import DriftEstimate
@@ -198,7 +199,7 @@ def _refused_rate(rate_hz: int, where: str) -> MediaError:
         seen=f"{rate_hz} Hz",
         allowed=f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz",
         remedy="The header is damaged: export or download the file again",
-        code="sample-rate",
+        code=Code.SAMPLE_RATE,
     )
 
 
@@ -209,7 +210,7 @@ def _torn(where: str) -> MediaError:
         seen=f"more than {MAX_RUNS} pieces",
         allowed=f"at most {MAX_RUNS} pieces without a jump between them",
         remedy="The file is damaged, or was put together wrongly: export or download it again",
-        code="timestamps",
+        code=Code.TIMESTAMPS,
     )
 
 

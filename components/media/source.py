@@ -17,6 +17,7 @@ from typing import Any
 
 import av
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.probe import check_boxes, check_file
@@ -45,7 +46,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
             seen=reason(error),
             allowed="a complete " + ", ".join(CONTAINERS.split(",")[:4]) + ", … file",
             remedy="The file is truncated, damaged or no media at all: play it once, then export or download it again",
-            code="not-media",
+            code=Code.NOT_MEDIA,
         ) from error
     try:
         for stream in (*container.streams.video, *container.streams.audio):
@@ -69,7 +70,7 @@ def _check_container(container: Any, path: Path, where: str) -> None:
             seen=", ".join(stream.type for stream in container.streams) or "no streams",
             allowed="a video or an audio stream",
             remedy="Export the clip again with its picture or its sound",
-            code="no-streams",
+            code=Code.NO_STREAMS,
         )
 
 
@@ -118,7 +119,7 @@ def too_long(duration_s: float, limits: MediaLimits, where: str) -> MediaError:
         seen=f"{duration_s:.1f} s",
         allowed=f"at most {limits.max_duration_s:g} s",
         remedy="Cut the clip into parts, or raise the max_duration_s of the limits",
-        code="too-long",
+        code=Code.TOO_LONG,
     )
 
 
@@ -130,7 +131,7 @@ def too_slow(limits: MediaLimits, where: str) -> MediaError:
         seen=f"more than {limits.max_work_s:g} s of processor time",
         allowed=f"at most {limits.max_work_s:g} s",
         remedy="Convert the clip with another tool, or raise the max_work_s of the limits",
-        code="too-slow",
+        code=Code.TOO_SLOW,
     )
 
 
@@ -142,7 +143,7 @@ def out_of_memory(limits: MediaLimits, where: str) -> MediaError:
         seen="an allocation was refused",
         allowed=f"at most {limits.max_memory_mb} MiB",
         remedy="Cut the clip or convert it to a smaller picture, or raise the max_memory_mb of the limits",
-        code="memory",
+        code=Code.MEMORY,
     )
 
 
@@ -155,7 +156,7 @@ def check_size(width: int, height: int, limits: MediaLimits, where: str) -> None
             seen=f"{width}x{height}",
             allowed=f"1 to {limits.max_side_px} pixels a side",
             remedy="Convert the clip to a smaller picture, or raise the max_side_px of the limits",
-            code="picture-size",
+            code=Code.PICTURE_SIZE,
         )
 
 
@@ -167,7 +168,7 @@ def too_many_frames(limits: MediaLimits, where: str) -> MediaError:
         seen=f"more than {limits.max_decoded_frames}",
         allowed=f"at most {limits.max_decoded_frames}",
         remedy="Cut the clip, or raise the max_decoded_frames of the limits",
-        code="too-many-frames",
+        code=Code.TOO_MANY_FRAMES,
     )
 
 

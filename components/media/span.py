@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
@@ -63,7 +64,7 @@ class Span:
                 seen=f"{clip.start_s:g} to {clip.end_s:g} s" if clip.end_s is not None else f"from {clip.start_s:g} s",
                 allowed=f"a start of 0 or later, and an end at least {MIN_DURATION_S:g} s after it",
                 remedy="Mend the times in the corpus's table",
-                code="bad-span",
+                code=Code.BAD_SPAN,
             )
         if length_s > limits.max_duration_s:
             raise too_long(length_s, limits, clip.clip_id)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError, MediaError, MerError, UnavailableError
 from components.serving.schemas import Answer, Problem, ProblemDetail, ServedVersion
 from components.serving.service import Service
@@ -25,13 +26,13 @@ HTTP_UNAVAILABLE = 503
 
 # First by the error's code, then by its class, most special first.
 STATUS_BY_CODE = {
-    "bad-request": HTTP_BAD_REQUEST,
-    "bad-words": HTTP_BAD_REQUEST,
-    "empty-file": HTTP_BAD_REQUEST,
-    "too-large": HTTP_TOO_LARGE,
-    "too-long": HTTP_TOO_LARGE,
-    "lfs-pointer": HTTP_UNSUPPORTED,
-    "unsupported-media": HTTP_UNSUPPORTED,
+    Code.BAD_REQUEST: HTTP_BAD_REQUEST,
+    Code.BAD_WORDS: HTTP_BAD_REQUEST,
+    Code.EMPTY_FILE: HTTP_BAD_REQUEST,
+    Code.TOO_LARGE: HTTP_TOO_LARGE,
+    Code.TOO_LONG: HTTP_TOO_LARGE,
+    Code.LFS_POINTER: HTTP_UNSUPPORTED,
+    Code.UNSUPPORTED_MEDIA: HTTP_UNSUPPORTED,
 }
 STATUS_BY_CLASS: tuple[tuple[type[MerError], int], ...] = (
     (MediaError, HTTP_UNPROCESSABLE),
@@ -127,14 +128,14 @@ def create_app(service: Service) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
-        detail = ProblemDetail(code="http", what=str(error.detail), where=f"{request.method} {request.url.path}")
+        detail = ProblemDetail(code=Code.HTTP, what=str(error.detail), where=f"{request.method} {request.url.path}")
         return _problem(error.status_code, Problem(error=detail))
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
         logging.getLogger(__name__).error("%s %s", request.method, request.url.path, exc_info=error)
         detail = ProblemDetail(
-            code="internal",
+            code=Code.INTERNAL,
             what="the service failed on this request",
             where=f"{request.method} {request.url.path}",
             seen=type(error).__name__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.alignment.guard import Guard
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
@@ -66,7 +67,7 @@ def check_media(path: Path, limits: MediaLimits) -> None:
             where=path.name,
             seen=head[:SHOWN_BYTES].decode("utf-8", "replace"),
             allowed=MEDIA,
-            code="unsupported-media",
+            code=Code.UNSUPPORTED_MEDIA,
         )
 
 
@@ -79,5 +80,5 @@ def check_parquet(path: Path) -> None:
             where=path.name,
             seen=head[:SHOWN_BYTES].decode("utf-8", "replace") if is_text(head) else f"bytes {head[:4].hex(' ')}",
             allowed="Parquet",
-            code="unsupported-media",
+            code=Code.UNSUPPORTED_MEDIA,
         )

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from components.alignment.guard import Guard
+from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.errors import BundleError
 from components.contracts.records import AlignedClip, Quality, Word
@@ -75,7 +76,7 @@ def matching_encoder(modality: str, wanted: EncoderSpec, device: str = "cpu") ->
             seen=f"{encoder.fingerprint[:12]}, width {encoder.width}",
             allowed=f"{wanted.fingerprint[:12]}, width {wanted.width}",
             remedy="Serve it with the code and weights it was trained with, or train again.",
-            code="encoder-mismatch",
+            code=Code.ENCODER_MISMATCH,
         )
     return encoder
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
 from components.alignment.quality import gate
+from components.contracts.codes import Code
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.records import AlignedClip, Clip
@@ -188,7 +189,7 @@ def check_alignment(bundle: Bundle) -> None:
             seen=seen[:12],
             allowed=wanted[:12],
             remedy="Serve it with the code and weights it was trained with, or train again.",
-            code="alignment-mismatch",
+            code=Code.ALIGNMENT_MISMATCH,
         )
 
 

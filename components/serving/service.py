@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits, section_error
 from components.contracts.errors import BundleError, UnavailableError
 from components.registry.bundle import Bundle, load_bundle
@@ -121,7 +122,7 @@ class Service:
                 "no version is being served yet",
                 where="service",
                 remedy="Give a version the alias `champion` in the MLflow UI; it is served as soon as its checks pass.",
-                code="no-version",
+                code=Code.NO_VERSION,
             )
         return predictor
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError, MediaError, nearest
 from components.contracts.records import Word
 
@@ -80,7 +81,7 @@ class Upload:
                 seen=", ".join([*self.names, *self.texts]) or "no parts",
                 allowed=", ".join([*FILES, *TEXTS]),
                 remedy="curl -F clip=@clip.mp4 …",
-                code="bad-request",
+                code=Code.BAD_REQUEST,
             )
         return path
 
@@ -129,7 +130,7 @@ def parse_words(text: str) -> tuple[Word, ...]:
             where="words",
             seen=str(seen)[:MAX_NAME_CHARACTERS],
             allowed='[{"text": "well", "start_s": 0.2, "end_s": 0.5}, …] in order of time',
-            code="bad-words",
+            code=Code.BAD_WORDS,
         )
 
     try:
@@ -164,7 +165,7 @@ class _Reader:
                 seen=content_type[:MAX_NAME_CHARACTERS] or "nothing",
                 allowed="multipart/form-data with a boundary",
                 remedy="curl -F clip=@clip.mp4 …",
-                code="bad-request",
+                code=Code.BAD_REQUEST,
             )
         self._upload = upload
         self._limits = {
@@ -210,7 +211,7 @@ class _Reader:
         if self.refused is not None:
             raise self.refused
         if not self._ended:
-            raise DataError("the request was cut off before its end", where="request", code="bad-request")
+            raise DataError("the request was cut off before its end", where="request", code=Code.BAD_REQUEST)
 
     def _keep(self, step: Callable[[], object]) -> None:
         try:
@@ -218,12 +219,14 @@ class _Reader:
         except (DataError, MediaError) as error:
             self.refused = error
         except FormParserError as error:
-            self.refused = DataError("malformed multipart body", where="request", seen=str(error), code="bad-request")
+            self.refused = DataError(
+                "malformed multipart body", where="request", seen=str(error), code=Code.BAD_REQUEST
+            )
 
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise DataError("too many parts", where="request", allowed=f"{MAX_PARTS}", code="bad-request")
+            raise DataError("too many parts", where="request", allowed=f"{MAX_PARTS}", code=Code.BAD_REQUEST)
         self._header, self._value, self._disposition = b"", b"", b""
         self._size, self._text = 0, bytearray()
 
@@ -249,10 +252,10 @@ class _Reader:
                 seen=self._part[:MAX_NAME_CHARACTERS],
                 allowed=", ".join(known),
                 remedy=nearest(self._part, known),
-                code="bad-request",
+                code=Code.BAD_REQUEST,
             )
         if self._part in self._upload.names or self._part in self._upload.texts:
-            raise DataError("the part was sent twice", where="request", seen=self._part, code="bad-request")
+            raise DataError("the part was sent twice", where="request", seen=self._part, code=Code.BAD_REQUEST)
         if self._part in FILES:
             self._upload.names[self._part] = safe_name(options.get(b"filename", b"").decode("utf-8", "replace"))
             path = self._upload.path(self._part)
@@ -270,7 +273,7 @@ class _Reader:
                 seen=f"more than {limit} bytes",
                 allowed=f"at most {limit} bytes",
                 remedy="Cut the clip, or raise serving.upload_limits.max_bytes.",
-                code="too-large",
+                code=Code.TOO_LARGE,
             )
         if self._file is not None:
             self._file.write(data[start:end])
@@ -285,7 +288,7 @@ class _Reader:
         try:
             self._upload.texts[self._part] = self._text.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError("the text is not UTF-8", where=self._part, code="bad-request") from error
+            raise DataError("the text is not UTF-8", where=self._part, code=Code.BAD_REQUEST) from error
 
     def _on_end(self) -> None:
         self._ended = True

@@ -71,7 +71,7 @@ def quarantined_of(path: Path) -> list[Quarantined]:
     """The rows of a quarantine table; none when there is no such file."""
     if not path.is_file():
         return []
-    return [Quarantined(**row) for row in pq.read_table(path, schema=QUARANTINE_SCHEMA).to_pylist()]
+    return [Quarantined.from_row(row) for row in pq.read_table(path, schema=QUARANTINE_SCHEMA).to_pylist()]
 
 
 def _summary(stage: str, name: str, folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.contracts.atomic import atomic_file
+from components.contracts.codes import Code
 from components.contracts.errors import DataError
 from components.evaluation.abaw import CLASSES, Judged, Wanted, judge, order_of, read_list, rows
 from components.runtime.progress import progress
@@ -58,7 +59,7 @@ def run(
         wanted = read_list(frames.read_text(encoding="utf-8"), where=frames.name)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            "cannot read the list of frames", where=str(frames), seen=str(error), code="bad-list"
+            "cannot read the list of frames", where=str(frames), seen=str(error), code=Code.BAD_LIST
         ) from error
     if fill is not None and fill not in CLASSES.values():
         raise DataError.unknown("class", fill, CLASSES.values(), where="--fill")

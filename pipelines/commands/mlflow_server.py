@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.errors import UnavailableError
 from components.runtime.local_http import answer_of
 
@@ -101,7 +102,7 @@ def free_port(wanted: int, what: str, *, strict: bool) -> int:
                     where=f"{HOST}:{wanted}",
                     seen=error.strerror,
                     remedy="Stop what listens there (another `mer serve`?), or choose another port.",
-                    code="port-busy",
+                    code=Code.PORT_BUSY,
                 ) from error
     return free_port(0, what, strict=True)
 

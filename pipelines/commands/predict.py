@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.contracts.atomic import read_json
+from components.contracts.codes import Code
 from components.contracts.config import Params
 from components.contracts.errors import BundleError, DataError, MediaError, MerError
 from components.contracts.layout import Layout
@@ -121,7 +122,7 @@ def _files(clips: Sequence[Path]) -> Iterator[Path]:
                 "the folder holds no video or sound file",
                 where=str(path),
                 allowed=" ".join(sorted(MEDIA_SUFFIXES)),
-                code="no-clips",
+                code=Code.NO_CLIPS,
             )
         yield from found
 

@@ -30,7 +30,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.alignment.guard import Guard
-from components.alignment.outcome import INTERNAL, Result
+from components.alignment.outcome import Result
+from components.contracts.codes import Code
 from components.contracts.config import Alignment, FaceAlignment, MediaLimits, VoiceAlignment
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256
@@ -40,7 +41,7 @@ from tests.builders import make_clip
 
 LIMITS = MediaLimits(max_bytes=10_000_000, max_duration_s=60.0, max_side_px=1024, max_work_s=20.0, max_memory_mb=1024)
 CONFIG = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignment(activity="energy"), limits=LIMITS)
-DEFECTS = (INTERNAL, "crashed", "too-slow")
+DEFECTS = (Code.INTERNAL, Code.CRASHED, Code.TOO_SLOW)
 PHYSIO, PICTURES = ".parquet", ".jpg"
 SUFFIXES = (*sorted(KINDS), PHYSIO, PICTURES)
 HEAD_BYTES = 1024

@@ -42,9 +42,9 @@ def test_a_batch_is_encoded_in_one_call() -> None:
     results = encode_clips(clips("a", "b", "c"), {"voice": probe})
     assert probe.calls == [3]
     assert [(result.clip_id, result.key, result.code) for result in results] == [
-        ("tiny/a", "key-a", ""),
-        ("tiny/b", "key-b", ""),
-        ("tiny/c", "key-c", ""),
+        ("tiny/a", "key-a", None),
+        ("tiny/b", "key-b", None),
+        ("tiny/c", "key-c", None),
     ]
 
 
@@ -90,7 +90,7 @@ def test_values_that_are_not_finite_are_named() -> None:
         return Encoded(values, np.ones(5, bool))
 
     (result,) = encode_clips(clips("a"), {"voice": Probe(act)})
-    assert result.code == "non_finite"
+    assert result.code == "not-finite"
     assert "voice features of 1 of 5 steps are not finite, the first at 0.3 s" in result.message
 
 

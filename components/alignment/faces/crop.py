@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.alignment.faces.face import Faces, Picture
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
 
@@ -32,7 +33,7 @@ class Crop:
                 seen=", ".join(f"{edge:g}" for edge in share),
                 allowed="x0, y0, x1, y1 as shares from 0 to 1, x0 < x1, y0 < y1",
                 remedy="Mend the crop in the corpus's table, or leave it out",
-                code="bad-crop",
+                code=Code.BAD_CROP,
             )
         return cls(share, np.zeros((num_steps, 2), dtype=np.float32))
 

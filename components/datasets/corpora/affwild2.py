@@ -27,6 +27,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from components.contracts.codes import Code
 from components.contracts.config import Section
 from components.contracts.errors import DataError, MediaError
 from components.contracts.records import Clip, Quarantined, Segment
@@ -136,7 +137,7 @@ class Corpus:
             seen=f"no {recording.base}.mp4 below the corpus folder",
             allowed=" ".join(f"{recording.base}{suffix}" for suffix in VIDEO),
             remedy="Add the recording, or state `affwild2: frame_rate_hz:` if it is known",
-            code="missing-file",
+            code=Code.MISSING_FILE,
         )
 
     def clip(self, recording: Recording, *, segments: Sequence[Segment] = (), split: str | None = None) -> Clip:
@@ -225,7 +226,7 @@ def _label_files(folder: Path) -> list[Path]:
             where=f"{Affwild2.name}.root",
             seen=f"no {LABELS}/{{{','.join(SETS)}}}/*.txt in {folder}",
             remedy="Unpack the annotations of the expression challenge below the corpus folder",
-            code="no-labels",
+            code=Code.NO_LABELS,
         )
     return files
 
@@ -249,7 +250,7 @@ def _clip(labels: Path, split: str, corpus: Corpus) -> tuple[Clip | Quarantined,
     segments = segments_of(emotions, clock)
     if not segments:
         message = f"{labels.name}: every frame is marked {UNLABELLED}"
-        row = set_aside(Affwild2.name, labels.stem, code="clip-without-label", message=message, path=stored)
+        row = set_aside(Affwild2.name, labels.stem, code=Code.CLIP_WITHOUT_LABEL, message=message, path=stored)
         return row, counts
     labelled = {number for number, emotion in enumerate(emotions, start=1) if emotion is not None}
     counts["labelled frames"] = len(labelled)
@@ -304,7 +305,7 @@ def _bad_label(path: Path, line: int, seen: str, allowed: str) -> DataError:
         seen=seen,
         allowed=allowed,
         remedy="Unpack the annotations again",
-        code="bad-label",
+        code=Code.BAD_LABEL,
     )
 
 
@@ -315,7 +316,7 @@ def _no_pictures(recording: Recording, options: Affwild2Options) -> MediaError:
         seen=f"no folder {recording.name} in {', '.join(options.pictures)}",
         allowed="a folder of crops, which says whose face it is about",
         remedy="Unpack the cropped and aligned pictures, or name their folder in `affwild2: pictures:`",
-        code="missing-file",
+        code=Code.MISSING_FILE,
     )
 
 
@@ -326,5 +327,5 @@ def _other_length(path: Path, labels: int, frames: int) -> DataError:
         seen=f"{labels} labels, {frames} frames",
         allowed=f"{SPARE_FRAMES} labels more, or {SPARE_SHARE:.0%}",
         remedy="The recording is cut off or another one: download it again",
-        code="frame-count",
+        code=Code.FRAME_COUNT,
     )

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from components.contracts.codes import Code
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
 from components.datasets.about import About
@@ -195,7 +196,7 @@ def _no_majority(name: str, path: str, label: str) -> Quarantined:
     return set_aside(
         Cremad.name,
         name,
-        code="clip-without-label",
+        code=Code.CLIP_WITHOUT_LABEL,
         message=f"{name}: the raters agree on no emotion ({label}), or the summary table does not have it",
         path=path,
         field=VOTE_COLUMNS[label],

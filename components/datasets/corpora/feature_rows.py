@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError, nearest
 from components.contracts.labels import CANONICAL
 from components.contracts.records import Quarantined
@@ -70,7 +71,7 @@ class Row:
         return set_aside(
             dataset,
             self.clip_id,
-            code="unknown-emotion",
+            code=Code.UNKNOWN_EMOTION,
             message=f"{self.clip_id}: unknown emotion name {emotion!r}; it is used without a label",
             field="label",
             seen=emotion,
@@ -107,7 +108,7 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[Row], list
                 seen=column,
                 allowed=", ".join((*COLUMNS, f"{GROUP}<name>")),
                 remedy=nearest(column, COLUMNS) or f"Call it {GROUP}{column} to keep it for slices, or take it out",
-                code="bad-labels",
+                code=Code.BAD_LABELS,
             )
     rows: list[Row] = []
     quarantined: list[Quarantined] = []
@@ -124,7 +125,7 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[Row], list
                 set_aside(
                     dataset,
                     name,
-                    code="duplicate-label" if field == "clip_id" and name in lines else "bad-label",
+                    code=Code.DUPLICATE_LABEL if field == "clip_id" and name in lines else Code.BAD_LABEL,
                     message=f"{stored} line {number}: {message}",
                     path=stored,
                     field=field,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from components.contracts.codes import Code
 from components.contracts.config import Section, section_error
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment
@@ -208,7 +209,7 @@ def _about(path: Path, options: FeatureTableOptions, dataset: str) -> Terms:
                 f"nothing says the {field} of these features",
                 where=dataset,
                 remedy=f"Say it as `{field}` in {ABOUT}, or in the section `{dataset}:` of params.yaml",
-                code="no-terms",
+                code=Code.NO_TERMS,
             )
     return joined
 
@@ -229,7 +230,7 @@ def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[
                 where=dataset,
                 seen=f"{Path(files[path.stem]).name}, {path.name}",
                 remedy="Take one of them away",
-                code="duplicate-modality",
+                code=Code.DUPLICATE_MODALITY,
             )
         files[path.stem] = stored_path(path, folder, root)
     if not files:
@@ -238,7 +239,7 @@ def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[
             where=f"{dataset}.root",
             seen=str(folder),
             allowed="at least one <modality>.npz or <modality>.parquet",
-            code="no-features",
+            code=Code.NO_FEATURES,
         )
     return files, notes
 
@@ -272,7 +273,7 @@ def _without(dataset: str, name: str) -> Quarantined:
     return set_aside(
         dataset,
         name,
-        code="no-features",
+        code=Code.NO_FEATURES,
         message=f"{name}: no feature file has an array for it",
         remedy=f"Name the array as the column clip_id of {TABLE} does, or take the row out",
     )

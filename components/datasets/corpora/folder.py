@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from components.contracts.codes import Code
 from components.contracts.config import Section
 from components.contracts.records import Clip, Quarantined
 from components.datasets.about import About
@@ -132,7 +133,7 @@ def _without_emotion(below: Path, stored: str) -> Quarantined:
     return set_aside(
         Folder.name,
         below.name,
-        code="clip-without-label",
+        code=Code.CLIP_WITHOUT_LABEL,
         message=f"{below.name} lies in no emotion's folder",
         path=stored,
         allowed="<root>/<emotion>/<recording>",

@@ -26,6 +26,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from components.contracts.codes import Code
 from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Word
@@ -122,7 +123,7 @@ class Iemocap(Adapter[IemocapOptions]):
                 seen=str(folder),
                 allowed="Session1/dialog/EmoEvaluation/Ses01F_impro01.txt and the like",
                 remedy="Set root to the folder that holds Session1 to Session5",
-                code="no-labels",
+                code=Code.NO_LABELS,
             )
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
@@ -188,16 +189,22 @@ def _utterance(line: str, dialogue: _Dialogue, options: IemocapOptions, *, where
     utterance = UTTERANCE.fullmatch(label["name"]) if label else None
     span = _numbers(label["start"], label["end"]) if label else None
     if label is None or utterance is None or not label["name"].startswith(f"{dialogue.name}_"):
-        return _bad(dialogue, where, "this is no label of an utterance of the dialogue", seen=line, code="bad-label")
+        return _bad(dialogue, where, "this is no label of an utterance of the dialogue", seen=line, code=Code.BAD_LABEL)
     if span is None or not 0 <= span[0] < span[1]:
-        return _bad(dialogue, where, "the utterance has no length", seen=line, code="bad-label", name=label["name"])
+        return _bad(dialogue, where, "the utterance has no length", seen=line, code=Code.BAD_LABEL, name=label["name"])
     if label["emotion"] == NO_MAJORITY:
         return "the raters agree on no emotion (xxx)"
     if label["emotion"] not in EMOTIONS:
         allowed = ", ".join([*EMOTIONS, NO_MAJORITY])
         seen = label["emotion"]
         return _bad(
-            dialogue, where, "unknown emotion", seen=seen, code="unknown-emotion", name=label["name"], allowed=allowed
+            dialogue,
+            where,
+            "unknown emotion",
+            seen=seen,
+            code=Code.UNKNOWN_EMOTION,
+            name=label["name"],
+            allowed=allowed,
         )
     if options.classes is not None and label["emotion"] not in CLASSES[options.classes]:
         return f"{EMOTIONS[label['emotion']]} is none of the {options.classes} classes"
@@ -274,7 +281,7 @@ def _bad(
     what: str,
     *,
     seen: str,
-    code: str,
+    code: Code,
     name: str | None = None,
     allowed: str = "[start - end] utterance emotion [valence, arousal, dominance]",
 ) -> Quarantined:

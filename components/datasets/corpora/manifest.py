@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from components.contracts.codes import Code
 from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Segment
@@ -126,10 +127,10 @@ def _read(path: Path) -> list[Row]:
                 "unknown kind of table", where=str(path), seen=path.suffix, allowed=".csv, .jsonl, .parquet"
             )
     except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
-        raise DataError("cannot read the table", where=str(path), seen=str(error), code="bad-labels") from error
+        raise DataError("cannot read the table", where=str(path), seen=str(error), code=Code.BAD_LABELS) from error
     for row in rows:
         if not isinstance(row, dict):
-            raise DataError("a row must be an object", where=str(path), seen=type(row).__name__, code="bad-labels")
+            raise DataError("a row must be an object", where=str(path), seen=type(row).__name__, code=Code.BAD_LABELS)
         for column in row:
             if column not in KNOWN and not column.startswith(GROUP):
                 raise DataError.unknown("column", column, KNOWN, where=str(path))
@@ -144,7 +145,7 @@ def _wrong(row: Row, options: ManifestOptions, *, where: str) -> Quarantined | N
         return set_aside(
             Manifest.name,
             name or where,
-            code="bad-label",
+            code=Code.BAD_LABEL,
             message=f"{where}: {message}",
             field=field,
             seen=seen,
@@ -233,7 +234,7 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) ->
         return set_aside(
             Manifest.name,
             name,
-            code="duplicate-label",
+            code=Code.DUPLICATE_LABEL,
             message=f"{name}: {what}",
             field=differing[0] if differing else "start_s",
             remedy="Give rows of one recording the same media and subject, and each its start_s and end_s",

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Word
@@ -96,7 +97,7 @@ class Meld(Adapter[MeldOptions]):
                 where=f"{self.name}.root",
                 seen=str(folder),
                 allowed=", ".join(f"{split}_sent_emo.csv" for split in FOLDERS),
-                code="no-labels",
+                code=Code.NO_LABELS,
             )
         return Scan(clips=clips, quarantined=quarantined, notes=notes)
 
@@ -107,13 +108,13 @@ def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions
     emotion = EMOTIONS.get(row["Emotion"].lower())
     complaint = None
     if emotion is None:
-        complaint = ("unknown-emotion", "Emotion", row["Emotion"], ", ".join(EMOTIONS))
+        complaint = (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], ", ".join(EMOTIONS))
     elif name in BROKEN and not options.text_only:
-        complaint = ("known-broken", "Utterance_ID", name, "the recordings that show their utterance")
+        complaint = (Code.KNOWN_BROKEN, "Utterance_ID", name, "the recordings that show their utterance")
     elif options.text_only and (duration_s is None or duration_s < MIN_TEXT_S or not row["Utterance"]):
-        complaint = ("bad-label", "EndTime", f"{row['StartTime']} to {row['EndTime']}", f"words over {MIN_TEXT_S} s")
+        complaint = (Code.BAD_LABEL, "EndTime", f"{row['StartTime']} to {row['EndTime']}", f"words over {MIN_TEXT_S} s")
     if complaint is not None or emotion is None:
-        code, field, seen, allowed = complaint or ("unknown-emotion", "Emotion", row["Emotion"], "")
+        code, field, seen, allowed = complaint or (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], "")
         return set_aside(
             Meld.name,
             name,

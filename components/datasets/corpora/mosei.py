@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.config import Section
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
@@ -159,7 +160,7 @@ def _sentences(folder: Path, options: MoseiOptions, quarantined: list[Quarantine
                     set_aside(
                         Mosei.name,
                         f"{path.stem} line {number}",
-                        code="bad-label" if isinstance(outcome, str) else "duplicate-label",
+                        code=Code.BAD_LABEL if isinstance(outcome, str) else Code.DUPLICATE_LABEL,
                         message=f"{path.name} line {number}: {what}",
                         path=stored,
                         seen=line[:80],
@@ -220,7 +221,7 @@ def _ratings(
                     set_aside(
                         Mosei.name,
                         f"{table.stem} line {number}",
-                        code="bad-label",
+                        code=Code.BAD_LABEL,
                         message=f"{table.name} line {number}: {wrong} is no rating",
                         path=stored_path(table, folder, options.root),
                         field=wrong,
@@ -288,7 +289,7 @@ def _without_sentence(key: Key) -> Quarantined:
     return set_aside(
         Mosei.name,
         f"{video}_{index}",
-        code="label-without-clip",
+        code=Code.LABEL_WITHOUT_CLIP,
         message=f"sentence {index} of {video} is rated, but no transcript has it: nothing says when it is",
         remedy="Add the transcript, or take the ratings out",
     )
@@ -301,5 +302,5 @@ def _missing(what: str, place: Path, allowed: str) -> DataError:
         seen=str(place),
         allowed=allowed,
         remedy="Set root to the corpus's folder Raw",
-        code="no-labels",
+        code=Code.NO_LABELS,
     )

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 from components.datasets.corpora.wesad_pickle import Tree
 
@@ -137,5 +138,5 @@ def _refused(where: str, seen: str, allowed: str) -> MediaError:
         seen=seen,
         allowed=allowed,
         remedy="Unpack the recording again; `wesad: device:` names the devices that are read",
-        code="bad-recording",
+        code=Code.BAD_RECORDING,
     )

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.codes import Code
 from components.contracts.errors import MediaError
 from components.media.probe import check_file
 
@@ -172,15 +173,15 @@ def read_tree(path: Path) -> Tree:
     """
     check_file(path, where=path.name)
     if path.stat().st_size > MAX_BYTES:
-        raise _error(path, f"{path.stat().st_size} bytes", "too-large")
+        raise _error(path, f"{path.stat().st_size} bytes", Code.TOO_LARGE)
     try:
         with path.open("rb") as stream:
             loaded = _Reader(stream, fix_imports=False, encoding="bytes").load()
         return _tree(loaded, iter(range(MAX_VALUES)))
     except _RefusedError as refused:
-        raise _error(path, str(refused), "unsafe-pickle") from refused
+        raise _error(path, str(refused), Code.UNSAFE_PICKLE) from refused
     except Exception as error:  # the machine raises nearly anything on a file that is none of its programs
-        raise _error(path, f"{type(error).__name__}: {error}"[:120], "bad-pickle") from error
+        raise _error(path, f"{type(error).__name__}: {error}"[:120], Code.BAD_PICKLE) from error
 
 
 def _tree(value: Any, budget: Iterator[int], depth: int = 0) -> Any:
@@ -205,7 +206,7 @@ def _text(value: object) -> str | None:
     return value.decode("latin1") if isinstance(value, bytes) else value if isinstance(value, str) else None
 
 
-def _error(path: Path, seen: str, code: str) -> MediaError:
+def _error(path: Path, seen: str, code: Code) -> MediaError:
     return MediaError(
         "this is no recording of WESAD",
         where=path.name,

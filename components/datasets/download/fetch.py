@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.atomic import atomic_file
+from components.contracts.codes import Code
 from components.contracts.errors import DataError, UnavailableError
 from components.contracts.fingerprint import file_digest
 
@@ -155,7 +156,7 @@ def _complete(
                 where=remote.url,
                 seen=f"{problem}, {ATTEMPTS} times in a row; {_size(place.part)} bytes are there",
                 remedy="Start the same command again later: it goes on where it stopped",
-                code="download",
+                code=Code.DOWNLOAD,
             )
         wait(min(MAX_WAIT_S, WAIT_S * 2 ** (failures - 1)))
 
@@ -217,7 +218,7 @@ def _check_status(status: int, url: str) -> None:
             where=url,
             seen=f"HTTP {status}",
             remedy="The corpus may have moved: `mer datasets describe NAME` names its page",
-            code="download",
+            code=Code.DOWNLOAD,
         )
 
 
@@ -237,7 +238,7 @@ def no_room(folder: Path, needed: int, free: int) -> UnavailableError:
         seen=f"{free / 2**30:.1f} GiB free",
         allowed=f"{needed / 2**30:.1f} GiB or more",
         remedy="Make room, or choose another disk with --to",
-        code="no-room",
+        code=Code.NO_ROOM,
     )
 
 
@@ -270,7 +271,7 @@ def _accept(remote: Remote, place: Place) -> None:
 def _other(remote: Remote, what: str, *, seen: str, wanted: str, record: Path | None = None) -> DataError:
     again = "It was thrown away; start again. If it stays so, something on the way changes it, or the host did"
     remedy = f"If the corpus published a new version, delete {record} to accept it" if record else again
-    return DataError(what, where=remote.url, seen=seen, allowed=wanted, remedy=remedy, code="checksum")
+    return DataError(what, where=remote.url, seen=seen, allowed=wanted, remedy=remedy, code=Code.CHECKSUM)
 
 
 def checksum(kind: str, digits: str, *, where: str) -> str:
@@ -278,7 +279,7 @@ def checksum(kind: str, digits: str, *, where: str) -> str:
     text = f"{kind}:{digits}".lower()
     if DIGESTS.get(kind) != len(digits) or not re.fullmatch(r"[0-9a-f]+", digits.lower()):
         raise DataError(
-            "this is no checksum", where=where, seen=text[:100], allowed=", ".join(DIGESTS), code="checksum"
+            "this is no checksum", where=where, seen=text[:100], allowed=", ".join(DIGESTS), code=Code.CHECKSUM
         )
     return text
 
@@ -309,7 +310,7 @@ def get(client: httpx.Client, url: str, *, wait: Callable[[float], None] = time.
             problem = f"{type(error).__name__}: {error}"
             wait(pause)
     raise UnavailableError(
-        "the server cannot be reached", where=url, seen=problem, remedy="Try again later", code="download"
+        "the server cannot be reached", where=url, seen=problem, remedy="Try again later", code=Code.DOWNLOAD
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError
 from components.datasets.corpora.cremad import NAME as CREMAD_NAME
 from components.datasets.download.fetch import Remote, checksum, get
@@ -50,7 +51,9 @@ def _zenodo(pattern: str) -> Callable[[httpx.Client, Url], list[Remote]]:
         try:
             listed = [(str(one["key"]), int(one["size"]), str(one["checksum"]), one) for one in record["files"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError("the record is not as expected", where=ZENODO, seen=repr(error), code="listing") from error
+            raise DataError(
+                "the record is not as expected", where=ZENODO, seen=repr(error), code=Code.LISTING
+            ) from error
         chosen = [entry for entry in listed if fnmatch.fnmatchcase(entry[0], pattern)]
         if not chosen:
             raise DataError("the record has no such file", where=ZENODO, seen=len(listed), allowed=pattern)
@@ -75,7 +78,7 @@ def _cremad(folder: str, suffix: str) -> Callable[[httpx.Client, Url], list[Remo
         names = [row.get("FileName") or "" for row in rows]
         if not names or not all(CREMAD_NAME.fullmatch(name) for name in names):
             seen = next((name for name in names if not CREMAD_NAME.fullmatch(name)), "an empty table")
-            raise DataError("the table names no performance", where=CREMAD_VOTES, seen=seen, code="listing")
+            raise DataError("the table names no performance", where=CREMAD_VOTES, seen=seen, code=Code.LISTING)
         paths = [f"{folder}/{name}{suffix}" for name in names]
         return [
             Remote(url=url(f"{CREMAD_LFS}/{path}"), path=path, pointer=url(f"{CREMAD_RAW}/{path}")) for path in paths
@@ -134,7 +137,7 @@ def with_pointer(client: httpx.Client, remote: Remote) -> Remote:
     text = get(client, remote.pointer).text
     found = LFS_POINTER.match(text)
     if found is None:
-        raise DataError("this is no git-LFS pointer", where=remote.pointer, seen=text[:60], code="listing")
+        raise DataError("this is no git-LFS pointer", where=remote.pointer, seen=text[:60], code=Code.LISTING)
     return replace(remote, checksum=f"sha256:{found.group(1)}", size=int(found.group(2)), pointer=None)
 
 
@@ -146,5 +149,5 @@ def _halves(given: str) -> tuple[str, str]:
 def _plain(name: str) -> str:
     """A file name that a host gave, which must not name a place elsewhere."""
     if PurePosixPath(name).name != name or name.startswith("."):
-        raise DataError("this is no plain file name", where=ZENODO, seen=name, code="listing")
+        raise DataError("this is no plain file name", where=ZENODO, seen=name, code=Code.LISTING)
     return name

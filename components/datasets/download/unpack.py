@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError
 from components.datasets.download.fetch import SPARE_BYTES, no_room
 
@@ -121,5 +122,5 @@ def _refused(archive: Path, seen: str, allowed: str) -> DataError:
         seen=seen,
         allowed=allowed,
         remedy="Nothing of it was kept. Delete it with its .sha256 and download it again",
-        code="archive",
+        code=Code.ARCHIVE,
     )

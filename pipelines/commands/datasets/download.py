@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from components.contracts.atomic import read_json, write_json
+from components.contracts.codes import Code
 from components.contracts.errors import ConfigError, UnavailableError
 from components.datasets.about import ACCESS
 from components.datasets.base import Adapter
@@ -68,7 +69,7 @@ def command(
             seen=f"{one.about.title}: {one.licence}. {one.about.consent}",
             allowed="--accept-licence, once you have read it and will keep it",
             remedy=f"It is at {one.about.homepage}; cite {one.about.paper}",
-            code="licence",
+            code=Code.LICENCE,
         )
     print(f"{one.about.title}\nlicence   {one.licence} (accepted)\nfrom      {one.about.homepage}\nto        {folder}")
     with _client() as client:
@@ -110,10 +111,10 @@ def _check_access(one: Adapter[Any]) -> None:
             where=about.homepage,
             seen=one.licence,
             remedy=f"{about.how}. Then: mer datasets check {one.name} --root DIR",
-            code="on-application",
+            code=Code.ON_APPLICATION,
         )
     what = f"there is nothing to download: {ACCESS[about.access]}"
-    raise ConfigError(what, where=one.name, remedy=about.how, code="nothing-to-download")
+    raise ConfigError(what, where=one.name, remedy=about.how, code=Code.NOTHING_TO_DOWNLOAD)
 
 
 def _part(known: Mapping[str, Part], part: str) -> Part:

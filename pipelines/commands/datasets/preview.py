@@ -84,7 +84,7 @@ def _seen(name: str, chosen: Settings, *, anew: bool) -> Iterator[Seen]:
         rows: list[Quarantined] = []
         for folder in (layout.dataset(name), layout.aligned(name)):
             if (path := folder / "quarantine.parquet").is_file():
-                rows += [Quarantined(**row) for row in pq.read_table(path).to_pylist()]
+                rows += [Quarantined.from_row(row) for row in pq.read_table(path).to_pylist()]
         yield clips_of(pq.read_table(table)), rows, [], layout.root, "as the stages wrote it"
         return
     layout.state.mkdir(parents=True, exist_ok=True)

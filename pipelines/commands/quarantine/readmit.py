@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from components.contracts.codes import current
 from components.contracts.errors import ConfigError, DataError, nearest
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_readmitted, write_readmitted
@@ -79,7 +80,8 @@ def _chosen(
             where=missing[0],
             remedy=nearest(missing[0], {row.clip_id for row in rows}) or "`mer quarantine list` names those that are",
         )
-    chosen = [row for row in rows if everything or row.clip_id in clip_ids or row.code == code]
+    wanted_code = None if code is None else current(code)
+    chosen = [row for row in rows if everything or row.clip_id in clip_ids or row.code == wanted_code]
     if not chosen:
         codes = sorted({row.code for row in rows})
         raise DataError(
@@ -112,4 +114,4 @@ def _decision(row: Quarantined, reason: str | None, before: Readmitted | None) -
 
 
 def _key(row: Readmitted | Quarantined) -> Key:
-    return row.dataset, row.clip_id, row.stage, row.code
+    return row.dataset, row.clip_id, row.stage, current(row.code)

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.contracts.codes import Code
 from components.contracts.config import Params
 from components.contracts.errors import DataError, MerError
 from components.contracts.layout import Layout
@@ -159,7 +160,7 @@ def unknown(subject: str, known: Iterable[str], datasets: Iterable[str], trouble
         seen=subject,
         allowed=f"one of {len(names)} subject ids of {', '.join(datasets)}, such as {names[0]}" if names else None,
         remedy=". ".join(hints) or None,
-        code="unknown-subject",
+        code=Code.UNKNOWN_SUBJECT,
     )
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from components.contracts.atomic import read_json, write_json
+from components.contracts.codes import Code
 from components.contracts.config import Params
 from components.contracts.errors import DataError, UnavailableError
 from components.contracts.layout import Layout
@@ -157,7 +158,7 @@ def _refuse_joint(name: str, corpus: Corpus) -> None:
             seen=name,
             allowed=", ".join(people),
             remedy="Withdraw each who wants to; the clips that they share with others go with them",
-            code="joint-subject",
+            code=Code.JOINT_SUBJECT,
         )
 
 

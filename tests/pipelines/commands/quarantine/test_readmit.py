@@ -14,6 +14,7 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.errors import ConfigError, ContractError, DataError
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_readmitted, write_readmitted
+from components.contracts.records import Quarantined, quarantine_table
 from pipelines import inputs
 from pipelines.commands.accept import accept
 from pipelines.commands.quarantine.listing import listing, show
@@ -127,6 +128,18 @@ def test_another_try_is_counted_and_others_decisions_stay(layout: Layout) -> Non
     mine, kept = sorted(read_readmitted(layout.readmitted), key=lambda row: row.dataset, reverse=True)
     assert kept == other
     assert (mine.clip_id, mine.stage, mine.how, mine.tries) == (GONE, "datasets", "again", 2)
+
+
+def test_a_decision_about_a_code_of_before_counts_on(layout: Layout) -> None:
+    folder = layout.features(NAME)
+    folder.mkdir(parents=True, exist_ok=True)
+    row = Quarantined(dataset=NAME, clip_id=TWICE[0], stage="features", code="non_finite", message="not finite")
+    pq.write_table(quarantine_table([row]), folder / "quarantine.parquet")
+    former = Readmitted(dataset=NAME, clip_id=TWICE[0], stage="features", code="non_finite", how="again", tries=3)
+    write_readmitted(layout.readmitted, [former])
+    for code in ("non_finite", "not-finite"):
+        assert "[features: not-finite]" in readmit(code=code)
+    assert [row.tries for row in read_readmitted(layout.readmitted)] == [5]
 
 
 def test_everything_at_once_leaves_what_has_to_be_judged_and_says_so(layout: Layout) -> None:

@@ -1,0 +1,136 @@
+"""Every reason an error of the project carries, as one word: in quarantine tables, HTTP answers and JSON.
+
+`docs/codes.md` says what each means and what to do; a test holds the two together. Tables and JSON store the plain
+text. In rows of the stage `validation` the name of the broken expectation stands in place of a code.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why something cannot be used. Lower case, words joined by dashes."""
+
+    # An error of a class that says no more (`contracts.errors`).
+    ERROR = "error"
+    CONFIG = "config"
+    DATA = "data"
+    MEDIA = "media"
+    CONTRACT = "contract"
+    MODEL = "model"
+    BUNDLE = "bundle"
+    ROLLOUT = "rollout"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+    # A file, before anything of it is decoded.
+    MISSING_FILE = "missing-file"
+    NOT_A_FILE = "not-a-file"
+    UNREADABLE = "unreadable"
+    EMPTY_FILE = "empty-file"
+    LFS_POINTER = "lfs-pointer"
+    NOT_MEDIA = "not-media"
+    NOT_PARQUET = "not-parquet"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too-large"
+    NO_PICTURES = "no-pictures"
+    DUPLICATE_PICTURE = "duplicate-picture"
+
+    # Streams: what their headers say and what comes out of them.
+    NO_MEDIA = "no-media"
+    NO_STREAMS = "no-streams"
+    NO_AUDIO = "no-audio"
+    TOO_LONG = "too-long"
+    TOO_MANY_FRAMES = "too-many-frames"
+    PICTURE_SIZE = "picture-size"
+    FRAME_RATE = "frame-rate"
+    SAMPLE_RATE = "sample-rate"
+    TIMESTAMPS = "timestamps"
+    PHYSIO_FORMAT = "physio-format"
+    BAD_SPAN = "bad-span"
+
+    # The process that decodes.
+    TOO_SLOW = "too-slow"
+    MEMORY = "memory"
+    CRASHED = "crashed"
+
+    # The quality gate of alignment.
+    OFFSET = "offset"
+    DRIFT = "drift"
+    COVERAGE = "coverage"
+
+    # A corpus: names, tables and labels.
+    NO_SUCH_FOLDER = "no-such-folder"
+    EMPTY_CORPUS = "empty-corpus"
+    BAD_NAME = "bad-name"
+    BAD_TEXT = "bad-text"
+    DUPLICATE_ID = "duplicate-id"
+    NO_LABELS = "no-labels"
+    BAD_LABELS = "bad-labels"
+    BAD_LABEL = "bad-label"
+    DUPLICATE_LABEL = "duplicate-label"
+    LABEL_WITHOUT_CLIP = "label-without-clip"
+    CLIP_WITHOUT_LABEL = "clip-without-label"
+    UNKNOWN_EMOTION = "unknown-emotion"
+    FRAME_COUNT = "frame-count"
+    KNOWN_BROKEN = "known-broken"
+    UNSAFE_PICKLE = "unsafe-pickle"
+    BAD_PICKLE = "bad-pickle"
+    BAD_RECORDING = "bad-recording"
+
+    # Features that a corpus brings.
+    NO_FEATURES = "no-features"
+    NO_TERMS = "no-terms"
+    DUPLICATE_MODALITY = "duplicate-modality"
+    BAD_SEQUENCE = "bad-sequence"
+    FEATURES_FORMAT = "features-format"
+    NO_SUCH_KEY = "no-such-key"
+    OBJECT_ARRAY = "object-array"
+    NOT_NUMBERS = "not-numbers"
+    BAD_SHAPE = "bad-shape"
+    EMPTY_ARRAY = "empty-array"
+    NOT_FINITE = "not-finite"
+    WIDTH = "width"
+    NO_RATE = "no-rate"
+    BAD_TIMES = "bad-times"
+
+    # Object storage and downloads.
+    OBJECT_STORE = "object-store"
+    NO_ROOM = "no-room"
+    ON_APPLICATION = "on-application"
+    NOTHING_TO_DOWNLOAD = "nothing-to-download"
+    LICENCE = "licence"
+    LISTING = "listing"
+    DOWNLOAD = "download"
+    CHECKSUM = "checksum"
+    ARCHIVE = "archive"
+
+    # Stages and commands.
+    NO_CLIP_TABLE = "no-clip-table"
+    BAD_CROP = "bad-crop"
+    ENCODER = "encoder"
+    UNKNOWN_SUBJECT = "unknown-subject"
+    JOINT_SUBJECT = "joint-subject"
+    BAD_LIST = "bad-list"
+    NOTHING_TO_JUDGE = "nothing-to-judge"
+    NO_CLIPS = "no-clips"
+    PORT_BUSY = "port-busy"
+
+    # The service.
+    NO_VERSION = "no-version"
+    ALIGNMENT_MISMATCH = "alignment-mismatch"
+    ENCODER_MISMATCH = "encoder-mismatch"
+    BAD_REQUEST = "bad-request"
+    BAD_WORDS = "bad-words"
+    UNSUPPORTED_MEDIA = "unsupported-media"
+    HTTP = "http"
+
+
+# Spellings of before, which stored tables and `readmitted.csv` may still hold.
+FORMER = {"non_finite": Code.NOT_FINITE}
+
+
+def current(stored: str) -> str:
+    """A code as it is spelled now; the name of an expectation as it is."""
+    return FORMER.get(stored, stored)

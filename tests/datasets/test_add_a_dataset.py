@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.walkthrough import blocks, copy_project, passes
+
 FLAGS = re.MULTILINE | re.DOTALL
-ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 COPIED = (
     "components",
     "pipelines",
@@ -30,37 +27,9 @@ COPIED = (
 )
 
 
-def blocks() -> dict[str, str]:
+def titled() -> dict[str, str]:
     """The titled code blocks of the walkthrough."""
-    text = (ROOT / "docs" / "datasets.md").read_text()
-    return dict(BLOCK.findall(text[text.index("## Add a dataset") :]))
-
-
-def copy_project(to: Path) -> None:
-    for name in COPIED:
-        source, target = ROOT / name, to / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-
-
-def run(command: str, project: Path) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project),
-    }
-    return subprocess.run(
-        ["bash", "-c", command], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def passes(command: str, project: Path) -> str:
-    done = run(command, project)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return {block.title: block.content for block in blocks("datasets.md", "Add a dataset")}
 
 
 FILES = (
@@ -73,8 +42,8 @@ FILES = (
 def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which `mer datasets add` was called."""
     root = tmp_path_factory.mktemp("project")
-    copy_project(root)
-    for command in blocks()["add"].splitlines():
+    copy_project(root, COPIED)
+    for command in titled()["add"].splitlines():
         passes(command, root)
     return root
 
@@ -84,7 +53,7 @@ def changed(scaffolded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of that in which a stranger has followed the walkthrough up to the checks."""
     root = tmp_path_factory.mktemp("changed") / "project"
     shutil.copytree(scaffolded, root, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
-    for title, content in blocks().items():
+    for title, content in titled().items():
         path = root / title
         if title.endswith("corpora.py"):
             function = re.search(r"^def moodbox\(.*?\n\n\n", path.read_text(), FLAGS)
@@ -97,7 +66,7 @@ def changed(scaffolded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_walkthrough_has_every_step() -> None:
-    assert list(blocks()) == [
+    assert list(titled()) == [
         "add",
         "components/datasets/corpora/moodbox.py",
         "tests/datasets/tiny_corpora.py",
@@ -118,7 +87,7 @@ def test_what_is_scaffolded_passes_lint_types_and_the_contract_as_it_stands(scaf
 @pytest.mark.integration
 def test_followed_to_the_letter_it_adds_the_dataset(changed: Path) -> None:
     passes(f"ruff check {FILES} && ruff format --check {FILES}", changed)
-    shown = [passes(command, changed) for command in blocks()["check"].splitlines()]
+    shown = [passes(command, changed) for command in titled()["check"].splitlines()]
     assert "lfs-pointer" in shown[2]
     assert "people     2" in shown[2]
     page = (changed / "moodbox.html").read_text()

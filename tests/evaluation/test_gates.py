@@ -24,7 +24,8 @@ def gates(**values) -> dict[str, Gate]:
 def test_every_setting_bounds_one_gate_and_says_on_which_side() -> None:
     assert list(GATES) == list(Gates.model_fields)
     assert {setting.partition("_")[0] for setting in GATES} <= HOLDS.keys()
-    assert list(gates()) == ["gain_over_majority", "ece", "missing_modality_drop"]
+    assert list(gates()) == [setting.partition("_")[2] for setting in GATES]
+    assert list(gates())[:3] == ["gain_over_majority", "ece", "missing_modality_drop"]
 
 
 def test_a_good_model_passes_with_its_evidence() -> None:

@@ -32,7 +32,7 @@ def test_the_defaults_exist() -> None:
     ("spec", "modality", "hint"),
     [
         ("whisper-tny", "voice", "Did you mean 'whisper-tiny'"),
-        ("minilm", "voice", "allowed: whisper-tiny, signal, transformers:"),
+        ("minilm", "voice", f"allowed: {', '.join(specs('voice'))}"),
         ("transformers:x/y", "physio", "allowed: signal"),
         ("fer", "fase", "Did you mean 'face'"),
     ],
@@ -40,6 +40,11 @@ def test_the_defaults_exist() -> None:
 def test_an_unknown_encoder_is_named_with_its_neighbour(spec: str, modality: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):
         create(spec, modality, "cpu")
+
+
+def test_the_specs_of_a_modality_are_its_encoders_and_checkpoints() -> None:
+    assert specs("voice")[:2] == ("whisper-tiny", "signal")
+    assert specs("voice")[-1] == "transformers:<hub name or folder>"
 
 
 def test_the_setting_names_every_encoder() -> None:

@@ -57,7 +57,7 @@ def write(params: Params, layout: Layout) -> Summary:
                 "withdrawn": [[entry.salt, entry.sha256] for entry in read_withdrawn(layout.root, name)],
             }
             write_json(beside / f"{name}.json", taken)
-            counts[name] = sum(place["count"] for place in found.values())
+            counts[f"files of {name}"] = sum(place["count"] for place in found.values())
             _write_decided(name, layout, beside)
     return counts
 

@@ -32,7 +32,7 @@ def reproduce(
     """
     flags = [flag for flag, on in (("--force", force), ("--single-item", alone)) if on]
     lock = ["--wait-for-lock"] if wait else []
-    command = [sys.executable, "-m", "dvc", *lock, "repro", *flags, *targets]
+    command = [sys.executable, "-m", "pipelines.dvc_quietly", *lock, "repro", *flags, *targets]
     with (
         terminated_like_interrupted(),
         subprocess.Popen(command, cwd=root, env=environment(), start_new_session=True) as child,

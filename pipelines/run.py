@@ -19,6 +19,7 @@ from components.contracts.layout import Layout
 from pipelines import dag, inputs, summary
 from pipelines.memory import PeakMemory
 from pipelines.project import find_root, load
+from pipelines.quiet import quiet_libraries
 from pipelines.ray_head import ray_head
 from pipelines.reproduce import reproduce
 from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
@@ -56,6 +57,7 @@ def run(
     Raises:
         MerError: the configuration is wrong, or another run works in this project.
     """
+    quiet_libraries()
     layout = Layout(root or find_root())
     with only_run(layout):
         if assignments:

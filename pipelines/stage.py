@@ -19,6 +19,7 @@ from components.contracts.config import Params
 from components.contracts.errors import ConfigError, MerError, nearest
 from components.contracts.layout import Layout
 from pipelines.project import find_root, load
+from pipelines.quiet import quiet_libraries
 from pipelines.stages import call_stage
 
 INTERRUPTED = 130
@@ -74,6 +75,7 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
         MerError: whatever the work raises; the timing is noted all the same.
     """
     one_thread()
+    quiet_libraries()
     layout = Layout(root or find_root())
     name = address(stage, item)
     begin = time.monotonic()

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+LINE = "stages:\n  catalog:\n    cmd: {command}\n    outs:\n      - data/catalog\n"
+
+
+def reproduce(root: Path, command: str) -> subprocess.CompletedProcess[str]:
+    (root / "dvc.yaml").write_text(LINE.format(command=command))
+    call = [sys.executable, "-m", "pipelines.dvc_quietly", "repro"]
+    return subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_it_says_which_stage_runs_and_gives_no_advice(project: Path) -> None:
+    command = "mkdir -p data/catalog && touch data/catalog/rows"
+    done = reproduce(project, command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n") == ["Running stage 'catalog':", f"> {command}", ""]
+    assert (project / "dvc.lock").is_file()
+
+
+def test_errors_and_what_a_stage_says_come_through(project: Path) -> None:
+    done = reproduce(project, "sh -c 'echo the cause >&2; exit 3'")
+    assert done.returncode != 0
+    assert "the cause" in done.stderr
+    assert "failed to reproduce 'catalog'" in done.stderr
+    assert "exited with 3" in done.stderr
+
+
+def test_a_broken_dvc_yaml_is_said(project: Path) -> None:
+    done = reproduce(project, "x\n    nonsense: 1")
+    assert done.returncode != 0
+    assert "dvc.yaml" in done.stderr

@@ -110,7 +110,7 @@ def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), fo
 def _in_registry(layout: Layout, params: Params) -> bool:
     """Whether MLflow has the version of `data/registered`. DVC cannot know: the registry is a service, not a file."""
     from components.registry.register import registered_version
-    from components.training.tracking import tracking_uri
+    from components.tracking.address import tracking_uri
 
     facts = read_json(layout.registered / "registered.json")
     uri = tracking_uri(params.tracking, layout.root)

@@ -136,7 +136,7 @@ STAGES: Mapping[str, Stage] = {
             says="model, transform and evidence to a bundle and a registered version",
             work="components.registry.stage:run",
             decided_by=("alignment", "registry", "tracking"),
-            runs_with=("rollout.golden_tolerance", "seed"),
+            runs_with=("rollout.alias", "rollout.golden_tolerance", "seed"),
         ),
     )
 }

@@ -32,13 +32,12 @@ from components.contracts.errors import ConfigError, DataError, MerError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.contracts.lineage import collect
-from components.evaluation.publish import flatten
 from components.runtime.cluster import connect
 from components.runtime.progress import progress
-from components.training.tracking import TrainingRun, client_of, experiment_id
+from components.tracking.names import flat_figures
+from components.tracking.runs import has_run, new_run
 
 SHA_TAG = "mer.ablation_sha256"
-PARENT_TAG = "mlflow.parentRunId"  # by which MLflow's page nests runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,25 +279,18 @@ def _code(root: Path, corpus: Corpus) -> str:
 
 def _publish(report: Report, folder: Path, variants: Mapping[str, Params], layout: Layout) -> None:
     """A run with the report, and below it one a row with its settings and figures; nothing if they are there."""
-    params = next(iter(variants.values()))
-    client = client_of(params.tracking, layout.root)
-    experiment = experiment_id(client, params.tracking, layout.root)
+    tracking = next(iter(variants.values())).tracking
     sha256 = fingerprint(report.to_json())
-    filter_string = f"tags.`{SHA_TAG}` = '{sha256}' and attributes.status = 'FINISHED'"
-    if client.search_runs([experiment], filter_string=filter_string, max_results=1):
+    if has_run(tracking, layout.root, tag=SHA_TAG, value=sha256):
         return
-    parent = client.create_run(experiment, run_name=f"ablation {report.name}", tags={SHA_TAG: sha256}).info.run_id
-    for row in report.table:
-        child = client.create_run(experiment, run_name=row["name"], tags={PARENT_TAG: parent}).info.run_id
-        run = TrainingRun(client, child)
-        if row["name"] in variants:
-            applied = variants[row["name"]]
-            run.params({"model": applied.model.model_dump(), "train": applied.train.model_dump()})
-        run.metrics(flatten({name: row[name] for name in ("figures", "minus_default")}))
-        client.set_terminated(child, status="FINISHED")
-    overall = TrainingRun(client, parent)
-    overall.params({"folds": len(report.folds), "seeds": report.seeds, "datasets": "+".join(report.datasets)})
-    overall.tags({"mer.verdict": report.verdict["words"]})
-    for path in sorted(folder.iterdir()):
-        overall.file(path)
-    client.set_terminated(parent, status="FINISHED")
+    with new_run(tracking, layout.root, name=f"ablation {report.name}", tags={SHA_TAG: sha256}) as overall:
+        for row in report.table:
+            with new_run(tracking, layout.root, name=row["name"], tags={}, parent=overall) as run:
+                if row["name"] in variants:
+                    applied = variants[row["name"]]
+                    run.params({"model": applied.model.model_dump(), "train": applied.train.model_dump()})
+                run.metrics(flat_figures({name: row[name] for name in ("figures", "minus_default")}))
+        overall.params({"folds": len(report.folds), "seeds": report.seeds, "datasets": "+".join(report.datasets)})
+        overall.tags({"mer.verdict": report.verdict["words"]})
+        for path in sorted(folder.iterdir()):
+            overall.file(path)

@@ -12,12 +12,12 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.evaluation import evaluate as evaluating
 from components.evaluation.gates import passed
-from components.evaluation.publish import publish
 from components.evaluation.subsets import patterns
 from components.evaluation.write import summary, write_evaluation
 from components.features.transform import Transform
 from components.model.files import WEIGHTS, load_model
 from components.runtime.progress import progress
+from components.tracking.publish import publish
 
 
 def run(
@@ -30,6 +30,7 @@ def run(
     Raises:
         ModelError: the trained model is missing, damaged, or of another label map.
         DataError: no test clip can be scored.
+        UnavailableError: MLflow cannot be reached; the files are written.
     """
     catalog = read_json(layout.catalog / "catalog.json")
     classes = tuple(catalog["classes"])

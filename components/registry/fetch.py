@@ -11,63 +11,14 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from components.contracts.errors import BundleError, UnavailableError
+from components.contracts.errors import BundleError, MerError, UnavailableError
 from components.registry.bundle import verify_files
-
-# Where in the model's artifacts the bundle lies.
-BUNDLE_PATH = "data/bundle"
-BUNDLE_TAG = "mer.bundle_sha256"
-MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class VersionInfo:
-    """One version of a registered model."""
-
-    name: str
-    version: str
-    tags: Mapping[str, str]
-    source: str
-
-    @property
-    def bundle_sha256(self) -> str | None:
-        """The bundle the version says it is."""
-        return self.tags.get(BUNDLE_TAG)
-
-
-def resolve(name: str, alias: str, *, tracking_uri: str) -> VersionInfo | None:
-    """The version that an alias names, or None when the model or the alias is not there.
-
-    Raises:
-        UnavailableError: MLflow cannot be reached.
-    """
-    return _ask(tracking_uri, name, lambda client: client.get_model_version_by_alias(name, alias))
-
-
-def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo | None:
-    """One version by its number, or None when it is not there. Raises UnavailableError as `resolve`."""
-    return _ask(tracking_uri, name, lambda client: client.get_model_version(name, version))
-
-
-def _ask(tracking_uri: str, name: str, question: Callable[[Any], Any]) -> VersionInfo | None:
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = question(MlflowClient(tracking_uri))
-    except MlflowException as error:
-        if error.error_code in MISSING:
-            return None
-        raise _unavailable(tracking_uri, error) from error
-    except OSError as error:
-        raise _unavailable(tracking_uri, error) from error
-    return VersionInfo(name=name, version=str(found.version), tags=dict(found.tags), source=str(found.source))
+from components.tracking.packaging import BUNDLE_PATH
+from components.tracking.versions import BUNDLE_TAG, download, version_info
 
 
 def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path) -> Path:
@@ -144,32 +95,16 @@ def _cached(cache_dir: Path, sha256: str) -> Path | None:
 
 
 def _download(name: str, version: str, tracking_uri: str, scratch: Path) -> Path:
-    import mlflow.artifacts
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
     try:
-        root = MlflowClient(tracking_uri).get_model_version_download_uri(name, version)
-        path = mlflow.artifacts.download_artifacts(
-            artifact_uri=f"{root.rstrip('/')}/{BUNDLE_PATH}", dst_path=str(scratch), tracking_uri=tracking_uri
-        )
-    except (MlflowException, OSError, ConnectionError) as error:
+        folder = download(name, version, BUNDLE_PATH, into=scratch, tracking_uri=tracking_uri)
+    except MerError as error:
+        # Also a file that the store has lost: it may be brought back, and the version is as good as before.
         raise UnavailableError(
-            "cannot download the bundle", where=f"{name} version {version}", seen=str(error).splitlines()[0]
+            "cannot download the bundle", where=f"{name} version {version}", seen=error.seen
         ) from error
-    folder = Path(path)
     if scratch.resolve() not in folder.resolve().parents:
         # A local artifact store hands out its own folder; work on a copy, never on the registry's files.
         copied = scratch / "bundle"
         shutil.copytree(folder, copied, symlinks=True)
         return copied
     return folder
-
-
-def _unavailable(tracking_uri: str, error: Exception) -> UnavailableError:
-    return UnavailableError(
-        "cannot reach MLflow",
-        where=tracking_uri,
-        seen=str(error).splitlines()[0] if str(error) else type(error).__name__,
-        remedy="`make serve` starts it, or set MLFLOW_TRACKING_URI.",
-    )

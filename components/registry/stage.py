@@ -21,7 +21,6 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
 from components.datasets.registry import ADAPTERS
-from components.evaluation.publish import run_of
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
@@ -31,11 +30,11 @@ from components.model.base import EmotionModel, count_parameters
 from components.model.files import WEIGHTS, load_model
 from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle
 from components.registry.goldens import Golden
-from components.registry.marking import log_subjects
 from components.registry.model_card import Corpus, Cost, model_card
 from components.registry.register import register
-from components.registry.subjects import list_subjects
-from components.training.tracking import tracking_uri
+from components.registry.subjects import SUBJECTS, list_subjects
+from components.tracking.address import tracking_uri
+from components.tracking.runs import run_of
 
 GOLDENS = 4
 TIMED_CLIPS = 16
@@ -45,15 +44,24 @@ MAX_TAG = 500
 
 
 def run(
-    layout: Layout, *, alignment: Alignment, golden_tolerance: float, registry: Registry, seed: int, tracking: Tracking
+    layout: Layout,
+    *,
+    alias: str,
+    alignment: Alignment,
+    golden_tolerance: float,
+    registry: Registry,
+    seed: int,
+    tracking: Tracking,
 ) -> dict[str, Any]:
     """Builds the bundle, checks it as a replica would, registers it, and writes `data/registered/registered.json`.
 
-    `seed` stands in the lineage of the version, which is no part of what `bundle_sha256` covers.
+    `seed` stands in the lineage of the version, which is no part of what `bundle_sha256` covers. `alias` is the
+    rollout's: the first version that passes its gates gets it.
 
     Raises:
         ModelError: the alignment configured now is not the one that the features were made with.
         BundleError: the bundle just written does not load or does not give its goldens.
+        UnavailableError: MLflow cannot be reached.
     """
     catalog = read_json(layout.catalog / "catalog.json")
     metrics = read_json(layout.evaluated / "metrics.json")
@@ -86,9 +94,9 @@ def run(
         preset=model.spec.model.preset,
         lineage=lineage.tags(),
     )
-    run_id = run_of(tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
+    run = run_of(tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
     rows = pq.read_table(layout.catalog / "catalog.parquet", columns=["subject_id", "split"]).to_pylist()
-    log_subjects(list_subjects(rows, salt=catalog["sha256"]), run_id=run_id, tracking_uri=uri)
+    run.json(list_subjects(rows, salt=catalog["sha256"]), SUBJECTS)
     done = register(
         folder,
         name=registry.model_name,
@@ -96,7 +104,8 @@ def run(
         tags={**lineage.tags(), **gate_tags(gates), **contract_tags(layout, catalog["datasets"])},
         gates_passed=passed,
         card=card,
-        run_id=run_id,
+        run_id=run.run_id,
+        alias=alias,
         tracking_uri=uri,
     )
     outcome = {"bundle_sha256": sha256, "model_name": registry.model_name, "gates_passed": passed}
@@ -106,7 +115,7 @@ def run(
         "version": done.version,
         "aliases": list(done.aliases),
         "reused": done.reused,
-        "run_id": run_id,
+        "run_id": run.run_id,
         "bundle": folder.relative_to(layout.root).as_posix(),
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.datasets.withdrawn import salted_sha256
 
-FOLDER, NAME = "lineage", "subjects.json"
+SUBJECTS = "lineage/subjects.json"
 SHOWN_HEX = 12
 
 

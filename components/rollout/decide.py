@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from components.registry.fetch import BUNDLE_TAG, VersionInfo
 from components.registry.marking import ACCEPTED_TAG, AT_TAG, SPLITS_TAG, SUBJECTS_TAG
 from components.rollout.actual import Actual
 from components.rollout.versions import STATE, stands_refused
 from components.serving.service import VersionRef
+from components.tracking.versions import BUNDLE_TAG, VersionInfo
 
 GATES_TAG = "gates.passed"
 

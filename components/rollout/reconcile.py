@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from components.contracts.errors import BundleError, MerError, UnavailableError
-from components.registry.fetch import VersionInfo
 from components.rollout.actual import Actual
 from components.rollout.decide import Action, decide
 from components.rollout.versions import STATE, Versions
 from components.serving.predictor import check_fits
 from components.serving.service import VersionRef, load_version
+from components.tracking.versions import VersionInfo
 
 # While replicas change, look more often than the registry is polled: the person who moved the alias is waiting.
 BUSY_POLL_S = 0.3

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from components.contracts.errors import UnavailableError
 from components.contracts.fingerprint import fingerprint
-from components.registry.fetch import VersionInfo, resolve
+from components.tracking.versions import VersionInfo, resolve, set_tags, versions_of
 
 State = Literal["rolling", "serving", "refused", "superseded"]
 STATE, REASON, AT, EVIDENCE = "rollout.state", "rollout.reason", "rollout.at", "rollout.evidence"
@@ -60,42 +59,15 @@ class MlflowVersions:
 
     def marked(self) -> list[VersionInfo]:
         """Versions that are serving or rolling by their tags, the latest first. Raises UnavailableError."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            pages = self._client().search_model_versions(f"name = '{self.model_name}'")
-        except (MlflowException, OSError) as error:
-            raise _unavailable(self.tracking_uri, error) from error
-        versions = [
-            VersionInfo(name=page.name, version=str(page.version), tags=dict(page.tags), source=str(page.source))
-            for page in pages
-        ]
+        versions = versions_of(self.model_name, tracking_uri=self.tracking_uri)
         found = [version for version in versions if version.tags.get(STATE) in ("serving", "rolling")]
         return sorted(found, key=lambda version: version.tags.get(AT, ""), reverse=True)
 
     def mark(self, version: VersionInfo, state: State, reason: str) -> None:
         """Writes state, reason and time, unless state and reason stand there already. Raises UnavailableError."""
-        from mlflow.exceptions import MlflowException
-
-        reason = reason[:MAX_REASON_CHARACTERS]
-        wanted = {STATE: state, REASON: reason, EVIDENCE: evidence_of(version)}
-        if all(version.tags.get(name) == value for name, value in wanted.items()):
+        tags = {REASON: reason[:MAX_REASON_CHARACTERS], EVIDENCE: evidence_of(version), STATE: state}
+        if all(version.tags.get(name) == value for name, value in tags.items()):
             return
-        wanted[AT] = datetime.now(UTC).isoformat(timespec="milliseconds")
-        try:
-            client = self._client()
-            # The state last: whoever sees it finds the reason beside it.
-            for name in (REASON, EVIDENCE, AT, STATE):
-                client.set_model_version_tag(version.name, version.version, name, wanted[name])
-        except (MlflowException, OSError) as error:
-            raise _unavailable(self.tracking_uri, error) from error
-
-    def _client(self) -> Any:
-        from mlflow import MlflowClient
-
-        return MlflowClient(self.tracking_uri)
-
-
-def _unavailable(tracking_uri: str, error: Exception) -> UnavailableError:
-    text = str(error).splitlines()
-    return UnavailableError("cannot reach MLflow", where=tracking_uri, seen=text[0] if text else type(error).__name__)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        # The state stays last: whoever sees it finds the reason beside it.
+        set_tags(version.name, version.version, {AT: now, **tags}, tracking_uri=self.tracking_uri)

@@ -1,1 +1,1 @@
-"""The optimisation loop, and Ray Train and MLflow around it."""
+"""The optimisation loop, and Ray Train around it."""

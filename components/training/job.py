@@ -54,6 +54,17 @@ class Epoch:
     seconds: float
     steps: int
 
+    @property
+    def number(self) -> int:
+        """Which epoch it is, from 0."""
+        return int(self.record["epoch"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The record's numbers by name, and the speed."""
+        values = {name: float(value) for name, value in self.record.items() if name != "epoch"}
+        return {**values, "steps_per_s": self.steps / max(self.seconds, 1e-9)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:

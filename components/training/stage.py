@@ -41,13 +41,13 @@ from components.model.build import build_model, used_modalities
 from components.model.files import WEIGHTS, save_model
 from components.model.spec import ModelSpec
 from components.runtime.progress import progress
+from components.tracking.runs import MODEL_TAG, Run, open_run
 from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
 from components.training.job import Epoch, Job, Trained
 from components.training.loop import Task
 from components.training.prompts import embedding_width
 from components.training.source import CatalogItems
-from components.training.tracking import MODEL_TAG, TrainingRun, open_run
 from components.training.trainer import fit
 
 HISTORY = "history.json"
@@ -72,6 +72,7 @@ def run(
     Raises:
         DataError: the catalog is missing, or has no usable training clip.
         ModelError: fewer than two classes to learn, or training failed.
+        UnavailableError: MLflow cannot be reached.
     """
     catalog = _catalog(layout)
     transform, items = _prepare(catalog, layout, model)
@@ -195,7 +196,7 @@ def _rated(items: Sequence[Case]) -> bool:
     return all(any(math.isfinite(item.valence_arousal[place]) for item in items) for place in range(2))
 
 
-def _describe(tracked: TrainingRun, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:
+def _describe(tracked: Run, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:
     lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     tracked.tags(lineage.tags())
     for name, sha256 in sorted(catalog["datasets"].items()):
@@ -208,7 +209,7 @@ def _describe(tracked: TrainingRun, layout: Layout, catalog: Mapping[str, Any], 
     log_data_docs(tracked, layout, catalog)
 
 
-def _fit(one: _Round, ray: RayResources, tracked: TrainingRun) -> Trained:
+def _fit(one: _Round, ray: RayResources, tracked: Run) -> Trained:
     """Trains, or takes the outcome of a run that was interrupted afterwards."""
     if (one.done / HISTORY).is_file():
         return Trained(weights=load_file(one.done / WEIGHTS), history=read_json(one.done / HISTORY)["epochs"])
@@ -217,9 +218,10 @@ def _fit(one: _Round, ray: RayResources, tracked: TrainingRun) -> Trained:
 
         def on_epoch(epoch: Epoch) -> None:
             nonlocal done
-            tracked.epoch(epoch, prefix=one.prefix)
-            advance(epoch.record["epoch"] + 1 - done)
-            done = epoch.record["epoch"] + 1
+            metrics = {f"{one.prefix}{name}": value for name, value in epoch.metrics.items()}
+            tracked.metrics(metrics, step=epoch.number)
+            advance(epoch.number + 1 - done)
+            done = epoch.number + 1
 
         trained = fit(one.job, one.folder, resources=ray, on_epoch=on_epoch)
     if not trained.history:
@@ -264,7 +266,7 @@ def _write(
 
 
 def _conclude(
-    tracked: TrainingRun,
+    tracked: Run,
     layout: Layout,
     rounds: Sequence[_Round],
     trained: Sequence[Trained],

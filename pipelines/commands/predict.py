@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from components.contracts.config import Params
 from components.contracts.errors import BundleError, DataError, MediaError, MerError
 from components.contracts.layout import Layout
 from components.datasets.base import SOUND, VIDEO
+from components.tracking.client import without_progress_bars
 from pipelines.project import find_root, load
 from pipelines.stage import one_thread
 
@@ -63,7 +63,7 @@ def run(
     """
     one_thread()
     # Standard output is for answers.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    without_progress_bars()
     from components.serving.clips import clip_of_file
     from components.serving.predictor import Predictor
 
@@ -170,13 +170,13 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
 
 def _registered(wanted: str, params: Params, layout: Layout) -> Chosen | None:
     """The version of that number or alias, or None when the registry has none."""
-    from components.training.tracking import SQLITE, tracking_uri
+    from components.tracking.address import exists, tracking_uri
 
     uri = tracking_uri(params.tracking, layout.root)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
-        return None  # asking would make an empty store
-    from components.registry.fetch import resolve, version_info
+    if not exists(uri):
+        return None
     from components.serving.service import VersionRef, load_version
+    from components.tracking.versions import resolve, version_info
 
     name = params.registry.model_name
     found = (

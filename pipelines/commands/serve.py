@@ -17,6 +17,7 @@ from components.contracts.config import Params
 from components.contracts.errors import UnavailableError
 from components.contracts.layout import Layout
 from components.runtime.local_http import answer_of
+from components.tracking.client import impatient, without_progress_bars
 from pipelines.commands.mlflow_server import free_port, mlflow_server, wait_ready
 from pipelines.project import find_root, load
 
@@ -82,7 +83,7 @@ def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | Non
             remedy="Set it to the cluster's address; on one machine `mer serve` runs Ray and the reconciler together.",
         )
     from components.runtime.cluster import connect
-    from components.training.tracking import tracking_uri
+    from components.tracking.address import tracking_uri
 
     _prepare_environment()
     root = find_root()
@@ -146,19 +147,17 @@ def answering(url: str) -> set[str]:
 
 
 def _prepare_environment() -> None:
-    """For this process and the replicas, before they import MLflow: no progress bars in logs, and an answer within
-    seconds when MLflow is away (its own patience is four minutes). The next step of the loop tries again."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    """For this process and the replicas. The next step of the loop asks again what MLflow did not answer."""
+    without_progress_bars()
+    impatient()
 
 
 def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> str:
     """The address of MLflow: the one in the environment, or that of a server of our own."""
-    from components.training.tracking import tracking_uri
+    from components.tracking.address import is_server, tracking_uri
 
     uri = tracking_uri(params.tracking, layout.root)
-    if uri.startswith(("http://", "https://")):
+    if is_server(uri):
         print(f"MLflow: using the server at {uri}", file=sys.stderr)
         return uri
     chosen = free_port(port, "MLflow UI", strict=False)

@@ -9,8 +9,9 @@ from mlflow import MlflowClient
 
 from components.contracts.errors import BundleError, UnavailableError
 from components.registry.bundle import load_bundle
-from components.registry.fetch import BUNDLE_TAG, fetch_bundle, resolve, version_info
+from components.registry.fetch import fetch_bundle
 from components.registry.register import Registered, register
+from components.tracking.versions import BUNDLE_TAG
 from tests.registry.made import make_bundle
 
 pytestmark = pytest.mark.integration
@@ -32,6 +33,7 @@ def put(tmp_path: Path, uri: str, name: str, *, seed: int = 0, passed: bool = Tr
         gates_passed=passed,
         card="# card\n",
         run_id=run.info.run_id,
+        alias="champion",
         tracking_uri=uri,
     )
     return sha256, done
@@ -96,17 +98,6 @@ def test_a_store_without_the_files_is_unavailable(tmp_path: Path, mlflow_uri: st
     shutil.rmtree(tmp_path / "artifacts")
     with pytest.raises((UnavailableError, BundleError)):
         fetch_bundle("fetch-gone", done.version, tracking_uri=mlflow_uri, cache_dir=tmp_path / "cache")
-
-
-def test_what_is_not_there_is_none(mlflow_uri: str) -> None:
-    assert resolve("never-registered", "champion", tracking_uri=mlflow_uri) is None
-    assert version_info("never-registered", "1", tracking_uri=mlflow_uri) is None
-
-
-def test_a_server_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(UnavailableError, match="cannot reach MLflow"):
-        resolve("mer", "champion", tracking_uri="http://127.0.0.1:9")
 
 
 def test_processes_may_share_a_cache(tmp_path: Path, mlflow_uri: str) -> None:

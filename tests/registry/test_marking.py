@@ -7,9 +7,11 @@ import pytest
 from mlflow import MlflowClient
 
 from components.contracts.errors import UnavailableError
-from components.registry.marking import AT_TAG, SPLITS_TAG, SUBJECTS_TAG, log_subjects, mark, search
-from components.registry.register import MAX_DESCRIPTION
-from components.registry.subjects import list_subjects
+from components.registry.marking import AT_TAG, SPLITS_TAG, SUBJECTS_TAG, mark, search
+from components.registry.subjects import SUBJECTS, list_subjects
+from components.tracking.client import Client
+from components.tracking.runs import Run
+from components.tracking.versions import MAX_DESCRIPTION
 from tests.registry.test_fetch import put
 
 pytestmark = pytest.mark.integration
@@ -22,7 +24,7 @@ def with_people(tmp_path: Path, uri: str, name: str, *, seed: int, people: dict[
     _, done = put(tmp_path, uri, name, seed=seed)
     run_id = MlflowClient(uri).get_model_version(name, done.version).run_id
     rows = [{"subject_id": f"{name}/{who}", "split": split} for who, split in people.items()]
-    log_subjects(list_subjects(rows, salt=f"{seed}"), run_id=run_id, tracking_uri=uri)
+    Run(Client(uri), run_id).json(list_subjects(rows, salt=f"{seed}"), SUBJECTS)
     return done.version
 
 

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import mlflow
 import pytest
-import yaml
 from mlflow import MlflowClient
 
-from components.registry.fetch import BUNDLE_TAG, resolve
-from components.registry.register import MAX_DESCRIPTION, _description, default_store, save_mlflow_model
-from tests.registry.made import make_bundle
+from components.registry.register import _description
+from components.tracking.versions import BUNDLE_TAG, MAX_DESCRIPTION, resolve
 from tests.registry.test_fetch import put
 
 pytestmark = pytest.mark.integration
@@ -38,23 +34,6 @@ def test_the_same_bundle_is_one_version_and_takes_the_challenger_alias_back(tmp_
     assert third.aliases == ("challenger", "champion")
 
 
-def test_the_mlflow_model_has_a_signature_pinned_requirements_and_no_code(tmp_path: Path) -> None:
-    make_bundle(tmp_path / "made")
-    save_mlflow_model(tmp_path / "made", tmp_path / "model")
-    described = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())
-    flavor = described["flavors"]["python_function"]
-    assert set(described["flavors"]) == {"python_function"}
-    assert flavor["loader_module"] == "components.serving.flavor"
-    assert flavor["code"] is None
-    assert flavor["data"] == "data/bundle"
-    assert '"name": "path"' in described["signature"]["inputs"]
-    pinned = (tmp_path / "model" / "requirements.txt").read_text().split()
-    assert all("==" in line for line in pinned)
-    assert {line.split("==")[0] for line in pinned} >= {"torch", "numpy", "safetensors", "av"}
-    suffixes = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
-    assert suffixes <= {"", ".json", ".safetensors", ".yaml", ".txt"}
-
-
 def test_the_version_points_at_its_run_and_carries_its_hash(tmp_path: Path, mlflow_uri: str) -> None:
     sha256, done = put(tmp_path, mlflow_uri, "linked")
     client = MlflowClient(mlflow_uri)
@@ -63,15 +42,6 @@ def test_the_version_points_at_its_run_and_carries_its_hash(tmp_path: Path, mlfl
     assert version.description == "# card\n"
     assert [item.path for item in client.list_artifacts(version.run_id)] == ["MODEL_CARD.md"]
     assert client.get_logged_model(version.source.rsplit("/", 1)[1]).status == "READY"
-
-
-def test_the_default_store_is_put_back(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    before = mlflow.get_tracking_uri()
-    with default_store(mlflow_uri):
-        assert mlflow.get_tracking_uri() == mlflow_uri
-    assert mlflow.get_tracking_uri() == before
-    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 def test_a_long_card_is_cut_at_a_line_and_says_where_the_rest_is() -> None:

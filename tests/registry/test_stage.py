@@ -17,9 +17,10 @@ from components.contracts.layout import Layout
 from components.inference.calibration import Calibration
 from components.model.files import WEIGHTS
 from components.registry.bundle import load_bundle
-from components.registry.fetch import fetch_bundle, resolve
+from components.registry.fetch import fetch_bundle
 from components.registry.marking import search
 from components.registry.stage import contract_tags, gate_tags
+from components.tracking.versions import resolve
 from pipelines.stages import call_stage
 from tests.registry.projects import make_params, make_project
 

@@ -10,7 +10,8 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from components.registry.fetch import BUNDLE_PATH, BUNDLE_TAG
+from components.tracking.packaging import BUNDLE_PATH
+from components.tracking.versions import BUNDLE_TAG
 
 
 class TinyRegistry:

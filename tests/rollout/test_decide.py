@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.registry.fetch import BUNDLE_TAG, VersionInfo
 from components.rollout.actual import Actual
 from components.rollout.decide import decide, missing_evidence, same, withdrawn
 from components.rollout.versions import EVIDENCE, STATE, evidence_of
 from components.serving.service import VersionRef
+from components.tracking.versions import BUNDLE_TAG, VersionInfo
 
 
 def version(

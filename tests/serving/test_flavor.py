@@ -32,6 +32,7 @@ def test_mlflow_loads_the_champion_and_gives_the_predictors_answer(
         gates_passed=True,
         card="# card\n",
         run_id=client.create_run(experiment).info.run_id,
+        alias="champion",
         tracking_uri=mlflow_uri,
     )
     clip = video(tmp_path / "clip.mp4")

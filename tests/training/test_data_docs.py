@@ -9,8 +9,9 @@ import pytest
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Tracking
 from components.contracts.layout import Layout
+from components.tracking.client import client_of
+from components.tracking.runs import open_run
 from components.training.data_docs import log_data_docs
-from components.training.tracking import client_of, open_run
 from pipelines.stages import call_stage
 from tests.validation.tables import Tiny, tiny_params
 

@@ -51,3 +51,11 @@ def test_one_thread_is_put_back() -> None:
     with one_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def test_an_epoch_counts_its_steps_per_second() -> None:
+    first = Epoch(record={"epoch": 0, "loss": 2.5}, seconds=2.0, steps=8)
+    second = Epoch(record={"epoch": 1, "loss": 1.5}, seconds=1.0, steps=8)
+    assert (first.number, second.number) == (0, 1)
+    assert first.metrics == {"loss": 2.5, "steps_per_s": 4.0}
+    assert second.metrics == {"loss": 1.5, "steps_per_s": 8.0}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.features.transform import Standardisation, Transform
 from components.model.files import load_model
+from components.tracking.client import client_of
+from components.tracking.runs import Run, experiment_id, find_run
 from components.training import stage
-from components.training.job import Epoch, Job, Trained
-from components.training.tracking import TrainingRun, client_of, experiment_id, find_run
+from components.training.job import Job, Trained
 from components.training.trainer import fit
 from pipelines.stages import call_stage
 from tests.model.toys import WIDTHS, rated
@@ -83,15 +85,15 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     for layout in (one, other):
         write_catalog(layout)
     call_stage("train", params, one)
-    told = TrainingRun.epoch
+    log = Run.metrics
 
-    def stop(self: TrainingRun, epoch: Epoch, *, prefix: str = "") -> None:
-        told(self, epoch, prefix=prefix)
-        if epoch.record["epoch"] == 1:
+    def stop(self: Run, values: Mapping[str, float], *, step: int = 0) -> None:
+        log(self, values, step=step)
+        if step == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingRun, "epoch", stop)
+        patch.setattr(Run, "metrics", stop)
         with pytest.raises(KeyboardInterrupt):
             call_stage("train", params, other)
     assert not other.trained.exists()
@@ -132,11 +134,11 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
     assert "first" in {artifact.path for artifact in client.list_artifacts(run_id)}
 
     # Stopped in the second training, it goes on there and ends with the same bytes.
-    told, begun = TrainingRun.epoch, []
+    log, begun = Run.metrics, []
 
-    def stop(self: TrainingRun, epoch: Epoch, *, prefix: str = "") -> None:
-        told(self, epoch, prefix=prefix)
-        if prefix and epoch.record["epoch"] == 1:
+    def stop(self: Run, values: Mapping[str, float], *, step: int = 0) -> None:
+        log(self, values, step=step)
+        if step == 1 and "refit_loss" in values:
             raise KeyboardInterrupt
 
     def watched(job: Job, folder: Path, **given: Any) -> Trained:
@@ -144,7 +146,7 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
         return fit(job, folder, **given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingRun, "epoch", stop)
+        patch.setattr(Run, "metrics", stop)
         with pytest.raises(KeyboardInterrupt):
             call_stage("train", params, stopped)
     assert not stopped.trained.exists()

@@ -7,7 +7,6 @@ where it was: what names the person lies in `.mer/withdraw-….json` until all i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -21,7 +20,8 @@ from components.contracts.layout import Layout
 from components.datasets.withdrawn import FILE, record, withdrawal_of
 from components.registry.marking import Concerned, Search, mark, search
 from components.rollout.versions import STATE
-from components.training.tracking import SQLITE, tracking_uri
+from components.tracking.address import database, exists, tracking_uri
+from components.tracking.client import without_progress_bars
 from pipelines import dag
 from pipelines.commands.withdrawal.forget import Change, Forgetting, journal
 from pipelines.commands.withdrawal.trace import (
@@ -100,7 +100,7 @@ def run(
 
 def command(subject: str, *, dataset: str | None = None, dry_run: bool = False) -> str:
     """`run` in the project of the current folder, and its outcome in words."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    without_progress_bars()
     root = find_root()
     return text(run(subject, dataset=dataset, dry_run=dry_run, root=root), root, dry_run=dry_run)
 
@@ -170,17 +170,14 @@ def _unfinished(trace: Trace, layout: Layout) -> Trace:
 
 def _of_mlflow(params: Params, layout: Layout) -> tuple[Path, ...]:
     """Where MLflow keeps its files, as far as that is below the project."""
-    database = tracking_uri(params.tracking, layout.root)
-    places = [layout.root / params.tracking.artifacts]
-    if database.startswith(SQLITE):
-        places.append(Path(database.removeprefix(SQLITE)))
-    return tuple(places)
+    artifacts, file = layout.root / params.tracking.artifacts, database(tracking_uri(params.tracking, layout.root))
+    return (artifacts,) if file is None else (artifacts, file)
 
 
 def _versions(trace: Trace, params: Params, layout: Layout) -> Search:
     uri = tracking_uri(params.tracking, layout.root)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
-        return Search(concerned=(), silent=())  # asking would make the store
+    if not exists(uri):
+        return Search(concerned=(), silent=())
     return search(trace.subject_ids, tracking_uri=uri)
 
 

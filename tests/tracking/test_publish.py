@@ -6,7 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from components.contracts.config import Tracking
-from components.evaluation.publish import flatten, publish, run_of
+from components.tracking.publish import publish
+from components.tracking.runs import run_of
 from tests.evaluation.test_evaluate import done
 from tests.evaluation.test_write import write
 
@@ -18,7 +19,7 @@ def test_figures_plots_and_report_are_in_the_run(tmp_path: Path, mlflow_uri: str
     folder = write(tmp_path / "evaluated")
     first = publish(folder, done().metrics, tracking=tracking, root=tmp_path, model_sha256="a" * 64)
     assert publish(folder, done().metrics, tracking=tracking, root=tmp_path, model_sha256="a" * 64) == first
-    assert run_of(tracking, tmp_path, "b" * 64) != first
+    assert run_of(tracking, tmp_path, "b" * 64).run_id != first
     client = MlflowClient(mlflow_uri)
     run = client.get_run(first)
     assert run.data.metrics["test/clip/macro_f1"] == pytest.approx(done().metrics["clip"]["macro_f1"]["value"])
@@ -26,8 +27,3 @@ def test_figures_plots_and_report_are_in_the_run(tmp_path: Path, mlflow_uri: str
     assert "restored" in run.info.run_name
     assert "evaluation/report.html" in [item.path for item in client.list_artifacts(first, "evaluation")]
     assert client.list_artifacts(first, "evaluation/plots")
-
-
-def test_flat_names_are_ones_that_mlflow_takes() -> None:
-    tree = {"a+b": {"x": {"value": 1.0, "low": 0.5, "high": None}}, "none": {"value": None, "low": None, "high": None}}
-    assert flatten({**tree, "flag": True, "text": "no", "n": 3}) == {"a_b/x": 1.0, "n": 3.0}

@@ -7,33 +7,19 @@ import pytest
 
 from components.contracts.config import Tracking
 from components.contracts.errors import ModelError
-from components.training.job import Epoch
-from components.training.tracking import (
+from components.tracking.client import Client, client_of
+from components.tracking.runs import (
     INPUTS_TAG,
     MODEL_TAG,
-    client_of,
+    PARENT_TAG,
+    Run,
     experiment_id,
     find_run,
-    flatten,
+    has_run,
+    new_run,
     open_run,
-    tracking_uri,
+    run_of,
 )
-
-
-def test_the_environment_wins_and_relative_paths_are_below_the_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(Tracking(), tmp_path) == f"sqlite:///{tmp_path}/.mer/mlflow.db"
-    assert (tmp_path / ".mer").is_dir()
-    assert tracking_uri(Tracking(uri="sqlite:////else/where.db"), tmp_path) == "sqlite:////else/where.db"
-    assert tracking_uri(Tracking(uri="http://tracking:5000"), tmp_path) == "http://tracking:5000"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:1")
-    assert tracking_uri(Tracking(), tmp_path) == "http://other:1"
-
-
-def test_flatten_names_by_dots() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": (1, 2)}}, "e": None, "f": {}}) == {"a.b": 1, "a.c.d": (1, 2), "e": None}
 
 
 @pytest.fixture
@@ -52,8 +38,8 @@ def test_a_run_holds_what_it_is_told_and_is_found_by_its_model(tracking: Trackin
     note.write_text("hello")
     with opened(tracking, tmp_path) as run:
         run.params({"train": {f"p{index}": index for index in range(130)}, "datasets": ["a", "b"]})
-        run.epoch(Epoch(record={"epoch": 0, "loss": 2.5}, seconds=2.0, steps=8))
-        run.epoch(Epoch(record={"epoch": 1, "loss": 1.5}, seconds=1.0, steps=8))
+        run.metrics({"loss": 2.5, "steps_per_s": 4.0}, step=0)
+        run.metrics({"loss": 1.5, "steps_per_s": 8.0}, step=1)
         run.dataset("toy", sha256="ab" * 32, uri="data/datasets/toy", profile={"clips": 3}, context="training")
         run.tags({MODEL_TAG: "model-1"})
         run.file(note)
@@ -117,3 +103,51 @@ def test_only_a_resumed_training_continues_its_run(tracking: Tracking, tmp_path:
     assert seen.data.tags[INPUTS_TAG] == "inputs"
     with opened(tracking, tmp_path, resume=True) as finished_are_left:
         assert finished_are_left.run_id != first.info.run_id
+
+
+@pytest.mark.integration
+def test_a_model_without_a_run_gets_one_that_is_found_again(tracking: Tracking, tmp_path: Path) -> None:
+    made = run_of(tracking, tmp_path, "c" * 64)
+    assert run_of(tracking, tmp_path, "c" * 64).run_id == made.run_id == find_run(tracking, tmp_path, "c" * 64)
+    seen = made.client.get_run(made.run_id)
+    assert (seen.info.status, seen.info.run_name) == ("FINISHED", "restored cccccccc")
+    assert seen.data.tags["mer.restored"].startswith("trained elsewhere")
+
+
+@pytest.mark.integration
+def test_runs_nest_and_are_known_by_a_tag_when_they_are_done(tracking: Tracking, tmp_path: Path) -> None:
+    with new_run(tracking, tmp_path, name="outer", tags={"mer.toy": "1"}) as outer:
+        assert not has_run(tracking, tmp_path, tag="mer.toy", value="1")
+        with new_run(tracking, tmp_path, name="inner", tags={}, parent=outer) as inner:
+            inner.metrics({f"m{index}": float(index) for index in range(1100)})
+    assert has_run(tracking, tmp_path, tag="mer.toy", value="1")
+    assert not has_run(tracking, tmp_path, tag="mer.toy", value="2")
+    seen = inner.client.get_run(inner.run_id)
+    assert seen.data.tags[PARENT_TAG] == outer.run_id
+    assert seen.data.metrics == {f"m{index}": float(index) for index in range(1100)}
+
+
+@pytest.mark.integration
+def test_a_value_is_read_back_from_a_run_that_has_it(tracking: Tracking, tmp_path: Path) -> None:
+    with new_run(tracking, tmp_path, name="toy", tags={}) as run:
+        assert run.read_json("lineage/x.json") is None
+        run.json({"a": [1, 2]}, "lineage/x.json")
+        run.json({"b": 3}, "y.json")
+    assert run.read_json("lineage/x.json") == {"a": [1, 2]}
+    assert run.read_json("y.json") == {"b": 3}
+    assert Run(run.client, "0" * 32).read_json("y.json") is None
+
+
+@pytest.mark.integration
+def test_what_went_wrong_first_is_what_is_raised(
+    tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def broken() -> None:
+        with new_run(tracking, tmp_path, name="toy", tags={}) as run:
+            run.client = Client("http://127.0.0.1:9")  # the server is gone now
+            raise ValueError("the training broke")
+
+    with pytest.raises(ValueError, match="the training broke"):
+        broken()

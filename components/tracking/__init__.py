@@ -1,0 +1,10 @@
+"""The room that talks to MLflow; nothing outside it imports `mlflow`.
+
+address.py    where the store is
+client.py     the one client of it, whose errors are the project's (`errors.py`)
+runs.py       a run: opened, found by its model, written to
+publish.py    an evaluation in the run of its training
+versions.py   registered versions: read, tags, aliases, files
+packaging.py  the folder that MLflow loads a version from
+names.py      nested values under flat names that MLflow takes
+"""

@@ -1,0 +1,74 @@
+"""The one client of MLflow. Importing this imports no MLflow; making a client does."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.contracts.config import Tracking
+from components.tracking.address import VARIABLE, tracking_uri
+from components.tracking.errors import translated
+
+
+class Client:
+    """An `mlflow.MlflowClient` of one store: the same methods, whose errors are the project's (see `translated`).
+
+    Sets nothing global, so clients of several stores may be used in one process.
+    """
+
+    def __init__(self, uri: str) -> None:
+        from mlflow import MlflowClient
+
+        self.uri = uri
+        with translated(uri):
+            self._client = MlflowClient(tracking_uri=uri)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with translated(self.uri):
+                return method(*args, **kwargs)
+
+        return call
+
+
+def client_of(tracking: Tracking, root: Path) -> Client:
+    """A client of the configured store."""
+    return Client(tracking_uri(tracking, root))
+
+
+@contextmanager
+def default_store(uri: str) -> Iterator[None]:
+    """Makes a store MLflow's default for a while: a `models:/` source is looked up there, whatever the client says."""
+    import mlflow
+
+    before = {name: os.environ.get(name) for name in (VARIABLE, "MLFLOW_REGISTRY_URI")}
+    previous = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(previous)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def without_progress_bars() -> None:
+    """For this process and its children, before they import MLflow: standard output and logs are for other things."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+def impatient() -> None:
+    """For this process and its children, before they import MLflow: an answer within seconds when it is away (its own
+    patience is four minutes), for those who ask again anyway."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

@@ -1,0 +1,123 @@
+"""What MLflow raises, as errors of the project.
+
+    NotInMlflowError      there is no such run, version, alias or model     exit 5, a ModelError
+    MlflowRefusedError    it does not take this value                       exit 5, a ModelError
+    AlreadyInMlflowError  it has this already                               exit 5, a MlflowRefusedError
+    ConfigError           the address is not one                            exit 2
+    UnavailableError      everything else: nobody answers, somebody else    exit 7
+                          answers, nobody is let in, the file is broken
+
+Only the last is worth trying again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from components.contracts.errors import ConfigError, MerError, ModelError, UnavailableError
+from components.tracking.address import VARIABLE, is_server
+
+START = f"Start the server there (on one machine `make serve` does), or set {VARIABLE} to where it is."
+FILE = f"The file must be a database of this MLflow, readable and writable; {VARIABLE} or tracking.uri names it."
+ADDRESS = f"{VARIABLE}, or else tracking.uri, is sqlite:///PATH or http://HOST:PORT."
+CREDENTIALS = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+
+MAX_REASON_CHARACTERS = 300
+# urllib3 begins its reasons with the connection object: "HTTPConnection(host='127.0.0.1', port=9): …".
+CONNECTION = re.compile(r"^HTTPS?Connection(Pool)?\(.*?\): ")
+
+
+class NotInMlflowError(ModelError):
+    """MLflow has no such run, version, alias or model."""
+
+    code = "not-in-mlflow"
+
+
+class MlflowRefusedError(ModelError):
+    """MLflow does not take what it was given."""
+
+    code = "mlflow-refused"
+
+
+class AlreadyInMlflowError(MlflowRefusedError):
+    """MLflow has something of that name already."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What becomes of an error: its class, what is said, and what to do."""
+
+    error: type[MerError]
+    what: str
+    remedy: str | None = None
+
+
+MISSING = Kind(NotInMlflowError, "MLflow does not have this")
+TAKEN = Kind(AlreadyInMlflowError, "MLflow has this already")
+REFUSED = Kind(MlflowRefusedError, "MLflow does not take this")
+STRANGER = Kind(UnavailableError, "MLflow does not let this user in", CREDENTIALS)
+OTHER = Kind(UnavailableError, "what answers here is not MLflow, or one of a different version", START)
+NO_ADDRESS = Kind(ConfigError, "this is not an address of MLflow", ADDRESS)
+# By MLflow's error code; any other means that it cannot be reached.
+KINDS = {
+    "RESOURCE_DOES_NOT_EXIST": MISSING,
+    "NOT_FOUND": MISSING,
+    "RESOURCE_ALREADY_EXISTS": TAKEN,
+    "ALREADY_EXISTS": TAKEN,
+    "INVALID_PARAMETER_VALUE": REFUSED,
+    "PERMISSION_DENIED": STRANGER,
+    "UNAUTHENTICATED": STRANGER,
+    "CUSTOMER_UNAUTHORIZED": STRANGER,
+    "ENDPOINT_NOT_FOUND": OTHER,
+}
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Raises what MLflow raises inside as an error of the project that names the store; others pass as they are."""
+    try:
+        yield
+    except MerError:
+        raise
+    except Exception as error:
+        meant = translation(error, uri)
+        if meant is None:
+            raise
+        raise meant from error
+
+
+def translation(error: Exception, uri: str) -> MerError | None:
+    """The project's error for one of MLflow's, of its database or of its connection; None for any other."""
+    from mlflow.exceptions import InvalidUrlException, MlflowException
+    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if not isinstance(error, MlflowException | SQLAlchemyError | OSError):
+        return None
+    kind = KINDS.get(getattr(error, "error_code", ""))
+    if isinstance(error, InvalidUrlException | UnsupportedModelRegistryStoreURIException):
+        kind = NO_ADDRESS
+    elif _is_somebody_else(error):
+        kind = OTHER
+    elif kind is None:
+        kind = Kind(UnavailableError, "cannot reach MLflow", START if is_server(uri) else FILE)
+    return kind.error(kind.what, where=uri, seen=reason(error), remedy=kind.remedy)
+
+
+def _is_somebody_else(error: Exception) -> bool:
+    """Whether an answer came that MLflow would not give: not JSON, or JSON without its error code."""
+    body: Any = getattr(error, "json", None)
+    return "not in a valid JSON format" in str(error) or (isinstance(body, dict) and "error_code" not in body)
+
+
+def reason(error: Exception) -> str:
+    """What is at the bottom of it, in one line: of a connection that failed, why, without the whole request."""
+    request = error.__context__
+    pool = request.args[0] if request is not None and request.args else None
+    lines = str(getattr(pool, "reason", None) or error).strip().splitlines()
+    line = CONNECTION.sub("", lines[0]) if lines else type(error).__name__
+    return line if len(line) <= MAX_REASON_CHARACTERS else f"{line[: MAX_REASON_CHARACTERS - 1]}…"

@@ -1,0 +1,232 @@
+"""Runs of the configured experiment.
+
+A training's run is found again by the tag `mer.model_sha256`. A training that was interrupted and goes on continues its
+run; one that is made anew gets a run of its own, and the newest finished run of a model is the one that `find_run`
+gives.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from components.contracts.atomic import read_json
+from components.contracts.config import Tracking
+from components.contracts.errors import MerError, ModelError
+from components.tracking.address import SQLITE
+from components.tracking.client import Client, client_of
+from components.tracking.errors import AlreadyInMlflowError, NotInMlflowError
+from components.tracking.names import flatten
+
+MODEL_TAG = "mer.model_sha256"
+INPUTS_TAG = "mer.inputs_sha256"
+ERROR_TAG = "mer.error"
+# By these MLflow's page shows a run's description, and nests runs.
+NOTE_TAG = "mlflow.note.content"
+PARENT_TAG = "mlflow.parentRunId"
+# What goes into one request; MLflow takes no more parameters at once.
+PARAMS_AT_ONCE, METRICS_AT_ONCE = 100, 500
+MAX_ERROR_CHARACTERS = 500
+DIGEST_CHARACTERS = 32
+
+
+class Run:
+    """A run, open or ended. Values go to this run by its id, so several may be open in one process."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Parameters under dotted names."""
+        from mlflow.entities import Param
+
+        params = [Param(name, _text(value)) for name, value in flatten(values, separator=".").items()]
+        for first in range(0, len(params), PARAMS_AT_ONCE):
+            self.client.log_batch(self.run_id, params=params[first : first + PARAMS_AT_ONCE])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Tags."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Metrics of one step."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        for first in range(0, len(metrics), METRICS_AT_ONCE):
+            self.client.log_batch(self.run_id, metrics=metrics[first : first + METRICS_AT_ONCE])
+
+    def dataset(self, name: str, *, sha256: str, uri: str, profile: Mapping[str, Any], context: str) -> None:
+        """A dataset as an input of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name,
+            digest=sha256[:DIGEST_CHARACTERS],
+            source_type="local",
+            source=json.dumps({"uri": uri}),
+            profile=json.dumps(dict(profile), sort_keys=True),
+        )
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def figure(self, figure: Any, name: str) -> None:
+        """A matplotlib figure as a picture."""
+        self.client.log_figure(self.run_id, figure, name)
+
+    def file(self, path: Path, *, to: str | None = None) -> None:
+        """A file as an artifact, in a folder of the run."""
+        self.client.log_artifact(self.run_id, str(path), to)
+
+    def text(self, text: str, name: str) -> None:
+        """A text as an artifact."""
+        self.client.log_text(self.run_id, text, name)
+
+    def json(self, value: Mapping[str, Any], name: str) -> None:
+        """A value as an artifact; doing it again replaces it."""
+        self.client.log_dict(self.run_id, dict(value), name)
+
+    def read_json(self, name: str) -> Any:
+        """What `json` wrote, or None when the store has no such run or the run no such artifact."""
+        try:
+            self.client.get_run(self.run_id)
+        except NotInMlflowError:
+            return None
+        if name not in {file.path for file in self.client.list_artifacts(self.run_id, name.rpartition("/")[0] or None)}:
+            return None
+        with tempfile.TemporaryDirectory() as scratch:
+            return read_json(Path(self.client.download_artifacts(self.run_id, name, scratch)))
+
+    def describe(self, markdown: str) -> None:
+        """The run's description in the UI."""
+        self.tags({NOTE_TAG: markdown})
+
+    def link(self, artifact: str) -> str:
+        """Where the UI shows an artifact, relative to the UI wherever it is served."""
+        experiment = self.client.get_run(self.run_id).info.experiment_id
+        return f"#/experiments/{experiment}/runs/{self.run_id}/artifacts/{artifact}"
+
+
+def experiment_id(client: Client, tracking: Tracking, root: Path) -> str:
+    """The experiment's id; makes it if needed, with artifacts below `root` when the store is a local file."""
+    experiment = client.get_experiment_by_name(tracking.experiment)
+    if experiment is None:
+        location = (root.resolve() / tracking.artifacts).as_uri() if client.uri.startswith(SQLITE) else None
+        try:
+            return str(client.create_experiment(tracking.experiment, artifact_location=location))
+        except AlreadyInMlflowError:  # by another process, just now
+            experiment = client.get_experiment_by_name(tracking.experiment)
+            if experiment is None:
+                raise
+    return str(experiment.experiment_id)
+
+
+def find_run(tracking: Tracking, root: Path, model_sha256: str) -> str:
+    """The id of the newest finished run that made a model. Raises ModelError when this store has none."""
+    client = client_of(tracking, root)
+    run_id = _newest(client, experiment_id(client, tracking, root), MODEL_TAG, model_sha256, "= 'FINISHED'")
+    if run_id is None:
+        raise ModelError(
+            "no MLflow run made this model",
+            where=f"{client.uri}, experiment {tracking.experiment}",
+            seen=f"{MODEL_TAG}={model_sha256}",
+            remedy="Train with this store configured: `dvc repro --single-item --force train`.",
+        )
+    return run_id
+
+
+def run_of(tracking: Tracking, root: Path, model_sha256: str) -> Run:
+    """The run that trained a model; a new one that says so when this store does not have it.
+
+    A training whose outputs came from a DVC cache, or a store that was deleted, has no run; what follows it must still
+    have a place to be seen.
+    """
+    client = client_of(tracking, root)
+    run_id = _newest(client, experiment_id(client, tracking, root), MODEL_TAG, model_sha256, "= 'FINISHED'")
+    if run_id is not None:
+        return Run(client, run_id)
+    tags = {MODEL_TAG: model_sha256, "mer.restored": "trained elsewhere; this store has no run of the training"}
+    with new_run(tracking, root, name=f"restored {model_sha256[:8]}", tags=tags) as run:
+        return run
+
+
+def has_run(tracking: Tracking, root: Path, *, tag: str, value: str) -> bool:
+    """Whether the experiment has a finished run with this tag."""
+    client = client_of(tracking, root)
+    return _newest(client, experiment_id(client, tracking, root), tag, value, "= 'FINISHED'") is not None
+
+
+@contextmanager
+def open_run(tracking: Tracking, root: Path, *, inputs_sha256: str, name: str, resume: bool) -> Iterator[Run]:
+    """Opens the run of a training; it ends FINISHED, FAILED on an error, KILLED when it was stopped by hand.
+
+    Args:
+        tracking, root: the store.
+        inputs_sha256: what is trained.
+        name: shown in the list of runs.
+        resume: go on with the newest unfinished run of the same inputs, if there is one.
+
+    Raises:
+        UnavailableError: MLflow cannot be reached; the same for every method of the run.
+    """
+    client = client_of(tracking, root)
+    unfinished = None
+    if resume:
+        experiment = experiment_id(client, tracking, root)
+        unfinished = _newest(client, experiment, INPUTS_TAG, inputs_sha256, "!= 'FINISHED'")
+    if unfinished is None:
+        with new_run(tracking, root, name=name, tags={INPUTS_TAG: inputs_sha256}) as run:
+            yield run
+        return
+    client.update_run(unfinished, status="RUNNING")
+    with _ending(Run(client, unfinished)) as run:
+        yield run
+
+
+@contextmanager
+def new_run(
+    tracking: Tracking, root: Path, *, name: str, tags: Mapping[str, str], parent: Run | None = None
+) -> Iterator[Run]:
+    """Opens a new run, below `parent` if there is one; it ends as that of `open_run`."""
+    client = client_of(tracking, root)
+    nested = {} if parent is None else {PARENT_TAG: parent.run_id}
+    made = client.create_run(experiment_id(client, tracking, root), tags={**tags, **nested}, run_name=name)
+    with _ending(Run(client, str(made.info.run_id))) as run:
+        yield run
+
+
+@contextmanager
+def _ending(run: Run) -> Iterator[Run]:
+    try:
+        yield run
+    except BaseException as error:
+        by_hand = isinstance(error, KeyboardInterrupt | SystemExit)
+        with suppress(MerError):  # where MLflow is away too, what went wrong first is what matters
+            if not by_hand:
+                run.tags({ERROR_TAG: str(error)[:MAX_ERROR_CHARACTERS]})
+            run.client.set_terminated(run.run_id, status="KILLED" if by_hand else "FAILED")
+        raise
+    run.client.set_terminated(run.run_id, status="FINISHED")
+
+
+def _newest(client: Client, experiment: str, tag: str, value: str, status: str) -> str | None:
+    """The id of the newest run with this tag and a status that compares so."""
+    runs = client.search_runs(
+        [experiment],
+        filter_string=f"tags.`{tag}` = '{value}' and attributes.status {status}",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return str(runs[0].info.run_id) if runs else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,151 @@
+"""Versions of registered models: what MLflow has of them, what is written to them, and the files that they hold.
+
+Every function raises UnavailableError when MLflow cannot be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.tracking.client import Client, default_store
+from components.tracking.errors import AlreadyInMlflowError, MlflowRefusedError, NotInMlflowError, translated
+
+BUNDLE_TAG = "mer.bundle_sha256"
+READY = "READY"
+# MLflow's column for a version's description.
+MAX_DESCRIPTION = 5000
+PAGE_ROWS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionInfo:
+    """One version of a registered model; `ready` when its upload was finished."""
+
+    name: str
+    version: str
+    tags: Mapping[str, str]
+    source: str
+    run_id: str | None = None
+    description: str = ""
+    ready: bool = True
+
+    @property
+    def bundle_sha256(self) -> str | None:
+        """The bundle that its tag names."""
+        return self.tags.get(BUNDLE_TAG)
+
+
+def resolve(name: str, alias: str, *, tracking_uri: str) -> VersionInfo | None:
+    """The version that an alias names, or None when the model or the alias is not there."""
+    return _ask(tracking_uri, lambda client: client.get_model_version_by_alias(name, alias))
+
+
+def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo | None:
+    """One version by its number, or None when it is not there."""
+    return _ask(tracking_uri, lambda client: client.get_model_version(name, version))
+
+
+def versions_of(name: str | None = None, *, tracking_uri: str) -> list[VersionInfo]:
+    """All versions of a model, or of every model; of a model that is not there none."""
+    client, versions, token = Client(tracking_uri), [], None
+    only = None if name is None else f"name = '{name}'"
+    while True:
+        page = client.search_model_versions(only, max_results=PAGE_ROWS, page_token=token)
+        versions += [_info(entry) for entry in page]
+        token = page.token
+        if not token:
+            return versions
+
+
+def ensure_model(name: str, *, description: str, tracking_uri: str) -> None:
+    """Makes the registered model unless it is there."""
+    try:
+        Client(tracking_uri).create_registered_model(name, description=description)
+    except AlreadyInMlflowError:
+        return
+
+
+def add_version(
+    folder: Path,
+    *,
+    name: str,
+    run_id: str,
+    bundle_sha256: str,
+    tags: Mapping[str, str],
+    description: str,
+    tracking_uri: str,
+) -> str:
+    """Uploads a folder that MLflow can load as a model of a run, and registers it; returns the version's number."""
+    client = Client(tracking_uri)
+    mark = {BUNDLE_TAG: bundle_sha256}
+    with default_store(tracking_uri):
+        experiment = client.get_run(run_id).info.experiment_id
+        logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, model_type="mer", tags=mark)
+        client.log_model_artifacts(logged.model_id, str(folder))
+        client.finalize_logged_model(logged.model_id, READY)
+        version = client.create_model_version(
+            name,
+            source=f"models:/{logged.model_id}",
+            run_id=run_id,
+            model_id=logged.model_id,
+            tags={**tags, **mark},
+            description=description,
+        )
+    return str(version.version)
+
+
+def aliases_of(name: str, *, tracking_uri: str) -> dict[str, str]:
+    """Alias → version number."""
+    return {alias: str(version) for alias, version in Client(tracking_uri).get_registered_model(name).aliases.items()}
+
+
+def set_alias(name: str, alias: str, version: str, *, tracking_uri: str) -> None:
+    """Moves an alias to a version."""
+    Client(tracking_uri).set_registered_model_alias(name, alias, version)
+
+
+def set_tags(name: str, version: str, tags: Mapping[str, str], *, tracking_uri: str) -> None:
+    """Writes tags in their order: whoever sees the last one finds those before it."""
+    client = Client(tracking_uri)
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, version, tag, value)
+
+
+def describe(name: str, version: str, text: str, *, tracking_uri: str) -> None:
+    """Writes a version's description, cut at what MLflow's column holds."""
+    Client(tracking_uri).update_model_version(name, version, text[:MAX_DESCRIPTION])
+
+
+def download(name: str, version: str, path: str, *, into: Path, tracking_uri: str) -> Path:
+    """A file or folder of a version: below `into`, or where a local artifact store has it."""
+    import mlflow.artifacts
+
+    root = Client(tracking_uri).get_model_version_download_uri(name, version)
+    with translated(tracking_uri):
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{root.rstrip('/')}/{path}", dst_path=str(into), tracking_uri=tracking_uri
+            )
+        )
+
+
+def _ask(tracking_uri: str, question: Callable[[Client], Any]) -> VersionInfo | None:
+    try:
+        return _info(question(Client(tracking_uri)))
+    except (NotInMlflowError, MlflowRefusedError):  # an alias that is not there is refused, not missing
+        return None
+
+
+def _info(entry: Any) -> VersionInfo:
+    return VersionInfo(
+        name=entry.name,
+        version=str(entry.version),
+        tags=dict(entry.tags),
+        source=str(entry.source),
+        run_id=entry.run_id or None,
+        description=entry.description or "",
+        ready=str(entry.status) == READY,
+    )

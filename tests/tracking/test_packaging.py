@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.registry.register import LOADER_MODULE
+from components.registry.requirements import pinned_requirements
+from components.tracking.packaging import write_model_folder
+from tests.registry.made import make_bundle
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_mlflow_model_has_a_signature_pinned_requirements_and_no_code(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "made")
+    write_model_folder(
+        tmp_path / "model", tmp_path / "made", loader_module=LOADER_MODULE, requirements=pinned_requirements()
+    )
+    described = yaml.safe_load((tmp_path / "model" / "MLmodel").read_text())
+    flavor = described["flavors"]["python_function"]
+    assert set(described["flavors"]) == {"python_function"}
+    assert flavor["loader_module"] == "components.serving.flavor"
+    assert flavor["code"] is None
+    assert flavor["data"] == "data/bundle"
+    assert '"name": "path"' in described["signature"]["inputs"]
+    pinned = (tmp_path / "model" / "requirements.txt").read_text().split()
+    assert all("==" in line for line in pinned)
+    assert {line.split("==")[0] for line in pinned} >= {"torch", "numpy", "safetensors", "av"}
+    suffixes = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    assert suffixes <= {"", ".json", ".safetensors", ".yaml", ".txt"}

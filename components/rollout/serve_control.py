@@ -26,6 +26,7 @@ class ServeControl:
         serving: host, port and size of the service.
         cache: folder for downloaded bundles, the same for all replicas of a machine.
         golden_tolerance: for the replicas' self-test.
+        alias: whose version is served, for the replicas' hint while there is none.
         route_prefix: where the application hangs below the HTTP root.
         attach: the application is declared elsewhere (a RayService) and only its version is ours: Serve is never
             started, and sizes and arguments stay as they were declared.
@@ -37,6 +38,7 @@ class ServeControl:
         *,
         cache: Path,
         golden_tolerance: float,
+        alias: str,
         application: str = APPLICATION,
         route_prefix: str = "/",
         attach: bool = False,
@@ -45,7 +47,9 @@ class ServeControl:
         self.application = application
         self.route_prefix = route_prefix
         self.attach = attach
-        self._args = ReplicaArgs(serving=serving, cache=str(cache.resolve()), golden_tolerance=golden_tolerance)
+        self._args = ReplicaArgs(
+            serving=serving, cache=str(cache.resolve()), golden_tolerance=golden_tolerance, alias=alias
+        )
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""How MLflow loads a version: `mlflow.pyfunc.load_model("models:/mer@champion")`.
+"""How MLflow loads a version: `mlflow.pyfunc.load_model("models:/<model>@<alias>")`.
 
 `MLmodel` names this module, so what runs is the installed package; the model's own folder is only read as data.
 """

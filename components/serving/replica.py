@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve import Application
 
-from components.contracts.config import Serving, section_error
+from components.contracts.config import Rollout, Serving, section_error
 from components.serving.app import create_app
 from components.serving.service import Service, ServiceSettings
 
@@ -37,6 +37,7 @@ class ReplicaArgs(BaseModel):
     serving: Serving
     cache: str
     golden_tolerance: float
+    alias: str = Field(default_factory=lambda: Rollout().alias)
     device: str = "cpu"
 
 
@@ -55,6 +56,7 @@ class Replica:
                 cache=Path(settings.cache),
                 limits=settings.serving.upload_limits,
                 golden_tolerance=settings.golden_tolerance,
+                alias=settings.alias,
                 wall_s=settings.serving.request_timeout_s,
                 device=settings.device,
             ),

@@ -83,6 +83,7 @@ class ServiceSettings:
         cache: folder that holds downloaded bundles, by hash.
         limits: what an upload may cost.
         golden_tolerance: how far golden outputs may be off.
+        alias: whose version is served, for the hint while there is none.
         wall_s: the most seconds by the clock that an upload's media may take: nobody waits longer. None: any.
         device: where checkpoint encoders run.
     """
@@ -90,6 +91,7 @@ class ServiceSettings:
     cache: Path
     limits: MediaLimits
     golden_tolerance: float
+    alias: str
     wall_s: float | None = None
     device: str = "cpu"
 
@@ -121,7 +123,10 @@ class Service:
             raise UnavailableError(
                 "no version is being served yet",
                 where="service",
-                remedy="Give a version the alias `champion` in the MLflow UI; it is served as soon as its checks pass.",
+                remedy=(
+                    f"Give a version the alias `{self.settings.alias}` in the MLflow UI; "
+                    "it is served as soon as its checks pass."
+                ),
                 code=Code.NO_VERSION,
             )
         return predictor

@@ -148,6 +148,7 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
 def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
     """The bundle that shall answer; a bundle's folder needs no project around it."""
     from components.registry.bundle import load_bundle
+    from components.registry.register import CHALLENGER
     from components.serving.predictor import UNREGISTERED
 
     if version is not None and (Path(version) / DESCRIPTION).is_file():
@@ -162,7 +163,7 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
             "there is no such version",
             where=f"model {params.registry.model_name}",
             seen=version,
-            allowed="a version number, an alias such as champion or challenger, or a bundle's folder",
+            allowed=f"a version number, an alias such as {params.rollout.alias} or {CHALLENGER}, or a bundle's folder",
             remedy="`mer serve` shows the versions in the MLflow UI.",
         )
     return params, _last_run(params, layout)

@@ -120,11 +120,10 @@ def reconciler_of(
     from components.rollout.versions import MlflowVersions
 
     cache, tolerance = layout.state / "bundles", params.rollout.golden_tolerance
-    control = ServeControl(params.serving, cache=cache, golden_tolerance=tolerance, attach=attach)
+    alias = params.rollout.alias
+    control = ServeControl(params.serving, cache=cache, golden_tolerance=tolerance, alias=alias, attach=attach)
     reconciler = Reconciler(
-        versions=MlflowVersions(
-            model_name=params.registry.model_name, alias=params.rollout.alias, tracking_uri=address
-        ),
+        versions=MlflowVersions(model_name=params.registry.model_name, alias=alias, tracking_uri=address),
         control=control,
         tracking_uri=address,
         cache=cache,

@@ -29,7 +29,9 @@ def serve(
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Clips: video, audio, or a folder of them.")],
     transcript: Annotated[str | None, typer.Option("--transcript", help="What is said, as text or @FILE.")] = None,
-    version: Annotated[str | None, typer.Option("--version", help="A version or alias; default: champion.")] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="A version or alias; default: rollout.alias of params.yaml.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per clip, for machines.")] = False,
 ) -> None:
     """What a clip shows over time, how sure the model is, and whether face, voice and words agree.
@@ -47,7 +49,9 @@ def predict(
 def submit(
     frames: Annotated[Path, typer.Argument(help="The challenge's list: lines video/00001.jpg, or names of videos.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("predictions.txt"),
-    version: Annotated[str | None, typer.Option("--version", help="A version or alias; default: champion.")] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="A version or alias; default: rollout.alias of params.yaml.")
+    ] = None,
     corpus: Annotated[
         Path | None, typer.Option("--corpus", help="Crops and recordings; default: affwild2.root of params.yaml.")
     ] = None,

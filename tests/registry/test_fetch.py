@@ -17,7 +17,9 @@ from tests.registry.made import make_bundle
 pytestmark = pytest.mark.integration
 
 
-def put(tmp_path: Path, uri: str, name: str, *, seed: int = 0, passed: bool = True) -> tuple[str, Registered]:
+def put(
+    tmp_path: Path, uri: str, name: str, *, seed: int = 0, passed: bool = True, alias: str = "champion"
+) -> tuple[str, Registered]:
     """Registers a made bundle; returns its hash and what became of it."""
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(name)
@@ -33,7 +35,7 @@ def put(tmp_path: Path, uri: str, name: str, *, seed: int = 0, passed: bool = Tr
         gates_passed=passed,
         card="# card\n",
         run_id=run.info.run_id,
-        alias="champion",
+        alias=alias,
         tracking_uri=uri,
     )
     return sha256, done

@@ -24,6 +24,13 @@ def test_the_first_that_passes_becomes_champion_and_later_ones_only_challenge(tm
     assert champion.version == good.version
 
 
+def test_the_alias_that_is_configured_is_the_one_that_is_set_and_named(tmp_path: Path, mlflow_uri: str) -> None:
+    _, done = put(tmp_path, mlflow_uri, "aliases-live", alias="live")
+    assert done.aliases == ("challenger", "live")
+    described = MlflowClient(mlflow_uri).get_registered_model("aliases-live").description
+    assert "Move the alias `live` to promote a version" in described
+
+
 def test_the_same_bundle_is_one_version_and_takes_the_challenger_alias_back(tmp_path: Path, mlflow_uri: str) -> None:
     _, first = put(tmp_path, mlflow_uri, "again", seed=0)
     _, second = put(tmp_path, mlflow_uri, "again", seed=1)

@@ -111,6 +111,7 @@ def line(ray_session: None, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
         Serving(port=http_port(), replica_cpus=0.1),
         cache=folder / "cache",
         golden_tolerance=1e-4,
+        alias="champion",
         application="under-load",
         route_prefix="/under-load",
     )

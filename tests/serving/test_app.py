@@ -48,7 +48,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     cache = tmp_path_factory.mktemp("cache")
     sha256 = tiny_bundle(cache / "making")
     (cache / "making").rename(cache / sha256)
-    service = Service(ServiceSettings(cache=cache, limits=LIMITS, golden_tolerance=1e-4))
+    service = Service(ServiceSettings(cache=cache, limits=LIMITS, golden_tolerance=1e-4, alias="champion"))
     reference = VersionRef(model_name="tiny", version="4", bundle_sha256=sha256, tracking_uri="http://127.0.0.1:9")
     service.load(reference.model_dump())
     return service
@@ -189,7 +189,7 @@ def test_requests_that_are_no_form(service: Service) -> None:
 
 
 def test_no_version_is_said_with_503_and_the_process_is_healthy(tmp_path: Path) -> None:
-    empty = Service(ServiceSettings(cache=tmp_path, limits=LIMITS, golden_tolerance=1e-4))
+    empty = Service(ServiceSettings(cache=tmp_path, limits=LIMITS, golden_tolerance=1e-4, alias="champion"))
     for path in ("/readyz", "/v1/version"):
         response = called(empty, lambda client, path=path: client.get(path))
         assert (response.status_code, problem(response).error.code) == (503, "no-version")

@@ -26,7 +26,9 @@ def cached(cache: Path, *, seed: int = 0, broken: bool = False, version: str = "
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
-    return Service(ServiceSettings(cache=tmp_path, limits=MediaLimits(), golden_tolerance=1e-4), replica="r1")
+    return Service(
+        ServiceSettings(cache=tmp_path, limits=MediaLimits(), golden_tolerance=1e-4, alias="champion"), replica="r1"
+    )
 
 
 def test_without_a_version_it_says_what_to_do(service: Service) -> None:
@@ -35,6 +37,12 @@ def test_without_a_version_it_says_what_to_do(service: Service) -> None:
             ask()
         assert caught.value.code == "no-version"
         assert "champion" in str(caught.value)
+
+
+def test_the_hint_names_the_alias_that_is_configured(tmp_path: Path) -> None:
+    settings = ServiceSettings(cache=tmp_path, limits=MediaLimits(), golden_tolerance=1e-4, alias="live")
+    with pytest.raises(UnavailableError, match="Give a version the alias `live` in the MLflow UI; it is served"):
+        Service(settings).current()
 
 
 def test_it_changes_its_version_and_goes_back(service: Service, tmp_path: Path) -> None:

@@ -34,13 +34,9 @@ CONNECTION = re.compile(r"^HTTPS?Connection(Pool)?\(.*?\): ")
 class NotInMlflowError(ModelError):
     """MLflow has no such run, version, alias or model."""
 
-    code = "not-in-mlflow"
-
 
 class MlflowRefusedError(ModelError):
     """MLflow does not take what it was given."""
-
-    code = "mlflow-refused"
 
 
 class AlreadyInMlflowError(MlflowRefusedError):
@@ -105,7 +101,9 @@ def translation(error: Exception, uri: str) -> MerError | None:
         kind = OTHER
     elif kind is None:
         kind = Kind(UnavailableError, "cannot reach MLflow", START if is_server(uri) else FILE)
-    return kind.error(kind.what, where=uri, seen=reason(error), remedy=kind.remedy)
+    # An address that is none says so itself; MLflow's own words for it list every kind of store it was ever given.
+    seen = None if kind is NO_ADDRESS else reason(error)
+    return kind.error(kind.what, where=uri, seen=seen, remedy=kind.remedy)
 
 
 def _is_somebody_else(error: Exception) -> bool:

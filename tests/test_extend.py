@@ -66,7 +66,7 @@ def test_what_was_written_passes_lint_types_and_layers(extended: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("section", SECTIONS[:-1])
-def test_what_a_section_tells_to_check_passes(section: str, extended: Path) -> None:
+def test_the_checks_of_a_section_pass(section: str, extended: Path) -> None:
     for command in checks(section):
         passes(command, extended)
 

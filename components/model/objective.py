@@ -43,7 +43,7 @@ class Additive(NamedTuple):
     of: Callable[[LossInputs], LossPart]
 
 
-# The order is that of summation. A weight's setting ends in `_loss`, so that presets can tell (contracts/presets.py).
+# The order is that of summation. A weight's setting ends in `_loss`: by that presets find it (contracts/presets.py).
 ADDITIVE: dict[str, Additive] = {
     "step": Additive(lambda train: train.step_loss, step_part),
     "clip": Additive(lambda train: train.clip_loss, clip_part),

@@ -1,7 +1,7 @@
 """What a caller gets: one `Answer` a clip, or one `Problem`. The JSON of both is stable; `schema` names its version.
 
 `mer.answer/1` becomes `mer.answer/2` when a field is removed, or changes its meaning, its unit or its type. An added
-field never makes it another schema: who reads an answer leaves out what it does not know, as these classes do.
+field never does: a reader ignores fields that are new to it, as these classes do.
 
 All times are seconds from the clip's first presentation timestamp; spans are half-open `[start_s, end_s)`.
 """

@@ -1,0 +1,106 @@
+"""What was registered before modules moved is loaded, checked, promoted and served as ever.
+
+Covered: `MLmodel` with its loader module by name; the files of the bundle, its hash and golden examples; the
+fingerprints of its alignment and encoders; the tags that the reconciler reads. Codes that were spelt differently in
+stored tables are in `tests/contracts/test_codes.py` and `tests/features/test_failures.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from components.contracts.config import MediaLimits
+from components.registry.bundle import load_bundle
+from components.registry.register import LOADER_MODULE, default_store
+from components.rollout.reconcile import Reconciler
+from components.rollout.versions import STATE, MlflowVersions
+from components.serving.clips import clip_of_file
+from components.serving.service import Service, ServiceSettings
+from tests.rollout.registry import TinyRegistry
+from tests.rollout.test_reconcile import Stage
+from tests.rollout.versions_of_before import ARTIFACTS, BUNDLE, SHA256, STORED, register_as_it_was, write_sound
+
+pytestmark = pytest.mark.integration
+
+NAME = "before"
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def version(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return register_as_it_was(mlflow_uri, NAME, tmp_path_factory.mktemp("before"))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sound(tmp_path_factory.mktemp("sound") / "tone.wav")
+
+
+def same_answer(answer: dict[str, Any]) -> None:
+    """What the code of then said of the same sound."""
+    before = STORED["answer"]
+    assert answer.keys() == before.keys()
+    assert answer["emotion"] == before["emotion"]
+    assert answer["presence"] == before["presence"]
+    assert answer["episodes"] == before["episodes"]
+    assert _numbers(answer) == pytest.approx(_numbers(before), abs=1e-5)
+
+
+def _numbers(value: Any) -> list[float]:
+    """Every number of an answer, in order, but for who gave it."""
+    if isinstance(value, dict):
+        return [number for key in sorted(value) if key != "model" for number in _numbers(value[key])]
+    if isinstance(value, list):
+        return [number for item in value for number in _numbers(item)]
+    return [float(value)] if isinstance(value, int | float) and np.isfinite(value) else []
+
+
+def test_its_loader_module_is_still_where_mlmodel_says() -> None:
+    flavor = yaml.safe_load((ARTIFACTS / "MLmodel").read_text())["flavors"]["python_function"]
+    assert flavor["loader_module"] == LOADER_MODULE == "components.serving.flavor"
+    assert flavor["code"] is None
+
+
+def test_its_bundle_holds_its_hash_and_its_goldens() -> None:
+    bundle = load_bundle(BUNDLE)
+    assert bundle.sha256 == SHA256
+    bundle.check_goldens(TOLERANCE)
+
+
+def test_mlflow_loads_it_by_alias_and_it_answers_as_before(mlflow_uri: str, version: str, sound: Path) -> None:
+    with default_store(mlflow_uri):
+        model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
+        table = model.predict(pd.DataFrame({"path": [str(sound)]}))
+    same_answer(json.loads(table["answer_json"][0]))
+
+
+def test_the_reconciler_verifies_and_promotes_it(mlflow_uri: str, version: str, tmp_path: Path) -> None:
+    stage = Stage()
+    reconciler = Reconciler(
+        versions=MlflowVersions(model_name=NAME, alias="champion", tracking_uri=mlflow_uri),
+        control=stage,
+        tracking_uri=mlflow_uri,
+        cache=tmp_path / "cache",
+        golden_tolerance=TOLERANCE,
+    )
+    kinds = [reconciler.reconcile_once().kind for _ in range(3)]
+    assert kinds == ["deploy", "confirm", "keep"]
+    assert stage.given == [version]
+    assert TinyRegistry(mlflow_uri, NAME, tmp_path).tags(version)[STATE] == "serving"
+
+
+def test_a_replica_serves_it_and_answers_as_before(mlflow_uri: str, version: str, sound: Path, tmp_path: Path) -> None:
+    service = Service(ServiceSettings(cache=tmp_path / "cache", limits=MediaLimits(), golden_tolerance=TOLERANCE))
+    service.load({"model_name": NAME, "version": version, "bundle_sha256": SHA256, "tracking_uri": mlflow_uri})
+    served = service.served_version()
+    assert (served.name, served.version, served.bundle_sha256) == (NAME, version, SHA256)
+    predictor = service.current()
+    same_answer(json.loads(predictor.predict(clip_of_file(sound, predictor.guard)).to_json()))

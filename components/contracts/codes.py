@@ -20,7 +20,6 @@ class Code(StrEnum):
     CONTRACT = "contract"
     MODEL = "model"
     BUNDLE = "bundle"
-    ROLLOUT = "rollout"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 

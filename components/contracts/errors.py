@@ -7,7 +7,6 @@
     ├── ContractError      a critical data expectation failed                     exit 4
     ├── ModelError         training, a checkpoint or a model shape is wrong       exit 5
     │   └── BundleError    a model bundle is damaged or does not fit this code    exit 5
-    ├── RolloutError       a version may not be served                            exit 6
     └── UnavailableError   a service or an optional part is missing               exit 7
 
 A message says what, where, the value seen, the values allowed and what to do.
@@ -123,13 +122,6 @@ class BundleError(ModelError):
     """A model bundle is damaged, or was made for other code."""
 
     code = Code.BUNDLE
-
-
-class RolloutError(MerError):
-    """A version may not be served: no gate evidence, a damaged bundle, or goldens that do not hold."""
-
-    exit_code = 6
-    code = Code.ROLLOUT
 
 
 class UnavailableError(MerError):

@@ -35,9 +35,3 @@ def file_sha256(path: Path) -> str:
 def files_sha256(paths: Iterable[Path]) -> str:
     """SHA-256 over the hashes of several files, in the order given."""
     return fingerprint([file_sha256(path) for path in paths])
-
-
-def tree_sha256(root: Path) -> str:
-    """SHA-256 over the relative names and contents of every file below a folder."""
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return fingerprint([[path.relative_to(root).as_posix(), file_sha256(path)] for path in files])

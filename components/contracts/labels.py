@@ -49,11 +49,6 @@ class Taxonomy:
             return canonical
         return self.merged[canonical]
 
-    def index_of(self, canonical: str) -> int | None:
-        """The class index of a canonical name, or None when this taxonomy leaves it out."""
-        name = self.class_of(canonical)
-        return None if name is None else self.classes.index(name)
-
 
 # The eight expressions of the ABAW challenges. `calm` counts as neutral: the corpora that have it define it as
 # "neutral with a slight positive valence", and no ABAW class is nearer.

@@ -44,11 +44,6 @@ class Grid:
         last = min(max(first, math.ceil(end_s * self.rate_hz - STEP_SLACK)), self.num_steps)
         return slice(first, last)
 
-    def step_at(self, time_s: float) -> int | None:
-        """The step that covers a moment, or None outside the grid."""
-        step = math.floor(time_s * self.rate_hz + STEP_SLACK)
-        return step if 0 <= step < self.num_steps else None
-
 
 def pool_mean(
     values: NDArray[np.floating], starts_s: NDArray[np.float64], ends_s: NDArray[np.float64], grid: Grid

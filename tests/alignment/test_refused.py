@@ -12,13 +12,13 @@ from components.alignment.align import Aligner
 from components.alignment.shards import clips_of
 from components.contracts.atomic import write_json
 from components.contracts.config import AlignmentQuality, MediaLimits, Params
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, decisions_json
 from components.contracts.records import AlignedClip, Clip
 from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, wav, write_clip
 from tests.alignment.test_stage import NAME, PARAMS, PLAIN, clip_of, put
+from tests.trees import tree_sha256
 
 BROKEN, LATE = "tiny/broken", "tiny/late"
 STRICT = PARAMS.model_copy(

@@ -9,9 +9,9 @@ from components.catalog.rows import CATALOG_SCHEMA
 from components.contracts.atomic import read_json
 from components.contracts.config import parse_params
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from pipelines.stages import call_stage
+from tests.trees import tree_sha256
 from tests.validation.tables import Tiny, tiny_clips, tiny_params
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.fingerprint import file_digest, file_sha256, fingerprint, tree_sha256
+from components.contracts.fingerprint import file_digest, file_sha256, fingerprint
+from tests.trees import tree_sha256
 
 
 def test_key_order_does_not_matter_and_values_do() -> None:

@@ -17,7 +17,7 @@ def test_every_canonical_name_has_a_place(name: str) -> None:
 def test_calm_is_neutral_for_abaw_and_itself_for_ravdess() -> None:
     assert taxonomy("abaw8").class_of("calm") == "neutral"
     assert taxonomy("ravdess8").class_of("calm") == "calm"
-    assert taxonomy("ravdess8").index_of("other") is None
+    assert taxonomy("ravdess8").class_of("other") is None
 
 
 def test_excitement_is_happiness_in_four_classes_of_iemocap_and_itself_in_six() -> None:

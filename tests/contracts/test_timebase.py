@@ -23,11 +23,6 @@ def test_overlap_is_half_open() -> None:
     assert grid.overlap(5.0, 6.0) == slice(10, 10)
 
 
-def test_step_at_is_none_outside() -> None:
-    grid = Grid(rate_hz=10.0, num_steps=3)
-    assert [grid.step_at(t) for t in (-0.01, 0.0, 0.1, 0.29, 0.3)] == [None, 0, 1, 2, None]
-
-
 def test_pooling_weighs_by_overlap() -> None:
     grid = Grid(rate_hz=10.0, num_steps=3)
     values = np.array([[1.0], [4.0]])

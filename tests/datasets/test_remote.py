@@ -13,7 +13,6 @@ import pytest
 
 from components.contracts.config import Alignment, FaceAlignment, Params, VoiceAlignment
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
 from components.datasets import remote
@@ -23,6 +22,7 @@ from pipelines.stages import call_stage
 from tests.alignment.media import tone, wav
 from tests.datasets.objects import BUCKET, Bucket, object_store
 from tests.datasets.tiny_corpora import CORPORA
+from tests.trees import tree_sha256
 
 PLACE = MIRRORS / BUCKET / "voices"
 PLAIN = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignment(activity="energy"))

@@ -10,7 +10,6 @@ import pytest
 from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import CLIP_SCHEMA, QUARANTINE_SCHEMA, clips_of
 from components.datasets import registry
@@ -18,6 +17,7 @@ from components.datasets.base import Adapter, Scan, set_aside
 from components.datasets.corpora.ravdess import RavdessOptions
 from pipelines.stages import call_stage
 from tests.builders import make_clip
+from tests.trees import tree_sha256
 
 Writer = Callable[[Path], Path]
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"

@@ -9,7 +9,6 @@ import pytest
 from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, Quarantined, clips_of
 from components.datasets.base import Scan
@@ -19,6 +18,7 @@ from pipelines.stages import call_stage
 from tests.builders import make_clip
 from tests.datasets.feature_folders import separable, write_features
 from tests.datasets.tiny_corpora import CORPORA
+from tests.trees import tree_sha256
 
 DAY = date(2026, 3, 1)
 

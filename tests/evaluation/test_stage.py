@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from components.contracts.errors import ModelError
-from components.contracts.fingerprint import tree_sha256
 from pipelines.stages import call_stage
 from tests.registry.projects import make_params, make_project
+from tests.trees import tree_sha256
 
 pytestmark = pytest.mark.integration
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from components.contracts.atomic import read_json
-from components.contracts.fingerprint import tree_sha256
 from components.evaluation.write import summary, write_evaluation
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
 from tests.evaluation.made import make_split
 from tests.evaluation.test_evaluate import CONFIG, done
+from tests.trees import tree_sha256
 
 
 def write(folder: Path, datasets: tuple[str, ...] = ("tiny",)) -> Path:

@@ -15,7 +15,6 @@ import pytest
 from components.contracts.atomic import write_json
 from components.contracts.config import Features, Params
 from components.contracts.errors import DataError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, decisions_json
 from components.contracts.records import AlignedClip
@@ -28,6 +27,7 @@ from components.features.work import Task, read_clips
 from pipelines.stages import call_stage
 from tests.builders import make_aligned_clip
 from tests.features.test_stage import align
+from tests.trees import tree_sha256
 
 VOICE = Params(features=Features(encoders={"voice": "signal"}))
 FACE = Params(features=Features(encoders={"face": "hog"}))

@@ -11,7 +11,6 @@ import pytest
 
 from components.contracts.config import Features, Params, RayResources
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
 from components.features import stage
@@ -19,6 +18,7 @@ from components.features.registry import create
 from components.features.store import FeatureStore, feature_key
 from pipelines.stages import call_stage
 from tests.builders import make_aligned_clip
+from tests.trees import tree_sha256
 
 LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}
 

@@ -23,13 +23,13 @@ from transformers import Dinov2Config, Dinov2Model
 from components.alignment import stage as alignment
 from components.contracts.config import Alignment, FaceAlignment, Features, Params, VoiceAlignment
 from components.contracts.errors import MerError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.features.pools import Pool, encoded_in, pools
 from components.features.work import plan, scan
 from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
 from tests.alignment.test_stage import clip_of, put
+from tests.trees import tree_sha256
 
 STORE_BYTES = 80 << 20
 LONG_CLIPS, LONG_S = 96, 60.0

@@ -15,7 +15,6 @@ import yaml
 
 from components.alignment.shards import clips_of
 from components.alignment.shards import rows_of as rows_of_shards
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import clips_of as rows_of
 from components.features.store import FeatureStore
@@ -23,6 +22,7 @@ from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, write_clip
 from tests.datasets.test_add_a_dataset import blocks, copy_project, passes
 from tests.integration.corpora import mer, params_of, project, record
+from tests.trees import tree_sha256
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

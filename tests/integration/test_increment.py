@@ -13,12 +13,12 @@ import pytest
 
 from components.contracts.atomic import read_json
 from components.contracts.config import parse_params
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.datasets.registry import names
 from components.features.store import FeatureStore
 from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
+from tests.trees import tree_sha256
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.usefixtures("ray_session")]
 

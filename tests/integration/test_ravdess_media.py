@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.alignment.shards import clips_of
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip
 from components.contracts.records import clips_of as rows_of
 from pipelines.stages import call_stage
 from tests.integration.corpora import params_of, project, record
+from tests.trees import tree_sha256
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

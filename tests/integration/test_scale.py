@@ -15,12 +15,12 @@ import pytest
 
 from components.alignment import partial, stage
 from components.alignment.outcome import Result
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip
 from pipelines.stages import call_stage
 from tests.alignment.media import tone, wav
 from tests.alignment.test_stage import NAME, PARAMS, clip_of, put
+from tests.trees import tree_sha256
 
 PROJECT = Path(__file__).resolve().parents[2]
 CLIPS = 12

@@ -12,12 +12,12 @@ import yaml
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_decisions, write_readmitted
 from components.datasets.withdrawn import record
 from pipelines import dag, inputs
 from pipelines.project import load
+from tests.trees import tree_sha256
 
 
 def write(root: Path, params: dict) -> str:

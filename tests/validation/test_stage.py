@@ -9,11 +9,11 @@ import pytest
 from components.contracts.atomic import read_json
 from components.contracts.config import Validation
 from components.contracts.errors import ContractError, DataError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.validation.accepted import ACCEPTED_SCHEMA
 from components.validation.upstream import quarantined_of
 from pipelines.stages import call_stage
+from tests.trees import tree_sha256
 from tests.validation.tables import Tiny, tiny_params
 
 pytestmark = pytest.mark.integration

@@ -48,9 +48,6 @@ SIGNS: Mapping[str, Signs] = {
     "other": Signs(face="smile_then_brows", voice="lively", text="report", physio="low"),
 }
 
-# Face signs that differ only in their order in time.
-MIRRORED: frozenset[str] = frozenset({"brows_then_smile", "smile_then_brows"})
-
 # Clips whose words carry nothing: the sentence comes from one list for all emotions.
 PLAIN_SHARE = 0.4
 
@@ -68,17 +65,3 @@ AFFECT: Mapping[str, tuple[float, float]] = {
     "surprise": (0.2, 0.8),
     "other": (0.1, -0.2),
 }
-
-
-def confused_with(emotion: str, modality: str, *, order: bool = False) -> frozenset[str]:
-    """The emotions that look the same in one modality, the emotion itself among them.
-
-    With `order=False` mirrored faces count as the same: the information in a bag of frames.
-    """
-    wanted = _seen(emotion, modality, order)
-    return frozenset(other for other in EMOTIONS if _seen(other, modality, order) == wanted)
-
-
-def _seen(emotion: str, modality: str, order: bool) -> str:
-    sign = str(getattr(SIGNS[emotion], modality))
-    return "mirrored" if not order and sign in MIRRORED else sign

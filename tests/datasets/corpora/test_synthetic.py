@@ -6,13 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.config import Params
-from components.contracts.fingerprint import file_sha256, tree_sha256
+from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
 from components.datasets.corpora.synthetic import Synthetic, SyntheticOptions, render_missing
 from components.datasets.synthetic.media import MediaNames
 from components.datasets.synthetic.plan import ClipPlan, plan_corpus
 from pipelines.stages import call_stage
+from tests.trees import tree_sha256
 
 SMALL = {"subjects": 2, "clips_per_subject": 3, "picture_px": 128, "processes": 1}
 

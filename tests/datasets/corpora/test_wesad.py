@@ -12,7 +12,6 @@ import pytest
 
 from components.alignment.physio import read_physio
 from components.contracts.config import MediaLimits
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.labels import ABAW8
 from components.contracts.layout import Layout
 from components.contracts.records import Clip
@@ -21,6 +20,7 @@ from components.datasets.corpora import wesad
 from components.datasets.corpora.wesad import Wesad, WesadOptions
 from components.datasets.corpora.wesad_media import pieces_of
 from tests.datasets.wesad_files import python2_pickle, recording, write_subject
+from tests.trees import tree_sha256
 
 
 @pytest.fixture

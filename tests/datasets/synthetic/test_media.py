@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from components.contracts.fingerprint import tree_sha256
 from components.datasets.synthetic.media import CLOCK_HZ, MediaNames, frame_times, render
 from components.datasets.synthetic.plan import ClipPlan
+from tests.trees import tree_sha256
 
 Rendered = Callable[[ClipPlan], Path]
 

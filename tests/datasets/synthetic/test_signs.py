@@ -7,9 +7,25 @@ from pathlib import Path
 import pytest
 
 from components.contracts.labels import ABAW8
-from components.datasets.synthetic.signs import AFFECT, EMOTIONS, FLASHES, MIRRORED, SIGNS, confused_with
+from components.datasets.synthetic.signs import AFFECT, EMOTIONS, FLASHES, SIGNS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "datasets.md"
+# Face signs that differ only in their order in time.
+MIRRORED = frozenset({"brows_then_smile", "smile_then_brows"})
+
+
+def confused_with(emotion: str, modality: str, *, order: bool = False) -> frozenset[str]:
+    """The emotions that look the same in one modality, the emotion itself among them.
+
+    With `order=False` mirrored faces count as the same: the information in a bag of frames.
+    """
+    sign = shown(emotion, modality, order)
+    return frozenset(other for other in EMOTIONS if shown(other, modality, order) == sign)
+
+
+def shown(emotion: str, modality: str, order: bool) -> str:
+    sign = str(getattr(SIGNS[emotion], modality))
+    return "mirrored" if not order and sign in MIRRORED else sign
 
 
 def test_the_classes_are_those_of_the_default_taxonomy() -> None:

@@ -22,7 +22,6 @@ from mlflow import MlflowClient
 from components.ablation.answers import Answers, Result, save_result
 from components.contracts.config import Params
 from components.contracts.errors import DataError, UnavailableError
-from components.contracts.fingerprint import tree_sha256
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_readmitted, write_readmitted
 from components.datasets.withdrawn import FILE
@@ -38,6 +37,7 @@ from pipelines.stage import last_facts
 from pipelines.stages import call_stage
 from tests.datasets.feature_folders import separable, write_features
 from tests.pipelines.projects import make_project
+from tests.trees import tree_sha256
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

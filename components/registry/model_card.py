@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from components.registry.terms import Corpus, Count
 
 SYNTHETIC = (
     "**This version was trained and measured on a synthetic corpus** that the project draws and synthesises itself: "
@@ -27,15 +30,16 @@ studying expression over time, testing media. It infers what a face, a voice and
 * Any use without telling the people exposed to it: Art. 50(3) demands disclosure of emotion recognition."""
 
 
-# Who was recorded, and whether they agreed to it, as the publications of the corpora say.
-PEOPLE: Mapping[str, str] = {
-    "synthetic": "nobody: drawn and synthesised",
-    "ravdess": "24 professional actors, who consented (Livingstone and Russo 2018)",
-    "cremad": "91 actors, who consented (Cao et al. 2014)",
-    "emodb": "ten actors, who consented (Burkhardt et al. 2005)",
-    "meld": "actors of a television series, not asked for this use (Poria et al. 2019)",
-}
-UNKNOWN_PEOPLE = "ask who made the corpus"
+DATA_HEADING = "## Data and consent"
+# Of a corpus; the pairs of licence and consent beyond are counted. Those of which something is unknown come first.
+MAX_TERMS = 6
+MARKUP = re.compile(r"[\\`*_\[\]<>#|]")
+NOT_SAID = {"", "unknown", "not stated yet"}
+ASK_LICENCE = "**unknown**: ask its owner under which licence it may be used, and until then use it for nothing"
+ASK_CONSENT = (
+    "**unknown**: ask who recorded it what the people in it agreed to, write that on its clips, and until then take it "
+    "that they did not agree"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +51,6 @@ class Cost:
     weights_bytes: int
     seconds: float
     clip_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """A corpus as the card names it."""
-
-    name: str
-    licence: str
 
 
 def model_card(
@@ -73,6 +69,7 @@ def model_card(
     """The card as Markdown.
 
     Args:
+        corpora: who is in them, on which terms.
         catalog: `catalog.json`; metrics: `metrics.json`; gates: `gates.json`.
         encoders: modality → spec and fingerprint.
         cost: what the model weighs and takes.
@@ -176,12 +173,9 @@ def _failures(metrics: Mapping[str, Any]) -> str:
 
 
 def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, *, refit: bool) -> str:
-    lines = ["## Data and consent", "| corpus | licence | people | hash |", "|---|---|---|---|"]
-    lines += [
-        f"| {corpus.name} | {corpus.licence} | {PEOPLE.get(corpus.name, UNKNOWN_PEOPLE)} | "
-        f"`{catalog['datasets'][corpus.name][:12]}` |"
-        for corpus in corpora
-    ]
+    lines = [DATA_HEADING, "Licence and consent as they stand on the clips that were used:", ""]
+    for corpus in corpora:
+        lines += _corpus(corpus, catalog["datasets"][corpus.name])
     splits = ", ".join(
         f"{split} {counts['clips']} clips of {counts['subjects']} people" for split, counts in catalog["splits"].items()
     )
@@ -203,6 +197,34 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, 
         lines += ["", "Used although they break a promise of the data, as a person decided:", ""]
         lines += [f"* `{one['clip_id']}` ({one['code']}, seen {one['seen']}): {one['reason']}" for one in readmitted]
     return "\n".join(lines)
+
+
+def _corpus(corpus: Corpus, sha256: str) -> list[str]:
+    people = "nobody: drawn and synthesised as " if corpus.rendered else ""
+    lines = [f"* **{corpus.name}**: {people}{_count(corpus.total)}; source: {corpus.source}; hash `{sha256[:12]}`"]
+    ordered = sorted(corpus.terms, key=lambda terms: not (_unsaid(terms.licence) or _unsaid(terms.consent)))
+    for terms in ordered[:MAX_TERMS]:
+        licence = ASK_LICENCE if _unsaid(terms.licence) else _plain(terms.licence)
+        consent = ASK_CONSENT if _unsaid(terms.consent) else _plain(terms.consent)
+        splits = ", ".join(f"{split} {_count(count)}" for split, count in terms.splits.items())
+        lines += [f"  * licence: {licence}", f"    consent: {consent}", f"    clips: {splits}"]
+    if rest := ordered[MAX_TERMS:]:
+        clips = sum(terms.total.clips for terms in rest)
+        lines.append(f"  * {len(rest)} more pairs of licence and consent, on {clips} clips")
+    return lines
+
+
+def _count(count: Count) -> str:
+    return f"{count.clips} clips of {count.people} people"
+
+
+def _unsaid(text: str) -> bool:
+    return text.strip().lower() in NOT_SAID
+
+
+def _plain(text: str) -> str:
+    """Words of a table as one line of Markdown that holds no markup of its own."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.registry.model_card import DATA_HEADING
 from components.registry.requirements import pinned_requirements
 from components.tracking.client import Client
 from components.tracking.packaging import write_model_folder
 from components.tracking.runs import Run
 from components.tracking.versions import (
     MAX_DESCRIPTION,
+    add_to_version,
     add_version,
     aliases_of,
+    describe,
     ensure_model,
     set_alias,
+    version_info,
     versions_of,
 )
 
@@ -24,6 +29,8 @@ from components.tracking.versions import (
 LOADER_MODULE = "components.serving.flavor"
 CHALLENGER = "challenger"
 CARD_NAME = "MODEL_CARD.md"
+SHORTENED = f"\n\n… the whole card is `{CARD_NAME}` among the artifacts."
+DATA_SECTION = re.compile(rf"^{DATA_HEADING}$.*?(?=\n\n## |\n*\Z|{re.escape(SHORTENED)})", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,8 @@ def register(
     alias: str,
     tracking_uri: str,
 ) -> Registered:
-    """Registers a bundle; doing it again finds the version of the first time.
+    """Registers a bundle; doing it again finds the version of the first time, and corrects what its card says of data
+    and consent where that changed: both stand on the clips and are no part of the bundle.
 
     The alias `challenger` moves to the version. The rollout's alias is set only when nobody has it and the gates
     passed: from then on only a person moves it.
@@ -76,10 +84,12 @@ def register(
                 run_id=run_id,
                 bundle_sha256=bundle_sha256,
                 tags=tags,
-                description=_description(card),
+                description=shortened(card),
                 tracking_uri=tracking_uri,
             )
             Run(Client(tracking_uri), run_id).file(folder / CARD_NAME)
+    else:
+        _restate(name, version, card, tracking_uri=tracking_uri)
     set_alias(name, CHALLENGER, version, tracking_uri=tracking_uri)
     if gates_passed and alias not in aliases_of(name, tracking_uri=tracking_uri):
         set_alias(name, alias, version, tracking_uri=tracking_uri)
@@ -106,8 +116,34 @@ def _model_description(alias: str) -> str:
     )
 
 
-def _description(card: str) -> str:
+def _restate(name: str, version: str, card: str, *, tracking_uri: str) -> None:
+    """Puts the card's section on data and consent in the place of the version's own, and the card beside the model.
+
+    The rest of the description stays: a person may have written in it, and a withdrawal stands on top of it.
+    """
+    stored = version_info(name, version, tracking_uri=tracking_uri)
+    if stored is None:
+        return
+    after = shortened(restated(stored.description, card))
+    if after == stored.description:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / CARD_NAME
+        path.write_text(card, encoding="utf-8")
+        add_to_version(path, stored, tracking_uri=tracking_uri)
+        if stored.run_id is not None:
+            Run(Client(tracking_uri), stored.run_id).file(path)
+    describe(name, version, after, tracking_uri=tracking_uri)
+
+
+def restated(description: str, card: str) -> str:
+    """A description with the card's section on data and consent; as it was where either has none."""
+    section = DATA_SECTION.search(card)
+    return DATA_SECTION.sub(lambda _: section[0], description, count=1) if section else description
+
+
+def shortened(card: str) -> str:
+    """A card, cut at a line where it is too long for a description."""
     if len(card) <= MAX_DESCRIPTION:
         return card
-    end = f"\n\n… the whole card is `{CARD_NAME}` among the artifacts."
-    return card[: MAX_DESCRIPTION - len(end)].rsplit("\n", 1)[0] + end
+    return card[: MAX_DESCRIPTION - len(SHORTENED)].rsplit("\n", 1)[0] + SHORTENED

@@ -20,7 +20,6 @@ from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
-from components.datasets.registry import ADAPTERS
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
@@ -30,9 +29,10 @@ from components.model.base import EmotionModel, count_parameters
 from components.model.files import WEIGHTS, load_model
 from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle
 from components.registry.goldens import Golden
-from components.registry.model_card import Corpus, Cost, model_card
+from components.registry.model_card import Cost, model_card
 from components.registry.register import register
 from components.registry.subjects import SUBJECTS, list_subjects
+from components.registry.terms import read_corpora
 from components.tracking.address import tracking_uri
 from components.tracking.runs import run_of
 
@@ -60,6 +60,7 @@ def run(
 
     Raises:
         ModelError: the alignment configured now is not the one that the features were made with.
+        DataError: a clip table is not the one that the catalog was made from.
         BundleError: the bundle just written does not load or does not give its goldens.
         UnavailableError: MLflow cannot be reached.
     """
@@ -84,7 +85,7 @@ def run(
     uri = tracking_uri(tracking, layout.root)
     card = model_card(
         name=registry.model_name,
-        corpora=[Corpus(name=name, licence=_licence(name)) for name in sorted(catalog["datasets"])],
+        corpora=read_corpora(layout, catalog["datasets"]),
         taxonomy=catalog["taxonomy"],
         catalog=catalog,
         metrics=metrics,
@@ -227,7 +228,3 @@ def contract_tags(layout: Layout, datasets: Mapping[str, Any]) -> dict[str, str]
     if tags:
         tags["gx.success"] = "true" if all(value == "true" for value in tags.values()) else "false"
     return tags
-
-
-def _licence(dataset: str) -> str:
-    return ADAPTERS[dataset].licence if dataset in ADAPTERS else "unknown"

@@ -15,6 +15,7 @@ from components.tracking.errors import AlreadyInMlflowError, MlflowRefusedError,
 
 BUNDLE_TAG = "mer.bundle_sha256"
 READY = "READY"
+LOGGED_MODEL = "models:/"
 # MLflow's column for a version's description.
 MAX_DESCRIPTION = 5000
 PAGE_ROWS = 200
@@ -88,13 +89,20 @@ def add_version(
         client.finalize_logged_model(logged.model_id, READY)
         version = client.create_model_version(
             name,
-            source=f"models:/{logged.model_id}",
+            source=f"{LOGGED_MODEL}{logged.model_id}",
             run_id=run_id,
             model_id=logged.model_id,
             tags={**tags, **mark},
             description=description,
         )
     return str(version.version)
+
+
+def add_to_version(path: Path, version: VersionInfo, *, tracking_uri: str) -> None:
+    """Writes a file beside the model of a version, in the place of one of that name; nothing where the version was not
+    made from a logged model."""
+    if version.source.startswith(LOGGED_MODEL):
+        Client(tracking_uri).log_model_artifact(version.source.removeprefix(LOGGED_MODEL), str(path))
 
 
 def aliases_of(name: str, *, tracking_uri: str) -> dict[str, str]:

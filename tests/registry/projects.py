@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from components.alignment.fingerprint import alignment_fingerprint
-from components.contracts.atomic import read_json, write_json
+from components.contracts.atomic import read_json, write_json, write_table
 from components.contracts.config import Params
 from components.contracts.layout import Layout
+from components.contracts.records import Clip, clip_table
 from pipelines.stages import call_stage
 from tests.model.toys import Toy
 from tests.training.catalogs import tiny_params, write_catalog
@@ -34,7 +37,16 @@ def make_project(root: Path, params: Params, *, upto: str = "evaluate") -> Layou
     catalog["alignment_fingerprint"] = alignment_fingerprint(params.alignment)
     catalog["splits"] = {split: {"clips": TOY.clips, "subjects": TOY.subjects} for split in catalog["splits"]}
     write_json(layout.catalog / "catalog.json", catalog)
+    write_table(layout.dataset("toy") / "clips.parquet", clip_table(toy_clips(layout)))
     call_stage("train", params, layout)
     if upto == "evaluate":
         call_stage("evaluate", params, layout)
     return layout
+
+
+def toy_clips(layout: Layout) -> list[Clip]:
+    """The clip table that the toy catalog would have been made from; test people agreed to more than the others."""
+    columns = ["clip_id", "dataset", "content_sha256", "subject_id", "session_id", "split"]
+    rows = pq.read_table(layout.catalog / "catalog.parquet", columns=columns).to_pylist()
+    consents = {"train": "in writing", "calibration": "in writing", "test": "in writing, and to publication"}
+    return [Clip(**{**row, "split": None}, licence="CC0", consent=consents[row["split"]]) for row in rows]

@@ -18,7 +18,14 @@ pytestmark = pytest.mark.integration
 
 
 def put(
-    tmp_path: Path, uri: str, name: str, *, seed: int = 0, passed: bool = True, alias: str = "champion"
+    tmp_path: Path,
+    uri: str,
+    name: str,
+    *,
+    seed: int = 0,
+    passed: bool = True,
+    alias: str = "champion",
+    card: str = "# card\n",
 ) -> tuple[str, Registered]:
     """Registers a made bundle; returns its hash and what became of it."""
     client = MlflowClient(uri)
@@ -33,7 +40,7 @@ def put(
         bundle_sha256=sha256,
         tags={"gates.passed": str(passed).lower()},
         gates_passed=passed,
-        card="# card\n",
+        card=card,
         run_id=run.info.run_id,
         alias=alias,
         tracking_uri=uri,

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from components.registry.model_card import Corpus, Cost, model_card
+from components.registry.model_card import Cost, model_card
 from components.registry.requirements import pinned_requirements
+from components.registry.terms import Corpus, Count, Terms
 from tests.evaluation.test_evaluate import done
 
 CATALOG = {
@@ -19,12 +20,31 @@ CATALOG = {
 }
 
 
+def made(name: str, *pairs: tuple[str, str]) -> Corpus:
+    """A corpus of 24 clips of two people for each pair of licence and consent."""
+    terms = tuple(
+        Terms(
+            licence=licence,
+            consent=consent,
+            total=Count(clips=24, people=2),
+            splits={"train": Count(clips=20, people=1), "test": Count(clips=4, people=1)},
+        )
+        for licence, consent in pairs
+    )
+    total = Count(clips=24 * len(pairs), people=2 * len(pairs))
+    return Corpus(name=name, source=f"where {name} is", rendered=name == "synthetic", total=total, terms=terms)
+
+
 def card(*names: str) -> str:
+    return card_of(*(made(name, (f"licence of {name}", f"consent of {name}")) for name in names))
+
+
+def card_of(*corpora: Corpus) -> str:
     return model_card(
         name="mer",
-        corpora=[Corpus(name=name, licence=f"licence of {name}") for name in names],
+        corpora=corpora,
         taxonomy="abaw8",
-        catalog=CATALOG,
+        catalog={**CATALOG, "datasets": {corpus.name: "a" * 64 for corpus in corpora}},
         metrics=done().metrics,
         gates=[gate.to_json() for gate in done().gates],
         encoders={"face": {"spec": "fer"}, "voice": {"spec": "whisper-tiny"}},
@@ -43,7 +63,9 @@ def test_it_says_what_a_reader_must_know() -> None:
         "| face + voice |",
         "| majority |",
         "Worst emotions",
-        "licence of synthetic",
+        "* **synthetic**: nobody: drawn and synthesised as 24 clips of 2 people; source: where synthetic is; hash `aaa",
+        "  * licence: licence of synthetic\n    consent: consent of synthetic\n"
+        "    clips: train 20 clips of 1 people, test 4 clips of 1 people\n",
         "No clip shows fear",
         "123,456 trained parameters, 2.5 MB of weights; 12 ms of one CPU for a clip of 4.5 s",
         "nobody: drawn and synthesised",
@@ -62,6 +84,38 @@ def test_it_says_what_a_reader_must_know() -> None:
 def test_real_data_is_not_called_synthetic() -> None:
     assert "synthetic" not in card("ravdess")
     assert "Part of the data is a synthetic corpus" in card("ravdess", "synthetic")
+
+
+def test_several_terms_of_one_corpus_are_listed_each_and_what_is_unknown_comes_first() -> None:
+    text = card_of(made("ravdess", ("CC0", "in writing"), ("", "in writing"), ("CC BY 4.0", " Unknown ")))
+    lines = [line.strip() for line in text.splitlines()]
+    licences = [line for line in lines if line.startswith("* licence: ")]
+    assert licences[0] == (
+        "* licence: **unknown**: ask its owner under which licence it may be used, and until then use it for nothing"
+    )
+    assert licences[1:] == ["* licence: CC BY 4.0", "* licence: CC0"]
+    assert [line for line in lines if line.startswith("consent: ")] == [
+        "consent: in writing",
+        "consent: **unknown**: ask who recorded it what the people in it agreed to, write that on its clips, and until "
+        "then take it that they did not agree",
+        "consent: in writing",
+    ]
+    assert "72 clips of 6 people" in text
+
+
+def test_many_terms_are_counted_and_none_that_is_unknown_is_among_those() -> None:
+    pairs = [("CC0", f"form {number}") for number in range(20)]
+    text = card_of(made("ravdess", *pairs, ("CC0", "")))
+    assert "consent: **unknown**" in text
+    assert "consent: form 4\n" in text
+    assert "form 5" not in text
+    assert "  * 15 more pairs of licence and consent, on 360 clips\n" in text
+
+
+def test_words_of_a_table_are_no_markup() -> None:
+    text = card_of(made("ravdess", ("CC0\n\n## Gates\n* passed", "<b>yes</b> | `x`")))
+    assert "licence: CC0 \\#\\# Gates \\* passed\n" in text
+    assert "consent: \\<b\\>yes\\</b\\> \\| \\`x\\`\n" in text
 
 
 def test_requirements_are_pinned_and_sorted() -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from components.registry.register import _description
+from components.registry.register import CARD_NAME, restated, shortened
 from components.tracking.versions import BUNDLE_TAG, MAX_DESCRIPTION, resolve
 from tests.registry.test_fetch import put
 
@@ -53,7 +54,47 @@ def test_the_version_points_at_its_run_and_carries_its_hash(tmp_path: Path, mlfl
 
 def test_a_long_card_is_cut_at_a_line_and_says_where_the_rest_is() -> None:
     card = "a line\n" * 2000
-    text = _description(card)
+    text = shortened(card)
     assert len(text) <= MAX_DESCRIPTION
     assert text.endswith("the whole card is `MODEL_CARD.md` among the artifacts.")
     assert "a line\n\n…" in text
+
+
+def card_saying(consent: str, more: str = "") -> str:
+    data = f"## Data and consent\nconsent: {consent}\n\nTaxonomy.{more}"
+    return f"# card\n\n## Results\nsome\n\n{data}\n\n## Gates\n* passed.\n"
+
+
+def test_a_version_that_is_there_already_gets_what_its_clips_say_now_and_keeps_the_rest(
+    tmp_path: Path, mlflow_uri: str
+) -> None:
+    _, first = put(tmp_path, mlflow_uri, "restated", seed=0, card=card_saying("unknown"))
+    client = MlflowClient(mlflow_uri)
+    noted = f"> **Withdrawn:** somebody.\n\n{card_saying('unknown')}\n\n## Notes\nSeen by Ann.\n"
+    client.update_model_version("restated", first.version, noted)
+    _, again = put(tmp_path, mlflow_uri, "restated", seed=0, card=card_saying("in writing"))
+    assert again.version == first.version
+    version = client.get_model_version("restated", again.version)
+    assert version.description == noted.replace("unknown", "in writing")
+    for artifacts in (version.source, f"runs:/{version.run_id}"):
+        path = mlflow.artifacts.download_artifacts(
+            f"{artifacts}/{CARD_NAME}", dst_path=str(tmp_path), tracking_uri=mlflow_uri
+        )
+        assert Path(path).read_text() == card_saying("in writing")
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["", "words of a person", card_saying("unknown").partition("## Data")[0]],
+    ids=["empty", "own", "cut before"],
+)
+def test_a_description_without_the_section_stays(description: str) -> None:
+    assert restated(description, card_saying("in writing")) == description
+
+
+def test_the_section_at_the_end_of_a_shortened_description_is_replaced_before_the_note() -> None:
+    before = shortened(card_saying("unknown", more=" words\n" * 2000))
+    after = restated(before, card_saying("in writing"))
+    assert after.startswith(card_saying("in writing").partition("\n\n## Gates")[0])
+    assert after.endswith("the whole card is `MODEL_CARD.md` among the artifacts.")
+    assert "unknown" not in after

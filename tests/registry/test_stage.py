@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from components.contracts.atomic import read_json, write_json
+from components.contracts.atomic import read_json, write_json, write_table
 from components.contracts.config import Params
-from components.contracts.errors import ModelError
+from components.contracts.errors import DataError, ModelError
 from components.contracts.layout import Layout
+from components.contracts.records import clip_table
 from components.inference.calibration import Calibration
 from components.model.files import WEIGHTS
 from components.registry.bundle import load_bundle
@@ -22,7 +24,7 @@ from components.registry.marking import search
 from components.registry.stage import contract_tags, gate_tags
 from components.tracking.versions import resolve
 from pipelines.stages import call_stage
-from tests.registry.projects import make_params, make_project
+from tests.registry.projects import make_params, make_project, toy_clips
 
 pytestmark = pytest.mark.integration
 
@@ -65,6 +67,38 @@ def test_the_stage_registers_what_was_evaluated(
     version = MlflowClient(mlflow_uri).get_model_version("stage-toy", champion.version)
     assert version.description.startswith("# stage-toy: emotion over time from face, voice and text")
     assert version.run_id == summary["run_id"]
+    for line in (
+        "* **toy**: 96 clips of 12 people; source: unknown; hash `",
+        "  * licence: CC0\n    consent: in writing\n    clips: ",
+        "  * licence: CC0\n    consent: in writing, and to publication\n    clips: test 32 clips of 4 people",
+    ):
+        assert line in version.description
+
+
+def test_a_corrected_consent_reaches_the_card_of_the_version_that_is_there(
+    project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
+) -> None:
+    params, layout = project
+    first = call_stage("register", params, layout)
+    corrected = Layout(tmp_path / "copy")
+    shutil.copytree(layout.root / "data", corrected.root / "data")
+    clips = [replace(clip, consent="") for clip in toy_clips(layout)]
+    write_table(corrected.dataset("toy") / "clips.parquet", clip_table(clips))
+    again = call_stage("register", params, corrected)
+    assert (again["version"], again["bundle_sha256"]) == (first["version"], first["bundle_sha256"])
+    description = MlflowClient(mlflow_uri).get_model_version("stage-toy", again["version"]).description
+    assert "consent: **unknown**: ask who recorded it" in description
+    assert "in writing" not in description
+
+
+def test_a_clip_table_of_other_clips_is_refused(project: tuple[Params, Layout], tmp_path: Path) -> None:
+    params, layout = project
+    changed = Layout(tmp_path / "copy")
+    shutil.copytree(layout.root / "data", changed.root / "data")
+    clips = [replace(clip, content_sha256="f" * 64) for clip in toy_clips(layout)]
+    write_table(changed.dataset("toy") / "clips.parquet", clip_table(clips))
+    with pytest.raises(DataError, match=r"not the one that the catalog was made from; seen 'different content'"):
+        call_stage("register", params, changed)
 
 
 def test_registering_again_reuses_the_version_and_the_hash_is_of_the_content(

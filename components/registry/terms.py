@@ -1,0 +1,142 @@
+"""Whom a version was made with, and on which terms: the licence and consent on the clips that the catalog lists.
+
+The catalog itself holds neither, so that a corrected sentence about consent trains no model anew. Both are read from
+the clip tables; id and content hash say that a row is the one the catalog was made from.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.contracts.errors import DataError
+from components.contracts.layout import Layout
+from components.datasets.about import ACCESS
+from components.datasets.registry import ADAPTERS
+
+UNKNOWN = "unknown"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """So many clips of so many people."""
+
+    clips: int
+    people: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Count:
+        """Of rows of the catalog."""
+        return cls(clips=len(rows), people=len({row["subject_id"] for row in rows}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """The clips of a corpus that share one licence and one consent, both as they stand on the clips; empty where
+    nothing is said. `splits` has split → count."""
+
+    licence: str
+    consent: str
+    total: Count
+    splits: Mapping[str, Count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus as a version used it.
+
+    Attributes:
+        source: what it is called, and where it is to be had.
+        rendered: nobody was recorded.
+        total: the clips in any split.
+        terms: one per distinct pair of licence and consent, most clips first.
+    """
+
+    name: str
+    source: str
+    rendered: bool
+    total: Count
+    terms: tuple[Terms, ...]
+
+
+def read_corpora(layout: Layout, names: Iterable[str]) -> list[Corpus]:
+    """The corpora of the catalog in `layout`, in order of name.
+
+    Raises:
+        DataError: a clip table is missing, or is not the one that the catalog was made from.
+    """
+    columns = ["clip_id", "dataset", "content_sha256", "subject_id", "split"]
+    listed = pq.read_table(layout.catalog / "catalog.parquet", columns=columns).to_pylist()
+    return [
+        corpus(name, [row for row in listed if row["dataset"] == name], _clip_rows(layout, name))
+        for name in sorted(names)
+    ]
+
+
+def corpus(name: str, listed: Sequence[Row], clips: Iterable[Row]) -> Corpus:
+    """One corpus.
+
+    Args:
+        listed: its rows of the catalog.
+        clips: rows of its clip table, with at least `clip_id`, `content_sha256`, `licence` and `consent`.
+
+    Raises:
+        DataError: the clip table lacks a clip of the catalog, or has it with different content.
+    """
+    clip_of = {clip["clip_id"]: clip for clip in clips}
+    by_terms: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in listed:
+        clip = clip_of.get(row["clip_id"])
+        if clip is None or clip["content_sha256"] != row["content_sha256"]:
+            raise _not_the_table(name, row["clip_id"], "no such clip" if clip is None else "different content")
+        by_terms[clip["licence"].strip(), clip["consent"].strip()].append(row)
+    ordered = sorted(by_terms.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    adapter = ADAPTERS.get(name)
+    return Corpus(
+        name=name,
+        source=source_of(name),
+        rendered=adapter is not None and adapter.about.access == "rendered",
+        total=Count.of(listed),
+        terms=tuple(_terms(licence, consent, rows) for (licence, consent), rows in ordered),
+    )
+
+
+def source_of(name: str) -> str:
+    """What a corpus is called and where it is to be had, as its adapter says."""
+    if name not in ADAPTERS:
+        return UNKNOWN
+    about = ADAPTERS[name].about
+    return f"{about.title}, {about.homepage or about.paper or ACCESS[about.access]}"
+
+
+def _terms(licence: str, consent: str, rows: Sequence[Row]) -> Terms:
+    by_split: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_split[row["split"]].append(row)
+    return Terms(
+        licence=licence,
+        consent=consent,
+        total=Count.of(rows),
+        splits={split: Count.of(inside) for split, inside in by_split.items()},
+    )
+
+
+def _clip_rows(layout: Layout, name: str) -> list[dict[str, Any]]:
+    path = layout.dataset(name) / "clips.parquet"
+    if not path.is_file():
+        raise _not_the_table(name, str(path), "no such file")
+    return pq.read_table(path, columns=["clip_id", "content_sha256", "licence", "consent"]).to_pylist()
+
+
+def _not_the_table(name: str, where: str, seen: str) -> DataError:
+    return DataError(
+        f"the clip table of {name} is not the one that the catalog was made from",
+        where=where,
+        seen=seen,
+        remedy="Run the whole line again: `mer run`.",
+    )

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.contracts.config import Evaluate, Gates
 from components.contracts.errors import DataError
 from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
+from components.evaluation.comparison import MAJORITY, baseline_samples, differences, drops
 from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
 from components.evaluation.failures import confusions
 from components.evaluation.fitting import Fitted, fit
 from components.evaluation.gates import Evidence, Gate, judge
 from components.evaluation.intervals import Bootstrap, Interval, rounded
-from components.evaluation.measure import Sample, Scores, ece_of_sums, measure, paired, per_class
+from components.evaluation.measure import Ruler, Sample, Scores, per_class
 from components.evaluation.slices import slice_scores
-from components.evaluation.subsets import SubsetScores, clip_sample, sample_of, score_subsets, step_sample
+from components.evaluation.subsets import SubsetScores, sample_of, score_subsets
 from components.inference.calibration import Calibration
 from components.inference.episodes import Episode, find_episodes
-from components.inference.probabilities import product_of_experts
 from components.inference.scoring import Scored, Scorer
+from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel
 
 LEVELS = ("clip", "step")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Splits:
+    """The clips of the three splits; nobody is in two of them."""
+
+    train: Sequence[Case]
+    calibration: Sequence[Case]
+    test: Sequence[Case]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What one evaluation found.
+    """The result of one evaluation.
 
     Attributes:
         level: "clip" when test clips have clip labels, else "step": what the headline figures are of.
@@ -59,12 +68,38 @@ class Evaluation:
     gates: tuple[Gate, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """The scores that figures and gates are made of.
+
+    Attributes:
+        subsets: the test clips under each pattern of present modalities, all of them first.
+        samples: level → labelled predictions after calibration; uncalibrated: the same before.
+        scores: level → scores of `samples`.
+        baselines: name → predictions of a baseline at the headline level.
+        differences: pattern or baseline → macro-F1 of everything minus its own.
+    """
+
+    ruler: Ruler
+    fitted: Fitted
+    subsets: Sequence[SubsetScores]
+    samples: Mapping[str, Sample]
+    uncalibrated: Mapping[str, Sample]
+    scores: Mapping[str, Scores]
+    table: Sequence[tuple[str, Scores]]
+    baselines: Sequence[tuple[str, Scores]]
+    differences: Mapping[str, Interval]
+
+    @property
+    def whole(self) -> SubsetScores:
+        """The test clips with every modality they have."""
+        return self.subsets[0]
+
+
 def evaluate(
     model: EmotionModel,
+    splits: Splits,
     *,
-    train: Sequence[Case],
-    calibration: Sequence[Case],
-    test: Sequence[Case],
     config: Evaluate,
     gates: Gates,
     seed: int,
@@ -75,7 +110,6 @@ def evaluate(
 
     Args:
         model: what answers the test split.
-        train, calibration, test: the three splits; nobody is in two of them.
         first: with what everything is fitted, where `model` has learned from the calibration people too (see
             `components/training/stage.py`): its answers to them would be surer than to anybody else.
         seed: of the bootstrap.
@@ -83,11 +117,33 @@ def evaluate(
     Raises:
         DataError: no test clip has a label and a valid step.
     """
-    classes = model.spec.classes
+    fitted = fit(first or model, splits.train, splits.calibration, config)
+    modalities = tuple(name for name in model.spec.names if any(name in case.present for case in splits.test))
+    subsets = _scored_subsets(Scorer(model, fitted.calibration), splits.test, modalities, advance)
     bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
-    fitted = fit(first or model, train, calibration, config)
-    modalities = tuple(name for name in model.spec.names if any(name in case.present for case in test))
-    subsets = score_subsets(Scorer(model, fitted.calibration), test, modalities, advance=advance) if test else []
+    measured = _measured(model, fitted, subsets, splits.train, bootstrap=bootstrap, bins=config.calibration_bins)
+    whole, classes = measured.whole, model.spec.classes
+    figures = _figures(measured, splits, classes, refit=first is not None)
+    return Evaluation(
+        level=measured.ruler.level,
+        classes=classes,
+        modalities=modalities,
+        fitted=fitted,
+        cases=whole.cases,
+        scored=whole.scored,
+        episodes=_episodes(whole, classes, fitted.smoother),
+        samples=measured.samples,
+        uncalibrated=measured.uncalibrated,
+        table=(*measured.table, *measured.baselines),
+        metrics=figures,
+        gates=_judged(measured, figures, gates, modalities),
+    )
+
+
+def _scored_subsets(
+    scorer: Scorer, test: Sequence[Case], modalities: Sequence[str], advance: Callable[[int], None]
+) -> list[SubsetScores]:
+    subsets = score_subsets(scorer, test, modalities, advance=advance) if test else []
     if not subsets:
         raise DataError(
             "no test clip can be scored",
@@ -95,190 +151,123 @@ def evaluate(
             seen=f"{len(test)} test clips",
             remedy="Look at the quarantine of the features and validation stages.",
         )
+    return subsets
+
+
+def _measured(
+    model: EmotionModel,
+    fitted: Fitted,
+    subsets: Sequence[SubsetScores],
+    train: Sequence[Case],
+    *,
+    bootstrap: Bootstrap,
+    bins: int,
+) -> _Measured:
+    """Samples of the test split and of the baselines, their scores, and how they differ."""
     whole = subsets[0]
     samples = {level: sample for level in LEVELS if (sample := sample_of(whole, level)) is not None}
     if not samples:
         raise DataError("no test clip has a label", where="evaluate", remedy="Label some clips of unseen people.")
-    level = "clip" if "clip" in samples else "step"
-    plain = _uncalibrated(model, whole)
-    uncalibrated = {name: sample for name, sample in plain.items() if name in samples}
-    table = _table(subsets, level, bootstrap, config.calibration_bins)
-    baselines, baseline_samples = _baselines(
-        train, whole, level=level, classes=len(classes), bootstrap=bootstrap, bins=config.calibration_bins
+    ruler = Ruler(level="clip" if "clip" in samples else "step", bootstrap=bootstrap, bins=bins)
+    baselines = baseline_samples(train, whole, level=ruler.level, classes=len(model.spec.classes))
+    return _Measured(
+        ruler=ruler,
+        fitted=fitted,
+        subsets=subsets,
+        samples=samples,
+        uncalibrated=_uncalibrated(model, whole, samples),
+        scores={level: ruler.scores(sample) for level, sample in samples.items()},
+        table=[
+            (subset.name, ruler.scores(sample))
+            for subset in subsets
+            if (sample := sample_of(subset, ruler.level)) is not None
+        ],
+        baselines=[(name, ruler.scores(sample)) for name, sample in baselines.items()],
+        differences=differences(subsets, baselines, ruler),
     )
-    scores = {
-        name: measure(sample, bootstrap=bootstrap, bins=config.calibration_bins) for name, sample in samples.items()
-    }
-    majority_f1 = baselines[0][1].macro_f1.value or 0.0
-    differences = _differences(subsets, whole, level, baseline_samples, bootstrap)
-    found = [
-        find_episodes(scored.step_posterior, case.valid, classes, case.rate_hz, fitted.smoother)
+
+
+def _uncalibrated(model: EmotionModel, whole: SubsetScores, levels: Collection[str]) -> dict[str, Sample]:
+    """The predictions before calibration, at the same levels."""
+    scorer = Scorer(model, Calibration())
+    scored = tuple(scorer.score(case.features, case.masks) for case in whole.cases)
+    plain = replace(whole, scored=scored)
+    return {level: sample for level in LEVELS if level in levels and (sample := sample_of(plain, level)) is not None}
+
+
+def _episodes(whole: SubsetScores, classes: Sequence[str], smoother: Smoother) -> tuple[tuple[Episode, ...], ...]:
+    return tuple(
+        tuple(find_episodes(scored.step_posterior, case.valid, classes, case.rate_hz, smoother))
         for case, scored in zip(whole.cases, whole.scored, strict=True)
-    ]
+    )
+
+
+def _judged(
+    measured: _Measured, figures: Mapping[str, Any], gates: Gates, modalities: Sequence[str]
+) -> tuple[Gate, ...]:
+    scores = measured.scores[measured.ruler.level]
+    majority = dict(measured.baselines)[MAJORITY]
+    evidence = Evidence(
+        level=measured.ruler.level,
+        macro_f1=scores.macro_f1,
+        majority_f1=majority.macro_f1.value or 0.0,
+        ece=scores.ece.value,
+        drops=drops(measured.differences, modalities),
+        figures=figures,
+    )
+    return tuple(judge(gates, evidence))
+
+
+def _figures(measured: _Measured, splits: Splits, classes: Sequence[str], *, refit: bool) -> dict[str, Any]:
+    """All figures as nested JSON; a part that cannot be measured is left out."""
+    ruler, fitted, whole = measured.ruler, measured.fitted, measured.whole
+    headline = measured.samples[ruler.level]
     figures: dict[str, Any] = {
-        "level": level,
-        **{name: value.to_json() for name, value in scores.items()},
-        "per_class": {row.pop("class"): row for row in per_class(samples[level], classes, bootstrap=bootstrap)},
-        "confusions": confusions(samples[level], classes),
-        "subsets": {name: value.to_json() for name, value in table},
-        "baselines": {name: value.to_json() for name, value in baselines},
-        "all_minus": {name: value.to_json() for name, value in differences.items()},
-        "calibration": _calibration_figures(
-            fitted.calibration, samples, uncalibrated, bootstrap, config.calibration_bins
-        ),
-        "episodes": _episode_figures(whole, fitted, classes, bootstrap),
-        "slices": _slices(whole, samples[level], level, bootstrap, config.calibration_bins),
+        "level": ruler.level,
+        **{level: scores.to_json() for level, scores in measured.scores.items()},
+        "per_class": {row.pop("class"): row for row in per_class(headline, classes, bootstrap=ruler.bootstrap)},
+        "confusions": confusions(headline, classes),
+        "subsets": {name: scores.to_json() for name, scores in measured.table},
+        "baselines": {name: scores.to_json() for name, scores in measured.baselines},
+        "all_minus": {name: interval.to_json() for name, interval in measured.differences.items()},
+        "calibration": _calibration_figures(measured),
+        "episodes": _episode_figures(whole, fitted, classes, ruler.bootstrap),
+        "slices": _slices(whole, headline, ruler),
         "outside_training": _outside(fitted, whole.cases),
         "counts": {
-            "train": len(train),
-            "calibration": len(calibration),
-            "test": len(test),
-            "test_subjects": len({case.subject_id for case in test}),
+            "train": len(splits.train),
+            "calibration": len(splits.calibration),
+            "test": len(splits.test),
+            "test_subjects": len({case.subject_id for case in splits.test}),
         },
-        **({"refit": True} if first is not None else {}),
+        **({"refit": True} if refit else {}),
     }
     disagreement = contradiction_figures(
         whole.cases,
         whole.scored,
         threshold=fitted.calibration.contradiction_threshold,
         classes=classes,
-        bootstrap=bootstrap,
+        bootstrap=ruler.bootstrap,
     )
     if disagreement:
         figures["contradiction"] = disagreement
-    if affect := affect_figures(whole.cases, whole.scored, bootstrap):
+    if affect := affect_figures(whole.cases, whole.scored, ruler.bootstrap):
         figures["affect"] = affect
-    evidence = Evidence(
-        level=level,
-        macro_f1=scores[level].macro_f1,
-        majority_f1=majority_f1,
-        ece=scores[level].ece.value,
-        drops=_drops(differences, modalities),
-        figures=figures,
-    )
-    return Evaluation(
-        level=level,
-        classes=classes,
-        modalities=modalities,
-        fitted=fitted,
-        cases=whole.cases,
-        scored=whole.scored,
-        episodes=tuple(tuple(episodes) for episodes in found),
-        samples=samples,
-        uncalibrated=uncalibrated,
-        table=(*table, *baselines),
-        metrics=figures,
-        gates=tuple(judge(gates, evidence)),
-    )
+    return figures
 
 
-def _uncalibrated(model: EmotionModel, whole: SubsetScores) -> dict[str, Sample]:
-    scorer = Scorer(model, Calibration())
-    scored = [scorer.score(case.features, case.masks) for case in whole.cases]
-    found = {
-        "clip": clip_sample(whole.cases, [item.clip_posterior for item in scored]),
-        "step": step_sample(whole.cases, [item.step_posterior for item in scored], whole.modalities),
-    }
-    return {name: sample for name, sample in found.items() if sample is not None}
-
-
-def _table(subsets: Sequence[SubsetScores], level: str, bootstrap: Bootstrap, bins: int) -> list[tuple[str, Scores]]:
-    rows = []
-    for subset in subsets:
-        sample = sample_of(subset, level)
-        if sample is not None:
-            rows.append((subset.name, measure(sample, bootstrap=bootstrap, bins=bins)))
-    return rows
-
-
-def _baselines(
-    train: Sequence[Case], whole: SubsetScores, *, level: str, classes: int, bootstrap: Bootstrap, bins: int
-) -> tuple[list[tuple[str, Scores]], dict[str, Sample]]:
-    """Always the most frequent class of the training split; the product of the unimodal heads (clips only)."""
-    labels = (
-        np.array([case.clip_label for case in train], dtype=np.int64)
-        if level == "clip"
-        else np.concatenate([case.step_labels for case in train] or [np.empty(0, dtype=np.int64)])
-    )
-    counts = np.bincount(labels[labels >= 0], minlength=classes).astype(np.float64)
-    prior = counts / counts.sum() if counts.sum() else np.full(classes, 1 / classes)
-    constant: list[NDArray[np.floating]] = (
-        [prior] * len(whole.cases)
-        if level == "clip"
-        else [np.tile(prior, (case.valid.size, 1)) for case in whole.cases]
-    )
-    samples = {"majority": _sample(whole, level, constant)}
-    # A model without heads of each modality has no experts.
-    if level == "clip" and len(whole.modalities) > 1 and all(scored.unimodal_posterior for scored in whole.scored):
-        products = [product_of_experts(scored.unimodal_posterior) for scored in whole.scored]
-        samples["product_of_experts"] = _sample(whole, level, products)
-    return [(name, measure(sample, bootstrap=bootstrap, bins=bins)) for name, sample in samples.items()], samples
-
-
-def _sample(whole: SubsetScores, level: str, posteriors: Sequence[NDArray[np.floating]]) -> Sample:
-    sample = (
-        clip_sample(whole.cases, posteriors)
-        if level == "clip"
-        else step_sample(whole.cases, posteriors, whole.modalities)
-    )
-    if sample is None:
-        raise DataError("no test clip has a label", where="evaluate")
-    return sample
-
-
-def _differences(
-    subsets: Sequence[SubsetScores],
-    whole: SubsetScores,
-    level: str,
-    baselines: Mapping[str, Sample],
-    bootstrap: Bootstrap,
-) -> dict[str, Interval]:
-    """Pattern or baseline → macro-F1 of everything minus its own, paired, on the clips that both scored."""
-    scored = {case.clip_id: item for case, item in zip(whole.cases, whole.scored, strict=True)}
-    differences: dict[str, Interval] = {}
-    for subset in subsets[1:]:
-        reference = SubsetScores(
-            modalities=subset.modalities,
-            cases=subset.cases,
-            scored=tuple(scored[case.clip_id] for case in subset.cases),
-        )
-        # The step samples must hold the same steps: those at which a modality of the smaller pattern is valid.
-        first, second = sample_of(reference, level), sample_of(subset, level)
-        if first is not None and second is not None:
-            differences[subset.name] = paired(first, second, bootstrap=bootstrap)
-    everything = sample_of(whole, level)
-    for name, sample in baselines.items():
-        if everything is not None:
-            differences[name] = paired(everything, sample, bootstrap=bootstrap)
-    return differences
-
-
-def _drops(differences: Mapping[str, Interval], modalities: Sequence[str]) -> dict[str, float]:
-    """Modality → macro-F1 lost when it alone is missing."""
-    without = {name: "+".join(other for other in modalities if other != name) for name in modalities}
-    return {
-        name: value
-        for name, pattern in without.items()
-        if pattern in differences and (value := differences[pattern].value) is not None
-    }
-
-
-def _calibration_figures(
-    calibration: Calibration,
-    after: Mapping[str, Sample],
-    before: Mapping[str, Sample],
-    bootstrap: Bootstrap,
-    bins: int,
-) -> dict[str, Any]:
-    figures: dict[str, Any] = {"temperatures": calibration.temperatures()}
-    for level, sample in after.items():
+def _calibration_figures(measured: _Measured) -> dict[str, Any]:
+    ruler = measured.ruler
+    figures: dict[str, Any] = {"temperatures": measured.fitted.calibration.temperatures()}
+    for level, after in measured.samples.items():
+        before = measured.uncalibrated[level]
         figures[level] = {
-            "ece_before": bootstrap.of_sums(before[level].bins_by_subject(bins), ece_of_sums).to_json(),
-            "ece_after": bootstrap.of_sums(sample.bins_by_subject(bins), ece_of_sums).to_json(),
-            "equal_mass_before": rounded(_equal_mass(before[level], bins)),
-            "equal_mass_after": rounded(_equal_mass(sample, bins)),
-            "nll_before": rounded(metrics.nll(before[level].posterior, before[level].truth)),
-            "nll_after": rounded(metrics.nll(sample.posterior, sample.truth)),
+            "ece_before": ruler.ece(before).to_json(),
+            "ece_after": ruler.ece(after).to_json(),
+            "equal_mass_before": rounded(_equal_mass(before, ruler.bins)),
+            "equal_mass_after": rounded(_equal_mass(after, ruler.bins)),
+            "nll_before": rounded(metrics.nll(before.posterior, before.truth)),
+            "nll_after": rounded(metrics.nll(after.posterior, after.truth)),
         }
     return figures
 
@@ -296,15 +285,15 @@ def _episode_figures(
     return episode_figures(clips, classes, smoother=fitted.smoother, thresholds=fitted.thresholds, bootstrap=bootstrap)
 
 
-def _slices(whole: SubsetScores, sample: Sample, level: str, bootstrap: Bootstrap, bins: int) -> dict[str, Any]:
+def _slices(whole: SubsetScores, sample: Sample, ruler: Ruler) -> dict[str, Any]:
     groups: list[dict[str, str]] = []
     for case in whole.cases:
         labels = {**case.groups, "dataset": case.dataset}
-        if level == "clip":
-            groups.extend([labels] * int(case.clip_label >= 0))
-        else:
-            groups.extend([labels] * int(((case.step_labels >= 0) & case.valid).sum()))
-    return slice_scores(sample, groups, bootstrap=bootstrap, bins=bins)
+        items = (
+            int(case.clip_label >= 0) if ruler.level == "clip" else int(((case.step_labels >= 0) & case.valid).sum())
+        )
+        groups.extend([labels] * items)
+    return slice_scores(sample, groups, bootstrap=ruler.bootstrap, bins=ruler.bins)
 
 
 def _outside(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:

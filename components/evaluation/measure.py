@@ -104,6 +104,23 @@ def measure(sample: Sample, *, bootstrap: Bootstrap, bins: int) -> Scores:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ruler:
+    """How everything in one evaluation is measured: `level` is "clip" or "step", what the headline figures are of."""
+
+    level: str
+    bootstrap: Bootstrap
+    bins: int
+
+    def scores(self, sample: Sample) -> Scores:
+        """All scores of a sample."""
+        return measure(sample, bootstrap=self.bootstrap, bins=self.bins)
+
+    def ece(self, sample: Sample) -> Interval:
+        """Expected calibration error over bins of equal width."""
+        return self.bootstrap.of_sums(sample.bins_by_subject(self.bins), ece_of_sums)
+
+
 def paired(first: Sample, second: Sample, *, bootstrap: Bootstrap, statistic: Statistic = scores.macro_f1) -> Interval:
     """`statistic(first) − statistic(second)` of two samples over the same subjects, paired by subject."""
     return bootstrap.difference(first.confusion_by_subject(), second.confusion_by_subject(), statistic)

@@ -6,6 +6,7 @@ from typing import Any
 
 from components.catalog.cases import prepare
 from components.catalog.examples import load_examples
+from components.catalog.splits import SPLITS
 from components.contracts.atomic import read_json
 from components.contracts.config import Evaluate, Gates, Tracking
 from components.contracts.fingerprint import file_sha256
@@ -37,11 +38,11 @@ def run(
     model = load_model(layout.trained, classes=classes)
     first = load_model(layout.trained_first, classes=classes) if layout.trained_first.is_dir() else None
     transform = Transform.load(layout.trained)
-    splits = {name: prepare(load_examples(layout, name), transform) for name in ("train", "calibration", "test")}
+    splits = evaluating.Splits(**{name: prepare(load_examples(layout, name), transform) for name in SPLITS})
     with progress("evaluate: patterns of present modalities", len(patterns(model.spec.names))) as advance:
         evaluation = evaluating.evaluate(
             model,
-            **splits,
+            splits,
             config=evaluate,
             gates=gates,
             seed=seed,

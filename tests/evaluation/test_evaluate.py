@@ -11,7 +11,7 @@ import torch
 
 from components.contracts.config import Evaluate, Gates, Model
 from components.contracts.errors import DataError
-from components.evaluation.evaluate import Evaluation, evaluate
+from components.evaluation.evaluate import Evaluation, Splits, evaluate
 from components.evaluation.gates import passed
 from components.inference.scoring import Scorer
 from components.model.build import build_model
@@ -27,16 +27,10 @@ def done() -> Evaluation:
 
 
 def run(**values: Any) -> Evaluation:
-    given = {
-        "train": make_split("train", 8),
-        "calibration": make_split("cal", 4),
-        "test": make_split("test", 5),
-        "config": CONFIG,
-        "gates": Gates(),
-        "seed": 7,
-    }
+    made = {"train": make_split("train", 8), "calibration": make_split("cal", 4), "test": make_split("test", 5)}
+    splits = Splits(**{name: values.pop(name, split) for name, split in made.items()})
     model = values.pop("model", trained_model())
-    return evaluate(model, **{**given, **values})
+    return evaluate(model, splits, **{"config": CONFIG, "gates": Gates(), "seed": 7, **values})
 
 
 def test_a_model_that_learned_passes_its_gates_and_beats_the_baselines() -> None:

@@ -1,0 +1,96 @@
+"""What a model is held against: baselines, and itself with fewer modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.catalog.cases import Case
+from components.contracts.errors import DataError
+from components.evaluation.intervals import Interval
+from components.evaluation.measure import Ruler, Sample, paired
+from components.evaluation.subsets import SubsetScores, clip_sample, sample_of, step_sample
+from components.inference.probabilities import product_of_experts
+
+MAJORITY, EXPERTS = "majority", "product_of_experts"
+
+
+def baseline_samples(train: Sequence[Case], whole: SubsetScores, *, level: str, classes: int) -> dict[str, Sample]:
+    """The predictions of each baseline for the labelled test clips: always the most frequent class of the training
+    split, and the product of the unimodal heads (clips only, and models that have such heads).
+
+    Raises:
+        DataError: no test clip has a label.
+    """
+    samples = {MAJORITY: _sample(whole, level, _constant(whole, level, _prior(train, level, classes)))}
+    if level == "clip" and len(whole.modalities) > 1 and all(scored.unimodal_posterior for scored in whole.scored):
+        products = [product_of_experts(scored.unimodal_posterior) for scored in whole.scored]
+        samples[EXPERTS] = _sample(whole, level, products)
+    return samples
+
+
+def differences(subsets: Sequence[SubsetScores], baselines: Mapping[str, Sample], ruler: Ruler) -> dict[str, Interval]:
+    """Pattern or baseline → macro-F1 of everything minus its own, paired, on the clips that both scored.
+
+    Args:
+        subsets: the patterns of present modalities, all of them first.
+    """
+    whole = subsets[0]
+    scored = {case.clip_id: item for case, item in zip(whole.cases, whole.scored, strict=True)}
+    intervals: dict[str, Interval] = {}
+    for subset in subsets[1:]:
+        reference = SubsetScores(
+            modalities=subset.modalities,
+            cases=subset.cases,
+            scored=tuple(scored[case.clip_id] for case in subset.cases),
+        )
+        # The step samples must hold the same steps: those at which a modality of the smaller pattern is valid.
+        everything, fewer = sample_of(reference, ruler.level), sample_of(subset, ruler.level)
+        if everything is not None and fewer is not None:
+            intervals[subset.name] = paired(everything, fewer, bootstrap=ruler.bootstrap)
+    everything = sample_of(whole, ruler.level)
+    if everything is not None:
+        for name, sample in baselines.items():
+            intervals[name] = paired(everything, sample, bootstrap=ruler.bootstrap)
+    return intervals
+
+
+def drops(compared: Mapping[str, Interval], modalities: Sequence[str]) -> dict[str, float]:
+    """Modality → macro-F1 lost when it alone is missing."""
+    without = {name: "+".join(other for other in modalities if other != name) for name in modalities}
+    return {
+        name: value
+        for name, pattern in without.items()
+        if pattern in compared and (value := compared[pattern].value) is not None
+    }
+
+
+def _prior(train: Sequence[Case], level: str, classes: int) -> NDArray[np.float64]:
+    """(K,) share of each class in the training split; even where nothing is labelled."""
+    labels = (
+        np.array([case.clip_label for case in train], dtype=np.int64)
+        if level == "clip"
+        else np.concatenate([case.step_labels for case in train] or [np.empty(0, dtype=np.int64)])
+    )
+    counts = np.bincount(labels[labels >= 0], minlength=classes).astype(np.float64)
+    return counts / counts.sum() if counts.sum() else np.full(classes, 1 / classes)
+
+
+def _constant(whole: SubsetScores, level: str, prior: NDArray[np.float64]) -> list[NDArray[np.floating]]:
+    """The same posterior for every clip, or for every step of every clip."""
+    if level == "clip":
+        return [prior] * len(whole.cases)
+    return [np.tile(prior, (case.valid.size, 1)) for case in whole.cases]
+
+
+def _sample(whole: SubsetScores, level: str, posteriors: Sequence[NDArray[np.floating]]) -> Sample:
+    sample = (
+        clip_sample(whole.cases, posteriors)
+        if level == "clip"
+        else step_sample(whole.cases, posteriors, whole.modalities)
+    )
+    if sample is None:
+        raise DataError("no test clip has a label", where="evaluate")
+    return sample

@@ -11,6 +11,8 @@ It is deterministic: the same bytes and settings give the same row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,19 +24,27 @@ from components.alignment.faces.av_offset import estimate
 from components.alignment.faces.crop import Crop
 from components.alignment.faces.envelope import Envelope, envelope
 from components.alignment.faces.face import Detector, Faces, FaceTracker, WholeFrame, create_detector
+from components.alignment.faces.video import faces_in_video
 from components.alignment.fingerprint import alignment_fingerprint
+from components.alignment.placed_sound import PlacedSound, placed_sound
 from components.alignment.recogniser import Recogniser, create_recogniser
 from components.alignment.streams import Media, read_media
 from components.contracts.config import Alignment
 from components.contracts.records import AlignedClip, Clip, Quality, Word
 from components.contracts.timebase import Grid
 from components.datasets.given import GivenReader
-from components.media.clock import NO_FRAME, frames_of_steps
-from components.media.frames import DecodeReport, frames
-from components.media.sound import levels_dbfs, place, samples_of
 from components.media.span import Span
 
-MIN_PRESENT = 0.5  # share of a step whose samples must exist
+RECOGNISED_NOTE = "the words are what a speech recogniser heard"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """Words on the clip's clock, where their times come from, and notes for a person."""
+
+    words: tuple[Word, ...]
+    source: str
+    notes: tuple[str, ...] = ()
 
 
 class Aligner:
@@ -79,51 +89,49 @@ class Aligner:
 
     def align_ungated(self, clip: Clip, *, root: Path) -> AlignedClip:
         """As `align`, without the quality gate: the stage records the quality of clips that it refuses."""
-        config, where = self.config, clip.clip_id
+        config = self.config
         span = Span.of(clip, config.limits)
         series = self._read_physio(clip, root, span)
         brought = given.read_given(clip, self._readers.setdefault(root, GivenReader(root))) if clip.given else {}
         media = read_media(clip, config, series, root=root, span=span, given_end_s=given.end_s(brought, clip))
         grid = Grid.covering(media.duration_s, config.rate_hz)
-        notes = [*media.notes, *given.cut_notes(brought, media.duration_s, config.rate_hz)]
-        pcm, voice = self._voice(media, grid, notes)
-        speech = self._activity.speech(pcm, grid) if voice.any() else np.zeros(grid.num_steps, dtype=np.float32)
-        speech[~voice] = 0.0
-        voiced = voice & (speech > config.voice.speech_threshold)
-        sound = envelope(pcm, config.voice.rate_hz) if voiced.any() else None
-        faces = self._faces(clip, root, media, grid, notes, sound=sound)
-        apart = estimate(faces.lips, sound) if config.av_offset and faces.lips and sound else None
-        notes += quality.av_offset_notes(apart)
-        spoken, source = _words(clip, voiced if voiced.any() else voice, grid, media)
-        if not (clip.words or (clip.transcript or "").strip()) and voiced.any() and self._recogniser is not None:
-            spoken = self._recogniser.words(pcm, config.voice.rate_hz, voiced, grid)
-            source = "recognised" if spoken else "none"
-            notes.append("the words are what a speech recogniser heard")
-        if clip.words and len(spoken) < len(clip.words):
-            notes.append(f"{len(clip.words) - len(spoken)} of {len(clip.words)} words lie outside the clip")
+        sound = placed_sound(media, grid, config.voice)
+        speech = self._speech(sound, grid)
+        voiced = sound.heard & (speech > config.voice.speech_threshold)
+        spoken_sound = envelope(sound.pcm, config.voice.rate_hz) if voiced.any() else None
+        faces, face_notes = self._faces(clip, root, media, grid, spoken_sound)
+        apart = estimate(faces.lips, spoken_sound) if config.av_offset and faces.lips and spoken_sound else None
+        spoken = self._spoken(clip, sound, voiced, grid, media)
         channels = physio.resampled(series, media.duration_s, config.physio_rate_hz)
+        placed = given.on_grid(brought, grid, media.duration_s)
         masks = {
             "face": faces.mask,
-            "voice": voice,
-            "text": words.text_mask(spoken, grid),
+            "voice": sound.heard,
+            "text": words.text_mask(spoken.words, grid),
             "physio": physio.physio_mask(channels, config.physio_rate_hz, grid),
+            **{modality: mask for modality, (_, mask) in placed.items()},
         }
-        placed = given.on_grid(brought, grid, media.duration_s)
-        masks.update({modality: mask for modality, (_, mask) in placed.items()})
-        if clip.physio_path is not None and not masks["physio"].any():
-            notes.append("the physiological file holds no sample within the clip")
+        notes = (
+            *media.notes,
+            *given.cut_notes(brought, media.duration_s, config.rate_hz),
+            *sound.notes,
+            *face_notes,
+            *quality.av_offset_notes(apart),
+            *spoken.notes,
+            *_physio_notes(clip, masks["physio"]),
+        )
         return AlignedClip(
-            clip_id=where,
+            clip_id=clip.clip_id,
             content_sha256=clip.content_sha256,
             alignment_fingerprint=self.fingerprint,
             grid=grid,
             face_jpeg=faces.jpeg,
             face_box=faces.box,
             audio_rate_hz=config.voice.rate_hz,
-            pcm=pcm,
+            pcm=sound.pcm,
             speech=speech,
-            words=spoken,
-            words_source=source,
+            words=spoken.words,
+            words_source=spoken.source,
             physio_rate_hz=config.physio_rate_hz,
             physio=channels,
             masks=masks,
@@ -134,10 +142,10 @@ class Aligner:
                 frame_rate_hz=media.spread.rate_hz if media.spread else None,
                 frame_interval_cv=media.spread.cv if media.spread else None,
                 coverage=quality.coverage(masks),
-                speech_fraction=float(np.mean(voiced)) if voice.any() else None,
+                speech_fraction=float(np.mean(voiced)) if sound.heard.any() else None,
                 av_offset_s=apart.offset_s if apart else None,
                 av_offset_error_s=apart.error_s if apart else None,
-                notes=tuple(notes),
+                notes=notes,
             ),
             given={modality: values for modality, (values, _) in placed.items()},
         )
@@ -147,75 +155,52 @@ class Aligner:
             return {}
         return physio.read_physio(root / clip.physio_path, self.config.limits, where=clip.clip_id, span=span)
 
+    def _speech(self, sound: PlacedSound, grid: Grid) -> NDArray[np.float32]:
+        """(T,) how likely each step holds speech; 0 where it holds no sound."""
+        if not sound.heard.any():
+            return np.zeros(grid.num_steps, dtype=np.float32)
+        speech = self._activity.speech(sound.pcm, grid)
+        speech[~sound.heard] = 0.0
+        return speech
+
     def _faces(
-        self, clip: Clip, root: Path, media: Media, grid: Grid, notes: list[str], *, sound: Envelope | None
-    ) -> Faces:
+        self, clip: Clip, root: Path, media: Media, grid: Grid, sound: Envelope | None
+    ) -> tuple[Faces, Sequence[str]]:
+        """The face of every step, and notes for a person: from numbered pictures, a video, or neither."""
+        face, limits = self.config.face, self.config.limits
         if media.numbered is not None:
-            found, told = pictures.faces_of(
-                media.numbered,
-                grid,
-                origin_s=media.picture_origin_s,
-                duration_s=media.duration_s,
-                config=self.config.face,
-                limits=self.config.limits,
+            origin_s, duration_s = media.picture_origin_s, media.duration_s
+            return pictures.faces_of(
+                media.numbered, grid, origin_s=origin_s, duration_s=duration_s, config=face, limits=limits
             )
-            notes += told
-            return found
-        pictured = media.pictures is not None and clip.video_path is not None
-        detector = self._detector if pictured else WholeFrame()  # the detector is not loaded where nothing is seen
-        tracker = FaceTracker(self.config.face, detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz)
         crop = Crop.of(clip, grid.num_steps)
-        if media.pictures is None or clip.video_path is None:
-            return tracker.finish()
-        times_s = media.pictures.times_s - media.picture_origin_s
-        end_s = media.pictures.end_s - media.picture_origin_s
-        frame_of_step = frames_of_steps(times_s, end_s, grid, media.duration_s)
-        steps_of_frame: dict[int, list[int]] = {}
-        for step, frame in enumerate(frame_of_step):
-            if frame != NO_FRAME:
-                steps_of_frame.setdefault(int(frame), []).append(step)
-        wanted = np.array(sorted(steps_of_frame), dtype=np.int64)
-        report = DecodeReport()
-        wanted_s = media.pictures.times_s[wanted]
-        limits, path, window = self.config.limits, root / clip.video_path, media.picture_window
-
-        def glance(time_s: float, grey: NDArray[np.uint8]) -> None:
-            tracker.glance(time_s - media.picture_origin_s, crop.cut(grey, []))
-
-        shown = frames(
-            path,
-            wanted_s,
-            limits,
-            report,
+        if media.pictures is None or clip.video_path is None:  # the detector is not loaded where nothing is seen
+            return FaceTracker(face, WholeFrame(), num_steps=grid.num_steps, rate_hz=grid.rate_hz).finish(), ()
+        return faces_in_video(
+            root / clip.video_path,
+            media.pictures,
+            media,
+            grid,
+            tracker=FaceTracker(face, self._detector, num_steps=grid.num_steps, rate_hz=grid.rate_hz),
+            crop=crop,
+            sound=sound,
+            limits=limits,
             where=clip.clip_id,
-            window=window,
-            glance=glance if sound is not None else None,  # without speech nobody asks what the mouths do
         )
-        for index, picture in shown:
-            frame = int(wanted[index])
-            tracker.add(float(times_s[frame]), steps_of_frame[frame], crop.cut(picture, steps_of_frame[frame]))
-        faces = crop.placed(tracker.finish(sound))
-        between = (grid.centres_s >= times_s[0]) & (grid.centres_s <= times_s[-1])
-        notes += _face_notes(faces, int(np.sum(between & (frame_of_step == NO_FRAME))), grid, report)
-        return faces
 
-    def _voice(self, media: Media, grid: Grid, notes: list[str]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        config = self.config.voice
-        if media.sound is None:
-            size = samples_of(media.duration_s, config.rate_hz)
-            return np.zeros(size, dtype=np.int16), np.zeros(grid.num_steps, dtype=bool)
-        pcm, exists = place(media.sound, origin_s=media.sound_origin_s, duration_s=media.duration_s)
-        level, present = levels_dbfs(pcm, exists, config.rate_hz, grid.starts_s, 1.0 / grid.rate_hz)
-        there = present >= MIN_PRESENT
-        valid = there & (level > config.level_floor_dbfs)
-        if not valid.any():
-            notes.append("the sound is silent")
-        notes += quality.clipping(pcm[exists])
-        first, last = np.nonzero(exists)[0][[0, -1]] if exists.any() else (0, 0)
-        missing_s = float((~exists[first : last + 1]).sum()) / config.rate_hz
-        if missing_s >= quality.NOTE_HOLE_S:
-            notes.append(f"{missing_s:.2f} s are missing within the sound")
-        return pcm, np.asarray(valid, dtype=bool)
+    def _spoken(self, clip: Clip, sound: PlacedSound, voiced: NDArray[np.bool_], grid: Grid, media: Media) -> Spoken:
+        """The clip's words: given with times, else its transcript over the speech, else what a recogniser hears."""
+        if clip.words:
+            kept = words.placed(clip.words, media.duration_s)
+            outside = len(clip.words) - len(kept)
+            notes = (f"{outside} of {len(clip.words)} words lie outside the clip",) if outside > 0 else ()
+            return Spoken(words=kept, source="given" if kept else "none", notes=notes)
+        if not (clip.transcript or "").strip() and voiced.any() and self._recogniser is not None:
+            heard = self._recogniser.words(sound.pcm, self.config.voice.rate_hz, voiced, grid)
+            return Spoken(words=heard, source="recognised" if heard else "none", notes=(RECOGNISED_NOTE,))
+        steps = voiced if voiced.any() else sound.heard
+        spread = words.spread(clip.transcript or "", steps, grid, media.duration_s)
+        return Spoken(words=spread, source="spread" if spread else "none")
 
 
 def align(clip: Clip, config: Alignment, *, root: Path) -> AlignedClip:
@@ -223,23 +208,6 @@ def align(clip: Clip, config: Alignment, *, root: Path) -> AlignedClip:
     return Aligner(config).align(clip, root=root)
 
 
-def _words(clip: Clip, voiced: NDArray[np.bool_], grid: Grid, media: Media) -> tuple[tuple[Word, ...], str]:
-    """The clip's words on its clock and where their times come from."""
-    if clip.words:
-        kept = words.placed(clip.words, media.duration_s)
-        return kept, "given" if kept else "none"
-    spread = words.spread(clip.transcript or "", voiced, grid, media.duration_s)
-    return spread, "spread" if spread else "none"
-
-
-def _face_notes(faces: Faces, steps_without_picture: int, grid: Grid, report: DecodeReport) -> list[str]:
-    notes = []
-    if steps_without_picture:
-        notes.append(f"pictures are missing for {steps_without_picture / grid.rate_hz:.1f} s")
-    if report.dropped_frames or report.damaged_packets:
-        notes.append(f"{report.dropped_frames + report.damaged_packets} damaged pictures left out")
-    if not faces.mask.any():
-        notes.append("no face found")
-    elif faces.others:
-        notes.append(f"{faces.others + 1} faces seen; {faces.why}")
-    return notes
+def _physio_notes(clip: Clip, mask: NDArray[np.bool_]) -> tuple[str, ...]:
+    lacking = clip.physio_path is not None and not mask.any()
+    return ("the physiological file holds no sample within the clip",) if lacking else ()

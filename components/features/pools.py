@@ -9,28 +9,19 @@ An actor that is lost is started again, and its task is done anew.
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from components.contracts.codes import Code
-from components.features.base import Encoded
 from components.features.encode import Result, encode_clips
+from components.features.passing import only_results, result_rows, results_in, waiting_in, waiting_row
 from components.features.registry import CHECKPOINT, create
 from components.features.work import Task, read_clips
 
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
 BLOCK_BYTES = 8 << 20  # results and clips leave an actor in pieces of about this size
-TEXTS = ("clip_id", "modality", "key", "code", "message")
-BYTES = ("values", "valid", "clip")
-SCHEMA = pa.schema(
-    [*((name, pa.string()) for name in TEXTS), ("width", pa.int64()), *((name, pa.large_binary()) for name in BYTES)]
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,32 +63,30 @@ class ShardEncoder:
         self._batch_clips, self._left = batch_clips, left
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
-        """Tasks as JSON → rows of results, a batch of clips at a time."""
+        """Tasks as JSON → results, a batch of clips at a time, and the clips that wait, one at a time."""
         for text in batch["task"]:
             fields = json.loads(str(text))
             task = Task(**{**fields, "wanted": tuple(tuple(item) for item in fields["wanted"])})
             for clips in read_clips(task, batch_clips=self._batch_clips):
-                yield _columns(encode_clips(clips, self._encoders))
+                yield result_rows(encode_clips(clips, self._encoders))
                 for clip, keys in clips:
                     left = {modality: key for modality, key in keys.items() if modality in self._left}
                     if left:
-                        waiting = Result(clip_id=clip.clip_id, modality="", key="")
-                        yield _columns([waiting], clip=pickle.dumps((clip, left)))
+                        yield waiting_row(clip, left)
 
 
 class ClipEncoder:
-    """Runs its encoders on the clips that come to it; passes on what is encoded already."""
+    """Runs its encoders on the clips that wait for them; passes on what is encoded already."""
 
     def __init__(self, pool: Pool) -> None:
         self._encoders = _created(pool)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Rows of `ShardEncoder` → rows of results."""
-        waiting = pc.greater(pc.binary_length(batch["clip"]), 0)
-        clips = [pickle.loads(data) for data in batch.filter(waiting)["clip"].to_pylist()]
+        """Rows of `ShardEncoder` → results."""
+        clips = waiting_in(batch)
         if clips:
-            yield _columns(encode_clips(clips, self._encoders))
-        done = batch.filter(pc.invert(waiting))
+            yield result_rows(encode_clips(clips, self._encoders))
+        done = only_results(batch)
         if done.num_rows:
             yield done
 
@@ -113,8 +102,7 @@ def encoded_in(tasks: Sequence[Task], pools: Sequence[Pool], batch_clips: int) -
     """The results of tasks, as they come. Raises Ray's errors."""
     dataset = stream(tasks, pools, batch_clips)
     for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-        for row in table.to_pylist():
-            yield _from_row(row)
+        yield from results_in(table)
 
 
 def stream(tasks: Sequence[Task], pools: Sequence[Pool], batch_clips: int) -> Any:
@@ -152,32 +140,3 @@ def _reserved(pool: Pool, tasks: int) -> dict[str, Any]:
     size = max(1, min(pool.actors, tasks))
     compute = ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT)
     return {"compute": compute, "num_cpus": pool.num_cpus, "num_gpus": pool.num_gpus or None}
-
-
-def _columns(results: Sequence[Result], clip: bytes = b"") -> pa.Table:
-    """Results as a table of SCHEMA; features as bytes, because one table holds several widths."""
-    blank = Encoded(np.zeros((0, 1), np.float32), np.zeros(0, bool))
-    encoded = [result.encoded or blank for result in results]
-    rows = [
-        {
-            "clip_id": result.clip_id,
-            "modality": result.modality,
-            "key": result.key,
-            "code": result.code,
-            "message": result.message,
-            "width": item.values.shape[1],
-            "values": item.values.astype("<f4").tobytes(),
-            "valid": item.valid.tobytes(),
-            "clip": clip,
-        }
-        for result, item in zip(results, encoded, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-def _from_row(row: Mapping[str, Any]) -> Result:
-    known = {name: row[name] for name in TEXTS}
-    if row["code"] is not None:
-        return Result(**{**known, "code": Code(row["code"])})
-    values = np.frombuffer(row["values"], dtype="<f4").reshape(-1, row["width"])
-    return Result(**known, encoded=Encoded(values, np.frombuffer(row["valid"], dtype=bool)))

@@ -1,12 +1,12 @@
-"""One media file, on disk or uploaded → checked, scanned and decoded streams, each on its own clock.
+"""Reading one media file, from a disk or an upload: checked, scanned and decoded streams, each on its own clock.
 
 probe.py        is this file media at all?
 reader.py       headers and timestamps, read in guarded children
 source.py       opening a file under limits
 scan.py         the first pass: the sound, and when each picture is shown
-frames.py       the second pass: the pictures that steps asked for
+frames.py       the second pass: the pictures that steps need
 span.py         a stretch of a longer recording
-sound.py        samples where their timestamps say
+sound.py        samples at the times of their timestamps
 upright.py      pictures as a player shows them
 clock.py        zero, duration, and the frame of each step
 numbered.py     folders of numbered pictures

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from components.contracts.timebase import STEP_SLACK, Grid
 
-# A frame stands for what the camera sees until the next one comes, but not for longer than this many of the stream's
-# usual intervals, or HOLD_S if that is more: beyond it frames were dropped, and nobody knows what was to be seen.
+# A frame stands for the scene until the next frame, but not for longer than this many of the stream's usual intervals,
+# or HOLD_S if that is more: beyond it frames were dropped, and the scene is unknown.
 HOLD_INTERVALS = 2.5
 HOLD_S = 0.15
 NO_FRAME = -1
 SECONDS_PER_MINUTE = 60.0
-# Containers round timestamps to as little as 1 ms (Matroska, FLV), so a smaller run-away cannot be told from rounding.
+# Containers round timestamps to as little as 1 ms (Matroska, FLV), so a smaller drift cannot be distinguished from
+# rounding.
 DRIFT_RESOLUTION_S = 0.003
 MIN_DRIFT_SPAN_S = 2.0
 
@@ -86,7 +87,7 @@ class DriftEstimate:
     """Least squares of timestamps against the sample count, with an intercept of its own for each gap-free run.
 
     With x = samples / nominal rate and y = timestamp, the pooled slope is sum_r S_xy / sum_r S_xx; a microphone that
-    really samples slower than it says has a slope above one. Keeps sums only.
+    samples slower than its nominal rate has a slope above one. Keeps sums only.
     """
 
     s_xx: float = 0.0
@@ -104,7 +105,7 @@ class DriftEstimate:
 
     @property
     def slope(self) -> float:
-        """Timestamp seconds a counted second; exactly 1 where the difference cannot be told from rounding."""
+        """Timestamp seconds per counted second; exactly 1 where the difference may be rounding."""
         if self.span_s < MIN_DRIFT_SPAN_S or self.s_xx <= 0:
             return 1.0
         slope = self.s_xy / self.s_xx
@@ -112,6 +113,6 @@ class DriftEstimate:
 
     @property
     def drift_s_per_min(self) -> float:
-        """How much the sample clock runs ahead (+) of the container's clock, seconds a minute of the latter."""
+        """How much the sample clock runs ahead (+) of the container's clock, seconds per minute of the latter."""
         slope = self.slope
         return SECONDS_PER_MINUTE * (1.0 / slope - 1.0) if math.isfinite(slope) and slope > 0 else 0.0

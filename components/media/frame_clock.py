@@ -39,7 +39,7 @@ def frame_clock(path: Path, reader: MediaReader) -> FrameClock:
         raise error.at(path.name) from error
     times_s = np.sort(reader.times_s(path))
     if not times_s.size:
-        raise refused("the video holds no picture", path, "no frames", Code.NO_STREAMS)
+        raise refused("the video contains no picture", path, "no frames", Code.NO_STREAMS)
     times_s -= times_s[0]
     usual_s = float(np.median(np.diff(times_s))) if times_s.size > 1 else 0.0
     return FrameClock(times_s=times_s, end_s=float(times_s[-1]) + usual_s)

@@ -1,4 +1,4 @@
-"""The second pass over a media file, under limits: the pictures that steps asked for, and no more than one at a time.
+"""The second pass over a media file, under limits: decodes the pictures that steps need, one at a time.
 
 Damage is never papered over: a packet that does not decode is counted, and pictures that were predicted from a
 damaged one are dropped up to the next key frame; the steps they would have served are masked.
@@ -22,12 +22,12 @@ from components.media.source import check_size, decoded, open_media, packets_of,
 from components.media.span import Window, seek
 from components.media.upright import Upright
 
-GLANCE_RATE_HZ = 60.0  # no more glances a second
+GLANCE_RATE_HZ = 60.0  # the highest rate of glances
 
 
 @dataclass
 class DecodeReport:
-    """What the second pass noticed; filled while `frames` is iterated."""
+    """Counts of the second pass; filled while `frames` is iterated."""
 
     decoded: int = 0
     damaged_packets: int = 0
@@ -36,7 +36,7 @@ class DecodeReport:
 
 def frames(
     path: Path,
-    wanted_s: NDArray[np.float64],
+    requested_s: NDArray[np.float64],
     limits: MediaLimits,
     report: DecodeReport,
     *,
@@ -44,46 +44,47 @@ def frames(
     window: Window | None = None,
     glance: Callable[[float, NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The second pass: the pictures shown at the wanted times, upright, with square pixels and in RGB.
+    """The second pass: the pictures shown at the requested times, upright, with square pixels and in RGB.
 
     Args:
         path: a file with a picture stream.
-        wanted_s: (M,) times on the container's clock, ascending, as `scan` gave them.
-        limits: what it may cost.
-        report: counts what was seen.
+        requested_s: (M,) times on the container's clock, ascending, as `scan` returned them.
+        limits: bounds of memory, size, time and frame count.
+        report: receives the counts.
         where: the clip, for messages.
-        window: the span that the clip is, as `scan` gave it; None is the whole file.
-        glance: is shown every picture from the first to the last wanted one, before it is handed out, as its time on
-            the container's clock and its brightness (h, w), shrunk (`Upright.small`); at most GLANCE_RATE_HZ a second.
+        window: the clip's span of the file, as `scan` returned it; None for the whole file.
+        glance: called with every picture from the first to the last requested one, before it is yielded: its time on
+            the container's clock and its brightness (h, w), shrunk (`Upright.small`); at most GLANCE_RATE_HZ times per
+            second.
 
     Yields:
-        (index into `wanted_s`, (H, W, 3) uint8 RGB) for each one that decodes, in their order; a wanted picture that
-        is damaged is left out.
+        (index into `requested_s`, (H, W, 3) uint8 RGB) for each picture that decodes, in time order; damaged ones
+        are left out.
     """
-    if not wanted_s.size:
+    if not requested_s.size:
         return
     last = -1
-    with open_media(path, limits, where=where, whole=window is None) as container:
+    with open_media(path, limits, where=where, whole_file=window is None) as container:
         video = picture_stream(container)
         if video is None:
             return
         video.codec_context.thread_count = 1
         upright = Upright(float(video.sample_aspect_ratio or 1), limits)
-        due_s = float(wanted_s[0]) - SAME_TIME_S
+        due_s = float(requested_s[0]) - SAME_TIME_S
         from_s = None
         if window is not None and window.picture_seek_s is not None:
             seek(container, video, window.picture_seek_s)
-            from_s = float(wanted_s[0])
+            from_s = float(requested_s[0])
         for frame in _clean_frames(container, video, limits, report, where=where, from_s=from_s):
             time_s = float(frame.pts * frame.time_base)
             if glance is not None and time_s >= due_s:
                 glance(time_s, upright.small(frame))
                 due_s = time_s + 1.0 / GLANCE_RATE_HZ - SAME_TIME_S
-            index = int(np.argmin(np.abs(wanted_s - time_s)))
-            if index > last and abs(wanted_s[index] - time_s) <= SAME_TIME_S:
+            index = int(np.argmin(np.abs(requested_s - time_s)))
+            if index > last and abs(requested_s[index] - time_s) <= SAME_TIME_S:
                 last = index
                 yield index, upright.rgb(frame)
-            if time_s >= wanted_s[-1] - SAME_TIME_S:
+            if time_s >= requested_s[-1] - SAME_TIME_S:
                 return
 
 
@@ -91,8 +92,8 @@ def frames(
 class _Damage:
     """Which pictures are damaged, or predicted from a damaged one.
 
-    Pictures come out in the order of time but depend on each other in the order of decoding, so packets are numbered
-    as they are fed: from a damaged one on, its whole group of pictures (up to the next key frame) is lost.
+    Pictures leave the decoder in the order of time but depend on each other in the order of decoding, so packets are
+    numbered as they are fed: from a damaged one on, its group of pictures (up to the next key frame) is lost.
     """
 
     number: int = 0
@@ -101,18 +102,18 @@ class _Damage:
     lost_from: dict[int, int] = field(default_factory=dict)
 
     def feed(self, packet: Any) -> None:
-        """Notes a packet that is about to be decoded."""
+        """Numbers a packet that is about to be decoded."""
         self.number += 1
         self.group += bool(packet.is_keyframe)
         self.fed[packet.pts if packet.pts is not None else packet.dts] = (self.number, self.group)
 
     def mark(self, stamp: int | None) -> None:
-        """The packet or picture with this timestamp is damaged."""
+        """Marks the packet or picture with this timestamp as damaged."""
         number, group = self.fed.get(stamp, (self.number, self.group))
         self.lost_from[group] = min(number, self.lost_from.get(group, number))
 
-    def spares(self, stamp: int | None) -> bool:
-        """Whether the picture with this timestamp can be trusted."""
+    def is_intact(self, stamp: int | None) -> bool:
+        """Whether the picture with this timestamp is intact."""
         number, group = self.fed.get(stamp, (self.number, self.group))
         return number < self.lost_from.get(group, number + 1)
 
@@ -122,8 +123,8 @@ def _clean_frames(
 ) -> Iterator[Any]:
     """Decoded frames with a time, without those that are damaged or predicted from damaged ones.
 
-    After a seek, `from_s` is when the first picture of interest is shown: the report says nothing of earlier ones. What
-    comes before the first key frame there, stored or shown, was predicted from pictures before it and is skipped.
+    After a seek, `from_s` is when the first requested picture is shown: damage to earlier ones is not counted. Pictures
+    before the first key frame there, stored or shown, were predicted from pictures before the seek and are skipped.
     """
     damage = _Damage()
     packets = packets_of(container, [video], limits, where=where)
@@ -139,11 +140,11 @@ def _clean_frames(
             key_s = stamp_s(packet) if packet.is_keyframe else None
         if key_s is None:
             continue
-        matters = from_s is None or (stamp_s(packet) or 0.0) >= from_s
+        counted = from_s is None or (stamp_s(packet) or 0.0) >= from_s
         damage.feed(packet)
         shown = decoded(packet)
         if shown is None:
-            report.damaged_packets += matters
+            report.damaged_packets += counted
             damage.mark(packet.pts if packet.pts is not None else packet.dts)
             continue
         for frame in shown:
@@ -156,7 +157,7 @@ def _clean_frames(
                 continue
             if frame.is_corrupt:
                 damage.mark(frame.pts)
-            if frame.pts is None or not damage.spares(frame.pts):
+            if frame.pts is None or not damage.is_intact(frame.pts):
                 report.dropped_frames += from_s is None or shown_s >= from_s
                 continue
             yield frame

@@ -15,13 +15,13 @@ NAME = re.compile(r"([0-9]{1,9})\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
 def numbered_pictures(folder: Path) -> dict[int, Path]:
-    """Number → file, ascending. Files with other names are no part of the sequence.
+    """Number → file, ascending. Files with other names are ignored.
 
     Raises:
-        MediaError: `missing-file` (no such folder), `no-pictures`, `bad-name` (a picture 0: everything would stand one
-            frame early), `duplicate-picture`.
+        MediaError: `missing-file` (no such folder), `no-pictures`, `bad-name` (a picture 0: every picture would be
+            one frame early), `duplicate-picture`.
     """
-    found: dict[int, Path] = {}
+    numbered: dict[int, Path] = {}
     try:
         entries = sorted(entry.name for entry in os.scandir(folder) if NAME.fullmatch(entry.name) and entry.is_file())
     except OSError as error:
@@ -30,19 +30,19 @@ def numbered_pictures(folder: Path) -> dict[int, Path]:
         ) from error
     for name in entries:
         number = int(name.partition(".")[0])
-        if number in found:
-            twice = f"{found[number].name} and {name}"
-            raise _refused("two pictures have one number", folder, twice, Code.DUPLICATE_PICTURE)
-        found[number] = folder / name
-    if 0 in found:
-        raise _refused("pictures are counted from 1, and here is a picture 0", folder, found[0].name, Code.BAD_NAME)
-    if not found:
-        raise _refused("the folder holds no numbered picture", folder, "no 00001.jpg or the like", Code.NO_PICTURES)
-    return dict(sorted(found.items()))
+        if number in numbered:
+            both = f"{numbered[number].name} and {name}"
+            raise _refused("two pictures have one number", folder, both, Code.DUPLICATE_PICTURE)
+        numbered[number] = folder / name
+    if 0 in numbered:
+        raise _refused("pictures are counted from 1, but one has the number 0", folder, numbered[0].name, Code.BAD_NAME)
+    if not numbered:
+        raise _refused("the folder contains no numbered picture", folder, "no 00001.jpg or the like", Code.NO_PICTURES)
+    return dict(sorted(numbered.items()))
 
 
 def pictures_sha256(folder: Path) -> str:
-    """SHA-256 over the numbers and bytes of a folder's pictures; one that cannot be read counts as such.
+    """SHA-256 over the numbers and bytes of a folder's pictures; an unreadable one contributes a fixed marker.
 
     Raises:
         MediaError: as `numbered_pictures`.
@@ -60,8 +60,8 @@ def pictures_sha256(folder: Path) -> str:
 
 
 def pictures_state(folder: Path) -> tuple[int, str]:
-    """(pictures, fingerprint of their names, sizes and modification times): what changes when a picture does, without
-    reading one. Raises MediaError as `numbered_pictures`."""
+    """(pictures, fingerprint of their names, sizes and modification times): changes when a picture does, and reads
+    none. Raises MediaError as `numbered_pictures`."""
     stats = [(path.name, path.stat()) for path in numbered_pictures(folder).values()]
     return len(stats), fingerprint([[name, status.st_size, status.st_mtime_ns] for name, status in stats])
 
@@ -71,7 +71,7 @@ def _refused(what: str, folder: Path, seen: str, code: Code) -> MediaError:
         what,
         where=folder.name,
         seen=seen,
-        allowed="pictures 00001.jpg, 00002.jpg, …, one a frame",
+        allowed="pictures 00001.jpg, 00002.jpg, …, one per frame",
         remedy="Unpack the pictures of this video again, or take its row out",
         code=code,
     )

@@ -1,8 +1,8 @@
-"""Is this file media at all? A few reads of its head and its box table, no decoding.
+"""Checks whether a file is media at all: a few reads of its head and its box table, no decoding.
 
 Finds what goes wrong between a corpus and a disk: a file that is missing, empty, unreadable, a git-LFS pointer, a text
-file with a media name, an mp4 that was cut off before its index, a pipe or a device where a file should be. What only
-decoding can find is found by alignment.
+file with a media name, an mp4 that was cut off before its index, a pipe or a device in place of a file. Damage that
+only decoding reveals is found by alignment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAGIC: tuple[bytes, ...] = (
     b"0&\xb2u",  # asf, wmv
     b"FORM",  # aiff
 )
-# What stands where a file should; none of them is opened, since a pipe that nobody writes to is read for ever.
+# What may stand in place of a file; none of them is opened, since reading a pipe without a writer never returns.
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -43,13 +43,13 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-MAX_BOXES = 100_000  # two a fragment; a file of empty boxes must not keep anybody busy
+MAX_BOXES = 100_000  # two per fragment; bounds the work on a file of empty boxes
 ISO_SUFFIXES = frozenset({".mp4", ".m4v", ".m4a", ".mov", ".3gp"})
 ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid"})
 
 
 def probe_media(path: Path) -> None:
-    """Raises MediaError if a file is surely no usable audio or video. Cost: two small reads."""
+    """Raises MediaError if a file is certainly not usable audio or video. Cost: two small reads."""
     head = check_file(path, where=str(path))
     if head.startswith(MAGIC):
         return
@@ -66,7 +66,7 @@ def probe_media(path: Path) -> None:
         )
     if path.suffix.lower() in ISO_SUFFIXES:
         raise MediaError(
-            "this is no mp4 file: it does not begin with a box",
+            "this is not an mp4 file: it does not begin with a box",
             where=str(path),
             seen=head[:8].hex(" "),
             remedy="Convert or download the file again",
@@ -75,7 +75,7 @@ def probe_media(path: Path) -> None:
 
 
 def check_file(path: Path, *, where: str, max_bytes: int | None = None) -> bytes:
-    """The first bytes of what can be read as a file; the one check of whatever a corpus or a request brings.
+    """The first bytes of a readable file; the only check of files from a corpus or a request.
 
     Raises:
         MediaError: `missing-file`, `not-a-file`, `unreadable`, `empty-file`, `too-large`, `lfs-pointer`.
@@ -147,17 +147,17 @@ def _unopened(path: Path, error: Exception, where: str, *, code: Code) -> MediaE
 
 
 def probe_physio(path: Path) -> None:
-    """Raises MediaError if a file is surely no Parquet table (which begins and ends with the same four bytes)."""
+    """Raises MediaError if a file is certainly not a Parquet table (which begins and ends with the same four bytes)."""
     head = check_file(path, where=str(path))
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - len(PARQUET_MAGIC)))
         tail = stream.read()
     if not head.startswith(PARQUET_MAGIC) or tail != PARQUET_MAGIC:
         raise MediaError(
-            "this is no whole Parquet file",
+            "this is not a complete Parquet file",
             where=str(path),
             seen=head[:8].hex(" "),
-            allowed="Parquet with a column time_s and one column a channel",
+            allowed="Parquet with a column time_s and one column per channel",
             remedy="Write the physiological stream again",
             code=Code.NOT_PARQUET,
         )
@@ -176,14 +176,14 @@ def is_text(head: bytes) -> bool:
 
 
 def check_boxes(path: Path, *, where: str) -> None:
-    """Walks the top-level boxes (ISO/IEC 14496-12, section 4.2) and asks for a whole index.
+    """Walks the top-level boxes (ISO/IEC 14496-12, section 4.2) and requires a complete index.
 
-    A file that is cut off within its index may still be read as one with fewer streams: it would lose its sound in
-    silence. One that is cut off within its media is used as far as it goes. A file that does not begin with a box
-    passes, and so does one of more than `MAX_BOXES`. Raises MediaError (`truncated`).
+    A file that is cut off within its index may still be read as one with fewer streams: its sound would be lost
+    without a message. One that is cut off within its media is used as far as it goes. A file that does not begin with a
+    box passes, and so does one of more than `MAX_BOXES`. Raises MediaError (`truncated`).
     """
     size = path.stat().st_size
-    found: set[bytes] = set()
+    kinds: set[bytes] = set()
     missing = 0
     position = 0
     with path.open("rb") as stream:
@@ -194,19 +194,19 @@ def check_boxes(path: Path, *, where: str) -> None:
             length, kind = struct.unpack(">I4s", stream.read(8))
             if length == 1:
                 length = struct.unpack(">Q", stream.read(8).ljust(8, b"\x00"))[0]
-            if not found and kind not in ISO_BOXES:
+            if not kinds and kind not in ISO_BOXES:
                 return
-            found.add(kind)
-            if length < 8:  # 0 reaches to the end of the file; others are no lengths
+            kinds.add(kind)
+            if length < 8:  # 0 reaches to the end of the file; other values are not lengths
                 break
             position += length
             missing += max(0, position - size) if kind == b"moov" else 0
         else:
             return
-    if missing or (b"moov" not in found and b"moof" not in found):
-        boxes = " ".join(kind.decode("ascii", "replace") for kind in sorted(found))
+    if missing or (b"moov" not in kinds and b"moof" not in kinds):
+        boxes = " ".join(kind.decode("ascii", "replace") for kind in sorted(kinds))
         raise MediaError(
-            f"the file is cut off: its index (the moov box) is {'not whole' if missing else 'missing'}",
+            f"the file is cut off: its index (the moov box) is {'incomplete' if missing else 'missing'}",
             where=where,
             seen=f"{boxes}, {missing} bytes of moov missing" if missing else boxes,
             allowed="the whole file",

@@ -1,6 +1,6 @@
 """Headers and timestamps of media, read in guarded children.
 
-Nothing is decoded, but opening a file already runs FFmpeg on what strangers wrote, which may crash or never return.
+Nothing is decoded, but opening a file already runs FFmpeg on untrusted data, which may crash or never return.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
-ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, no picture stream
+ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, not a picture stream
 US_PER_S = 1_000_000  # container.duration and container.start_time are microseconds
-MAX_FRAMES = 10_000_000  # two days at 60 a second
+MAX_FRAMES = 10_000_000  # two days at 60 per second
 SERVE = f"{__name__}:serve"
 LIMITS = MediaLimits(max_work_s=600.0)  # reading a packet costs a hundredth of decoding it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a file's header says: seconds, None where it says none; which streams there are."""
+    """A file's header: the duration in seconds, None where it has none, and which streams exist."""
 
     duration_s: float | None = None
     picture: bool = False
@@ -39,7 +39,7 @@ class Header:
 
 
 class MediaReader:
-    """Reads what media say of themselves. Threads may ask at once; each child is started when it is needed.
+    """Reads headers and timestamps of media files. Safe for concurrent threads; each child is started on first use.
 
     Args:
         children: how many files are read at a time.
@@ -51,9 +51,9 @@ class MediaReader:
             self._idle.put(Guarded(SERVE, {}, LIMITS))
 
     def header(self, path: Path) -> Header:
-        """The header of a file; an empty one where it cannot be opened: alignment would set it aside."""
+        """The header of a file; an empty one where it cannot be opened, since alignment will set it aside."""
         try:
-            fields, _ = self._ask({"do": "header", "path": str(path)}, path)
+            fields, _ = self._request({"do": "header", "path": str(path)}, path)
         except MediaError:
             return Header()
         return Header(**fields)
@@ -64,10 +64,10 @@ class MediaReader:
         Raises:
             MediaError: `not-media`, `crashed`, `too-slow`, `memory`.
         """
-        _, body = self._ask({"do": "times", "path": str(path)}, path)
+        _, body = self._request({"do": "times", "path": str(path)}, path)
         return np.frombuffer(body or b"", dtype=np.float64)
 
-    def _ask(self, request: Fields, path: Path) -> tuple[Fields, bytes | None]:
+    def _request(self, request: Fields, path: Path) -> tuple[Fields, bytes | None]:
         child = self._idle.get()
         try:
             return child.ask(request)
@@ -81,7 +81,7 @@ class MediaReader:
 
 
 def serve(settings: Fields) -> Handler:
-    """What a child does, as `runtime.guarded` asks for it."""
+    """The handler of a child, as `runtime.guarded` requires it."""
 
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         with _opened(Path(request["path"])) as container:
@@ -95,7 +95,7 @@ def serve(settings: Fields) -> Handler:
 
 
 def stamp_s(packet: Any) -> float | None:
-    """When a packet of a file is shown or heard, or None where nothing says so."""
+    """When a packet of a file is shown or heard, or None without a timestamp."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return None if stamp is None or packet.is_discard else float(stamp * packet.time_base)
 
@@ -117,13 +117,13 @@ def open_container(path: Path, **options: str) -> Any:
 
     Args:
         path: the file.
-        options: further ones of FFmpeg's.
+        options: further FFmpeg options.
 
-    Raises what PyAV raises.
+    Raises the errors of PyAV.
     """
     import av
 
-    # With its protocol the name is a name whatever is in it; bare, one such as `concat:a|b` is a request.
+    # With the protocol in front, the name is only a name; a bare `concat:a|b` would be a request.
     return av.open(
         f"file:{path}",
         options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
@@ -132,7 +132,7 @@ def open_container(path: Path, **options: str) -> Any:
 
 
 def picture_streams(container: Any) -> list[Any]:
-    """The video streams of a PyAV container that are no cover art, in order; there may be no decoder for one."""
+    """The video streams of a PyAV container that are not cover art, in order; some may have no decoder."""
     return [stream for stream in container.streams.video if not int(stream.disposition) & ATTACHED_PICTURE]
 
 
@@ -151,11 +151,11 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _times_s(container: Any) -> list[float]:
-    streams, found = picture_streams(container), []
+    streams, times_s = picture_streams(container), []
     for packet in container.demux(streams[:1]) if streams else ():
         at_s = stamp_s(packet)
         if at_s is not None:
-            found.append(at_s)
-        if len(found) > MAX_FRAMES:
+            times_s.append(at_s)
+        if len(times_s) > MAX_FRAMES:
             break
-    return found
+    return times_s

@@ -1,8 +1,8 @@
 """The first pass over a media file, under limits: the sound, and when each picture is shown.
 
-It reads every packet once, decodes the sound and only notes the times of pictures. From those the clip's clock and the
-frame of every step are known, so that the second pass (`frames.py`) decodes pictures once and converts none that no
-step asked for. Of a span of a longer recording (`span.py`) both read the packets from shortly before it to its end, and
+It reads every packet once, decodes the sound and only notes the times of pictures. They determine the clip's clock and
+the frame of every step, so that the second pass (`frames.py`) decodes pictures once and converts only those that a step
+needs. Of a span of a longer recording (`span.py`) both read the packets from shortly before it to its end, and
 nothing else. A packet that does not decode is counted, never papered over.
 """
 
@@ -38,19 +38,19 @@ from components.media.span import LEAD_S, Span, Window, locate, seek
 SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base
 PADDING_CODECS = ("aac",)
 DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no duration
-DECLARED_RATE_SLACK = 1.01  # a declared 240/1.001 is no 240.2
+DECLARED_RATE_SLACK = 1.01  # a declared rate of 240/1.001 is not measured exactly
 LOOK_BACK_S = 2.0  # the picture that a span begins with was first shown at most this long before
 EDGE_S = 0.05  # sound decoded on either side of a span, so that resampling has its edges outside
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """What a picture stream holds, before any picture is decoded.
+    """The times of a picture stream, before any picture is decoded.
 
     Attributes:
         times_s: (N,) when each picture is shown, ascending, on the container's clock.
         end_s: when the last one ends.
-        declared_end_s: the end that the container's header promises, if it does.
+        declared_end_s: the end according to the container's header, if it has one.
     """
 
     times_s: NDArray[np.float64]
@@ -60,7 +60,7 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """The result of the first pass over one file; `window` is the span that was asked for, on the file's clock."""
+    """The result of the first pass over one file; `window` is the requested span on the file's clock."""
 
     pictures: Pictures | None
     sound: Sound | None
@@ -99,7 +99,7 @@ class _PacketTimes:
         order = np.argsort(np.array(self.times), kind="stable")
         times, ends = np.array(self.times)[order], np.array(self.ends)[order]
         if self.window is not None:
-            # The picture that is to be seen when the span begins, and those that follow.
+            # The picture that is shown when the span begins, and those that follow.
             begin = max(0, int(np.searchsorted(times, self.window.start_s + SAME_TIME_S, side="right")) - 1)
             times, ends = times[begin:], ends[begin:]
         spread = intervals(times)
@@ -133,29 +133,29 @@ def scan(
 
     Args:
         path: the file.
-        limits: what it may cost.
+        limits: bounds of memory, size, time and frame count.
         rate_hz: sample rate to which sound is resampled.
         where: the clip, for messages.
-        picture, sound: which streams are wanted.
-        span: which part of the recording is wanted; None for all of it.
+        picture, sound: which streams to read.
+        span: which part of the recording to read; None for all of it.
 
     Raises:
         MediaError: the file cannot be used at all; see `source.open_media`, and `too-long`, `too-many-frames`,
             `frame-rate`, `picture-size`.
     """
     window = None if span is None else locate(path, span, limits, where=where, picture=picture, sound=sound)
-    with open_media(path, limits, where=where, whole=span is None) as container:
+    with open_media(path, limits, where=where, whole_file=span is None) as container:
         video = picture_stream(container) if picture else None
         audio = sound_stream(container) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
         times = _PacketTimes(limits=limits, where=where, window=window)
-        more = limits.model_copy(update={"max_duration_s": limits.max_duration_s + LEAD_S})  # for a span's edges
-        collector = SoundCollector(rate_hz=rate_hz, limits=limits if window is None else more, where=where)
+        span_limits = limits.model_copy(update={"max_duration_s": limits.max_duration_s + LEAD_S})  # for a span's edges
+        collector = SoundCollector(rate_hz=rate_hz, limits=limits if window is None else span_limits, where=where)
         damaged = 0
         broke_off = None
         if video is not None:
             size = video.codec_context.width, video.codec_context.height
-            if all(size) or audio is None:  # a size beyond the limit is not told; with sound, the clip is used for that
+            if all(size) or audio is None:  # a size beyond the limit reads as 0; a clip with sound is still used
                 check_size(*size, limits, where)
         if audio is not None:
             audio.codec_context.thread_count = 1
@@ -185,14 +185,14 @@ def scan(
                 if reach.within(frame):
                     collector.push(frame)
         begins = window is None or (window.sound_s is not None and window.start_s <= window.sound_s)
-        heard = collector.finish(
+        collected = collector.finish(
             damaged_packets=damaged,
             declared_end_s=_declared_end(audio, window),
             codec_frame_s=_codec_frame_s(audio) if begins else 0.0,
         )
         return Scan(
             pictures=times.pictures(_declared_end(video, window)),
-            sound=heard if heard is None or window is None else cut(heard, window.start_s, window.end_s),
+            sound=collected if collected is None or window is None else cut(collected, window.start_s, window.end_s),
             has_picture_stream=video is not None,
             has_sound_stream=audio is not None,
             broke_off=broke_off,
@@ -208,19 +208,19 @@ class _Reach:
     past: set[int] = field(default_factory=set)
 
     def note(self, packet: Any) -> None:
-        """Takes notice of a packet."""
+        """Records how far a packet's stream has been read."""
         if self.window is None or packet.dts is None:
             return
-        # Pictures are stored in the order of decoding: whatever comes later is shown no earlier than this.
+        # Pictures are stored in the order of decoding: later packets are shown no earlier than this.
         if float(packet.dts * packet.time_base) >= self.window.end_s + EDGE_S:
             self.past.add(packet.stream.index)
 
     def passed(self, streams: Sequence[Any]) -> bool:
-        """Whether nothing of the window can come any more. Streams may lie far apart in a file, so each has to say."""
+        """Whether the window has been read completely: by each stream, since they may lie far apart in a file."""
         return bool(streams) and len(self.past) == len(streams)
 
     def before(self, packet: Any) -> bool:
-        """Whether a packet of sound is over before the codec has to be at work."""
+        """Whether a packet of sound lies before the lead that the codec needs."""
         at_s = stamp_s(packet)
         return self.window is not None and at_s is not None and at_s < self.window.start_s - LEAD_S
 

@@ -1,8 +1,8 @@
-"""Sound on the clip's clock: 16 kHz mono samples, each where its timestamp says, and which of them exist.
+"""Sound on the clip's clock: 16 kHz mono samples, each at the time of its timestamp, and which of them exist.
 
 Decoded audio frames are joined to *runs* as long as timestamps follow the sample count. A jump of the timestamps ends
 a run, so lost packets leave a hole (zeros that are marked as missing) instead of pulling everything after them
-forward. Inside a run the sample count is the clock; where the timestamps run away from it slowly and steadily (a
+forward. Inside a run the sample count is the clock; where the timestamps depart from it slowly and steadily (a
 microphone that does not keep its nominal rate), the run is stretched to the timestamps.
 """
 
@@ -23,17 +23,17 @@ from components.media.clock import DriftEstimate
 from components.media.source import too_long
 
 JUMP_S = 0.015  # timestamps that leave the smoothed clock by more than this start a new run
-SMOOTHING = 0.05  # of that clock, a frame: follows a drift, ignores jitter
+SMOOTHING = 0.05  # of that clock, per frame: follows a drift, ignores jitter
 STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched to them
-SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only come close to
+SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only approximate
 FULL_SCALE = 32768.0
-LEVEL_STEPS = 128  # whose levels are computed at a time
+LEVEL_STEPS = 128  # for which levels are computed at a time
 MAX_LEVEL = 1000.0  # of a sample in floating point, whose full scale is 1
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
-MAX_CHANNELS = 8  # beyond them PyAV reads planes that are not there, and the process dies of it
+MAX_CHANNELS = 8  # beyond them PyAV reads planes that do not exist, which ends the process
 MAX_RUNS = 5_000  # each costs a resampler
 PADDING_RMS = 32.0  # an encoder's padding decodes to no more than -60 dB of full scale,
-PADDING_SHARE = 0.2  # or to the faint echo that the codec throws ahead of what follows (0.05 to 0.12 measured)
+PADDING_SHARE = 0.2  # or to the faint pre-echo of what follows (0.05 to 0.12 measured)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """One audio stream as decoded: its runs in time order and what was noticed on the way.
+    """One decoded audio stream: its runs in time order, with its drift and damage.
 
     `padding_s` is how much of the start is the encoder's own: transform codecs put one frame before the first sample,
     and a container whose stream starts late keeps it as if it were sound.
@@ -77,7 +77,7 @@ class SoundCollector:
     A frame that holds NaN or infinity, or more than eight channels, counts as damaged: its samples are missing.
 
     Raises MediaError (`too-long`, `sample-rate`, `timestamps`) as soon as more sound was decoded than the limits allow,
-    its rate is none of a recording, or its timestamps jump so often that they say nothing.
+    its rate is not one of a recording, or its timestamps jump so often that they are useless.
     """
 
     rate_hz: int
@@ -128,7 +128,7 @@ class SoundCollector:
             self._resampler = None
 
     def finish(self, *, damaged_packets: int, declared_end_s: float | None, codec_frame_s: float) -> Sound | None:
-        """The stream as a whole, or None when nothing was decoded; `codec_frame_s` is the length of a codec's frame."""
+        """The complete stream, or None when nothing was decoded; `codec_frame_s` is the length of a codec's frame."""
         if self._resampler is not None:
             self._close()
         if not self.runs:
@@ -147,7 +147,7 @@ class SoundCollector:
 
     def _open(self, layout: tuple[str, str, int], stamp: float | None) -> None:
         start = stamp
-        if start is None:  # a stream without timestamps goes on where it was
+        if start is None:  # a stream without timestamps continues where it ended
             last = self.runs[-1] if self.runs else None
             start = last.start_s + last.pcm.size / self.rate_hz if last else 0.0
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=self.rate_hz)
@@ -172,7 +172,7 @@ class SoundCollector:
         self._take(self._resampler.resample(None))
         self._resampler = None
         pcm = np.concatenate(self._parts) if self._parts else np.zeros(0, dtype=np.int16)
-        # Resamplers may hand out a few samples of their own tail; the count of the source is what was recorded.
+        # Resamplers may add a few samples of their own tail; the length of the source is that of the recording.
         pcm = pcm[: round(self._length_s * self.rate_hz)]
         counted, stamped = np.array(self._counted), np.array(self._stamped)
         self.drift.add(counted, stamped)
@@ -184,7 +184,7 @@ class SoundCollector:
 
 
 def _audible(frame: Any) -> bool:
-    """Whether every sample of a frame is a number that a recording may hold, and PyAV knows where it lies."""
+    """Whether PyAV can read the frame's channels, and every sample is a finite value of a plausible level."""
     if frame.layout.nb_channels > MAX_CHANNELS:
         return False
     if not frame.format.name.startswith(("flt", "dbl")):
@@ -194,7 +194,7 @@ def _audible(frame: Any) -> bool:
 
 def _refused_rate(rate_hz: int, where: str) -> MediaError:
     return MediaError(
-        "this is no sample rate of a recording",
+        "this is not the sample rate of a recording",
         where=where,
         seen=f"{rate_hz} Hz",
         allowed=f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz",
@@ -219,7 +219,7 @@ def _rms(pcm: NDArray[np.int16]) -> float:
 
 
 def _stretched(pcm: NDArray[np.int16], counted: NDArray[np.float64], stamped: NDArray[np.float64]) -> NDArray[np.int16]:
-    """A run laid on its timestamps when they end elsewhere than the sample count does; linear interpolation."""
+    """A run stretched to its timestamps where they and the sample count end apart; linear interpolation."""
     local = DriftEstimate()
     local.add(counted, stamped)
     if abs(local.slope - 1.0) * local.span_s <= STRETCH_S:
@@ -230,7 +230,7 @@ def _stretched(pcm: NDArray[np.int16], counted: NDArray[np.float64], stamped: ND
 
 
 def cut(sound: Sound, start_s: float, end_s: float) -> Sound | None:
-    """The part of a stream within `[start_s, end_s)` of the container's clock, or None where there is none."""
+    """The part of a stream within `[start_s, end_s)` of the container's clock, or None if it is empty."""
     runs = []
     for run in sound.runs:
         first = max(0, math.ceil((start_s - run.start_s) * sound.rate_hz - SAMPLE_SLACK))
@@ -285,7 +285,7 @@ def levels_dbfs(
     size = pcm.size
     first = np.clip(np.round(starts_s * rate_hz).astype(np.int64), 0, size)
     last = np.clip(np.round((starts_s + step_s) * rate_hz).astype(np.int64), first, size)
-    energy, there = np.zeros(starts_s.size), np.zeros(starts_s.size)
+    energy, present = np.zeros(starts_s.size), np.zeros(starts_s.size)
     for begin in range(0, starts_s.size, LEVEL_STEPS):
         steps = slice(begin, begin + LEVEL_STEPS)
         low, high = int(first[steps].min()), int(last[steps].max())
@@ -293,9 +293,9 @@ def levels_dbfs(
         power = np.concatenate([[0.0], np.cumsum((pcm[low:high].astype(np.float64) / FULL_SCALE) ** 2)])
         counts = np.concatenate([[0], np.cumsum(exists[low:high])])
         energy[steps] = power[last[steps] - low] - power[first[steps] - low]
-        there[steps] = counts[last[steps] - low] - counts[first[steps] - low]
-    mean = energy / np.maximum(there, 1.0)
+        present[steps] = counts[last[steps] - low] - counts[first[steps] - low]
+    mean = energy / np.maximum(present, 1.0)
     level = np.full(starts_s.size, -np.inf)
-    loud = (there > 0) & (mean > 0)
+    loud = (present > 0) & (mean > 0)
     level[loud] = 10.0 * np.log10(mean[loud])
-    return level, there / np.maximum(last - first, 1)
+    return level, present / np.maximum(last - first, 1)

@@ -1,7 +1,7 @@
-"""Opening a media file that nobody vouches for: what is checked before a single packet is decoded.
+"""Opens an untrusted media file: the checks that precede the decoding of any packet.
 
-A corpus folder holds zero-byte files, git-LFS pointers and text files with media names; an upload may be a playlist
-that names other files on this machine. Each is refused here with a code of its own:
+A corpus folder may contain zero-byte files, git-LFS pointers and text files with media names; an upload may be a
+playlist that names other files on this machine. Each is refused here with a code of its own:
 
     missing-file, not-a-file, unreadable, empty-file, lfs-pointer, too-large, truncated, not-media, no-streams,
     too-long, too-slow, memory
@@ -25,10 +25,10 @@ from components.media.reader import CONTAINERS, US_PER_S, open_container, pictur
 
 
 @contextmanager
-def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = True) -> Iterator[Any]:
+def open_media(path: Path, limits: MediaLimits, *, where: str, whole_file: bool = True) -> Iterator[Any]:
     """Opens a media file as a PyAV input container under `limits`.
 
-    Unless the `whole` of it is wanted it may last longer than a clip may.
+    With `whole_file`, the file may last no longer than a clip; otherwise it may be a longer recording.
 
     Raises:
         MediaError: see the codes above.
@@ -45,7 +45,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
             where=where,
             seen=reason(error),
             allowed="a complete " + ", ".join(CONTAINERS.split(",")[:4]) + ", … file",
-            remedy="The file is truncated, damaged or no media at all: play it once, then export or download it again",
+            remedy="The file is truncated, damaged or not media at all: play it once, then export or download it again",
             code=Code.NOT_MEDIA,
         ) from error
     try:
@@ -53,7 +53,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
             if stream.codec_context is not None:
                 stream.codec_context.options = codec_options(limits)
         _check_container(container, path, where)
-        if whole and container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
+        if whole_file and container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
             raise too_long(container.duration / US_PER_S, limits, where)
         yield container
     except MemoryError as error:
@@ -65,7 +65,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole: bool = Tru
 def _check_container(container: Any, path: Path, where: str) -> None:
     if picture_stream(container) is None and sound_stream(container) is None:
         raise MediaError(
-            f"{path.name!r} holds neither picture nor sound",
+            f"{path.name!r} contains neither picture nor sound",
             where=where,
             seen=", ".join(stream.type for stream in container.streams) or "no streams",
             allowed="a video or an audio stream",
@@ -75,10 +75,10 @@ def _check_container(container: Any, path: Path, where: str) -> None:
 
 
 def packets_of(container: Any, streams: Sequence[Any], limits: MediaLimits, *, where: str) -> Iterator[Any]:
-    """The packets of some streams in the file's order, at the end an empty one for each that empties its decoder.
+    """The packets of some streams in the file's order; at the end an empty one per stream, which flushes its decoder.
 
     Raises:
-        MediaError: `too-slow`, when this thread has worked longer on them than on a clip it may.
+        MediaError: `too-slow`, when this thread has worked on them for longer than a clip may take.
         av.error.FFmpegError: the file breaks off.
     """
     until_s = time.thread_time() + limits.max_work_s
@@ -86,7 +86,7 @@ def packets_of(container: Any, streams: Sequence[Any], limits: MediaLimits, *, w
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, IndexError):  # PyAV stumbles at the end over streams that only began within the file
+        except (StopIteration, IndexError):  # PyAV fails at the end on streams that began within the file
             return
         if time.thread_time() > until_s:
             raise too_slow(limits, where)
@@ -104,9 +104,9 @@ def decoded(packet: Any) -> list[Any] | None:
 
 
 def codec_options(limits: MediaLimits) -> dict[str, str]:
-    """What decoders are told: a picture that is larger than it may be is refused before its memory is asked for.
+    """Options of the decoders: a picture beyond the limit is refused before its memory is allocated.
 
-    A packet may hold a larger picture than its container says, and containers are opened by decoding a little of them.
+    A packet may hold a larger picture than its container declares, and opening a container decodes a little of it.
     """
     return {"max_pixels": str(limits.max_side_px**2)}
 
@@ -136,7 +136,7 @@ def too_slow(limits: MediaLimits, where: str) -> MediaError:
 
 
 def out_of_memory(limits: MediaLimits, where: str) -> MediaError:
-    """The error for a clip that asks for more memory than there is, or than the limits allow."""
+    """The error for a clip that needs more memory than is available, or than the limits allow."""
     return MediaError(
         "the clip needs too much memory",
         where=where,
@@ -154,7 +154,7 @@ def check_size(width: int, height: int, limits: MediaLimits, where: str) -> None
             "the picture is too large" if width and height else "the picture has no size, or one that is too large",
             where=where,
             seen=f"{width}x{height}",
-            allowed=f"1 to {limits.max_side_px} pixels a side",
+            allowed=f"1 to {limits.max_side_px} pixels per side",
             remedy="Convert the clip to a smaller picture, or raise the max_side_px of the limits",
             code=Code.PICTURE_SIZE,
         )
@@ -173,16 +173,16 @@ def too_many_frames(limits: MediaLimits, where: str) -> MediaError:
 
 
 def picture_stream(container: Any) -> Any | None:
-    """The first video stream that is no cover art and whose codec is known, or None."""
+    """The first video stream that is not cover art and has a known codec, or None."""
     return next((stream for stream in picture_streams(container) if stream.codec_context is not None), None)
 
 
 def sound_stream(container: Any) -> Any | None:
-    """The first audio stream whose codec is known, or None."""
+    """The first audio stream with a known codec, or None."""
     return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
 def reason(error: BaseException) -> str:
-    """An error's words without the path that FFmpeg appends, so that outputs do not depend on the checkout."""
+    """An error's text without the path that FFmpeg appends, so that outputs do not depend on the checkout."""
     text = getattr(error, "strerror", None) or str(error)
     return str(text).split(": '", maxsplit=1)[0]

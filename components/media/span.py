@@ -1,10 +1,9 @@
-"""Where a stretch of a longer recording lies in its file, and how to get there without decoding what comes before.
+"""Locates a span of a longer recording in its file, and the point to seek to so that little before it is decoded.
 
-A corpus of dialogues is a few long files and thousands of utterances. For each of them the file's first timestamps are
-read from its head, and a point to seek to is looked for from which every stream can be decoded at the stretch's
-start: a key frame of the picture before it, and sound that begins early enough for its codec to settle. What a seek
-really did is read off the packets that follow, since containers differ: where no such point is found, the file is
-read from its beginning.
+A corpus of dialogues is a few long files and thousands of utterances. For each utterance the file's first timestamps
+are read from its head, and a seek point is searched from which every stream can be decoded at the span's start: a key
+frame of the picture before it, and sound that begins early enough for its codec to settle. Where a seek really ended
+follows from the packets after it, since containers differ. Without such a point the file is read from its beginning.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from components.media.source import (
     too_long,
 )
 
-MIN_DURATION_S = 0.1  # less than this decodes to nothing one could see or hear anything in
-# Codecs that carry something from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.
+MIN_DURATION_S = 0.1  # anything shorter decodes to too little picture and sound to be of use
+# For codecs that carry state from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.
 LEAD_S = 0.5
-BACK_S = (1.0, 8.0, 30.0)  # how far before the start a seek aims, in turn
+BACK_S = (1.0, 8.0, 30.0)  # how far before the start each try seeks
 REORDERED_PACKETS = 17  # H.264 and HEVC show no picture more than 16 pictures away from where it is stored
 # Containers whose timestamps after a seek are estimates (MPEG program streams are wrong by up to a group of pictures):
 # they are read from the beginning.
@@ -57,9 +56,9 @@ class Span:
         if clip.start_s == 0 and clip.end_s is None:
             return None
         length_s = MIN_DURATION_S if clip.end_s is None else clip.end_s - clip.start_s
-        if not (clip.start_s >= 0 and length_s >= MIN_DURATION_S):  # nor is a time that is no number
+        if not (clip.start_s >= 0 and length_s >= MIN_DURATION_S):  # also refuses NaN
             raise MediaError(
-                "the clip's span holds nothing",
+                "the clip's span is empty",
                 where=clip.clip_id,
                 seen=f"{clip.start_s:g} to {clip.end_s:g} s" if clip.end_s is not None else f"from {clip.start_s:g} s",
                 allowed=f"a start of 0 or later, and an end at least {MIN_DURATION_S:g} s after it",
@@ -79,8 +78,8 @@ class Window:
         start_s, end_s: on the container's clock; `end_s` is infinite for a span that ends with the file.
         seek_s: where to seek to so that everything from `start_s` on decodes, or None: read from the beginning.
         picture_seek_s: the same for the pictures alone.
-        picture_s, sound_s: first timestamps of the file's streams, where they were seen.
-        length_s: of the file, as its header says.
+        picture_s, sound_s: first timestamps of the file's streams, None where absent.
+        length_s: of the file, according to its header.
     """
 
     start_s: float
@@ -100,12 +99,12 @@ class Window:
 
 
 def locate(path: Path, span: Span, limits: MediaLimits, *, where: str, picture: bool, sound: bool) -> Window:
-    """Finds a span in a file; `picture` and `sound` say which streams are wanted.
+    """Finds a span in a file; `picture` and `sound` select the streams.
 
     Raises:
         MediaError: see `source.open_media`.
     """
-    with open_media(path, limits, where=where, whole=False) as container:
+    with open_media(path, limits, where=where, whole_file=False) as container:
         video = picture_stream(container) if picture else None
         audio = sound_stream(container) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
@@ -179,18 +178,18 @@ def _seek_point(
 
 
 def _in_time(stream: Any, arrivals: dict[int, float], first: dict[int, float], start_s: float) -> bool:
-    """Whether a stream decodes from the span's start on after a seek that it arrives from so."""
+    """Whether a stream that arrives at these times after a seek decodes from the span's start on."""
     if stream.type == "video":
         return arrivals.get(stream.index, float("inf")) <= start_s
-    # Sound that does not come at all has ended before; sound that begins later cannot come earlier.
+    # Sound that does not arrive has ended before; sound that begins later cannot arrive earlier.
     begins_s = max(start_s - LEAD_S, first.get(stream.index, start_s))
     return arrivals.get(stream.index, -float("inf")) <= begins_s
 
 
 def _arrivals(container: Any, streams: Sequence[Any], limits: MediaLimits, where: str) -> dict[int, float]:
-    """What follows a seek, by the stream's index: the time of the first key frame, and that of the first sound.
+    """Arrival times after a seek by the stream's index: of the first key frame, and of the first sound.
 
-    Sound may lie anywhere in the file, so it is waited for to the end where it does not come.
+    Sound may lie anywhere in the file, so where it is missing the file is read to its end.
     """
     times: dict[int, float] = {}
     for packet in _readable(container, streams, limits, where):

@@ -1,4 +1,4 @@
-"""Decoded frames as a player shows them, as arrays."""
+"""Converts decoded frames to arrays, turned and scaled as a player shows them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from components.contracts.config import MediaLimits
 # Exact conversion: the fast paths round differently from processor to processor.
 CONVERSION = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 QUARTER_TURN_DEG = 90
-# Formats whose first plane is the brightness itself, a byte a pixel.
+# Formats whose first plane is the brightness itself, one byte per pixel.
 BRIGHTNESS_FIRST = frozenset(
     {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuva420p", "nv12", "nv21", "gray"}
 )
-GLANCE_PX = 320  # the longer side of what a glance shows
+GLANCE_PX = 320  # the longer side of a glance's picture
 SQUARE_PIXELS = 0.01  # pixels this near to square are shown as they are stored,
 ODD_PIXELS = 4.0  # and so are those that would be stretched more than this: such a header is damaged
 
@@ -47,7 +47,7 @@ class Upright:
         width, height = self._square(frame.width, frame.height)
         scale = min(1.0, GLANCE_PX / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        # Always a copy: the decoder uses the frame's memory again.
+        # Always a copy: the decoder reuses the frame's memory.
         small = grey.copy() if size == grey.shape[::-1] else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         return self._turned(frame, np.asarray(small, dtype=np.uint8))
 

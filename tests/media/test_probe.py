@@ -25,7 +25,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c
         (LFS, "lfs-pointer", "git lfs pull"),
         (b"<html>Sorry, you need to log in</html>", "not-media", "text file"),
         ("Größe unbekannt, nur Text " * 400, "not-media", "text file"),
-        (bytes(range(200, 256)) * 4, "not-media", "no mp4 file"),
+        (bytes(range(200, 256)) * 4, "not-media", "not an mp4 file"),
     ],
 )
 def test_what_is_no_media_is_called_by_its_name(

@@ -19,11 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.benchmark import Benchmark
 from bench.made import cases, spec, widths_of
 from bench.pairs import alternate
-from bench.report import Figure, Outcome, Row, Skipped
+from bench.report import Comparison, Figure, Outcome, Skipped
 from components.contracts.config import Train
 from components.training.items import Batch, collate
 from components.training.learner import Learner, Share
-from components.training.loop import Task, new_learner
+from components.training.loop import TrainingTask, new_learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ PEAKS: Mapping[str, Peak] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class ModelShape:
     """A model's width and heads, and a batch of clips of `steps` steps."""
 
     width: int
@@ -63,7 +63,7 @@ class Shape:
 class Sizes:
     """What is timed: `steps` optimiser steps a measurement."""
 
-    shapes: tuple[Shape, ...]
+    shapes: tuple[ModelShape, ...]
     steps: int
     pairs: int
     warmup: int
@@ -79,7 +79,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         yield _row(what, shape, sizes, torch.device("cuda"))
 
 
-def _row(what: str, shape: Shape, sizes: Sizes, device: torch.device) -> Row:
+def _row(what: str, shape: ModelShape, sizes: Sizes, device: torch.device) -> Comparison:
     eager, batch = prepared(shape, device, precision="fp32", compile=False)
     compiled, _ = prepared(shape, device, precision="bf16", compile=True)
     operations = count_operations(eager, batch)
@@ -93,7 +93,7 @@ def _row(what: str, shape: Shape, sizes: Sizes, device: torch.device) -> Row:
     name = torch.cuda.get_device_name(device)
     peak = peak_of(name)
     eager_s, compiled_s = (seconds / sizes.steps for seconds in measured.medians_s)
-    return Row(
+    return Comparison(
         what=f"{what}, width {shape.width}, {shape.clips} clips × {shape.steps} steps, four modalities, {name}",
         unit="step",
         baseline=Figure(name="fp32 eager", amount=eager_s, detail=_detail(operations, eager_s, peak, "fp32")),
@@ -109,12 +109,12 @@ def _row(what: str, shape: Shape, sizes: Sizes, device: torch.device) -> Row:
     )
 
 
-def prepared(shape: Shape, device: torch.device, **train: object) -> tuple[Learner, Batch]:
+def prepared(shape: ModelShape, device: torch.device, **train: object) -> tuple[Learner, Batch]:
     """A learner, and a batch on its device."""
     widths = widths_of()
     clips = cases(shape.clips, steps=shape.steps, widths=widths)
     config = Train.model_validate({"batch_clips": shape.clips, "max_steps_per_clip": shape.steps, **train})
-    task = Task(spec=spec(widths, width=shape.width, heads=shape.heads), train=config, seed=0)
+    task = TrainingTask(spec=spec(widths, width=shape.width, heads=shape.heads), train=config, seed=0)
     return new_learner(task, clips, device=device), collate(clips).to(device)
 
 
@@ -161,10 +161,13 @@ BENCHMARK = Benchmark(
     question="on a GPU: the training step in bf16 and compiled against fp32 eager; steps a second, share of peak",
     run=run,
     full=Sizes(
-        shapes=(Shape(width=96, heads=4, clips=64, steps=256), Shape(width=512, heads=8, clips=64, steps=256)),
+        shapes=(
+            ModelShape(width=96, heads=4, clips=64, steps=256),
+            ModelShape(width=512, heads=8, clips=64, steps=256),
+        ),
         steps=10,
         pairs=20,
         warmup=3,
     ),
-    quick=Sizes(shapes=(Shape(width=96, heads=4, clips=16, steps=64),), steps=2, pairs=2, warmup=1),
+    quick=Sizes(shapes=(ModelShape(width=96, heads=4, clips=16, steps=64),), steps=2, pairs=2, warmup=1),
 )

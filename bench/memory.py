@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from bench.benchmark import Benchmark
-from bench.report import Figure, Outcome, Row, Spread
+from bench.report import Comparison, Figure, Outcome, Spread
 from bench.rerun import NAME, PEOPLE, RATE_HZ, parameters
 from components.contracts.config import RayResources
 from components.contracts.layout import Layout
@@ -43,7 +43,7 @@ class Sizes:
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
     """Peak memory of the larger corpus over the smaller one's."""
     peaks = [_peak_bytes(folder / str(times), sizes, times * sizes.clips) for times in (1, TIMES)]
-    yield Row(
+    yield Comparison(
         what=f"peak memory of alignment and features, sounds of {sizes.seconds:g} s",
         unit="run",
         baseline=Figure(name=f"{sizes.clips} clips", amount=peaks[0]),

@@ -13,7 +13,7 @@ from components.runtime.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class PairedTimes:
     """Seconds of two things, (P,) each; entry i of the one ran right beside entry i of the other."""
 
     baseline_s: tuple[float, ...]
@@ -42,7 +42,7 @@ class Pairs:
 
 def alternate(
     baseline: Callable[[], object], ours: Callable[[], object], *, pairs: int, warmup: int, what: str
-) -> Pairs:
+) -> PairedTimes:
     """Calls both in turn; who goes first changes with every pair, so that neither profits from the other's caches.
 
     Args:
@@ -59,7 +59,7 @@ def alternate(
                 if number >= warmup:
                     seconds[is_ours].append(took)
             advance(1)
-    return Pairs(baseline_s=tuple(seconds[False]), ours_s=tuple(seconds[True]))
+    return PairedTimes(baseline_s=tuple(seconds[False]), ours_s=tuple(seconds[True]))
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -34,7 +34,7 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Comparison:
     """One comparison.
 
     Attributes:
@@ -76,7 +76,7 @@ class Skipped:
     reason: str
 
 
-Outcome = Row | Skipped
+Outcome = Comparison | Skipped
 
 MIB = 1 << 20
 HEADING = (
@@ -111,7 +111,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
 def to_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """The outcomes as JSON values; `met` stands beside each goal."""
     return [
-        {**asdict(outcome), "met": outcome.met} if isinstance(outcome, Row) else asdict(outcome) for outcome in outcomes
+        {**asdict(outcome), "met": outcome.met} if isinstance(outcome, Comparison) else asdict(outcome)
+        for outcome in outcomes
     ]
 
 
@@ -124,20 +125,20 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
 
 
-def _side(figure: Figure, row: Row) -> str:
+def _side(figure: Figure, row: Comparison) -> str:
     detail = f", {figure.detail}" if figure.detail else ""
     amount = duration(figure.amount) if row.quantity == "time" else f"{figure.amount / MIB:,.0f} MiB"
     return f"{figure.name}: {amount} a {row.unit}{detail}"
 
 
-def _ratio(row: Row) -> str:
+def _ratio(row: Comparison) -> str:
     digits = 3 if row.ratio.median < 2 else 1
     low, median, high = (f"{value:.{digits}f}" for value in (row.ratio.low, row.ratio.median, row.ratio.high))
     reads = f"× the {row.quantity}" if row.kind == "cost" else "× as fast"
     return f"{median}{reads} [{low}, {high}], {row.pairs}"
 
 
-def _goal(row: Row) -> str:
+def _goal(row: Comparison) -> str:
     if row.goal is None:
         return "–"
     bound = f"≤ {row.goal:.2f}×" if row.kind == "cost" else f"≥ {row.goal:g}×"

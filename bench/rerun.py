@@ -17,7 +17,7 @@ import soundfile
 
 from bench.benchmark import Benchmark
 from bench.pairs import timed
-from bench.report import Figure, Outcome, Row, Spread
+from bench.report import Comparison, Figure, Outcome, Spread
 from bench.stages import one_ray
 from components.contracts.config import Alignment, FaceAlignment, Features, Params, RayResources, VoiceAlignment
 from components.contracts.layout import Layout
@@ -52,7 +52,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         more_s = timed(lambda: _stages(params, layout, expect=more))
     what = f"{sizes.clips:,} sounds of {SECONDS} s"
     first = Figure(name="first run", amount=first_s)
-    yield Row(
+    yield Comparison(
         what=f"nothing changed, {what}",
         unit="run",
         baseline=first,
@@ -61,7 +61,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         ratio=Spread.of(first_s / second for second in again_s),
         pairs=sizes.runs,
     )
-    yield Row(
+    yield Comparison(
         what=f"{more:,} clips more, {what}",
         unit="run",
         baseline=first,

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from bench.benchmark import Benchmark
-from bench.pairs import Pairs, alternate, timed
-from bench.report import Figure, Outcome, Row, duration
+from bench.pairs import PairedTimes, alternate, timed
+from bench.report import Comparison, Figure, Outcome, duration
 from components.alignment.align import Aligner
 from components.contracts.config import Alignment, Features, Params, RayResources
 from components.contracts.layout import Layout
@@ -70,10 +70,10 @@ def _corpus(params: Params, cores: int, pairs: int, folder: Path, *, floor: bool
             )
 
 
-def _against_loop(pairs: Pairs, what: str, seconds: Mapping[str, Sequence[float]]) -> Row:
+def _against_loop(pairs: PairedTimes, what: str, seconds: Mapping[str, Sequence[float]]) -> Comparison:
     parts = {name: float(np.median(took)) for name, took in seconds.items()}
     loop_s, ours_s = pairs.medians_s
-    return Row(
+    return Comparison(
         what=f"alignment and features, {what}",
         unit="run",
         baseline=Figure(name="process pool, same aligner and encoders", amount=loop_s),
@@ -86,9 +86,9 @@ def _against_loop(pairs: Pairs, what: str, seconds: Mapping[str, Sequence[float]
     )
 
 
-def _against_floor(pairs: Pairs, what: str) -> Row:
+def _against_floor(pairs: PairedTimes, what: str) -> Comparison:
     floor_s, ours_s = pairs.medians_s
-    return Row(
+    return Comparison(
         what=f"the same against decode alone, {what}",
         unit="run",
         baseline=Figure(name="PyAV decodes and drops", amount=floor_s),

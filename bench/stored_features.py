@@ -21,9 +21,9 @@ import torch
 
 from bench.benchmark import Benchmark
 from bench.made import CLASSES, aligned_clip, spec, window_of
-from bench.pairs import Pairs, alternate
+from bench.pairs import PairedTimes, alternate
 from bench.published_encoders import published_encoders
-from bench.report import Figure, Outcome, Row, Spread, duration
+from bench.report import Comparison, Figure, Outcome, Spread, duration
 from components.catalog.cases import Case
 from components.contracts.config import Features, Train
 from components.contracts.presets import with_preset
@@ -33,7 +33,7 @@ from components.features.registry import create
 from components.features.store import FeatureStore, feature_key
 from components.features.transform import Transform
 from components.training.items import cut
-from components.training.loop import Task, new_learner, train_steps
+from components.training.loop import TrainingTask, new_learner, train_steps
 
 GOAL = 50.0
 EPOCHS = 30
@@ -42,7 +42,7 @@ RATE_HZ = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus:
+class TrainingSetup:
     """What is trained on what: a model of a preset, on clips of `steps` steps at 30 Hz; `measured` epochs are timed."""
 
     name: str
@@ -57,11 +57,11 @@ class Corpus:
 class Sizes:
     """The corpora."""
 
-    corpora: tuple[Corpus, ...]
+    corpora: tuple[TrainingSetup, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredPass:
     """The clips after one pass, and the seconds of its two parts."""
 
     cases: list[Case]
@@ -108,7 +108,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         yield from _rows(corpus, folder / str(number))
 
 
-def _rows(corpus: Corpus, folder: Path) -> Iterator[Outcome]:
+def _rows(corpus: TrainingSetup, folder: Path) -> Iterator[Outcome]:
     clips = [aligned_clip(index, steps=corpus.steps, rate_hz=RATE_HZ) for index in range(corpus.clips)]
     encoders = corpus.encoders(folder / "checkpoints")
     for encoder in encoders.values():
@@ -129,17 +129,17 @@ def _rows(corpus: Corpus, folder: Path) -> Iterator[Outcome]:
     yield _encoding(corpus, stored, anew.encode_s / corpus.measured, len(windows))
 
 
-def task_of(preset: str, encoders: Mapping[str, Encoder]) -> Task:
+def task_of(preset: str, encoders: Mapping[str, Encoder]) -> TrainingTask:
     """The training of a preset on windows of these encoders' features; without a contrastive text, to need no third
     encoder."""
     own = {"model": {"preset": preset}, "train": {"contrastive_loss": 0.0}}
     sections = with_preset(own, where="bench", loss_weights=Train.loss_weights())
     widths = {name: encoder.width for name, encoder in encoders.items()}
     train = Train.model_validate({**sections["train"], "epochs": EPOCHS, "max_steps_per_clip": WINDOW})
-    return Task(spec=spec(widths, rate_hz=RATE_HZ, **sections["model"]), train=train, seed=0)
+    return TrainingTask(spec=spec(widths, rate_hz=RATE_HZ, **sections["model"]), train=train, seed=0)
 
 
-def _epoch(task: Task, labelled: Sequence[Case], windows: Sequence[Case]) -> Callable[[], None]:
+def _epoch(task: TrainingTask, labelled: Sequence[Case], windows: Sequence[Case]) -> Callable[[], None]:
     """The next epoch of a training on `windows`; `labelled` gives their labels without encoding them."""
     steps = train_steps(new_learner(task, labelled), task, windows)
     count = task.order(len(windows)).steps_per_epoch
@@ -151,7 +151,7 @@ def _epoch(task: Task, labelled: Sequence[Case], windows: Sequence[Case]) -> Cal
     return epoch
 
 
-def encode_once(clips: Sequence[AlignedClip], encoders: Mapping[str, Encoder], store: FeatureStore) -> Stored:
+def encode_once(clips: Sequence[AlignedClip], encoders: Mapping[str, Encoder], store: FeatureStore) -> StoredPass:
     """Encodes every clip, writes its features in their final form, reads them back and fits the transform."""
     started = time.perf_counter()
     encoded = {name: encoder.encode(clips) for name, encoder in encoders.items()}
@@ -170,7 +170,9 @@ def encode_once(clips: Sequence[AlignedClip], encoders: Mapping[str, Encoder], s
         as_case(clip, one, transform, label=label_of(index))
         for index, (clip, one) in enumerate(zip(clips, features, strict=True))
     ]
-    return Stored(cases=cases, transform=transform, encode_s=encode_s, store_s=time.perf_counter() - started - encode_s)
+    return StoredPass(
+        cases=cases, transform=transform, encode_s=encode_s, store_s=time.perf_counter() - started - encode_s
+    )
 
 
 def as_case(clip: AlignedClip, encoded: Mapping[str, Encoded], transform: Transform, *, label: int) -> Case:
@@ -203,13 +205,13 @@ def windows_of(clips: Sequence[AlignedClip]) -> list[tuple[int, int]]:
     ]
 
 
-def _training(corpus: Corpus, stored: Stored, measured: Pairs, windows: int) -> Row:
+def _training(corpus: TrainingSetup, stored: StoredPass, measured: PairedTimes, windows: int) -> Comparison:
     once_s = stored.encode_s + stored.store_s
     anew_s, ours_s = measured.medians_s
     gains = Spread.of(
         EPOCHS * anew / (once_s + EPOCHS * own) for anew, own in zip(measured.baseline_s, measured.ours_s, strict=True)
     )
-    return Row(
+    return Comparison(
         what=f"training for {EPOCHS} epochs (extrapolated), {_words(corpus, windows)}",
         unit="training",
         baseline=Figure(name="windows encoded in every epoch", amount=EPOCHS * anew_s),
@@ -227,11 +229,11 @@ def _training(corpus: Corpus, stored: Stored, measured: Pairs, windows: int) -> 
     )
 
 
-def _encoding(corpus: Corpus, stored: Stored, anew_s: float, windows: int) -> Row:
+def _encoding(corpus: TrainingSetup, stored: StoredPass, anew_s: float, windows: int) -> Comparison:
     once_s = stored.encode_s + stored.store_s
     passes = EPOCHS * windows * WINDOW / (corpus.clips * corpus.steps)
     gain = EPOCHS * anew_s / once_s
-    return Row(
+    return Comparison(
         what=f"the encoders' work in it, {corpus.name}",
         unit="training",
         baseline=Figure(name=f"{passes:.0f} passes a frame", amount=EPOCHS * anew_s),
@@ -242,7 +244,7 @@ def _encoding(corpus: Corpus, stored: Stored, anew_s: float, windows: int) -> Ro
     )
 
 
-def _words(corpus: Corpus, windows: int) -> str:
+def _words(corpus: TrainingSetup, windows: int) -> str:
     clips = f"{corpus.clips} clip{'s' if corpus.clips > 1 else ''} of {corpus.steps / RATE_HZ:g} s at {RATE_HZ:g} Hz"
     return f"{corpus.preset} model on {corpus.name}: {clips}, {windows} windows of {WINDOW} steps every {STRIDE}"
 
@@ -253,10 +255,10 @@ def embedded_encoders(folder: Path) -> dict[str, Encoder]:
     return {name: create(encoders[name], name) for name in ("face", "voice")}
 
 
-EMBEDDED = Corpus(
+EMBEDDED = TrainingSetup(
     name="fer + whisper-tiny", preset="default", encoders=embedded_encoders, clips=4, steps=600, measured=3
 )
-PUBLISHED = Corpus(
+PUBLISHED = TrainingSetup(
     name="CLIP ViT-B/32 + wav2vec2-base", preset="paper", encoders=published_encoders, clips=1, steps=480, measured=1
 )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.benchmark import Benchmark
 from bench.made import spec, widths_of
 from bench.pairs import alternate
-from bench.report import Figure, Outcome, Row
+from bench.report import Comparison, Figure, Outcome
 from components.model.model import TemporalModel
 from components.model.streaming import StreamingModel, StreamState
 from components.runtime.progress import progress
@@ -38,7 +38,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         yield _row(widths, sizes)
 
 
-def _row(widths: Mapping[str, int], sizes: Sizes) -> Row:
+def _row(widths: Mapping[str, int], sizes: Sizes) -> Comparison:
     torch.manual_seed(0)
     streaming = StreamingModel(TemporalModel(spec(widths, causal=True)).eval())
     names = " + ".join(widths)
@@ -61,7 +61,7 @@ def _row(widths: Mapping[str, int], sizes: Sizes) -> Row:
         what=f"step of {names}",
     )
     early_s, late_s = measured.medians_s
-    return Row(
+    return Comparison(
         what=f"one step of a causal model, {names}, one stream at {RATE_HZ:g} Hz",
         unit="step",
         baseline=Figure(name=f"after {_time(sizes.early_s)}", amount=early_s, detail=_size(states[early])),

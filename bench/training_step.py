@@ -21,21 +21,21 @@ from torch.nn.utils import clip_grad_norm_
 from bench.benchmark import Benchmark
 from bench.made import cases, spec, widths_of
 from bench.pairs import alternate
-from bench.report import Figure, Outcome, Row
+from bench.report import Comparison, Figure, Outcome
 from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.model.base import ModelOutput
 from components.model.build import build_model
 from components.model.spec import ModelSpec
 from components.training.items import Batch, collate
-from components.training.loop import Task, new_learner, train_steps
+from components.training.loop import TrainingTask, new_learner, train_steps
 
 GOAL = 1.10
 BATCHES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class BatchShape:
     """What a batch is made of: clips of `steps` steps, with modality → width."""
 
     name: str
@@ -48,7 +48,7 @@ class Shape:
 class Sizes:
     """What is timed, and how often."""
 
-    shapes: tuple[Shape, ...]
+    shapes: tuple[BatchShape, ...]
     pairs: int
     warmup: int
 
@@ -106,10 +106,10 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         yield _row(shape, clips, sizes)
 
 
-def _row(shape: Shape, clips: Sequence[Case], sizes: Sizes) -> Row:
+def _row(shape: BatchShape, clips: Sequence[Case], sizes: Sizes) -> Comparison:
     # Enough epochs for all steps, so that the schedule does not run out.
     epochs = 1 + (sizes.warmup + sizes.pairs) // BATCHES
-    task = Task(
+    task = TrainingTask(
         spec=spec(shape.widths),
         train=Train(batch_clips=shape.clips, max_steps_per_clip=shape.steps, epochs=epochs),
         seed=0,
@@ -126,7 +126,7 @@ def _row(shape: Shape, clips: Sequence[Case], sizes: Sizes) -> Row:
     )
     plain_s, ours_s = measured.medians_s
     widths = ", ".join(f"{name} {width}" for name, width in shape.widths.items())
-    return Row(
+    return Comparison(
         what=f"training step, {shape.name}: {shape.clips} clips × {shape.steps} steps, {widths}",
         unit="step",
         baseline=Figure(name="plain PyTorch loop", amount=plain_s),
@@ -138,8 +138,8 @@ def _row(shape: Shape, clips: Sequence[Case], sizes: Sizes) -> Row:
     )
 
 
-RAVDESS = Shape(name="like RAVDESS", clips=32, steps=40, widths=widths_of(("face", "voice")))
-LONG = Shape(name="long", clips=32, steps=256, widths=widths_of())
+RAVDESS = BatchShape(name="like RAVDESS", clips=32, steps=40, widths=widths_of(("face", "voice")))
+LONG = BatchShape(name="long", clips=32, steps=256, widths=widths_of())
 
 BENCHMARK = Benchmark(
     question="the training step against the same model in a plain PyTorch loop on tensors in memory",

@@ -43,7 +43,7 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class FoldResult:
     """One training of one variant on one fold with one seed.
 
     Attributes:
@@ -57,7 +57,7 @@ class Result:
     facts: Mapping[str, Any]
 
 
-def save_result(path: Path, result: Result) -> None:
+def save_result(path: Path, result: FoldResult) -> None:
     """Writes a result as one file that appears whole or not at all."""
     from safetensors.numpy import save_file
 
@@ -74,7 +74,7 @@ def save_result(path: Path, result: Result) -> None:
         save_file(plain, beside, metadata={"clips": json.dumps(clips), "facts": json.dumps(dict(result.facts))})
 
 
-def load_result(path: Path) -> Result | None:
+def load_result(path: Path) -> FoldResult | None:
     """What `save_result` wrote; None when it is not there or not whole, so that it is made again."""
     from safetensors import SafetensorError, safe_open
 
@@ -87,7 +87,7 @@ def load_result(path: Path) -> Result | None:
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
     prior = {name.removeprefix("prior/"): value for name, value in tensors.items() if name.startswith("prior/")}
-    return Result(answers=answers, prior=prior, facts=facts)
+    return FoldResult(answers=answers, prior=prior, facts=facts)
 
 
 def _places(clips: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.ablation.answering import answer, calibrate, labels_of
-from components.ablation.answers import SPLITS, Result
-from components.ablation.folds import Fold, Row
+from components.ablation.answers import SPLITS, FoldResult
+from components.ablation.folds import CatalogRow, Fold
 from components.catalog.cases import Case, prepare
 from components.catalog.examples import Example, load_examples
 from components.contracts import versions
@@ -41,7 +41,7 @@ from components.model.base import EmotionModel, count_parameters
 from components.model.build import build_model, used_modalities
 from components.model.files import load_weights
 from components.training.job import Job, fit_here
-from components.training.loop import Task
+from components.training.loop import TrainingTask
 from components.training.stage import spec_of
 
 Floats = NDArray[np.float32]
@@ -56,10 +56,10 @@ CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus:
+class CatalogClips:
     """All clips of a catalog, whatever their split there: `examples` by clip id, `catalog` as in `catalog.json`."""
 
-    rows: Sequence[Row]
+    rows: Sequence[CatalogRow]
     examples: Mapping[str, Example]
     catalog: Mapping[str, Any]
 
@@ -85,7 +85,7 @@ class Unit:
         return replace(self, params=self.params.model_copy(update={"train": train}))
 
 
-def load_corpus(root: Path) -> Corpus:
+def load_corpus(root: Path) -> CatalogClips:
     """Reads the catalog of a project and every feature it names; kept in memory for the next call of this process.
 
     Raises:
@@ -98,23 +98,23 @@ def load_corpus(root: Path) -> Corpus:
 
 
 @lru_cache(maxsize=1)
-def _corpus(root: Path, sha256: str) -> Corpus:
+def _corpus(root: Path, sha256: str) -> CatalogClips:
     layout = Layout(root)
-    return Corpus(
+    return CatalogClips(
         rows=pq.read_table(layout.catalog / "catalog.parquet").to_pylist(),
         examples={example.clip_id: example for example in load_examples(layout)},
         catalog=read_json(layout.catalog / "catalog.json"),
     )
 
 
-def levels(rows: Sequence[Row]) -> tuple[str, ...]:
+def levels(rows: Sequence[CatalogRow]) -> tuple[str, ...]:
     """What can be scored: "clip" where clips are labelled, "step" where spans inside them are. The first one leads."""
     clip = any(row["label"] is not None for row in rows)
     step = any(row["segments"] for row in rows)
     return ("clip",) * clip + ("step",) * step
 
 
-def unit_fingerprint(unit: Unit, corpus: Corpus) -> str:
+def unit_fingerprint(unit: Unit, corpus: CatalogClips) -> str:
     """Everything that the result of a training is a function of; equal fingerprints, equal results."""
     if unit.params.train.refit:
         return fingerprint({"refit": unit_fingerprint(unit.first, corpus)})
@@ -135,13 +135,13 @@ def unit_fingerprint(unit: Unit, corpus: Corpus) -> str:
     )
 
 
-def _fold_sha256(fold: Fold, corpus: Corpus) -> str:
+def _fold_sha256(fold: Fold, corpus: CatalogClips) -> str:
     """The clips, labels and features of a fold, and who is where."""
     rows = [{**row, "split": fold.split_of[row["clip_id"]]} for row in corpus.rows if row["clip_id"] in fold.split_of]
     return fingerprint(rows)
 
 
-def run_unit(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
+def run_unit(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) -> FoldResult:
     """Trains, calibrates and answers; on one thread, so the same on every machine.
 
     Args:
@@ -164,7 +164,7 @@ def run_unit(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
     prior = {level: frequencies(clips.whole["train"], level, classes) for level in found}
     calibration = calibrate(model, clips.own["calibration"])
     answers = answer(model, calibration, clips.own, prior=prior, levels=found, modalities=clips.modalities)
-    return Result(
+    return FoldResult(
         answers=answers,
         prior=prior,
         facts={
@@ -179,7 +179,7 @@ def run_unit(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
     )
 
 
-def _refitted(unit: Unit, corpus: Corpus, first: Result) -> Result:
+def _refitted(unit: Unit, corpus: CatalogClips, first: FoldResult) -> FoldResult:
     """A model that is trained on the calibration people too, with what was fitted for the first one on them as unseen.
 
     The calibration split stays answered by the first model: the second one has learned these answers by heart.
@@ -197,7 +197,7 @@ def _refitted(unit: Unit, corpus: Corpus, first: Result) -> Result:
         modalities=clips.modalities,
     )
     seconds = first.facts["core_seconds"]
-    return Result(
+    return FoldResult(
         answers={**first.answers, **answers},
         prior=first.prior,
         facts={
@@ -223,7 +223,7 @@ class _Clips:
     transform: Transform
 
 
-def _clips(unit: Unit, corpus: Corpus) -> _Clips:
+def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
     whole, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
     used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
     known = tuple(name for name in unit.modalities if name in used)
@@ -237,7 +237,9 @@ def _clips(unit: Unit, corpus: Corpus) -> _Clips:
     return _Clips(whole=whole, own=own, modalities=known, transform=transform.only(known))
 
 
-def prepare_fold(fold: Fold, corpus: Corpus, *, standardise: bool = True) -> tuple[dict[str, list[Case]], Transform]:
+def prepare_fold(
+    fold: Fold, corpus: CatalogClips, *, standardise: bool = True
+) -> tuple[dict[str, list[Case]], Transform]:
     """The clips of each split and of `BOTH`, by id, under the transform of the fold's training split. Every variant
     gets the same clips and the same held-out steps: a clip without any feature that training knows is left out, and so
     is the label of a held-out step at which nothing is valid."""
@@ -272,13 +274,15 @@ def frequencies(cases: Sequence[Case], level: str, classes: int) -> Floats:
     return (counts / counts.sum() if counts.sum() else np.full(classes, 1 / classes)).astype(np.float32)
 
 
-def _trained(unit: Unit, corpus: Corpus, clips: _Clips, split: str) -> EmotionModel:
+def _trained(unit: Unit, corpus: CatalogClips, clips: _Clips, split: str) -> EmotionModel:
     """The model that learned from the clips of a split, or of `BOTH`."""
     training = [case for case in clips.own[split] if case.usable]
     spec = spec_of(corpus.catalog, clips.transform, training, model=unit.params.model, train=unit.params.train)
     epochs = unit.params.train.epochs
     job = Job(
-        task=Task(spec=spec, train=unit.params.train.model_copy(update={"checkpoint_epochs": epochs}), seed=unit.seed),
+        task=TrainingTask(
+            spec=spec, train=unit.params.train.model_copy(update={"checkpoint_epochs": epochs}), seed=unit.seed
+        ),
         # Nothing is chosen by held-out scores, so none are made while training.
         items=lambda split: training if split == "train" else (),
         inputs_sha256="ablation",

@@ -47,7 +47,7 @@ class Items:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One row of the table.
 
     Attributes:
@@ -112,7 +112,7 @@ FIGURES: Mapping[str, _Figure] = {
 _MISSING = _Figure(_confusions, lambda sums: np.asarray(scores.macro_f1(sums).mean(-1)))
 
 
-def table(rows: Sequence[Row], items: Items, config: Evaluate, *, seed: int) -> list[dict[str, Any]]:
+def table(rows: Sequence[TableRow], items: Items, config: Evaluate, *, seed: int) -> list[dict[str, Any]]:
     """The rows with their figures, as JSON; the first row is the one that all are compared with.
 
     Each has `figures`, `minus_default`, `patterns` (macro-F1 by pattern of present modalities) and `folds`. The figure
@@ -145,7 +145,7 @@ def table(rows: Sequence[Row], items: Items, config: Evaluate, *, seed: int) -> 
     ]
 
 
-def details(row: Row, items: Items, classes: Sequence[str], config: Evaluate, *, seed: int) -> dict[str, Any]:
+def details(row: TableRow, items: Items, classes: Sequence[str], config: Evaluate, *, seed: int) -> dict[str, Any]:
     """By class and by group, over all seeds' answers together; a person stays one cluster."""
     bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
     posterior = row.posterior[ALL]
@@ -218,14 +218,14 @@ def _figure(name: str) -> _Figure:
     return _MISSING if name == MISSING else FIGURES[name]
 
 
-def _missing_patterns(default: Row) -> list[str]:
+def _missing_patterns(default: TableRow) -> list[str]:
     """The patterns in which a modality is missing."""
     named = [name for name in default.posterior if name != ALL]
     most = max((name.count("+") for name in named), default=0)
     return [name for name in named if name.count("+") < most]
 
 
-def _sums(row: Row, items: Items, missing: Sequence[str], bins: int) -> dict[str, Sums]:
+def _sums(row: TableRow, items: Items, missing: Sequence[str], bins: int) -> dict[str, Sums]:
     posterior = row.posterior[ALL]
     made: dict[Any, Sums] = {}
     found = {}
@@ -255,7 +255,7 @@ def _spread(per_seed: Sums) -> float | None:
     return rounded(float(np.std(per_seed, ddof=1))) if per_seed.size > 1 else None
 
 
-def _by_fold(row: Row, items: Items) -> dict[str, dict[str, float | None]]:
+def _by_fold(row: TableRow, items: Items) -> dict[str, dict[str, float | None]]:
     found = {}
     for index, name in enumerate(items.folds):
         mine = items.fold == index

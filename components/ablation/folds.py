@@ -12,7 +12,7 @@ from components.catalog.splits import Subject, folds, leave_one_dataset_out, spl
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 
-Row = Mapping[str, Any]
+CatalogRow = Mapping[str, Any]
 Kind = int | Literal["corpus", "dataset"]
 PEOPLE_APART = Catalog()
 
@@ -33,7 +33,9 @@ class Fold:
         return sorted(clip_id for clip_id, own in self.split_of.items() if own == split)
 
 
-def make_folds(rows: Sequence[Row], kind: Kind, seed: int, *, config: Catalog = PEOPLE_APART) -> tuple[Fold, ...]:
+def make_folds(
+    rows: Sequence[CatalogRow], kind: Kind, seed: int, *, config: Catalog = PEOPLE_APART
+) -> tuple[Fold, ...]:
     """The folds over all clips of a catalog; what split they have there does not matter.
 
     With `catalog.by_text` no text is in two splits of a fold: clips that would bring one there are left out of it.
@@ -62,7 +64,7 @@ def make_folds(rows: Sequence[Row], kind: Kind, seed: int, *, config: Catalog = 
     return tuple(made)
 
 
-def _datasets(rows: Sequence[Row]) -> list[str]:
+def _datasets(rows: Sequence[CatalogRow]) -> list[str]:
     names = sorted({row["dataset"] for row in rows})
     if len(names) < 2:
         raise DataError(
@@ -74,7 +76,7 @@ def _datasets(rows: Sequence[Row]) -> list[str]:
     return names
 
 
-def _without(rows: Sequence[Row], subjects: Sequence[Subject], dataset: str, config: Catalog, seed: int) -> Fold:
+def _without(rows: Sequence[CatalogRow], subjects: Sequence[Subject], dataset: str, config: Catalog, seed: int) -> Fold:
     of_subject = leave_one_dataset_out(subjects, dataset, seed)
     # Clips that a tested person has in other datasets are not learned here, and tested when those are left out.
     split_of = {
@@ -85,7 +87,7 @@ def _without(rows: Sequence[Row], subjects: Sequence[Subject], dataset: str, con
     return _fold(dataset, rows, split_of, config, seed)
 
 
-def _fold(name: str, rows: Sequence[Row], split_of: Mapping[str, str], config: Catalog, seed: int) -> Fold:
+def _fold(name: str, rows: Sequence[CatalogRow], split_of: Mapping[str, str], config: Catalog, seed: int) -> Fold:
     dealt = [row for row in rows if row["clip_id"] in split_of]
     split_of = without_shared_texts(dealt, split_of, config, seed)
     shown: dict[str, set[str]] = {"train": set(), "calibration": set(), "test": set()}

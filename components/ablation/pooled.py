@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ablation.answers import ALL, Result
+from components.ablation.answers import ALL, FoldResult
 from components.inference.probabilities import product_of_experts
 from components.model.scores import confusion, macro_f1
 
@@ -44,7 +44,7 @@ class Pooled:
         return len(self.posterior[ALL])
 
 
-def pool(results: Sequence[Sequence[Result]], level: str) -> Pooled:
+def pool(results: Sequence[Sequence[FoldResult]], level: str) -> Pooled:
     """From `results[fold][seed]`. Patterns and modalities that a fold does not know are left out."""
     first = [seeds[0].answers["test", level] for seeds in results]
     counts = [answers.truth.size for answers in first]
@@ -70,7 +70,7 @@ def pool(results: Sequence[Sequence[Result]], level: str) -> Pooled:
     )
 
 
-def _calibration_score(result: Result, level: str) -> float:
+def _calibration_score(result: FoldResult, level: str) -> float:
     answers = result.answers["calibration", level]
     posterior = answers.posterior[ALL]
     counts = confusion(answers.truth, posterior.argmax(-1), posterior.shape[1])

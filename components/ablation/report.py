@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.ablation.answers import ALL
-from components.ablation.figures import HEADLINE, MISSING, Items, Row
+from components.ablation.figures import HEADLINE, MISSING, Items, TableRow
 from components.ablation.folds import Fold
 from components.ablation.forest import forest
 from components.contracts.atomic import atomic_dir, write_json, write_table
@@ -58,7 +58,7 @@ class Report:
     folds: tuple[Fold, ...]
     seeds: int
     config: Evaluate
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     items: Items
     clips: tuple[str, ...]
     table: list[dict[str, Any]]

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from components.ablation.answers import ALL, Result
-from components.ablation.figures import Items, Row
-from components.ablation.folds import Fold
-from components.ablation.folds import Row as CatalogRow
+from components.ablation.answers import ALL, FoldResult
+from components.ablation.figures import Items, TableRow
+from components.ablation.folds import CatalogRow, Fold
 from components.ablation.pooled import (
     Pooled,
     answered_by,
@@ -29,15 +28,17 @@ NESTED = "nested_choice"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class VariantResults:
     """A variant with its results, `results[fold][seed]`, and the names of the variants that resolve to the same."""
 
     variant: Variant
-    results: Sequence[Sequence[Result]]
+    results: Sequence[Sequence[FoldResult]]
     same: tuple[str, ...] = ()
 
 
-def make_rows(trained: Sequence[Trained], level: str) -> tuple[list[Row], dict[str, Pooled], tuple[str, ...]]:
+def make_rows(
+    trained: Sequence[VariantResults], level: str
+) -> tuple[list[TableRow], dict[str, Pooled], tuple[str, ...]]:
     """All rows; the first is the default.
 
     Returns:
@@ -85,10 +86,10 @@ def make_items(pooled: Pooled, folds: Sequence[Fold], catalog: Sequence[CatalogR
     )
 
 
-def _row(one: Trained, pooled: Pooled) -> Row:
+def _row(one: VariantResults, pooled: Pooled) -> TableRow:
     facts = [result.facts for seeds in one.results for result in seeds]
     seconds = [sum(fact["core_seconds"].values()) for fact in facts]
-    return Row(
+    return TableRow(
         name=one.variant.name,
         about=one.variant.about,
         posterior=pooled.posterior,
@@ -103,9 +104,9 @@ def _row(one: Trained, pooled: Pooled) -> Row:
     )
 
 
-def _made(name: str, about: str, posterior: Mapping[str, Any]) -> Row:
+def _made(name: str, about: str, posterior: Mapping[str, Any]) -> TableRow:
     facts: dict[str, Any] = {"kind": "made", "same": [], "parameters": None, "core_seconds": None, "code": []}
-    return Row(name=name, about=about, posterior=posterior, candidate=False, facts=facts)
+    return TableRow(name=name, about=about, posterior=posterior, candidate=False, facts=facts)
 
 
 def _mean_macro_f1(pooled: Pooled) -> float:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.ablation.answers import Result, load_result, save_result
+from components.ablation.answers import FoldResult, load_result, save_result
 from components.ablation.crossval import (
     CALIBRATION,
-    Corpus,
+    CatalogClips,
     Unit,
     levels,
     load_corpus,
@@ -25,7 +25,7 @@ from components.ablation.crossval import (
 from components.ablation.figures import details, table, verdict
 from components.ablation.folds import Fold, make_folds
 from components.ablation.report import Report, write_report
-from components.ablation.rows import Trained, make_items, make_rows
+from components.ablation.rows import VariantResults, make_items, make_rows
 from components.ablation.variants import DEFAULT, Variant, choose
 from components.contracts.config import MODALITIES, Params
 from components.contracts.errors import ConfigError, DataError, MerError
@@ -74,7 +74,9 @@ def run(params: Params, layout: Layout) -> Report:
     jobs = _jobs(variants, corpus, folds, params, layout)
     _train(jobs, root, params, failed, code=_code(root, corpus))
     trained = [
-        Trained(variant=variant, results=_results(jobs, variant.name, len(folds)), same=same.get(variant.name, ()))
+        VariantResults(
+            variant=variant, results=_results(jobs, variant.name, len(folds)), same=same.get(variant.name, ())
+        )
         for variant, _ in variants
         if variant.name not in failed
     ]
@@ -85,7 +87,7 @@ def run(params: Params, layout: Layout) -> Report:
     return report
 
 
-def modalities_of(corpus: Corpus) -> tuple[str, ...]:
+def modalities_of(corpus: CatalogClips) -> tuple[str, ...]:
     """The modalities of which any clip has something, in the model's order."""
     there = {name for row in corpus.rows for name, _ in row["keys"]}
     known = tuple(name for name in MODALITIES if name in there)
@@ -93,7 +95,7 @@ def modalities_of(corpus: Corpus) -> tuple[str, ...]:
 
 
 def _resolve(
-    params: Params, corpus: Corpus, folds: Sequence[Fold], failed: dict[str, str]
+    params: Params, corpus: CatalogClips, folds: Sequence[Fold], failed: dict[str, str]
 ) -> tuple[list[tuple[Variant, Params]], dict[str, tuple[str, ...]]]:
     """The variants that differ, with their configuration; and by variant the names that resolve to the same."""
     modalities = modalities_of(corpus)
@@ -120,7 +122,11 @@ def _resolve(
 
 
 def _jobs(
-    variants: Sequence[tuple[Variant, Params]], corpus: Corpus, folds: Sequence[Fold], params: Params, layout: Layout
+    variants: Sequence[tuple[Variant, Params]],
+    corpus: CatalogClips,
+    folds: Sequence[Fold],
+    params: Params,
+    layout: Layout,
 ) -> list[_Job]:
     """Seeds outermost, so that what is done first is a whole table with fewer seeds; of a seed first those that others
     take the calibration of."""
@@ -198,7 +204,7 @@ def _attempt(job: _Job, root: Path, code: str) -> MerError | None:
     """One training with its file; an error of the project's tree is returned, so that the others go on."""
     corpus = load_corpus(root)
 
-    def make(unit: Unit, path: Path, first: Result | None = None) -> Result:
+    def make(unit: Unit, path: Path, first: FoldResult | None = None) -> FoldResult:
         result = run_unit(unit, corpus, first)
         save_result(path, replace(result, facts={**result.facts, "code": code}))
         return result
@@ -227,7 +233,11 @@ def _results(jobs: Sequence[_Job], variant: str, folds: int) -> list[list[Any]]:
 
 
 def _compare(
-    trained: Sequence[Trained], corpus: Corpus, folds: Sequence[Fold], params: Params, failed: Mapping[str, str]
+    trained: Sequence[VariantResults],
+    corpus: CatalogClips,
+    folds: Sequence[Fold],
+    params: Params,
+    failed: Mapping[str, str],
 ) -> Report:
     level, *others = levels(corpus.rows)
     classes = tuple(corpus.catalog["classes"])
@@ -271,7 +281,7 @@ def _note(failed: dict[str, str], name: str, error: MerError) -> None:
     failed.setdefault(name, str(error))
 
 
-def _code(root: Path, corpus: Corpus) -> str:
+def _code(root: Path, corpus: CatalogClips) -> str:
     """The commit that trains, with a plus where files differ from it; "unknown" outside a repository."""
     lineage = collect(root, data_sha256=corpus.catalog["sha256"], datasets={}, seed=0)
     return lineage.git_commit[:12] + ("+" if lineage.git_dirty else "")

@@ -16,7 +16,7 @@ from components.datasets.given import GivenArray, GivenReader
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class SampleStretch:
     """Samples over a stretch of the clip.
 
     `values` (N, D); `starts_s`, `ends_s` (N,), or None for a single sample without an end: it lasts as long as the
@@ -28,12 +28,12 @@ class Piece:
     ends_s: NDArray[np.float64] | None = None
 
 
-Given = Mapping[str, Sequence[Piece]]
+Given = Mapping[str, Sequence[SampleStretch]]
 
 
 def read_given(clip: Clip, reader: GivenReader) -> Given:
     """Modality → pieces of what the clip brings. Raises MediaError as `GivenReader.read`, and `width`, `no-rate`."""
-    found: dict[str, list[Piece]] = {}
+    found: dict[str, list[SampleStretch]] = {}
     for one in clip.given:
         array = reader.read(one)
         pieces = found.setdefault(one.modality, [])
@@ -74,17 +74,19 @@ def cut_notes(given: Given, duration_s: float, rate_hz: float) -> list[str]:
     return notes
 
 
-def _last_s(piece: Piece) -> float:
+def _last_s(piece: SampleStretch) -> float:
     return float(piece.ends_s[-1]) if piece.ends_s is not None and piece.ends_s.size else 0.0
 
 
-def _piece(given: GivenFeatures, array: GivenArray, *, where: str) -> Piece:
+def _piece(given: GivenFeatures, array: GivenArray, *, where: str) -> SampleStretch:
     starts_s, ends_s = _spans(given, array, where=where)
     if starts_s is None or ends_s is None:
-        return Piece(values=array.values)
+        return SampleStretch(values=array.values)
     limit_s = np.inf if given.end_s is None else given.end_s
     inside = starts_s < limit_s
-    return Piece(values=array.values[inside], starts_s=starts_s[inside], ends_s=np.minimum(ends_s[inside], limit_s))
+    return SampleStretch(
+        values=array.values[inside], starts_s=starts_s[inside], ends_s=np.minimum(ends_s[inside], limit_s)
+    )
 
 
 def _spans(
@@ -116,7 +118,9 @@ def _spans(
     return edges_s[:-1], edges_s[1:]
 
 
-def _pooled(pieces: Iterable[Piece], grid: Grid, duration_s: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _pooled(
+    pieces: Iterable[SampleStretch], grid: Grid, duration_s: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     values, starts_s, ends_s = [], [], []
     for piece in pieces:
         values.append(piece.values)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.alignment.outcome import Result, align_one, measured, packed, refused, unpacked
+from components.alignment.outcome import ClipOutcome, align_one, measured, packed, refused, unpacked
 from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
@@ -62,7 +62,7 @@ class Guard:
             return packed(refused(clip, error))
         return {**fields, "row": row}
 
-    def result(self, clip: Clip) -> Result:
+    def result(self, clip: Clip) -> ClipOutcome:
         """As `align`, unpacked."""
         return unpacked(clip, self.align(clip))
 

@@ -27,7 +27,7 @@ RESULT_SCHEMA = pa.schema([("row", pa.large_binary()), ("quality", pa.string()),
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class ClipOutcome:
     """What became of one clip: its aligned row (a table of one row) if it passed, its quality if it could be
     measured, its quarantine row if it did not pass."""
 
@@ -38,7 +38,7 @@ class Result:
     quarantined: Quarantined | None = None
 
 
-def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
+def align_one(aligner: Aligner, clip: Clip, root: Path) -> ClipOutcome:
     """Aligns one clip, before the quality gate (`judged`); whatever goes wrong with it becomes a quarantine row."""
     try:
         return measured(aligner.align_ungated(clip, root=root))
@@ -50,13 +50,13 @@ def align_one(aligner: Aligner, clip: Clip, root: Path) -> Result:
         return refused(clip, _internal(clip, error, root))
 
 
-def measured(aligned: AlignedClip) -> Result:
+def measured(aligned: AlignedClip) -> ClipOutcome:
     """The result of a clip that is aligned, before the quality gate."""
     row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
-    return Result(clip_id=aligned.clip_id, content_sha256=aligned.content_sha256, row=row, quality=aligned.quality)
+    return ClipOutcome(clip_id=aligned.clip_id, content_sha256=aligned.content_sha256, row=row, quality=aligned.quality)
 
 
-def judged(clip: Clip, result: Result, config: Alignment, decisions: Decisions) -> Result:
+def judged(clip: Clip, result: ClipOutcome, config: Alignment, decisions: Decisions) -> ClipOutcome:
     """A result after the quality gate, but for what a person takes as it is. What was not measured stays as it is."""
     if result.quality is None:
         return result
@@ -70,9 +70,9 @@ def judged(clip: Clip, result: Result, config: Alignment, decisions: Decisions) 
     return replace(result, row=None if refusal else result.row, quarantined=refusal)
 
 
-def refused(clip: Clip, error: MediaError) -> Result:
+def refused(clip: Clip, error: MediaError) -> ClipOutcome:
     """The result of a clip that cannot be used."""
-    return Result(clip_id=clip.clip_id, content_sha256=clip.content_sha256, quarantined=_quarantined(clip, error))
+    return ClipOutcome(clip_id=clip.clip_id, content_sha256=clip.content_sha256, quarantined=_quarantined(clip, error))
 
 
 def _quarantined(clip: Clip, error: MediaError) -> Quarantined:
@@ -92,7 +92,7 @@ def _internal(clip: Clip, error: Exception, root: Path) -> MediaError:
     )
 
 
-def packed(result: Result) -> dict[str, Any]:
+def packed(result: ClipOutcome) -> dict[str, Any]:
     """A result for another process: the row as one Arrow IPC buffer, so that it is copied and never re-encoded."""
     row = None
     if result.row is not None:
@@ -107,9 +107,9 @@ def packed(result: Result) -> dict[str, Any]:
     }
 
 
-def unpacked(clip: Clip, fields: dict[str, Any]) -> Result:
+def unpacked(clip: Clip, fields: dict[str, Any]) -> ClipOutcome:
     """The result of a clip out of what `packed` made of it."""
-    return Result(
+    return ClipOutcome(
         clip_id=clip.clip_id,
         content_sha256=clip.content_sha256,
         row=pa.ipc.open_stream(fields["row"]).read_all() if fields["row"] is not None else None,

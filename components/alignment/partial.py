@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.alignment.outcome import Result, packed, unpacked
+from components.alignment.outcome import ClipOutcome, packed, unpacked
 from components.alignment.refused import ALWAYS_TRIED
 from components.contracts.atomic import atomic_file
 from components.contracts.records import Clip
@@ -61,7 +61,7 @@ class Partial:
             for place, row in enumerate(self._rows(path)):
                 self._found[row["clip_id"], row["content_sha256"], row["asked"]] = (path, place)
 
-    def recall(self, clip: Clip) -> Result | None:
+    def recall(self, clip: Clip) -> ClipOutcome | None:
         """The result of a clip without its row, or None where there is none that holds."""
         where = self._found.get((clip.clip_id, clip.content_sha256, self._asked(clip.clip_id)))
         if where is None:
@@ -72,7 +72,7 @@ class Partial:
         self._where[clip.clip_id] = where
         return result
 
-    def add(self, result: Result) -> Result:
+    def add(self, result: ClipOutcome) -> ClipOutcome:
         """Keeps a result; returns it without its row."""
         fields = {
             "clip_id": result.clip_id,

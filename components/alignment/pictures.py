@@ -96,7 +96,7 @@ def faces_of(
     """
     times_s = numbered.clock.times_s - origin_s
     frame_of_step = frames_of_steps(times_s, numbered.clock.end_s - origin_s, grid, duration_s)
-    reader = _Reader(numbered.files, config, limits)
+    reader = _PictureReader(numbered.files, config, limits)
     box = np.full((grid.num_steps, 4), np.nan, dtype=np.float32)
     jpeg: list[bytes | None] = [None] * grid.num_steps
     for step, frame in enumerate(frame_of_step):
@@ -119,7 +119,7 @@ def read_picture(path: Path, limits: MediaLimits) -> Picture | None:
         return None
 
 
-class _Reader:
+class _PictureReader:
     """Crops by number, each read once."""
 
     def __init__(self, files: Mapping[int, Path], config: FaceAlignment, limits: MediaLimits) -> None:

@@ -69,7 +69,7 @@ def clipping(pcm: NDArray[np.int16]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class AlignmentGate:
     """One bound on a clip's alignment; `validation` holds the stored figures against the same ones.
 
     Attributes:
@@ -95,7 +95,7 @@ def best_coverage(coverage: Mapping[str, float]) -> float:
 
 
 GATES = (
-    Gate(
+    AlignmentGate(
         code=Code.OFFSET,
         column="offset_s",
         figure=lambda quality: quality.offset_s,
@@ -105,7 +105,7 @@ GATES = (
         allowed=lambda config: f"at most {config.max_abs_offset_s:g} s",
         remedy="Check the recording, or raise alignment.quality.max_abs_offset_s",
     ),
-    Gate(
+    AlignmentGate(
         code=Code.DRIFT,
         column="drift_s_per_min",
         figure=lambda quality: quality.drift_s_per_min,
@@ -115,7 +115,7 @@ GATES = (
         allowed=lambda config: f"at most {config.max_abs_drift_s_per_min:g} s a minute",
         remedy="Check the recording's sample rate, or raise alignment.quality.max_abs_drift_s_per_min",
     ),
-    Gate(
+    AlignmentGate(
         code=Code.COVERAGE,
         column="best_coverage",
         figure=lambda quality: best_coverage(quality.coverage),

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.alignment.fingerprint import alignment_fingerprint
-from components.alignment.outcome import Result, as_text, quality_of, quarantined_of
+from components.alignment.outcome import ClipOutcome, as_text, quality_of, quarantined_of
 from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.fingerprint import fingerprint
@@ -51,7 +51,7 @@ class Refusals:
         self._tries = decisions.tries
         self._known = _read(folder / FILE)
 
-    def recall(self, clip: Clip) -> Result | None:
+    def recall(self, clip: Clip) -> ClipOutcome | None:
         """What became of a clip when it was tried before; None where it is to be tried (again)."""
         row = self._known.get(clip.clip_id)
         if row is None or (row["content_sha256"], row["asked"]) != (clip.content_sha256, self.asking(clip.clip_id)):
@@ -59,14 +59,14 @@ class Refusals:
         refusal = quarantined_of(row["quarantined"])
         if refusal is None or refusal.path != clip.main_path:
             return None  # the same file elsewhere: the row has to say where it is now
-        return Result(
+        return ClipOutcome(
             clip_id=clip.clip_id,
             content_sha256=clip.content_sha256,
             quality=quality_of(row["quality"]),
             quarantined=refusal,
         )
 
-    def table(self, results: Iterable[Result]) -> pa.Table:
+    def table(self, results: Iterable[ClipOutcome]) -> pa.Table:
         """The refusals among results, for the next run; REFUSED_SCHEMA."""
         rows = [
             {

@@ -28,7 +28,7 @@ KEY_COLUMNS = ["clip_id", "content_sha256", "alignment_fingerprint"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredRow:
     """A row of a shard without its media."""
 
     clip_id: str
@@ -43,9 +43,9 @@ def shard_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("shard-*.parquet"))
 
 
-def stored_in(folder: Path) -> list[Stored]:
+def stored_in(folder: Path) -> list[StoredRow]:
     """Every row in order, media not read. A shard that cannot be read, or is of another schema, has none."""
-    rows: list[Stored] = []
+    rows: list[StoredRow] = []
     for path in shard_paths(folder):
         try:
             if pq.read_schema(path).equals(ALIGNED_SCHEMA):
@@ -56,8 +56,8 @@ def stored_in(folder: Path) -> list[Stored]:
     return rows
 
 
-def _stored(row: dict[str, Any], shard: Path) -> Stored:
-    return Stored(**{name: row[name] for name in KEY_COLUMNS}, quality=Quality.from_row(row["quality"]), shard=shard)
+def _stored(row: dict[str, Any], shard: Path) -> StoredRow:
+    return StoredRow(**{name: row[name] for name in KEY_COLUMNS}, quality=Quality.from_row(row["quality"]), shard=shard)
 
 
 def keys_of(folder: Path) -> dict[str, tuple[str, str]]:
@@ -84,7 +84,7 @@ def shard_rows(path: Path) -> Iterator[pa.Table]:
                 yield table.slice(i, 1)
 
 
-def linked(rows: Sequence[Stored], wanted: Sequence[str], kept: Set[str], folder: Path) -> list[Path]:
+def linked(rows: Sequence[StoredRow], wanted: Sequence[str], kept: Set[str], folder: Path) -> list[Path]:
     """Takes whole shards over into `folder`, as links where the file system has them.
 
     Args:

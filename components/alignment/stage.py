@@ -26,11 +26,11 @@ import pyarrow.parquet as pq
 from components.alignment.chunks import chunks
 from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
-from components.alignment.outcome import RESULT_SCHEMA, STAGE, Result, align_one, judged, unpacked
+from components.alignment.outcome import RESULT_SCHEMA, STAGE, ClipOutcome, align_one, judged, unpacked
 from components.alignment.partial import Partial
 from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
-from components.alignment.shards import ShardWriter, Stored, linked, shard_rows, stored_in
+from components.alignment.shards import ShardWriter, StoredRow, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.codes import Code
 from components.contracts.config import Alignment, RayResources
@@ -99,17 +99,17 @@ def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -
     return {**summary, "aligned_now": len(left)}
 
 
-def _holds(row: Stored, clip: Clip | None, wanted: str) -> bool:
+def _holds(row: StoredRow, clip: Clip | None, wanted: str) -> bool:
     return clip is not None and (row.content_sha256, row.alignment_fingerprint) == (clip.content_sha256, wanted)
 
 
-def _result(row: Stored) -> Result:
+def _result(row: StoredRow) -> ClipOutcome:
     """A row of earlier shards that still holds; the gate may have changed since, so it passes it again."""
-    return Result(clip_id=row.clip_id, content_sha256=row.content_sha256, quality=row.quality)
+    return ClipOutcome(clip_id=row.clip_id, content_sha256=row.content_sha256, quality=row.quality)
 
 
 def _rows(
-    stored: Sequence[Stored], passed: Sequence[str], kept: Set[str], partial: Partial, *, without: Sequence[Path]
+    stored: Sequence[StoredRow], passed: Sequence[str], kept: Set[str], partial: Partial, *, without: Sequence[Path]
 ) -> Iterator[pa.Table]:
     """The rows that are to be written, in order, but for those of some shards; a row group of each source at a time."""
     gone = {row.clip_id for row in stored if row.shard in without}
@@ -137,7 +137,9 @@ def _clips(path: Path, name: str) -> list[Clip]:
     return sorted(clips_of(pq.read_table(path)), key=lambda clip: clip.clip_id)
 
 
-def _refused(clips: Iterable[Clip], refusals: Refusals, config: Alignment, decisions: Decisions) -> dict[str, Result]:
+def _refused(
+    clips: Iterable[Clip], refusals: Refusals, config: Alignment, decisions: Decisions
+) -> dict[str, ClipOutcome]:
     """The clips that were refused before and would be refused again."""
     known = ((clip, refusals.recall(clip)) for clip in clips)
     again = (judged(clip, result, config, decisions) for clip, result in known if result is not None)
@@ -160,7 +162,9 @@ class AlignBatch:
             yield pa.Table.from_pylist([{"clip_id": clip.clip_id, **self._guard.align(clip)}], schema=PACKED_SCHEMA)
 
 
-def _aligned(clips: list[Clip], root: Path, name: str, alignment: Alignment, ray: RayResources) -> Iterator[Result]:
+def _aligned(
+    clips: list[Clip], root: Path, name: str, alignment: Alignment, ray: RayResources
+) -> Iterator[ClipOutcome]:
     """The results of the clips, as they come."""
     if not clips:
         return
@@ -184,7 +188,7 @@ def has_media(clip: Clip) -> bool:
     return any(path is not None for path in (clip.video_path, clip.audio_path, clip.pictures_path))
 
 
-def _in_process(clips: list[Clip], root: Path, alignment: Alignment) -> Iterator[Result]:
+def _in_process(clips: list[Clip], root: Path, alignment: Alignment) -> Iterator[ClipOutcome]:
     """Without Ray: what is to be decoded in a guarded process, the rest in this one."""
     from components.alignment.align import Aligner  # seconds of imports: only for who aligns here
 
@@ -195,7 +199,7 @@ def _in_process(clips: list[Clip], root: Path, alignment: Alignment) -> Iterator
             yield guard.result(clip) if has_media(clip) else align_one(aligner, clip, root)
 
 
-def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayResources) -> Iterator[Result]:
+def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayResources) -> Iterator[ClipOutcome]:
     """Each clip once, in whatever order they come. An actor that is lost is started again, and what it had in hand is
     aligned anew. Ray Data starts no further clips while finished ones fill its share of the object store, so memory
     does not depend on how many clips there are."""
@@ -234,7 +238,7 @@ def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayR
         raise DataError(f"{len(waiting)} clips did not come back from Ray", where=STAGE, seen=next(iter(waiting)))
 
 
-def _write(name: str, folder: Path, results: Sequence[Result], wanted: str, refusals: Refusals) -> dict[str, Any]:
+def _write(name: str, folder: Path, results: Sequence[ClipOutcome], wanted: str, refusals: Refusals) -> dict[str, Any]:
     """Writes everything but the shards; returns the summary."""
     qualities = [_quality_row(result, result.quality) for result in results if result.quality is not None]
     refused = [result for result in results if result.quarantined is not None]
@@ -248,7 +252,7 @@ def _write(name: str, folder: Path, results: Sequence[Result], wanted: str, refu
     return summary
 
 
-def _quality_row(result: Result, measured: Quality) -> dict[str, Any]:
+def _quality_row(result: ClipOutcome, measured: Quality) -> dict[str, Any]:
     return {
         "clip_id": result.clip_id,
         "content_sha256": result.content_sha256,

@@ -21,7 +21,7 @@ from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
 from components.media.clock import Intervals, intervals
-from components.media.scan import Pictures, Scan, scan
+from components.media.scan import FileScan, Pictures, scan
 from components.media.sound import Sound
 from components.media.source import too_long
 from components.media.span import MIN_DURATION_S, Span, Window
@@ -77,8 +77,8 @@ def read_media(
         MediaError: see `source`, `decode`, `pictures`, and `no-audio`, `truncated`, `no-media`, `too-long`, `bad-span`.
     """
     limits, where, rate_hz = config.limits, clip.clip_id, config.voice.rate_hz
-    video: Scan | None = None
-    audio: Scan | None = None
+    video: FileScan | None = None
+    audio: FileScan | None = None
     if clip.video_path is not None:
         own_sound = clip.audio_path is None
         path = root / clip.video_path
@@ -197,7 +197,7 @@ def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s:
     return Media(duration_s=duration_s)
 
 
-def _stream_notes(clip: Clip, video: Scan | None, audio: Scan | None) -> list[str]:
+def _stream_notes(clip: Clip, video: FileScan | None, audio: FileScan | None) -> list[str]:
     notes = []
     if clip.video_path is None and clip.pictures_path is None:
         notes.append("sound only")
@@ -227,7 +227,7 @@ def _no_audio(path: Path, where: str) -> MediaError:
     )
 
 
-def _outside(clip: Clip, scanned: Scan | None) -> MediaError:
+def _outside(clip: Clip, scanned: FileScan | None) -> MediaError:
     window = scanned.window if scanned else None
     lasts = f"{window.length_s:.2f} s long" if window and window.length_s else "shorter"
     return _bad_span(clip, f"nothing from {clip.start_s:g} s on; the recording is {lasts}", "a span of the recording")

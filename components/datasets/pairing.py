@@ -17,7 +17,7 @@ DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class PairedRows:
     """Label rows that have their file, by name, and a quarantine row for each that stands alone."""
 
     matched: dict[str, tuple[Mapping[str, str], Path]]
@@ -65,7 +65,7 @@ def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str)
     return rows
 
 
-def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dataset: str, table: str) -> Pairs:
+def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dataset: str, table: str) -> PairedRows:
     """Matches label rows with files by name.
 
     Args:
@@ -107,4 +107,4 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
                 remedy="Add a line to the table, or take the file away",
             )
         )
-    return Pairs(matched=matched, quarantined=quarantined)
+    return PairedRows(matched=matched, quarantined=quarantined)

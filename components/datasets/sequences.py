@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from components.contracts.codes import Code
 from components.contracts.records import Quarantined
 from components.datasets.base import set_aside
-from components.datasets.corpora.feature_rows import Row
+from components.datasets.corpora.feature_rows import FeatureRow
 
 NAMED_PEOPLE = 4  # so many names make a joint name; of more, the rest is a hash
 
 
 @dataclass(frozen=True, kw_only=True)
-class Utterance:
+class SequenceRow:
     """A row and its place in the sequence, from the sequence's own zero."""
 
-    row: Row
+    row: FeatureRow
     start_s: float
     end_s: float
 
@@ -28,12 +28,12 @@ class Sequenced:
     """Utterances in order, none overlapping another; `groups` holds what all of them share."""
 
     name: str
-    utterances: tuple[Utterance, ...]
+    utterances: tuple[SequenceRow, ...]
     groups: Mapping[str, str]
 
 
 def sequenced(
-    name: str, rows: Sequence[Row], utterance_s: float, *, dataset: str
+    name: str, rows: Sequence[FeatureRow], utterance_s: float, *, dataset: str
 ) -> tuple[Sequenced | None, list[Quarantined]]:
     """Puts rows in order: by their times if all have some, else as they stand, each `utterance_s` long.
 
@@ -49,7 +49,7 @@ def sequenced(
     if len(splits) > 1:
         return None, [_refused(dataset, name, f"its rows lie in several splits: {', '.join(splits)}", field="split")]
     places = _by_times(rows) if timed else _one_after_another(rows, utterance_s)
-    kept: list[Utterance] = []
+    kept: list[SequenceRow] = []
     refused: list[Quarantined] = []
     for row, start_s, end_s in places:
         if kept and start_s <= kept[-1].start_s:
@@ -58,8 +58,8 @@ def sequenced(
             continue
         if kept and kept[-1].end_s > start_s:
             last = kept.pop()
-            kept.append(Utterance(row=last.row, start_s=last.start_s, end_s=start_s))
-        kept.append(Utterance(row=row, start_s=start_s, end_s=end_s))
+            kept.append(SequenceRow(row=last.row, start_s=last.start_s, end_s=start_s))
+        kept.append(SequenceRow(row=row, start_s=start_s, end_s=end_s))
     shared = set(rows[0].groups.items()).intersection(*(row.groups.items() for row in rows))
     return Sequenced(name=name, utterances=tuple(kept), groups=dict(sorted(shared))), refused
 
@@ -95,11 +95,11 @@ def _joint(people: Sequence[str]) -> str:
     return "+".join((*people[: NAMED_PEOPLE - 1], f"{len(people) - NAMED_PEOPLE + 1}_more_{digest}"))
 
 
-def _one_after_another(rows: Sequence[Row], utterance_s: float) -> list[tuple[Row, float, float]]:
+def _one_after_another(rows: Sequence[FeatureRow], utterance_s: float) -> list[tuple[FeatureRow, float, float]]:
     return [(row, at * utterance_s, (at + 1) * utterance_s) for at, row in enumerate(rows)]
 
 
-def _by_times(rows: Sequence[Row]) -> list[tuple[Row, float, float]]:
+def _by_times(rows: Sequence[FeatureRow]) -> list[tuple[FeatureRow, float, float]]:
     spans = [(row, row.start_s, row.end_s) for row in rows if row.start_s is not None and row.end_s is not None]
     spans.sort(key=lambda span: span[1])
     zero_s = spans[0][1]

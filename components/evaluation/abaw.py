@@ -47,7 +47,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class VideoClasses:
     """The classes of a video's frames, and how sure that is to begin with.
 
     Attributes:
@@ -103,7 +103,7 @@ def judge(
     *,
     rate_hz: float,
     classes: Sequence[str],
-) -> Judged:
+) -> VideoClasses:
     """The class of each frame: the most probable one of the step that the frame lies in.
 
     Args:
@@ -126,10 +126,10 @@ def judge(
     before = (after - 1).clip(0)
     nearest = np.where(steps - there[before] <= there[after] - steps, there[before], there[after])
     chosen = np.where(valid[steps], steps, nearest)
-    return Judged(classes=posterior[:, order].argmax(axis=1)[chosen], borrowed=~valid[steps])
+    return VideoClasses(classes=posterior[:, order].argmax(axis=1)[chosen], borrowed=~valid[steps])
 
 
-def rows(wanted: Iterable[Wanted], judged: Mapping[str, Judged], counts: Counter[str]) -> Iterator[str]:
+def rows(wanted: Iterable[Wanted], judged: Mapping[str, VideoClasses], counts: Counter[str]) -> Iterator[str]:
     """The lines of the submission, header first; `counts` notes what is not a plain answer.
 
     A frame that is numbered beyond the video's last has the last one's class.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from components.catalog.cases import Case
 from components.evaluation import metrics
 from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio
-from components.inference.contradiction import Moments, Span, find_spans
+from components.inference.contradiction import ConflictCurve, ContradictionSpan, find_spans
 from components.inference.scoring import Scored
 
 KIND = "contradiction"
-Rows = Sequence[tuple[Case, Scored, Moments]]
+Rows = Sequence[tuple[Case, Scored, ConflictCurve]]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -69,7 +69,7 @@ def planted_steps(case: Case) -> Flags:
     return inside
 
 
-def spans_of(case: Case, scored: Scored, *, threshold: float, classes: Sequence[str]) -> list[Span]:
+def spans_of(case: Case, scored: Scored, *, threshold: float, classes: Sequence[str]) -> list[ContradictionSpan]:
     """The contradictions found in a clip; none where fewer than two modalities have an opinion."""
     if scored.moments is None:
         return []
@@ -113,7 +113,7 @@ def _span_figures(
     }
 
 
-def _steps(span: Span, rate_hz: float) -> slice:
+def _steps(span: ContradictionSpan, rate_hz: float) -> slice:
     return slice(round(span.onset_s * rate_hz), round(span.offset_s * rate_hz))
 
 

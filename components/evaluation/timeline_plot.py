@@ -12,7 +12,7 @@ from components.catalog.cases import Case
 from components.evaluation.disagreement import KIND
 from components.evaluation.events import true_episodes
 from components.evaluation.plots import BLUE, INK, ORANGE, colour, figure_of, png, style
-from components.inference.contradiction import Span
+from components.inference.contradiction import ContradictionSpan
 from components.inference.episodes import Episode, runs
 from components.inference.scoring import Scored
 
@@ -26,7 +26,7 @@ def timeline(
     case: Case,
     scored: Scored,
     episodes: Sequence[Episode],
-    spans: Sequence[Span],
+    spans: Sequence[ContradictionSpan],
     classes: Sequence[str],
     *,
     threshold: float,
@@ -87,7 +87,9 @@ def _bands(axis: Axes, case: Case, scored: Scored, classes: Sequence[str]) -> No
     axis.set(ylim=(0, 1), ylabel="posterior", yticks=[0, 0.5, 1])
 
 
-def _contradiction(axis: Axes, case: Case, scored: Scored, spans: Sequence[Span], threshold: float) -> None:
+def _contradiction(
+    axis: Axes, case: Case, scored: Scored, spans: Sequence[ContradictionSpan], threshold: float
+) -> None:
     """The score of every moment, the spans beyond the threshold, and what was planted as a frame."""
     centres_s = (np.arange(case.steps) + 0.5) / case.rate_hz
     axis.plot(centres_s, scored.step_contradiction, color=INK, lw=1.2)

@@ -14,7 +14,7 @@ from components.features.base import Encoded, Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class EncodingResult:
     """What became of one modality of one clip: `encoded`, or a `code` and a `message` for quarantine."""
 
     clip_id: str
@@ -27,15 +27,16 @@ class Result:
 
 def encode_clips(
     clips: Sequence[tuple[AlignedClip, Mapping[str, str]]], encoders: Mapping[str, Encoder]
-) -> list[Result]:
+) -> list[EncodingResult]:
     """Encodes clips, each with modality → key of what it wants.
 
-    A clip whose encoder raises, or whose valid steps hold a value that is not finite, becomes a `Result` with a code.
+    A clip whose encoder raises, or whose valid steps hold a value that is not finite, becomes an `EncodingResult` with
+    a code.
 
     Raises:
         ConfigError, UnavailableError: the encoder itself cannot work; that is no clip's fault.
     """
-    results: list[Result] = []
+    results: list[EncodingResult] = []
     for modality, encoder in sorted(encoders.items()):
         wanted = [(clip, keys[modality]) for clip, keys in clips if modality in keys]
         if not wanted:
@@ -50,28 +51,34 @@ def encode_clips(
     return results
 
 
-def _alone(clip: AlignedClip, key: str, encoder: Encoder) -> Result:
+def _alone(clip: AlignedClip, key: str, encoder: Encoder) -> EncodingResult:
     """One clip by itself, after the batch it was in failed."""
     try:
         (encoded,) = encoder.encode([clip])
     except (ConfigError, UnavailableError):
         raise
     except MerError as error:
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.ENCODER, message=str(error))
+        return EncodingResult(
+            clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.ENCODER, message=str(error)
+        )
     except Exception as error:
         message = f"{encoder.modality} encoder {encoder.name} failed: {type(error).__name__}: {error}"
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.INTERNAL, message=message)
+        return EncodingResult(
+            clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.INTERNAL, message=message
+        )
     return _judged(clip, key, encoder, encoded)
 
 
-def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> Result:
-    found = Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, encoded=encoded)
+def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> EncodingResult:
+    found = EncodingResult(clip_id=clip.clip_id, modality=encoder.modality, key=key, encoded=encoded)
     if encoded.values.shape != (clip.grid.num_steps, encoder.width):
         message = (
             f"{encoder.modality} encoder {encoder.name} gave {encoded.values.shape}, not "
             f"{(clip.grid.num_steps, encoder.width)}"
         )
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.ENCODER, message=message)
+        return EncodingResult(
+            clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.ENCODER, message=message
+        )
     bad = ~np.isfinite(encoded.values).all(axis=1)
     if bad.any():
         step = int(np.nonzero(bad)[0][0])
@@ -79,5 +86,7 @@ def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> 
             f"{encoder.modality} features of {int(bad.sum())} of {bad.size} steps are not finite, the first at "
             f"{step / clip.grid.rate_hz:.1f} s (encoder {encoder.name})"
         )
-        return Result(clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.NOT_FINITE, message=message)
+        return EncodingResult(
+            clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.NOT_FINITE, message=message
+        )
     return found

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from components.contracts.codes import Code, current
 from components.contracts.readmitted import Decisions
-from components.features.encode import Result
+from components.features.encode import EncodingResult
 
 FILE = "failed.parquet"
 FAILED_SCHEMA = pa.schema(
@@ -45,8 +45,8 @@ class Failures:
         self._tries = decisions.tries
         rows = _read(folder / FILE)
         again = {row["key"] for row in rows if row["tries"] != self._tries.get(row["clip_id"], 0)}
-        self.by_key: dict[str, Result] = {
-            row["key"]: Result(
+        self.by_key: dict[str, EncodingResult] = {
+            row["key"]: EncodingResult(
                 clip_id=row["clip_id"],
                 modality=row["modality"],
                 key=row["key"],
@@ -57,7 +57,7 @@ class Failures:
             if row["key"] not in again
         }
 
-    def table(self, failed: Iterable[tuple[str, Result]]) -> pa.Table:
+    def table(self, failed: Iterable[tuple[str, EncodingResult]]) -> pa.Table:
         """(clip id, its failure) of the clips that are there, for the next one; FAILED_SCHEMA."""
         rows = [
             {

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from components.contracts.codes import Code
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
 from components.features.base import Encoded
-from components.features.encode import Result
+from components.features.encode import EncodingResult
 
 TEXTS = ("clip_id", "modality", "key", "code", "message")
 # Features as bytes with their width, because one table holds several widths; null where encoding failed.
@@ -32,7 +32,7 @@ WAITING = pa.struct([("clip", pa.struct(list(ALIGNED_SCHEMA))), ("keys", pa.map_
 SCHEMA = pa.schema([("result", RESULT), ("waiting", WAITING)])
 
 
-def result_rows(results: Sequence[Result]) -> pa.Table:
+def result_rows(results: Sequence[EncodingResult]) -> pa.Table:
     """A row for each result."""
     return pa.Table.from_pylist([{"result": _to_row(result), "waiting": None} for result in results], schema=SCHEMA)
 
@@ -54,13 +54,13 @@ def only_results(table: pa.Table) -> pa.Table:
     return table.filter(pc.is_valid(table["result"]))
 
 
-def results_in(table: pa.Table) -> Iterator[Result]:
+def results_in(table: pa.Table) -> Iterator[EncodingResult]:
     """The results of a table."""
     for row in table["result"].drop_null().to_pylist():
         yield _from_row(row)
 
 
-def _to_row(result: Result) -> dict[str, Any]:
+def _to_row(result: EncodingResult) -> dict[str, Any]:
     row = {name: getattr(result, name) for name in TEXTS}
     if result.encoded is None:
         return row
@@ -68,9 +68,9 @@ def _to_row(result: Result) -> dict[str, Any]:
     return {**row, "width": values.shape[1], "values": values.tobytes(), "valid": valid.tobytes()}
 
 
-def _from_row(row: Mapping[str, Any]) -> Result:
+def _from_row(row: Mapping[str, Any]) -> EncodingResult:
     texts = {name: row[name] for name in TEXTS}
     if row["code"] is not None:
-        return Result(**{**texts, "code": Code(row["code"])})
+        return EncodingResult(**{**texts, "code": Code(row["code"])})
     values = np.frombuffer(row["values"], dtype="<f4").reshape(-1, row["width"])
-    return Result(**texts, encoded=Encoded(values, np.frombuffer(row["valid"], dtype=bool)))
+    return EncodingResult(**texts, encoded=Encoded(values, np.frombuffer(row["valid"], dtype=bool)))

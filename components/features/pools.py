@@ -15,17 +15,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.features.encode import Result, encode_clips
+from components.features.encode import EncodingResult, encode_clips
 from components.features.passing import only_results, result_rows, results_in, waiting_in, waiting_row
 from components.features.registry import CHECKPOINT, create
-from components.features.work import Task, read_clips
+from components.features.work import EncodingTask, read_clips
 
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
 BLOCK_BYTES = 8 << 20  # results and clips leave an actor in pieces of about this size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
+class ActorPool:
     """Actors that hold the same encoders: modality → spec, on a device; what each of them reserves."""
 
     specs: Mapping[str, str]
@@ -35,14 +35,14 @@ class Pool:
     num_gpus: float
 
 
-def pools(specs: Mapping[str, str], actors: int, device: str) -> tuple[Pool, ...]:
+def pools(specs: Mapping[str, str], actors: int, device: str) -> tuple[ActorPool, ...]:
     """Who runs the encoders: actors on the CPU, and where checkpoints run on a GPU, one actor for each that Ray has."""
     on_gpu = {name: spec for name, spec in specs.items() if device == "cuda" and spec.startswith(CHECKPOINT)}
     on_cpu = {name: spec for name, spec in specs.items() if name not in on_gpu}
-    first = Pool(specs=on_cpu, device="cpu", actors=actors, num_cpus=1.0, num_gpus=0.0)
+    first = ActorPool(specs=on_cpu, device="cpu", actors=actors, num_cpus=1.0, num_gpus=0.0)
     if not on_gpu:
         return (first,)
-    return (first, Pool(specs=on_gpu, device=device, actors=max(1, _gpus()), num_cpus=0.0, num_gpus=1.0))
+    return (first, ActorPool(specs=on_gpu, device=device, actors=max(1, _gpus()), num_cpus=0.0, num_gpus=1.0))
 
 
 def _gpus() -> int:
@@ -58,7 +58,7 @@ class ShardEncoder:
     the machine's size. More actors use more cores.
     """
 
-    def __init__(self, pool: Pool, batch_clips: int, left: frozenset[str]) -> None:
+    def __init__(self, pool: ActorPool, batch_clips: int, left: frozenset[str]) -> None:
         self._encoders = _created(pool)
         self._batch_clips, self._left = batch_clips, left
 
@@ -66,7 +66,7 @@ class ShardEncoder:
         """Tasks as JSON → results, a batch of clips at a time, and the clips that wait, one at a time."""
         for text in batch["task"]:
             fields = json.loads(str(text))
-            task = Task(**{**fields, "wanted": tuple(tuple(item) for item in fields["wanted"])})
+            task = EncodingTask(**{**fields, "wanted": tuple(tuple(item) for item in fields["wanted"])})
             for clips in read_clips(task, batch_clips=self._batch_clips):
                 yield result_rows(encode_clips(clips, self._encoders))
                 for clip, keys in clips:
@@ -78,7 +78,7 @@ class ShardEncoder:
 class ClipEncoder:
     """Runs its encoders on the clips that wait for them; passes on what is encoded already."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: ActorPool) -> None:
         self._encoders = _created(pool)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
@@ -91,21 +91,21 @@ class ClipEncoder:
             yield done
 
 
-def _created(pool: Pool) -> dict[str, Any]:
+def _created(pool: ActorPool) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
     return {modality: create(spec, modality, pool.device) for modality, spec in pool.specs.items()}
 
 
-def encoded_in(tasks: Sequence[Task], pools: Sequence[Pool], batch_clips: int) -> Iterator[Result]:
+def encoded_in(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int) -> Iterator[EncodingResult]:
     """The results of tasks, as they come. Raises Ray's errors."""
     dataset = stream(tasks, pools, batch_clips)
     for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
         yield from results_in(table)
 
 
-def stream(tasks: Sequence[Task], pools: Sequence[Pool], batch_clips: int) -> Any:
+def stream(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int) -> Any:
     """The Ray Data pipeline; nothing has run yet."""
     import ray.data
 
@@ -134,7 +134,7 @@ def stream(tasks: Sequence[Task], pools: Sequence[Pool], batch_clips: int) -> An
         return dataset
 
 
-def _reserved(pool: Pool, tasks: int) -> dict[str, Any]:
+def _reserved(pool: ActorPool, tasks: int) -> dict[str, Any]:
     from ray.data import ActorPoolStrategy
 
     size = max(1, min(pool.actors, tasks))

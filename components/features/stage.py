@@ -26,13 +26,13 @@ from components.contracts.layout import Layout
 from components.contracts.readmitted import read_decisions
 from components.contracts.records import Quarantined, quarantine_table
 from components.features.base import Encoded, Encoder
-from components.features.encode import Result, encode_clips
+from components.features.encode import EncodingResult, encode_clips
 from components.features.failures import FILE, Failures
 from components.features.given import Given
 from components.features.pools import encoded_in, pools
 from components.features.registry import CHECKPOINT, create, portable
 from components.features.store import FeatureStore
-from components.features.work import Scanned, Task, given_widths, plan, read_clips, scan
+from components.features.work import EncodingTask, Scanned, given_widths, plan, read_clips, scan
 from components.runtime.checkpoint import torch_device
 from components.runtime.cluster import connect
 from components.runtime.progress import progress
@@ -91,7 +91,7 @@ def run(
     max_clips = _task_clips(clips, actors, batch_clips)
     ready = plan(clips, _fingerprints(given), held, max_clips=max_clips, given=True)
     tasks = plan(clips, _fingerprints(learned), held, max_clips=max_clips)
-    failed: dict[str, Result] = {}
+    failed: dict[str, EncodingResult] = {}
     encoded: dict[str, int] = {}
     if tasks or ready:
         total = sum(len(task.wanted) for task in (*ready, *tasks))
@@ -123,7 +123,9 @@ def _fingerprints(encoders: Mapping[str, Encoder]) -> dict[str, str]:
     return {modality: encoder.fingerprint for modality, encoder in encoders.items()}
 
 
-def _ready(tasks: Sequence[Task], encoders: Mapping[str, Encoder], batch_clips: int) -> Iterator[Result]:
+def _ready(
+    tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int
+) -> Iterator[EncodingResult]:
     """Given features, which only pass through: no actor is worth its start for them."""
     for task in tasks:
         for clips in read_clips(task, batch_clips=batch_clips):
@@ -131,10 +133,10 @@ def _ready(tasks: Sequence[Task], encoders: Mapping[str, Encoder], batch_clips: 
 
 
 def _store_all(
-    results: Iterator[Result], store: FeatureStore, advance: Callable[[int], None]
-) -> tuple[dict[str, Result], dict[str, int]]:
+    results: Iterator[EncodingResult], store: FeatureStore, advance: Callable[[int], None]
+) -> tuple[dict[str, EncodingResult], dict[str, int]]:
     """Writes results to the store a piece at a time; returns the failed ones by key, and counts by modality."""
-    failed: dict[str, Result] = {}
+    failed: dict[str, EncodingResult] = {}
     encoded: dict[str, int] = {}
     buffers: dict[str, dict[str, Encoded]] = {}
     sizes: dict[str, int] = {}
@@ -159,8 +161,8 @@ def _store_all(
 
 
 def _results(
-    tasks: Sequence[Task], encoders: Mapping[str, str], device: str, *, actors: int, batch_clips: int
-) -> Iterator[Result]:
+    tasks: Sequence[EncodingTask], encoders: Mapping[str, str], device: str, *, actors: int, batch_clips: int
+) -> Iterator[EncodingResult]:
     import ray.exceptions
 
     wanted = {modality for task in tasks for _, modality, _ in task.wanted}
@@ -190,7 +192,7 @@ def _task_clips(clips: Sequence[Scanned], actors: int, batch_clips: int) -> int:
     return max(1, share // batch_clips) * batch_clips
 
 
-def _check_systematic(failed: Mapping[str, Result], encoded: Mapping[str, int]) -> None:
+def _check_systematic(failed: Mapping[str, EncodingResult], encoded: Mapping[str, int]) -> None:
     for modality in sorted({result.modality for result in failed.values()}):
         misses = [result for result in failed.values() if result.modality == modality]
         if encoded.get(modality, 0) == 0 and len(misses) >= SYSTEMATIC_CLIPS:
@@ -219,7 +221,7 @@ def _commit(
         store.compact(modality, wanted)
         coverage[modality] = store.coverage(modality, wanted)
     rows: list[dict[str, Any]] = []
-    theirs: list[tuple[str, Result]] = []
+    theirs: list[tuple[str, EncodingResult]] = []
     clips_with = dict.fromkeys(sorted(encoders), 0)
     for clip, keys in zip(clips, clip_keys, strict=True):
         shares = {modality: coverage[modality].get(keys.get(modality, ""), 0.0) for modality in sorted(encoders)}
@@ -257,7 +259,7 @@ def _commit(
     return summary
 
 
-def _quarantined(name: str, clip_id: str, result: Result) -> Quarantined:
+def _quarantined(name: str, clip_id: str, result: EncodingResult) -> Quarantined:
     assert result.code is not None  # of what failed
     return Quarantined(
         dataset=name,

@@ -81,7 +81,7 @@ class Scanned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class EncodingTask:
     """Rows of one row group of an aligned shard, and what to encode of each: (row, modality, key); with `given`, that
     lies in the rows ready-made."""
 
@@ -154,7 +154,7 @@ def plan(
     *,
     max_clips: int,
     given: bool = False,
-) -> list[Task]:
+) -> list[EncodingTask]:
     """The tasks that encode what is missing, each key once (two clips of equal content share it).
 
     Args:
@@ -178,11 +178,11 @@ def plan(
         order = sorted(wanted_rows)
         for start in range(0, len(order), max_clips):
             wanted = [item for row in order[start : start + max_clips] for item in wanted_rows[row]]
-            tasks.append(Task(shard=shard, row_group=group, wanted=tuple(wanted), given=given))
+            tasks.append(EncodingTask(shard=shard, row_group=group, wanted=tuple(wanted), given=given))
     return tasks
 
 
-def read_clips(task: Task, *, batch_clips: int) -> Iterator[list[tuple[AlignedClip, dict[str, str]]]]:
+def read_clips(task: EncodingTask, *, batch_clips: int) -> Iterator[list[tuple[AlignedClip, dict[str, str]]]]:
     """The clips of a task, `batch_clips` at a time, each with modality → key. Streams the row group and reads only the
     columns that the task's modalities need."""
     by_row: dict[int, dict[str, str]] = {}

@@ -91,7 +91,7 @@ class Rarity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moments:
+class ConflictCurve:
     """The conflict over time, known at one step at least.
 
     Attributes:
@@ -127,7 +127,7 @@ class Moments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class ContradictionSpan:
     """A stretch `[onset_s, offset_s)` over which two modalities contradict each other.
 
     `score` is the rarest moment's rarity; `pair` the two that conflict most there; `says` what each modality with an
@@ -161,7 +161,7 @@ def moments(
     *,
     rate_hz: float,
     window_s: float = WINDOW_S,
-) -> Moments | None:
+) -> ConflictCurve | None:
     """The conflict at every step of a clip; None when nowhere two modalities have an opinion.
 
     Args:
@@ -181,7 +181,7 @@ def moments(
     if not some.any():
         return None
     filled = np.where(known, values, -1.0)
-    return Moments(
+    return ConflictCurve(
         opinions=opinions,
         conflict=np.where(some, filled.max(0), np.nan),
         pair=np.where(some, filled.argmax(0), -1).astype(np.int64),
@@ -190,8 +190,8 @@ def moments(
 
 
 def find_spans(
-    found: Moments, rarity: Floats, *, threshold: float, classes: Sequence[str], rate_hz: float
-) -> list[Span]:
+    found: ConflictCurve, rarity: Floats, *, threshold: float, classes: Sequence[str], rate_hz: float
+) -> list[ContradictionSpan]:
     """The stretches of steps whose rarity (T,) reaches the threshold."""
     over = np.nan_to_num(rarity, nan=-1.0) >= threshold
     edges = np.diff(np.concatenate([[0], over.astype(np.int8), [0]]))
@@ -199,7 +199,7 @@ def find_spans(
     for first, last in zip(np.nonzero(edges == 1)[0].tolist(), np.nonzero(edges == -1)[0].tolist(), strict=True):
         peak = first + int(found.conflict[first:last].argmax())
         spans.append(
-            Span(
+            ContradictionSpan(
                 onset_s=first / rate_hz,
                 offset_s=last / rate_hz,
                 score=float(rarity[peak]),

@@ -32,7 +32,7 @@ STEP_SLACK = 1e-6
 ENOUGH_FLASHES = 5
 
 
-class Run(NamedTuple):
+class LabelRun(NamedTuple):
     """A stretch of one label: its seconds, and whether its begin and its end lie inside the clip."""
 
     seconds: float
@@ -70,7 +70,7 @@ class Durations:
                 )
 
     @classmethod
-    def fit(cls, runs: Iterable[Run]) -> Durations:
+    def fit(cls, runs: Iterable[LabelRun]) -> Durations:
         """From the labelled stretches of the training clips.
 
         Most are cut off by an edge of their clip (censored). A stretch that began with the clip counts as a mood of
@@ -126,14 +126,14 @@ class Durations:
             raise BundleError("these are no durations", where="smoothing.durations", seen=str(error)) from error
 
 
-def label_runs(labels: NDArray[np.int64], rate_hz: float) -> Sequence[Run]:
+def label_runs(labels: NDArray[np.int64], rate_hz: float) -> Sequence[LabelRun]:
     """The stretches of equal label of one clip (T,); unlabelled steps inside a stretch do not break it."""
     known = np.nonzero(labels >= 0)[0]
     if not known.size:
         return []
     starts = [0, *(np.nonzero(np.diff(labels[known]))[0] + 1).tolist()]
     return [
-        Run(
+        LabelRun(
             seconds=float(known[stop - 1] + 1 - known[start]) / rate_hz,
             begins=start > 0,
             ends=stop < known.size,

@@ -31,7 +31,7 @@ DEFAULT_QUANTILE = 0.99
 Pooled = Mapping[str, NDArray[np.float64]]
 
 
-class Judgement(NamedTuple):
+class OutlierCheck(NamedTuple):
     """One modality of one clip: its distance, the threshold, and whether it lies beyond."""
 
     distance: float
@@ -106,14 +106,14 @@ class Reference:
 
     def judge(
         self, features: Mapping[str, NDArray[np.float32]], masks: Mapping[str, NDArray[np.bool_]]
-    ) -> dict[str, Judgement]:
+    ) -> dict[str, OutlierCheck]:
         """{m: (T, D)}, {m: (T,)} of one clip → a judgement of each modality that is present and known."""
         judged = {}
         for name, row in pool(features, masks).items():
             if name in self.modalities:
                 distance = self.modalities[name].distance(row)
                 threshold = self.modalities[name].threshold
-                judged[name] = Judgement(distance, threshold, distance > threshold)
+                judged[name] = OutlierCheck(distance, threshold, distance > threshold)
         return judged
 
     def save(self, folder: Path) -> None:

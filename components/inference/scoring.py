@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.inference.calibration import Calibration, mix, with_product
-from components.inference.contradiction import Moments, moments
+from components.inference.contradiction import ConflictCurve, moments
 from components.inference.probabilities import softmax
 from components.model.base import EmotionModel, ModelOutput
 
@@ -88,7 +88,7 @@ class Scored:
     step_posterior: NDArray[np.float32]
     clip_posterior: NDArray[np.float32]
     unimodal_posterior: dict[str, NDArray[np.float32]]
-    moments: Moments | None
+    moments: ConflictCurve | None
     step_contradiction: NDArray[np.float64]
     valence_arousal: NDArray[np.float32] | None = None
     step_valence_arousal: NDArray[np.float32] | None = None

@@ -59,7 +59,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan:
+class FileScan:
     """The result of the first pass over one file; `window` is the requested span on the file's clock."""
 
     pictures: Pictures | None
@@ -128,7 +128,7 @@ class _PacketTimes:
 
 def scan(
     path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: bool, sound: bool, span: Span | None = None
-) -> Scan:
+) -> FileScan:
     """The first pass over a file.
 
     Args:
@@ -190,7 +190,7 @@ def scan(
             declared_end_s=_declared_end(audio, window),
             codec_frame_s=_codec_frame_s(audio) if begins else 0.0,
         )
-        return Scan(
+        return FileScan(
             pictures=times.pictures(_declared_end(video, window)),
             sound=collected if collected is None or window is None else cut(collected, window.start_s, window.end_s),
             has_picture_stream=video is not None,

@@ -37,7 +37,7 @@ PADDING_SHARE = 0.2  # or to the faint pre-echo of what follows (0.05 to 0.12 me
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class SampleRun:
     """Gap-free samples: `pcm` (n,) int16 at the target rate, the first at `start_s` of the container's clock."""
 
     start_s: float
@@ -52,7 +52,7 @@ class Sound:
     and a container whose stream starts late keeps it as if it were sound.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[SampleRun, ...]
     rate_hz: int
     drift_s_per_min: float
     damaged_packets: int
@@ -83,7 +83,7 @@ class SoundCollector:
     rate_hz: int
     limits: MediaLimits
     where: str
-    runs: list[Run] = field(default_factory=list)
+    runs: list[SampleRun] = field(default_factory=list)
     drift: DriftEstimate = field(default_factory=DriftEstimate)
     decoded_s: float = 0.0
     damaged: int = 0
@@ -180,7 +180,7 @@ class SoundCollector:
         if self._closed > MAX_RUNS:
             raise _torn(self.where)
         if pcm.size:
-            self.runs.append(Run(start_s=float(stamped[0]), pcm=_stretched(pcm, counted, stamped)))
+            self.runs.append(SampleRun(start_s=float(stamped[0]), pcm=_stretched(pcm, counted, stamped)))
 
 
 def _audible(frame: Any) -> bool:
@@ -236,7 +236,7 @@ def cut(sound: Sound, start_s: float, end_s: float) -> Sound | None:
         first = max(0, math.ceil((start_s - run.start_s) * sound.rate_hz - SAMPLE_SLACK))
         last = max(first, math.ceil(min((end_s - run.start_s) * sound.rate_hz, run.pcm.size) - SAMPLE_SLACK))
         if first < last:
-            runs.append(Run(start_s=run.start_s + first / sound.rate_hz, pcm=run.pcm[first:last]))
+            runs.append(SampleRun(start_s=run.start_s + first / sound.rate_hz, pcm=run.pcm[first:last]))
     return replace(sound, runs=tuple(runs)) if runs else None
 
 

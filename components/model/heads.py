@@ -26,7 +26,7 @@ class StepHead(nn.Module):
         return self.out(x_BTW)
 
 
-class Pool(NamedTuple):
+class RunningSoftmax(NamedTuple):
     """A clip so far, as the running softmax of Milakov & Gimelshein 2018 (arXiv 1805.02867) beside the maximum.
 
     Attributes:
@@ -79,19 +79,19 @@ class ClipHead(nn.Module):
         told_BW = (weight_BT.unsqueeze(-1) * x_BTW).sum(1)
         return self._hidden(told_BW, highest_BW, mask_BT.any(-1))
 
-    def start(self, clips: int) -> Pool:
+    def start(self, clips: int) -> RunningSoftmax:
         """A clip of which nothing was seen."""
         closed_BW = self.out.weight.new_full((clips, self.out.in_features), CLOSED)
         nothing_BW = torch.zeros_like(closed_BW, dtype=torch.float64)
-        return Pool(closed_BW[:, 0], nothing_BW[:, 0], nothing_BW, closed_BW)
+        return RunningSoftmax(closed_BW[:, 0], nothing_BW[:, 0], nothing_BW, closed_BW)
 
-    def advance(self, x_BTW: Tensor, mask_BT: Tensor, pool: Pool) -> tuple[Tensor, Pool]:
+    def advance(self, x_BTW: Tensor, mask_BT: Tensor, pool: RunningSoftmax) -> tuple[Tensor, RunningSoftmax]:
         """`summary` over all steps so far, of which these are the next ones, and the clip with them."""
         x_BTW, score_BT, highest_BW = self._seen(x_BTW, mask_BT)
         peak_B = torch.maximum(pool.peak, score_BT.amax(-1))
         fade_B = (pool.peak - peak_B).double().exp()
         weight_BT = (score_BT - peak_B.unsqueeze(-1)).double().exp() * mask_BT
-        pool = Pool(
+        pool = RunningSoftmax(
             peak=peak_B,
             total=pool.total * fade_B + weight_BT.sum(-1),
             told=pool.told * fade_B.unsqueeze(-1) + (weight_BT.unsqueeze(-1) * x_BTW).sum(1),

@@ -27,7 +27,7 @@ BOUND = 6.0
 SMALLEST_SPREAD = 1e-4
 
 
-class Moments(NamedTuple):
+class RunningMoments(NamedTuple):
     """A modality of a clip so far, in float64 so that long streams do not drift: valid steps (B,), sums (B, D) of the
     features and of their squares."""
 
@@ -53,16 +53,16 @@ class ClipStatistics(nn.Module):
         """(B, T, D), (B, T) → (B, S); zeros, the average clip, where no step is valid."""
         return self.advance(x_BTD, mask_BT, self.start(len(x_BTD)))[0]
 
-    def start(self, clips: int) -> Moments:
+    def start(self, clips: int) -> RunningMoments:
         """A clip of which nothing was seen."""
         nothing_BD = torch.zeros(clips, self.width, dtype=torch.float64, device=self.centre.device)
-        return Moments(nothing_BD[:, 0].clone(), nothing_BD, nothing_BD.clone())
+        return RunningMoments(nothing_BD[:, 0].clone(), nothing_BD, nothing_BD.clone())
 
-    def advance(self, x_BTD: Tensor, mask_BT: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+    def advance(self, x_BTD: Tensor, mask_BT: Tensor, moments: RunningMoments) -> tuple[Tensor, RunningMoments]:
         """`forward` over all steps so far, of which these are the next ones, and the clip with them."""
         # In float64 before the square: a spread far smaller than the mean is lost otherwise.
         x_BTD = zero_invalid(x_BTD, mask_BT).double()
-        moments = Moments(
+        moments = RunningMoments(
             moments.steps + mask_BT.sum(1), moments.total + x_BTD.sum(1), moments.squares + x_BTD.square().sum(1)
         )
         away_BS = plain(moments).float() - self.centre
@@ -140,7 +140,7 @@ class StatisticsHead(nn.Module):
             torch.cat([share * whole_B, (1 - share) * whole_B]),
         )
 
-    def start(self, clips: int) -> dict[str, Moments]:
+    def start(self, clips: int) -> dict[str, RunningMoments]:
         """Clips of which nothing was seen."""
         return {name: one.start(clips) for name, one in self.by_modality.items()}
 
@@ -152,7 +152,7 @@ class StatisticsHead(nn.Module):
         return self.out(self.dropout(nn.functional.gelu(self.hidden(inputs_BI))))
 
 
-def plain(moments: Moments) -> Tensor:
+def plain(moments: RunningMoments) -> Tensor:
     """(B, S): the mean beside the standard deviation, in float64; zeros where there was no valid step."""
     count_B1 = moments.steps.clamp(min=1).unsqueeze(-1)
     mean_BD = moments.total / count_B1

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from components.contracts.errors import ModelError
 from components.model.attention import Told
-from components.model.heads import Pool
+from components.model.heads import RunningSoftmax
 from components.model.model import TemporalModel
-from components.model.statistics import Moments
+from components.model.statistics import RunningMoments
 from components.model.temporal import TemporalEncoder
 
 
@@ -54,9 +54,9 @@ class StreamState:
 
     encoders: Mapping[str, tuple[Tensor, ...]]
     told: Mapping[str, Told]
-    clip: Pool | None
-    unimodal: Mapping[str, Pool]
-    statistics: Mapping[str, Moments]
+    clip: RunningSoftmax | None
+    unimodal: Mapping[str, RunningSoftmax]
+    statistics: Mapping[str, RunningMoments]
 
     @property
     def clips(self) -> int:
@@ -202,12 +202,15 @@ class StreamingModel:
                 for name, past in blank.encoders.items()
             },
             told={name: Told(*(moved[f"told.{name}.{field}"] for field in Told._fields)) for name in blank.told},
-            clip=None if blank.clip is None else Pool(*(moved[f"clip.{field}"] for field in Pool._fields)),
+            clip=None
+            if blank.clip is None
+            else RunningSoftmax(*(moved[f"clip.{field}"] for field in RunningSoftmax._fields)),
             unimodal={
-                name: Pool(*(moved[f"unimodal.{name}.{field}"] for field in Pool._fields)) for name in blank.unimodal
+                name: RunningSoftmax(*(moved[f"unimodal.{name}.{field}"] for field in RunningSoftmax._fields))
+                for name in blank.unimodal
             },
             statistics={
-                name: Moments(*(moved[f"statistics.{name}.{field}"] for field in Moments._fields))
+                name: RunningMoments(*(moved[f"statistics.{name}.{field}"] for field in RunningMoments._fields))
                 for name in blank.statistics
             },
         )

@@ -25,7 +25,7 @@ MAX_MESSAGE_CHARACTERS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Actual:
+class ServedApplication:
     """The application as it is.
 
     Attributes:
@@ -40,11 +40,11 @@ class Actual:
     message: str = ""
 
 
-def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> Actual:
+def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> ServedApplication:
     """The state of one application in what Serve's controller reports of itself."""
     found = details.get("applications", {}).get(application)
     if not found:
-        return Actual(phase="absent")
+        return ServedApplication(phase="absent")
     config = found.get("deployed_app_config") or {}
     applied = None
     for entry in config.get("deployments", ()):
@@ -57,7 +57,7 @@ def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> 
     for entry in found.get("deployments", {}).values():
         message = str(entry.get("message") or "") or message
     phase = PHASES.get(str(getattr(found["status"], "value", found["status"])), "rolling")
-    return Actual(phase=phase, applied=applied, message=plain(message))
+    return ServedApplication(phase=phase, applied=applied, message=plain(message))
 
 
 def plain(message: str) -> str:

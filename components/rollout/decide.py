@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.registry.marking import ACCEPTED_TAG, AT_TAG, SPLITS_TAG, SUBJECTS_TAG
-from components.rollout.actual import Actual
+from components.rollout.actual import ServedApplication
 from components.rollout.versions import STATE, stands_refused
 from components.serving.service import VersionRef
 from components.tracking.versions import BUNDLE_TAG, VersionInfo
@@ -31,7 +31,7 @@ class Action:
     version: VersionInfo | None = None
 
 
-def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: Actual) -> Action:
+def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: ServedApplication) -> Action:
     """The next action.
 
     Args:
@@ -76,7 +76,7 @@ def withdrawn(version: VersionInfo) -> str | None:
     )
 
 
-def _serves(version: VersionInfo, actual: Actual) -> bool:
+def _serves(version: VersionInfo, actual: ServedApplication) -> bool:
     """Whether it is what answers, or answered until the service stopped: a mark does not take a service down."""
     if actual.phase == "absent":
         return version.tags.get(STATE) == "serving"
@@ -93,7 +93,7 @@ def same(applied: VersionRef | None, version: VersionInfo) -> bool:
     )
 
 
-def _hold(good: VersionInfo | None, actual: Actual, why: str) -> Action:
+def _hold(good: VersionInfo | None, actual: ServedApplication, why: str) -> Action:
     """Nothing new may be served: keep what answers, or bring back what answered last."""
     if good is None:
         if actual.phase == "absent":
@@ -106,7 +106,7 @@ def _hold(good: VersionInfo | None, actual: Actual, why: str) -> Action:
     return _settle(good, actual, why)
 
 
-def _settle(version: VersionInfo, actual: Actual, why: str = "") -> Action:
+def _settle(version: VersionInfo, actual: ServedApplication, why: str = "") -> Action:
     """The replicas were given the right version: wait for them, then write it down."""
     if actual.phase == "rolling":
         return Action(kind="wait", version=version, reason=f"replicas are changing to version {version.version}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from components.contracts.errors import BundleError, MerError, UnavailableError
-from components.rollout.actual import Actual
+from components.rollout.actual import ServedApplication
 from components.rollout.decide import Action, decide
 from components.rollout.versions import STATE, Versions
 from components.serving.predictor import check_fits
@@ -29,7 +29,7 @@ log = logging.getLogger("mer.rollout")
 class Control(Protocol):
     """Serve as the reconciler sees it."""
 
-    def actual(self) -> Actual:
+    def actual(self) -> ServedApplication:
         """What is being served."""
 
     def deploy(self, version: VersionRef | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.contracts.config import Serving
 from components.contracts.errors import UnavailableError
-from components.rollout.actual import Actual, actual_of
+from components.rollout.actual import ServedApplication, actual_of
 from components.serving.replica import DEPLOYMENT, IMPORT_PATH, ReplicaArgs
 from components.serving.service import VersionRef
 
@@ -57,7 +57,7 @@ class ServeControl:
         host = "127.0.0.1" if self.serving.host in ("0.0.0.0", "::") else self.serving.host
         return f"http://{host}:{self.serving.port}{self.route_prefix.rstrip('/')}"
 
-    def actual(self) -> Actual:
+    def actual(self) -> ServedApplication:
         """What Serve does now. Raises UnavailableError when Ray or Serve cannot be asked."""
         return actual_of(self._details(), self.application, DEPLOYMENT)
 

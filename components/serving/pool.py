@@ -23,7 +23,7 @@ WARM_STEPS = 10
 WARM_CROP_PX = 96
 
 
-class Pool:
+class EncoderPool:
     """Loaded encoders by (modality, fingerprint) and guards by their settings, so that two versions with the same ones
     load them once and a swap between them takes no time. The pool keeps nothing alive that no version holds.
 
@@ -67,7 +67,7 @@ class Pool:
 
 
 def matching_encoder(modality: str, wanted: EncoderSpec, device: str = "cpu") -> Encoder:
-    """The encoder of a bundle's description, weights not loaded; raises as `Pool.load`."""
+    """The encoder of a bundle's description, weights not loaded; raises as `EncoderPool.load`."""
     encoder = create(wanted.spec, modality, device)
     if encoder.fingerprint != wanted.fingerprint or encoder.width != wanted.width:
         raise BundleError(

@@ -24,10 +24,10 @@ from components.contracts.records import AlignedClip, Clip
 from components.features.given import is_given
 from components.inference.contradiction import find_spans
 from components.inference.episodes import find_episodes, transitions
-from components.inference.outliers import Judgement
+from components.inference.outliers import OutlierCheck
 from components.inference.scoring import Scored, Scorer
 from components.registry.bundle import Bundle, EncoderSpec
-from components.serving.pool import Pool, matching_encoder
+from components.serving.pool import EncoderPool, matching_encoder
 from components.serving.schemas import (
     Answer,
     ClipFacts,
@@ -69,7 +69,7 @@ class Predictor:
         *,
         name: str = "mer",
         version: str = UNREGISTERED,
-        pool: Pool | None = None,
+        pool: EncoderPool | None = None,
         limits: MediaLimits | None = None,
         wall_s: float | None = None,
         root: Path = Path(),
@@ -77,7 +77,7 @@ class Predictor:
     ) -> None:
         check_alignment(bundle)
         self.bundle = bundle
-        self.pool = pool or Pool(device)
+        self.pool = pool or EncoderPool(device)
         alignment = bundle.alignment.model_copy(update={"limits": limits or bundle.alignment.limits})
         self.guard: Guard = self.pool.guard(alignment, root, wall_s=wall_s)
         self.modalities = tuple(bundle.transform.modalities)
@@ -122,7 +122,7 @@ class Predictor:
         aligned: AlignedClip,
         masks: Mapping[str, NDArray[np.bool_]],
         scored: Scored | None,
-        judged: Mapping[str, Judgement],
+        judged: Mapping[str, OutlierCheck],
     ) -> Answer:
         classes, rate_hz = self.bundle.spec.classes, aligned.grid.rate_hz
         valid = np.any(list(masks.values()), axis=0)
@@ -240,7 +240,7 @@ def _spans(
     )
 
 
-def _outside(judged: Mapping[str, Judgement], *, trained_on: tuple[str, ...]) -> OutsideTraining:
+def _outside(judged: Mapping[str, OutlierCheck], *, trained_on: tuple[str, ...]) -> OutsideTraining:
     distances = {
         name: ModalityDistance(distance=verdict.distance, threshold=verdict.threshold, outside=bool(verdict.outside))
         for name, verdict in judged.items()

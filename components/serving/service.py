@@ -21,7 +21,7 @@ from components.contracts.errors import BundleError, UnavailableError
 from components.registry.bundle import Bundle, load_bundle
 from components.registry.fetch import fetch_bundle
 from components.serving.clips import clip_of_file
-from components.serving.pool import Pool
+from components.serving.pool import EncoderPool
 from components.serving.predictor import Predictor
 from components.serving.schemas import Answer, ServedVersion
 from components.serving.uploads import Upload
@@ -107,7 +107,7 @@ class Service:
     def __init__(self, settings: ServiceSettings, *, replica: str = "local") -> None:
         self.settings = settings
         self.replica = replica
-        self._pool = Pool(settings.device)
+        self._pool = EncoderPool(settings.device)
         self._predictor: Predictor | None = None
         self._loading = threading.Lock()
 

@@ -100,7 +100,7 @@ async def receive(stream: AsyncIterator[bytes], content_type: str, *, max_clip_b
     """
     upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-")))
     try:
-        reader = _Reader(upload, content_type, max_clip_bytes)
+        reader = _BodyReader(upload, content_type, max_clip_bytes)
         most = DRAIN_FACTOR * max_clip_bytes + MAX_PHYSIO_BYTES + 2 * MAX_TEXT_BYTES + OVERHEAD_BYTES
         seen = 0
         async for block in stream:
@@ -153,7 +153,7 @@ def parse_words(text: str) -> tuple[Word, ...]:
     return tuple(words)
 
 
-class _Reader:
+class _BodyReader:
     """Callbacks of the parser; the first complaint is kept and raised at the end of the body."""
 
     def __init__(self, upload: Upload, content_type: str, max_clip_bytes: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from components.catalog.cases import Case
 from components.model.windows import Windows
 from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
-from components.training.loop import Task, new_learner, run_epochs
+from components.training.loop import TrainingTask, new_learner, run_epochs
 from components.training.windows import cut_into_windows
 
 CHECKPOINT = "checkpoint"
@@ -34,7 +34,7 @@ class Job:
         inputs_sha256: names the training; a checkpoint of another one is refused.
     """
 
-    task: Task
+    task: TrainingTask
     items: Callable[[str], Sequence[Case]]
     inputs_sha256: str
 

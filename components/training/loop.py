@@ -30,7 +30,7 @@ ALONE = Share()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class TrainingTask:
     """What is learned and how: everything but the clips."""
 
     spec: ModelSpec
@@ -52,7 +52,7 @@ class Task:
         )
 
 
-def new_learner(task: Task, training: Sequence[Case], *, device: torch.device | None = None) -> Learner:
+def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.device | None = None) -> Learner:
     """A learner at the start, balanced for the labels of the training clips."""
     objective = Objective.of(
         task.train,
@@ -79,7 +79,7 @@ def new_learner(task: Task, training: Sequence[Case], *, device: torch.device | 
 
 
 def train_steps(
-    learner: Learner, task: Task, training: Sequence[Case], *, share: Share = ALONE
+    learner: Learner, task: TrainingTask, training: Sequence[Case], *, share: Share = ALONE
 ) -> Iterator[tuple[GlobalBatch, dict[str, float]]]:
     """Trains from where the learner stands to the end; yields each global batch with its losses once it is done."""
     augment = task.augment
@@ -98,7 +98,7 @@ def train_steps(
 
 
 def run_epochs(
-    learner: Learner, task: Task, training: Sequence[Case], held_out: Sequence[Case], *, share: Share = ALONE
+    learner: Learner, task: TrainingTask, training: Sequence[Case], held_out: Sequence[Case], *, share: Share = ALONE
 ) -> Iterator[dict[str, Any]]:
     """Trains to the end; yields the record of each epoch, which is then the last of `learner.history`.
 

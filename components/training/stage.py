@@ -45,7 +45,7 @@ from components.tracking.runs import MODEL_TAG, Run, open_run
 from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
 from components.training.job import Epoch, Job, Trained
-from components.training.loop import Task
+from components.training.loop import TrainingTask
 from components.training.prompts import embedding_width
 from components.training.source import CatalogItems
 from components.training.trainer import fit
@@ -84,7 +84,7 @@ def run(
 
     def job(items: Sequence[Case], source: CatalogItems, inputs_sha256: str) -> Job:
         spec = spec_of(catalog, transform, items, model=model, train=train)
-        task = Task(spec=spec, train=train, seed=seed)
+        task = TrainingTask(spec=spec, train=train, seed=seed)
         return Job(task=task, items=source, inputs_sha256=inputs_sha256)
 
     rounds = [_Round(job=job(items, source, inputs_sha256), clips=len(items), folder=folder)]

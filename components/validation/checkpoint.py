@@ -23,7 +23,7 @@ SITE = "local_site"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class ExpectationOutcome:
     """What became of one expectation.
 
     `observed` says in words what was seen; `failures` are (key of the row, value seen) of every row that broke it,
@@ -42,15 +42,15 @@ class Outcome:
 
     suite: str
     rows: int
-    judged: tuple[Judged, ...]
+    judged: tuple[ExpectationOutcome, ...]
 
     @property
-    def failed(self) -> tuple[Judged, ...]:
+    def failed(self) -> tuple[ExpectationOutcome, ...]:
         """The expectations that do not hold."""
         return tuple(judged for judged in self.judged if not judged.success)
 
 
-Broken = tuple[Outcome, Judged]
+Broken = tuple[Outcome, ExpectationOutcome]
 
 
 def critical(outcomes: Iterable[Outcome]) -> tuple[Broken, ...]:
@@ -173,7 +173,7 @@ def _suite(suite: Suite) -> Any:
     return made
 
 
-def _judged(suite: Suite, expectation: Expectation, one: Any) -> Judged:
+def _judged(suite: Suite, expectation: Expectation, one: Any) -> ExpectationOutcome:
     raised = one.exception_info or {}
     errors = [raised] if "raised_exception" in raised else list(raised.values())
     if any(error.get("raised_exception") for error in errors):
@@ -185,11 +185,13 @@ def _judged(suite: Suite, expectation: Expectation, one: Any) -> Judged:
             remedy=expectation.remedy,
         )
     if "observed_value" in one.result:
-        return Judged(expectation=expectation, success=bool(one.success), observed=str(one.result["observed_value"]))
+        return ExpectationOutcome(
+            expectation=expectation, success=bool(one.success), observed=str(one.result["observed_value"])
+        )
     failures = sorted(
         (str(row[suite.key]), _seen(expectation, row)) for row in one.result.get("unexpected_index_list") or ()
     )
-    return Judged(
+    return ExpectationOutcome(
         expectation=expectation,
         success=bool(one.success),
         observed=f"{len(failures)} of {one.result['element_count']} rows",

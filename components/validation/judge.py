@@ -22,7 +22,7 @@ from components.contracts.records import Quarantined
 from components.features.store import FeatureStore
 from components.validation import accepted as left
 from components.validation import suites, tables
-from components.validation.checkpoint import Judged, Outcome, critical, error_of, figures
+from components.validation.checkpoint import ExpectationOutcome, Outcome, critical, error_of, figures
 from components.validation.drift import Compared, compare, drift_json
 from components.validation.expectation import Suite
 from components.validation.measure import measure_store
@@ -40,7 +40,7 @@ class SuiteRunner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class DatasetValidation:
     """What became of a dataset.
 
     `quarantined` holds the rows of all stages up to here; `accepted` (ACCEPTED_SCHEMA) and `profile` are empty when the
@@ -56,7 +56,7 @@ class Judgement:
     compared: Compared
 
     @property
-    def broken(self) -> tuple[tuple[Outcome, Judged], ...]:
+    def broken(self) -> tuple[tuple[Outcome, ExpectationOutcome], ...]:
         """The critical expectations that do not hold."""
         return critical(self.outcomes)
 
@@ -112,7 +112,7 @@ def judge(
     validation: Validation,
     waivers: Waivers | None = None,
     reference: Mapping[str, Any] | None = None,
-) -> Judgement:
+) -> DatasetValidation:
     """Judges a dataset; nothing is written here.
 
     Args:
@@ -143,7 +143,7 @@ def judge(
         if compared.measures:
             suite = suites.drift_suite(compared.measures, validation.drift)
             outcomes.append(runner.check(suite, compared.table(upstream.dataset)))
-    return Judgement(
+    return DatasetValidation(
         upstream=upstream,
         outcomes=tuple(outcomes),
         quarantined=(*upstream.quarantined, *quarantined),

@@ -59,14 +59,14 @@ def measure_store(store: FeatureStore, wanted: Mapping[str, Iterable[str]]) -> d
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moments:
+class FeatureMoments:
     """Mean and standard deviation, each (D,) float64, of a modality's features over all valid steps."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
 
-def moments_of(store: FeatureStore, modality: str, keys: Iterable[str]) -> Moments | None:
+def moments_of(store: FeatureStore, modality: str, keys: Iterable[str]) -> FeatureMoments | None:
     """The moments of the valid, finite steps of clips; None where there is none. Reads a few clips at a time.
 
     Parts are combined as in Chan, Golub and LeVeque (1983), which loses no digits where the mean is far from 0; the
@@ -90,4 +90,4 @@ def moments_of(store: FeatureStore, modality: str, keys: Iterable[str]) -> Momen
         squares = squares + spread + np.square(here - mean) * (count * len(values) / total)
         mean = mean + (here - mean) * (len(values) / total)
         count = total
-    return Moments(mean=mean, deviation=np.sqrt(squares / count)) if count else None
+    return FeatureMoments(mean=mean, deviation=np.sqrt(squares / count)) if count else None

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from components.features.store import FeatureStore
-from components.validation.measure import Moments, moments_of
+from components.validation.measure import FeatureMoments, moments_of
 from components.validation.upstream import Upstream
 
 # Of a distribution its quantiles are kept, from the least to the greatest value.
@@ -87,7 +87,7 @@ def _features(upstream: Upstream, accepted: pa.Table, store: FeatureStore) -> di
     return out
 
 
-def _feature(encoder: Mapping[str, Any], alignment: str, moments: Moments, clips: int) -> dict[str, Any]:
+def _feature(encoder: Mapping[str, Any], alignment: str, moments: FeatureMoments, clips: int) -> dict[str, Any]:
     return {
         "encoder": encoder["fingerprint"],
         "alignment": alignment,

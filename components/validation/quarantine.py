@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from components.contracts.readmitted import Decisions, Readmitted
 from components.contracts.records import Quarantined
-from components.validation.checkpoint import Judged, Outcome
+from components.validation.checkpoint import ExpectationOutcome, Outcome
 from components.validation.suites import GATES
 
 STAGE = "validation"
@@ -22,7 +22,7 @@ class Waivers:
     here: Decisions = field(default_factory=Decisions)
     alignment: Decisions = field(default_factory=Decisions)
 
-    def decision(self, judged: Judged, clip_id: str, seen: str) -> Readmitted | None:
+    def decision(self, judged: ExpectationOutcome, clip_id: str, seen: str) -> Readmitted | None:
         """The decision to take a clip as it is that covers a failure, or None."""
         expectation = judged.expectation
         if not expectation.waivable:

@@ -12,7 +12,7 @@ import numpy as np
 from components.contracts.atomic import atomic_file
 from components.contracts.codes import Code
 from components.contracts.errors import DataError
-from components.evaluation.abaw import CLASSES, Judged, Wanted, judge, order_of, read_list, rows
+from components.evaluation.abaw import CLASSES, VideoClasses, Wanted, judge, order_of, read_list, rows
 from components.runtime.progress import progress
 from pipelines.commands import predict
 from pipelines.project import find_root, load
@@ -20,7 +20,7 @@ from pipelines.project import find_root, load
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from components.datasets.corpora.affwild2 import Corpus
+    from components.datasets.corpora.affwild2 import CorpusFiles
     from components.serving.predictor import Predictor
 
 DATASET = "affwild2"
@@ -52,7 +52,7 @@ def run(
         MerError: there is no such version, list or corpus; the version has other classes than the challenge; a video
             cannot be judged and `fill` is None.
     """
-    from components.datasets.corpora.affwild2 import Affwild2, Corpus
+    from components.datasets.corpora.affwild2 import Affwild2, CorpusFiles
     from components.serving.predictor import Predictor
 
     try:
@@ -68,7 +68,7 @@ def run(
     params = params or load(root)
     order_of(chosen.bundle.spec.classes)
     section = {**params.sources.get(DATASET, {}), **({} if corpus is None else {"root": str(corpus.absolute())})}
-    files = Corpus(Affwild2().options(section), root)
+    files = CorpusFiles(Affwild2().options(section), root)
     predictor = Predictor(
         chosen.bundle,
         name=chosen.name,
@@ -77,7 +77,7 @@ def run(
         root=root,
         device=params.features.device,
     )
-    judged: dict[str, Judged] = {}
+    judged: dict[str, VideoClasses] = {}
     filled: Counter[str] = Counter()
     names = list(dict.fromkeys(one.video for one in wanted))
     with progress("submit: judge", len(names)) as advance:
@@ -99,7 +99,7 @@ def run(
     return 0
 
 
-def _video(name: str, files: Corpus, predictor: Predictor) -> Judged:
+def _video(name: str, files: CorpusFiles, predictor: Predictor) -> VideoClasses:
     """The frames of one video. Raises DataError: it cannot be judged."""
     recording = files.find(name)
     clock = files.clock(recording, max(files.pictures(recording)))
@@ -115,14 +115,14 @@ def _video(name: str, files: Corpus, predictor: Predictor) -> Judged:
     )
 
 
-def _filled(name: str, wanted: Iterable[Wanted], files: Corpus, fill: str) -> Judged:
+def _filled(name: str, wanted: Iterable[Wanted], files: CorpusFiles, fill: str) -> VideoClasses:
     """One class for all frames that the list names; raises DataError where it names the video and nobody can count."""
     numbers = [one.frame for one in wanted if one.video == name]
     last = max(number or 0 for number in numbers)
     if None in numbers:
         recording = files.find(name)
         last = files.clock(recording, max(files.pictures(recording))).times_s.size
-    return Judged(
+    return VideoClasses(
         classes=np.full(last, list(CLASSES.values()).index(fill), dtype=np.int64), borrowed=np.zeros(last, dtype=bool)
     )
 

@@ -34,7 +34,7 @@ SETTINGS = Path("infra") / "kubeflow.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PipelineSettings:
     """How the tasks run on a cluster; `infra/kubeflow.yaml`.
 
     Attributes:
@@ -60,12 +60,12 @@ class Settings:
     environment: Mapping[str, str]
 
 
-def load_settings(root: Path) -> Settings:
+def load_settings(root: Path) -> PipelineSettings:
     """Reads `infra/kubeflow.yaml`. Raises ConfigError: it is missing, or a key is unknown or missing."""
     path = root / SETTINGS
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Settings(**raw)
+        return PipelineSettings(**raw)
     except (OSError, TypeError, yaml.YAMLError) as error:
         raise ConfigError("these are no settings of the Kubeflow pipeline", where=str(path), seen=str(error)) from error
 
@@ -89,7 +89,7 @@ def compile_to(path: Path, root: Path | None = None) -> str:
     return f"{path}: {len(nodes)} tasks: {', '.join(task_name(node.address) for node in nodes)}"
 
 
-def build(nodes: Sequence[dag.Node], settings: Settings, *, cluster: bool = True) -> Any:
+def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: bool = True) -> Any:
     """The pipeline of a resolved DAG; `cluster=False` leaves out what only Kubernetes understands."""
     from kfp import dsl
 
@@ -196,7 +196,7 @@ def _typed(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def _on_cluster(task: Any, node: dag.Node, settings: Settings) -> None:
+def _on_cluster(task: Any, node: dag.Node, settings: PipelineSettings) -> None:
     from kfp import kubernetes
 
     resources = settings.resources.get(node.stage, settings.resources["default"])

@@ -82,7 +82,7 @@ class Schedules(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Actual:
+class RecurringRun:
     """One recurring run as the server has it."""
 
     recurring_run_id: str
@@ -91,14 +91,14 @@ class Actual:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class ScheduleChange:
     """One thing to do: create, replace or delete; `why` lists what differs."""
 
     kind: str
     name: str
     why: tuple[str, ...] = ()
     wanted: Schedule | None = None
-    old: tuple[Actual, ...] = ()
+    old: tuple[RecurringRun, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" + (f": {'; '.join(self.why)}" if self.why else "")
@@ -209,13 +209,13 @@ def stamped(wanted: Schedules, package: Path) -> Schedules:
     return wanted.model_copy(update={"schedules": tuple(named)})
 
 
-def actual(client: Client, prefix: str, experiment_id: str) -> list[Actual]:
+def actual(client: Client, prefix: str, experiment_id: str) -> list[RecurringRun]:
     """The server's recurring runs whose names start with the prefix."""
     found = _pages(client.list_recurring_runs, "recurring_runs", experiment_id)
     return [_actual(one) for one in found if (one.display_name or "").startswith(prefix)]
 
 
-def differences(wanted: Schedules, found: Sequence[Actual]) -> list[Change]:
+def differences(wanted: Schedules, found: Sequence[RecurringRun]) -> list[ScheduleChange]:
     """What has to change, by name. A pure function of both states.
 
     Several recurring runs of one name are what an interrupted replacement leaves; they are replaced by one.
@@ -225,27 +225,27 @@ def differences(wanted: Schedules, found: Sequence[Actual]) -> list[Change]:
     for schedule in wanted.schedules:
         same = tuple(one for one in found if one.schedule.name == schedule.name)
         if not same:
-            changes.append(Change(kind="create", name=schedule.name, wanted=schedule))
+            changes.append(ScheduleChange(kind="create", name=schedule.name, wanted=schedule))
             continue
         why = _why(schedule, same)
         if why:
-            changes.append(Change(kind="replace", name=schedule.name, why=why, wanted=schedule, old=same))
+            changes.append(ScheduleChange(kind="replace", name=schedule.name, why=why, wanted=schedule, old=same))
     for name in sorted({one.schedule.name for one in found} - names):
         old = tuple(one for one in found if one.schedule.name == name)
-        changes.append(Change(kind="delete", name=name, why=("not in the file",), old=old))
+        changes.append(ScheduleChange(kind="delete", name=name, why=("not in the file",), old=old))
     return changes
 
 
-def _why(schedule: Schedule, same: Sequence[Actual]) -> tuple[str, ...]:
+def _why(schedule: Schedule, same: Sequence[RecurringRun]) -> tuple[str, ...]:
     if len(same) > 1:
         return (f"{len(same)} of this name",)
     before, after = same[0].schedule.model_dump(), schedule.model_dump()
     return tuple(f"{key} {before[key]!r} -> {value!r}" for key, value in after.items() if before[key] != value)
 
 
-def _actual(one: Any) -> Actual:
+def _actual(one: Any) -> RecurringRun:
     cron = one.trigger.cron_schedule.cron if one.trigger and one.trigger.cron_schedule else ""
-    return Actual(
+    return RecurringRun(
         recurring_run_id=one.recurring_run_id,
         experiment_id=one.experiment_id,
         # What the server holds need not be valid for us (a periodic trigger has no cron); it is compared, not obeyed.
@@ -261,7 +261,7 @@ def _actual(one: Any) -> Actual:
 
 
 def _carry_out(
-    client: Client, change: Change, experiment_id: str, package: Path, sleep: Callable[[float], None]
+    client: Client, change: ScheduleChange, experiment_id: str, package: Path, sleep: Callable[[float], None]
 ) -> None:
     for old in change.old:
         client.disable_recurring_run(old.recurring_run_id)
@@ -283,7 +283,7 @@ def _carry_out(
         client.delete_recurring_run(old.recurring_run_id)
 
 
-def _wait_for_its_run(client: Client, old: Actual, sleep: Callable[[float], None]) -> None:
+def _wait_for_its_run(client: Client, old: RecurringRun, sleep: Callable[[float], None]) -> None:
     waited_s = 0.0
     while True:
         runs = _pages(client.list_runs, "runs", old.experiment_id)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from components.ablation.answers import ALL, Answers, Result, load_result, save_result
+from components.ablation.answers import ALL, Answers, FoldResult, load_result, save_result
 
 
-def made() -> Result:
+def made() -> FoldResult:
     answers = Answers(
         clips=("a", "b"),
         clip=np.array([0, 0, 1]),
@@ -18,7 +18,7 @@ def made() -> Result:
         },
         unimodal={"face": np.zeros((3, 2), dtype=np.float32)},
     )
-    return Result(
+    return FoldResult(
         answers={("test", "clip"): answers, ("calibration", "step"): answers},
         prior={"clip": np.array([0.25, 0.75], dtype=np.float32)},
         facts={"parameters": 3, "core_seconds": {"train": 1.5}},

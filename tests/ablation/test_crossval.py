@@ -11,7 +11,7 @@ from components.ablation import crossval
 from components.ablation.answers import ALL
 from components.ablation.crossval import (
     CALIBRATION,
-    Corpus,
+    CatalogClips,
     Unit,
     frequencies,
     levels,
@@ -32,20 +32,25 @@ TOY = Toy(clips=24, steps=(8, 12), noise=0.3, subjects=4, bits=1, missing=0.2)
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> CatalogClips:
     root = tmp_path_factory.mktemp("crossval")
     write_catalog(Layout(root), TOY)
     return load_corpus(root)
 
 
 def unit(
-    corpus: Corpus, *, fold: int = 0, seed: int = 0, modalities: tuple[str, ...] = ("face", "text", "voice"), **train
+    corpus: CatalogClips,
+    *,
+    fold: int = 0,
+    seed: int = 0,
+    modalities: tuple[str, ...] = ("face", "text", "voice"),
+    **train,
 ) -> Unit:  # type: ignore[no-untyped-def]
     params = tiny_params("sqlite://", "none", **{"epochs": 8, **train})
     return Unit(params=params, modalities=modalities, fold=make_folds(corpus.rows, 3, 7)[fold], seed=seed)
 
 
-def test_a_unit_learns_on_its_fold_and_answers_the_others_alike_every_time(corpus: Corpus) -> None:
+def test_a_unit_learns_on_its_fold_and_answers_the_others_alike_every_time(corpus: CatalogClips) -> None:
     one = unit(corpus)
     result = run_unit(one, corpus)
     again = run_unit(one, corpus)
@@ -63,7 +68,7 @@ def test_a_unit_learns_on_its_fold_and_answers_the_others_alike_every_time(corpu
 
 
 def test_a_unit_that_is_trained_again_learns_from_the_calibration_people_and_keeps_the_first_calibration(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    corpus: CatalogClips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned: list[list[str]] = []
 
@@ -95,7 +100,7 @@ def test_a_unit_that_is_trained_again_learns_from_the_calibration_people_and_kee
         np.testing.assert_array_equal(values, given.answers["test", "clip"].posterior[name])
 
 
-def test_a_modality_alone_answers_every_clip_with_the_prior_where_it_is_absent(corpus: Corpus) -> None:
+def test_a_modality_alone_answers_every_clip_with_the_prior_where_it_is_absent(corpus: CatalogClips) -> None:
     one = unit(corpus, modalities=("face",))
     result = run_unit(one, corpus)
     answers = result.answers["test", "clip"]
@@ -109,7 +114,7 @@ def test_a_modality_alone_answers_every_clip_with_the_prior_where_it_is_absent(c
         run_unit(unit(corpus, modalities=("physio",)), corpus)
 
 
-def test_the_transform_is_of_the_folds_own_training_clips(corpus: Corpus) -> None:
+def test_the_transform_is_of_the_folds_own_training_clips(corpus: CatalogClips) -> None:
     folds = make_folds(corpus.rows, 3, 7)
     (_, first), (cases, second) = prepare_fold(folds[0], corpus), prepare_fold(folds[1], corpus)
     assert not np.array_equal(first.modalities["face"].mean, second.modalities["face"].mean)
@@ -119,7 +124,7 @@ def test_the_transform_is_of_the_folds_own_training_clips(corpus: Corpus) -> Non
         assert (case.step_labels[~case.valid] == -100).all()
 
 
-def test_the_fingerprint_covers_what_matters_and_nothing_else(corpus: Corpus) -> None:
+def test_the_fingerprint_covers_what_matters_and_nothing_else(corpus: CatalogClips) -> None:
     one = unit(corpus)
     same = [unit(corpus, workers=2), unit(corpus, checkpoint_epochs=5)]
     other = [
@@ -142,7 +147,7 @@ def test_the_fingerprint_covers_what_matters_and_nothing_else(corpus: Corpus) ->
     assert unit_fingerprint(one, replace(corpus, rows=moved)) == known
 
 
-def test_levels_are_what_is_labelled(corpus: Corpus) -> None:
+def test_levels_are_what_is_labelled(corpus: CatalogClips) -> None:
     span = {"start_s": 0.0, "end_s": 1.0, "label": "class0"}
     assert levels(corpus.rows) == ("clip",)
     assert levels([{**row, "segments": [span]} for row in corpus.rows]) == ("clip", "step")

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, log_loss, recall_score
 
 from components.ablation.answers import ALL
-from components.ablation.figures import HEADLINE, MISSING, Items, Row, details, table, verdict
+from components.ablation.figures import HEADLINE, MISSING, Items, TableRow, details, table, verdict
 from components.contracts.config import Evaluate
 from components.evaluation.intervals import Bootstrap, Subjects
 
@@ -33,9 +33,9 @@ def posterior(skill: float, seed: int, seeds: int = SEEDS) -> np.ndarray:
     return (np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)).astype(np.float32)
 
 
-def row(name: str, skill: float, seed: int = 1, *, candidate: bool = True, **patterns: np.ndarray) -> Row:
+def row(name: str, skill: float, seed: int = 1, *, candidate: bool = True, **patterns: np.ndarray) -> TableRow:
     given = {ALL: posterior(skill, seed), **{key.replace("_", "+"): value for key, value in patterns.items()}}
-    return Row(name=name, about="", posterior=given, candidate=candidate, facts={"kind": "trained", "same": []})
+    return TableRow(name=name, about="", posterior=given, candidate=candidate, facts={"kind": "trained", "same": []})
 
 
 def by_hand(statistic: Any, first: np.ndarray, second: np.ndarray | None) -> tuple[float, float, float]:
@@ -93,7 +93,7 @@ def test_pairing_leaves_no_doubt_about_a_row_and_itself() -> None:
 
 def test_rows_with_one_answer_are_compared_with_the_mean_over_seeds() -> None:
     constant = np.tile(np.array([0.5, 0.3, 0.2], dtype=np.float32), (1, N, 1))
-    made = Row(name="majority", about="", posterior={ALL: constant}, candidate=False, facts={})
+    made = TableRow(name="majority", about="", posterior={ALL: constant}, candidate=False, facts={})
     found = table([row("default", 1.0), made], items(), CONFIG, seed=7)
     assert found[1]["seeds"] == 1
     assert found[1]["minus_default"][HEADLINE]["seed_sd"] is None

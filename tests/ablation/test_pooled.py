@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.ablation.answers import ALL, Answers, Result
+from components.ablation.answers import ALL, Answers, FoldResult
 from components.ablation.pooled import (
     Pooled,
     answered_by,
@@ -36,8 +36,8 @@ def answers(fold: int, count: int, seed: int, *, right: float, truth: np.ndarray
     )
 
 
-def result(fold: int, seed: int, *, calibration: float, test: float, truth: np.ndarray | None = None) -> Result:
-    return Result(
+def result(fold: int, seed: int, *, calibration: float, test: float, truth: np.ndarray | None = None) -> FoldResult:
+    return FoldResult(
         answers={
             ("calibration", "clip"): answers(fold + 10, 6, seed, right=calibration),
             ("test", "clip"): answers(fold, 4 + fold, seed, right=test, truth=truth),

@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from components.ablation import stage
-from components.ablation.answers import ALL, Result
-from components.ablation.crossval import Corpus, Unit, run_unit
+from components.ablation.answers import ALL, FoldResult
+from components.ablation.crossval import CatalogClips, Unit, run_unit
 from components.ablation.report import Report
 from components.contracts.atomic import read_json
 from components.contracts.config import Catalog, Params
@@ -44,7 +44,7 @@ class Counted:
     def __init__(self, before: Callable[[int], None] = lambda count: None) -> None:
         self.count, self.before = 0, before
 
-    def __call__(self, unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
+    def __call__(self, unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) -> FoldResult:
         self.before(self.count)
         self.count += 1
         return run_unit(unit, corpus, first)
@@ -168,7 +168,7 @@ def test_a_variant_that_fails_is_told_and_the_others_go_on(
 ) -> None:
     tried: list[str] = []
 
-    def real(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
+    def real(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) -> FoldResult:
         tried.append(unit.params.model.fusion)
         if unit.params.model.fusion == "one_way":
             raise ModelError("the gradient is not finite", where="step 3")
@@ -185,7 +185,7 @@ def test_a_variant_that_fails_is_told_and_the_others_go_on(
 
 
 def test_a_default_that_fails_ends_it(layout: Layout, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(unit: Unit, corpus: Corpus, first: Result | None = None) -> Result:
+    def broken(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) -> FoldResult:
         raise ModelError("no luck")
 
     monkeypatch.setattr(stage, "run_unit", broken)
@@ -205,7 +205,7 @@ def test_folds_keep_texts_apart_where_the_catalog_does(
     pq.write_table(table.set_column(column, table.schema.field(column), [list(text.values())]), path)
     folds = []
 
-    def stop(unit: Unit, *_: object) -> Result:
+    def stop(unit: Unit, *_: object) -> FoldResult:
         folds.append(unit.fold)
         raise ModelError("enough")
 

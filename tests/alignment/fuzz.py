@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.alignment.guard import Guard
-from components.alignment.outcome import Result
+from components.alignment.outcome import ClipOutcome
 from components.contracts.codes import Code
 from components.contracts.config import Alignment, FaceAlignment, MediaLimits, VoiceAlignment
 from components.contracts.errors import MediaError
@@ -196,7 +196,7 @@ def _probe(path: Path, suffix: str) -> str | None:
     return None
 
 
-def _judge(result: Result) -> tuple[str, str | None]:
+def _judge(result: ClipOutcome) -> tuple[str, str | None]:
     if result.quarantined is not None:
         code = result.quarantined.code
         return code, f"{code}: {result.quarantined.seen}" if code in DEFECTS else None

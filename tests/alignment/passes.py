@@ -8,12 +8,12 @@ import numpy as np
 
 from components.contracts.config import MediaLimits
 from components.media.frames import DecodeReport, frames
-from components.media.scan import Scan, scan
+from components.media.scan import FileScan, scan
 
 LIMITS = MediaLimits()
 
 
-def first_pass(path: Path, limits: MediaLimits = LIMITS) -> Scan:
+def first_pass(path: Path, limits: MediaLimits = LIMITS) -> FileScan:
     return scan(path, limits, rate_hz=16_000, where="tiny/a", picture=True, sound=True)
 
 

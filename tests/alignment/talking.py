@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from components.datasets.synthetic.action import action_units
 from components.datasets.synthetic.face import FacePainter, poses
-from components.datasets.synthetic.plan import ClipPlan, Part, plan_corpus
+from components.datasets.synthetic.plan import ClipPlan, DisplayPart, plan_corpus
 from components.datasets.synthetic.signs import SIGNS
 from components.datasets.synthetic.voice import RATE_HZ, speak
 from tests.alignment.media import Picture
@@ -37,7 +37,7 @@ def twice(plan: ClipPlan) -> ClipPlan:
         replace(word, start_s=word.start_s + plan.duration_s, end_s=word.end_s + plan.duration_s) for word in plan.words
     ]
 
-    def longer(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    def longer(parts: tuple[DisplayPart, ...]) -> tuple[DisplayPart, ...]:
         return (*parts[:-1], replace(parts[-1], end_s=2 * plan.duration_s))
 
     return replace(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.alignment.outcome import Result, refused
+from components.alignment.outcome import ClipOutcome, refused
 from components.alignment.partial import FILE_CLIPS, SUFFIX, Partial
 from components.contracts.errors import MediaError
 from components.contracts.records import ALIGNED_SCHEMA, Clip
@@ -20,14 +20,14 @@ def clip(number: int) -> Clip:
     return make_clip(f"{number:03d}", audio_path=f"{number}.wav")
 
 
-def result(number: int) -> Result:
+def result(number: int) -> ClipOutcome:
     aligned = make_aligned_clip(f"{number:03d}", seed=number, steps=5)
     row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
     one = clip(number)
-    return Result(clip_id=one.clip_id, content_sha256=one.content_sha256, row=row, quality=aligned.quality)
+    return ClipOutcome(clip_id=one.clip_id, content_sha256=one.content_sha256, row=row, quality=aligned.quality)
 
 
-def bad(number: int, code: str) -> Result:
+def bad(number: int, code: str) -> ClipOutcome:
     error = MediaError("this is no media", where="x")
     error.code = code
     return refused(clip(number), error)

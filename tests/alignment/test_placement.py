@@ -12,7 +12,7 @@ from components.alignment.align import Aligner
 from components.alignment.faces.envelope import envelope
 from components.alignment.vad import Energy
 from components.contracts.timebase import Grid
-from components.media.sound import Run, Sound, levels_dbfs, place
+from components.media.sound import SampleRun, Sound, levels_dbfs, place
 from tests.alignment.placement import CASES, FINE, MAX_SOUND_ERROR_S, Case, heard_at, placed, render, seen_at
 from tests.builders import make_clip
 
@@ -70,7 +70,11 @@ def test_long_sound_needs_no_floating_point_copy_of_itself(what: str) -> None:
     exists = np.ones(pcm.size, dtype=bool)
     grid = Grid.covering(seconds, 10.0)
     sound = Sound(
-        runs=(Run(start_s=0.0, pcm=pcm),), rate_hz=RATE_HZ, drift_s_per_min=0.0, damaged_packets=0, declared_end_s=None
+        runs=(SampleRun(start_s=0.0, pcm=pcm),),
+        rate_hz=RATE_HZ,
+        drift_s_per_min=0.0,
+        damaged_packets=0,
+        declared_end_s=None,
     )
     tasks = {
         "levels": lambda: levels_dbfs(pcm, exists, RATE_HZ, grid.starts_s, 0.1),

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.gpu_step import BENCHMARK, Shape, count_operations, peak_of, prepared, run
-from bench.report import Row, Skipped
+from bench.gpu_step import BENCHMARK, ModelShape, count_operations, peak_of, prepared, run
+from bench.report import Comparison, Skipped
 
-SHAPE = Shape(width=16, heads=2, clips=2, steps=10)
+SHAPE = ModelShape(width=16, heads=2, clips=2, steps=10)
 
 
 def test_operations_grow_with_the_batch_and_leave_no_gradient() -> None:
     learner, batch = prepared(SHAPE, torch.device("cpu"))
     counted = count_operations(learner, batch)
-    twice, both = prepared(Shape(width=16, heads=2, clips=4, steps=10), torch.device("cpu"))
+    twice, both = prepared(ModelShape(width=16, heads=2, clips=4, steps=10), torch.device("cpu"))
     assert count_operations(twice, both) == pytest.approx(2 * counted, rel=0.01)
     assert not learner.gradient.any()
 
@@ -22,7 +22,7 @@ def test_operations_grow_with_the_batch_and_leave_no_gradient() -> None:
 def test_a_wider_model_has_about_its_square_more_operations() -> None:
     # Widths and steps large enough that the products of W × W dominate the rest, which grow less.
     narrow, wide = (
-        count_operations(*prepared(Shape(width=width, heads=2, clips=1, steps=5), torch.device("cpu")))
+        count_operations(*prepared(ModelShape(width=width, heads=2, clips=1, steps=5), torch.device("cpu")))
         for width in (256, 512)
     )
     assert 3 < wide / narrow < 4
@@ -48,6 +48,6 @@ def test_without_cuda_it_says_so(tmp_path: Path) -> None:
 @pytest.mark.gpu
 def test_on_a_gpu(tmp_path: Path) -> None:
     (row,) = run(BENCHMARK.quick, tmp_path)
-    assert isinstance(row, Row)
+    assert isinstance(row, Comparison)
     assert "steps/s" in row.ours.detail
     assert row.ratio.low > 0

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from bench.pairs import Pairs, alternate
+from bench.pairs import PairedTimes, alternate
 from bench.report import Spread
 
 
@@ -24,12 +24,12 @@ def test_each_side_gets_its_own_times(monkeypatch: pytest.MonkeyPatch) -> None:
         clock[0] += seconds
 
     found = alternate(lambda: take(2.0), lambda: take(3.0), pairs=2, warmup=0, what="times")
-    assert found == Pairs(baseline_s=(2.0, 2.0), ours_s=(3.0, 3.0))
+    assert found == PairedTimes(baseline_s=(2.0, 2.0), ours_s=(3.0, 3.0))
 
 
 def test_the_ratio_is_of_neighbours() -> None:
     # The second pair ran while the machine was ten times slower: the ratio does not see it.
-    found = Pairs(baseline_s=(1.0, 10.0, 1.0), ours_s=(2.0, 20.0, 2.0))
+    found = PairedTimes(baseline_s=(1.0, 10.0, 1.0), ours_s=(2.0, 20.0, 2.0))
     assert found.cost == Spread(median=2.0, low=2.0, high=2.0)
     assert found.gain == Spread(median=0.5, low=0.5, high=0.5)
     assert found.medians_s == (1.0, 2.0)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bench.report import HEADING, Figure, Row, Skipped, Spread, duration, table, to_json
+from bench.report import HEADING, Comparison, Figure, Skipped, Spread, duration, table, to_json
 
 
-def row(**fields: object) -> Row:
+def row(**fields: object) -> Comparison:
     defaults: dict[str, object] = {
         "what": "a step",
         "unit": "step",
@@ -17,7 +17,7 @@ def row(**fields: object) -> Row:
         "ratio": Spread(median=1.05, low=1.01, high=1.2),
         "pairs": 9,
     }
-    return Row(**{**defaults, **fields})  # type: ignore[arg-type]
+    return Comparison(**{**defaults, **fields})  # type: ignore[arg-type]
 
 
 def test_a_spread_is_median_and_quartiles() -> None:

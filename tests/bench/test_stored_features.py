@@ -7,16 +7,16 @@ import pytest
 
 from bench.made import aligned_clip
 from bench.published_encoders import VISION, VOICE, published_encoders
-from bench.report import Row
+from bench.report import Comparison
 from bench.stored_features import (
     EPOCHS,
     GOAL,
     RATE_HZ,
     STRIDE,
     WINDOW,
-    Corpus,
     Reencoded,
     Sizes,
+    TrainingSetup,
     embedded_encoders,
     encode_once,
     run,
@@ -37,7 +37,7 @@ def cheap(folder: Path) -> dict[str, Encoder]:
 
 @pytest.mark.parametrize("encoders", [cheap, embedded_encoders])
 def test_the_training_and_its_encoding(encoders: object, tmp_path: Path) -> None:
-    corpus = Corpus(
+    corpus = TrainingSetup(
         name="tiny",
         preset="default",
         encoders=encoders,
@@ -46,8 +46,8 @@ def test_the_training_and_its_encoding(encoders: object, tmp_path: Path) -> None
         measured=1,  # type: ignore[arg-type]
     )
     training, encoding = run(Sizes(corpora=(corpus,)), tmp_path)
-    assert isinstance(training, Row)
-    assert isinstance(encoding, Row)
+    assert isinstance(training, Comparison)
+    assert isinstance(encoding, Comparison)
     assert (training.kind, training.goal, training.pairs) == ("gain", GOAL, 1)
     assert "extrapolated" in training.what
     assert "extrapolated from 1 measured epoch" in training.note

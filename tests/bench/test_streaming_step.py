@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report import Row
+from bench.report import Comparison
 from bench.streaming_step import BENCHMARK, GOAL, Sizes, run
 
 
 def test_a_row_a_set_of_modalities(tmp_path: Path) -> None:
     sizes = Sizes(modalities=({"face": 3}, {"face": 3, "voice": 2}), early_s=1.0, late_s=18.0, pairs=3, warmup=1)
-    rows = [row for row in run(sizes, tmp_path) if isinstance(row, Row)]
+    rows = [row for row in run(sizes, tmp_path) if isinstance(row, Comparison)]
     assert ["face + voice" in row.what for row in rows] == [False, True]
     for row in rows:
         assert (row.pairs, row.goal, row.kind) == (3, GOAL, "cost")

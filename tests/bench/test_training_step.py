@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bench.made import cases, spec
-from bench.report import Row
-from bench.training_step import BENCHMARK, GOAL, PlainLoop, Shape, Sizes, run
+from bench.report import Comparison
+from bench.training_step import BENCHMARK, GOAL, BatchShape, PlainLoop, Sizes, run
 from components.contracts.config import Train
 from components.training.items import collate
 
@@ -15,11 +15,11 @@ WIDTHS = {"face": 6, "voice": 4}
 
 
 def test_a_row_a_shape(tmp_path: Path) -> None:
-    shapes = tuple(Shape(name=name, clips=2, steps=5, widths=WIDTHS) for name in ("one", "two"))
+    shapes = tuple(BatchShape(name=name, clips=2, steps=5, widths=WIDTHS) for name in ("one", "two"))
     rows = list(run(Sizes(shapes=shapes, pairs=5, warmup=1), tmp_path))
     assert [row.what.split(":")[0] for row in rows] == ["training step, one", "training step, two"]
     for row in rows:
-        assert isinstance(row, Row)
+        assert isinstance(row, Comparison)
         assert (row.pairs, row.goal, row.kind) == (5, GOAL, "cost")
         assert min(row.baseline.amount, row.ours.amount, row.ratio.low) > 0
 

@@ -11,7 +11,7 @@ from components.catalog.splits import SPLITS
 from components.catalog.stage import judge_splits
 from components.catalog.suites import split_suites
 from components.contracts.config import Catalog
-from components.validation.checkpoint import Checker, Judged, critical
+from components.validation.checkpoint import Checker, ExpectationOutcome, critical
 from tests.catalog.test_catalog import made
 from tests.validation.tables import tiny_clips
 
@@ -25,7 +25,7 @@ CASES = {
 }
 
 
-def judged(config: Catalog, rows: list[dict[str, Any]]) -> tuple[dict[str, Judged], set[str]]:
+def judged(config: Catalog, rows: list[dict[str, Any]]) -> tuple[dict[str, ExpectationOutcome], set[str]]:
     """What does not hold, and which of that is critical."""
     table, description = made(tiny_clips(subjects=8))
     table = table.from_pylist(rows or table.to_pylist(), schema=table.schema)

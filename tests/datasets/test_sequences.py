@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 
-from components.datasets.corpora.feature_rows import Row
+from components.datasets.corpora.feature_rows import FeatureRow
 from components.datasets.sequences import joint_subjects, sequenced
 
 
-def row(name: str, start_s: float | None = None, end_s: float | None = None, **fields: Any) -> Row:
+def row(name: str, start_s: float | None = None, end_s: float | None = None, **fields: Any) -> FeatureRow:
     defaults: dict[str, Any] = dict.fromkeys(
         ("label", "split", "session", "valence", "arousal", "text_id", "transcript"), None
     )
     values = {"subject": "ann", "sequence": "d", "groups": {}, **defaults, **fields}
-    return Row(clip_id=name, start_s=start_s, end_s=end_s, **values)
+    return FeatureRow(clip_id=name, start_s=start_s, end_s=end_s, **values)
 
 
-def places(*rows: Row) -> list[tuple[str, float, float]]:
+def places(*rows: FeatureRow) -> list[tuple[str, float, float]]:
     sequence, _ = sequenced("d", rows, 0.1, dataset="x")
     assert sequence is not None
     return [(one.row.clip_id, one.start_s, one.end_s) for one in sequence.utterances]
@@ -52,7 +52,7 @@ def test_of_two_that_begin_together_the_first_counts() -> None:
         ([row("a", split="train"), row("b")], "several splits: none, train"),
     ],
 )
-def test_a_sequence_that_does_not_hold_together_is_set_aside(rows: list[Row], words: str) -> None:
+def test_a_sequence_that_does_not_hold_together_is_set_aside(rows: list[FeatureRow], words: str) -> None:
     sequence, [refused] = sequenced("d", rows, 0.1, dataset="x")
     assert sequence is None
     assert refused.code == "bad-sequence"

@@ -9,7 +9,7 @@ import pytest
 
 from components.contracts.errors import DataError, ModelError
 from components.contracts.labels import ABAW8
-from components.evaluation.abaw import HEADER, Judged, Wanted, judge, read_list, rows
+from components.evaluation.abaw import HEADER, VideoClasses, Wanted, judge, read_list, rows
 
 CLASSES = ABAW8.classes
 
@@ -18,8 +18,8 @@ def posterior(*names: str, classes: tuple[str, ...] = CLASSES) -> np.ndarray:
     return np.array([[0.8 if name == one else 0.2 / 7 for one in classes] for name in names])
 
 
-def wholly(*classes: int) -> Judged:
-    return Judged(classes=np.array(classes), borrowed=np.zeros(len(classes), dtype=bool))
+def wholly(*classes: int) -> VideoClasses:
+    return VideoClasses(classes=np.array(classes), borrowed=np.zeros(len(classes), dtype=bool))
 
 
 def test_the_header_is_the_official_one() -> None:

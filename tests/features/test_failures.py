@@ -20,10 +20,10 @@ from components.contracts.readmitted import Readmitted, decisions_json
 from components.contracts.records import AlignedClip
 from components.features import stage
 from components.features.base import Encoded
-from components.features.encode import Result, encode_clips
+from components.features.encode import EncodingResult, encode_clips
 from components.features.failures import FILE
 from components.features.registry import create
-from components.features.work import Task, read_clips
+from components.features.work import EncodingTask, read_clips
 from pipelines.stages import call_stage
 from tests.builders import make_aligned_clip
 from tests.features.test_stage import align
@@ -50,8 +50,8 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
     def here(
-        tasks: list[Task], specs: Mapping[str, str], device: str, *, actors: int, batch_clips: int
-    ) -> Iterator[Result]:
+        tasks: list[EncodingTask], specs: Mapping[str, str], device: str, *, actors: int, batch_clips: int
+    ) -> Iterator[EncodingResult]:
         encoders = {modality: create(spec, modality, device) for modality, spec in specs.items()}
         for task in tasks:
             for clips in read_clips(task, batch_clips=batch_clips):

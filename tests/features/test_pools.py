@@ -13,9 +13,9 @@ import pytest
 
 from components.contracts.codes import Code
 from components.contracts.layout import Layout
-from components.features.encode import Result
+from components.features.encode import EncodingResult
 from components.features.passing import result_rows, results_in, waiting_in, waiting_row
-from components.features.pools import ClipEncoder, Pool, ShardEncoder, pools
+from components.features.pools import ActorPool, ClipEncoder, ShardEncoder, pools
 from components.features.registry import create
 from components.features.work import plan, read_clips, scan
 from tests.features.test_stage import align, corpus
@@ -23,11 +23,11 @@ from tests.features.test_stage import align, corpus
 SPECS = {"face": "hog", "voice": "signal", "text": "hashing"}
 
 
-def pool(*names: str) -> Pool:
-    return Pool(specs={name: SPECS[name] for name in names}, device="cpu", actors=1, num_cpus=1.0, num_gpus=0.0)
+def pool(*names: str) -> ActorPool:
+    return ActorPool(specs={name: SPECS[name] for name in names}, device="cpu", actors=1, num_cpus=1.0, num_gpus=0.0)
 
 
-def results(tables: list[pa.Table]) -> dict[str, Result]:
+def results(tables: list[pa.Table]) -> dict[str, EncodingResult]:
     return {result.key: result for table in tables for result in results_in(table)}
 
 
@@ -67,14 +67,14 @@ def test_a_clip_that_waits_arrives_as_it_was(tasks: list[Any]) -> None:
 
 
 def test_what_could_not_be_encoded_passes_with_its_reason() -> None:
-    failed = Result(clip_id="tiny/a", modality="face", key="k", code=Code.ENCODER, message="no")
+    failed = EncodingResult(clip_id="tiny/a", modality="face", key="k", code=Code.ENCODER, message="no")
     assert list(results_in(result_rows([failed]))) == [failed]
 
 
 def test_only_checkpoints_on_a_gpu_have_actors_of_their_own() -> None:
     specs = {"face": "transformers:somewhere", "voice": "signal"}
-    assert pools(specs, 3, "cpu") == (Pool(specs=specs, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),)
+    assert pools(specs, 3, "cpu") == (ActorPool(specs=specs, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),)
     assert pools({"voice": "signal"}, 3, "cuda") == (
-        Pool(specs={"voice": "signal"}, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),
+        ActorPool(specs={"voice": "signal"}, device="cpu", actors=3, num_cpus=1.0, num_gpus=0.0),
     )
     assert create("signal", "voice", "cpu").fingerprint == create("signal", "voice", "cuda").fingerprint

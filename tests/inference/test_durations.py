@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.contracts.errors import BundleError
-from components.inference.durations import Durations, Run, label_runs
+from components.inference.durations import Durations, LabelRun, label_runs
 
 
 def probabilities(durations: Durations, rate_hz: float, steps: int) -> np.ndarray:
@@ -35,15 +35,20 @@ def test_any_rate_has_a_proper_hazard(rate_hz: float) -> None:
 
 
 def test_it_is_learned_from_whole_and_cut_stretches() -> None:
-    flashes = [Run(seconds, True, True) for seconds in (0.3, 0.4, 0.4, 0.5, 0.6)]
+    flashes = [LabelRun(seconds, True, True) for seconds in (0.3, 0.4, 0.4, 0.5, 0.6)]
     # 5 s after the first second and one end; 4 s at the start of a clip and one end; an undecided one that counts not.
-    moods = [Run(3.0, True, True), Run(4.0, True, False), Run(4.0, False, True), Run(0.4, True, False)]
+    moods = [
+        LabelRun(3.0, True, True),
+        LabelRun(4.0, True, False),
+        LabelRun(4.0, False, True),
+        LabelRun(0.4, True, False),
+    ]
     found = Durations.fit([*flashes, *moods])
     assert found.flash_share == pytest.approx(6 / 9, abs=1e-6)
     assert found.flash_median_s == pytest.approx(0.4)
     assert found.mood_mean_s == pytest.approx(1.0 + (2.0 + 3.0 + 4.0) / 2)
     assert Durations.fit([]) == Durations()
-    assert Durations.fit([Run(3.0, False, False)] * 50) == Durations(), "clips without a change teach nothing"
+    assert Durations.fit([LabelRun(3.0, False, False)] * 50) == Durations(), "clips without a change teach nothing"
 
 
 def test_moods_that_were_drawn_are_found_again_though_clips_cut_them() -> None:
@@ -55,7 +60,7 @@ def test_moods_that_were_drawn_are_found_again_though_clips_cut_them() -> None:
             flash = rng.random() < 0.4
             end_s = at_s + (float(rng.uniform(0.3, 0.6)) if flash else 1.0 + float(rng.exponential(3.0)))
             if end_s > 0:
-                runs.append(Run(min(end_s, 6.0) - max(at_s, 0.0), at_s > 0, end_s < 6.0))
+                runs.append(LabelRun(min(end_s, 6.0) - max(at_s, 0.0), at_s > 0, end_s < 6.0))
             at_s = end_s
     found = Durations.fit([run for run in runs if run.begins or run.seconds > 1.0])
     assert found.flash_share == pytest.approx(0.45, abs=0.06)
@@ -64,7 +69,11 @@ def test_moods_that_were_drawn_are_found_again_though_clips_cut_them() -> None:
 
 def test_label_runs_know_what_the_clip_cut() -> None:
     labels = np.array([-100, 0, 0, -100, 0, 1, 1, 2])
-    assert label_runs(labels, 10.0) == [Run(0.4, False, True), Run(0.2, True, True), Run(0.1, True, False)]
+    assert label_runs(labels, 10.0) == [
+        LabelRun(0.4, False, True),
+        LabelRun(0.2, True, True),
+        LabelRun(0.1, True, False),
+    ]
     assert label_runs(np.full(4, -100), 10.0) == []
 
 

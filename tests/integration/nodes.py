@@ -24,7 +24,7 @@ from components.alignment import stage as alignment
 from components.contracts.config import Alignment, FaceAlignment, Features, Params, VoiceAlignment
 from components.contracts.errors import MerError
 from components.contracts.layout import Layout
-from components.features.pools import Pool, encoded_in, pools
+from components.features.pools import ActorPool, encoded_in, pools
 from components.features.work import plan, scan
 from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
@@ -133,7 +133,7 @@ def gpu_pool(layout: Layout, folder: Path) -> dict[str, Any]:
     tasks = plan(clips, {name: name for name in specs}, {}, max_clips=2)
     first, second = planned
     pretended = replace(second, device="cpu")
-    alone = Pool(specs=specs, device="cpu", actors=1, num_cpus=1.0, num_gpus=0.0)
+    alone = ActorPool(specs=specs, device="cpu", actors=1, num_cpus=1.0, num_gpus=0.0)
     before = set(actors())
     results = list(encoded_in(tasks, (first, pretended), 2))
     gpu_nodes = {node["NodeID"] for node in ray.nodes() if node["Resources"].get("GPU")}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from components.alignment import partial, stage
-from components.alignment.outcome import Result
+from components.alignment.outcome import ClipOutcome
 from components.contracts.layout import Layout
 from components.contracts.records import Clip
 from pipelines.stages import call_stage
@@ -126,7 +126,7 @@ def test_an_actor_that_is_lost_costs_nobody_a_clip(
     layout = project(whole, tmp_path / "project")
     real, came, killed = stage._in_ray, [], []
 
-    def watched(*arguments: Any) -> Iterator[Result]:
+    def watched(*arguments: Any) -> Iterator[ClipOutcome]:
         before = set(pids())
         for result in real(*arguments):
             if not killed:

@@ -12,15 +12,15 @@ from components.model.losses import LossPart
 from components.model.streaming import StreamingModel
 from components.training.items import Batch, collate
 from components.training.learner import Learner, Share
-from components.training.loop import Task, new_learner, run_epochs
+from components.training.loop import TrainingTask, new_learner, run_epochs
 from tests.model.toys import Toy, toy_spec
 from tests.training.workers import train_in_threads
 
 ITEMS = Toy(clips=13).items()
 
 
-def task(clip_head: str, **train: object) -> Task:
-    return Task(spec=toy_spec(clip_head=clip_head), train=Train(epochs=2, batch_clips=5, **train), seed=1)
+def task(clip_head: str, **train: object) -> TrainingTask:
+    return TrainingTask(spec=toy_spec(clip_head=clip_head), train=Train(epochs=2, batch_clips=5, **train), seed=1)
 
 
 @pytest.mark.parametrize(("clip_head", "ways"), [("temporal", []), ("statistics", ["statistics"]), ("all", None)])
@@ -58,7 +58,7 @@ def test_each_way_learns_by_itself() -> None:
 def test_a_way_that_varies_its_clips_learns_from_those() -> None:
     spec = toy_spec(clip_head="statistics", statistics_noise=0.3, statistics_mixup=0.4)
     learner = new_learner(
-        Task(spec=spec, train=Train(step_loss=0.0, unimodal_loss=0.0, label_smoothing=0.0), seed=1), ITEMS
+        TrainingTask(spec=spec, train=Train(step_loss=0.0, unimodal_loss=0.0, label_smoothing=0.0), seed=1), ITEMS
     )
     batch = collate(ITEMS)
     output = learner.model.train()(batch.features, batch.masks)
@@ -96,7 +96,7 @@ def test_without_order_to_learn_statistics_are_enough_and_with_it_they_are_not()
     def accuracy(bits: int) -> float:
         toy = Toy(clips=64, noise=0.7, missing=0.0, bits=bits)
         spec = toy_spec(clip_head="statistics", modality_dropout=0.0)
-        job = Task(spec=spec, train=Train(epochs=25, learning_rate=3e-3), seed=1)
+        job = TrainingTask(spec=spec, train=Train(epochs=25, learning_rate=3e-3), seed=1)
         training = toy.items()
         return list(run_epochs(new_learner(job, training), job, training, toy.items("calibration")))[-1][
             "held_out_clip_accuracy"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.rollout.actual import Actual
+from components.rollout.actual import ServedApplication
 from components.rollout.decide import decide, missing_evidence, same, withdrawn
 from components.rollout.versions import EVIDENCE, STATE, evidence_of
 from components.serving.service import VersionRef
@@ -30,8 +30,8 @@ def given_to(info: VersionInfo) -> VersionRef:
     )
 
 
-def serving(info: VersionInfo | None, phase: str = "running") -> Actual:
-    return Actual(phase=phase, applied=info and given_to(info), message="out of memory")  # type: ignore[arg-type]
+def serving(info: VersionInfo | None, phase: str = "running") -> ServedApplication:
+    return ServedApplication(phase=phase, applied=info and given_to(info), message="out of memory")  # type: ignore[arg-type]
 
 
 ONE, TWO = version("1"), version("2")
@@ -45,12 +45,12 @@ MARK = {"withdrawn.subjects": "0a1b2c3d4e5f", "withdrawn.splits": "train", "with
     ("desired", "good", "actual", "kind", "about"),
     [
         # start-up, with and without something to serve
-        (None, None, Actual(phase="absent"), "deploy", None),
+        (None, None, ServedApplication(phase="absent"), "deploy", None),
         (None, None, serving(None), "keep", None),
-        (ONE, None, Actual(phase="absent"), "deploy", "1"),
-        (None, GOOD, Actual(phase="absent"), "deploy", "1"),
-        (REFUSED, GOOD, Actual(phase="absent"), "deploy", "1"),
-        (REFUSED, None, Actual(phase="absent"), "deploy", None),
+        (ONE, None, ServedApplication(phase="absent"), "deploy", "1"),
+        (None, GOOD, ServedApplication(phase="absent"), "deploy", "1"),
+        (REFUSED, GOOD, ServedApplication(phase="absent"), "deploy", "1"),
+        (REFUSED, None, ServedApplication(phase="absent"), "deploy", None),
         # a promotion, step by step
         (TWO, GOOD, serving(GOOD), "deploy", "2"),
         (TWO, GOOD, serving(TWO, "rolling"), "wait", "2"),
@@ -67,10 +67,10 @@ MARK = {"withdrawn.subjects": "0a1b2c3d4e5f", "withdrawn.splits": "train", "with
         (REFUSED, GOOD, serving(GOOD, "rolling"), "wait", "1"),
         # somebody withdrew: nothing new of it is served, what is served goes on, and a person may answer for it
         (version("2", **MARK), GOOD, serving(GOOD), "refuse", "2"),
-        (version("2", **MARK), None, Actual(phase="absent"), "refuse", "2"),
+        (version("2", **MARK), None, ServedApplication(phase="absent"), "refuse", "2"),
         (version("2", state="superseded", **MARK), GOOD, serving(GOOD), "refuse", "2"),
         (version("2", state="serving", **MARK), None, serving(TWO), "keep", "2"),
-        (version("2", state="serving", **MARK), None, Actual(phase="absent"), "deploy", "2"),
+        (version("2", state="serving", **MARK), None, ServedApplication(phase="absent"), "deploy", "2"),
         (version("2", **MARK), GOOD, serving(TWO, "rolling"), "wait", "2"),
         (version("2", **MARK, **{"withdrawn.accepted_by": "kim"}), GOOD, serving(GOOD), "deploy", "2"),
         # the alias moves on, or back, while replicas are changing
@@ -80,7 +80,7 @@ MARK = {"withdrawn.subjects": "0a1b2c3d4e5f", "withdrawn.splits": "train", "with
     ],
 )
 def test_the_one_next_thing(
-    desired: VersionInfo | None, good: VersionInfo | None, actual: Actual, kind: str, about: str | None
+    desired: VersionInfo | None, good: VersionInfo | None, actual: ServedApplication, kind: str, about: str | None
 ) -> None:
     action = decide(desired, good, actual)
     assert (action.kind, action.version and action.version.version) == (kind, about)
@@ -134,7 +134,9 @@ actuals = st.builds(
 
 
 @given(desired=st.none() | versions, actual=actuals)
-def test_nothing_without_evidence_is_ever_given_to_the_replicas(desired: VersionInfo | None, actual: Actual) -> None:
+def test_nothing_without_evidence_is_ever_given_to_the_replicas(
+    desired: VersionInfo | None, actual: ServedApplication
+) -> None:
     action = decide(desired, None, actual)
     if action.kind in ("deploy", "confirm") and action.version is not None:
         assert missing_evidence(action.version) is None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.contracts.errors import UnavailableError
-from components.rollout.actual import Actual
+from components.rollout.actual import ServedApplication
 from components.rollout.decide import Action
 from components.rollout.reconcile import Loop, Reconciler
 from components.rollout.versions import AT, REASON, STATE, MlflowVersions
@@ -26,17 +26,19 @@ class Stage:
     """Takes every version at once, except those it is told to fail on."""
 
     def __init__(self) -> None:
-        self.state = Actual(phase="absent")
+        self.state = ServedApplication(phase="absent")
         self.fails: set[str] = set()
         self.given: list[str | None] = []
 
-    def actual(self) -> Actual:
+    def actual(self) -> ServedApplication:
         return self.state
 
     def deploy(self, version: VersionRef | None) -> None:
         self.given.append(version.version if version else None)
         failed = version is not None and version.version in self.fails
-        self.state = Actual(phase="failed" if failed else "running", applied=version, message="no memory left")
+        self.state = ServedApplication(
+            phase="failed" if failed else "running", applied=version, message="no memory left"
+        )
 
 
 class World:
@@ -152,7 +154,7 @@ def test_serve_and_reconciler_restart_while_the_alias_names_a_refused_version(wo
     world.settle()
     world.registry.promote(world.add(2, broken=True))
     world.settle()
-    world.stage.state = Actual(phase="absent")
+    world.stage.state = ServedApplication(phase="absent")
     world.restart()
     world.settle()
     assert world.stage.given[-1] == good
@@ -208,7 +210,7 @@ def test_the_loop_tells_of_trouble_once_and_goes_on(world: World) -> None:
     failures = iter([UnavailableError("Serve is away"), UnavailableError("Serve is away"), ValueError("odd")])
     whole = world.stage.actual
 
-    def flaky() -> Actual:
+    def flaky() -> ServedApplication:
         for error in failures:
             raise error
         return whole()

@@ -11,7 +11,7 @@ from components.contracts.config import MODALITIES
 from components.contracts.errors import BundleError
 from components.features.registry import create
 from components.registry.bundle import EncoderSpec
-from components.serving.pool import Pool
+from components.serving.pool import EncoderPool
 from tests.serving.bundles import ALIGNMENT
 
 LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}
@@ -23,7 +23,7 @@ def described(modality: str) -> EncoderSpec:
 
 
 def test_versions_share_an_encoder_and_nobody_keeps_an_unused_one() -> None:
-    pool = Pool()
+    pool = EncoderPool()
     first = pool.load({"voice": described("voice")})
     assert pool.load({"voice": described("voice")})["voice"] is first["voice"]
     gone = weakref.ref(first["voice"])
@@ -33,7 +33,7 @@ def test_versions_share_an_encoder_and_nobody_keeps_an_unused_one() -> None:
 
 
 def test_versions_share_a_guard_and_its_child_ends_with_the_last_of_them() -> None:
-    pool = Pool()
+    pool = EncoderPool()
     first = pool.guard(ALIGNMENT, Path(), wall_s=None)
     pid = first.pid
     assert pid is not None
@@ -46,7 +46,7 @@ def test_versions_share_a_guard_and_its_child_ends_with_the_last_of_them() -> No
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_every_modality_can_be_warmed(modality: str) -> None:
-    assert set(Pool().load({modality: described(modality)})) == {modality}
+    assert set(EncoderPool().load({modality: described(modality)})) == {modality}
 
 
 @pytest.mark.parametrize("changes", [{"fingerprint": "0" * 64}, {"width": 3}])
@@ -54,6 +54,6 @@ def test_another_encoder_is_refused_with_both_values(changes: dict[str, object])
     wanted = described("text")
     fields = {"spec": wanted.spec, "fingerprint": wanted.fingerprint, "width": wanted.width, **changes}
     with pytest.raises(BundleError) as caught:
-        Pool().load({"text": EncoderSpec(**fields)})  # type: ignore[arg-type]
+        EncoderPool().load({"text": EncoderSpec(**fields)})  # type: ignore[arg-type]
     assert caught.value.code == "encoder-mismatch"
     assert str(wanted.width) in str(caught.value)

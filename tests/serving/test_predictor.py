@@ -15,7 +15,7 @@ from components.features.store import FeatureStore
 from components.inference.contradiction import Rarity
 from components.registry.bundle import Bundle, load_bundle
 from components.serving.clips import clip_of_file
-from components.serving.pool import Pool
+from components.serving.pool import EncoderPool
 from components.serving.predictor import Predictor, check_fits
 from components.serving.schemas import Answer
 from pipelines.stages import call_stage
@@ -27,12 +27,12 @@ PARITY = 1e-5
 
 
 @pytest.fixture(scope="module")
-def pool() -> Pool:
-    return Pool()
+def pool() -> EncoderPool:
+    return EncoderPool()
 
 
 @pytest.fixture(scope="module")
-def predictor(bundle_folder: Path, pool: Pool) -> Predictor:
+def predictor(bundle_folder: Path, pool: EncoderPool) -> Predictor:
     return Predictor(load_bundle(bundle_folder), name="tiny", version="7", pool=pool)
 
 
@@ -156,7 +156,7 @@ def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_is_told_why(predictor:
 
 
 def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(
-    pool: Pool, tmp_path: Path, clip_path: Path
+    pool: EncoderPool, tmp_path: Path, clip_path: Path
 ) -> None:
     tiny_bundle(tmp_path / "voice-only", modalities=("voice",))
     deaf = Predictor(load_bundle(tmp_path / "voice-only"), pool=pool)
@@ -166,7 +166,7 @@ def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(
 
 
 def test_a_modality_that_comes_ready_made_is_absent_from_media_and_the_rest_is_judged(
-    pool: Pool, tmp_path: Path, clip_path: Path
+    pool: EncoderPool, tmp_path: Path, clip_path: Path
 ) -> None:
     specs = {**SPECS, "face_au": "given:6"}
     tiny_bundle(tmp_path / "both", modalities=("voice", "face_au"), specs=specs)

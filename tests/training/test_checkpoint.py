@@ -11,12 +11,12 @@ import torch
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.training.checkpoint import STATE, TENSORS, load_checkpoint, save_checkpoint
-from components.training.loop import Task, new_learner, run_epochs, train_steps
+from components.training.loop import TrainingTask, new_learner, run_epochs, train_steps
 from tests.model.toys import Toy, rated, toy_spec
 
 ITEMS = rated(Toy(clips=11).items())
 HELD_OUT = Toy(clips=4).items("calibration")
-TASK = Task(
+TASK = TrainingTask(
     spec=replace(toy_spec(dropout=0.3, modality_dropout=0.4), valence_arousal=True, embedding=5),
     train=Train(
         epochs=4,
@@ -64,7 +64,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
-    wider = Task(spec=toy_spec(width=32), train=TASK.train, seed=5)
+    wider = TrainingTask(spec=toy_spec(width=32), train=TASK.train, seed=5)
     with pytest.raises(ModelError, match="does not fit the model"):
         load_checkpoint(saved(tmp_path), new_learner(wider, ITEMS), inputs_sha256="x")
 

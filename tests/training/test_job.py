@@ -8,11 +8,13 @@ import torch
 from components.contracts.config import Train
 from components.training.checkpoint import STATE
 from components.training.job import CHECKPOINT, Epoch, Job, fit_here, one_thread
-from components.training.loop import Task
+from components.training.loop import TrainingTask
 from tests.model.toys import Toy, toy_spec
 
 JOB = Job(
-    task=Task(spec=toy_spec(dropout=0.2), train=Train(workers=0, epochs=4, batch_clips=4, checkpoint_epochs=2), seed=3),
+    task=TrainingTask(
+        spec=toy_spec(dropout=0.2), train=Train(workers=0, epochs=4, batch_clips=4, checkpoint_epochs=2), seed=3
+    ),
     items=Toy(clips=9).items,
     inputs_sha256="x",
 )

@@ -14,15 +14,15 @@ from components.model.build import build_model
 from components.model.files import load_weights
 from components.training.items import collate
 from components.training.learner import Share, learning_rate
-from components.training.loop import Task, new_learner
+from components.training.loop import TrainingTask, new_learner
 from tests.model.toys import Toy, rated, toy_spec
 from tests.training.workers import train_in_threads
 
 ITEMS = Toy(clips=13).items()
 
 
-def task(**train: object) -> Task:
-    return Task(spec=toy_spec(), train=Train(epochs=2, batch_clips=5, **train), seed=1)
+def task(**train: object) -> TrainingTask:
+    return TrainingTask(spec=toy_spec(), train=Train(epochs=2, batch_clips=5, **train), seed=1)
 
 
 @pytest.mark.parametrize("world", [2, 4])
@@ -43,9 +43,9 @@ def test_any_number_of_workers_learns_the_same(world: int) -> None:
 JOINT = replace(toy_spec(), valence_arousal=True, embedding=5)
 
 
-def joint_task(**train: object) -> Task:
+def joint_task(**train: object) -> TrainingTask:
     wanted = {"contrastive_loss": 0.5, "contrastive_text": "learned", "epochs": 2, "batch_clips": 5, **train}
-    return Task(spec=JOINT, train=Train(**wanted), seed=1)
+    return TrainingTask(spec=JOINT, train=Train(**wanted), seed=1)
 
 
 @pytest.mark.parametrize("world", [2, 4])

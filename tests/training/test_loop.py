@@ -9,12 +9,12 @@ from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.spec import ModelSpec
-from components.training.loop import Task, new_learner, run_epochs
+from components.training.loop import TrainingTask, new_learner, run_epochs
 from tests.model.toys import CLASSES, WIDTHS, Toy, rated, toy_spec
 
 
 def last_record(toy: Toy, *, epochs: int = 25, **model: object) -> dict[str, float]:
-    task = Task(
+    task = TrainingTask(
         spec=toy_spec(dropout=0.1, modality_dropout=0.0, **model),
         train=Train(epochs=epochs, batch_clips=16, learning_rate=3e-3),
         seed=1,
@@ -44,7 +44,7 @@ def test_order_in_time_is_learned_by_the_temporal_part(blocks: int, learns: bool
 
 
 def test_losses_fall_and_records_hold_no_durations() -> None:
-    task = Task(spec=toy_spec(), train=Train(epochs=6, batch_clips=16, learning_rate=3e-3), seed=1)
+    task = TrainingTask(spec=toy_spec(), train=Train(epochs=6, batch_clips=16, learning_rate=3e-3), seed=1)
     training = EASY.items()
     history = list(run_epochs(new_learner(task, training), task, training, EASY.items("calibration")))
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
@@ -65,7 +65,7 @@ def test_losses_fall_and_records_hold_no_durations() -> None:
 def test_a_class_declared_absent_must_be_absent() -> None:
     spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=toy_spec().model, absent=("class3",))
     with pytest.raises(ModelError, match="declared absent has training clips; seen 'class3'"):
-        new_learner(Task(spec=spec, train=Train(), seed=0), Toy(clips=8).items())
+        new_learner(TrainingTask(spec=spec, train=Train(), seed=0), Toy(clips=8).items())
 
 
 JOINT = replace(toy_spec(), valence_arousal=True, embedding=6)
@@ -73,7 +73,7 @@ EVERYTHING = Train(epochs=2, batch_clips=4, contrastive_loss=0.5, contrastive_te
 
 
 def records(spec: ModelSpec, training: list[Case], held_out: list[Case]) -> list[dict[str, float]]:
-    task = Task(spec=spec, train=EVERYTHING, seed=0)
+    task = TrainingTask(spec=spec, train=EVERYTHING, seed=0)
     found = list(run_epochs(new_learner(task, training), task, training, held_out))
     assert all(math.isfinite(value) for record in found for value in record.values())
     return found
@@ -105,7 +105,7 @@ def test_a_corpus_without_ratings_costs_nothing_though_the_head_is_there() -> No
 def test_prompts_of_the_text_encoder_teach_as_well() -> None:
     train = Train(epochs=4, learning_rate=3e-3, contrastive_loss=1.0)
     emotions = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "calm")
-    task = Task(spec=replace(toy_spec(), classes=emotions, embedding=384), train=train, seed=1)
+    task = TrainingTask(spec=replace(toy_spec(), classes=emotions, embedding=384), train=train, seed=1)
     training = EASY.items()[:32]
     history = list(run_epochs(new_learner(task, training), task, training, []))
     assert history[-1]["contrastive"] < 0.9 * history[0]["contrastive"]

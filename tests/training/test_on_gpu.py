@@ -12,13 +12,13 @@ from components.contracts.config import RayResources, Train
 from components.training.items import collate
 from components.training.job import Job, fit_here
 from components.training.learner import Learner, Share
-from components.training.loop import Task, new_learner
+from components.training.loop import TrainingTask, new_learner
 from components.training.trainer import fit
 from tests.model.toys import Toy, toy_spec
 
 TOY = Toy(clips=9)
 ITEMS = TOY.items()
-TASK = Task(spec=toy_spec(modality_dropout=0.0), train=Train(batch_clips=9, gradient_clip=1e9), seed=1)
+TASK = TrainingTask(spec=toy_spec(modality_dropout=0.0), train=Train(batch_clips=9, gradient_clip=1e9), seed=1)
 
 cpu = pytest.param("cpu", id="cpu")
 gpu = pytest.param("cuda", id="gpu", marks=pytest.mark.gpu)

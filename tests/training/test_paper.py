@@ -23,7 +23,7 @@ from components.training.heldout import held_out_scores
 from components.training.items import collate
 from components.training.job import Job, fit_here
 from components.training.learner import Share, learning_rate
-from components.training.loop import Task, new_learner
+from components.training.loop import TrainingTask, new_learner
 from components.training.prompts import class_texts, embedding_width
 from tests.model.toys import WIDTHS, Toy
 
@@ -31,7 +31,7 @@ CLASSES = ("neutral", "anger", "sadness", "fear")
 TOY = Toy(clips=24, steps=(8, 11), noise=0.7, missing=0.0, bits=2)
 
 
-def paper_task(**train: object) -> Task:
+def paper_task(**train: object) -> TrainingTask:
     params: Params = parse_params({"model": {"preset": "paper"}, "train": {"workers": 0, **train}}, ["synthetic"])
     spec = ModelSpec(
         modalities={"face": WIDTHS["face"], "voice": WIDTHS["voice"]},
@@ -39,7 +39,7 @@ def paper_task(**train: object) -> Task:
         model=params.model,
         embedding=embedding_width(params.train, params.model),
     )
-    return Task(spec=spec, train=params.train, seed=3)
+    return TrainingTask(spec=spec, train=params.train, seed=3)
 
 
 def seen(items: list[Case]) -> list[Case]:

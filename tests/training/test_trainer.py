@@ -13,14 +13,14 @@ from components.catalog.cases import Case
 from components.contracts.config import RayResources, Train
 from components.contracts.errors import ModelError
 from components.training.job import Epoch, Job
-from components.training.loop import Task
+from components.training.loop import TrainingTask
 from components.training.trainer import fit
 from tests.model.toys import Toy, toy_spec
 from tests.training.workers import train_in_threads
 
 TOY = Toy(clips=9)
 TRAIN = Train(workers=2, epochs=8, batch_clips=4, checkpoint_epochs=1, max_failures=1)
-TASK = Task(spec=toy_spec(modality_dropout=0.3), train=TRAIN, seed=3)
+TASK = TrainingTask(spec=toy_spec(modality_dropout=0.3), train=TRAIN, seed=3)
 JOB = Job(task=TASK, items=TOY.items, inputs_sha256="x")
 
 

@@ -11,11 +11,11 @@ import torch
 from components.catalog.cases import Case
 from components.training.job import one_thread
 from components.training.learner import Learner, Share
-from components.training.loop import Task, new_learner, run_epochs
+from components.training.loop import TrainingTask, new_learner, run_epochs
 
 
 def train_in_threads(
-    task: Task, training: Sequence[Case], held_out: Sequence[Case], *, world: int
+    task: TrainingTask, training: Sequence[Case], held_out: Sequence[Case], *, world: int
 ) -> tuple[list[Learner], list[list[dict[str, Any]]]]:
     """(learner, history) of each worker. Without dropout only: threads share torch's random state."""
     barrier = threading.Barrier(world)

@@ -16,7 +16,7 @@ from components.features.base import Encoded
 from components.features.store import FeatureStore
 from components.validation.checkpoint import Checker
 from components.validation.drift import Measure, compare, frechet, jensen_shannon, wasserstein
-from components.validation.judge import Judgement, judge
+from components.validation.judge import DatasetValidation, judge
 from components.validation.profile import QUANTILES, effective_number
 from components.validation.upstream import read_upstream
 from pipelines.stages import STAGES
@@ -166,7 +166,7 @@ def moving(*, change: bool) -> Tiny:
     return data
 
 
-def judged(root: Path, data: Tiny, reference: Profile | None, **drift: Any) -> Judgement:
+def judged(root: Path, data: Tiny, reference: Profile | None, **drift: Any) -> DatasetValidation:
     layout = data.write(Layout(root))
     params = tiny_params()
     params = params.model_copy(

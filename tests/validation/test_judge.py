@@ -22,7 +22,7 @@ from components.contracts.records import Quarantined, Segment, Word
 from components.features.base import Encoded
 from components.features.store import FeatureStore
 from components.validation.checkpoint import Checker
-from components.validation.judge import Judgement, judge
+from components.validation.judge import DatasetValidation, judge
 from components.validation.quarantine import Waivers
 from components.validation.upstream import read_upstream
 from pipelines.stages import STAGES
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def judged(tmp_path: Path) -> Callable[..., Judgement]:
-    def run(tiny: Tiny, params: Params | None = None, layout: Layout | None = None) -> Judgement:
+def judged(tmp_path: Path) -> Callable[..., DatasetValidation]:
+    def run(tiny: Tiny, params: Params | None = None, layout: Layout | None = None) -> DatasetValidation:
         place = layout or tiny.write(Layout(tmp_path))
         upstream = read_upstream(place, tiny.dataset)
         values = STAGES["validation"].values(params or tiny_params())
@@ -42,7 +42,7 @@ def judged(tmp_path: Path) -> Callable[..., Judgement]:
     return run
 
 
-def test_a_sound_dataset_is_accepted_whole(judged: Callable[..., Judgement]) -> None:
+def test_a_sound_dataset_is_accepted_whole(judged: Callable[..., DatasetValidation]) -> None:
     tiny = Tiny()
     judgement = judged(tiny)
     assert judgement.accepted.column("clip_id").to_pylist() == sorted(clip.clip_id for clip in tiny.clips)
@@ -139,7 +139,7 @@ ALSO = {"coverage": ("best_coverage_in_range",)}
 
 
 @pytest.fixture(scope="module")
-def broken_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, dict[str, str], Judgement]:
+def broken_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, dict[str, str], DatasetValidation]:
     """A dataset in which each case has broken a clip of its own, and which clip that is."""
     tiny = Tiny(clips=tiny_clips(subjects=10))
     clip_ids = {case: change(tiny, position) for position, (case, (change, _, _)) in enumerate(ROWS.items())}
@@ -152,7 +152,7 @@ def broken_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, dict[st
 
 @pytest.mark.parametrize("case", ROWS)
 def test_a_broken_row_is_set_aside_with_its_reason(
-    case: str, broken_once: tuple[Tiny, dict[str, str], Judgement]
+    case: str, broken_once: tuple[Tiny, dict[str, str], DatasetValidation]
 ) -> None:
     _, clip_ids, judgement = broken_once
     _, code, seen = ROWS[case]
@@ -165,7 +165,7 @@ def test_a_broken_row_is_set_aside_with_its_reason(
     assert row.field
 
 
-def test_the_other_rows_go_on(broken_once: tuple[Tiny, dict[str, str], Judgement]) -> None:
+def test_the_other_rows_go_on(broken_once: tuple[Tiny, dict[str, str], DatasetValidation]) -> None:
     tiny, clip_ids, judgement = broken_once
     accepted = judgement.accepted.column("clip_id").to_pylist()
     assert len(set(clip_ids.values())) == len(ROWS)
@@ -173,7 +173,9 @@ def test_the_other_rows_go_on(broken_once: tuple[Tiny, dict[str, str], Judgement
     assert not judgement.broken
 
 
-def test_given_features_may_be_one_number_throughout_and_have_any_name(judged: Callable[..., Judgement]) -> None:
+def test_given_features_may_be_one_number_throughout_and_have_any_name(
+    judged: Callable[..., DatasetValidation],
+) -> None:
     """A face without any action unit is all zeros; encoded features that are would be a fault."""
     tiny = Tiny(encoders={"face_au": {"spec": "given:4", "fingerprint": "3" * 64, "width": 4}})
     tiny.change_features(0, "face_au", lambda encoded: Encoded(np.zeros_like(encoded.values), encoded.valid))
@@ -184,7 +186,7 @@ def test_given_features_may_be_one_number_throughout_and_have_any_name(judged: C
     assert "coverage_face_au" in columns
 
 
-def test_the_same_recording_under_two_people_is_set_aside(judged: Callable[..., Judgement]) -> None:
+def test_the_same_recording_under_two_people_is_set_aside(judged: Callable[..., DatasetValidation]) -> None:
     tiny = Tiny()
     first, last = tiny.clips[0], tiny.clips[-1]
     tiny.clips[-1] = replace(last, content_sha256=first.content_sha256)
@@ -195,7 +197,7 @@ def test_the_same_recording_under_two_people_is_set_aside(judged: Callable[..., 
     assert (first.clip_id, "one_emotion_a_recording") in codes
 
 
-def test_a_label_without_alignment_or_features_and_the_reverse(judged: Callable[..., Judgement]) -> None:
+def test_a_label_without_alignment_or_features_and_the_reverse(judged: Callable[..., DatasetValidation]) -> None:
     tiny = Tiny()
     not_aligned = tiny.quality.pop(0)["clip_id"]
     not_encoded = tiny.index.pop(1)["clip_id"]
@@ -206,7 +208,9 @@ def test_a_label_without_alignment_or_features_and_the_reverse(judged: Callable[
     assert not {not_aligned, not_encoded, orphan} & set(judgement.accepted.column("clip_id").to_pylist())
 
 
-def test_a_clip_that_an_earlier_stage_set_aside_keeps_that_reason_only(judged: Callable[..., Judgement]) -> None:
+def test_a_clip_that_an_earlier_stage_set_aside_keeps_that_reason_only(
+    judged: Callable[..., DatasetValidation],
+) -> None:
     tiny = Tiny()
     clip_id = tiny.quality[0]["clip_id"]
     tiny.quality[0].update(passed=False, offset_s=99.0)
@@ -218,7 +222,7 @@ def test_a_clip_that_an_earlier_stage_set_aside_keeps_that_reason_only(judged: C
     assert clip_id not in judgement.accepted.column("clip_id").to_pylist()
 
 
-def test_a_clip_that_lost_one_modality_is_still_accepted(judged: Callable[..., Judgement]) -> None:
+def test_a_clip_that_lost_one_modality_is_still_accepted(judged: Callable[..., DatasetValidation]) -> None:
     tiny = Tiny()
     clip_id = tiny.index[0]["clip_id"]
     tiny.index[0]["keys"] = [pair for pair in tiny.index[0]["keys"] if pair[0] != "voice"]
@@ -264,7 +268,7 @@ CRITICAL: dict[str, tuple[Callable[[Tiny], Any], dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("case", CRITICAL)
 def test_a_broken_critical_expectation_says_which_and_what_was_seen(
-    case: str, judged: Callable[..., Judgement]
+    case: str, judged: Callable[..., DatasetValidation]
 ) -> None:
     change, thresholds, where, seen = CRITICAL[case]
     tiny = Tiny()
@@ -286,7 +290,7 @@ def test_a_broken_critical_expectation_says_which_and_what_was_seen(
     [("dataset", "clips", "subject_id"), ("aligned", "quality", "offset_s"), ("features", "index", "keys")],
 )
 def test_a_missing_column_stops_before_anything_else(
-    folder: str, file: str, column: str, judged: Callable[..., Judgement], tmp_path: Path
+    folder: str, file: str, column: str, judged: Callable[..., DatasetValidation], tmp_path: Path
 ) -> None:
     tiny = Tiny()
     layout = tiny.write(Layout(tmp_path))
@@ -299,7 +303,7 @@ def test_a_missing_column_stops_before_anything_else(
     assert judgement.accepted.num_rows == 0
 
 
-def test_a_column_of_another_type_stops(judged: Callable[..., Judgement], tmp_path: Path) -> None:
+def test_a_column_of_another_type_stops(judged: Callable[..., DatasetValidation], tmp_path: Path) -> None:
     tiny = Tiny()
     layout = tiny.write(Layout(tmp_path))
     path = layout.features("tiny") / "index.parquet"
@@ -309,13 +313,13 @@ def test_a_column_of_another_type_stops(judged: Callable[..., Judgement], tmp_pa
     assert "features.num_steps: seen text, wanted integer" in str(judged(tiny, layout=layout).error(""))
 
 
-def test_an_empty_dataset_stops_and_names_all_that_is_broken(judged: Callable[..., Judgement]) -> None:
+def test_an_empty_dataset_stops_and_names_all_that_is_broken(judged: Callable[..., DatasetValidation]) -> None:
     error = judged(Tiny(clips=[])).error("")
     assert "accepted.min_clips" in str(error)
     assert "accepted.min_subjects" in str(error)
 
 
-def test_labels_may_stand_in_segments_alone(judged: Callable[..., Judgement]) -> None:
+def test_labels_may_stand_in_segments_alone(judged: Callable[..., DatasetValidation]) -> None:
     halves = (Segment(start_s=0, end_s=1, emotion="calm"), Segment(start_s=1, end_s=2, emotion="anger"))
     tiny = Tiny(clips=[replace(clip, emotion=None, segments=halves) for clip in tiny_clips()])
     judgement = judged(tiny)
@@ -323,7 +327,7 @@ def test_labels_may_stand_in_segments_alone(judged: Callable[..., Judgement]) ->
     assert judgement.result(ABAW8)["per_class"] == {"neutral": 12, "anger": 12}
 
 
-def test_the_result_is_a_pure_function_of_the_tables(judged: Callable[..., Judgement], tmp_path: Path) -> None:
+def test_the_result_is_a_pure_function_of_the_tables(judged: Callable[..., DatasetValidation], tmp_path: Path) -> None:
     first = judged(Tiny(), layout=Tiny().write(Layout(tmp_path / "a")))
     shuffled = Tiny()
     for rows in (shuffled.quality, shuffled.index):

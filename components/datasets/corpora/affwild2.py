@@ -81,7 +81,7 @@ class Affwild2Options(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
+class VideoFiles:
     """What there is of one name: the folder of crops, and the recording or (only without one) its sound."""
 
     name: str
@@ -101,7 +101,7 @@ def base_of(name: str) -> str:
     return side.group(1) if side else name
 
 
-class Corpus:
+class CorpusFiles:
     """The files of the corpus, by name."""
 
     def __init__(self, options: Affwild2Options, root: Path) -> None:
@@ -109,23 +109,23 @@ class Corpus:
         self.folder = corpus_folder(options.root, root, dataset=Affwild2.name)
         self._reader = MediaReader(READERS)
 
-    def find(self, name: str) -> Recording:
+    def find(self, name: str) -> VideoFiles:
         """What there is of a name; a recording of exactly that name goes before the one that two people share."""
         folders = (self.folder / place / name for place in self.options.pictures)
-        return Recording(
+        return VideoFiles(
             name=name,
             pictures=next((folder for folder in folders if folder.is_dir()), None),
             video=self._media.get((name, "video")) or self._media.get((base_of(name), "video")),
             sound=self._media.get((name, "sound")) or self._media.get((base_of(name), "sound")),
         )
 
-    def pictures(self, recording: Recording) -> dict[int, Path]:
+    def pictures(self, recording: VideoFiles) -> dict[int, Path]:
         """Its crops by number. Raises MediaError: there are none."""
         if recording.pictures is None:
             raise _no_pictures(recording, self.options)
         return numbered_pictures(recording.pictures)
 
-    def clock(self, recording: Recording, frames: int) -> FrameClock:
+    def clock(self, recording: VideoFiles, frames: int) -> FrameClock:
         """When its frames are shown. Raises MediaError: the recording is not there or cannot be read."""
         if recording.video is not None:
             return frame_clock(recording.video, self._reader)
@@ -140,7 +140,7 @@ class Corpus:
             code=Code.MISSING_FILE,
         )
 
-    def clip(self, recording: Recording, *, segments: Sequence[Segment] = (), split: str | None = None) -> Clip:
+    def clip(self, recording: VideoFiles, *, segments: Sequence[Segment] = (), split: str | None = None) -> Clip:
         """The clip of a recording."""
         alone = recording.video is None
         return Clip(
@@ -200,7 +200,7 @@ class Affwild2(Adapter[Affwild2Options]):
         Raises:
             DataError: also when there is no folder of labels.
         """
-        corpus = Corpus(options, root)
+        corpus = CorpusFiles(options, root)
         split_of = dict(zip(SETS, ("train", options.validation_set), strict=True))
         files = [(path, split_of[path.parent.name]) for path in _label_files(corpus.folder)]
         clips: list[Clip] = []
@@ -231,7 +231,7 @@ def _label_files(folder: Path) -> list[Path]:
     return files
 
 
-def _clip(labels: Path, split: str, corpus: Corpus) -> tuple[Clip | Quarantined, Counter[str]]:
+def _clip(labels: Path, split: str, corpus: CorpusFiles) -> tuple[Clip | Quarantined, Counter[str]]:
     """The clip of a label file, and what the summary counts; or why it cannot be used."""
     recording = corpus.find(labels.stem)
     stored = stored_path(labels, corpus.folder, corpus.options.root)
@@ -309,7 +309,7 @@ def _bad_label(path: Path, line: int, seen: str, allowed: str) -> DataError:
     )
 
 
-def _no_pictures(recording: Recording, options: Affwild2Options) -> MediaError:
+def _no_pictures(recording: VideoFiles, options: Affwild2Options) -> MediaError:
     return MediaError(
         "there are no cropped pictures of this name",
         where=recording.name,

@@ -42,7 +42,7 @@ ALIASES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class FeatureRow:
     """One row of the table; what is empty there is None. `duration_s` is `end_s - start_s`."""
 
     clip_id: str
@@ -80,7 +80,7 @@ class Row:
         )
 
 
-def emotion_of(row: Row, emotions: Mapping[str, str]) -> str | None:
+def emotion_of(row: FeatureRow, emotions: Mapping[str, str]) -> str | None:
     """The canonical name of a row's label, the label itself if nobody maps it, or None without one."""
     if row.label is None:
         return None
@@ -88,7 +88,7 @@ def emotion_of(row: Row, emotions: Mapping[str, str]) -> str | None:
     return emotions.get(row.label) or emotions.get(lower) or ALIASES.get(lower, lower)
 
 
-def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[Row], list[Quarantined]]:
+def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow], list[Quarantined]]:
     """The good rows in the table's order, and a quarantine row for each other one.
 
     Args:
@@ -110,7 +110,7 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[Row], list
                 remedy=nearest(column, COLUMNS) or f"Call it {GROUP}{column} to keep it for slices, or take it out",
                 code=Code.BAD_LABELS,
             )
-    rows: list[Row] = []
+    rows: list[FeatureRow] = []
     quarantined: list[Quarantined] = []
     lines: dict[str, int] = {}
     for number, fields in enumerate(raw, start=2):  # line 1 is the header
@@ -161,8 +161,8 @@ def _complaints(row: Mapping[str, str]) -> Iterator[tuple[str, str, str | None]]
         yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}. {near}".rstrip(), row["split"]
 
 
-def _row(given: Mapping[str, str]) -> Row:
-    return Row(
+def _row(given: Mapping[str, str]) -> FeatureRow:
+    return FeatureRow(
         clip_id=given["clip_id"],
         subject=given["subject_id"],
         label=given.get("label"),

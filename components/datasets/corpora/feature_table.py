@@ -25,7 +25,7 @@ from components.contracts.errors import ConfigError, DataError
 from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment
 from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
-from components.datasets.corpora.feature_rows import Row, emotion_of, read_rows
+from components.datasets.corpora.feature_rows import FeatureRow, emotion_of, read_rows
 from components.datasets.given import SUFFIXES, GivenReader
 from components.datasets.sequences import Sequenced, joint_subjects, sequenced
 
@@ -94,7 +94,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         reader = GivenReader(root)
         held = {modality: dict.fromkeys(reader.keys(path, modality)) for modality, path in files.items()}
         notes += _unmatched(rows, held)
-        by_sequence: dict[str, list[Row]] = defaultdict(list)
+        by_sequence: dict[str, list[FeatureRow]] = defaultdict(list)
         for row in rows:
             if row.sequence:
                 by_sequence[row.sequence].append(row)
@@ -114,7 +114,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         quarantined += [one for one in made if isinstance(one, Quarantined)]
         return Scan(clips=clips, quarantined=quarantined, notes=notes, people=self._people(rows) if people else {})
 
-    def _people(self, rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    def _people(self, rows: Sequence[FeatureRow]) -> dict[str, tuple[str, ...]]:
         """Clip id → who is in it, in order of appearance."""
         found: dict[str, dict[str, None]] = defaultdict(dict)
         for row in rows:
@@ -122,7 +122,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         return {clip_id: tuple(names) for clip_id, names in found.items()}
 
     def _clip(
-        self, row: Row, about: Terms, people: Mapping[str, str], given: tuple[GivenFeatures, ...]
+        self, row: FeatureRow, about: Terms, people: Mapping[str, str], given: tuple[GivenFeatures, ...]
     ) -> Clip | Quarantined:
         if not given:
             return _without(self.name, row.clip_id)
@@ -245,7 +245,7 @@ def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[
 
 
 def _given(
-    row: Row,
+    row: FeatureRow,
     files: Mapping[str, str],
     held: Mapping[str, Mapping[str, None]],
     about: Terms,
@@ -279,7 +279,7 @@ def _without(dataset: str, name: str) -> Quarantined:
     )
 
 
-def _unmatched(rows: Sequence[Row], held: Mapping[str, Mapping[str, None]]) -> list[str]:
+def _unmatched(rows: Sequence[FeatureRow], held: Mapping[str, Mapping[str, None]]) -> list[str]:
     """Words on rows without an array and arrays without a row."""
     names = dict.fromkeys(row.clip_id for row in rows)
     notes = []
@@ -293,14 +293,14 @@ def _unmatched(rows: Sequence[Row], held: Mapping[str, Mapping[str, None]]) -> l
     return notes
 
 
-def _unused_notes(by_sequence: Mapping[str, Sequence[Row]]) -> list[str]:
+def _unused_notes(by_sequence: Mapping[str, Sequence[FeatureRow]]) -> list[str]:
     fields = ("valence", "arousal", "text_id", "transcript")
     rows = [row for group in by_sequence.values() for row in group]
     unused = [field for field in fields if any(getattr(row, field) is not None for row in rows)]
     return [f"{', '.join(unused)} of rows in sequences are not used"] if unused else []
 
 
-def _joint_notes(by_sequence: Mapping[str, Sequence[Row]], people: Mapping[str, str]) -> list[str]:
+def _joint_notes(by_sequence: Mapping[str, Sequence[FeatureRow]], people: Mapping[str, str]) -> list[str]:
     shared = sum(len({row.subject for row in group}) > 1 for group in by_sequence.values())
     if not shared:
         return []

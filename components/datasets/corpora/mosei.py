@@ -60,7 +60,7 @@ class MoseiOptions(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sentence:
+class TranscriptLine:
     """A line of a transcript: `[start_s, end_s)` of the video, and what is said."""
 
     start_s: float
@@ -141,13 +141,13 @@ class Mosei(Adapter[MoseiOptions]):
         return Scan(clips=clips, quarantined=quarantined, notes=notes)
 
 
-def _sentences(folder: Path, options: MoseiOptions, quarantined: list[Quarantined]) -> dict[Key, Sentence]:
+def _sentences(folder: Path, options: MoseiOptions, quarantined: list[Quarantined]) -> dict[Key, TranscriptLine]:
     """The sentences of every transcript; what is wrong with a line goes to quarantine."""
     place = folder / "Transcript" / "Segmented" / "Combined"
     files = sorted(path for path in place.glob("*.txt") if not path.name.startswith("._"))
     if not files:
         raise _missing("there are no transcripts", place, "<video>.txt")
-    found: dict[Key, Sentence] = {}
+    found: dict[Key, TranscriptLine] = {}
     for path in files:
         stored = stored_path(path, folder, options.root)
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
@@ -173,7 +173,7 @@ def _sentences(folder: Path, options: MoseiOptions, quarantined: list[Quarantine
     return found
 
 
-def parse_sentence(line: str) -> tuple[Key, Sentence] | str:
+def parse_sentence(line: str) -> tuple[Key, TranscriptLine] | str:
     """A transcript's line, or what is wrong with it. A start a little before the video's is taken for its start."""
     parts = line.strip().split(DELIMITER, 4)
     if len(parts) != 5:
@@ -184,7 +184,7 @@ def parse_sentence(line: str) -> tuple[Key, Sentence] | str:
         return "index, start or end is no number"
     if not start_s < end_s < math.inf:
         return "the sentence has no length"
-    return (parts[0], index), Sentence(start_s=start_s, end_s=end_s, text=parts[4].strip())
+    return (parts[0], index), TranscriptLine(start_s=start_s, end_s=end_s, text=parts[4].strip())
 
 
 def _label_tables(place: Path, notes: list[str]) -> Iterator[tuple[Path, list[dict[str, str]]]]:
@@ -261,7 +261,7 @@ def _splits(options: MoseiOptions, root: Path) -> dict[str, str]:
     return {row["video"]: row["split"] for row in rows}
 
 
-def _clip(key: Key, sentence: Sentence, rated: Ratings, folder: Path, options: MoseiOptions) -> Clip:
+def _clip(key: Key, sentence: TranscriptLine, rated: Ratings, folder: Path, options: MoseiOptions) -> Clip:
     video, index = key
     pictures = folder / "Videos" / "Full" / "Combined" / f"{video}.mp4"
     sound = folder / "Audio" / "Full" / "WAV_16000" / f"{video}.wav"

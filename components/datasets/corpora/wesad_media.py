@@ -37,7 +37,7 @@ SPARE_S = 1.0  # by so much the devices may differ in length
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class ConditionPiece:
     """Samples `[first, last)` of the labels; `name` tells the condition, which time it comes, and which part it is."""
 
     name: str
@@ -92,7 +92,7 @@ def channels_of(tree: Tree, devices: tuple[str, ...], labels: int, *, where: str
     return found
 
 
-def pieces_of(labels: NDArray[np.int64], window_s: float | None) -> list[Piece]:
+def pieces_of(labels: NDArray[np.int64], window_s: float | None) -> list[ConditionPiece]:
     """Stretches of one condition, each cut into parts as nearly of `window_s` as they can all be."""
     edges = [0, *(np.nonzero(np.diff(labels))[0] + 1).tolist(), labels.size]
     times: dict[str, int] = {}
@@ -107,11 +107,11 @@ def pieces_of(labels: NDArray[np.int64], window_s: float | None) -> list[Piece]:
         cuts = np.linspace(first, last, parts + 1).round().astype(int).tolist()
         for part, (begin, end) in enumerate(pairwise(cuts), start=1):
             name = f"{condition}_{times[condition]}_{part:02d}"
-            pieces.append(Piece(name=name, condition=condition, first=begin, last=end))
+            pieces.append(ConditionPiece(name=name, condition=condition, first=begin, last=end))
     return pieces
 
 
-def table_of(channels: Mapping[str, Channel], piece: Piece) -> pa.Table:
+def table_of(channels: Mapping[str, Channel], piece: ConditionPiece) -> pa.Table:
     """The signals of a piece as alignment reads them: `time_s` from the piece's start and a column a channel, empty in
     the rows between the samples of a slower one."""
     per_label = TICKS_HZ // LABEL_HZ

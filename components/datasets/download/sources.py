@@ -37,7 +37,7 @@ Url = Callable[[str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class CorpusPart:
     """A part of a corpus that can be fetched by itself; `files` asks its host what it consists of."""
 
     meaning: str
@@ -104,29 +104,33 @@ def _meld_raw(client: httpx.Client, url: Url) -> list[Remote]:
     return [replace(remote, checksum=checksum("sha256", digits, where=MELD_RAW), size=int(size))]
 
 
-SOURCES: Mapping[str, Mapping[str, Part]] = {
+SOURCES: Mapping[str, Mapping[str, CorpusPart]] = {
     "ravdess": {
-        "speech": Part(meaning="speech, picture and sound, about 12 GB", files=_zenodo("Video_Speech_Actor_*.zip")),
-        "speech-sound": Part(
+        "speech": CorpusPart(
+            meaning="speech, picture and sound, about 12 GB", files=_zenodo("Video_Speech_Actor_*.zip")
+        ),
+        "speech-sound": CorpusPart(
             meaning="speech, sound alone, 0.2 GB", files=_zenodo("Audio_Speech_Actors_*.zip"), usual=False
         ),
-        "song": Part(meaning="song, picture and sound", files=_zenodo("Video_Song_Actor_*.zip"), usual=False),
-        "song-sound": Part(meaning="song, sound alone", files=_zenodo("Audio_Song_Actors_*.zip"), usual=False),
+        "song": CorpusPart(meaning="song, picture and sound", files=_zenodo("Video_Song_Actor_*.zip"), usual=False),
+        "song-sound": CorpusPart(meaning="song, sound alone", files=_zenodo("Audio_Song_Actors_*.zip"), usual=False),
     },
     "cremad": {
-        "tables": Part(meaning="demographics and votes", files=_at(CREMAD_RAW, "VideoDemographics.csv", CREMAD_VOTES)),
-        "sound": Part(meaning="7,442 wav files", files=_cremad("AudioWAV", ".wav")),
-        "picture": Part(meaning="7,442 flv files", files=_cremad("VideoFlash", ".flv")),
+        "tables": CorpusPart(
+            meaning="demographics and votes", files=_at(CREMAD_RAW, "VideoDemographics.csv", CREMAD_VOTES)
+        ),
+        "sound": CorpusPart(meaning="7,442 wav files", files=_cremad("AudioWAV", ".wav")),
+        "picture": CorpusPart(meaning="7,442 flv files", files=_cremad("VideoFlash", ".flv")),
     },
-    "emodb": {"all": Part(meaning="the archive, about 40 MB", files=_archive(EMODB, "emodb.zip"))},
+    "emodb": {"all": CorpusPart(meaning="the archive, about 40 MB", files=_archive(EMODB, "emodb.zip"))},
     "meld": {
-        "tables": Part(
+        "tables": CorpusPart(
             meaning="labels and words",
             files=_at(MELD_TABLES, "train_sent_emo.csv", "dev_sent_emo.csv", "test_sent_emo.csv"),
         ),
-        "recordings": Part(meaning="the scenes, about 11 GB", files=_meld_raw),
+        "recordings": CorpusPart(meaning="the scenes, about 11 GB", files=_meld_raw),
     },
-    "wesad": {"all": Part(meaning="the archive, about 2.5 GB", files=_archive(WESAD, "WESAD.zip", strip=1))},
+    "wesad": {"all": CorpusPart(meaning="the archive, about 2.5 GB", files=_archive(WESAD, "WESAD.zip", strip=1))},
 }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from components.contracts.records import Word
-from components.datasets.synthetic.plan import FACE, ClipPlan, Part
+from components.datasets.synthetic.plan import FACE, ClipPlan, DisplayPart
 from components.datasets.synthetic.signs import SIGNS
 from components.datasets.synthetic.text import syllables
 
@@ -76,7 +76,9 @@ def cycle(sign: str, phase: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.outer(brows, vector(BROWS)) + np.outer(smile, vector(SMILE))
 
 
-def _display(part: Part, track_s: NDArray[np.float64], rng: np.random.Generator, *, start: bool) -> NDArray[np.float64]:
+def _display(
+    part: DisplayPart, track_s: NDArray[np.float64], rng: np.random.Generator, *, start: bool
+) -> NDArray[np.float64]:
     sign = SIGNS[part.emotion].face
     inside = (track_s >= part.start_s) & (track_s < part.end_s)
     if sign in PROTOTYPES:

@@ -84,7 +84,7 @@ SUBJECT, CONTENT, FACE, VOICE, PHYSIO, MEDIA = range(6)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class DisplayPart:
     """What one modality shows over `[start_s, end_s)`; a brief part starts and ends at once, others fade."""
 
     start_s: float
@@ -115,9 +115,9 @@ class ClipPlan:
     intensity: float
     emotion: str
     segments: tuple[Segment, ...]
-    shown: tuple[Part, ...]
-    voiced: tuple[Part, ...]
-    felt: tuple[Part, ...]
+    shown: tuple[DisplayPart, ...]
+    voiced: tuple[DisplayPart, ...]
+    felt: tuple[DisplayPart, ...]
     words: tuple[Word, ...]
     text_id: str
     flaw: str | None
@@ -166,7 +166,7 @@ def plan_clip(*, seed: int, subject: int, clip: int, picture_px: int) -> ClipPla
     scenario = SCENARIOS[(SCENARIO_SHIFT * subject + clip) % len(SCENARIOS)]
     longest_first = scenario in ("transition", "flash")
     duration_s = round(float(rng.uniform(5.0, 6.0) if longest_first else rng.uniform(4.0, 5.6)), 1)
-    steady = (Part(start_s=0.0, end_s=duration_s, emotion=emotion),)
+    steady = (DisplayPart(start_s=0.0, end_s=duration_s, emotion=emotion),)
     plan = ClipPlan(
         renderer=RENDERER,
         seed=seed,
@@ -198,7 +198,7 @@ def plan_clip(*, seed: int, subject: int, clip: int, picture_px: int) -> ClipPla
     return plan if plan.words else _with_words(plan, rng)
 
 
-def _segments(parts: tuple[Part, ...]) -> tuple[Segment, ...]:
+def _segments(parts: tuple[DisplayPart, ...]) -> tuple[Segment, ...]:
     return tuple(Segment(start_s=part.start_s, end_s=part.end_s, emotion=part.emotion) for part in parts)
 
 
@@ -227,8 +227,8 @@ def _transition(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
     turn_s = round(plan.duration_s * (share if main_first else 1.0 - share), 2)
     order = (plan.emotion, second) if main_first else (second, plan.emotion)
     parts = (
-        Part(start_s=0.0, end_s=turn_s, emotion=order[0]),
-        Part(start_s=turn_s, end_s=plan.duration_s, emotion=order[1]),
+        DisplayPart(start_s=0.0, end_s=turn_s, emotion=order[0]),
+        DisplayPart(start_s=turn_s, end_s=plan.duration_s, emotion=order[1]),
     )
     planted = Planted(kind="transition", start_s=turn_s, end_s=plan.duration_s, emotion=order[1])
     return replace(plan, shown=parts, voiced=parts, felt=parts, planted=(planted,))
@@ -236,7 +236,7 @@ def _transition(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
 
 def _flash(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
     plan = _with_words(plan, rng)
-    parts: list[Part] = []
+    parts: list[DisplayPart] = []
     now_s = 0.0
     for place in FLASH_PLACES:
         first_s, last_s = (share * plan.duration_s for share in place)
@@ -244,10 +244,10 @@ def _flash(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
         starts = [word.start_s for word in plan.words if first_s <= word.start_s < last_s] or [wanted_s]
         start_s = round(starts[int(np.abs(np.subtract(starts, wanted_s)).argmin())], 2)
         end_s = round(start_s + float(rng.uniform(*FLASH_LASTS_S)), 2)
-        parts.append(Part(start_s=now_s, end_s=start_s, emotion=plan.emotion))
-        parts.append(Part(start_s=start_s, end_s=end_s, emotion=_unlike(plan.emotion, FLASHES, rng), brief=True))
+        parts.append(DisplayPart(start_s=now_s, end_s=start_s, emotion=plan.emotion))
+        parts.append(DisplayPart(start_s=start_s, end_s=end_s, emotion=_unlike(plan.emotion, FLASHES, rng), brief=True))
         now_s = end_s
-    shown = (*parts, Part(start_s=now_s, end_s=plan.duration_s, emotion=plan.emotion))
+    shown = (*parts, DisplayPart(start_s=now_s, end_s=plan.duration_s, emotion=plan.emotion))
     planted = tuple(
         Planted(kind="flash", start_s=part.start_s, end_s=part.end_s, emotion=part.emotion)
         for part in shown
@@ -265,9 +265,9 @@ def _contradiction(plan: ClipPlan, rng: np.random.Generator) -> ClipPlan:
         end_s = round(start_s + length_s, 2)
     planted = Planted(kind="contradiction", modality="face", start_s=start_s, end_s=end_s, emotion=mask)
     around = (
-        Part(start_s=0.0, end_s=start_s, emotion=plan.emotion),
-        Part(start_s=start_s, end_s=end_s, emotion=mask),
-        Part(start_s=end_s, end_s=plan.duration_s, emotion=plan.emotion),
+        DisplayPart(start_s=0.0, end_s=start_s, emotion=plan.emotion),
+        DisplayPart(start_s=start_s, end_s=end_s, emotion=mask),
+        DisplayPart(start_s=end_s, end_s=plan.duration_s, emotion=plan.emotion),
     )
     shown = tuple(part for part in around if part.end_s > part.start_s)
     return replace(plan, shown=shown, intensity=1.0, planted=(planted,))

@@ -13,7 +13,7 @@ from components.contracts.errors import DataError
 from components.contracts.labels import taxonomy
 from components.datasets.check import check
 from components.datasets.withdrawn import read_withdrawn
-from pipelines.commands.datasets.settings import Settings, settings
+from pipelines.commands.datasets.settings import DatasetSettings, settings
 from pipelines.commands.table import table
 
 
@@ -26,7 +26,7 @@ def command(name: str, *, root: str | None, assignments: Sequence[str], as_json:
     return text, code
 
 
-def look(name: str, chosen: Settings) -> dict[str, Any]:
+def look(name: str, chosen: DatasetSettings) -> dict[str, Any]:
     """The findings as JSON values; see `components.datasets.check`."""
     # What adapters write (rendered or converted media) is large: beside the project, not where it may be memory.
     chosen.layout.state.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from components.contracts.errors import ConfigError, UnavailableError
 from components.datasets.about import ACCESS
 from components.datasets.base import Adapter
 from components.datasets.download.fetch import SPARE_BYTES, Place, Remote, fetch, no_room
-from components.datasets.download.sources import SOURCES, Part, with_pointer
+from components.datasets.download.sources import SOURCES, CorpusPart, with_pointer
 from components.datasets.download.unpack import unpack
 from components.datasets.registry import adapter
 from components.runtime.progress import progress
@@ -117,7 +117,7 @@ def _check_access(one: Adapter[Any]) -> None:
     raise ConfigError(what, where=one.name, remedy=about.how, code=Code.NOTHING_TO_DOWNLOAD)
 
 
-def _part(known: Mapping[str, Part], part: str) -> Part:
+def _part(known: Mapping[str, CorpusPart], part: str) -> CorpusPart:
     if part not in known:
         raise ConfigError.unknown("part", part, known, where="--part")
     return known[part]

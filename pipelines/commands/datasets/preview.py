@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from components.alignment.align import Aligner
 from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
-from components.alignment.outcome import Result, align_one, judged
+from components.alignment.outcome import ClipOutcome, align_one, judged
 from components.alignment.stage import has_media
 from components.catalog.assign import assign
 from components.catalog.rows import catalog_row
@@ -28,7 +28,7 @@ from components.datasets.withdrawn import read_withdrawn
 from components.runtime.progress import progress
 from pipelines.commands.datasets.preview_page import render
 from pipelines.commands.datasets.sample import Preview, Sampled, sample
-from pipelines.commands.datasets.settings import Settings, settings
+from pipelines.commands.datasets.settings import DatasetSettings, settings
 
 MAX_CLIPS = 200
 
@@ -76,7 +76,7 @@ Seen = tuple[list[Clip], list[Quarantined], list[str], Path, str]
 
 
 @contextmanager
-def _seen(name: str, chosen: Settings, *, anew: bool) -> Iterator[Seen]:
+def _seen(name: str, chosen: DatasetSettings, *, anew: bool) -> Iterator[Seen]:
     """Clips, what was set aside, notes, the folder that clips' paths count from, and where all this comes from."""
     layout = chosen.layout
     table = layout.dataset(name) / "clips.parquet"
@@ -100,7 +100,7 @@ def _seen(name: str, chosen: Settings, *, anew: bool) -> Iterator[Seen]:
         yield found.clips, found.quarantined, found.notes, Path(scratch), "as the corpus is now"
 
 
-def _aligned(clips: Sequence[Clip], chosen: Settings, root: Path, *, stored: bool) -> list[Sampled]:
+def _aligned(clips: Sequence[Clip], chosen: DatasetSettings, root: Path, *, stored: bool) -> list[Sampled]:
     """The clips with what alignment makes of them, taken from its shards where they hold."""
     config = chosen.params.alignment
     there = _stored(clips, chosen) if stored else {}
@@ -117,7 +117,7 @@ def _aligned(clips: Sequence[Clip], chosen: Settings, root: Path, *, stored: boo
     return [_sampled(clip, there.get(clip.clip_id) or made[clip.clip_id]) for clip in clips]
 
 
-def _outcome(result: Result) -> AlignedClip | Quarantined:
+def _outcome(result: ClipOutcome) -> AlignedClip | Quarantined:
     if result.quarantined is not None:
         return result.quarantined
     if result.row is None:
@@ -131,7 +131,7 @@ def _sampled(clip: Clip, outcome: AlignedClip | Quarantined) -> Sampled:
     return Sampled(clip=clip, aligned=outcome)
 
 
-def _stored(clips: Sequence[Clip], chosen: Settings) -> dict[str, AlignedClip]:
+def _stored(clips: Sequence[Clip], chosen: DatasetSettings) -> dict[str, AlignedClip]:
     """Clip id → its row of the alignment stage, if it was made of the same content with the same settings."""
     shards = sorted(map(str, chosen.layout.aligned(chosen.adapter.name).glob("shard-*.parquet")))
     if not shards:
@@ -147,7 +147,7 @@ def _stored(clips: Sequence[Clip], chosen: Settings) -> dict[str, AlignedClip]:
     }
 
 
-def splits(clips: Sequence[Clip], chosen: Settings) -> Mapping[str, str] | str:
+def splits(clips: Sequence[Clip], chosen: DatasetSettings) -> Mapping[str, str] | str:
     """Clip id → the split that it would be in if this dataset were used alone; or why that cannot be told."""
     classes = taxonomy(chosen.params.labels.taxonomy)
     unknown = {"num_steps": 0, "rate_hz": 0.0, "duration_s": 0.0, "keys": ()}  # nothing that splits depend on

@@ -17,7 +17,7 @@ from pipelines.project import find_root
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DatasetSettings:
     """A dataset, its options, and the rest of the configuration."""
 
     layout: Layout
@@ -26,7 +26,7 @@ class Settings:
     options: Section
 
 
-def settings(name: str, *, root: str | None = None, assignments: Sequence[str] = ()) -> Settings:
+def settings(name: str, *, root: str | None = None, assignments: Sequence[str] = ()) -> DatasetSettings:
     """The configuration of a dataset, in use or not.
 
     Args:
@@ -56,4 +56,6 @@ def settings(name: str, *, root: str | None = None, assignments: Sequence[str] =
     for assignment in assignments:
         assign(document, *parse(assignment))
     params = parse_params(document, names(), where="params.yaml with --set")
-    return Settings(layout=layout, params=params, adapter=corpus, options=corpus.options(params.sources.get(name, {})))
+    return DatasetSettings(
+        layout=layout, params=params, adapter=corpus, options=corpus.options(params.sources.get(name, {}))
+    )

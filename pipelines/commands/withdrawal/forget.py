@@ -42,7 +42,7 @@ RESULTS, TRAININGS, TRASH = "results", "train", "trash"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class Removal:
     """One thing that was, or would be, done: where, what, and how."""
 
     path: Path
@@ -64,7 +64,7 @@ class Forgetting:
         self._trace, self._layout, self._cache, self._kept = trace, layout, cache, kept
         self._needles = _needles(trace)
 
-    def run(self, done: Callable[[Change], None] = lambda change: None) -> list[Change]:
+    def run(self, done: Callable[[Removal], None] = lambda change: None) -> list[Removal]:
         """Does all of it; `done` is called after each change."""
         shutil.rmtree(self._layout.state / TRASH, ignore_errors=True)  # of one that was interrupted
         made = []
@@ -75,7 +75,7 @@ class Forgetting:
         shutil.rmtree(self._layout.state / TRASH, ignore_errors=True)
         return made
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[Removal]:
         """What is to be done, in order."""
         layout, name = self._layout, self._trace.dataset
         yield from self._in_cache()
@@ -95,8 +95,8 @@ class Forgetting:
         """MLflow's files that name the person: evidence of runs and versions, which is not taken away here."""
         return [path for folder in self._kept for path in files_below(folder) if self._names_them(path)]
 
-    def _removal(self, path: Path) -> Change:
-        return Change(path=path, what="removed", act=partial(self._discard, path))
+    def _removal(self, path: Path) -> Removal:
+        return Removal(path=path, what="removed", act=partial(self._discard, path))
 
     def _discard(self, path: Path) -> None:
         """Out of sight in one step, whatever happens while it is deleted."""
@@ -111,7 +111,7 @@ class Forgetting:
         else:
             trash.unlink(missing_ok=True)
 
-    def _in_cache(self) -> Iterator[Change]:
+    def _in_cache(self) -> Iterator[Removal]:
         """Copies of outputs: by what they hold, and media by their hash, which is their name there."""
         if self._cache is None:
             return
@@ -120,7 +120,7 @@ class Forgetting:
             if path.parent.name + path.name in media or self._names_them(path):
                 yield self._removal(path)
 
-    def _in_state(self) -> Iterator[Change]:
+    def _in_state(self) -> Iterator[Removal]:
         state = self._layout.state
         hashes = state / "hashes" / f"{self._trace.dataset}.json"
         if self._inside(self._layout.catalog):  # an unfinished training does not say whom it learns from
@@ -131,7 +131,7 @@ class Forgetting:
             if self._is_kept(path) or any(path.is_relative_to(unit) for unit in units) or not self._names_them(path):
                 continue
             if path == hashes:
-                yield Change(path=path, what="entries removed", act=partial(self._forget_hashes, path))
+                yield Removal(path=path, what="entries removed", act=partial(self._forget_hashes, path))
             elif path != journal(self._layout, self._trace):
                 yield self._removal(path)
 
@@ -139,20 +139,22 @@ class Forgetting:
         """Also what a database keeps beside itself."""
         return any(path.is_relative_to(one) or str(path).startswith(f"{one}-") for one in self._kept)
 
-    def _tables(self, folder: Path) -> Iterator[Change]:
+    def _tables(self, folder: Path) -> Iterator[Removal]:
         """Tables lose their rows; other files that name the person go, to be made anew."""
         for path in files_below(folder):
             if not self._names_them(path):
                 continue
             if is_parquet(path):
-                yield Change(path=path, what=f"{self._count(path)} rows removed", act=partial(self._without_rows, path))
+                yield Removal(
+                    path=path, what=f"{self._count(path)} rows removed", act=partial(self._without_rows, path)
+                )
             else:
                 yield self._removal(path)
 
-    def _but_shards(self, folder: Path) -> Iterator[Change]:
+    def _but_shards(self, folder: Path) -> Iterator[Removal]:
         return (change for change in self._tables(folder) if not change.path.name.startswith("shard-"))
 
-    def _features(self, folder: Path) -> Iterator[Change]:
+    def _features(self, folder: Path) -> Iterator[Removal]:
         store = FeatureStore(folder)
         for modality in store.modalities():
             held = store.keys(modality)
@@ -160,13 +162,13 @@ class Forgetting:
             if theirs:
                 what = f"features of {len(theirs)} clips removed"
                 act = partial(store.compact, modality, held - theirs)
-                yield Change(path=folder / modality, what=what, act=act)
+                yield Removal(path=folder / modality, what=what, act=act)
         yield from self._but_shards(folder)
 
-    def _aligned(self, folder: Path) -> Iterator[Change]:
+    def _aligned(self, folder: Path) -> Iterator[Removal]:
         theirs = self._trace.clip_ids & keys_of(folder).keys()
         if theirs:
-            yield Change(path=folder, what=f"{len(theirs)} clips removed", act=partial(self._without_clips, folder))
+            yield Removal(path=folder, what=f"{len(theirs)} clips removed", act=partial(self._without_clips, folder))
         yield from self._but_shards(folder)
 
     def _without_clips(self, folder: Path) -> None:
@@ -177,12 +179,12 @@ class Forgetting:
                 )
             shutil.copytree(folder, beside, dirs_exist_ok=True, ignore=shutil.ignore_patterns("shard-*"))
 
-    def _readmitted(self, path: Path) -> Iterator[Change]:
+    def _readmitted(self, path: Path) -> Iterator[Removal]:
         rows = read_readmitted(path)
         rest = [row for row in rows if row.clip_id not in self._trace.clip_ids]
         if len(rest) < len(rows):
             what = f"{len(rows) - len(rest)} rows removed"
-            yield Change(path=path, what=what, act=partial(write_readmitted, path, rest))
+            yield Removal(path=path, what=what, act=partial(write_readmitted, path, rest))
 
     def _rendered(self) -> list[Path]:
         """Their recordings that the project made or fetched itself; a corpus elsewhere is its owner's."""

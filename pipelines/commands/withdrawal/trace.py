@@ -70,7 +70,7 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus:
+class CorpusOnDisk:
     """A corpus as it lies on disk: None where it is not looked at, with the reason if that is a fault."""
 
     scan: Scan | None = None
@@ -84,16 +84,20 @@ def datasets_of(layout: Layout, params: Params) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*params.datasets, *sorted(left)]))
 
 
-def read_corpus(name: str, params: Params, layout: Layout) -> Corpus:
+def read_corpus(name: str, params: Params, layout: Layout) -> CorpusOnDisk:
     """The corpus's own list of its clips; None for one that is rendered, which a look would render."""
     if name not in params.datasets:
-        return Corpus()
+        return CorpusOnDisk()
     reader = adapter(name)
     try:
         options = reader.options(params.sources.get(name, {}))
-        return Corpus(scan=reader.scan(options, layout.root, params.seed)) if reader.places(options) else Corpus()
+        return (
+            CorpusOnDisk(scan=reader.scan(options, layout.root, params.seed))
+            if reader.places(options)
+            else CorpusOnDisk()
+        )
     except MerError as error:
-        return Corpus(trouble=str(error))
+        return CorpusOnDisk(trouble=str(error))
 
 
 def tables_of(layout: Layout, name: str, cache: Path | None) -> list[Path]:
@@ -103,7 +107,7 @@ def tables_of(layout: Layout, name: str, cache: Path | None) -> list[Path]:
     return [path for place in places for path in files_below(place) if is_parquet(path)]
 
 
-def subjects_of(name: str, tables: Iterable[Path], corpus: Corpus) -> set[str]:
+def subjects_of(name: str, tables: Iterable[Path], corpus: CorpusOnDisk) -> set[str]:
     """Everybody in a dataset, by its tables and by the corpus itself."""
     known = {row["subject_id"] for row in _rows(name, tables, "subject_id")}
     if corpus.scan is not None:
@@ -111,7 +115,7 @@ def subjects_of(name: str, tables: Iterable[Path], corpus: Corpus) -> set[str]:
     return known
 
 
-def joint_names(corpus: Corpus) -> dict[str, tuple[str, ...]]:
+def joint_names(corpus: CorpusOnDisk) -> dict[str, tuple[str, ...]]:
     """Joint subject id → the subject ids of those who count under it."""
     found: dict[str, set[str]] = {}
     for clip in corpus.scan.clips if corpus.scan is not None else ():
@@ -119,7 +123,7 @@ def joint_names(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     return {joint: tuple(sorted(people)) for joint, people in found.items() if people != {joint}}
 
 
-def find(name: str, subject_id: str, tables: Sequence[Path], corpus: Corpus) -> Trace:
+def find(name: str, subject_id: str, tables: Sequence[Path], corpus: CorpusOnDisk) -> Trace:
     """Everything that names a person.
 
     Where the corpus can be read it decides which clips somebody is in; a table knows only under which joint name.

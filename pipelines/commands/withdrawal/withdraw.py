@@ -23,9 +23,9 @@ from components.rollout.versions import STATE
 from components.tracking.address import database, exists, tracking_uri
 from components.tracking.client import without_progress_bars
 from pipelines import dag
-from pipelines.commands.withdrawal.forget import Change, Forgetting, journal
+from pipelines.commands.withdrawal.forget import Forgetting, Removal, journal
 from pipelines.commands.withdrawal.trace import (
-    Corpus,
+    CorpusOnDisk,
     Trace,
     datasets_of,
     find,
@@ -50,7 +50,7 @@ class Withdrawn:
     trace: Trace
     cache: Path | None
     since: str | None
-    changes: Sequence[Change]
+    changes: Sequence[Removal]
     versions: Search
     left: Sequence[str]
 
@@ -61,7 +61,7 @@ def run(
     dataset: str | None = None,
     dry_run: bool = False,
     root: Path | None = None,
-    done: Callable[[Change], None] = lambda change: None,
+    done: Callable[[Removal], None] = lambda change: None,
 ) -> Withdrawn:
     """Withdraws a person; doing it again finishes what is unfinished and changes nothing else.
 
@@ -124,7 +124,7 @@ def text(outcome: Withdrawn, root: Path, *, dry_run: bool) -> str:
 
 def _resolve(
     subject: str, dataset: str | None, layout: Layout, params: Params, cache: Path | None
-) -> tuple[Trace, Corpus]:
+) -> tuple[Trace, CorpusOnDisk]:
     """Whom a name means. Where no table and no corpus knows it (any more), an unfinished or earlier withdrawal may, or
     a version of a dataset that is no longer here."""
     prefix = dataset or subject.partition("/")[0]
@@ -143,13 +143,13 @@ def _resolve(
     for name in (one for one in names if one.startswith(f"{prefix}/")):
         trace = _unfinished(Trace(dataset=prefix, subject_id=name), layout)
         if trace.clip_ids or withdrawal_of(layout.root, prefix, name) or _versions(trace, params, layout).concerned:
-            return trace, looked.get(prefix, Corpus())
+            return trace, looked.get(prefix, CorpusOnDisk())
     if dataset and dataset not in everywhere:
         raise DataError.unknown("dataset", dataset, everywhere, where="mer withdraw")
     raise unknown(subject, known, scope, [one.trouble for one in looked.values() if one.trouble])
 
 
-def _refuse_joint(name: str, corpus: Corpus) -> None:
+def _refuse_joint(name: str, corpus: CorpusOnDisk) -> None:
     people = joint_names(corpus).get(name)
     if people:
         raise DataError(
@@ -197,7 +197,7 @@ def _marked(trace: Trace, params: Params, layout: Layout, day: date) -> Search:
 
 
 def _left(
-    trace: Trace, corpus: Corpus, forgetting: Forgetting, layout: Layout, remotes: Sequence[str]
+    trace: Trace, corpus: CorpusOnDisk, forgetting: Forgetting, layout: Layout, remotes: Sequence[str]
 ) -> Iterator[str]:
     files = [media_file(layout, path) for path in sorted(trace.media)]
     files = [path for path in files if path.exists() and not path.is_relative_to(layout.root / "data")]
@@ -223,7 +223,7 @@ def _version_line(one: Concerned, *, dry_run: bool) -> str:
     return line
 
 
-def _parted(outcome: Withdrawn) -> tuple[list[Change], list[Change]]:
+def _parted(outcome: Withdrawn) -> tuple[list[Removal], list[Removal]]:
     """The changes in DVC's cache, where names say nothing, and the others."""
     inside = [outcome.cache is not None and change.path.is_relative_to(outcome.cache) for change in outcome.changes]
     pairs = list(zip(outcome.changes, inside, strict=True))

@@ -13,7 +13,7 @@ from components.contracts.errors import DataError
 from components.contracts.records import Clip
 from components.datasets.base import Scan
 from components.datasets.corpora import affwild2 as module
-from components.datasets.corpora.affwild2 import Affwild2, Affwild2Options, Corpus, read_frame_labels
+from components.datasets.corpora.affwild2 import Affwild2, Affwild2Options, CorpusFiles, read_frame_labels
 from components.runtime import guarded
 from tests.alignment.media import tone, wav
 from tests.datasets.tiny_corpora import affwild2, crops, expr_labels, talking
@@ -172,7 +172,10 @@ def test_recordings_of_every_container_are_found(corpus: Path) -> None:
     (corpus / "batch2" / "video5.mp4").rename(corpus / "batch2" / "video5.M4V")
     (corpus / "batch2" / "talk.opus").touch()
     assert named(scan(corpus), "video5_left").video_path == "corpus/batch2/video5.M4V"
-    assert Corpus(Affwild2Options(root="corpus"), corpus.parent).find("talk_left").sound == corpus / "batch2/talk.opus"
+    assert (
+        CorpusFiles(Affwild2Options(root="corpus"), corpus.parent).find("talk_left").sound
+        == corpus / "batch2/talk.opus"
+    )
 
 
 def test_other_folders_of_crops_are_looked_into_in_their_order(corpus: Path) -> None:
@@ -198,6 +201,6 @@ def test_recordings_are_found_behind_a_link_and_a_circle_of_links_ends(corpus: P
 
 def test_crops_are_never_walked_for_recordings(corpus: Path) -> None:
     talking(corpus / "cropped_aligned" / "elsewhere" / "video8.mp4")
-    corpus_files = Corpus(Affwild2Options(root="corpus"), corpus.parent)
+    corpus_files = CorpusFiles(Affwild2Options(root="corpus"), corpus.parent)
     assert corpus_files.find("elsewhere").video is None
     assert corpus_files.find("video8").video == corpus / "batch2" / "video8.mp4"

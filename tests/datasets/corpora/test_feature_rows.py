@@ -7,10 +7,10 @@ import pytest
 from components.contracts.errors import DataError
 from components.contracts.labels import CANONICAL
 from components.contracts.records import Quarantined
-from components.datasets.corpora.feature_rows import ALIASES, Row, emotion_of, read_rows
+from components.datasets.corpora.feature_rows import ALIASES, FeatureRow, emotion_of, read_rows
 
 
-def rows_of(tmp_path: Path, text: str | bytes) -> tuple[list[Row], list[Quarantined]]:
+def rows_of(tmp_path: Path, text: str | bytes) -> tuple[list[FeatureRow], list[Quarantined]]:
     path = tmp_path / "clips.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_rows(path, dataset="feature_table", stored="sets/clips.csv")
@@ -21,7 +21,7 @@ def test_a_row_says_everything_it_may(tmp_path: Path) -> None:
     rows, quarantined = rows_of(tmp_path, f"{header},group_age\nc1,ann,Happy,dev,1.5,4,d1,s1,-0.5,1,t1,well well,old\n")
     assert quarantined == []
     assert rows == [
-        Row(
+        FeatureRow(
             clip_id="c1",
             subject="ann",
             label="Happy",

@@ -6,7 +6,7 @@ import pytest
 
 from components.contracts.errors import DataError
 from components.datasets.base import Scan
-from components.datasets.corpora.mosei import Mosei, MoseiOptions, Sentence, parse_sentence
+from components.datasets.corpora.mosei import Mosei, MoseiOptions, TranscriptLine, parse_sentence
 from tests.alignment.media import tone, wav
 from tests.datasets.long_recordings import RATINGS_HEAD, VIDEOS, mosei
 
@@ -133,15 +133,15 @@ def test_sound_alone_where_the_video_is_not_there(corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "parsed"),
     [
-        ("a_b-c___0___-0.05___1.5___well", Sentence(start_s=0.0, end_s=1.5, text="well")),
-        ("a_b-c___0___0.5___1.5___", Sentence(start_s=0.5, end_s=1.5, text="")),
+        ("a_b-c___0___-0.05___1.5___well", TranscriptLine(start_s=0.0, end_s=1.5, text="well")),
+        ("a_b-c___0___0.5___1.5___", TranscriptLine(start_s=0.5, end_s=1.5, text="")),
         ("a_b-c___0___0.5___1.5", None),
         ("a_b-c___x___0.5___1.5___well", None),
         ("a_b-c___0___1.5___1.5___well", None),
         ("a_b-c___0___1.5___inf___well", None),
     ],
 )
-def test_a_line_of_a_transcript(line: str, parsed: Sentence | None) -> None:
+def test_a_line_of_a_transcript(line: str, parsed: TranscriptLine | None) -> None:
     found = parse_sentence(line)
     assert found == (("a_b-c", 0), parsed) if parsed else isinstance(found, str)
 

@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from components.datasets.synthetic.action import COLUMN, PROTOTYPES, UNITS, action_units, cycle, vector
-from components.datasets.synthetic.plan import ClipPlan, Part
+from components.datasets.synthetic.plan import ClipPlan, DisplayPart
 
 
 def showing(plan: ClipPlan, emotion: str, **fields: object) -> ClipPlan:
-    part = Part(start_s=0.0, end_s=plan.duration_s, emotion=emotion)
+    part = DisplayPart(start_s=0.0, end_s=plan.duration_s, emotion=emotion)
     return replace(plan, shown=(part,), words=(), intensity=1.0, **fields)  # type: ignore[arg-type]
 
 
@@ -45,9 +45,9 @@ def test_mirrored_faces_hold_the_same_displays_in_opposite_order() -> None:
 def test_a_flash_passes_in_its_time(plans: list[ClipPlan]) -> None:
     still = showing(plans[0], "neutral")
     parts = (
-        Part(start_s=0.0, end_s=2.0, emotion="neutral"),
-        Part(start_s=2.0, end_s=2.4, emotion="surprise", brief=True),
-        Part(start_s=2.4, end_s=plans[0].duration_s, emotion="neutral"),
+        DisplayPart(start_s=0.0, end_s=2.0, emotion="neutral"),
+        DisplayPart(start_s=2.0, end_s=2.4, emotion="surprise", brief=True),
+        DisplayPart(start_s=2.4, end_s=plans[0].duration_s, emotion="neutral"),
     )
     lids = action_units(replace(still, shown=parts), np.array([1.8, 2.2, 2.6]))[:, COLUMN[5]]
     assert lids[1] > 0.8 * vector(PROTOTYPES["wide"])[COLUMN[5]]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from components.datasets.synthetic.physio import RATE_HZ, physiology
-from components.datasets.synthetic.plan import ClipPlan, Part
+from components.datasets.synthetic.plan import ClipPlan, DisplayPart
 
 
 def felt(plan: ClipPlan, *emotions: str, duration_s: float = 20.0) -> ClipPlan:
     edges = np.linspace(0.0, duration_s, len(emotions) + 1)
     parts = tuple(
-        Part(start_s=float(edges[index]), end_s=float(edges[index + 1]), emotion=emotion)
+        DisplayPart(start_s=float(edges[index]), end_s=float(edges[index + 1]), emotion=emotion)
         for index, emotion in enumerate(emotions)
     )
     return replace(plan, duration_s=duration_s, felt=parts, intensity=1.0)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.datasets.synthetic.plan import ClipPlan, Part
+from components.datasets.synthetic.plan import ClipPlan, DisplayPart
 from components.datasets.synthetic.voice import MANNERS, RATE_HZ, speak
 
 
 def voiced(plan: ClipPlan, emotion: str) -> ClipPlan:
-    part = Part(start_s=0.0, end_s=plan.duration_s, emotion=emotion)
+    part = DisplayPart(start_s=0.0, end_s=plan.duration_s, emotion=emotion)
     return replace(plan, voiced=(part,), intensity=1.0, flaw=None)
 
 

@@ -54,9 +54,9 @@ def test_every_frame_of_the_list_is_answered_in_its_order(project: Path, capsys:
 
 
 def test_a_frame_has_the_answer_of_its_own_moment_and_without_a_crop_that_of_the_nearest(project: Path) -> None:
-    from components.datasets.corpora.affwild2 import Affwild2Options, Corpus
+    from components.datasets.corpora.affwild2 import Affwild2Options, CorpusFiles
 
-    files = Corpus(Affwild2Options(root="corpus"), project)
+    files = CorpusFiles(Affwild2Options(root="corpus"), project)
     answer = Predictor(load_bundle(project / "bundle"), root=project).predict(files.clip(files.find("test")))
     # At 20 a second frames 1 and 2 are of step 0, 3 and 4 of step 1, 9 and 10 of step 4, 11 and 12 of step 5.
     assert [bool(moment.present) for moment in answer.timeline][:6] == [True, True, False, False, True, True]

@@ -9,7 +9,7 @@ from components.contracts.atomic import write_table
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clip_table
 from components.datasets.base import Scan
-from pipelines.commands.withdrawal.trace import Corpus, Trace, find, joint_names, subjects_of, tables_of, unknown
+from pipelines.commands.withdrawal.trace import CorpusOnDisk, Trace, find, joint_names, subjects_of, tables_of, unknown
 from tests.builders import make_clip
 
 
@@ -38,8 +38,8 @@ def test_everything_that_names_a_person_and_nothing_that_names_others_too(tmp_pa
     # A clip that was in the corpus once.
     write_table(tmp_path / "cache" / "ab" / "cd", clip_table([clip("a0", "ann", video_path="a0.mp4")]))
     tables = tables_of(layout, "tiny", tmp_path / "cache")
-    assert subjects_of("tiny", tables, Corpus()) == {"tiny/ann", "tiny/bo", "tiny/ann+bo", "tiny/annabel"}
-    found = find("tiny", "tiny/ann", tables, Corpus())
+    assert subjects_of("tiny", tables, CorpusOnDisk()) == {"tiny/ann", "tiny/bo", "tiny/ann+bo", "tiny/annabel"}
+    found = find("tiny", "tiny/ann", tables, CorpusOnDisk())
     assert found == Trace(
         dataset="tiny",
         subject_id="tiny/ann",
@@ -56,11 +56,11 @@ def test_a_corpus_knows_better_than_a_joint_name(tmp_path: Path) -> None:
     clips = [clip("d1", "ann+bo"), clip("b1", "ann+bo")]
     write_table(layout.dataset("tiny") / "clips.parquet", clip_table(clips))
     tables = tables_of(layout, "tiny", None)
-    corpus = Corpus(scan=Scan(clips=clips, people={"tiny/d1": ("ann", "bo"), "tiny/b1": ("bo",)}))
+    corpus = CorpusOnDisk(scan=Scan(clips=clips, people={"tiny/d1": ("ann", "bo"), "tiny/b1": ("bo",)}))
     assert find("tiny", "tiny/ann", tables, corpus).clip_ids == {"tiny/d1"}
-    assert find("tiny", "tiny/ann", tables, Corpus()).clip_ids == {"tiny/d1", "tiny/b1"}
+    assert find("tiny", "tiny/ann", tables, CorpusOnDisk()).clip_ids == {"tiny/d1", "tiny/b1"}
     assert joint_names(corpus) == {"tiny/ann+bo": ("tiny/ann", "tiny/bo")}
-    assert joint_names(Corpus()) == {}
+    assert joint_names(CorpusOnDisk()) == {}
 
 
 def test_two_looks_are_one_trace() -> None:

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from components.ablation.answers import Answers, Result, save_result
+from components.ablation.answers import Answers, FoldResult, save_result
 from components.contracts.config import Params
 from components.contracts.errors import DataError, UnavailableError
 from components.contracts.layout import Layout
@@ -29,7 +29,7 @@ from components.registry.marking import SPLITS_TAG, SUBJECTS_TAG
 from pipelines import inputs
 from pipelines.cli import call
 from pipelines.commands.withdrawal import withdraw
-from pipelines.commands.withdrawal.forget import Change
+from pipelines.commands.withdrawal.forget import Removal
 from pipelines.project import load
 from pipelines.reproduce import reproduce
 from pipelines.run import make_plan
@@ -105,7 +105,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Made:
         answers = Answers(clips=(ids[-1 - number],), clip=numbers, truth=numbers, posterior={}, unimodal={})
         facts = {"learned_from": [one for one in learned if one != ids[-1 - number]]}
         path = layout.state / "ablation" / "results" / f"{number}.safetensors"
-        save_result(path, Result(answers={("test", "clip"): answers}, prior={}, facts=facts))
+        save_result(path, FoldResult(answers={("test", "clip"): answers}, prior={}, facts=facts))
     report = layout.state / "ablation" / "all" / "report.html"
     report.parent.mkdir(parents=True)
     report.write_text("".join(f"<td>{one}</td>" for one in ids))
@@ -280,9 +280,9 @@ def test_an_interrupt_after_any_step_can_be_made_good(project: Path, made: Made,
     for stop in range(1, steps, 5):
         root = tmp_path / f"stopped-{stop}"
         shutil.copytree(made.root, root, symlinks=True)
-        made_changes: list[Change] = []
+        made_changes: list[Removal] = []
 
-        def done(change: Change, seen: list[Change] = made_changes, stop: int = stop) -> None:
+        def done(change: Removal, seen: list[Removal] = made_changes, stop: int = stop) -> None:
             seen.append(change)
             if len(seen) == stop:
                 raise KeyboardInterrupt

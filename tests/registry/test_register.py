@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mlflow
 import pytest
 from mlflow import MlflowClient
 
 from components.registry.register import CARD_NAME, restated, shortened
-from components.tracking.versions import BUNDLE_TAG, MAX_DESCRIPTION, resolve
+from components.tracking.versions import BUNDLE_TAG, MAX_DESCRIPTION, download, resolve
 from tests.registry.test_fetch import put
 
 pytestmark = pytest.mark.integration
@@ -76,11 +75,10 @@ def test_a_version_that_is_there_already_gets_what_its_clips_say_now_and_keeps_t
     assert again.version == first.version
     version = client.get_model_version("restated", again.version)
     assert version.description == noted.replace("unknown", "in writing")
-    for artifacts in (version.source, f"runs:/{version.run_id}"):
-        path = mlflow.artifacts.download_artifacts(
-            f"{artifacts}/{CARD_NAME}", dst_path=str(tmp_path), tracking_uri=mlflow_uri
-        )
-        assert Path(path).read_text() == card_saying("in writing")
+    beside_the_model = download("restated", again.version, CARD_NAME, into=tmp_path, tracking_uri=mlflow_uri)
+    assert beside_the_model.read_text() == card_saying("in writing")
+    of_the_run = client.download_artifacts(version.run_id, CARD_NAME, str(tmp_path))
+    assert Path(of_the_run).read_text() == card_saying("in writing")
 
 
 @pytest.mark.parametrize(

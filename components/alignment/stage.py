@@ -10,7 +10,6 @@ process (`guard.py`). It is not tried again before something about it changes (`
 from __future__ import annotations
 
 import json
-import logging
 import re
 import sys
 from collections import Counter
@@ -41,11 +40,11 @@ from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantine
 from components.datasets.remote import bring
 from components.runtime.cluster import connect
 from components.runtime.progress import progress
+from components.runtime.stream import blocks_of, streaming
 
 # Clips that an actor takes at a time at most; to hand out a block costs as much as a tenth of a short clip.
 BATCH_CLIPS = 8
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
-BLOCK_BYTES = 8 << 20  # results leave an actor in pieces of about this size, whatever it takes at a time
 # Starting Ray and its actors costs more than aligning this many clips here; the code that runs is the same.
 IN_PROCESS_CLIPS = 8
 PACKED_SCHEMA = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *RESULT_SCHEMA])
@@ -205,20 +204,15 @@ def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayR
     does not depend on how many clips there are."""
     connect(resources)
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
+    from ray.data import ActorPoolStrategy
 
-    logging.getLogger("ray.data").setLevel(logging.WARNING)  # progress is ours
-    context = DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.target_max_block_size = BLOCK_BYTES
     actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(clips)))
-    with DataContext.current(context):
+    with streaming():
         texts = [json.dumps(clip.to_row()) for clip in clips]
         # A row a block, and a block is what one actor takes at a time.
         taken = [{"clips": some} for some in chunks(texts, actors, most=BATCH_CLIPS)]
         clips_in = ray.data.from_items(taken, override_num_blocks=len(taken))
-        results = clips_in.map_batches(
+        aligned = clips_in.map_batches(
             AlignBatch,
             fn_constructor_args=(alignment, str(root)),
             batch_format="pyarrow",
@@ -227,9 +221,8 @@ def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayR
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT),
             num_cpus=1,
         )
-        batches = results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
     waiting = {clip.clip_id: clip for clip in clips}
-    for batch in batches:
+    for batch in blocks_of(aligned):
         for row in batch.to_pylist():
             clip = waiting.pop(row["clip_id"], None)
             if clip is not None:  # else it came before its actor was lost, and once more after

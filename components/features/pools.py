@@ -19,9 +19,9 @@ from components.features.encode import EncodingResult, encode_clips
 from components.features.passing import only_results, result_rows, results_in, waiting_in, waiting_row
 from components.features.registry import CHECKPOINT, create
 from components.features.work import EncodingTask, read_clips
+from components.runtime.stream import blocks_of, streaming
 
 TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
-BLOCK_BYTES = 8 << 20  # results and clips leave an actor in pieces of about this size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,7 @@ def _created(pool: ActorPool) -> dict[str, Any]:
 
 def encoded_in(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int) -> Iterator[EncodingResult]:
     """The results of tasks, as they come. Raises Ray's errors."""
-    dataset = stream(tasks, pools, batch_clips)
-    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+    for table in blocks_of(stream(tasks, pools, batch_clips)):
         yield from results_in(table)
 
 
@@ -109,13 +108,9 @@ def stream(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clip
     """The Ray Data pipeline; nothing has run yet."""
     import ray.data
 
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = False  # the stage has its own
-    context.print_on_execution_start = False
-    context.target_max_block_size = BLOCK_BYTES
     first, *others = pools
     left = frozenset(modality for pool in others for modality in pool.specs)
-    with ray.data.DataContext.current(context):
+    with streaming():
         items = [{"task": json.dumps(asdict(task))} for task in tasks]
         dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             ShardEncoder,

@@ -15,8 +15,10 @@ LOG_SHARE = 0.1
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yields `advance(n)`. Writes to standard error, so that standard output stays for results."""
-    console = Console(file=sys.stderr)
-    if console.is_terminal:
+    terminal = Console(file=sys.stderr).is_terminal
+    if terminal:
+        # Said once: while lines are filtered (`dropped.py`), standard error is no terminal.
+        console = Console(file=sys.stderr, force_terminal=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

@@ -4,6 +4,7 @@ local runner of Kubeflow Pipelines with the same hashes."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,33 @@ def test_the_summary_says_what_and_where_and_how_long(line: tuple) -> None:
     assert "Peak memory" in shown
     for stage in STAGES:
         assert stage in shown
+
+
+# What `mer run` says on standard error: the plan, Ray's start, how far a stage is, and how it ended.
+SAID = (
+    r"\d+ of \d+ stages to bring up to date: .*",
+    r"Ray: started in \d+ s for the whole run",
+    r"[\w@: ]+: \d+/\d+",
+    r"[\w@]+: .* \(\d+\.\d s\)",
+)
+CHATTER = (
+    "core_worker",
+    "rogress bars",
+    "mlflow.",
+    "alembic",
+    "lock file",
+    "git add",
+    "dvc config",
+    "dvc push",
+    "INFO",
+)
+
+
+def test_a_run_says_what_a_person_reads_and_nothing_else(line: tuple) -> None:
+    said = line[1].stderr.splitlines()
+    assert [text for text in said if not any(re.fullmatch(pattern, text) for pattern in SAID)] == []
+    assert any(re.fullmatch(r"align synthetic: 15/15", text) for text in said)
+    assert [word for word in CHATTER if word in line[1].stdout] == []
 
 
 def test_every_stage_ran_through_dvc(line: tuple) -> None:

@@ -18,6 +18,7 @@ from components.contracts.atomic import read_json
 from components.contracts.config import Catalog, Params
 from components.contracts.errors import ConfigError, ModelError
 from components.contracts.layout import Layout
+from components.tracking.runs import PARENT_TAG
 from tests.model.toys import Toy
 from tests.training.catalogs import tiny_params, write_catalog
 
@@ -121,11 +122,11 @@ def test_the_report_is_in_files_and_in_mlflow(layout: Layout, mlflow_uri: str) -
     client = MlflowClient(tracking_uri=mlflow_uri)
     experiment = client.get_experiment_by_name("ablate-report")
     runs = client.search_runs([experiment.experiment_id])
-    parents = [run for run in runs if stage.PARENT_TAG not in run.data.tags]
+    parents = [run for run in runs if PARENT_TAG not in run.data.tags]
     assert len(parents) == 1
     assert len(runs) == 1 + len(report.table)
     one_way = next(run for run in runs if run.info.run_name == "one_way")
-    assert one_way.data.tags[stage.PARENT_TAG] == parents[0].info.run_id
+    assert one_way.data.tags[PARENT_TAG] == parents[0].info.run_id
     assert one_way.data.params["model.fusion"] == "one_way"
     figure = report.table[3]["figures"]["macro_f1"]
     assert one_way.data.metrics["figures/macro_f1/low"] == pytest.approx(figure["low"])

@@ -16,7 +16,7 @@ LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-vers
 # Two processes keep two cores busy; tests that share a fixture run in the same one (tests/tiers.py). Hundreds of their
 # children import this code, so it is compiled once, whatever the environment says of bytecode.
 WORKERS ?= 2
-PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help env dev lock run check test serve lint types layers light unit bench clean

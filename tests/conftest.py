@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,11 +25,17 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 WATCH = tiers.Watch()
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` selects by marks, and before xdist reads its groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what uses Ray or MLflow, and puts the longest groups first."""
     tiers.mark_heavy(items)
-    tiers.group_and_order(items, distributed=hasattr(config, "workerinput"))
+    tiers.longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps the tests of a group in one process."""
+    return tiers.scheduler(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

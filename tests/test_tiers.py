@@ -4,12 +4,13 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import WATCH
-from tests.tiers import group_and_order, heavy_program, is_light
+from tests.tiers import LONGEST, RAY_FIXTURE, RAY_GROUP, ROOT, group_of, heavy_program, is_light, longest_first
 
 REFUSED = pytest.fail.Exception
 
@@ -50,20 +51,29 @@ def test_a_heavy_program_is_known_by_its_name(command: object, program: str | No
     assert heavy_program(command) == program
 
 
-def test_files_that_use_the_ray_of_the_session_run_together_and_first() -> None:
+def test_every_file_with_the_ray_of_the_session_is_in_one_group(request: pytest.FixtureRequest) -> None:
+    tests = [item for item in request.session.items if RAY_FIXTURE in getattr(item, "fixturenames", ())]
+    assert {group_of(item.nodeid.partition("::")[0]) for item in tests} <= {RAY_GROUP}
+    assert group_of("tests/features/test_stage.py") == group_of("tests/rollout/test_under_load.py") == RAY_GROUP
+    assert group_of("tests/contracts/test_errors.py") == "tests/contracts/test_errors.py"
+
+
+def test_the_longest_groups_come_first_and_whole() -> None:
+    @dataclass(frozen=True)
     class Test:
-        def __init__(self, nodeid: str, *fixturenames: str) -> None:
-            self.nodeid, self.fixturenames = nodeid, list(fixturenames)
-            self.groups: list[str] = []
+        nodeid: str
 
-        def add_marker(self, mark: pytest.MarkDecorator) -> None:
-            self.groups += mark.args
+    files = (
+        "tests/contracts/test_errors.py",
+        "tests/features/test_stage.py",
+        LONGEST[1],
+        "tests/alignment/test_stage.py",
+    )
+    tests = [Test(f"{file}::test_{number}") for file in files for number in range(2)]
+    longest_first(tests)  # type: ignore[arg-type]
+    places = [group_of(test.nodeid.partition("::")[0]) for test in tests]
+    assert places == [RAY_GROUP] * 4 + [LONGEST[1]] * 2 + [files[0]] * 2
 
-    tests = [Test("a.py::one"), Test("b.py::one"), Test("b.py::two", "ray_session"), Test("c.py::one", "ray_session")]
-    group_and_order(tests, distributed=True)  # type: ignore[arg-type]
-    assert [(test.nodeid, *test.groups) for test in tests] == [
-        ("b.py::one", "ray"),
-        ("b.py::two", "ray"),
-        ("c.py::one", "ray"),
-        ("a.py::one", "a.py"),
-    ]
+
+def test_what_is_listed_as_long_exists() -> None:
+    assert [path for path in LONGEST if path != RAY_GROUP and not (ROOT / path).is_file()] == []

@@ -13,13 +13,16 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 HEAVY_MARKS = ("integration", "e2e", "gpu", "bench")
 HEAVY_FIXTURES = frozenset({"ray_session", "mlflow_uri"})
-RAY_GROUP = "ray"
+RAY_GROUP, RAY_FIXTURE = "ray", "ray_session"
+ROOT = Path(__file__).resolve().parents[1]
 # Groups of a minute and more, longest first; what is not listed follows in the order of collection.
 LONGEST = (
     RAY_GROUP,
@@ -47,23 +50,43 @@ def mark_heavy(items: Iterable[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-def group_and_order(items: list[pytest.Item], *, distributed: bool) -> None:
-    """Orders the groups, longest first; `distributed` also tells xdist which tests belong together."""
-    with_ray = {_file(item) for item in items if "ray_session" in _fixtures(item)}
-    group_of = {item: RAY_GROUP if _file(item) in with_ray else _file(item) for item in items}
+@cache
+def group_of(path: str) -> str:
+    """The group of a test file, by its path from the root of the project: its own, or that of the session's Ray.
+
+    The process that hands out the tests sees their names alone, so a file belongs to Ray if its text names the fixture.
+    """
+    file = ROOT / path
+    return RAY_GROUP if file.is_file() and RAY_FIXTURE in file.read_text(encoding="utf-8") else path
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Puts the longest groups first, each in one piece."""
     place = {group: number for number, group in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(group_of[item], len(LONGEST)))
-    if distributed:
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(group_of[item]))
+    items.sort(key=lambda item: place.get(group_of(_file(item.nodeid)), len(LONGEST)))
+
+
+def scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands whole groups to the processes of pytest-xdist.
+
+    `--dist loadgroup` would read the groups from marks, which it appends to the names of the tests; pytest 9.2 drops
+    what xdist 3.8 appends.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(_file(nodeid))
+
+    return Groups(config, log)
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
     return getattr(item, "fixturenames", [])
 
 
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 class Watch:

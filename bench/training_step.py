@@ -87,8 +87,8 @@ class PlainLoop:
         for clip_BK in alone:
             loss = loss + share * functional.cross_entropy(clip_BK, batch.clip_labels, label_smoothing=smoothing)
         for name, clip_BK in output.clip_ways.items():
-            if name in output.lessons:
-                scores_RK, clip_R, weight_R = output.lessons[name]
+            if name in output.mixed_targets:
+                scores_RK, clip_R, weight_R = output.mixed_targets[name]
                 every_R = functional.cross_entropy(
                     scores_RK, batch.clip_labels[clip_R], label_smoothing=smoothing, reduction="none"
                 )

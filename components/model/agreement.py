@@ -5,7 +5,7 @@ concordance correlation coefficient to evaluate reproducibility", eq. 2) is
 
     2 cov(x, y) / (var x + var y + (mean x - mean y)²)
 
-with moments that divide by N. It is 1 for equal numbers only: unlike correlation it sees a wrong scale or offset.
+with moments that divide by N. It is 1 for equal numbers only: unlike correlation it drops with a wrong scale or offset.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 from components.model.temporal import zero_invalid
 
 SUMS = 6
-# Both sides constant and equal is 0 / 0; anything that says something has a far larger spread.
+# Both sides constant and equal is 0 / 0; any informative pair of ratings has a far larger spread.
 LEAST_SPREAD = 1e-9
 
 
 def moment_sums(truth_N: Tensor, predicted_N: Tensor) -> Tensor:
     """(N,), (N,) → (S,) float64: count, Σx, Σy, Σx², Σy², Σxy of the items whose truth is not NaN."""
-    known_N = ~truth_N.isnan()
-    x_N, y_N = truth_N[known_N].double(), predicted_N[known_N].double()
+    rated_N = ~truth_N.isnan()
+    x_N, y_N = truth_N[rated_N].double(), predicted_N[rated_N].double()
     return torch.stack(
-        [known_N.sum().double(), x_N.sum(), y_N.sum(), (x_N * x_N).sum(), (y_N * y_N).sum(), (x_N * y_N).sum()]
+        [rated_N.sum().double(), x_N.sum(), y_N.sum(), (x_N * x_N).sum(), (y_N * y_N).sum(), (x_N * y_N).sum()]
     )
 
 
@@ -41,12 +41,13 @@ def concordance(sums: Tensor) -> Tensor:
 class AffectLoss:
     """1 - concordance of valence and of arousal, from sums over workers.
 
-    Chosen over squared error because it is what such corpora are scored by, and because squared error is least where
-    every answer is near the mean. It is no mean over clips, but it is a function of sums over clips alone: with the
-    sums of the global batch, the gradient is that of the global batch.
+    Chosen over squared error because such corpora are scored by it, and because squared error is least where every
+    answer is near the mean. It is not a mean over clips, but it is a function of sums over clips alone: with the sums
+    of the global batch, the gradient is that of the global batch.
 
-    A rating is of a whole clip. The clip's head is held against it, and so is the mean over valid steps of the steps'
-    head, which leaves each step free to differ from its clip. A clip that was cut keeps the rating of the whole.
+    A rating is of a whole clip. It is compared with the output of the clip's head, and with the mean over valid steps
+    of the steps' head, which leaves each step free to differ from its clip. A clip that was cut keeps the rating of
+    the whole.
     """
 
     size = 2 * 2 * SUMS
@@ -72,5 +73,5 @@ class AffectLoss:
     def value(self, sums: Tensor) -> Tensor:
         """The loss of the global batch, a scalar in [0, 2]; 0 where fewer than two clips are rated."""
         sums_NS = sums.view(-1, SUMS)
-        known_N = sums_NS[:, 0] >= 2
-        return ((1 - concordance(sums_NS)) * known_N).sum() / known_N.sum().clamp(min=1)
+        rated_N = sums_NS[:, 0] >= 2
+        return ((1 - concordance(sums_NS)) * rated_N).sum() / rated_N.sum().clamp(min=1)

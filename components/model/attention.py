@@ -2,17 +2,17 @@
 
 Legend: B clips, T steps, W channels, H heads, P ordered pairs (query, key), M modalities. Masks are True = valid.
 
-Every query also sees one *empty key* with score 0 and value 0. It makes the softmax defined when no key is valid (the
-attended value is then exactly 0, so the query passes through unchanged, with finite gradients), and lets a query
-decline. The same as `add_zero_attn` of `torch.nn.MultiheadAttention`.
+Every query also attends to one *empty key* with score 0 and value 0. It makes the softmax defined when no key is valid
+(the attended value is then exactly 0, so the query passes through unchanged, with finite gradients), and lets a query
+attend to nothing. The same as `add_zero_attn` of `torch.nn.MultiheadAttention`.
 
-Relative time is a bias of -slope_h · |t_query - t_key| seconds with a learned slope a head (ALiBi, Press et al. 2022,
-arXiv 2108.12409, symmetric and in seconds). Keys further than a window away are masked, which bounds both the memory of
-long clips and the state of a stream.
+Relative time is a bias of -slope_h · |t_query - t_key| seconds with one learned slope per head (ALiBi, Press et al.
+2022, arXiv 2108.12409, symmetric and in seconds). Keys further than a window away are masked, which bounds both the
+memory of long clips and the state of a stream.
 
 All streams share one grid of steps, so there is nothing to align here: alignment places each stream by its own
 timestamps and pools what a step covers. Keys at a stream's own, higher rate would cost time and state in proportion and
-tell a query ten times a second little more; step distances in seconds are the same thing at any grid rate. A modality
+add little to a query made ten times per second; step distances in seconds are the same at any grid rate. A modality
 that changes slowly is simply repeated or masked on the grid.
 """
 
@@ -33,14 +33,14 @@ FIRST_SLOPES_PER_S = (2.0, 0.05)
 
 
 class Told(NamedTuple):
-    """What a modality says to others: keys beside values (B, T, 2W), zeros at invalid steps, and its mask (B, T)."""
+    """Keys beside values of one modality (B, T, 2W), zeros at invalid steps, and its mask (B, T)."""
 
     key_value: Tensor
     mask: Tensor
 
 
 class RelativeTime(nn.Module):
-    """The bias of distance in time, with one learned slope a head."""
+    """The bias of distance in time, with one learned slope per head."""
 
     def __init__(self, heads: int) -> None:
         super().__init__()
@@ -54,16 +54,16 @@ class RelativeTime(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Modalities query each other; each stream gets the mean of what it was told added, and nothing else.
+    """Modalities query each other; the mean of the values attended to is added to each stream, and nothing else.
 
     Args:
         names: the M modalities.
         pairs: ordered (query, key) pairs of names; which direction exists is data, not code.
         window_steps: the largest distance between a query and a key.
-        rate_hz: steps a second.
-        causal: a query sees no later key.
+        rate_hz: steps per second.
+        causal: a query attends to no later key.
 
-    Cost is O(P · T · window) time. Memory is O(M · T · W) for what the modalities ask and tell, and one block of
+    Cost is O(P · T · window) time. Memory is O(M · T · W) for queries, keys and values, and one block of
     `QUERY_BLOCK_STEPS` queries of every pair at a time; with gradients the blocks are kept.
     """
 
@@ -93,39 +93,39 @@ class CrossAttention(nn.Module):
         self.norm = nn.ModuleDict({name: nn.LayerNorm(width) for name in self.names})
         self.query = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in queries})
         self.key_value = nn.ModuleDict({name: nn.Linear(width, 2 * width, bias=False) for name in keys})
-        # No bias: what says nothing must add nothing.
+        # No bias: an attended value of 0 must add nothing.
         self.out = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in queries})
         self.relative_time = RelativeTime(heads)
 
     def forward(self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{m: (B, T, W)}, {m: (B, T)} → {m: (B, T, W)}, zeros at invalid steps."""
         normed = {name: self.norm[name](streams[name]) for name in self.names}
-        return self._exchange(streams, masks, normed, self._told(normed, masks))
+        return self._exchange(streams, masks, normed, self._key_values(normed, masks))
 
     def start(self, clips: int) -> dict[str, Told]:
-        """The `window_steps` steps of each key modality that `advance` looks back on, before there were any."""
-        nothing_BTW = self.relative_time.raw_H.new_zeros(clips, self.window_steps, 2 * self.width)
-        never_BT = torch.zeros(clips, self.window_steps, dtype=torch.bool, device=nothing_BTW.device)
-        return {name: Told(nothing_BTW, never_BT) for name in self.key_value}
+        """The cache of the last `window_steps` steps of each key modality, before the first step."""
+        zeros_BTW = self.relative_time.raw_H.new_zeros(clips, self.window_steps, 2 * self.width)
+        invalid_BT = torch.zeros(clips, self.window_steps, dtype=torch.bool, device=zeros_BTW.device)
+        return {name: Told(zeros_BTW, invalid_BT) for name in self.key_value}
 
     def advance(
-        self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor], past: Mapping[str, Told]
+        self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor], cache: Mapping[str, Told]
     ) -> tuple[dict[str, Tensor], dict[str, Told]]:
-        """`forward` of a causal layer for the steps that come next, and the past for those after them."""
+        """`forward` of a causal layer for the next steps, and the cache for those after them."""
         normed = {name: self.norm[name](streams[name]) for name in self.names}
-        told = {
+        key_values = {
             name: Told(
-                torch.cat([past[name].key_value, new.key_value], dim=1), torch.cat([past[name].mask, new.mask], dim=1)
+                torch.cat([cache[name].key_value, new.key_value], dim=1), torch.cat([cache[name].mask, new.mask], dim=1)
             )
-            for name, new in self._told(normed, masks).items()
+            for name, new in self._key_values(normed, masks).items()
         }
-        kept = {
-            name: Told(both.key_value[:, -self.window_steps :], both.mask[:, -self.window_steps :])
-            for name, both in told.items()
+        next_cache = {
+            name: Told(extended.key_value[:, -self.window_steps :], extended.mask[:, -self.window_steps :])
+            for name, extended in key_values.items()
         }
-        return self._exchange(streams, masks, normed, told), kept
+        return self._exchange(streams, masks, normed, key_values), next_cache
 
-    def _told(self, normed: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Told]:
+    def _key_values(self, normed: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Told]:
         return {
             name: Told(zero_invalid(layer(normed[name]), masks[name]), masks[name])
             for name, layer in self.key_value.items()
@@ -136,23 +136,23 @@ class CrossAttention(nn.Module):
         streams: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
         normed: Mapping[str, Tensor],
-        told: Mapping[str, Told],
+        key_values: Mapping[str, Told],
     ) -> dict[str, Tensor]:
-        """The queries of `normed` to what was told up to the last of their steps, or from further back."""
+        """The queries of `normed` to keys that end with the same step and may begin further back."""
         queries = {name: self._split(layer(normed[name])) for name, layer in self.query.items()}
         keys, values = {}, {}
-        for name in told:
-            key_BTW, value_BTW = told[name].key_value.chunk(2, dim=-1)
+        for name in key_values:
+            key_BTW, value_BTW = key_values[name].key_value.chunk(2, dim=-1)
             keys[name], values[name] = self._split(key_BTW), self._split(value_BTW)
-        some = next(iter(told.values())).mask
+        key_steps = next(iter(key_values.values())).mask.shape[-1]
         steps = next(iter(queries.values())).shape[-2]
-        back = some.shape[-1] - steps
+        back = key_steps - steps
         blocks = [
             self._block(
                 {name: query[..., first : first + QUERY_BLOCK_STEPS, :] for name, query in queries.items()},
                 keys,
                 values,
-                masks={name: one.mask for name, one in told.items()},
+                masks={name: key_value.mask for name, key_value in key_values.items()},
                 first=back + first,
             )
             for first in range(0, steps, QUERY_BLOCK_STEPS)
@@ -175,7 +175,7 @@ class CrossAttention(nn.Module):
         masks: Mapping[str, Tensor],
         first: int,
     ) -> dict[str, Tensor]:
-        """The queries {m: (B, H, Tq, d)} at key `first` on → {m: (B, Tq, W)}, the mean over the sides that told."""
+        """Queries {m: (B, H, Tq, d)} from key `first` on → {m: (B, Tq, W)}, the mean over sides with a valid key."""
         q_PBHTd = torch.stack([queries[query] for query, _ in self.pairs])
         steps = next(iter(masks.values())).shape[-1]
         last = first + q_PBHTd.shape[-2]
@@ -198,10 +198,10 @@ class CrossAttention(nn.Module):
             functional.pad(v_PBHTd, (0, 0, 1, 0)).flatten(0, 1),
             attn_mask=functional.pad(score_PBHTT, (1, 0)).flatten(0, 1),
         )
-        told_PBTW = attended_NHTd.transpose(1, 2).reshape(*mask_PBT.shape[:2], last - first, -1)
+        attended_PBTW = attended_NHTd.transpose(1, 2).reshape(*mask_PBT.shape[:2], last - first, -1)
         reached_PBT = allowed_PBTT.any(-1)
         means = {}
         for name in queries:
             rows = [index for index, (query, _) in enumerate(self.pairs) if query == name]
-            means[name] = told_PBTW[rows].sum(0) / reached_PBT[rows].sum(0).clamp(min=1).unsqueeze(-1)
+            means[name] = attended_PBTW[rows].sum(0) / reached_PBT[rows].sum(0).clamp(min=1).unsqueeze(-1)
         return means

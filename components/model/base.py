@@ -1,4 +1,4 @@
-"""What every model is, whatever computes inside it.
+"""The interface of every model: its inputs, its outputs, and the checks that all models share.
 
 Legend: B clips, T steps, D feature width, W embedding width, K classes. Masks are True = valid; padding is a step at
 which every mask is False, and no output at a valid step depends on it.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from components.contracts.errors import ModelError, nearest
 from components.model.spec import ModelSpec
 
-# The score of a class that training never saw: its probability is exactly 0 in fp32 at any sane temperature, and it
+# The score of a class without training clips: its probability is exactly 0 in fp32 at any sane temperature, and it
 # stays finite, so that losses, JSON and temperature scaling need no special case.
 ABSENT_LOGIT = -1e4
 
@@ -32,10 +32,10 @@ class ClipFeatures(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """What training learns from instead of a batch's clips as they are: `scores` (R, K) of clips as they were varied.
+    """Training targets in place of a batch's clips as they are: `scores` (R, K) of clips after noise and mixing.
 
     Row r counts with `weight` (R,) as an example of the class of clip `clip` (R,) of the batch. A mixture of two clips
-    stands there twice, once for each of them.
+    has two rows, one for each of them.
     """
 
     scores: Tensor
@@ -44,15 +44,15 @@ class Lesson(NamedTuple):
 
 
 class ModelOutput(NamedTuple):
-    """Scores before softmax. Values at invalid steps mean nothing.
+    """Scores before softmax. Values at invalid steps are meaningless.
 
-    The unimodal scores come from a modality's own stream before any cross-attention, so they are that modality's
-    own opinion: what a contradiction is measured on. A model without such heads gives empty mappings.
+    The unimodal scores come from a modality's own stream before any cross-attention, so they depend on that modality
+    alone: contradiction is measured on them. A model without such heads gives empty mappings.
 
     Attributes:
         step_logits: (B, T, K); clip_logits: (B, K).
-        clip_ways: {way of reading a clip: (B, K)} where `clip_logits` averages several: each learns by itself.
-        lessons: {way of reading a clip: what it learns from}, in training, for ways that vary their clips.
+        clip_ways: {way of reading a clip: (B, K)} where `clip_logits` averages several: each has its own loss.
+        mixed_targets: {way of reading a clip: its training targets}, in training, for ways that add noise or mix clips.
         unimodal_clip_logits: {m: (B, K)}; unimodal_step_logits: {m: (B, T, K)}.
         valence_arousal: (B, 2) in [-1, 1], step_valence_arousal: (B, T, 2); None without that head.
         embedding: (B, W) of length 1, what a contrastive loss compares with a text; None without that head.
@@ -66,7 +66,7 @@ class ModelOutput(NamedTuple):
     step_valence_arousal: Tensor | None = None
     embedding: Tensor | None = None
     clip_ways: Mapping[str, Tensor] = MappingProxyType({})
-    lessons: Mapping[str, Lesson] = MappingProxyType({})
+    mixed_targets: Mapping[str, Lesson] = MappingProxyType({})
 
 
 class EmotionModel(nn.Module, ABC):
@@ -84,18 +84,18 @@ class EmotionModel(nn.Module, ABC):
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
         """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`.
 
-        A modality of the model that is left out of both mappings counts as absent from every clip. Values at invalid
+        A modality of the model that is missing from both mappings counts as absent from every clip. Values at invalid
         steps, NaN included, are never read.
 
         Raises:
-            ModelError: no modality at all, a modality the model does not have, or a shape that does not fit.
+            ModelError: no modality, a modality that the model does not have, or a shape that does not fit.
         """
 
     def set_from(self, clips: Sequence[ClipFeatures]) -> None:
-        """Sets the weights that are not learned but computed from the training clips; here there are none."""
+        """Sets the weights that are not learned but computed from the training clips; by default there are none."""
 
     def close(self, logits: Tensor) -> Tensor:
-        """(…, K) → (…, K), with `ABSENT_LOGIT` for classes that training never saw."""
+        """(…, K) → (…, K), with `ABSENT_LOGIT` for classes without training clips."""
         return logits.masked_fill(self.absent, ABSENT_LOGIT)
 
     def complete(
@@ -106,22 +106,22 @@ class EmotionModel(nn.Module, ABC):
         Raises:
             ModelError: as `forward`.
         """
-        known, where = self.spec.names, type(self).__name__
+        names, where = self.spec.names, type(self).__name__
         if not features or features.keys() != masks.keys():
             raise ModelError(
                 "features and masks must name the same modalities, at least one",
                 where=where,
                 seen=f"features {sorted(features)}, masks {sorted(masks)}",
-                allowed=", ".join(known),
+                allowed=", ".join(names),
             )
         for name, values in features.items():
-            if name not in known:
+            if name not in names:
                 raise ModelError(
                     "the model has no such modality",
                     where=where,
                     seen=name,
-                    allowed=", ".join(known),
-                    remedy=nearest(name, known),
+                    allowed=", ".join(names),
+                    remedy=nearest(name, names),
                 )
             if values.ndim != 3 or values.shape[:2] != masks[name].shape:
                 raise ModelError(
@@ -133,17 +133,17 @@ class EmotionModel(nn.Module, ABC):
         shapes = {tuple(mask.shape) for mask in masks.values()}
         if len(shapes) > 1:
             raise ModelError("modalities differ in clips or steps", where=where, seen=sorted(shapes))
-        some_mask, some_values = next(iter(masks.values())), next(iter(features.values()))
+        first_mask, first_values = next(iter(masks.values())), next(iter(features.values()))
         filled, complete = {}, {}
-        for name in known:
+        for name in names:
             if name in features:
                 filled[name], complete[name] = features[name], masks[name]
             else:
-                filled[name] = some_values.new_zeros((*some_mask.shape, self.spec.modalities[name]))
-                complete[name] = torch.zeros_like(some_mask)
+                filled[name] = first_values.new_zeros((*first_mask.shape, self.spec.modalities[name]))
+                complete[name] = torch.zeros_like(first_mask)
         return filled, complete
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many numbers training may change."""
+    """How many numbers training can change."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""From a spec to a model: the one place that knows which model a preset means."""
+"""From a spec to a model: the table of presets and the models they stand for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.model.paper_clips import PaperClipModel, picture_and_sound
 from components.model.spec import ModelSpec
 
 BUILDERS: Mapping[str, Callable[[ModelSpec], EmotionModel]] = {"default": TemporalModel, "paper": PaperClipModel}
-# Presets that are made for certain modalities, and how they pick them; the others take any.
+# Presets made for certain modalities, and how they choose them; the others take any.
 CHOOSERS: Mapping[str, Callable[[Collection[str]], tuple[str, ...]]] = {"paper": picture_and_sound}
 
 __all__ = ["BUILDERS", "EmotionModel", "build_model", "used_modalities"]
@@ -27,10 +27,10 @@ def build_model(spec: ModelSpec) -> EmotionModel:
 
 
 def used_modalities(model: Model, available: Iterable[str]) -> tuple[str, ...]:
-    """Which of the available modalities a model of this configuration takes, sorted.
+    """The available modalities that a model of this configuration takes, sorted.
 
     Raises:
-        ModelError: one that the preset needs is not there.
+        ModelError: a modality that the preset needs is missing.
     """
     names = frozenset(available)
     choose = CHOOSERS.get(model.preset)

@@ -1,13 +1,13 @@
-"""Clips beside what their class is called: a supervised contrastive loss with a text as the anchor.
+"""A supervised contrastive loss between clips and the texts of their classes, with the text as the anchor.
 
-Legend: R rows, one a clip of the global batch; E embedding width; K classes. All embeddings have length 1.
+Legend: R rows, one per clip of the global batch; E embedding width; K classes. All embeddings have length 1.
 
 Two directions, as in CLIP (Radford et al. 2021, arXiv 2103.00020, figure 3), with every pair of one class as a positive
-(Khosla et al. 2020, arXiv 2004.11362, eq. 2, of the anchors that are texts):
+(Khosla et al. 2020, arXiv 2004.11362, eq. 2, for the anchors that are texts):
 
-* clip to text: cross-entropy over the texts of the classes that training has;
-* text to clips: the text of a class picks each of its clips from the clips of *other* classes. Another clip of its own
-  class is never a negative, neither here nor by way of a denominator, so no clip is pushed off for being like it.
+* clip to text: cross-entropy over the texts of the classes that have training clips;
+* text to clips: the text of a class picks each of its clips from the clips of *other* classes. A clip of the same class
+  is never a negative, neither directly nor in a denominator, so clips of one class are not pushed apart.
 
 The second direction needs all clips of the global batch at once. Each worker writes its clips into its own rows of a
 buffer of zeros; the sum over workers is the batch.
@@ -32,38 +32,38 @@ LOWEST = -1e4
 
 
 def text_guided_loss(embedding_RE: Tensor, target_RK: Tensor, text_KE: Tensor, scale: Tensor) -> Tensor:
-    """The mean of the two directions, a scalar; 0 of no labelled clip.
+    """The mean of the two directions, a scalar; 0 without a labelled clip.
 
     Args:
-        embedding_RE: of length 1; rows without a class may hold anything finite.
+        embedding_RE: of length 1; rows without a class may hold any finite values.
         target_RK: one-hot, all zero for a row without a class.
-        text_KE: of length 1, a text a class.
+        text_KE: of length 1, one text per class.
         scale: the inverse temperature.
     """
     score_RK = scale * embedding_RE @ text_KE.t()
     labelled_R = target_RK.sum(1)
     to_text_R = -(score_RK.log_softmax(-1) * target_RK).sum(1)
     to_text = to_text_R.sum() / labelled_R.sum().clamp(min=1)
-    # log Σ over the clips of other classes of exp(score): what each clip of a class stands against.
+    # log Σ over the clips of other classes of exp(score): the negatives of each clip of a class.
     others_RK = (labelled_R.unsqueeze(1) - target_RK) > 0
-    against_K = score_RK.masked_fill(~others_RK, LOWEST).logsumexp(0)
-    to_clips_RK = functional.softplus(against_K - score_RK) * target_RK
+    negatives_K = score_RK.masked_fill(~others_RK, LOWEST).logsumexp(0)
+    to_clips_RK = functional.softplus(negatives_K - score_RK) * target_RK
     clips_K = target_RK.sum(0)
     to_clips = (to_clips_RK.sum(0) / clips_K.clamp(min=1)).sum() / (clips_K > 0).sum().clamp(min=1)
     return (to_text + to_clips) / 2
 
 
 class ContrastiveLoss(nn.Module):
-    """`text_guided_loss` of a global batch, from sums over workers. Of training only: no model holds any of it.
+    """`text_guided_loss` of a global batch, from sums over workers. For training only: no model holds its weights.
 
     Args:
-        present: of the K classes, those that training has; the others have no text.
-        rows: the most clips of a global batch.
+        present: for each of the K classes, whether it has training clips; the others have no text.
+        rows: the largest number of clips in a global batch.
         width: E.
-        texts: (K, E) embedded prompts, or None for vectors that are learned.
+        texts: (K, E) embedded prompts, or None for learned vectors.
         seed: of the learned vectors.
-        info_nce: `paper.info_nce` with CLIP's own temperature, as published, in the place of `text_guided_loss`: each
-            clip then stands against every other one, those of its class included.
+        info_nce: use `paper.info_nce` with CLIP's own temperature, as published, instead of `text_guided_loss`: every
+            other clip is then a negative, those of the same class included.
     """
 
     texts: Tensor
@@ -81,7 +81,7 @@ class ContrastiveLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.info_nce = info_nce
-        self.kept = [index for index, seen in enumerate(present) if seen]
+        self.kept = [index for index, is_present in enumerate(present) if is_present]
         self.rows, self.width = rows, width
         if texts is None:
             first = torch.randn(len(self.kept), width, generator=torch.Generator().manual_seed(seed))
@@ -95,7 +95,7 @@ class ContrastiveLoss(nn.Module):
 
     @property
     def size(self) -> int:
-        """How many numbers `sums` gives."""
+        """How many numbers `sums` returns."""
         return self.rows * (self.width + len(self.kept))
 
     def sums(self, embedding_BE: Tensor, labels_B: Tensor, *, rank: int, world: int) -> Tensor:
@@ -103,8 +103,8 @@ class ContrastiveLoss(nn.Module):
 
         Args:
             embedding_BE: of length 1.
-            labels_B: class indices; those that are none of the classes of training have no class here.
-            rank, world: this worker has rows `rank`, `rank + world`, …
+            labels_B: class indices; those outside the classes that have training clips count as unlabelled.
+            rank, world: this worker fills the rows `rank`, `rank + world`, …
         """
         target_BK = labels_B.unsqueeze(1) == labels_B.new_tensor(self.kept)
         mine_BX = torch.cat([embedding_BE.double(), target_BK.double()], dim=1)

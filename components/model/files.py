@@ -32,10 +32,10 @@ def load_model(folder: Path, *, classes: tuple[str, ...] | None = None) -> Emoti
 
     Args:
         folder: what `save_model` wrote.
-        classes: the label map that the caller works with, if it must agree.
+        classes: the caller's label map, if it must agree.
 
     Raises:
-        ModelError: a file is missing or damaged, the weights do not fit the spec, or the label map is another.
+        ModelError: a file is missing or damaged, the weights do not fit the spec, or the label map differs.
     """
     try:
         spec = ModelSpec.from_json(read_json(folder / SPEC))
@@ -52,8 +52,10 @@ def load_weights(model: EmotionModel, weights: Mapping[str, Tensor], *, where: s
     """Puts weights into a model. Raises ModelError naming the first tensor that is missing, unknown or misshapen."""
     own = model.state_dict()
     for name in sorted(own.keys() | weights.keys()):
-        seen = tuple(weights[name].shape) if name in weights else "missing"
-        allowed = tuple(own[name].shape) if name in own else "no such tensor"
-        if seen != allowed:
-            raise ModelError("the weights do not fit the model", where=f"{where}: {name}", seen=seen, allowed=allowed)
+        stored_shape = tuple(weights[name].shape) if name in weights else "missing"
+        own_shape = tuple(own[name].shape) if name in own else "no such tensor"
+        if stored_shape != own_shape:
+            raise ModelError(
+                "the weights do not fit the model", where=f"{where}: {name}", seen=stored_shape, allowed=own_shape
+            )
     model.load_state_dict(dict(weights))

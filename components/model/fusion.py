@@ -1,4 +1,4 @@
-"""From one stream a modality to one stream: which modalities speak at a step, and how much each counts.
+"""From one stream per modality to one stream: which modalities are valid at a step, and how much each counts.
 
 Legend: B clips, T steps, W channels, M modalities. Masks are True = valid.
 """
@@ -20,9 +20,9 @@ CLOSED = -1e4
 class GatedFusion(nn.Module):
     """A convex combination of the valid modalities of each step, weighted by a learned gate.
 
-    With `conflict`, the mean of |v_i - v_j| over the valid pairs of a step is added through a linear map: the field
-    reports that these features help where modalities contradict each other. A step with one modality has no pair and
-    gets nothing; a step with none is zero.
+    With `conflict`, the mean of |v_i - v_j| over the valid pairs of a step is added through a linear map: such features
+    are reported to help where modalities contradict each other. A step with one modality has no pair and nothing is
+    added; a step with none is zero.
     """
 
     def __init__(self, names: Sequence[str], width: int, *, dropout: float, conflict: bool) -> None:
@@ -48,9 +48,9 @@ class GatedFusion(nn.Module):
     def _disagreement(self, values: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
         total_BTW = torch.zeros_like(values[self.names[0]])
         count_BT = torch.zeros_like(masks[self.names[0]], dtype=total_BTW.dtype)
-        for one, other in combinations(self.names, 2):
-            both_BT = masks[one] & masks[other]
-            total_BTW = total_BTW + zero_invalid((values[one] - values[other]).abs(), both_BT)
+        for first, second in combinations(self.names, 2):
+            both_BT = masks[first] & masks[second]
+            total_BTW = total_BTW + zero_invalid((values[first] - values[second]).abs(), both_BT)
             count_BT = count_BT + both_BT
         return total_BTW / count_BT.clamp(min=1).unsqueeze(-1)
 
@@ -74,7 +74,7 @@ class Concatenation(nn.Module):
 
 
 class MeanFusion(nn.Module):
-    """The mean of the valid modalities of each step: fusion that learns nothing."""
+    """The mean of the valid modalities of each step: fusion without parameters."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
@@ -89,10 +89,10 @@ class MeanFusion(nn.Module):
 def log_product(
     log_p: Mapping[str, Tensor], present: Mapping[str, Tensor], exponents: Mapping[str, Tensor] | None = None
 ) -> Tensor:
-    """{m: (…, K)} log-probabilities, {m: (…,)} → (…, K): the logarithm of the experts' product, but for a constant.
+    """{m: (…, K)} log-probabilities, {m: (…,)} → (…, K): the logarithm of the experts' product, up to a constant.
 
-    log p(k) = Σ_m β_m log p_m(k) + constant, over those that are present (Hinton 2002, eq. 1, with exponents β, 1
-    where none are given: naive Bayes for scores that estimate class-balanced posteriors). Zeros where none is present.
+    log p(k) = Σ_m β_m log p_m(k) + constant, over the present modalities (Hinton 2002, eq. 1, with exponents
+    β, 1 by default: naive Bayes for scores that estimate class-balanced posteriors). Zeros where none is present.
     """
     masked = {name: zero_invalid(values, present[name]) for name, values in log_p.items()}
     if exponents is not None:
@@ -101,7 +101,7 @@ def log_product(
 
 
 class ProductOfExperts(nn.Module):
-    """Class scores as the product of what the present modalities say, each sharpened or dulled by one learned number.
+    """Class scores as the product of the present modalities' posteriors, each raised to one learned exponent.
 
     See `log_product`. The experts' scores are taken as they are: no gradient reaches them, so each modality learns from
     its own loss and a strong one cannot keep a weak one from learning.

@@ -27,13 +27,13 @@ class StepHead(nn.Module):
 
 
 class RunningSoftmax(NamedTuple):
-    """A clip so far, as the running softmax of Milakov & Gimelshein 2018 (arXiv 1805.02867) beside the maximum.
+    """The pool of a clip so far: the running softmax of Milakov & Gimelshein 2018 (arXiv 1805.02867) and the maximum.
 
     Attributes:
-        peak: (B,) the highest attention score of a valid step; `CLOSED` before there was one.
+        peak: (B,) the highest attention score of a valid step; `CLOSED` before the first.
         total: (B,) sum of exp(score - peak) over valid steps, in float64 so that long streams do not drift.
         told: (B, W) sum of exp(score - peak) · x over valid steps, in float64.
-        highest: (B, W) the maximum over valid steps; `CLOSED` before there was one.
+        highest: (B, W) the maximum over valid steps; `CLOSED` before the first.
     """
 
     peak: Tensor
@@ -50,15 +50,15 @@ class RunningSoftmax(NamedTuple):
 class ClipHead(nn.Module):
     """A whole clip from its valid steps: attention pooling beside the maximum, then class scores.
 
-    The learned pool (Ilse et al. 2018, arXiv 1802.04712, without the gate) finds the steps that tell, the maximum
-    keeps what was there only briefly. A clip without a valid step pools to zeros, so its scores are the bias alone.
+    The learned pool (Ilse et al. 2018, arXiv 1802.04712, without the gate) weights the informative steps, the
+    maximum keeps what occurred only briefly. A clip without a valid step pools to zeros, so its scores are the bias.
 
-    The summary of a clip and the scores are two calls, because other heads read the same summary.
+    The summary of a clip and the scores are two calls, because other heads use the same summary.
     """
 
     def __init__(self, width: int, classes: int, *, dropout: float) -> None:
         super().__init__()
-        # No bias: a softmax does not see it, so its gradient would be rounding noise that Adam blows up to full steps.
+        # No bias: a softmax does not depend on it, so its gradient would be noise that Adam scales to full steps.
         self.score = nn.Linear(width, 1, bias=False)
         self.hidden = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(dropout)
@@ -74,20 +74,20 @@ class ClipHead(nn.Module):
 
     def summary(self, x_BTW: Tensor, mask_BT: Tensor) -> Tensor:
         """(B, T, W), (B, T) → (B, W)."""
-        x_BTW, score_BT, highest_BW = self._seen(x_BTW, mask_BT)
+        x_BTW, score_BT, highest_BW = self._pool_inputs(x_BTW, mask_BT)
         weight_BT = score_BT.softmax(-1) * mask_BT
-        told_BW = (weight_BT.unsqueeze(-1) * x_BTW).sum(1)
-        return self._hidden(told_BW, highest_BW, mask_BT.any(-1))
+        attended_BW = (weight_BT.unsqueeze(-1) * x_BTW).sum(1)
+        return self._hidden(attended_BW, highest_BW, mask_BT.any(-1))
 
     def start(self, clips: int) -> RunningSoftmax:
-        """A clip of which nothing was seen."""
+        """The pool of a clip before its first step."""
         closed_BW = self.out.weight.new_full((clips, self.out.in_features), CLOSED)
-        nothing_BW = torch.zeros_like(closed_BW, dtype=torch.float64)
-        return RunningSoftmax(closed_BW[:, 0], nothing_BW[:, 0], nothing_BW, closed_BW)
+        zeros_BW = torch.zeros_like(closed_BW, dtype=torch.float64)
+        return RunningSoftmax(closed_BW[:, 0], zeros_BW[:, 0], zeros_BW, closed_BW)
 
     def advance(self, x_BTW: Tensor, mask_BT: Tensor, pool: RunningSoftmax) -> tuple[Tensor, RunningSoftmax]:
-        """`summary` over all steps so far, of which these are the next ones, and the clip with them."""
-        x_BTW, score_BT, highest_BW = self._seen(x_BTW, mask_BT)
+        """`summary` over all steps so far, of which these are the next ones, and the pool with them."""
+        x_BTW, score_BT, highest_BW = self._pool_inputs(x_BTW, mask_BT)
         peak_B = torch.maximum(pool.peak, score_BT.amax(-1))
         fade_B = (pool.peak - peak_B).double().exp()
         weight_BT = (score_BT - peak_B.unsqueeze(-1)).double().exp() * mask_BT
@@ -98,24 +98,24 @@ class ClipHead(nn.Module):
             highest=torch.maximum(pool.highest, highest_BW),
         )
         # The step at the peak has weight 1: the total is 0 or at least 1.
-        told_BW = (pool.told / pool.total.clamp(min=1).unsqueeze(-1)).to(x_BTW.dtype)
-        return self._hidden(told_BW, pool.highest, pool.any), pool
+        attended_BW = (pool.told / pool.total.clamp(min=1).unsqueeze(-1)).to(x_BTW.dtype)
+        return self._hidden(attended_BW, pool.highest, pool.any), pool
 
-    def _seen(self, x_BTW: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pool_inputs(self, x_BTW: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, W), (B, T) → steps (B, T, W), their attention scores (B, T) and their maximum (B, W)."""
         x_BTW = zero_invalid(x_BTW, mask_BT)
         score_BT = self.score(x_BTW).squeeze(-1).masked_fill(~mask_BT, CLOSED)
         return x_BTW, score_BT, x_BTW.masked_fill(~mask_BT.unsqueeze(-1), CLOSED).amax(1)
 
-    def _hidden(self, told_BW: Tensor, highest_BW: Tensor, any_B: Tensor) -> Tensor:
+    def _hidden(self, attended_BW: Tensor, highest_BW: Tensor, any_B: Tensor) -> Tensor:
         highest_BW = torch.where(any_B.unsqueeze(-1), highest_BW, highest_BW.new_zeros(()))
-        return nn.functional.gelu(self.hidden(torch.cat([told_BW, highest_BW], dim=-1)))
+        return nn.functional.gelu(self.hidden(torch.cat([attended_BW, highest_BW], dim=-1)))
 
 
 class AffectHead(nn.Module):
     """Valence and arousal of every step and of the clip, each in (-1, 1).
 
-    Separate maps: a clip is not read off its steps, because its summary weighs them by what they tell.
+    Separate maps: the value of a clip is not the mean of its steps, because its summary weights them by attention.
     """
 
     def __init__(self, width: int, *, dropout: float) -> None:

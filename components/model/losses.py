@@ -1,12 +1,12 @@
 """The parts of the training loss that are sums over clips: masked, class-balanced cross-entropy.
 
-A part is one function of `LossInputs` and one line of `ADDITIVE` in `objective.py`. It gives a *sum over clips* beside
+A part is one function of `LossInputs` and one line of `ADDITIVE` in `objective.py`. It returns a *sum over clips* and
 its *normaliser*, because a batch is spread over workers: the loss of the global batch is (sum over workers of the sums)
 / (sum over workers of the normalisers), whatever the number of workers. With means instead, a worker whose clips have
 few labelled steps would count each of them more.
 
-A step without a valid modality, and a clip without a valid step, count for nothing; so does a modality where it is
-absent. Steps of a clip share the weight of one clip, so that a long clip does not outweigh a short one.
+A step without a valid modality and a clip without a valid step do not count; nor does a modality where it is absent.
+Steps of a clip share the weight of one clip, so that a long clip does not outweigh a short one.
 
 Legend: B clips, T steps, K classes.
 """
@@ -35,12 +35,12 @@ class LossPart(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassBalance:
-    """How unequal classes are evened out.
+    """How class frequencies are balanced.
 
     Attributes:
         shift: (K,) added to the scores in training only: tau · log prior (Menon et al. 2021, arXiv 2007.07314, eq. 10);
             the scores without it then estimate the class-balanced posterior.
-        weight: (K,) of each item by its class: inverse frequency, mean 1 over the training items.
+        weight: (K,) weight of each item by its class: inverse frequency, mean 1 over the training items.
     """
 
     shift: tuple[float, ...]
@@ -50,16 +50,16 @@ class ClassBalance:
     def of(
         cls, counts: Sequence[float], kind: Literal["none", "inverse_frequency", "logit_adjustment"], tau: float = 1.0
     ) -> ClassBalance:
-        """From how often each class occurs; a class that never does is left alone (its score is closed anyway)."""
+        """From the count of each class; without occurrences it gets shift 0 and weight 1 (its score is closed)."""
         count_K = torch.tensor(counts, dtype=torch.float64)
-        seen_K = count_K > 0
+        occurs_K = count_K > 0
         shift_K = torch.zeros_like(count_K)
         weight_K = torch.ones_like(count_K)
-        if seen_K.any():
+        if occurs_K.any():
             if kind == "logit_adjustment":
-                shift_K[seen_K] = tau * (count_K[seen_K] / count_K.sum()).log()
+                shift_K[occurs_K] = tau * (count_K[occurs_K] / count_K.sum()).log()
             elif kind == "inverse_frequency":
-                weight_K[seen_K] = count_K.sum() / (seen_K.sum() * count_K[seen_K])
+                weight_K[occurs_K] = count_K.sum() / (occurs_K.sum() * count_K[occurs_K])
         return cls(shift=tuple(shift_K.tolist()), weight=tuple(weight_K.tolist()))
 
 
@@ -77,8 +77,8 @@ def cross_entropy_sum(
     Args:
         logits_NK: scores; those of absent classes may be any finite number.
         labels_N: class indices, `UNLABELLED` where there is none.
-        balance: shift and weight a class.
-        present_K: True for classes that training has. Smoothing spreads over these alone: mass on a class that can
+        balance: shift and weight per class.
+        present_K: True for classes with training clips. Smoothing spreads over these alone: mass on a class that can
             never be predicted would cost the size of its closed score.
         smoothing: in [0, 1), the mass taken from the true class and spread evenly.
         item_weight_N: weight of each item, 1 by default.
@@ -98,11 +98,11 @@ def cross_entropy_sum(
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What the labels of the training split fix for the whole training.
+    """Constants of a training that follow from the labels of the training split.
 
     Attributes:
         step_balance, clip_balance: by the labels of steps, and of clips.
-        present: of the K classes, those that training has.
+        present: for each of the K classes, whether it has training clips.
         smoothing: in [0, 1), the mass taken from the true class and spread evenly.
     """
 
@@ -114,14 +114,14 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class LossInputs:
-    """What a part of the loss is computed from: one worker's clips of a batch.
+    """The inputs of a part of the loss: one worker's clips of a batch.
 
     Attributes:
         targets: fixed for the whole training.
-        output: what the model gives for the clips.
+        output: the model's output for the clips.
         masks: {m: (B, T)}, True = valid.
         step_labels: (B, T); clip_labels: (B,); class indices, `UNLABELLED` where there is none.
-        valence_arousal: (B, 2) in [-1, 1], NaN where a clip is not rated; None where nothing is.
+        valence_arousal: (B, 2) in [-1, 1], NaN where a clip is not rated; None where no clip is.
     """
 
     targets: Targets
@@ -143,15 +143,15 @@ def step_part(inputs: LossInputs) -> LossPart:
 
 
 def clip_part(inputs: LossInputs) -> LossPart:
-    """Cross-entropy of the clips, of each way of reading one by itself; of its lesson where a way has one."""
+    """Cross-entropy of the clips, of each way of reading one by itself; of its mixed targets where a way has them."""
     output = inputs.output
     ways = dict(output.clip_ways) or {"clip": output.clip_logits}
     parts = [
         _clips(inputs, logits_BK, inputs.clip_labels, inputs.valid)
         for name, logits_BK in ways.items()
-        if name not in output.lessons
+        if name not in output.mixed_targets
     ]
-    parts += [_lesson(inputs, lesson) for lesson in output.lessons.values()]
+    parts += [_mixed(inputs, mixed) for mixed in output.mixed_targets.values()]
     return _added(parts, inputs)
 
 
@@ -197,12 +197,14 @@ def _clips(
     )
 
 
-def _lesson(inputs: LossInputs, lesson: Lesson) -> LossPart:
-    labels_B, mask_BT = inputs.clip_labels[lesson.clip], inputs.valid[lesson.clip]
-    return _clips(inputs, lesson.scores, labels_B, mask_BT, lesson.weight)
+def _mixed(inputs: LossInputs, mixed: Lesson) -> LossPart:
+    labels_B, mask_BT = inputs.clip_labels[mixed.clip], inputs.valid[mixed.clip]
+    return _clips(inputs, mixed.scores, labels_B, mask_BT, mixed.weight)
 
 
 def _added(parts: Iterable[LossPart], inputs: LossInputs) -> LossPart:
-    nothing = inputs.output.clip_logits.new_zeros((), dtype=torch.float32)
-    both = [LossPart(nothing, nothing), *parts]
-    return LossPart(torch.stack([part.total for part in both]).sum(), torch.stack([part.weight for part in both]).sum())
+    zero = inputs.output.clip_logits.new_zeros((), dtype=torch.float32)
+    summands = [LossPart(zero, zero), *parts]
+    return LossPart(
+        torch.stack([part.total for part in summands]).sum(), torch.stack([part.weight for part in summands]).sum()
+    )

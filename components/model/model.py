@@ -1,11 +1,11 @@
 """The temporal model: projection → TCN → cross-attention → gated fusion → heads, for any set of modalities.
 
-A clip is read off its streams, off the statistics of its features, or off both; the average of the two ways is of their
-log-probabilities, and each has its own loss, so that the one that learns a training set by heart does not keep the
-other from learning.
+A clip is scored from its streams, from the statistics of its features, or from both; the two ways are averaged as
+log-probabilities, and each has its own loss, so that the one that overfits a training set does not keep the other from
+learning.
 
 With `fusion: product` there is no attention and nothing is fused before the heads: each modality's own scores are
-multiplied, and what else is asked of a clip is read off the mean of the modalities.
+multiplied, and the other outputs of a clip come from the mean of the modalities.
 
 Legend: B clips, T steps, D feature width, W channels, K classes. Masks are True = valid; padding is a step at which
 every mask is False, and no output at a valid step depends on it.
@@ -89,11 +89,11 @@ class TemporalModel(EmotionModel):
 
     @property
     def clip_heads(self) -> dict[str, ClipHead]:
-        """Each modality's own."""
+        """Each modality's own clip head."""
         return {name: cast(ClipHead, head) for name, head in self.unimodal_clip.items()}
 
     def set_from(self, clips: Sequence[ClipFeatures]) -> None:
-        """Sets what standardises the statistics of a clip."""
+        """Sets the centre and spread that standardise the statistics of a clip."""
         by_modality = {} if self.statistics is None else self.statistics.by_modality
         for name, layer in by_modality.items():
             layer.set_from(
@@ -103,7 +103,7 @@ class TemporalModel(EmotionModel):
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
         """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`; see `EmotionModel.forward`.
 
-        Memory is O(T · W) a modality beside one block of attention. Without gradients that is about 12 kB a step at
+        Memory is O(T · W) per modality beside one block of attention. Without gradients that is about 12 kB per step at
         the default sizes with four modalities, beside the features: half a GB for an hour at 10 Hz.
         """
         features, masks = self.complete(features, masks)
@@ -142,7 +142,7 @@ class TemporalModel(EmotionModel):
         """Every head, from the streams {m: (B, T, W)} and (B, T, W), the clips {m: (B, W)} and (B, W), and the clips'
         statistics {m: (B, S)}, empty without that head.
 
-        `masks` {m: (B, T)} and `present` {m: (B,)} say what is valid of the steps and of the clips.
+        `masks` {m: (B, T)} and `present` {m: (B,)} are True for valid steps and clips.
         """
         own_steps = {name: head(own[name]) for name, head in self.unimodal_step.items()}
         own_clips = {name: head.scores(summaries[name]) for name, head in self.clip_heads.items()}
@@ -154,12 +154,12 @@ class TemporalModel(EmotionModel):
             assert self.clip_head is not None
             step_BTK, clip_BK = self.step_head(fused_BTW), self.clip_head.scores(summary_BW)
         ways: dict[str, Tensor] = {}
-        lessons: dict[str, Lesson] = {}
+        mixed_targets: dict[str, Lesson] = {}
         if self.statistics is not None:
             ways["statistics"] = self.close(self.statistics(statistics))
             if self.training:
-                lesson = self.statistics.lesson(statistics)
-                lessons["statistics"] = lesson._replace(scores=self.close(lesson.scores))
+                mixed = self.statistics.mixed_targets(statistics)
+                mixed_targets["statistics"] = mixed._replace(scores=self.close(mixed.scores))
             if self.spec.model.clip_head == "all":
                 ways["temporal"] = self.close(clip_BK)
             clip_BK = torch.stack([scores.float().log_softmax(-1) for scores in ways.values()]).mean(0)
@@ -167,7 +167,7 @@ class TemporalModel(EmotionModel):
             step_logits=self.close(step_BTK),
             clip_logits=self.close(clip_BK),
             clip_ways=ways,
-            lessons=lessons,
+            mixed_targets=mixed_targets,
             unimodal_clip_logits={name: self.close(scores) for name, scores in own_clips.items()},
             unimodal_step_logits={name: self.close(scores) for name, scores in own_steps.items()},
             valence_arousal=None if self.affect is None else self.affect.of_clip(summary_BW),

@@ -2,7 +2,7 @@
 
 *Additive* parts are sums over clips (`losses.py`). *Joint* parts are not: valence and arousal (`agreement.py`) and the
 contrastive loss (`contrastive.py`). Each is a function of sums over clips, so workers add up those sums; every worker
-then computes the same loss, takes the gradient of its own share in the sums, and the gradients of all workers add up to
+then computes the same loss and the gradient of its own share in the sums, and the gradients of all workers add up to
 that of the global batch.
 
 Legend: B clips, T steps, K classes.
@@ -37,13 +37,13 @@ from components.model.losses import (
 
 
 class Additive(NamedTuple):
-    """A part that is a sum over clips: its weight in the loss, and what computes it."""
+    """A part that is a sum over clips: its weight in the loss, and the function that computes it."""
 
     weight: Callable[[Train], float]
     of: Callable[[LossInputs], LossPart]
 
 
-# The order is that of summation. A weight's setting ends in `_loss`: by that presets find it (contracts/presets.py).
+# The order is that of summation. A weight's setting ends in `_loss`, by which presets find it (contracts/presets.py).
 ADDITIVE: dict[str, Additive] = {
     "step": Additive(lambda train: train.step_loss, step_part),
     "clip": Additive(lambda train: train.clip_loss, clip_part),
@@ -57,7 +57,7 @@ class JointLoss(Protocol):
 
     @property
     def size(self) -> int:
-        """How many sums it needs."""
+        """The number of sums it needs."""
 
     def value(self, sums: Tensor) -> Tensor:
         """The loss of the global batch, a scalar, from the sums over all workers."""
@@ -65,12 +65,12 @@ class JointLoss(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Heads:
-    """What a joint loss is made for: the heads that the model has, and the classes.
+    """What a joint loss depends on: the heads that the model has, and the classes.
 
     Attributes:
         valence_arousal, embedding: as in the model's spec.
-        present: of the K classes, those that training has.
-        texts: (K, embedding) what the contrastive loss compares with; None for learned vectors.
+        present: for each of the K classes, whether it has training clips.
+        texts: (K, embedding) of the classes, for the contrastive loss; None for learned vectors.
         seed: of the learned vectors.
     """
 
@@ -82,7 +82,7 @@ class Heads:
 
 
 class Joint(NamedTuple):
-    """A part that is no sum over clips: its weight, what makes it (None without its head), and one worker's sums."""
+    """A part that is not a sum over clips: its weight, its factory (None without its head), and one worker's sums."""
 
     weight: Callable[[Train], float]
     make: Callable[[Train, Heads], JointLoss | None]
@@ -145,7 +145,7 @@ class Objective:
         texts: Tensor | None = None,
         seed: int = 0,
     ) -> Objective:
-        """From the labels of the training split; `UNLABELLED` ones do not count. The other arguments: see `Heads`."""
+        """From the labels of the training split; `UNLABELLED` ones do not count. Other arguments: see `Heads`."""
         steps, clips = _count(step_labels, classes), _count(clip_labels, classes)
         kind, tau = config.class_weighting, config.logit_adjustment
         targets = Targets(
@@ -157,12 +157,12 @@ class Objective:
         heads = Heads(
             valence_arousal=valence_arousal, embedding=embedding, present=targets.present, texts=texts, seed=seed
         )
-        made = {name: part.make(config, heads) for name, part in JOINT.items() if part.weight(config) > 0}
-        joint_losses = {name: loss for name, loss in made.items() if loss is not None}
+        candidates = {name: part.make(config, heads) for name, part in JOINT.items() if part.weight(config) > 0}
+        joint_losses = {name: loss for name, loss in candidates.items() if loss is not None}
         return cls(config=config, targets=targets, joint_losses=joint_losses)
 
     def to(self, device: torch.device) -> dict[str, Tensor]:
-        """Moves what the loss itself learns, and returns it by name."""
+        """Moves the learned parameters of the loss itself, and returns them by name."""
         modules = [loss for loss in self.joint_losses.values() if isinstance(loss, nn.Module)]
         return {name: value for module in modules for name, value in module.to(device).named_parameters()}
 
@@ -178,7 +178,7 @@ class Objective:
 
     @property
     def joint_sizes(self) -> list[int]:
-        """How many of the `joint_sums` each joint part has."""
+        """The number of `joint_sums` of each joint part."""
         return [loss.size for loss in self.joint_losses.values()]
 
     @property
@@ -195,7 +195,7 @@ class Objective:
         clip_labels: Tensor,
         valence_arousal: Tensor | None = None,
     ) -> LossInputs:
-        """One worker's clips, as the parts take them."""
+        """The inputs of the parts, for one worker's clips."""
         return LossInputs(
             targets=self.targets,
             output=output,
@@ -210,14 +210,14 @@ class Objective:
         return {name: ADDITIVE[name].of(inputs) for name in self.additive}
 
     def joint_sums(self, inputs: LossInputs, *, rank: int, world: int) -> Tensor:
-        """What one worker adds to the sums of the joint parts, flat and float64.
+        """One worker's summands of the joint parts, flat and float64.
 
         Raises:
             ModelError: the model lacks the head of a joint part.
         """
-        nothing = inputs.output.clip_logits.new_zeros(0, dtype=torch.float64)
+        empty = inputs.output.clip_logits.new_zeros(0, dtype=torch.float64)
         sums = [JOINT[name].sums(loss, inputs, rank, world) for name, loss in self.joint_losses.items()]
-        return torch.cat([nothing, *sums])
+        return torch.cat([empty, *sums])
 
     def joint_values(self, sums: Tensor) -> list[Tensor]:
         """The joint parts of the global batch from the sums over all workers, scalars in the order of `joint`."""

@@ -1,14 +1,14 @@
 """The published bi-directional cross-attention model, exactly: Byeon, Kim & Lim 2026 (arXiv 2603.11971).
 
-Names of modules and parameters are those of the published code, so its checkpoints load. What it computes is kept as
-published, with its weaknesses; the default model (`components.model.model`) does not share them:
+Names of modules and parameters are those of the published code, so its checkpoints load. Its computation is kept
+as published, with its weaknesses; the default model (`components.model.model`) does not share them:
 
-* only the face stream has a temporal network, and nothing tells the attention when a step was;
+* only the face stream has a temporal network, and the attention does not depend on when a step was;
 * the two streams have their own lengths and clocks, and nothing checks that they cover the same stretch of time;
-* it needs both streams, and sees one window at a time;
+* it needs both streams, and processes one window at a time;
 * the contrastive loss takes the other windows of a batch as negatives, those of the same class included.
 
-How it works on clips of the grid is in `components.model.paper_clips`; how it was trained, in `contracts/presets.py`.
+`components.model.paper_clips` applies it to clips of the grid; `contracts/presets.py` has the published training.
 
 Legend: B windows, T face steps, S voice steps, D feature width, W channels (512), K classes. Masks are True = valid.
 """
@@ -32,15 +32,15 @@ CLASSES = 8
 # CLIP's temperature: trained, and clipped at exp(.) = 100 (Radford et al. 2021, arXiv 2103.00020, section 2.5).
 CLIP_LOGIT_SCALE = math.log(100.0)
 LOGIT_SCALE = "logit_scale"
-# Where a published checkpoint keeps the encoders' weights. Features are computed elsewhere here.
+# Prefixes of the encoders' weights in a published checkpoint. Here the encoders are not part of the model.
 ENCODERS = ("clip", "wav2vec", "visual_encoder", "vision_encoder", "audio_encoder", "text_encoder")
 
 
 class TemporalBlock(nn.Module):
     """ReLU(x + [causal convolution → ReLU → dropout 0.4] twice).
 
-    With another input width, x goes through a convolution of kernel 1, as the published block provides for. It has no
-    such convolution at the published width.
+    With a different input width, x goes through a convolution of kernel 1, as the published block provides for. At
+    the published width there is no such convolution.
     """
 
     def __init__(self, dilation: int, inputs: int = WIDTH) -> None:
@@ -60,7 +60,7 @@ class TemporalBlock(nn.Module):
 
 
 class TemporalNetwork(nn.Module):
-    """Six blocks of dilation 1, 2, … 32: a frame sees the 252 before it."""
+    """Six blocks of dilation 1, 2, … 32: a frame depends on the 252 before it."""
 
     def __init__(self, inputs: int = WIDTH) -> None:
         super().__init__()
@@ -82,9 +82,9 @@ class PaperOutput(NamedTuple):
 class PaperModel(nn.Module):
     """The published model on stored features, with fresh weights.
 
-    Published inputs are CLIP ViT-B/32 image features as projected, not normalised (512 a frame), and the last hidden
-    state of wav2vec2-base-960h (768 a step, about 50 a second). With these widths it has exactly the published
-    parameters; `embedding` is the width of the texts of the contrastive loss, CLIP's 512 as published.
+    Published inputs are CLIP ViT-B/32 image features as projected, not normalised (512 per frame), and the last
+    hidden state of wav2vec2-base-960h (768 per step, about 50 steps per second). With these widths it has exactly the
+    published parameters; `embedding` is the width of the texts of the contrastive loss, CLIP's 512 as published.
     """
 
     logit_scale: Tensor
@@ -118,7 +118,7 @@ class PaperModel(nn.Module):
             nn.Linear(256, classes),
         )
         self.video_projection = nn.Linear(WIDTH, embedding)
-        # CLIP's, frozen like the rest of CLIP: no parameter.
+        # CLIP's, frozen like the rest of CLIP: not a parameter.
         self.register_buffer(LOGIT_SCALE, torch.tensor(CLIP_LOGIT_SCALE), persistent=False)
 
     def forward(self, face_features: Tensor, voice_features: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class PaperModel(nn.Module):
         """(B, T, D), (B, S, D) → scores and video embedding of one pass, so that they share their dropout.
 
         As published nothing is masked. The masks (B, T), (B, S) are for windows of different lengths in one batch:
-        what they hide *behind* a window's last step changes nothing. A window needs one valid step a stream.
+        masked steps *behind* a window's last step change nothing. A window needs one valid step per stream.
 
         Memory is O(T · S), for the attention.
 
@@ -146,14 +146,14 @@ class PaperModel(nn.Module):
         self._check_inputs(face_features, voice_features)
         face_BTW = self.visual_tcn(face_features)
         voice_BSW = self.audio_adapter(voice_features)
-        heard_BTW, _ = self.v2a_attention(
+        from_voice_BTW, _ = self.v2a_attention(
             face_BTW, voice_BSW, voice_BSW, key_padding_mask=_hidden(voice_mask), need_weights=False
         )
-        looked_BSW, _ = self.a2v_attention(
+        from_face_BSW, _ = self.a2v_attention(
             voice_BSW, face_BTW, face_BTW, key_padding_mask=_hidden(face_mask), need_weights=False
         )
-        video_BW = _mean(self.v2a_norm(face_BTW + heard_BTW), face_mask)
-        audio_BW = _mean(self.a2v_norm(voice_BSW + looked_BSW), voice_mask)
+        video_BW = _mean(self.v2a_norm(face_BTW + from_voice_BTW), face_mask)
+        audio_BW = _mean(self.a2v_norm(voice_BSW + from_face_BSW), voice_mask)
         return PaperOutput(
             logits=self.classifier(torch.cat([video_BW, audio_BW], dim=-1)),
             video=functional.normalize(self.video_projection(video_BW).float(), dim=-1),
@@ -177,7 +177,7 @@ def _hidden(mask_BT: Tensor | None) -> Tensor | None:
 
 
 def _mean(x_BTW: Tensor, mask_BT: Tensor | None) -> Tensor:
-    """The mean over time; of the valid steps, where a mask says which."""
+    """The mean over time; over the valid steps, where there is a mask."""
     if mask_BT is None:
         return x_BTW.mean(1)
     return (x_BTW * mask_BT.unsqueeze(-1)).sum(1) / mask_BT.sum(-1, keepdim=True)
@@ -195,7 +195,7 @@ def info_nce(video_BW: Tensor, text_BW: Tensor, logit_scale: Tensor) -> Tensor:
         logit_scale: log of the inverse temperature, a scalar.
 
     Raises:
-        ModelError: the two do not have one shape.
+        ModelError: the two shapes differ.
     """
     if video_BW.ndim != 2 or video_BW.shape != text_BW.shape:
         raise ModelError(
@@ -209,9 +209,9 @@ def info_nce(video_BW: Tensor, text_BW: Tensor, logit_scale: Tensor) -> Tensor:
 
 
 def load_reference_state_dict(model: PaperModel, state_dict: Mapping[str, object]) -> tuple[str, ...]:
-    """Puts a published checkpoint into a model; the model is unchanged when that fails.
+    """Loads a published checkpoint into a model; the model is unchanged when that fails.
 
-    Taken as they come: the whole saved dictionary (its `model_state_dict` is used), a `module.` prefix on every name,
+    Accepted as they are: the whole saved dictionary (its `model_state_dict` is used), a `module.` prefix on every name,
     and the second name that the published code gives each convolution (`net.0` for `conv1`, `net.4` for `conv2`). A
     name outside the model's own modules that begins with one of `ENCODERS` is ignored, except that CLIP's
     `clip.logit_scale` becomes the model's; without it the model keeps its own.
@@ -221,21 +221,21 @@ def load_reference_state_dict(model: PaperModel, state_dict: Mapping[str, object
 
     Raises:
         ModelError: parameters are missing, unknown or misshapen (all of them named), the two names of a convolution
-            disagree, or a value is no tensor.
+            disagree, or a value is not a tensor.
     """
     inner = state_dict.get("model_state_dict")
-    given = _without_wrapper(inner if isinstance(inner, Mapping) else state_dict)
+    checkpoint = _without_wrapper(inner if isinstance(inner, Mapping) else state_dict)
     own = model.state_dict()
     modules = {name.split(".")[0] for name in (*own, LOGIT_SCALE)}
     taken: dict[str, Tensor] = {}
     ignored: list[str] = []
-    for name, value in given.items():
+    for name, value in checkpoint.items():
         if name.split(".")[0] not in modules and name.startswith(ENCODERS) and name != f"clip.{LOGIT_SCALE}":
             ignored.append(name)
             continue
         target = _own_name(name)
         if not isinstance(value, Tensor):
-            raise ModelError("a parameter is no tensor", where=name, seen=type(value).__name__, allowed="Tensor")
+            raise ModelError("a parameter is not a tensor", where=name, seen=type(value).__name__, allowed="Tensor")
         if target in taken and not torch.equal(taken[target], value):
             raise ModelError("two names of one parameter have different values", where=name, seen=target)
         taken[target] = value
@@ -248,9 +248,9 @@ def load_reference_state_dict(model: PaperModel, state_dict: Mapping[str, object
     return tuple(sorted(ignored))
 
 
-def _without_wrapper(given: Mapping[str, object]) -> dict[str, object]:
-    wrapped = bool(given) and all(name.startswith("module.") for name in given)
-    return {name.removeprefix("module.") if wrapped else name: value for name, value in given.items()}
+def _without_wrapper(weights: Mapping[str, object]) -> dict[str, object]:
+    wrapped = bool(weights) and all(name.startswith("module.") for name in weights)
+    return {name.removeprefix("module.") if wrapped else name: value for name, value in weights.items()}
 
 
 def _own_name(name: str) -> str:
@@ -265,17 +265,17 @@ def _own_name(name: str) -> str:
 def _check_shapes(own: Mapping[str, Tensor], taken: Mapping[str, Tensor]) -> None:
     shared = own.keys() & taken.keys()
     misshapen = sorted(name for name in shared if own[name].shape != taken[name].shape)
-    seen = [f"missing {_listed(own.keys() - taken.keys())}"] if own.keys() - taken.keys() else []
-    seen += [f"unexpected {_listed(taken.keys() - own.keys())}"] if taken.keys() - own.keys() else []
-    seen += [f"{name} is {tuple(taken[name].shape)}" for name in misshapen]
-    if not seen:
+    differences = [f"missing {_listed(own.keys() - taken.keys())}"] if own.keys() - taken.keys() else []
+    differences += [f"unexpected {_listed(taken.keys() - own.keys())}"] if taken.keys() - own.keys() else []
+    differences += [f"{name} is {tuple(taken[name].shape)}" for name in misshapen]
+    if not differences:
         return
     allowed = "; ".join(f"{name} is {tuple(own[name].shape)}" for name in misshapen)
     last = "classifier.7.weight"
     raise ModelError(
         "the checkpoint does not fit the published model",
         where="load_reference_state_dict",
-        seen="; ".join(seen),
+        seen="; ".join(differences),
         allowed=allowed or "exactly the parameters of PaperModel, beside those of encoders",
         remedy=(
             f"The checkpoint has {taken[last].shape[0]} classes, the model {own[last].shape[0]}."

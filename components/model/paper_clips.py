@@ -1,4 +1,4 @@
-"""The published model on clips of the grid: what it says of each window, put together to steps and clips.
+"""The published model on clips of the grid: its scores of each window, combined into steps and clips.
 
 Legend: B clips, T steps of a clip, N windows of all clips, L steps of a window, D width, W channels, K classes. Masks
 are True = valid.
@@ -21,17 +21,17 @@ from components.model.windows import Windows, extents, fill_gaps, left_aligned
 PRESET = "model.preset: paper"
 FACE, VOICE = "face", "voice"
 ALLOWED = f"{FACE}, or else the one modality whose name begins with it, and {VOICE}"
-# Bounds the memory of a long clip: about 50 MB of activations without gradients at 30 steps a window.
+# Bounds the memory of a long clip: about 50 MB of activations without gradients at 30 steps per window.
 WINDOWS_AT_ONCE = 256
 
 
 def picture_and_sound(available: Collection[str]) -> tuple[str, str]:
     """The modality that the published model takes for the picture, and the one for the sound.
 
-    The picture is `face`; where a corpus has none, what it brings ready-made of faces (`face_au`, action units).
+    The picture is `face`; where a corpus has none, the face features that it comes with (`face_au`, action units).
 
     Raises:
-        ModelError: there is no such modality, or nothing says which of several it is.
+        ModelError: there is no such modality, or it is ambiguous which of several it is.
     """
     faces = [FACE] if FACE in available else sorted(name for name in available if name.startswith(FACE))
     if len(faces) > 1:
@@ -42,7 +42,7 @@ def picture_and_sound(available: Collection[str]) -> tuple[str, str]:
             allowed=ALLOWED,
             remedy=f"Set features.encoders.{FACE}, leave one of them out, or use model.preset: default.",
         )
-    if missing := [name for name, there in ((FACE, bool(faces)), (VOICE, VOICE in available)) if not there]:
+    if missing := [name for name, exists in ((FACE, bool(faces)), (VOICE, VOICE in available)) if not exists]:
         raise ModelError(
             f"the published model needs features of {FACE} and {VOICE}; there are none of {' and '.join(missing)}",
             where=PRESET,
@@ -56,25 +56,25 @@ def picture_and_sound(available: Collection[str]) -> tuple[str, str]:
 class PaperClipModel(EmotionModel):
     """The published model over a clip's windows (`components.model.windows`).
 
-    A window is what its steps hold: gaps of up to `fill_s` inside it are filled with the last valid step, steps that
-    are invalid after that are left out, and a stream without any is one step of zeros. There are no scores of single
-    modalities: what the published model says, it says of both.
+    Gaps of up to `fill_s` inside a window are filled with the last valid step, steps that are invalid after that are
+    left out, and a stream without a valid step becomes one step of zeros. There are no scores of single modalities:
+    those of the published model depend on both.
 
     * A step has the scores of the newest window that has ended at it: they are held until the next window ends. Steps
-      before the end of a clip's first window have that window's scores, which thus look ahead of them.
+      before the end of a clip's first window have that window's scores, which thus depend on later steps.
     * A clip has the mean of its windows' scores, so its posterior is the normalised geometric mean of theirs, and the
       mean of their embeddings at length 1.
-    * A clip with nothing in it has zeros.
+    * A clip without a valid step has zeros.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.sources = picture_and_sound(spec.modalities)
-        if more := sorted(set(spec.modalities) - set(self.sources)):
+        if unused := sorted(set(spec.modalities) - set(self.sources)):
             raise ModelError(
                 "the published model takes two modalities and no more",
                 where=PRESET,
-                seen=", ".join(more),
+                seen=", ".join(unused),
                 allowed=" and ".join(self.sources),
                 remedy="Leave the others out of features.encoders, or use model.preset: default.",
             )
@@ -95,20 +95,20 @@ class PaperClipModel(EmotionModel):
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
         """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`; see `EmotionModel.forward`.
 
-        Costs one pass a window: a step is in `window_s / stride_s` of them.
+        Costs one pass per window: a step is in `window_s / stride_s` of them.
         """
         features, masks = self.complete(features, masks)
         any_BT = torch.stack(list(masks.values())).any(0)
         spans = [self.windows.spans(first, end) for first, end in extents(any_BT)]
-        where = [(clip, start, end) for clip, own in enumerate(spans) for start, end in own]
-        if not where:
+        places = [(clip, start, end) for clip, own in enumerate(spans) for start, end in own]
+        if not places:
             return self._output(next(iter(features.values())).new_zeros(*any_BT.shape, len(self.spec.classes)), None)
-        place_N3 = torch.tensor(where, dtype=torch.long, device=any_BT.device).reshape(-1, 3)
-        parts = [self._window_scores(features, masks, some) for some in torch.split(place_N3, WINDOWS_AT_ONCE)]
+        place_N3 = torch.tensor(places, dtype=torch.long, device=any_BT.device).reshape(-1, 3)
+        parts = [self._window_scores(features, masks, chunk) for chunk in torch.split(place_N3, WINDOWS_AT_ONCE)]
         logits_NK, video_NW = (torch.cat(values) for values in zip(*parts, strict=True))
         newest_BT = torch.tensor(self._newest(spans, any_BT.shape[1]), device=any_BT.device)
-        known_BT1 = (newest_BT >= 0).unsqueeze(-1)
-        step_BTK = torch.where(known_BT1, logits_NK[newest_BT.clamp(min=0)], logits_NK.new_zeros(()))
+        has_window_BT1 = (newest_BT >= 0).unsqueeze(-1)
+        step_BTK = torch.where(has_window_BT1, logits_NK[newest_BT.clamp(min=0)], logits_NK.new_zeros(()))
         return self._output(step_BTK, (place_N3[:, 0], logits_NK, video_NW))
 
     def _window_scores(
@@ -119,7 +119,7 @@ class PaperClipModel(EmotionModel):
         step_NL = start_N1 + torch.arange(int((end_N1 - start_N1).max()), device=place_N3.device)
         inside_NL = step_NL < end_N1
         step_NL = torch.minimum(step_NL, end_N1 - 1)
-        (face_NLD, seen_NL), (voice_NLD, heard_NL) = (
+        (face_NLD, face_mask_NL), (voice_NLD, voice_mask_NL) = (
             left_aligned(
                 *fill_gaps(
                     features[name][clip_N1, step_NL], masks[name][clip_N1, step_NL] & inside_NL, self.windows.fill
@@ -127,7 +127,9 @@ class PaperClipModel(EmotionModel):
             )
             for name in self.sources
         )
-        logits_NK, video_NW = self.published.outputs(face_NLD, voice_NLD, face_mask=seen_NL, voice_mask=heard_NL)
+        logits_NK, video_NW = self.published.outputs(
+            face_NLD, voice_NLD, face_mask=face_mask_NL, voice_mask=voice_mask_NL
+        )
         return logits_NK.float(), video_NW
 
     def _newest(self, spans: list[list[tuple[int, int]]], steps: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Scores of answers that are one class each, from a confusion matrix. Legend: N items, G groups, K classes.
+"""Classification scores from a confusion matrix. Legend: N items, G groups, K classes.
 
 Training, evaluation and ablation take their scores from here, so that a name means one thing in all of them. Every
 score takes leading axes too, `(..., K, K)`, so that a thousand bootstrap draws are one call. Rows are the truth,
@@ -15,14 +15,14 @@ Integers = NDArray[np.int64]
 
 
 def confusion(truth: Integers, predicted: Integers, classes: int) -> Integers:
-    """Counts (K, K) of (N,) items; those of truth < 0 (unlabelled) do not count."""
+    """Counts (K, K) of (N,) items; those with truth < 0 (unlabelled) do not count."""
     return confusion_by_group(np.zeros_like(truth), 1, truth, predicted, classes)[0]
 
 
 def confusion_by_group(group: Integers, groups: int, truth: Integers, predicted: Integers, classes: int) -> Integers:
     """Counts (G, K, K) of (N,) items, of which `group` (N,) is the index; as `confusion` for each group."""
-    known = truth >= 0
-    cells = (group[known] * classes + truth[known]) * classes + predicted[known]
+    labelled = truth >= 0
+    cells = (group[labelled] * classes + truth[labelled]) * classes + predicted[labelled]
     return np.bincount(cells, minlength=groups * classes**2).reshape(groups, classes, classes).astype(np.int64)
 
 
@@ -37,8 +37,8 @@ def f1_per_class(counts: NDArray[np.number]) -> Floats:
 def macro_f1(counts: NDArray[np.number]) -> Floats:
     """Mean F1 over the classes that occur in the truth or in the prediction (...,); NaN when there is no item.
 
-    Classes that occur in neither are left out: scoring them 0 would punish a test set for what it does not contain,
-    scoring them 1 would reward it. This is scikit-learn's `f1_score(average="macro")` without explicit labels.
+    Classes that occur in neither are left out: scoring them 0 would punish a test set for classes it does not
+    contain, scoring them 1 would reward it. This is scikit-learn's `f1_score(average="macro")` without explicit labels.
     """
     return _mean_of_defined(f1_per_class(counts))
 

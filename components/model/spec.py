@@ -1,4 +1,4 @@
-"""What a model is made of: enough to build it again, and to say clearly when it does not fit."""
+"""The specification of a model: enough to build it again, and to report clearly when it does not fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ModelSpec:
         classes: the K class names, in the order of the logits.
         model: sizes and switches.
         absent: classes that no training clip has. Their logits are `ABSENT_LOGIT`, so they are never predicted.
-        rate_hz: steps a second of the grid; turns step distances into seconds.
+        rate_hz: steps per second of the grid; turns step distances into seconds.
         valence_arousal: whether the model has a head for them.
         embedding: width W of the embedding that a contrastive loss compares with a text; 0 = no such head.
     """
@@ -48,35 +48,35 @@ class ModelSpec:
             raise ModelError("a width cannot be negative", where="ModelSpec.embedding", seen=self.embedding)
         unknown = sorted(set(self.absent) - set(self.classes))
         if unknown:
-            raise ModelError("absent classes are no classes", where="ModelSpec.absent", seen=unknown)
+            raise ModelError("absent classes must be among the classes", where="ModelSpec.absent", seen=unknown)
         if len(self.present) < 2:
             raise ModelError(
                 "fewer than two classes have training clips",
                 where="ModelSpec.absent",
                 seen=list(self.present),
-                remedy="Add data of another class, or choose a taxonomy that keeps these apart.",
+                remedy="Add data of one more class, or choose a taxonomy that keeps these apart.",
             )
 
     @property
     def present(self) -> tuple[str, ...]:
-        """The classes that training has seen."""
+        """The classes with training clips."""
         return tuple(name for name in self.classes if name not in self.absent)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Modality names in the one order that the model uses: that of `MODALITIES`, then others by name."""
-        known = tuple(name for name in MODALITIES if name in self.modalities)
-        return known + tuple(sorted(set(self.modalities) - set(known)))
+        standard = tuple(name for name in MODALITIES if name in self.modalities)
+        return standard + tuple(sorted(set(self.modalities) - set(standard)))
 
     def check(self, *, classes: tuple[str, ...] | None = None, modalities: Mapping[str, int] | None = None) -> None:
-        """Holds this spec against a label map and feature widths (those of modalities it does not have are ignored).
+        """Compares this spec with a label map and feature widths (those of modalities it does not have are ignored).
 
         Raises:
-            ModelError: another label map, another order of it, or another width.
+            ModelError: a different label map, a different order of it, or a different width.
         """
         if classes is not None and tuple(classes) != self.classes:
             raise ModelError(
-                "this model was trained on another label map",
+                "this model was trained on a different label map",
                 where="classes",
                 seen=", ".join(self.classes),
                 allowed=", ".join(classes),
@@ -85,7 +85,7 @@ class ModelSpec:
         for name, width in (modalities or {}).items():
             if name in self.modalities and self.modalities[name] != width:
                 raise ModelError(
-                    "this model was trained on features of another width",
+                    "this model was trained on features of a different width",
                     where=f"modality {name}",
                     seen=self.modalities[name],
                     allowed=width,
@@ -106,7 +106,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ModelSpec:
-        """From `to_json`'s value. Raises ModelError when it is no model spec that this code understands."""
+        """From `to_json`'s value. Raises ModelError when it is not a model spec of this version."""
         try:
             return cls(
                 modalities={str(name): int(width) for name, width in value["modalities"].items()},
@@ -118,4 +118,4 @@ class ModelSpec:
                 model=Model.model_validate(value["model"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
-            raise ModelError("this is no model spec of this code", where="model spec", seen=str(error)) from error
+            raise ModelError("not a model spec of this version", where="model spec", seen=str(error)) from error

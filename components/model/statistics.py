@@ -1,11 +1,11 @@
-"""A clip by the mean and spread of its features over time: what a few hundred clips can teach best.
+"""Clip scores from the mean and spread of features over time: what a few hundred clips can teach best.
 
 Where clips are few and short, the statistics of frozen features through one hidden layer with strong noise generalise
 to unseen people better than anything that learns over time (statistics pooling: Snyder et al., ICASSP 2018, section
-3.1). They know nothing of order, which is what the temporal path is for.
+3.1). They do not depend on order, which is what the temporal path is for.
 
-Legend: B clips, T steps, D feature width, S statistics (2 · D), W hidden width, I all
-statistics, K classes. Masks are True = valid.
+Legend: B clips, T steps, D feature width, S statistics (2 · D), W hidden width, I all statistics,
+K classes. Masks are True = valid.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from components.model.base import Lesson
 from components.model.temporal import zero_invalid
 
-# Length of a modality's standardised statistics as the hidden layer sees them, whatever their number: a modality of 35
+# Length of a modality's standardised statistics as inputs of the hidden layer, whatever their number: a modality of 35
 # features then weighs as much as one of 384.
 GAIN = 10.0
-# Standard deviations over clips beyond which a statistic says no more.
+# Standard deviations over clips at which a statistic is clipped.
 BOUND = 6.0
 SMALLEST_SPREAD = 1e-4
 
@@ -40,7 +40,7 @@ class ClipStatistics(nn.Module):
     """Mean and standard deviation of one modality over its valid steps, standardised over the training clips.
 
     `centre` and `spread` (S,) belong to the weights but are not learned: they are set once, before training. A
-    statistic that did not vary over the training clips has spread 0 and says nothing.
+    statistic that did not vary over the training clips has spread 0 and becomes 0.
     """
 
     def __init__(self, width: int) -> None:
@@ -54,20 +54,20 @@ class ClipStatistics(nn.Module):
         return self.advance(x_BTD, mask_BT, self.start(len(x_BTD)))[0]
 
     def start(self, clips: int) -> RunningMoments:
-        """A clip of which nothing was seen."""
-        nothing_BD = torch.zeros(clips, self.width, dtype=torch.float64, device=self.centre.device)
-        return RunningMoments(nothing_BD[:, 0].clone(), nothing_BD, nothing_BD.clone())
+        """The sums of a clip before its first step."""
+        zeros_BD = torch.zeros(clips, self.width, dtype=torch.float64, device=self.centre.device)
+        return RunningMoments(zeros_BD[:, 0].clone(), zeros_BD, zeros_BD.clone())
 
     def advance(self, x_BTD: Tensor, mask_BT: Tensor, moments: RunningMoments) -> tuple[Tensor, RunningMoments]:
-        """`forward` over all steps so far, of which these are the next ones, and the clip with them."""
+        """`forward` over all steps so far, of which these are the next ones, and the sums with them."""
         # In float64 before the square: a spread far smaller than the mean is lost otherwise.
         x_BTD = zero_invalid(x_BTD, mask_BT).double()
         moments = RunningMoments(
             moments.steps + mask_BT.sum(1), moments.total + x_BTD.sum(1), moments.squares + x_BTD.square().sum(1)
         )
-        away_BS = plain(moments).float() - self.centre
+        centred_BS = plain(moments).float() - self.centre
         varies_S = self.spread > 0
-        statistics_BS = torch.where(varies_S, away_BS / torch.where(varies_S, self.spread, 1.0), 0.0)
+        statistics_BS = torch.where(varies_S, centred_BS / torch.where(varies_S, self.spread, 1.0), 0.0)
         return zero_invalid(statistics_BS.clamp(-BOUND, BOUND), moments.steps > 0), moments
 
     @torch.no_grad()
@@ -79,19 +79,19 @@ class ClipStatistics(nn.Module):
 
     @property
     def gain(self) -> Tensor:
-        """What brings the statistics to the length `GAIN`, a scalar."""
+        """The factor that brings the statistics to the length `GAIN`, a scalar."""
         return GAIN / (self.spread > 0).sum().clamp(min=1).sqrt()
 
 
 class StatisticsHead(nn.Module):
     """Class scores of a clip from its statistics: one hidden layer.
 
-    What it learns from are not the clips as they are: noise is added to their statistics, and each is mixed with
-    another clip of the batch (mixup: Zhang et al. 2018, arXiv 1710.09412, eq. 1).
+    In training, noise is added to the statistics of the clips, and each is mixed with a different clip of the batch
+    (mixup: Zhang et al. 2018, arXiv 1710.09412, eq. 1).
 
     Args:
         noise: standard deviation of the noise, in standard deviations of a statistic over the training clips.
-        mixup: alpha of the Beta(alpha, alpha) from which the shares of two clips are drawn; 0 mixes nothing.
+        mixup: alpha of the Beta(alpha, alpha) from which the shares of two clips are drawn; 0 turns mixing off.
     """
 
     def __init__(
@@ -114,38 +114,38 @@ class StatisticsHead(nn.Module):
     @property
     def by_modality(self) -> dict[str, ClipStatistics]:
         """Each modality's statistics."""
-        return {name: cast(ClipStatistics, one) for name, one in self.statistics.items()}
+        return {name: cast(ClipStatistics, layer) for name, layer in self.statistics.items()}
 
     def forward(self, statistics: Mapping[str, Tensor]) -> Tensor:
         """{m: (B, S)} → (B, K)."""
         return self._scores(self._inputs(statistics))
 
-    def lesson(self, statistics: Mapping[str, Tensor]) -> Lesson:
-        """{m: (B, S)} → what to learn from."""
+    def mixed_targets(self, statistics: Mapping[str, Tensor]) -> Lesson:
+        """{m: (B, S)} → training targets, with noise and mixing."""
         inputs_BI = self._inputs(
             {name: values + self.noise * torch.randn_like(values) for name, values in statistics.items()}
         )
         clip_B = torch.arange(len(inputs_BI), device=inputs_BI.device)
         if not self.mixup:
             return Lesson(self._scores(inputs_BI), clip_B, torch.ones_like(inputs_BI[:, 0]))
-        # One share and one order a batch, as its authors do; the larger share is the clip's own.
+        # One share and one order per batch, as its authors do; the larger share is the clip's own.
         drawn = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
         share = max(drawn, 1 - drawn)
         other_B = torch.randperm(len(inputs_BI)).to(inputs_BI.device)
         scores_BK = self._scores(share * inputs_BI + (1 - share) * inputs_BI[other_B])
-        whole_B = torch.ones_like(inputs_BI[:, 0])
+        ones_B = torch.ones_like(inputs_BI[:, 0])
         return Lesson(
             torch.cat([scores_BK, scores_BK]),
             torch.cat([clip_B, other_B]),
-            torch.cat([share * whole_B, (1 - share) * whole_B]),
+            torch.cat([share * ones_B, (1 - share) * ones_B]),
         )
 
     def start(self, clips: int) -> dict[str, RunningMoments]:
-        """Clips of which nothing was seen."""
-        return {name: one.start(clips) for name, one in self.by_modality.items()}
+        """The sums of clips before their first step."""
+        return {name: layer.start(clips) for name, layer in self.by_modality.items()}
 
     def _inputs(self, statistics: Mapping[str, Tensor]) -> Tensor:
-        """{m: (B, S)} → (B, I): all modalities side by side, each brought to one length."""
+        """{m: (B, S)} → (B, I): all modalities side by side, each scaled to the same length."""
         return torch.cat([statistics[name] * layer.gain for name, layer in self.by_modality.items()], dim=-1)
 
     def _scores(self, inputs_BI: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class StatisticsHead(nn.Module):
 
 
 def plain(moments: RunningMoments) -> Tensor:
-    """(B, S): the mean beside the standard deviation, in float64; zeros where there was no valid step."""
+    """(B, S): the mean beside the standard deviation, in float64; zeros without a valid step."""
     count_B1 = moments.steps.clamp(min=1).unsqueeze(-1)
     mean_BD = moments.total / count_B1
     return torch.cat([mean_BD, (moments.squares / count_B1 - mean_BD.square()).clamp(min=0).sqrt()], dim=-1)

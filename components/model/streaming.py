@@ -2,10 +2,10 @@
 
 Legend: B streams side by side (the clips of `TemporalModel`), D feature width, K classes. Masks are True = valid.
 
-What the past still says is in the state alone: the last inputs of every dilated convolution, the keys and values
+Everything that depends on the past is in the state: the last inputs of every dilated convolution, the keys and values
 within the attention window, a running softmax and maximum for each clip head, and running sums for the statistics of
-the clip. All have a fixed size. A step reads one state and returns another, so a step can be tried again, and a stream
-can go on from any state that was kept.
+the clip. All have a fixed size. A step reads one state and returns a new one, so a step can be tried again, and a
+stream can go on from any state that was kept.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from components.model.temporal import TemporalEncoder
 
 
 class StepOutput(NamedTuple):
-    """Scores before softmax: of this step, and of the clip that the steps so far make.
+    """Scores before softmax: of this step, and of the clip that consists of the steps so far.
 
-    Each is what `TemporalModel` gives for the prefix that ends with this step: (B, K), unimodal ones a modality;
+    Each is what `TemporalModel` returns for the prefix that ends with this step: (B, K), unimodal ones per modality;
     valence and arousal (B, 2), None without that head.
     """
 
@@ -42,18 +42,18 @@ class StepOutput(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamState:
-    """All that a stream remembers. It belongs to the weights that made it; with others it means nothing.
+    """The whole state of a stream. It is valid only with the weights that produced it.
 
     Attributes:
         encoders: modality → the past of each convolution.
-        told: modality → keys and values within the attention window; empty without attention.
+        key_value_cache: modality → keys and values within the attention window; empty without attention.
         clip: the fused clip so far; None where nothing is fused (`fusion: product`).
         unimodal: modality → its own clip so far.
         statistics: modality → sums of its features so far; empty without that head.
     """
 
     encoders: Mapping[str, tuple[Tensor, ...]]
-    told: Mapping[str, Told]
+    key_value_cache: Mapping[str, Told]
     clip: RunningSoftmax | None
     unimodal: Mapping[str, RunningSoftmax]
     statistics: Mapping[str, RunningMoments]
@@ -64,14 +64,14 @@ class StreamState:
         return next(iter(self.unimodal.values())).peak.shape[0]
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Named, contiguous tensors that share no memory: as `safetensors` wants them."""
+        """Named, contiguous tensors that share no memory, as `safetensors` requires; the names are a stored format."""
         named = {
             f"encoder.{name}.{index}": tensor
             for name, past in self.encoders.items()
             for index, tensor in enumerate(past)
         }
-        for name, told in self.told.items():
-            named |= {f"told.{name}.{field}": tensor for field, tensor in told._asdict().items()}
+        for name, cache in self.key_value_cache.items():
+            named |= {f"told.{name}.{field}": tensor for field, tensor in cache._asdict().items()}
         if self.clip is not None:
             named |= {f"clip.{field}": tensor for field, tensor in self.clip._asdict().items()}
         for name, pool in self.unimodal.items():
@@ -82,9 +82,9 @@ class StreamState:
 
 
 class StreamingModel:
-    """Step-by-step inference of a causal model, of which it uses the layers as they are.
+    """Step-by-step inference with the layers of a causal model, as they are.
 
-    A step costs O(kernel) a convolution and O(window) a pair of modalities, in time and memory, however long the
+    A step costs O(kernel) per convolution and O(window) per pair of modalities, in time and memory, however long the
     stream has run.
 
     Raises:
@@ -115,7 +115,7 @@ class StreamingModel:
         attention, clip_head = self.model.attention, self.model.clip_head
         return StreamState(
             encoders={name: encoder.start(clips) for name, encoder in self._encoders.items()},
-            told={} if attention is None else attention.start(clips),
+            key_value_cache={} if attention is None else attention.start(clips),
             clip=None if clip_head is None else clip_head.start(clips),
             unimodal={name: head.start(clips) for name, head in self.model.clip_heads.items()},
             statistics={} if self.model.statistics is None else self.model.statistics.start(clips),
@@ -127,12 +127,12 @@ class StreamingModel:
     ) -> tuple[StepOutput, StreamState]:
         """One step of every stream: {m: (B, D)}, {m: (B,)} → its scores, and the state for the next step.
 
-        A modality that is left out of both mappings is absent at this step. Values where a modality is absent, NaN
+        A modality that is missing from both mappings is absent at this step. Values where a modality is absent, NaN
         included, are never read.
 
         Raises:
-            ModelError: no modality at all, one the model does not have, a shape, width or number of streams that does
-                not fit, or NaN or infinity where a modality is present. The state given stays good.
+            ModelError: no modality, one that the model does not have, a shape, width or number of streams that does not
+                fit, or NaN or infinity where a modality is present. The state passed in stays valid.
         """
         self._check(features, present, state)
         values, masks = self.model.complete(
@@ -142,32 +142,32 @@ class StreamingModel:
         own, encoders = {}, {}
         for name, encoder in self._encoders.items():
             own[name], encoders[name] = encoder.advance(values[name], masks[name], state.encoders[name])
-        streams, told = own, dict(state.told)
+        streams, key_value_cache = own, dict(state.key_value_cache)
         if self.model.attention is not None:
-            streams, told = self.model.attention.advance(own, masks, state.told)
+            streams, key_value_cache = self.model.attention.advance(own, masks, state.key_value_cache)
         fused_BTW = self.model.fusion(streams, masks)
         summaries, unimodal = {}, {}
         for name, head in self.model.clip_heads.items():
             summaries[name], unimodal[name] = head.advance(own[name], masks[name], state.unimodal[name])
-        seen = {name: pool.any for name, pool in unimodal.items()}
+        observed = {name: pool.any for name, pool in unimodal.items()}
         clip = None
         if self.model.clip_head is None or state.clip is None:
-            summary_BW = self.model.fusion(summaries, seen)
+            summary_BW = self.model.fusion(summaries, observed)
         else:
             any_BT = torch.stack(list(masks.values())).any(0)
             summary_BW, clip = self.model.clip_head.advance(fused_BTW, any_BT, state.clip)
         by_modality = {} if self.model.statistics is None else self.model.statistics.by_modality
-        told_of, statistics = {}, {}
+        clip_statistics, statistics = {}, {}
         for name, layer in by_modality.items():
-            told_of[name], statistics[name] = layer.advance(values[name], masks[name], state.statistics[name])
+            clip_statistics[name], statistics[name] = layer.advance(values[name], masks[name], state.statistics[name])
         decided = self.model.decide(
             own,
             fused_BTW,
             masks,
             summaries=summaries,
             summary_BW=summary_BW,
-            statistics=told_of,
-            present=seen,
+            statistics=clip_statistics,
+            present=observed,
         )
         output = StepOutput(
             step_logits=decided.step_logits.squeeze(1),
@@ -179,29 +179,33 @@ class StreamingModel:
                 None if decided.step_valence_arousal is None else decided.step_valence_arousal.squeeze(1)
             ),
         )
-        return output, StreamState(encoders=encoders, told=told, clip=clip, unimodal=unimodal, statistics=statistics)
+        return output, StreamState(
+            encoders=encoders, key_value_cache=key_value_cache, clip=clip, unimodal=unimodal, statistics=statistics
+        )
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> StreamState:
         """The state that `StreamState.to_tensors` wrote, perhaps in another process, on this model's device.
 
         Raises:
-            ModelError: a tensor is missing, unknown or misshapen: the state is of a model of another spec.
+            ModelError: a tensor is missing, unknown or misshapen: the state belongs to a model of a different spec.
         """
         peak = next((tensor for name, tensor in sorted(tensors.items()) if name.endswith(".peak")), None)
         blank = self.start(peak.shape[0] if peak is not None and peak.ndim == 1 else 1)
         own = blank.to_tensors()
         for name in sorted(own.keys() | tensors.keys()):
-            seen = _words(tensors[name]) if name in tensors else "missing"
-            allowed = _words(own[name]) if name in own else "no such tensor"
-            if seen != allowed:
-                raise ModelError("this state is of another model", where=name, seen=seen, allowed=allowed)
+            stored = _shape_and_type(tensors[name]) if name in tensors else "missing"
+            expected = _shape_and_type(own[name]) if name in own else "no such tensor"
+            if stored != expected:
+                raise ModelError("this state belongs to a different model", where=name, seen=stored, allowed=expected)
         moved = {name: tensor.to(own[name].device) for name, tensor in tensors.items()}
         return StreamState(
             encoders={
                 name: tuple(moved[f"encoder.{name}.{index}"] for index in range(len(past)))
                 for name, past in blank.encoders.items()
             },
-            told={name: Told(*(moved[f"told.{name}.{field}"] for field in Told._fields)) for name in blank.told},
+            key_value_cache={
+                name: Told(*(moved[f"told.{name}.{field}"] for field in Told._fields)) for name in blank.key_value_cache
+            },
             clip=None
             if blank.clip is None
             else RunningSoftmax(*(moved[f"clip.{field}"] for field in RunningSoftmax._fields)),
@@ -216,24 +220,24 @@ class StreamingModel:
         )
 
     def _check(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor], state: StreamState) -> None:
-        """What a step asks beyond `TemporalModel.complete`, which names modalities and widths that do not fit."""
+        """The requirements of a step beyond `TemporalModel.complete`, which checks modalities and widths."""
         for name in features.keys() & present.keys():
             values_BD, mask_B = features[name], present[name]
             if values_BD.ndim != 2 or mask_B.shape != values_BD.shape[:1] or mask_B.dtype != torch.bool:
                 raise ModelError(
                     "a step takes features (B, D) and present (B,) of booleans",
                     where=f"modality {name}",
-                    seen=f"{_words(values_BD)} and {_words(mask_B)}",
+                    seen=f"{_shape_and_type(values_BD)} and {_shape_and_type(mask_B)}",
                 )
             if len(mask_B) != state.clips:
                 raise ModelError(
-                    "the state is of another number of streams",
+                    "the state is of a different number of streams",
                     where=f"modality {name}",
                     seen=len(mask_B),
                     allowed=state.clips,
-                    remedy="Start as many streams as a step brings: start(clips=B).",
+                    remedy="Start as many streams as there are rows in a step: start(clips=B).",
                 )
-            # Unlike a clip, a stream would never recover: its running sums keep what they were given.
+            # Unlike a clip, a stream would never recover: its running sums keep every value.
             if not values_BD[mask_B].isfinite().all():
                 raise ModelError(
                     "NaN or infinity in the features of a step",
@@ -242,5 +246,5 @@ class StreamingModel:
                 )
 
 
-def _words(tensor: Tensor) -> str:
+def _shape_and_type(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

@@ -31,20 +31,20 @@ class ResidualBlock(nn.Module):
         self.after = reach - self.before
 
     def forward(self, x_BTW: Tensor, mask_BT: Tensor) -> Tensor:
-        """(B, T, W) → (B, T, W); values at invalid steps of the result mean nothing."""
+        """(B, T, W) → (B, T, W); values at invalid steps of the result are meaningless."""
         y_BTW = zero_invalid(self.norm(x_BTW), mask_BT)
-        return x_BTW + self._told(functional.pad(y_BTW.transpose(1, 2), (self.before, self.after)))
+        return x_BTW + self._convolved(functional.pad(y_BTW.transpose(1, 2), (self.before, self.after)))
 
     def start(self, clips: int) -> Tensor:
-        """The (B, before, W) steps that `advance` convolves with, before there were any."""
+        """The (B, before, W) past steps that `advance` convolves with, before the first step."""
         return self.out.weight.new_zeros(clips, self.before, self.out.in_features)
 
     def advance(self, x_BTW: Tensor, mask_BT: Tensor, past_BRW: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` of a causal block for the steps that come next, and the past for those after them."""
+        """`forward` of a causal block for the next steps, and the past for those after them."""
         y_BTW = torch.cat([past_BRW, zero_invalid(self.norm(x_BTW), mask_BT)], dim=1)
-        return x_BTW + self._told(y_BTW.transpose(1, 2)), y_BTW[:, x_BTW.shape[1] :]
+        return x_BTW + self._convolved(y_BTW.transpose(1, 2)), y_BTW[:, x_BTW.shape[1] :]
 
-    def _told(self, y_BWT: Tensor) -> Tensor:
+    def _convolved(self, y_BWT: Tensor) -> Tensor:
         return self.dropout(self.out(functional.gelu(self.conv(y_BWT)).transpose(1, 2)))
 
 
@@ -67,7 +67,7 @@ class TemporalEncoder(nn.Module):
 
     @property
     def reach(self) -> tuple[int, int]:
-        """(before, after): how many steps around a step its result depends on."""
+        """(before, after): the number of steps around a step on which its result depends."""
         blocks = self._residual()
         return sum(block.before for block in blocks), sum(block.after for block in blocks)
 
@@ -79,17 +79,17 @@ class TemporalEncoder(nn.Module):
         return zero_invalid(self.norm(x_BTW), mask_BT)
 
     def start(self, clips: int) -> tuple[Tensor, ...]:
-        """What `advance` needs of the past, one tensor a block, before there was any."""
+        """The past that `advance` needs, one tensor per block, before the first step."""
         return tuple(block.start(clips) for block in self._residual())
 
     def advance(self, x_BTD: Tensor, mask_BT: Tensor, past: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`forward` of a causal encoder for the steps that come next, and the past for those after them."""
+        """`forward` of a causal encoder for the next steps, and the past for those after them."""
         x_BTW = self.dropout(self.project(zero_invalid(x_BTD, mask_BT)))
-        kept = []
+        next_past = []
         for block, past_BRW in zip(self._residual(), past, strict=True):
             x_BTW, past_BRW = block.advance(x_BTW, mask_BT, past_BRW)  # noqa: PLW2901
-            kept.append(past_BRW)
-        return zero_invalid(self.norm(x_BTW), mask_BT), tuple(kept)
+            next_past.append(past_BRW)
+        return zero_invalid(self.norm(x_BTW), mask_BT), tuple(next_past)
 
     def _residual(self) -> list[ResidualBlock]:
         return [block for block in self.blocks if isinstance(block, ResidualBlock)]

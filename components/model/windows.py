@@ -1,7 +1,7 @@
-"""Windows over a clip's grid: where they lie, and what of a stream is in them.
+"""Windows over a clip's grid: where they lie, and which steps of a stream are in them.
 
-A window knows nothing of what lies outside it, so that a clip cut into windows and a clip seen through them give the
-same. Legend: B clips, T steps of a clip, N windows, L steps of a window, D width. Masks are True = valid.
+A window does not depend on anything outside it, so that a clip cut into windows and windows computed on the whole clip
+give the same. Legend: B clips, T steps of a clip, N windows, L steps of a window, D width. Masks are True = valid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Windows:
     def spans(self, first: int, end: int) -> list[tuple[int, int]]:
         """The windows `[start, end)` of a clip whose first and last valid step are `first` and `end - 1`.
 
-        Every window is whole; a clip shorter than one is one window. What is left at the end is in none.
+        Every window is complete; a clip shorter than one is one window. Remaining steps at the end are in none.
         """
         if end - first <= self.length:
             return [(first, end)] if end > first else []
@@ -51,7 +51,7 @@ def extents(valid_BT: Tensor) -> list[tuple[int, int]]:
 
 
 def fill_gaps(x_NLD: Tensor, mask_NL: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-    """The last valid step again in gaps of up to `longest` steps; what comes before and after all is no gap."""
+    """Repeats the last valid step in gaps of up to `longest` steps; a gap lies between two valid steps."""
     steps = mask_NL.shape[1]
     place_L = torch.arange(steps, device=mask_NL.device)
     before_NL = torch.where(mask_NL, place_L, -1).cummax(-1).values
@@ -65,7 +65,7 @@ def fill_gaps(x_NLD: Tensor, mask_NL: Tensor, longest: int) -> tuple[Tensor, Ten
 def left_aligned(x_NLD: Tensor, mask_NL: Tensor) -> tuple[Tensor, Tensor]:
     """The valid steps of each window one after the other from the left; zeros behind them.
 
-    A window without any keeps one step of zeros, which counts as valid: a mean over no step would be NaN.
+    A window without one keeps one step of zeros, which counts as valid: a mean over no step would be NaN.
     """
     order_NL = (~mask_NL).int().argsort(dim=-1, stable=True)
     count_N1 = mask_NL.sum(-1, keepdim=True)

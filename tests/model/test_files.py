@@ -29,7 +29,7 @@ def test_round_trip_gives_equal_answers_and_equal_bytes(folder: Path, tmp_path: 
 
 
 def test_another_label_map_is_refused(folder: Path) -> None:
-    with pytest.raises(ModelError, match="another label map"):
+    with pytest.raises(ModelError, match="a different label map"):
         load_model(folder, classes=CLASSES[1:])
 
 

@@ -203,7 +203,7 @@ def test_a_long_clip_in_blocks_is_the_clip_in_one(causal: bool, monkeypatch: pyt
         ({}, {}, "at least one"),
         ({"face": (1, 2, 12)}, {}, "same modalities"),
         ({"fase": (1, 2, 12)}, {"fase": (1, 2)}, "Did you mean 'face'"),
-        ({"face": (1, 2, 13)}, {"face": (1, 2)}, "another width"),
+        ({"face": (1, 2, 13)}, {"face": (1, 2)}, "a different width"),
         ({"face": (1, 2, 12)}, {"face": (1, 3)}, r"\(B, T, D\)"),
         ({"face": (1, 2, 12), "voice": (1, 3, 10)}, {"face": (1, 2), "voice": (1, 3)}, "differ in clips or steps"),
     ],

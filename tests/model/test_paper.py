@@ -193,7 +193,7 @@ def test_another_number_of_classes_is_named(weights: dict[str, Tensor]) -> None:
 
 
 def test_a_value_that_is_no_tensor_is_named(weights: dict[str, Tensor]) -> None:
-    with pytest.raises(ModelError, match=r"v2a_norm\.bias.*no tensor.*'list'"):
+    with pytest.raises(ModelError, match=r"v2a_norm\.bias.*not a tensor.*'list'"):
         load_reference_state_dict(PaperModel(), {**weights, "v2a_norm.bias": [0.0] * 512})
 
 

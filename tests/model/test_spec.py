@@ -26,7 +26,7 @@ def test_names_do_not_depend_on_the_order_of_the_mapping() -> None:
 def test_another_label_map_is_refused_with_both() -> None:
     spec = toy_spec()
     spec.check(classes=CLASSES)
-    with pytest.raises(ModelError, match="another label map") as caught:
+    with pytest.raises(ModelError, match="a different label map") as caught:
         spec.check(classes=CLASSES[::-1])
     assert "class0, class1" in str(caught.value)
 
@@ -34,7 +34,7 @@ def test_another_label_map_is_refused_with_both() -> None:
 def test_another_feature_width_is_refused_by_modality() -> None:
     spec = toy_spec()
     spec.check(modalities={"face": WIDTHS["face"], "pose": 7})
-    with pytest.raises(ModelError, match=r"modality voice: .*another width; seen 10; allowed: 11"):
+    with pytest.raises(ModelError, match=r"modality voice: .*a different width; seen 10; allowed: 11"):
         spec.check(modalities={"voice": WIDTHS["voice"] + 1})
 
 
@@ -57,5 +57,5 @@ def test_impossible_specs_are_refused(fields: dict[str, object], words: str) -> 
 
 @pytest.mark.parametrize("value", [{}, {"modalities": 3}, {**toy_spec().to_json(), "model": {"widht": 3}}])
 def test_foreign_json_is_a_model_error(value: dict[str, object]) -> None:
-    with pytest.raises(ModelError, match="no model spec"):
+    with pytest.raises(ModelError, match="not a model spec"):
         ModelSpec.from_json(value)

@@ -94,15 +94,15 @@ def test_a_static_modality_weighs_as_much_as_one_that_varies_over_time() -> None
     assert torch.allclose(seen[0][0, :4].norm(), seen[0][0, 4:].norm())
 
 
-def test_without_noise_and_mixing_the_lesson_is_the_batch_itself() -> None:
+def test_without_noise_and_mixing_the_targets_are_the_batch_itself() -> None:
     head = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.0)
     statistics = {"a": torch.randn(5, 4, generator=torch.Generator().manual_seed(0))}
-    lesson = head.lesson(statistics)
-    assert torch.equal(lesson.scores, head(statistics))
-    assert lesson.clip.tolist() == [0, 1, 2, 3, 4]
-    assert torch.equal(lesson.weight, torch.ones(5))
+    targets = head.mixed_targets(statistics)
+    assert torch.equal(targets.scores, head(statistics))
+    assert targets.clip.tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(targets.weight, torch.ones(5))
     noisy = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.5, mixup=0.0)
-    assert not torch.equal(noisy.lesson(statistics).scores, noisy.lesson(statistics).scores)
+    assert not torch.equal(noisy.mixed_targets(statistics).scores, noisy.mixed_targets(statistics).scores)
 
 
 def test_a_mixture_is_scored_once_and_counts_for_both_of_its_clips() -> None:
@@ -113,16 +113,16 @@ def test_a_mixture_is_scored_once_and_counts_for_both_of_its_clips() -> None:
     for _ in range(20):
         seen: list[torch.Tensor] = []
         hook = head.hidden.register_forward_pre_hook(lambda _, inputs, into=seen: into.append(inputs[0]))
-        lesson = head.lesson(statistics)
+        targets = head.mixed_targets(statistics)
         hook.remove()
-        own, other = lesson.clip[:6], lesson.clip[6:]
-        share = float(lesson.weight[0])
+        own, other = targets.clip[:6], targets.clip[6:]
+        share = float(targets.weight[0])
         shares.add(share)
         assert 0.5 <= share <= 1.0
         assert torch.equal(own, torch.arange(6))
         assert torch.equal(other.sort().values, own)
-        assert torch.equal(lesson.scores[:6], lesson.scores[6:])
-        assert torch.allclose(lesson.weight[:6] + lesson.weight[6:], torch.ones(6))
+        assert torch.equal(targets.scores[:6], targets.scores[6:])
+        assert torch.allclose(targets.weight[:6] + targets.weight[6:], torch.ones(6))
         inputs = statistics["a"] * head.by_modality["a"].gain
         (mixed,) = seen
         assert torch.allclose(mixed, share * inputs[own] + (1 - share) * inputs[other], atol=1e-6)

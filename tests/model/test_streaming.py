@@ -161,7 +161,7 @@ def test_the_state_does_not_grow() -> None:
         if step in (10, 2000):
             tensors = [
                 *(tensor for past in state.encoders.values() for tensor in past),
-                *(tensor for told in state.told.values() for tensor in told),
+                *(tensor for cache in state.key_value_cache.values() for tensor in cache),
                 *state.clip,
                 *(tensor for pool in state.unimodal.values() for tensor in pool),
             ]
@@ -214,7 +214,7 @@ def test_a_model_that_drops_out_is_refused() -> None:
 @pytest.mark.parametrize(
     ("features", "present", "words"),
     [
-        ({"face": torch.zeros(1, 6)}, {"face": torch.ones(1).bool()}, r"modality face.*another width; seen 5"),
+        ({"face": torch.zeros(1, 6)}, {"face": torch.ones(1).bool()}, r"modality face.*a different width; seen 5"),
         ({"fase": torch.zeros(1, 5)}, {"fase": torch.ones(1).bool()}, r"no such modality; seen 'fase'.*face"),
         ({"face": torch.zeros(1, 5)}, {"voice": torch.ones(1).bool()}, r"same modalities"),
         ({}, {}, r"at least one"),

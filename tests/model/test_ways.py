@@ -48,7 +48,7 @@ def test_each_way_learns_by_itself() -> None:
     output = learner.model(batch.features, batch.masks)
     part = clip_part(learner, output, batch)
     alone = {
-        name: clip_part(learner, output._replace(clip_ways={}, lessons={}, clip_logits=scores), batch)
+        name: clip_part(learner, output._replace(clip_ways={}, mixed_targets={}, clip_logits=scores), batch)
         for name, scores in output.clip_ways.items()
     }
     assert torch.allclose(part.total, alone["statistics"].total + alone["temporal"].total)
@@ -63,12 +63,12 @@ def test_a_way_that_varies_its_clips_learns_from_those() -> None:
     batch = collate(ITEMS)
     output = learner.model.train()(batch.features, batch.masks)
     part = clip_part(learner, output, batch)
-    lesson = output.lessons["statistics"]
+    mixed = output.mixed_targets["statistics"]
     shift = torch.tensor(learner.objective.targets.clip_balance.shift)
-    log_p = (lesson.scores + shift).log_softmax(-1).gather(-1, batch.clip_labels[lesson.clip].unsqueeze(-1))[:, 0]
-    assert torch.allclose(part.total, -(lesson.weight * log_p).sum())
+    log_p = (mixed.scores + shift).log_softmax(-1).gather(-1, batch.clip_labels[mixed.clip].unsqueeze(-1))[:, 0]
+    assert torch.allclose(part.total, -(mixed.weight * log_p).sum())
     assert float(part.weight) == pytest.approx(len(ITEMS))
-    assert not learner.model.eval()(batch.features, batch.masks).lessons
+    assert not learner.model.eval()(batch.features, batch.masks).mixed_targets
 
 
 @pytest.mark.parametrize("world", [2, 4])

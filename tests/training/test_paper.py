@@ -152,12 +152,12 @@ def test_it_learns_from_windows_and_is_loaded_as_it_was(tmp_path: Path) -> None:
 def test_a_stored_model_of_another_label_map_or_width_is_refused(tmp_path: Path) -> None:
     spec = paper_task().spec
     save_model(tmp_path, spec, build_model(spec).state_dict())
-    with pytest.raises(ModelError, match="another label map"):
+    with pytest.raises(ModelError, match="a different label map"):
         load_model(tmp_path, classes=("neutral", "anger"))
     wider = replace(spec, modalities={"face": 512, "voice": WIDTHS["voice"]})
     save_model(tmp_path, wider, build_model(spec).state_dict())
     with pytest.raises(ModelError, match=r"weights do not fit the model.*"):
         load_model(tmp_path)
     model = build_model(spec)
-    with pytest.raises(ModelError, match=r"modality face: .*another width; seen 12; allowed: 7"):
+    with pytest.raises(ModelError, match=r"modality face: .*a different width; seen 12; allowed: 7"):
         model({"face": torch.zeros(1, 4, 7)}, {"face": torch.ones(1, 4, dtype=torch.bool)})

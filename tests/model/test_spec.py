@@ -45,7 +45,7 @@ def test_another_feature_width_is_refused_by_modality() -> None:
         ({"modalities": {"face": 0}}, "bad modality"),
         ({"classes": ("one",)}, "two different classes"),
         ({"classes": ("one", "one")}, "two different classes"),
-        ({"absent": ("nothing",)}, "no classes"),
+        ({"absent": ("nothing",)}, "must be among the classes"),
         ({"absent": CLASSES[1:]}, "fewer than two classes"),
     ],
 )

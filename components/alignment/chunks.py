@@ -1,8 +1,8 @@
-"""How many pieces of work a worker takes at a time.
+"""Divides work into chunks for a pool of workers.
 
-Handing work out costs about the same however much it is, so a worker should take much; and all should end together, so
-none should be left with much when the others have finished. Guided self-scheduling (Polychronopoulos and Kuck 1987)
-hands out a share of what is left: large chunks first, smaller ones towards the end.
+A chunk costs about the same to hand out whatever its size, so chunks should be large; and all workers should finish
+together, so the last chunks should be small. Guided self-scheduling (Polychronopoulos and Kuck 1987) hands out a share
+of the remaining work: large chunks first, smaller ones towards the end.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# A chunk is at most the work that is left by so many times the workers. Two where a worker has its next chunk at hand
+# A chunk is at most the remaining work divided by this many times the workers: two, where a worker holds its next chunk
 # while it works on one.
 CHUNKS_AHEAD = 2
 
 
 def chunks(items: Sequence[Item], workers: int, *, most: int) -> Iterator[Sequence[Item]]:
-    """The items in order, `most` at a time, and fewer when few are left for so many workers."""
+    """The items in order, at most `most` at a time, and fewer when few remain per worker."""
     first = 0
     while first < len(items):
         share = -(-(len(items) - first) // (CHUNKS_AHEAD * workers))

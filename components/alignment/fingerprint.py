@@ -1,4 +1,4 @@
-"""What an alignment is a function of, in one hash. Whoever compares hashes alone loads no decoder and no network."""
+"""One hash of everything that an alignment depends on. Importing this module loads no decoder and no network."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ SILERO = "silero-vad"
 
 
 def alignment_fingerprint(config: Alignment) -> str:
-    """Hash of everything that shapes the output: settings, stage version, weights. Limits and gates are not in it.
+    """Hash of everything that shapes the output: settings, stage version, weights. Limits and gates are excluded.
 
-    Raises UnavailableError if the speech recogniser that the configuration names is not on this machine.
+    Raises UnavailableError if the configured speech recogniser is not on this machine.
     """
-    used = []
+    networks = []
     if config.face.detector == "mtcnn":
-        used += list(MTCNN)
+        networks += list(MTCNN)
     if config.voice.activity == "silero":
-        used.append(SILERO)
+        networks.append(SILERO)
     settings = config.model_dump(mode="json", exclude={"limits": True, "quality": True, "words": {"recogniser"}})
     return fingerprint(
         {
             "version": versions.ALIGNMENT,
             "settings": settings,
-            "weights": {name: WEIGHTS[name].sha256 for name in sorted(used)},
+            "weights": {name: WEIGHTS[name].sha256 for name in sorted(networks)},
             "recogniser": recogniser_fingerprint(config.words),
         }
     )

@@ -1,4 +1,5 @@
-"""Given features on the clip's clock: arrays of any rate become one vector a step, a single vector holds throughout."""
+"""Given features on the clip's clock: an array of any rate becomes one vector per step, a single vector holds
+throughout."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from components.datasets.given import GivenArray, GivenReader
 class SampleStretch:
     """Samples over a stretch of the clip.
 
-    `values` (N, D); `starts_s`, `ends_s` (N,), or None for a single sample without an end: it lasts as long as the
+    `values` (N, D); `starts_s`, `ends_s` (N,), or None for a single sample without an end, which lasts as long as the
     clip.
     """
 
@@ -32,29 +33,30 @@ Given = Mapping[str, Sequence[SampleStretch]]
 
 
 def read_given(clip: Clip, reader: GivenReader) -> Given:
-    """Modality → pieces of what the clip brings. Raises MediaError as `GivenReader.read`, and `width`, `no-rate`."""
-    found: dict[str, list[SampleStretch]] = {}
-    for one in clip.given:
-        array = reader.read(one)
-        pieces = found.setdefault(one.modality, [])
+    """Modality → pieces of the clip's given features. Raises MediaError as `GivenReader.read`, and `width`,
+    `no-rate`."""
+    by_modality: dict[str, list[SampleStretch]] = {}
+    for features in clip.given:
+        array = reader.read(features)
+        pieces = by_modality.setdefault(features.modality, [])
         if pieces and pieces[0].values.shape[1] != array.width:
             raise MediaError(
-                f"the given {one.modality} changes its width within the clip",
+                f"the given {features.modality} changes its width within the clip",
                 where=clip.clip_id,
                 seen=array.width,
                 allowed=pieces[0].values.shape[1],
                 remedy="The file was changed after the datasets stage: run that again",
                 code=Code.WIDTH,
             )
-        pieces.append(_piece(one, array, where=clip.clip_id))
-    return found
+        pieces.append(_piece(features, array, where=clip.clip_id))
+    return by_modality
 
 
 def end_s(given: Given, clip: Clip) -> float | None:
-    """Where the last piece ends, or None when nothing says so (single vectors only, or nothing given). Labelled
-    stretches belong to the clip too."""
+    """Where the last piece ends, or None without any end (single vectors only, or nothing given). Labelled segments
+    belong to the clip too."""
     ends = [_last_s(piece) for pieces in given.values() for piece in pieces if piece.ends_s is not None]
-    ends += [one.end_s for one in clip.given if one.end_s is not None]
+    ends += [features.end_s for features in clip.given if features.end_s is not None]
     ends += [segment.end_s for segment in clip.segments]
     return max(ends, default=None)
 
@@ -65,7 +67,7 @@ def on_grid(given: Given, grid: Grid, duration_s: float) -> dict[str, tuple[NDAr
 
 
 def cut_notes(given: Given, duration_s: float, rate_hz: float) -> list[str]:
-    """Words on samples that begin after the clip has ended, by more than a step."""
+    """Notes on samples that begin more than a step after the clip's end."""
     notes = []
     for modality, pieces in sorted(given.items()):
         last_s = max(_last_s(piece) for piece in pieces)
@@ -108,7 +110,7 @@ def _spans(
         rate_hz = count / (given.end_s - given.start_s)
     if rate_hz is None:
         raise MediaError(
-            f"nothing says when the samples of the given {given.modality} are",
+            f"the samples of the given {given.modality} have no times",
             where=where,
             seen=f"{count} samples",
             remedy="Run the datasets stage again: it sets such arrays aside",

@@ -1,8 +1,8 @@
-"""Alignment in a guarded process (`runtime.guarded`), so that a clip costs itself and nothing else.
+"""Alignment in a guarded process (`runtime.guarded`), so that a clip that kills the decoder loses only itself.
 
-Whoever aligns what strangers wrote hands it to a child that holds the aligner: a worker of the stage, `mer predict`, a
-replica. A clip that kills the child is `crashed`, one over its time `too-slow`, one over its memory `memory`; all other
-refusals are the aligner's own. Starting a child takes a few seconds (its imports and networks).
+Every caller that aligns untrusted media (a worker of the stage, `mer predict`, a replica) passes it to a child process
+that holds the aligner. A clip that kills the child is `crashed`, one over its time `too-slow`, one over its memory
+`memory`; all other refusals come from the aligner. Starting a child takes a few seconds (its imports and networks).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Guard:
     Args:
         config: of the aligner.
         root: where relative media paths start.
-        wall_s: the most seconds by the clock that a clip may take; None: only its processor time counts.
+        wall_s: the most wall-clock seconds per clip; None: only processor time is limited.
     """
 
     def __init__(self, config: Alignment, root: Path, *, wall_s: float | None = None) -> None:
@@ -51,13 +51,13 @@ class Guard:
         self.close()
 
     def align(self, clip: Clip) -> dict[str, Any]:
-        """What became of a clip before the quality gate, as `outcome.packed` writes it.
+        """The outcome of a clip before the quality gate, as `outcome.packed` writes it.
 
         Raises:
             UnavailableError: weights that the configuration needs are not installed, or no child can be started.
         """
         try:
-            fields, row = self._ask({"do": "align", "clip": clip.to_row()}, clip.clip_id)
+            fields, row = self._request({"do": "align", "clip": clip.to_row()}, clip.clip_id)
         except MediaError as error:
             return packed(refused(clip, error))
         return {**fields, "row": row}
@@ -67,18 +67,18 @@ class Guard:
         return unpacked(clip, self.align(clip))
 
     def aligned(self, clip: Clip) -> AlignedClip:
-        """As `Aligner.align_ungated`, which says what it raises; further `crashed`, and a RuntimeError where the
-        aligner has a defect."""
-        _, row = self._ask({"do": "aligned", "clip": clip.to_row()}, clip.clip_id)
+        """As `Aligner.align_ungated`, with its errors; further `crashed`, and a RuntimeError where the aligner has a
+        defect."""
+        _, row = self._request({"do": "aligned", "clip": clip.to_row()}, clip.clip_id)
         return AlignedClip.from_row(pa.ipc.open_stream(row).read_all().to_pylist()[0])
 
     def has_picture(self, path: Path) -> bool:
         """Whether a media file has a picture stream. Raises MediaError as `source.open_media`, and as `aligned`."""
-        fields, _ = self._ask({"do": "open", "path": str(path)}, path.name)
+        fields, _ = self._request({"do": "open", "path": str(path)}, path.name)
         return bool(fields["picture"])
 
     def start(self) -> None:
-        """Starts the child, and does not wait for it."""
+        """Starts the child without waiting for it."""
         self._child.start()
 
     def wait(self) -> None:
@@ -86,15 +86,15 @@ class Guard:
         self._child.wait()
 
     def close(self) -> None:
-        """Ends the child. The next clip would start another one."""
+        """Ends the child. The next clip would start a new one."""
         self._child.close()
 
     @property
     def pid(self) -> int | None:
-        """The child's process id, while there is one."""
+        """The child's process id, while it runs."""
         return self._child.pid
 
-    def _ask(self, request: Mapping[str, Any], where: str) -> tuple[Fields, bytes | None]:
+    def _request(self, request: Mapping[str, Any], where: str) -> tuple[Fields, bytes | None]:
         try:
             return self._child.ask(request)
         except ChildEndedError as ended:
@@ -106,7 +106,7 @@ class Guard:
 
 
 def serve(settings: Fields) -> Handler:
-    """What the child does, as `runtime.guarded` asks for it."""
+    """The handler of the child, as `runtime.guarded` requires it."""
     from components.alignment.align import Aligner  # seconds of imports, which only the child needs
 
     config, root = Alignment.model_validate(settings["config"]), Path(settings["root"])

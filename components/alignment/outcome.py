@@ -1,4 +1,4 @@
-"""What became of one clip: aligned, or set aside with a reason. The way of it between two processes is here too."""
+"""The outcome of one clip: aligned, or set aside with a reason; and its form for passing it between processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESULT_SCHEMA = pa.schema([("row", pa.large_binary()), ("quality", pa.string()),
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOutcome:
-    """What became of one clip: its aligned row (a table of one row) if it passed, its quality if it could be
+    """The outcome of one clip: its aligned row (a table of one row) if it passed, its quality if it could be
     measured, its quarantine row if it did not pass."""
 
     clip_id: str
@@ -39,25 +39,25 @@ class ClipOutcome:
 
 
 def align_one(aligner: Aligner, clip: Clip, root: Path) -> ClipOutcome:
-    """Aligns one clip, before the quality gate (`judged`); whatever goes wrong with it becomes a quarantine row."""
+    """Aligns one clip, before the quality gate (`judged`); any failure becomes a quarantine row."""
     try:
         return measured(aligner.align_ungated(clip, root=root))
     except MediaError as error:
         return refused(clip, error)
     except MemoryError:
         return refused(clip, out_of_memory(aligner.config.limits, clip.clip_id))
-    except Exception as error:  # one clip must never end a run over thousands; what happened stands in its row
+    except Exception as error:  # one clip must never end a run over thousands; its row names the error
         return refused(clip, _internal(clip, error, root))
 
 
 def measured(aligned: AlignedClip) -> ClipOutcome:
-    """The result of a clip that is aligned, before the quality gate."""
+    """The result of an aligned clip, before the quality gate."""
     row = pa.Table.from_pylist([aligned.to_row()], schema=ALIGNED_SCHEMA)
     return ClipOutcome(clip_id=aligned.clip_id, content_sha256=aligned.content_sha256, row=row, quality=aligned.quality)
 
 
 def judged(clip: Clip, result: ClipOutcome, config: Alignment, decisions: Decisions) -> ClipOutcome:
-    """A result after the quality gate, but for what a person takes as it is. What was not measured stays as it is."""
+    """A result after the quality gate, except for clips that a person accepted. Unmeasured results stay as they are."""
     if result.quality is None:
         return result
     refusal = None
@@ -108,7 +108,7 @@ def packed(result: ClipOutcome) -> dict[str, Any]:
 
 
 def unpacked(clip: Clip, fields: dict[str, Any]) -> ClipOutcome:
-    """The result of a clip out of what `packed` made of it."""
+    """The result of a clip from the fields that `packed` returned."""
     return ClipOutcome(
         clip_id=clip.clip_id,
         content_sha256=clip.content_sha256,

@@ -1,9 +1,9 @@
-"""What an unfinished run has aligned, kept so that the next run need not align it again.
+"""Results of an unfinished run, kept so that the next run need not align their clips again.
 
-Results are written as they come in, in whatever order, a few clips a file, and each file is named by the SHA-256 of its
-bytes: one that was cut off or damaged is no result. When the stage has written its output the folder is removed. A
-result counts for a clip whose content is the same and of which the same is asked (`Refusals.asking`). What may have
-passed by itself (`ALWAYS_TRIED`) is not kept.
+Results are written as they arrive, in any order, a few clips per file, and each file is named by the SHA-256 of its
+bytes, so that a truncated or damaged file is not read. The folder is removed when the stage has written its output. A
+result holds for a clip of the same content under the same request (`Refusals.asking`). Failures whose cause may have
+passed (`ALWAYS_TRIED`) are not kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from components.alignment.refused import ALWAYS_TRIED
 from components.contracts.atomic import atomic_file
 from components.contracts.records import Clip
 
-# A file is written when it has so many clips or bytes: what is lost with a killed run.
+# A file is written at this many clips or bytes: the most that a killed run loses.
 FILE_CLIPS = 16
 FILE_BYTES = 8 << 20
 SUFFIX = ".arrow"
@@ -39,12 +39,11 @@ SCHEMA = pa.schema(
 
 
 class Partial:
-    """The results of one dataset's unfinished run; holds a file's worth of rows in memory, and of the others only what
-    is not media.
+    """The results of one dataset's unfinished run; holds the rows of one file in memory, and the others without media.
 
     Args:
-        folder: where they lie; need not exist.
-        asked: clip id → what is asked of it.
+        folder: of the results; need not exist.
+        asked: clip id → identity of the request, as `Refusals.asking`.
     """
 
     def __init__(self, folder: Path, asked: Callable[[str], str]) -> None:
@@ -53,22 +52,22 @@ class Partial:
         self._pending: list[dict[str, Any]] = []
         self._pending_bytes = 0
         self._opened: tuple[Path, pa.ipc.RecordBatchFileReader] | None = None
-        self._found: dict[tuple[str, str, str], tuple[Path, int]] = {}
+        self._stored: dict[tuple[str, str, str], tuple[Path, int]] = {}
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             if sha256(path.read_bytes()).hexdigest() != path.stem:
                 path.unlink()
                 continue
             for place, row in enumerate(self._rows(path)):
-                self._found[row["clip_id"], row["content_sha256"], row["asked"]] = (path, place)
+                self._stored[row["clip_id"], row["content_sha256"], row["asked"]] = (path, place)
 
     def recall(self, clip: Clip) -> ClipOutcome | None:
-        """The result of a clip without its row, or None where there is none that holds."""
-        where = self._found.get((clip.clip_id, clip.content_sha256, self._asked(clip.clip_id)))
+        """The result of a clip without its row, or None without a valid one."""
+        where = self._stored.get((clip.clip_id, clip.content_sha256, self._asked(clip.clip_id)))
         if where is None:
             return None
         result = unpacked(clip, {**self._read(*where), "row": None})
         if result.quarantined is not None and result.quarantined.path != clip.main_path:
-            return None  # the same file elsewhere: the row has to say where it is now
+            return None  # the file has moved: the row must contain its present path
         self._where[clip.clip_id] = where
         return result
 
@@ -88,12 +87,12 @@ class Partial:
         return replace(result, row=None)
 
     def flush(self) -> None:
-        """Writes what is in memory."""
+        """Writes the results in memory to a file."""
         if not self._pending:
             return
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, SCHEMA) as file:
-            for fields in self._pending:  # a batch a clip, so that one can be read alone
+            for fields in self._pending:  # one batch per clip, so that each can be read alone
                 file.write_batch(pa.RecordBatch.from_pylist([fields], schema=SCHEMA))
         data = sink.getvalue()
         path = self._folder / f"{sha256(data).hexdigest()}{SUFFIX}"
@@ -103,12 +102,13 @@ class Partial:
         self._pending, self._pending_bytes = [], 0
 
     def row(self, clip_id: str) -> pa.Table:
-        """The aligned row of a clip that `recall` found or that was added, a table of one row. Call `flush` before."""
+        """The aligned row of a clip that `recall` returned or that was added, a table of one row. Call `flush`
+        before."""
         data = self._read(*self._where[clip_id])["row"]
         return pa.ipc.open_stream(data).read_all()
 
     def clear(self) -> None:
-        """Removes all of it: the stage's output holds what is needed."""
+        """Removes the folder: the stage's output contains all of it."""
         self._opened = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -122,7 +122,7 @@ class Partial:
         return fields
 
     def _reader(self, path: Path) -> pa.ipc.RecordBatchFileReader:
-        """Not mapped into memory: pages that were read would count as this process's."""
+        """Not mapped into memory: pages that were read would count towards this process."""
         if self._opened is None or self._opened[0] != path:
             self._opened = (path, pa.ipc.open_file(pa.OSFile(str(path))))
         return self._opened[1]

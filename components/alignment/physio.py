@@ -1,8 +1,7 @@
-"""Physiological channels on the clip's clock.
+"""Reads physiological channels and resamples them on the clip's clock.
 
-The file is Parquet with a column `time_s` (float64, seconds from the zero of its recording) and one number column a
-channel (`ecg`, `eda`, `resp` …). Channels may have rates of their own: a row without a value for a channel holds null
-or NaN.
+The file is Parquet with a column `time_s` (float64, seconds from the zero of its recording) and one number column per
+channel (`ecg`, `eda`, `resp` …). Channels may differ in rate: a row without a value for a channel holds null or NaN.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Series = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | None = None) -> Series:
-    """Reads the channels of a file, or of a span of it; the limits of time and rows hold for what is read.
+    """Reads the channels of a file, or of a span of it; the limits of time and rows apply to the part that is read.
 
     Returns:
         channel → (times (n,) ascending seconds from the span's start, values (n,)), finite samples only; a channel
@@ -54,7 +53,7 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
         channels = [name for name in columns if name != TIME]
         if TIME not in columns or not channels:
             raise _refused(path, where, ", ".join(columns), f"{TIME} and at least one channel")
-        # Before a row is read: a column of texts may hold a terabyte in a file of a few bytes.
+        # Checked before any row is read: a column of text may expand to a terabyte from a file of a few bytes.
         for name in columns:
             kind = schema.field(columns.index(name)).type
             if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
@@ -66,11 +65,11 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
         within = None if span is None else _within(span)
         rows = dataset(path).count_rows(filter=within)
         if rows > limits.max_duration_s * MAX_RATE_HZ:
-            raise _refused(path, where, f"{rows} rows", f"at most {MAX_RATE_HZ:g} rows a second of the longest clip")
+            raise _refused(path, where, f"{rows} rows", f"at most {MAX_RATE_HZ:g} rows per second of the longest clip")
         table = pq.read_table(path, filters=within)
     except (pa.ArrowException, OSError, ValueError) as error:  # a name that is not UTF-8 is a ValueError
         raise _refused(path, where, reason(error).splitlines()[0][:120], "a Parquet file") from error
-    with np.errstate(invalid="ignore"):  # what is no time is left out below
+    with np.errstate(invalid="ignore"):  # times that are not finite are left out below
         times = _numbers(table, TIME) - (span.start_s if span else 0.0)
     series: Series = {}
     for name in channels:
@@ -78,7 +77,7 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
         finite = np.isfinite(times) & (np.abs(values) <= np.finfo(np.float32).max)
         at, first = np.unique(times[finite], return_index=True)
         if at.size > 1 and float(np.median(np.diff(at))) < (1 - RATE_SLACK) / MAX_RATE_HZ:
-            raise _refused(path, where, f"{name} more than {MAX_RATE_HZ:g} times a second", "a rate below that")
+            raise _refused(path, where, f"{name} more than {MAX_RATE_HZ:g} times per second", "a rate below that")
         if at.size:
             series[name] = (at, values[finite][first])
     lasts_s = max((float(at[-1] - at[0]) for at, _ in series.values()), default=0.0)
@@ -118,7 +117,7 @@ def _resampled(
 ) -> NDArray[np.float32]:
     usual_s = float(np.median(np.diff(times))) if times.size > 1 else 1.0 / rate_hz
     factor = max(1, math.ceil(1.0 / (usual_s * rate_hz) - 1e-6))
-    # What lies around the clip keeps the filter's ends outside of it.
+    # Samples around the clip keep the filter's ends outside of it.
     before_s, after_s = max(-float(times[0]), 0.0), max(float(times[-1] - grid_s[-1]), 0.0)
     lead, tail = (int(min(around_s, MARGIN_S) * rate_hz) for around_s in (before_s, after_s))
     fine_s = np.arange((lead + grid_s.size + tail) * factor, dtype=np.float64) / (rate_hz * factor) - lead / rate_hz
@@ -156,6 +155,6 @@ def _refused(path: Path, where: str, seen: str, allowed: str) -> MediaError:
         where=where,
         seen=seen,
         allowed=allowed,
-        remedy=f"Write it as Parquet with `{TIME}` in seconds and one number column a channel",
+        remedy=f"Write it as Parquet with `{TIME}` in seconds and one number column per channel",
         code=Code.PHYSIO_FORMAT,
     )

@@ -1,8 +1,8 @@
-"""Numbered pictures on the clip's clock: crops of a face that a corpus brings, one a frame, with holes.
+"""Numbered pictures on the clip's clock: crops of a face that a corpus brings, one per frame, with holes.
 
-Picture k is the crop of the k-th frame, so it stands at that frame's own time, wherever it comes in the folder's list.
-The pictures are the faces: no detector looks at them. A step takes the picture of the frame at its centre, or, where
-that one is missing or broken, the nearest other one of the same step; where there is none the step has no face.
+Picture k is the crop of the k-th frame, so its time is that of the frame, whatever its place in the folder's list.
+The pictures are the faces: no detector runs on them. A step takes the picture of the frame at its centre or, where that
+is missing or broken, the nearest other picture of the same step; a step without any has no face.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Numbered:
 
     Attributes:
         files: number, counted from 1 → file.
-        clock: when the frames 1 … N are shown, whether their picture is there or not.
+        clock: when the frames 1 … N are shown, whether their picture exists or not.
         beyond: pictures with a number above N; the video has no such frame.
     """
 
@@ -47,13 +47,13 @@ class Numbered:
 def read_numbered(
     folder: Path, rate_hz: float | None, video: Pictures | None, limits: MediaLimits, *, where: str
 ) -> Numbered:
-    """Lists a folder and gives each number its time; reads no picture.
+    """Lists a folder and gives each number its time; does not read the pictures.
 
     Args:
         folder: of numbered pictures.
-        rate_hz: frames a second, for want of a video.
+        rate_hz: frames per second, used without a video.
         video: the frames that the pictures were cut from.
-        limits: what the clip may cost.
+        limits: bounds of the clip's size and frame count.
         where: the clip, for messages.
 
     Raises:
@@ -71,12 +71,10 @@ def read_numbered(
         shown = {number: path for number, path in files.items() if number <= video.times_s.size}
         return Numbered(files=shown, clock=video, beyond=len(files) - len(shown))
     if rate_hz is None:
-        raise _refused(
-            "nothing says when the pictures are shown", where, "no video, no rate", "one of them", Code.NO_RATE
-        )
+        raise _refused("the pictures have no times", where, "no video, no rate", "one of them", Code.NO_RATE)
     if not 0 < rate_hz <= limits.max_frame_rate_hz:
         allowed = f"above 0, at most {limits.max_frame_rate_hz:g} frames/s"
-        raise _refused("this is no frame rate", where, f"{rate_hz:g} frames/s", allowed, Code.FRAME_RATE)
+        raise _refused("this is not a frame rate", where, f"{rate_hz:g} frames/s", allowed, Code.FRAME_RATE)
     times_s = np.arange(last, dtype=np.float64) / rate_hz
     return Numbered(files=files, clock=Pictures(times_s=times_s, end_s=last / rate_hz, declared_end_s=None))
 
@@ -84,7 +82,7 @@ def read_numbered(
 def faces_of(
     numbered: Numbered, grid: Grid, *, origin_s: float, duration_s: float, config: FaceAlignment, limits: MediaLimits
 ) -> tuple[Faces, list[str]]:
-    """The face of every step, and what a person should know.
+    """The face of every step, and notes for a person.
 
     Args:
         numbered: the pictures.
@@ -92,7 +90,7 @@ def faces_of(
         origin_s: the clip's zero on the pictures' clock.
         duration_s: of the clip.
         config: the size and quality of a crop.
-        limits: what a picture may cost.
+        limits: bounds of a picture's size.
     """
     times_s = numbered.clock.times_s - origin_s
     frame_of_step = frames_of_steps(times_s, numbered.clock.end_s - origin_s, grid, duration_s)
@@ -108,7 +106,7 @@ def faces_of(
 
 
 def read_picture(path: Path, limits: MediaLimits) -> Picture | None:
-    """A picture as (H, W, 3) uint8 RGB, or None where the file is no whole picture or is larger than the limits."""
+    """A picture as (H, W, 3) uint8 RGB, or None where the file is not a complete picture or exceeds the limits."""
     try:
         check_file(path, max_bytes=limits.max_bytes, where=path.name)
         with Image.open(path, formats=FORMATS) as image:  # reads the head only

@@ -1,4 +1,4 @@
-"""How good a clip's alignment is, in numbers, in words, and as a gate."""
+"""The quality of a clip's alignment: figures, notes for a person, and a gate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def coverage(masks: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
 
 
 def clock_notes(*, offset_s: float, drift_s_per_min: float, frame_interval_cv: float | None) -> list[str]:
-    """What a person should know about the two streams' clocks."""
+    """Notes for a person on the two streams' clocks."""
     notes = []
     if abs(offset_s) >= NOTE_OFFSET_S:
         side = "after" if offset_s > 0 else "before"
@@ -56,14 +56,14 @@ def av_offset_notes(apart: AvOffset | None) -> list[str]:
 
 
 def ended_early(what: str, end_s: float, declared_end_s: float | None) -> list[str]:
-    """A note when a stream stops before the end that the file's header promises."""
+    """A note when a stream stops before the end in the file's header."""
     if declared_end_s is None or declared_end_s - end_s < NOTE_EARLY_END_S:
         return []
     return [f"{what} ended early: {declared_end_s - end_s:.2f} s of it are missing"]
 
 
 def clipping(pcm: NDArray[np.int16]) -> list[str]:
-    """A note when many of the samples (n,) lie at full scale: what was louder is lost."""
+    """A note when many of the samples (n,) lie at full scale: louder sound was lost."""
     share = float(np.mean((pcm >= FULL_SCALE) | (pcm <= -FULL_SCALE))) if pcm.size else 0.0
     return [f"the sound is clipped: {share:.0%} of it lies at full scale"] if share >= NOTE_CLIPPED_SHARE else []
 
@@ -75,8 +75,8 @@ class AlignmentGate:
     Attributes:
         code: of the quarantine row.
         column: the figure's name in the quality table.
-        figure: what is bounded; bounds: the least and the largest value that pass.
-        what, remedy: of the refusal; seen, allowed: its values in words.
+        figure: the bounded value; bounds: the least and the largest value that pass.
+        what, remedy: of the refusal; seen, allowed: its values as text.
     """
 
     code: Code
@@ -90,7 +90,7 @@ class AlignmentGate:
 
 
 def best_coverage(coverage: Mapping[str, float]) -> float:
-    """The share of valid steps of the modality that has most of them."""
+    """The share of valid steps of the best covered modality."""
     return max(coverage.values(), default=0.0)
 
 
@@ -110,9 +110,9 @@ GATES = (
         column="drift_s_per_min",
         figure=lambda quality: quality.drift_s_per_min,
         bounds=lambda config: (-config.max_abs_drift_s_per_min, config.max_abs_drift_s_per_min),
-        what="the sound's clock runs away from the picture's",
+        what="the sound's clock drifts away from the picture's",
         seen=lambda quality: f"{quality.drift_s_per_min:+.2f} s a minute",
-        allowed=lambda config: f"at most {config.max_abs_drift_s_per_min:g} s a minute",
+        allowed=lambda config: f"at most {config.max_abs_drift_s_per_min:g} s per minute",
         remedy="Check the recording's sample rate, or raise alignment.quality.max_abs_drift_s_per_min",
     ),
     AlignmentGate(
@@ -131,7 +131,7 @@ GATES = (
 
 
 def gate(quality: Quality, config: AlignmentQuality, *, where: str) -> None:
-    """Refuses a clip whose streams cannot be one moment, or in which nothing is left to look at.
+    """Refuses a clip whose streams cannot belong together, or of which too little is usable.
 
     Raises:
         MediaError: `offset`, `drift` or `coverage`; the clip goes to quarantine.

@@ -1,9 +1,9 @@
 """Clips that could not be aligned, remembered, so that an unchanged broken file is not decoded on every run.
 
-A refusal holds as long as the clip's content, the alignment's settings and limits, and the number of times that a
-person asked to try again are the same. What the quality gate refused is remembered with its figures and judged anew:
-another bound, or a person who takes it as it is, brings it back. Not remembered is what may have passed by itself: a
-file that was not there or not readable, and an error of the code.
+A refusal holds as long as the clip's content, the alignment's settings and limits, and the number of retries that a
+person requested are the same. Refusals of the quality gate are remembered with their figures and judged anew: a
+different bound, or a person's acceptance, readmits the clip. Failures whose cause may have passed are not remembered:
+a missing or unreadable file, and an error of the code.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ REFUSED_SCHEMA = pa.schema(
 
 
 class Refusals:
-    """The refusals of the run before, under what this one asks for.
+    """The refusals of the previous run that hold for this run's request.
 
     Args:
-        folder: where the stage writes.
+        folder: of the stage's output.
         config: the section `alignment`.
-        decisions: what people decided about the clips that this stage set aside.
+        decisions: people's decisions on the clips that this stage set aside.
     """
 
     def __init__(self, folder: Path, config: Alignment, decisions: Decisions) -> None:
         limits = config.limits.model_dump(mode="json")
         self._asked = fingerprint([alignment_fingerprint(config), limits])
         self._tries = decisions.tries
-        self._known = _read(folder / FILE)
+        self._stored = _read(folder / FILE)
 
     def recall(self, clip: Clip) -> ClipOutcome | None:
-        """What became of a clip when it was tried before; None where it is to be tried (again)."""
-        row = self._known.get(clip.clip_id)
+        """The earlier outcome of a clip; None where it is to be tried (again)."""
+        row = self._stored.get(clip.clip_id)
         if row is None or (row["content_sha256"], row["asked"]) != (clip.content_sha256, self.asking(clip.clip_id)):
             return None
         refusal = quarantined_of(row["quarantined"])
         if refusal is None or refusal.path != clip.main_path:
-            return None  # the same file elsewhere: the row has to say where it is now
+            return None  # the file has moved: the row must contain its present path
         return ClipOutcome(
             clip_id=clip.clip_id,
             content_sha256=clip.content_sha256,
@@ -82,7 +82,7 @@ class Refusals:
         return pa.Table.from_pylist(rows, schema=REFUSED_SCHEMA)
 
     def asking(self, clip_id: str) -> str:
-        """What is asked of a clip: a result holds for an equal clip of which the same is asked."""
+        """Identity of the request for a clip: a result holds for an equal clip under an equal request."""
         return f"{self._asked}:{self._tries.get(clip_id, 0)}"
 
 

@@ -1,8 +1,8 @@
 """Aligned shards: Parquet files of about the same size, rows in the order of clip ids, equal rows in equal bytes.
 
-Where one row group or one file ends follows from the rows alone, never from when they arrived, so a run that computes
-ten new clips leaves the same files as a run that computes all of them. For the same reason the files before the first
-row that came, went or changed are what they were: `linked` takes them over without reading them.
+The ends of row groups and files follow from the rows alone, never from the order of their arrival, so a run that
+computes ten new clips leaves the same files as a run that computes all of them. For the same reason the files before
+the first row that was added, removed or changed stay the same: `linked` takes them over without reading them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def stored_in(folder: Path) -> list[StoredRow]:
-    """Every row in order, media not read. A shard that cannot be read, or is of another schema, has none."""
+    """Every row in order, media not read. A shard that cannot be read, or has a different schema, yields none."""
     rows: list[StoredRow] = []
     for path in shard_paths(folder):
         try:
@@ -84,17 +84,17 @@ def shard_rows(path: Path) -> Iterator[pa.Table]:
                 yield table.slice(i, 1)
 
 
-def linked(rows: Sequence[StoredRow], wanted: Sequence[str], kept: Set[str], folder: Path) -> list[Path]:
+def linked(rows: Sequence[StoredRow], clip_ids: Sequence[str], kept: Set[str], folder: Path) -> list[Path]:
     """Takes whole shards over into `folder`, as links where the file system has them.
 
     Args:
-        rows: what the shards hold, in order.
-        wanted: the clips that are to be written, in order.
-        kept: those of them whose row is the one in `rows`.
-        folder: where to; it has no shard yet.
+        rows: of the shards, in order.
+        clip_ids: the clips to write, in order.
+        kept: those of them whose row in `rows` still holds.
+        folder: the destination, still without shards.
 
     Returns:
-        The shards that were taken over: the first ones, as many as hold exactly the first of the wanted clips, and end
+        The shards that were taken over: the first ones, as many as contain exactly the first of `clip_ids` and end
         where they would end if they were written anew.
     """
     taken: list[Path] = []
@@ -102,11 +102,11 @@ def linked(rows: Sequence[StoredRow], wanted: Sequence[str], kept: Set[str], fol
     for shard, inside in groupby(rows, key=lambda row: row.shard):
         ids = [row.clip_id for row in inside]
         end = at + len(ids)
-        # A file ends because the next row did not fit, so that row has to be the same, or there is none.
+        # A file ends because the next row did not fit, so that row has to be the same, or absent in both.
         following = [row.clip_id for row in rows[end : end + 1]]
-        if list(wanted[at:end]) != ids or not kept >= set(ids):
+        if list(clip_ids[at:end]) != ids or not kept >= set(ids):
             break
-        if end < len(wanted) and not (following == [wanted[end]] and wanted[end] in kept):
+        if end < len(clip_ids) and not (following == [clip_ids[end]] and clip_ids[end] in kept):
             break
         _link(shard, folder / f"shard-{len(taken):05d}.parquet")
         taken.append(shard)
@@ -131,9 +131,9 @@ class ShardWriter:
     """Writes rows, given in the order of clip ids, to `shard-00000.parquet` and on. A context manager.
 
     Args:
-        folder: where to.
-        first: the number of the first shard, where others are there already.
-        shard_bytes, group_bytes: how large a file and a row group may be.
+        folder: the destination.
+        first: the number of the first shard, where earlier ones exist.
+        shard_bytes, group_bytes: the largest sizes of a file and of a row group.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class ShardWriter:
             return
         if self._writer is None:
             path = self._folder / f"shard-{self._shards:05d}.parquet"
-            # Crops are JPEG already: a fast level only takes the slack out of the sound and the masks.
+            # Crops are JPEG already: a fast level suffices to compress the sound and the masks.
             self._writer = pq.ParquetWriter(path, ALIGNED_SCHEMA, compression="zstd", compression_level=1)
             self._shards += 1
         self._writer.write_table(pa.concat_tables(self._group).combine_chunks())
@@ -191,7 +191,7 @@ class ShardWriter:
 
 
 def row_bytes(row: pa.Table) -> int:
-    """Size of the media in a row: the same for a row just made and for the same row read back."""
+    """Size of the media in a row: the same for a new row and for the same row read back."""
     pictures, physio, given = (row[name].combine_chunks() for name in ("face_jpeg", "physio", "given"))
     blobs = (pictures.flatten(), physio.items, given.items, row["pcm"].combine_chunks())
     return sum(pc.sum(pc.binary_length(blob)).as_py() or 0 for blob in blobs)

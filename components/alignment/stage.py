@@ -1,10 +1,10 @@
-"""The alignment stage: a Ray Data map over the clip table, a pool of aligners, one row out for each clip.
+"""The alignment stage: a Ray Data map over the clip table, a pool of aligners, one row per clip.
 
 Incremental: a row whose clip, content and alignment fingerprint are unchanged is taken over from the earlier shards;
-only the others pass through Ray. What comes out is kept as it comes (`partial.py`), so that a run that was killed is
-taken up where it was; when all clips are there, the shards are written in one go. A clip that cannot be aligned becomes
-a quarantine row and the run goes on, also where it crashes the decoder: every clip with media is aligned in a guarded
-process (`guard.py`). It is not tried again before something about it changes (`refused.py`).
+only the others pass through Ray. Results are stored as they arrive (`partial.py`), so that a killed run is resumed
+where it ended; when all clips are done, the shards are written in one go. A clip that cannot be aligned becomes a
+quarantine row and the run continues, even where the clip crashes the decoder: every clip with media is aligned in a
+guarded process (`guard.py`). It is not tried again before something about it changes (`refused.py`).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from components.runtime.cluster import connect
 from components.runtime.progress import progress
 from components.runtime.stream import blocks_of, streaming
 
-# Clips that an actor takes at a time at most; to hand out a block costs as much as a tenth of a short clip.
+# The most clips that an actor takes at a time; handing out a block costs as much as a tenth of a short clip.
 BATCH_CLIPS = 8
-TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
-# Starting Ray and its actors costs more than aligning this many clips here; the code that runs is the same.
+TASKS_IN_FLIGHT = 2  # an actor works on one and already holds the next
+# Starting Ray and its actors costs more than aligning this many clips in this process; the code is the same.
 IN_PROCESS_CLIPS = 8
 PACKED_SCHEMA = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *RESULT_SCHEMA])
 QUALITY_SCHEMA = pa.schema(
@@ -62,7 +62,7 @@ def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -
     """Aligns the clips of a dataset and writes `data/aligned/<name>/`.
 
     Returns:
-        The summary that stands in `summary.json`, and `aligned_now`: how many clips passed through the aligner.
+        The content of `summary.json`, and `aligned_now`: how many clips passed through the aligner.
 
     Raises:
         DataError: the clip table is missing.
@@ -70,10 +70,10 @@ def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -
     """
     clips = {clip.clip_id: clip for clip in _clips(layout.dataset(name) / "clips.parquet", name)}
     folder = layout.aligned(name)
-    wanted = alignment_fingerprint(alignment)
+    current = alignment_fingerprint(alignment)
     decisions = read_decisions(layout.decisions(name, STAGE))
     stored = stored_in(folder)
-    kept = {row.clip_id: row for row in stored if _holds(row, clips.get(row.clip_id), wanted)}
+    kept = {row.clip_id: row for row in stored if _holds(row, clips.get(row.clip_id), current)}
     refusals = Refusals(folder, alignment, decisions)
     refused = _refused((clip for clip in clips.values() if clip.clip_id not in kept), refusals, alignment, decisions)
     missing = [clip for clip in clips.values() if clip.clip_id not in kept and clip.clip_id not in refused]
@@ -81,41 +81,43 @@ def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -
     done = {clip.clip_id: result for clip in missing if (result := partial.recall(clip)) is not None}
     if done:
         print(f"align {name}: {len(done)} clips were aligned before the run was interrupted", file=sys.stderr)
-    left = [clip for clip in missing if clip.clip_id not in done]
+    remaining = [clip for clip in missing if clip.clip_id not in done]
     try:
-        done |= {result.clip_id: partial.add(result) for result in _aligned(left, layout.root, name, alignment, ray)}
+        done |= {
+            result.clip_id: partial.add(result) for result in _aligned(remaining, layout.root, name, alignment, ray)
+        }
     finally:
         partial.flush()
-    found = {**{row.clip_id: _result(row) for row in kept.values()}, **refused, **done}
-    results = [judged(clip, found[clip.clip_id], alignment, decisions) for clip in clips.values()]
+    outcomes = {**{row.clip_id: _result(row) for row in kept.values()}, **refused, **done}
+    results = [judged(clip, outcomes[clip.clip_id], alignment, decisions) for clip in clips.values()]
     with atomic_dir(folder) as beside:
         passed = [result.clip_id for result in results if result.quarantined is None]
         first = linked(stored, passed, kept.keys(), beside)
         with ShardWriter(beside, first=len(first)) as shards:
             shards.write_all(_rows(stored, passed, kept.keys(), partial, without=first))
-        summary = _write(name, beside, results, wanted, refusals)
+        summary = _write(name, beside, results, current, refusals)
     partial.clear()
-    return {**summary, "aligned_now": len(left)}
+    return {**summary, "aligned_now": len(remaining)}
 
 
-def _holds(row: StoredRow, clip: Clip | None, wanted: str) -> bool:
-    return clip is not None and (row.content_sha256, row.alignment_fingerprint) == (clip.content_sha256, wanted)
+def _holds(row: StoredRow, clip: Clip | None, current: str) -> bool:
+    return clip is not None and (row.content_sha256, row.alignment_fingerprint) == (clip.content_sha256, current)
 
 
 def _result(row: StoredRow) -> ClipOutcome:
-    """A row of earlier shards that still holds; the gate may have changed since, so it passes it again."""
+    """A row of earlier shards that still holds; it passes the gate again, which may have changed since."""
     return ClipOutcome(clip_id=row.clip_id, content_sha256=row.content_sha256, quality=row.quality)
 
 
 def _rows(
     stored: Sequence[StoredRow], passed: Sequence[str], kept: Set[str], partial: Partial, *, without: Sequence[Path]
 ) -> Iterator[pa.Table]:
-    """The rows that are to be written, in order, but for those of some shards; a row group of each source at a time."""
-    gone = {row.clip_id for row in stored if row.shard in without}
-    wanted = set(passed) - gone
+    """The rows to write, in order, except those of the shards `without`; reads a row group of each source at a time."""
+    linked_ids = {row.clip_id for row in stored if row.shard in without}
+    to_write = set(passed) - linked_ids
     shards = dict.fromkeys(row.shard for row in stored if row.shard not in without)
-    old = (row for shard in shards for row in shard_rows(shard) if _id(row) in wanted and _id(row) in kept)
-    new = (partial.row(clip_id) for clip_id in passed if clip_id in wanted and clip_id not in kept)
+    old = (row for shard in shards for row in shard_rows(shard) if _id(row) in to_write and _id(row) in kept)
+    new = (partial.row(clip_id) for clip_id in passed if clip_id in to_write and clip_id not in kept)
     return merge(old, new, key=_id)
 
 
@@ -140,13 +142,13 @@ def _refused(
     clips: Iterable[Clip], refusals: Refusals, config: Alignment, decisions: Decisions
 ) -> dict[str, ClipOutcome]:
     """The clips that were refused before and would be refused again."""
-    known = ((clip, refusals.recall(clip)) for clip in clips)
-    again = (judged(clip, result, config, decisions) for clip, result in known if result is not None)
+    recalled = ((clip, refusals.recall(clip)) for clip in clips)
+    again = (judged(clip, result, config, decisions) for clip, result in recalled if result is not None)
     return {result.clip_id: result for result in again if result.quarantined is not None}
 
 
 class AlignBatch:
-    """The actor: aligns the clips of a batch in a guarded process, and hands back one packed result a clip."""
+    """The actor: aligns the clips of a batch in a guarded process, and returns one packed result per clip."""
 
     def __init__(self, config: Alignment, root: str) -> None:
         self._root = Path(root)
@@ -164,7 +166,7 @@ class AlignBatch:
 def _aligned(
     clips: list[Clip], root: Path, name: str, alignment: Alignment, ray: RayResources
 ) -> Iterator[ClipOutcome]:
-    """The results of the clips, as they come."""
+    """The results of the clips, in the order of completion."""
     if not clips:
         return
     decoded = sum(has_media(clip) for clip in clips)
@@ -177,19 +179,19 @@ def _aligned(
 
 
 def bring_media(clip: Clip, root: Path) -> None:
-    """Fetches what lies in an object store and is not here: on another node, or after `.mer` was deleted."""
+    """Fetches media from an object store that are not on this machine: on a new node, or after `.mer` was deleted."""
     for path in clip.media_paths:
         bring(path, root)
 
 
 def has_media(clip: Clip) -> bool:
-    """Whether there is picture or sound to decode."""
+    """Whether the clip has picture or sound to decode."""
     return any(path is not None for path in (clip.video_path, clip.audio_path, clip.pictures_path))
 
 
 def _in_process(clips: list[Clip], root: Path, alignment: Alignment) -> Iterator[ClipOutcome]:
-    """Without Ray: what is to be decoded in a guarded process, the rest in this one."""
-    from components.alignment.align import Aligner  # seconds of imports: only for who aligns here
+    """Without Ray: clips with media in a guarded process, the rest in this one."""
+    from components.alignment.align import Aligner  # seconds of imports, which only this path needs
 
     aligner = Aligner(alignment, media=False)
     with Guard(alignment, root) as guard:
@@ -199,9 +201,9 @@ def _in_process(clips: list[Clip], root: Path, alignment: Alignment) -> Iterator
 
 
 def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayResources) -> Iterator[ClipOutcome]:
-    """Each clip once, in whatever order they come. An actor that is lost is started again, and what it had in hand is
-    aligned anew. Ray Data starts no further clips while finished ones fill its share of the object store, so memory
-    does not depend on how many clips there are."""
+    """Each clip once, in the order of completion. A lost actor is started again, and its unfinished clips are aligned
+    anew. Ray Data starts no further clips while finished ones fill its share of the object store, so memory does not
+    depend on the number of clips."""
     connect(resources)
     import ray
     from ray.data import ActorPoolStrategy
@@ -209,8 +211,8 @@ def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayR
     actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(clips)))
     with streaming():
         texts = [json.dumps(clip.to_row()) for clip in clips]
-        # A row a block, and a block is what one actor takes at a time.
-        taken = [{"clips": some} for some in chunks(texts, actors, most=BATCH_CLIPS)]
+        # One row per block, and one block per call of an actor.
+        taken = [{"clips": chunk} for chunk in chunks(texts, actors, most=BATCH_CLIPS)]
         clips_in = ray.data.from_items(taken, override_num_blocks=len(taken))
         aligned = clips_in.map_batches(
             AlignBatch,
@@ -225,13 +227,15 @@ def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayR
     for batch in blocks_of(aligned):
         for row in batch.to_pylist():
             clip = waiting.pop(row["clip_id"], None)
-            if clip is not None:  # else it came before its actor was lost, and once more after
+            if clip is not None:  # else it arrived before its actor was lost, and again after
                 yield unpacked(clip, row)
     if waiting:
         raise DataError(f"{len(waiting)} clips did not come back from Ray", where=STAGE, seen=next(iter(waiting)))
 
 
-def _write(name: str, folder: Path, results: Sequence[ClipOutcome], wanted: str, refusals: Refusals) -> dict[str, Any]:
+def _write(
+    name: str, folder: Path, results: Sequence[ClipOutcome], fingerprint: str, refusals: Refusals
+) -> dict[str, Any]:
     """Writes everything but the shards; returns the summary."""
     qualities = [_quality_row(result, result.quality) for result in results if result.quality is not None]
     refused = [result for result in results if result.quarantined is not None]
@@ -240,7 +244,7 @@ def _write(name: str, folder: Path, results: Sequence[ClipOutcome], wanted: str,
     write_table(folder / "quality.parquet", pa.Table.from_pylist(qualities, schema=QUALITY_SCHEMA))
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
     aligned = sum(result.quarantined is None for result in results)
-    summary = _summary(name, aligned, qualities, quarantined, wanted)
+    summary = _summary(name, aligned, qualities, quarantined, fingerprint)
     write_json(folder / "summary.json", summary)
     return summary
 
@@ -255,7 +259,7 @@ def _quality_row(result: ClipOutcome, measured: Quality) -> dict[str, Any]:
 
 
 def _summary(
-    name: str, aligned: int, qualities: list[dict[str, Any]], quarantined: list[Quarantined], wanted: str
+    name: str, aligned: int, qualities: list[dict[str, Any]], quarantined: list[Quarantined], fingerprint: str
 ) -> dict[str, Any]:
     passed = [row for row in qualities if row["passed"]]
     duration_s = sum(row["duration_s"] for row in passed)
@@ -272,12 +276,12 @@ def _summary(
         "duration_s": round(duration_s, 3),
         "coverage": {modality: round(total / duration_s, 4) for modality, total in sorted(covered.items())},
         "notes": _counts(kind for row in passed for kind in {_kind(note) for note in row["notes"]}),
-        "alignment_fingerprint": wanted,
+        "alignment_fingerprint": fingerprint,
     }
 
 
 def _kind(note: str) -> str:
-    """A note without its numbers, so that like notes count together."""
+    """A note without its numbers, so that notes of one kind are counted together."""
     return re.sub(r"\d+(\.\d+)?", "N", note)
 
 

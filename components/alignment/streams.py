@@ -1,11 +1,11 @@
-"""The first pass over a clip's files: its streams, its zero and its duration.
+"""The first pass over a clip's files: determines its streams, its zero and its duration.
 
-A clip's sound is the audio stream of its video file, or a file of its own. In one file both streams share a clock, so
-an offset between them is real. Two files have no common clock: each starts at its own first timestamp, and both are
+A clip's sound is the audio stream of its video file, or a separate file. In one file both streams share a clock, so an
+offset between them is real. Two files have no common clock: each starts at its own first timestamp, and both are
 taken to start together.
 
-A clip that is a span of its files has its zero where the span begins and lasts as long as the span: what the files do
-not have of it is masked like any other gap, and said. Only a span with next to nothing in it is refused.
+A clip that is a span of its files has its zero where the span begins and lasts as long as the span: any part that
+is missing from the files is masked like any other gap, and noted. Only a span with next to nothing in it is refused.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Media:
     """A clip's streams and clock.
 
     Attributes:
-        duration_s: of the longest stream, or of the span that the clip is.
+        duration_s: of the longest stream, or of the clip's span.
         offset_s: first timestamp of the sound minus that of the picture; 0 without a shared clock.
         picture_origin_s, sound_origin_s: the clip's zero on the clock of either file.
-        pictures, sound: the streams, where there are any.
+        pictures, sound: the streams, None where absent.
         picture_window: the span on the clock of the pictures' file.
-        numbered: the pictures of a folder, in the place of the stream's own.
+        numbered: the pictures of a folder, which replace those of the stream.
         spread: regularity of the frame times.
-        notes: what a person should know.
+        notes: for a person.
     """
 
     duration_s: float
@@ -70,8 +70,8 @@ def read_media(
         config: of the stage.
         series: the clip's physiology.
         root: the project's root.
-        span: the part of the files that the clip is, as `Span.of` says; None for all of them.
-        given_end_s: where features that the clip brings end, if anything says so.
+        span: the clip's part of the files, as `Span.of` returns it; None for all of them.
+        given_end_s: the end of the clip's given features, if it is defined.
 
     Raises:
         MediaError: see `source`, `decode`, `pictures`, and `no-audio`, `truncated`, `no-media`, `too-long`, `bad-span`.
@@ -129,7 +129,7 @@ def _on_one_clock(
     notes: list[str],
 ) -> Media:
     starts = [float(pictures.times_s[0])] if pictures else []
-    # Who counts pictures has the first one at zero, and what was heard before it is no part of the clip.
+    # With numbered pictures the first one is at zero, and earlier sound is not part of the clip.
     starts += [sound.start_s] if sound and not numbered else []
     origin_s = min(starts)
     picture_origin_s = origin_s if shared_clock or not pictures else float(pictures.times_s[0])
@@ -150,7 +150,7 @@ def _on_one_clock(
         if missing_s >= quality.NOTE_EARLY_END_S:
             notes.append(f"the recording ends {missing_s:.2f} s before the clip does")
     if sound and offset_s > sound.padding_s:
-        offset_s += sound.padding_s  # a late stream begins with its encoder's padding; the sound itself comes after
+        offset_s += sound.padding_s  # a late stream begins with its encoder's padding; the sound follows it
     if sound and pictures and not shared_clock and abs(ends[1] - ends[0]) > quality.NOTE_EARLY_END_S:
         longer = "longer" if ends[1] > ends[0] else "shorter"
         notes.append(f"the sound file is {abs(ends[1] - ends[0]):.2f} s {longer} than the picture")
@@ -175,7 +175,7 @@ def _on_one_clock(
 
 
 def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s: float | None) -> Media:
-    """A clip of signals, timed words or given features alone lasts as long as they do, or as its span says; one of
+    """A clip of signals, timed words or given features alone lasts as long as they do, or as its span; one of
     single vectors that hold throughout lasts one step."""
     ends = [float(times[-1]) for times, _ in series.values()] + [word.end_s for word in clip.words]
     if clip.given:
@@ -218,7 +218,7 @@ def _stream_notes(clip: Clip, video: FileScan | None, audio: FileScan | None) ->
 
 def _no_audio(path: Path, where: str) -> MediaError:
     return MediaError(
-        f"sound file {path.name!r} holds no sound",
+        f"sound file {path.name!r} contains no sound",
         where=where,
         seen="no audio stream",
         allowed="an audio stream",

@@ -1,7 +1,7 @@
 """Voice activity: the probability of speech in each step.
 
 `silero` is the Silero VAD network (MIT), 32 ms at a time with its state carried through the clip; `energy` needs no
-weights and calls loud what stands out of the clip's own noise floor. They are named choices, never a fallback.
+weights and measures loudness above the clip's own noise floor. They are explicit choices, never a fallback.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from components.contracts.timebase import Grid, pool_mean
 from components.media.sound import FULL_SCALE, levels_dbfs
 from components.runtime.weights import weight_file
 
-# Fixed by the network at 16 kHz: 512 new samples a call, preceded by the last 64 of the call before.
+# Fixed by the network at 16 kHz: 512 new samples per call, preceded by the last 64 of the previous call.
 RATE_HZ, CHUNK, CONTEXT, STATE = 16_000, 512, 64, (2, 1, 128)
 SILENT_ONLY_AFTER = 8  # chunks of zeros that settle the state; a longer silence need not be computed
 
 ENERGY_WINDOW_S = 0.02
 ENERGY_FLOOR_PERCENTILE, ENERGY_PEAK_PERCENTILE = 10, 95
-ENERGY_SHARE = 0.4  # of the way from floor to peak, in dB, where speech is as likely as not
+ENERGY_SHARE = 0.4  # of the way from floor to peak, in dB, where the probability of speech is one half
 ENERGY_MIN_RANGE_DB = 15.0  # a clip with less between floor and peak is noise or a tone
 ENERGY_SLOPE_DB = 3.0
 
 
 class VoiceActivity(Protocol):
-    """Says how likely each step holds speech."""
+    """Estimates the probability of speech in each step."""
 
     def speech(self, pcm: NDArray[np.int16], grid: Grid) -> NDArray[np.float32]:
         """(N,) int16 at 16 kHz → (T,) float32 in [0, 1]."""
@@ -48,7 +48,7 @@ class Silero:
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def speech(self, pcm: NDArray[np.int16], grid: Grid) -> NDArray[np.float32]:
-        """See `VoiceActivity.speech`. About 10 ms a second of sound."""
+        """See `VoiceActivity.speech`. Takes about 10 ms per second of sound."""
         chunks = -(-pcm.size // CHUNK)
         window = np.zeros((1, CONTEXT + CHUNK), dtype=np.float32)
         probability = np.zeros((chunks, 1), dtype=np.float32)
@@ -75,18 +75,18 @@ class Energy:
         """See `VoiceActivity.speech`."""
         starts = np.arange(max(1, pcm.size // round(ENERGY_WINDOW_S * RATE_HZ)), dtype=np.float64) * ENERGY_WINDOW_S
         level, _ = levels_dbfs(pcm, np.ones(pcm.size, dtype=bool), RATE_HZ, starts, ENERGY_WINDOW_S)
-        heard = np.isfinite(level)
-        if not heard.any():
+        audible = np.isfinite(level)
+        if not audible.any():
             return np.zeros(grid.num_steps, dtype=np.float32)
-        floor, peak = np.percentile(level[heard], [ENERGY_FLOOR_PERCENTILE, ENERGY_PEAK_PERCENTILE])
-        if not heard.all():
+        floor, peak = np.percentile(level[audible], [ENERGY_FLOOR_PERCENTILE, ENERGY_PEAK_PERCENTILE])
+        if not audible.all():
             floor = min(floor, peak - ENERGY_MIN_RANGE_DB)  # digital silence is the floor
         middle = floor + max(ENERGY_SHARE * (peak - floor), ENERGY_MIN_RANGE_DB / 2)
-        odds = np.where(heard, (level - middle) / ENERGY_SLOPE_DB, -np.inf)
+        odds = np.where(audible, (level - middle) / ENERGY_SLOPE_DB, -np.inf)
         probability = 1.0 / (1.0 + np.exp(-np.clip(odds, -50, 50)))
         return pool_mean(probability[:, None].astype(np.float32), starts, starts + ENERGY_WINDOW_S, grid)[0][:, 0]
 
 
 def create_activity(config: VoiceAlignment) -> VoiceActivity:
-    """The voice activity detector that the configuration names."""
+    """The configured voice activity detector."""
     return Silero() if config.activity == "silero" else Energy()

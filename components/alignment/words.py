@@ -27,8 +27,8 @@ def placed(words: Sequence[Word], duration_s: float) -> tuple[Word, ...]:
 def spread(transcript: str, voiced: NDArray[np.bool_], grid: Grid, duration_s: float) -> tuple[Word, ...]:
     """Lays a transcript over the voiced steps, each word as long as its share of the letters.
 
-    A word costs its letters plus one for the pause behind it. Words are laid along the voiced time as if it were one
-    piece; of a word that a pause cuts in two, the longer part stands, so that no word claims the pause.
+    A word counts its letters plus one for the pause behind it. Words are laid along the voiced time as if it were
+    continuous; of a word that a pause cuts in two, the longer part is kept, so that no word contains the pause.
 
     Args:
         transcript: the words, separated by white space.
@@ -57,7 +57,7 @@ def spread(transcript: str, voiced: NDArray[np.bool_], grid: Grid, duration_s: f
 def _parts(
     begin: float, end: float, laid: NDArray[np.float64], starts: NDArray[np.float64]
 ) -> list[tuple[float, float]]:
-    """The real times of `[begin, end)` of the voiced time, one span for each unbroken stretch of steps."""
+    """The real times of `[begin, end)` of the voiced time, one span per unbroken run of steps."""
     first = int(np.clip(np.searchsorted(laid, begin, side="right") - 1, 0, starts.size - 1))
     last = int(np.clip(np.searchsorted(laid, end, side="left") - 1, first, starts.size - 1))
     parts: list[tuple[float, float]] = []

@@ -162,7 +162,7 @@ def test_what_is_missing_is_named(segments: Path, tmp_path: Path, monkeypatch: p
 def test_another_kind_of_checkpoint_is_refused(segments: Path, tmp_path: Path) -> None:
     other = shutil.copytree(segments, tmp_path / "other")
     (other / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ConfigError, match=r"no speech recogniser.*whisper"):
+    with pytest.raises(ConfigError, match=r"not a supported speech recogniser.*whisper"):
         create_recogniser(configured(other))
 
 

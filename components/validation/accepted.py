@@ -1,4 +1,4 @@
-"""The clips that are left: one row each, with everything the catalog needs, and the figures that are judged last."""
+"""The accepted clips: one row each, with everything the catalog needs, and the figures that are judged last."""
 
 from __future__ import annotations
 
@@ -79,25 +79,25 @@ def class_counts(accepted: pa.Table, taxonomy: Taxonomy) -> dict[str, int]:
 
 
 def class_rows(counts: Mapping[str, int]) -> pa.Table:
-    """One row a class: `class`, `num_clips`."""
+    """One row per class: `class`, `num_clips`."""
     return pa.table(
         {"class": pa.array(list(counts), pa.string()), "num_clips": pa.array(list(counts.values()), pa.int64())}
     )
 
 
 def dataset_rows(upstream: Upstream, accepted: pa.Table, quarantined: Sequence[Quarantined]) -> pa.Table:
-    """One row: the alignment the features were made from and the one that stands, how many clips are known (in the
+    """One row: the alignment that the features were made from and the present one, the number of known clips (in the
     clip table or in quarantine), and the share that is not accepted."""
     known = {row.clip_id for row in quarantined} | set(upstream.clips.column("clip_id").to_pylist())
-    left = accepted.num_rows
+    num_accepted = accepted.num_rows
     return pa.table(
         {
             "dataset": [upstream.dataset],
             "aligned_as": [upstream.alignment_fingerprint],
-            # Nothing was encoded from another alignment if nothing was encoded.
+            # If nothing was encoded, nothing was encoded from a different alignment.
             "encoded_from": [", ".join(upstream.aligned_by) or upstream.alignment_fingerprint],
             "known": [len(known)],
-            "accepted": [left],
-            "quarantined_fraction": [max(0, len(known) - left) / len(known) if known else 0.0],
+            "accepted": [num_accepted],
+            "quarantined_fraction": [max(0, len(known) - num_accepted) / len(known) if known else 0.0],
         }
     )

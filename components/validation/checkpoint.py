@@ -1,7 +1,7 @@
-"""The edge to Great Expectations: plain suites and Arrow tables in, plain outcomes out.
+"""The only module that uses Great Expectations: plain suites and Arrow tables → plain outcomes.
 
 With a docs folder the context is a file context below it and Data Docs are built there; without one it is ephemeral
-and nothing is written. Analytics are off and nothing is sent anywhere.
+and nothing is written. Analytics are off and nothing is sent.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SITE = "local_site"
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectationOutcome:
-    """What became of one expectation.
+    """The outcome of one expectation.
 
-    `observed` says in words what was seen; `failures` are (key of the row, value seen) of every row that broke it,
+    `observed` is the observed value in words; `failures` are (key of the row, value seen) of every row that broke it,
     sorted, and empty for an expectation about a whole table.
     """
 
@@ -38,7 +38,7 @@ class ExpectationOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one suite on a table of `rows` rows."""
+    """The outcome of one suite on a table of `rows` rows."""
 
     suite: str
     rows: int
@@ -60,7 +60,7 @@ def critical(outcomes: Iterable[Outcome]) -> tuple[Broken, ...]:
 
 
 def error_of(broken: Sequence[Broken], *, where: str, look: str) -> ContractError:
-    """The error for the first broken critical expectation, which names the others; `look` says where to see more."""
+    """The error for the first broken critical expectation, which names the others; `look` points to more."""
     outcome, first = broken[0]
     expectation = first.expectation
     others = ", ".join(f"{other.suite}.{judged.expectation.name}" for other, judged in broken[1:])
@@ -76,7 +76,7 @@ def error_of(broken: Sequence[Broken], *, where: str, look: str) -> ContractErro
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as it stands in a result: rows, expectations, and those that do not hold."""
+    """An outcome in the form of `result.json`: rows, expectations, and those that do not hold."""
     return {
         "rows": outcome.rows,
         "evaluated": len(outcome.judged),
@@ -95,11 +95,11 @@ class Checker:
     """Runs suites in one Great Expectations context: Suite → ValidationDefinition → Checkpoint.
 
     Args:
-        docs: folder for the context and its Data Docs, replaced if it is there; None checks without writing.
+        docs: folder for the context and its Data Docs, replaced if it exists; None checks without writing.
     """
 
     def __init__(self, docs: Path | None = None) -> None:
-        # Read when the library is first imported, which happens in this call and nowhere else.
+        # Read when the library is first imported, which happens only in this call.
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
         import great_expectations as gx
 
@@ -137,9 +137,9 @@ class Checker:
         (result,) = run.run_results.values()
         expectations = {expectation.name: expectation for expectation in suite.expectations}
         judged = {}
-        for one in result.results:
-            name = one.expectation_config.meta["name"]
-            judged[name] = _judged(suite, expectations[name], one)
+        for evaluated in result.results:
+            name = evaluated.expectation_config.meta["name"]
+            judged[name] = _judged(suite, expectations[name], evaluated)
         return Outcome(
             suite=suite.name,
             rows=table.num_rows,
@@ -159,10 +159,10 @@ def _site(docs: Path) -> dict[str, Any]:
 def _suite(suite: Suite) -> Any:
     import great_expectations as gx
 
-    made = gx.ExpectationSuite(name=suite.name)
+    gx_suite = gx.ExpectationSuite(name=suite.name)
     for expectation in suite.expectations:
         class_name = "".join(part.capitalize() for part in expectation.kind.split("_"))
-        made.add_expectation(
+        gx_suite.add_expectation(
             getattr(gx.expectations, class_name)(
                 **expectation.arguments,
                 notes=f"{expectation.says}. {expectation.remedy}.",
@@ -170,11 +170,11 @@ def _suite(suite: Suite) -> Any:
                 severity="critical" if expectation.level == "critical" else "warning",
             )
         )
-    return made
+    return gx_suite
 
 
-def _judged(suite: Suite, expectation: Expectation, one: Any) -> ExpectationOutcome:
-    raised = one.exception_info or {}
+def _judged(suite: Suite, expectation: Expectation, evaluated: Any) -> ExpectationOutcome:
+    raised = evaluated.exception_info or {}
     errors = [raised] if "raised_exception" in raised else list(raised.values())
     if any(error.get("raised_exception") for error in errors):
         raise ContractError(
@@ -184,17 +184,17 @@ def _judged(suite: Suite, expectation: Expectation, one: Any) -> ExpectationOutc
             allowed=expectation.allowed,
             remedy=expectation.remedy,
         )
-    if "observed_value" in one.result:
+    if "observed_value" in evaluated.result:
         return ExpectationOutcome(
-            expectation=expectation, success=bool(one.success), observed=str(one.result["observed_value"])
+            expectation=expectation, success=bool(evaluated.success), observed=str(evaluated.result["observed_value"])
         )
     failures = sorted(
-        (str(row[suite.key]), _seen(expectation, row)) for row in one.result.get("unexpected_index_list") or ()
+        (str(row[suite.key]), _seen(expectation, row)) for row in evaluated.result.get("unexpected_index_list") or ()
     )
     return ExpectationOutcome(
         expectation=expectation,
-        success=bool(one.success),
-        observed=f"{len(failures)} of {one.result['element_count']} rows",
+        success=bool(evaluated.success),
+        observed=f"{len(failures)} of {evaluated.result['element_count']} rows",
         failures=tuple(failures),
     )
 

@@ -1,8 +1,8 @@
-"""The Data Docs as a folder of pages that can be read without a network.
+"""Writes the Data Docs as a folder of pages that can be read without a network.
 
 Great Expectations' pages load styles and scripts from several hosts, draw their index by script, and fetch a logo with
-the project's id and the time in its address. Here everything remote is taken out, a small style is put in, and the
-index is a plain page.
+the project's id and the time in its address. This module removes everything remote, adds a small style, and writes the
+index as a plain page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMOTE = (
 
 
 def write_pages(layout: Layout, name: str, result: Mapping[str, Any]) -> None:
-    """Makes a dataset's Data Docs local and writes its first page and the one over all datasets."""
+    """Makes a dataset's Data Docs local and writes its first page and the index of all datasets."""
     sections = dataset_sections(result, _local(layout, name, result["suites"]))
     _write_first(layout, name, f"Data Docs: {name}", sections, result["fingerprint"])
 
@@ -41,7 +41,7 @@ def write_catalog_pages(layout: Layout, description: Mapping[str, Any]) -> None:
 
 
 def single_page(description: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Everything in one page without links, for whoever has no more than that: the splits, then each dataset."""
+    """Everything in one page without links, to be read on its own: the splits, then each dataset."""
     body = ["<h2>Splits</h2>", *catalog_sections(description)]
     for name, result in sorted(results.items()):
         body += [f"<h2>{escape(name)}</h2>", *dataset_sections(result)]
@@ -49,15 +49,15 @@ def single_page(description: Mapping[str, Any], results: Mapping[str, Mapping[st
 
 
 def shows(layout: Layout, name: str, mark: str) -> Path | None:
-    """The folder of the pages of a dataset, or of `CATALOG`, if they show just this result. They are no output of the
-    DAG: they may be of another state, or of another machine."""
+    """The folder of the pages of a dataset, or of `CATALOG`, if they show exactly this result. They are not an output
+    of the DAG and may stem from an earlier state or a different machine."""
     first = layout.data_docs / name / "index.html"
-    there = first.is_file() and f'content="{mark}"' in first.read_text(encoding="utf-8")
-    return first.parent if there else None
+    current = first.is_file() and f'content="{mark}"' in first.read_text(encoding="utf-8")
+    return first.parent if current else None
 
 
 def make_local(text: str) -> str:
-    """A page without anything that is fetched from elsewhere and without scripts; links for a person stay."""
+    """A page without remote content and without scripts; ordinary links stay."""
     for remote in _REMOTE:
         text = remote.sub("", text)
     return text.replace("</head>", f"<style>{STYLE}</style></head>", 1)
@@ -69,7 +69,7 @@ def _local(layout: Layout, name: str, suites: Iterable[str]) -> dict[str, str]:
     for path in sorted(folder.rglob("*.html")):
         _write(path, make_local(path.read_text(encoding="utf-8")))
     pages = {suite: sorted((folder / "validations" / suite).rglob("*.html")) for suite in suites}
-    return {suite: found[-1].relative_to(folder).as_posix() for suite, found in pages.items() if found}
+    return {suite: paths[-1].relative_to(folder).as_posix() for suite, paths in pages.items() if paths}
 
 
 def _write_first(layout: Layout, name: str, title: str, sections: Iterable[str], mark: str) -> None:

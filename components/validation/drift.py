@@ -1,21 +1,21 @@
-"""How far a dataset has moved from what it was when a person last accepted it.
+"""Measures how far a dataset has moved from its state when a person last accepted it.
 
-Each measure is a distance between two summaries (`profile.py`), so the earlier data need not be at hand. A measure
-counts as moved above its limit in the section `validation.drift`, or above what two samples of these sizes differ by
-when nothing has changed, whichever is more: without that a dozen clips would always have "moved".
+Each measure is a distance between two summaries (`profile.py`), so the earlier data are not needed. A measure
+counts as moved above its limit in the section `validation.drift`, or above the difference that chance
+explains for samples of these sizes, whichever is more: without that a dozen clips would always have "moved".
 
 | Measure | Distance | Chance |
 |---|---|---|
 | class balance | Jensen-Shannon distance, base 2, 0 to 1 (Lin 1991) | its square is χ² / (8 ln 2) · (1/n + 1/m) |
-| people | share of the effective number of people that is gone (Hill 1973) | none: it is no estimate |
+| people | lost share of the effective number of people (Hill 1973) | none: it is not an estimate |
 | durations | Wasserstein-1 over the earlier median | twice ∫√(F(1 − F)) dx · (1/√n + 1/√m), which is ≥ E W₁ |
 | coverage, speech | Wasserstein-1, in shares of a clip | the same |
 | features | root mean square over the features of √((Δμ)² + (Δσ)²) / σ | twice √(1.5 (1/n + 1/m)) for n and m people |
 
-χ² is the 99.9 % quantile with one degree less than there are classes (the second-order expansion of the divergence, as
-in Grosse et al. 2002); the bound on W₁ is that of Bobkov and Ledoux (2019, theorem 3.2). What is squared and averaged
-for features is the Fréchet distance of two normal distributions (Dowson and Landau 1982), in deviations; its chance
-takes all clips of a person as one observation, and people by their effective number.
+χ² is the 99.9 % quantile with one degree of freedom less than classes (the second-order expansion of the divergence, as
+in Grosse et al. 2002); the bound on W₁ is that of Bobkov and Ledoux (2019, theorem 3.2). The value that is squared and
+averaged for features is the Fréchet distance of two normal distributions (Dowson and Landau 1982), in deviations; its
+chance takes all clips of a person as one observation, and people by their effective number.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from components.validation.profile import QUANTILES
 
 ALPHA = 0.001
 TIMES_CHANCE = 2.0
-# One feature that hardly varied must not decide alone.
+# Bounds the weight of a feature that hardly varied.
 MAX_DEVIATIONS = 4.0
 _MIDDLE = len(QUANTILES) // 2
 _NOWHERE = (0.0,) * len(QUANTILES)
@@ -43,8 +43,8 @@ NONE_BEFORE = "no earlier version was accepted, so nothing was compared; `mer ac
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One distance: what it is about, its `value`, the `limit` in force, the one that was configured, and what was
-    seen, in words."""
+    """One distance: `what` it measures, its `value`, the `limit` in force, the `configured` limit, and both states in
+    words (`seen`)."""
 
     name: str
     what: str
@@ -56,15 +56,15 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """All measures, and what could not be compared and why. `before` is None where no version was accepted."""
+    """All measures, and notes on what could not be compared and why. `before` is None where no version was accepted."""
 
     before: Mapping[str, Any] | None
     measures: tuple[Measure, ...] = ()
     notes: tuple[str, ...] = ()
 
     def table(self, dataset: str) -> pa.Table:
-        """One row with a column a measure, for the suite `drift`."""
-        return pa.table({"dataset": [dataset], **{one.name: [one.value] for one in self.measures}})
+        """One row with one column per measure, for the suite `drift`."""
+        return pa.table({"dataset": [dataset], **{measure.name: [measure.value] for measure in self.measures}})
 
 
 def compare(now: Mapping[str, Any], before: Mapping[str, Any] | None, limits: Drift) -> Compared:
@@ -75,12 +75,14 @@ def compare(now: Mapping[str, Any], before: Mapping[str, Any] | None, limits: Dr
     measures += _distributions(now, before, limits)
     notes: list[str] = []
     for modality in sorted({*now["features"], *before["features"]}):
-        found = _features(modality, now, before, limits)
-        if isinstance(found, str):
-            notes.append(found)
+        measure = _features(modality, now, before, limits)
+        if isinstance(measure, str):
+            notes.append(measure)
         else:
-            measures.append(found)
-    return Compared(before=before, measures=tuple(one for one in measures if one is not None), notes=tuple(notes))
+            measures.append(measure)
+    return Compared(
+        before=before, measures=tuple(measure for measure in measures if measure is not None), notes=tuple(notes)
+    )
 
 
 def jensen_shannon(one: Mapping[str, int], other: Mapping[str, int]) -> float:
@@ -113,8 +115,8 @@ def frechet(
 
 
 def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
-    there = p > 0
-    return float((p[there] * np.log2(p[there] / q[there])).sum())
+    positive = p > 0
+    return float((p[positive] * np.log2(p[positive] / q[positive])).sum())
 
 
 def _classes(now: Mapping[str, Any], before: Mapping[str, Any], limits: Drift) -> Measure | None:
@@ -128,7 +130,7 @@ def _classes(now: Mapping[str, Any], before: Mapping[str, Any], limits: Drift) -
     sizes = 1 / now["clips"] + 1 / before["clips"]
     return _measure(
         name="class_balance",
-        what="which emotions there are, and how often",
+        what="which emotions occur, and how often",
         value=jensen_shannon(now["emotions"], before["emotions"]),
         configured=limits.max_class_balance,
         chance=math.sqrt(chi2.ppf(1 - ALPHA, max(1, len(names) - 1)) / (8 * math.log(2)) * sizes),
@@ -171,7 +173,7 @@ def _distributions(now: Mapping[str, Any], before: Mapping[str, Any], limits: Dr
             (now, now["coverage"].get(modality, _NOWHERE)),
             (before, before["coverage"].get(modality, _NOWHERE)),
             name=f"coverage_{modality}",
-            what=f"on how much of a clip there is {modality}",
+            what=f"on how much of a clip {modality} is present",
             configured=limits.max_coverage,
         )
 
@@ -186,12 +188,12 @@ def _distribution(
     words: str = "{:.0%}",
     unit: float = 1.0,
 ) -> Measure | None:
-    """Of two pairs (profile, its quantiles of one figure), each quantile in `words`; None where a side has none."""
-    (profile, here), (earlier, there) = now, before
-    if not here or not there:
+    """Compares two pairs (profile, its quantiles of one figure), shown in `words`; None where a side has none."""
+    (profile, new), (earlier, old) = now, before
+    if not new or not old:
         return None
     level = (QUANTILES[1:] + QUANTILES[:-1]) / 2
-    spread = float((np.sqrt(level * (1 - level)) * np.diff(np.asarray(there))).sum())
+    spread = float((np.sqrt(level * (1 - level)) * np.diff(np.asarray(old))).sum())
 
     def range_of(side: Sequence[float]) -> str:
         low, middle, high = (words.format(side[place]) for place in (1, _MIDDLE, -2))
@@ -200,27 +202,27 @@ def _distribution(
     return _measure(
         name=name,
         what=what,
-        value=wasserstein(here, there) / unit,
+        value=wasserstein(new, old) / unit,
         configured=configured,
         chance=TIMES_CHANCE * spread * (1 / math.sqrt(profile["clips"]) + 1 / math.sqrt(earlier["clips"])) / unit,
-        seen=f"median (and 90 % of the clips) {range_of(there)} → {range_of(here)}",
+        seen=f"median (and 90 % of the clips) {range_of(old)} → {range_of(new)}",
     )
 
 
 def _features(modality: str, now: Mapping[str, Any], before: Mapping[str, Any], limits: Drift) -> Measure | str:
-    """The measure of one modality, or in words why there is none."""
-    here, there = now["features"].get(modality), before["features"].get(modality)
-    if here is None or there is None:
-        return f"features of {modality}: {'gone' if here is None else 'new'}, so not compared"
-    if here["encoder"] != there["encoder"] or here["alignment"] != there["alignment"]:
-        return f"features of {modality}: made by another encoder or alignment than before, so not compared"
-    mean, deviation = np.asarray(here["mean"]), np.asarray(here["deviation"])
-    old_mean, old_deviation = np.asarray(there["mean"]), np.asarray(there["deviation"])
+    """The measure of one modality, or the reason without one, in words."""
+    new, old = now["features"].get(modality), before["features"].get(modality)
+    if new is None or old is None:
+        return f"features of {modality}: {'gone' if new is None else 'new'}, so not compared"
+    if new["encoder"] != old["encoder"] or new["alignment"] != old["alignment"]:
+        return f"features of {modality}: made by a different encoder or alignment than before, so not compared"
+    mean, deviation = np.asarray(new["mean"]), np.asarray(new["deviation"])
+    old_mean, old_deviation = np.asarray(old["mean"]), np.asarray(old["deviation"])
     distances = frechet(mean, deviation, old_mean, old_deviation)
     worst = int(np.argmax(distances))
     return _measure(
         name=f"features_{modality}",
-        what=f"what the encoder of {modality} sees",
+        what=f"the features of {modality}",
         value=float(np.sqrt(np.square(distances).mean())),
         configured=limits.max_features,
         chance=TIMES_CHANCE * math.sqrt(1.5 * sum(1 / side["effective_people"] for side in (now, before))),
@@ -235,21 +237,21 @@ def _measure(*, name: str, what: str, value: float, configured: float, chance: f
 
 
 def drift_json(compared: Compared, broken: Iterable[str]) -> dict[str, Any]:
-    """What `result.json` says of it; `broken` are the names of the measures that moved too far."""
+    """The field `drift` of `result.json`; `broken` are the names of the measures that moved too far."""
     before = compared.before
     moved = set(broken)
     return {
         "compared_with": None if before is None else {"clips": before["clips"], "people": before["people"]},
         "measures": {
-            one.name: {
-                "what": one.what,
-                "value": one.value,
-                "limit": one.limit,
-                "by_chance": one.limit > one.configured,
-                "seen": one.seen,
-                "moved": one.name in moved,
+            measure.name: {
+                "what": measure.what,
+                "value": measure.value,
+                "limit": measure.limit,
+                "by_chance": measure.limit > measure.configured,
+                "seen": measure.seen,
+                "moved": measure.name in moved,
             }
-            for one in compared.measures
+            for measure in compared.measures
         },
         "notes": list(compared.notes),
     }

@@ -1,9 +1,9 @@
-"""One promise about a table, as plain data, and the few shapes that most promises have.
+"""An expectation about a table, as plain data, and functions for the few common kinds.
 
 An expectation has one of three levels:
 
-* ``row``: the rows that break it go to quarantine, the run goes on with the others;
-* ``warning``: it is said wherever results are shown, and nothing else happens;
+* ``row``: the rows that break it go to quarantine, the run continues with the others;
+* ``warning``: it is shown with the results, without further effect;
 * ``critical``: the stage stops.
 """
 
@@ -18,18 +18,18 @@ Level = Literal["row", "warning", "critical"]
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """One promise.
+    """One expectation.
 
     Attributes:
-        name: its own name in the project, which becomes the quarantine code of the rows that break it.
+        name: its name in the project, which is the quarantine code of the rows that break it.
         kind: Great Expectations' name of the test.
         arguments: its arguments.
         level: see the module.
-        says: the promise in words, for Data Docs and messages.
-        allowed: what would be right, in words.
-        remedy: what a person can do about it.
-        waivable: a person may take a row that breaks it as it is (`mer quarantine readmit --reason`). Not where the
-            stages after this one could not use the row, or where what is missing can be given.
+        says: the expectation in words, for Data Docs and messages.
+        allowed: the values that pass, in words.
+        remedy: for a person.
+        waivable: a person may accept a row that breaks it (`mer quarantine readmit --reason`). False where later
+            stages could not use the row, or where the missing value can be supplied.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Expectation:
 
     @property
     def field(self) -> str:
-        """The column or columns it looks at; empty for a whole table."""
+        """The column or columns it concerns; empty for a whole table."""
         names = (self.arguments.get("column"), self.arguments.get("column_A"), self.arguments.get("column_B"))
         return ", ".join(name for name in names if name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """The promises of one table; `key` is the column that names a row."""
+    """The expectations of one table; `key` is the column that identifies a row."""
 
     name: str
     key: str
@@ -58,7 +58,7 @@ class Suite:
 
 
 def unique(name: str, remedy: str) -> Expectation:
-    """A critical promise: no clip id stands twice."""
+    """Critical: no clip id occurs twice."""
     return Expectation(
         name=name,
         kind="expect_column_values_to_be_unique",
@@ -112,7 +112,7 @@ def between(
     name: str | None = None,
     waivable: bool = False,
 ) -> Expectation:
-    """A number is within bounds; None is no bound."""
+    """A number is within bounds; None means unbounded."""
     bounds: dict[str, Any] = {"min_value": low, "max_value": high, "strict_min": strict_min or None}
     return Expectation(
         name=name or f"{column}_in_range",
@@ -126,7 +126,7 @@ def between(
 
 
 def none(column: str, name: str, says: str, allowed: str, remedy: str, *, waivable: bool = False) -> Expectation:
-    """A column that holds the first thing that is wrong with a row, in words, is empty; the report shows the words."""
+    """A column that contains the first defect of a row, in words, is empty; the report shows the words."""
     return Expectation(
         name=name,
         kind="expect_column_values_to_be_null",
@@ -139,7 +139,7 @@ def none(column: str, name: str, says: str, allowed: str, remedy: str, *, waivab
 
 
 def true(column: str, says: str, remedy: str) -> Expectation:
-    """A column of "yes" and "no" holds "yes" (or nothing)."""
+    """A column of "yes" and "no" is "yes" (or empty)."""
     return Expectation(
         name=column,
         kind="expect_column_values_to_be_in_set",

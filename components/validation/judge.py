@@ -1,7 +1,7 @@
-"""Judges one dataset, table by table: what breaks a `row` expectation is set aside, what breaks a `critical` one stops.
+"""Judges one dataset, table by table: rows that break a `row` expectation are set aside, a broken `critical` one stops.
 
-First the structure: nothing else can be judged without it. Then clips, alignment, features and encoders. Then what is
-left of them, and how far that has moved from what a person last accepted.
+First the structure: nothing else can be judged without it. Then clips, alignment, features and encoders. Then the
+accepted clips, and how far they have moved from those that a person last accepted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from components.contracts.labels import Taxonomy
 from components.contracts.readmitted import Readmitted
 from components.contracts.records import Quarantined
 from components.features.store import FeatureStore
-from components.validation import accepted as left
+from components.validation import accepted as accepted_clips
 from components.validation import suites, tables
 from components.validation.checkpoint import ExpectationOutcome, Outcome, critical, error_of, figures
 from components.validation.drift import Compared, compare, drift_json
@@ -33,7 +33,7 @@ from components.validation.upstream import Upstream
 
 
 class SuiteRunner(Protocol):
-    """What `checkpoint.Checker` does."""
+    """The interface of `checkpoint.Checker`."""
 
     def check(self, suite: Suite, table: pa.Table) -> Outcome:
         """Judges every expectation of a suite on a table."""
@@ -41,10 +41,10 @@ class SuiteRunner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetValidation:
-    """What became of a dataset.
+    """The outcome for a dataset.
 
     `quarantined` holds the rows of all stages up to here; `accepted` (ACCEPTED_SCHEMA) and `profile` are empty when the
-    structure does not hold. `readmitted` are the decisions by which a clip is taken as it is.
+    structure does not hold. `readmitted` are the decisions by which a clip is accepted as it is.
     """
 
     upstream: Upstream
@@ -61,15 +61,14 @@ class DatasetValidation:
         return critical(self.outcomes)
 
     def result(self, taxonomy: Taxonomy) -> dict[str, Any]:
-        """What `result.json` holds: a pure function of the tables, with its own hash as `fingerprint`.
+        """The content of `result.json`: a pure function of the tables, with its own hash as `fingerprint`.
 
-        `drift` is not part of that hash: what earlier data looked like changes nothing about these, so accepting them
-        must not train a model again.
+        `drift` is not part of that hash: it depends on earlier data, and accepting these must not train a model again.
         """
         accepted = self.accepted
         judged = [outcome for outcome in self.outcomes if outcome.suite != suites.DRIFT]
-        moved = [one for outcome in self.outcomes if outcome.suite == suites.DRIFT for one in outcome.failed]
-        counts = left.class_counts(accepted, taxonomy)
+        moved = [measure for outcome in self.outcomes if outcome.suite == suites.DRIFT for measure in outcome.failed]
+        counts = accepted_clips.class_counts(accepted, taxonomy)
         kept = set(accepted.column("clip_id").to_pylist())
         result = {
             "dataset": self.upstream.dataset,
@@ -88,14 +87,14 @@ class DatasetValidation:
             "taxonomy": taxonomy.name,
             "per_class": counts,
             "absent_classes": [name for name in taxonomy.classes if name not in counts],
-            "encoders": {modality: dict(said) for modality, said in sorted(self.upstream.encoders.items())},
+            "encoders": {modality: dict(encoder) for modality, encoder in sorted(self.upstream.encoders.items())},
             "alignment_fingerprint": self.upstream.alignment_fingerprint,
         }
-        drift = drift_json(self.compared, [one.expectation.name for one in moved])
+        drift = drift_json(self.compared, [measure.expectation.name for measure in moved])
         return {**result, "fingerprint": fingerprint(result), "drift": drift}
 
     def error(self, look: str) -> ContractError:
-        """The error for the first broken critical expectation, which names the others; `look` says where to see more.
+        """The error for the first broken critical expectation, which names the others; `look` points to more.
 
         Call it only when `broken` is not empty.
         """
@@ -118,7 +117,7 @@ def judge(
     Args:
         upstream: the tables. store: the features. runner: of suites.
         labels, quality, validation: the taxonomy and the thresholds.
-        waivers: what people decided about its quarantine.
+        waivers: people's decisions on its quarantine.
         reference: its profile when it was last accepted, if ever.
 
     Raises:
@@ -127,18 +126,18 @@ def judge(
     outcomes = [runner.check(suites.structure_suite(), structure_table(upstream))]
     quarantined: list[Quarantined] = []
     readmitted: list[Readmitted] = []
-    accepted = left.ACCEPTED_SCHEMA.empty_table()
+    accepted = accepted_clips.ACCEPTED_SCHEMA.empty_table()
     summary: Mapping[str, Any] = {}
     compared = Compared(before=reference)
     if not outcomes[0].failed:
         outcomes += _rows(upstream, store, runner, quality, validation)
         quarantined, readmitted = quarantined_rows(upstream.dataset, outcomes, waivers or Waivers())
-        accepted = left.accepted_table(upstream, quarantined)
+        accepted = accepted_clips.accepted_table(upstream, quarantined)
         refused = [*upstream.quarantined, *quarantined]
-        counts = left.class_counts(accepted, labels.resolved)
-        outcomes += _whole(upstream, accepted, refused, counts, validation=validation, runner=runner)
+        counts = accepted_clips.class_counts(accepted, labels.resolved)
+        outcomes += _dataset(upstream, accepted, refused, counts, validation=validation, runner=runner)
         summary = profile(upstream, accepted, store)
-        # With nobody left there is nothing to compare, and a promise that says so is broken.
+        # Without accepted clips there is nothing to compare, and the expectation `min_clips` is broken.
         compared = compare(summary, reference if accepted.num_rows else None, validation.drift)
         if compared.measures:
             suite = suites.drift_suite(compared.measures, validation.drift)
@@ -161,11 +160,11 @@ def _rows(
     quality: AlignmentQuality,
     validation: Validation,
 ) -> list[Outcome]:
-    wanted: dict[str, set[str]] = {}
+    index_keys: dict[str, set[str]] = {}
     for keys in upstream.index.column("keys").to_pylist():
         for modality, key in keys or ():
-            wanted.setdefault(modality, set()).add(key)
-    measured = measure_store(store, wanted)
+            index_keys.setdefault(modality, set()).add(key)
+    measured = measure_store(store, index_keys)
     alignment = suites.alignment_suite(quality, validation, upstream.modalities)
     return [
         runner.check(suites.clip_suite(), tables.clip_rows(upstream)),
@@ -175,7 +174,7 @@ def _rows(
     ]
 
 
-def _whole(
+def _dataset(
     upstream: Upstream,
     accepted: pa.Table,
     quarantined: list[Quarantined],
@@ -185,7 +184,7 @@ def _whole(
     runner: SuiteRunner,
 ) -> list[Outcome]:
     return [
-        runner.check(suites.dataset_suite(validation), left.dataset_rows(upstream, accepted, quarantined)),
-        runner.check(suites.accepted_suite(validation), left.people_rows(accepted)),
-        runner.check(suites.class_suite(validation), left.class_rows(counts)),
+        runner.check(suites.dataset_suite(validation), accepted_clips.dataset_rows(upstream, accepted, quarantined)),
+        runner.check(suites.accepted_suite(validation), accepted_clips.people_rows(accepted)),
+        runner.check(suites.class_suite(validation), accepted_clips.class_rows(counts)),
     ]

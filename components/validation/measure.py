@@ -1,4 +1,4 @@
-"""Figures of stored features: enough to tell garbage from features, without keeping them in memory."""
+"""Figures of stored features: enough to detect unusable ones, without keeping them in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.features.base import Encoded
 from components.features.store import FeatureStore
 
-KEYS_A_READ = 64
+KEYS_PER_READ = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +45,17 @@ def measure(encoded: Encoded) -> Measured:
     )
 
 
-def measure_store(store: FeatureStore, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Measured]]:
-    """Figures of the wanted keys that are stored: modality → key → figures. Reads a few clips at a time."""
-    found: dict[str, dict[str, Measured]] = {}
-    for modality, keys in wanted.items():
+def measure_store(store: FeatureStore, requested: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Measured]]:
+    """Figures of the requested keys that are stored: modality → key → figures. Reads a few clips at a time."""
+    figures: dict[str, dict[str, Measured]] = {}
+    for modality, keys in requested.items():
         stored = set(store.keys(modality))
         present = sorted(key for key in set(keys) if key in stored)
-        found[modality] = {}
-        for first in range(0, len(present), KEYS_A_READ):
-            for key, encoded in store.read(modality, present[first : first + KEYS_A_READ]).items():
-                found[modality][key] = measure(encoded)
-    return found
+        figures[modality] = {}
+        for first in range(0, len(present), KEYS_PER_READ):
+            for key, encoded in store.read(modality, present[first : first + KEYS_PER_READ]).items():
+                figures[modality][key] = measure(encoded)
+    return figures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class FeatureMoments:
 
 
 def moments_of(store: FeatureStore, modality: str, keys: Iterable[str]) -> FeatureMoments | None:
-    """The moments of the valid, finite steps of clips; None where there is none. Reads a few clips at a time.
+    """The moments of the valid, finite steps of clips; None without any. Reads a few clips at a time.
 
     Parts are combined as in Chan, Golub and LeVeque (1983), which loses no digits where the mean is far from 0; the
     order is that of the keys, so equal stores give equal numbers.
@@ -76,18 +76,18 @@ def moments_of(store: FeatureStore, modality: str, keys: Iterable[str]) -> Featu
     present = sorted(key for key in set(keys) if key in stored)
     count = 0
     mean = squares = np.zeros(0)
-    for first in range(0, len(present), KEYS_A_READ):
-        read = store.read(modality, present[first : first + KEYS_A_READ])
+    for first in range(0, len(present), KEYS_PER_READ):
+        read = store.read(modality, present[first : first + KEYS_PER_READ])
         values = np.concatenate([encoded.values[encoded.valid] for encoded in read.values()]).astype(np.float64)
         values = values[np.isfinite(values).all(axis=1)]
         if not len(values):
             continue
-        here, spread = values.mean(axis=0), np.square(values - values.mean(axis=0)).sum(axis=0)
+        part_mean, part_squares = values.mean(axis=0), np.square(values - values.mean(axis=0)).sum(axis=0)
         if count == 0:
-            count, mean, squares = len(values), here, spread
+            count, mean, squares = len(values), part_mean, part_squares
             continue
         total = count + len(values)
-        squares = squares + spread + np.square(here - mean) * (count * len(values) / total)
-        mean = mean + (here - mean) * (len(values) / total)
+        squares = squares + part_squares + np.square(part_mean - mean) * (count * len(values) / total)
+        mean = mean + (part_mean - mean) * (len(values) / total)
         count = total
     return FeatureMoments(mean=mean, deviation=np.sqrt(squares / count)) if count else None

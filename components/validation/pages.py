@@ -1,7 +1,7 @@
-"""Data Docs as a person reads them: what was promised of each table, what holds, what was set aside, what moved.
+"""Data Docs as HTML: the expectations of each table, which of them hold, what was set aside, and what moved.
 
-A page is a function of a result alone, stands by itself and fetches nothing, so it can go with the run that trained on
-the data.
+A page is a function of a result alone, is self-contained and fetches nothing, so it can be stored with the run that
+trained on the data.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Links = Mapping[str, str]
 
 
 def page(title: str, body: Iterable[str], *, mark: str = "") -> str:
-    """A whole page; `mark` says which result it shows."""
+    """A complete page; `mark` identifies the result that it shows."""
     return _PAGE.format(title=escape(title), style=STYLE, body="\n".join(body), mark=escape(mark))
 
 
 def dataset_sections(result: Mapping[str, Any], links: Links | None = None) -> list[str]:
     """A dataset's `result.json` in sections; `links` are the pages of its suites."""
     statistics = result["statistics"]
-    known = f"{statistics['accepted']} clips of {statistics['subjects']} people accepted"
+    figures = f"{statistics['accepted']} clips of {statistics['subjects']} people accepted"
     sections = [
-        f"<p>{verdict(result)}: {known}, {statistics['set_aside']} set aside.</p>",
+        f"<p>{verdict(result)}: {figures}, {statistics['set_aside']} set aside.</p>",
         *suite_sections(result["suites"], links or {}),
     ]
     if statistics["quarantined"]:
@@ -66,13 +66,13 @@ def catalog_sections(description: Mapping[str, Any], links: Links | None = None)
     rows = [(escape(name), splits[name]["clips"], splits[name]["subjects"]) for name in order]
     shared = description["shared_texts"]
     texts = (
-        f"{len(shared)} of {description['texts']} texts are spoken in more than one split: a model may know them again."
+        f"{len(shared)} of {description['texts']} texts are spoken in more than one split: a model may recognise them."
         if shared
         else f"{description['texts']} texts, none of them in more than one split."
     )
     return [
         table(("split", "clips", "people"), rows),
-        f"<p>{texts if description['texts'] else 'Nothing here is scripted.'}</p>",
+        f"<p>{texts if description['texts'] else 'No clip is scripted.'}</p>",
         *(
             [f"<p>{len(description['left_out'])} accepted clips are in no split.</p>"]
             if description["left_out"]
@@ -83,12 +83,12 @@ def catalog_sections(description: Mapping[str, Any], links: Links | None = None)
 
 
 def suite_sections(suites: Mapping[str, Any], links: Links) -> list[str]:
-    """A line a suite, and what does not hold."""
+    """One line per suite, and the broken expectations."""
     lines, broken = [], []
-    for suite, said in suites.items():
+    for suite, outcome in suites.items():
         name = f'<a href="{escape(links[suite])}">{escape(suite)}</a>' if suite in links else escape(suite)
-        failed = said["failed"]
-        lines.append((name, said["rows"], said["evaluated"], _how([how["level"] for how in failed.values()])))
+        failed = outcome["failed"]
+        lines.append((name, outcome["rows"], outcome["evaluated"], _how([how["level"] for how in failed.values()])))
         broken += [
             (name, escape(one), escape(how["says"]), escape(how["level"]), escape(how["observed"]))
             for one, how in failed.items()

@@ -1,7 +1,7 @@
-"""What a dataset looks like, in a few hundred numbers: the summary that later versions of it are compared with.
+"""The profile of a dataset: a summary in a few hundred numbers that later versions of it are compared with.
 
-It is about nobody: it says how many people there are and how evenly the clips are spread over them, and names no one,
-because it is committed and outlives who takes their consent back.
+It identifies no person: it contains the number of people and how evenly the clips are spread over them, but no names,
+because it is committed and outlives a withdrawal of consent.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from components.features.store import FeatureStore
 from components.validation.measure import FeatureMoments, moments_of
 from components.validation.upstream import Upstream
 
-# Of a distribution its quantiles are kept, from the least to the greatest value.
+# A distribution is kept as its quantiles, from the least to the greatest value.
 QUANTILES = np.linspace(0, 1, 21)
 DIGITS = 6
 
 
 def profile(upstream: Upstream, accepted: pa.Table, store: FeatureStore) -> dict[str, Any]:
-    """The summary of the clips that are left.
+    """The summary of the accepted clips.
 
     Returns:
         clips, people, effective_people (see `effective_number`), emotions (name → clips in which it occurs), duration_s
@@ -36,9 +36,9 @@ def profile(upstream: Upstream, accepted: pa.Table, store: FeatureStore) -> dict
     kept = set(accepted.column("clip_id").to_pylist())
     coverage: dict[str, list[float]] = {modality: [] for modality in sorted(upstream.encoders)}
     for shares in accepted.column("coverage").to_pylist():
-        known = dict(shares)
+        share_of = dict(shares)
         for modality, values in coverage.items():
-            values.append(known.get(modality, 0.0))
+            values.append(share_of.get(modality, 0.0))
     speech = [
         row["speech_fraction"]
         for row in upstream.quality.select(["clip_id", "speech_fraction"]).to_pylist()
@@ -58,9 +58,9 @@ def profile(upstream: Upstream, accepted: pa.Table, store: FeatureStore) -> dict
 
 
 def effective_number(counts: Collection[int]) -> float:
-    """How many people with equally many clips would be as diverse: 1 / Σ p² (Hill 1973, the number of order 2).
+    """The number of people with equally many clips that would be as diverse: 1 / Σ p² (Hill 1973, order 2).
 
-    It is the number of people when all have equally many clips, and near 1 when one has nearly all.
+    It is the number of people when all have equally many clips, and near 1 when one person has nearly all.
     """
     shares = np.asarray(list(counts), dtype=np.float64) / sum(counts)
     return float(1 / np.square(shares).sum())
@@ -70,7 +70,9 @@ def _emotions(accepted: pa.Table) -> dict[str, int]:
     counts: Counter[str] = Counter()
     columns = (accepted.column(name).to_pylist() for name in ("emotion", "segments"))
     for emotion, segments in zip(*columns, strict=True):
-        counts.update({name for name in (emotion, *(one["emotion"] for one in segments or ())) if name is not None})
+        counts.update(
+            {name for name in (emotion, *(segment["emotion"] for segment in segments or ())) if name is not None}
+        )
     return dict(sorted(counts.items()))
 
 
@@ -80,10 +82,12 @@ def _features(upstream: Upstream, accepted: pa.Table, store: FeatureStore) -> di
         for modality, key in row:
             keys[modality].add(key)
     out = {}
-    for modality, wanted in keys.items():
-        moments = moments_of(store, modality, wanted)
+    for modality, clip_keys in keys.items():
+        moments = moments_of(store, modality, clip_keys)
         if moments is not None:
-            out[modality] = _feature(upstream.encoders[modality], upstream.alignment_fingerprint, moments, len(wanted))
+            out[modality] = _feature(
+                upstream.encoders[modality], upstream.alignment_fingerprint, moments, len(clip_keys)
+            )
     return out
 
 
@@ -98,8 +102,8 @@ def _feature(encoder: Mapping[str, Any], alignment: str, moments: FeatureMoments
 
 
 def _quantiles(values: ArrayLike) -> list[float]:
-    known = np.asarray(values, dtype=np.float64)
-    return [_short(value) for value in np.quantile(known, QUANTILES)] if known.size else []
+    array = np.asarray(values, dtype=np.float64)
+    return [_short(value) for value in np.quantile(array, QUANTILES)] if array.size else []
 
 
 def _short(value: float) -> float:

@@ -1,4 +1,4 @@
-"""From failures to quarantine rows, but for what a person takes as it is."""
+"""Turns failures into quarantine rows, except for clips that a person accepted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CODE_AT_ALIGNMENT = {expectation: code for code, expectation in GATES.items()}
 
 @dataclass(frozen=True, kw_only=True)
 class Waivers:
-    """What people decided: about this stage's quarantine, and about what alignment refused, which is judged here again
-    (alignment knows what they saw)."""
+    """People's decisions: on this stage's quarantine, and on the refusals of alignment, which are judged again here
+    (alignment compares the figure that they decided on)."""
 
     here: Decisions = field(default_factory=Decisions)
     alignment: Decisions = field(default_factory=Decisions)
 
     def decision(self, judged: ExpectationOutcome, clip_id: str, seen: str) -> Readmitted | None:
-        """The decision to take a clip as it is that covers a failure, or None."""
+        """The decision to accept a clip that covers a failure, or None."""
         expectation = judged.expectation
         if not expectation.waivable:
             return None
@@ -35,8 +35,8 @@ class Waivers:
 def quarantined_rows(
     dataset: str, outcomes: Iterable[Outcome], waivers: Waivers
 ) -> tuple[list[Quarantined], list[Readmitted]]:
-    """One row a clip and broken `row` expectation, with what was seen, what is allowed and what to do; and the
-    decisions that kept further rows out."""
+    """One row per clip and broken `row` expectation, with the value seen, the values allowed and the remedy; and the
+    decisions that waived further rows."""
     rows: list[Quarantined] = []
     waived: set[Readmitted] = set()
     for outcome in outcomes:

@@ -1,10 +1,11 @@
-"""The validation stage: three tables of a dataset in, the clips that may be used out.
+"""The validation stage: three tables of a dataset → the clips that may be used.
 
-Beside them it reads what people decided: which clips of the quarantine are taken as they are, and what the dataset
-looked like when it was last accepted.
+It also reads people's decisions: which clips of the quarantine are accepted as they are, and the profile of the dataset
+when it was last accepted.
 
 Rows that break a `row` expectation go to quarantine with their reason. If a `critical` expectation fails, quarantine
-and result are written for the person who mends it, `accepted.parquet` is not, and the stage raises ContractError.
+and result are written for the person who repairs the data, `accepted.parquet` is not, and the stage raises
+ContractError.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ def run(
 ) -> dict[str, Any]:
     """Judges one dataset.
 
-    Writes `accepted.parquet` (ACCEPTED_SCHEMA), `quarantine.parquet` (all stages up to here), `profile.json` (what
-    later versions are compared with once this one is accepted) and `result.json`, which are pure functions of the
-    tables and of the decisions, and Data Docs, which carry times, below `layout.data_docs`.
+    Writes `accepted.parquet` (ACCEPTED_SCHEMA), `quarantine.parquet` (all stages up to here), `profile.json` (the
+    summary that later versions are compared with once this one is accepted) and `result.json`, which are pure functions
+    of the tables and of the decisions, and Data Docs, which carry times, below `layout.data_docs`.
 
     Returns:
         The result with its main figures first, and under `data_docs` the dataset's first page, relative to the root.
 
     Raises:
-        DataError: a stage before has not run.
-        ContractError: a critical expectation failed; the message names it, what was seen and what to do.
+        DataError: an earlier stage has not run.
+        ContractError: a critical expectation failed; the message names it, the value seen and the remedy.
     """
     upstream = read_upstream(layout, name)
     checker = Checker(docs=layout.data_docs / name)
@@ -60,7 +61,7 @@ def run(
     page = str((layout.data_docs / name / "index.html").relative_to(layout.root))
 
     folder = layout.validated(name)
-    # What an earlier run accepted must not outlive a failure, nor stand beside a newer quarantine.
+    # The accepted clips of an earlier run must not outlive a failure, nor lie beside a newer quarantine.
     (folder / "accepted.parquet").unlink(missing_ok=True)
     write_table(folder / "quarantine.parquet", quarantine_table(judgement.quarantined))
     write_json(folder / "profile.json", dict(judgement.profile))
@@ -76,8 +77,8 @@ def run(
 
 def _reference(layout: Layout, name: str) -> dict[str, Any] | None:
     path = layout.reference(name)
-    found = read_json(path) if path.is_file() else None
-    return None if found is None else dict(found)
+    profile = read_json(path) if path.is_file() else None
+    return None if profile is None else dict(profile)
 
 
 def _drift_in_words(drift: Mapping[str, Any]) -> str:

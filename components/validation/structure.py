@@ -1,4 +1,5 @@
-"""Are all columns there, with their types? Compared in plain words, so that an `int32` may stand for an `int64`."""
+"""Checks that all columns exist with their types, which are compared as plain words: an `int32` passes as an
+`int64`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from components.validation.upstream import Upstream
 _TEXT_MAP = pa.map_(pa.string(), pa.string())
 _NUMBER_MAP = pa.map_(pa.string(), pa.float64())
 
-WANTED: Mapping[str, pa.Schema] = {
+REQUIRED: Mapping[str, pa.Schema] = {
     "clips": CLIP_SCHEMA,
     "alignment": pa.schema(
         {
@@ -41,10 +42,10 @@ WANTED: Mapping[str, pa.Schema] = {
 
 
 def structure_table(upstream: Upstream) -> pa.Table:
-    """One row a wanted column: `column` (table.column), `seen` and `wanted` type in words."""
+    """One row per required column: `column` (table.column), `seen` and `wanted` type in words."""
     tables = {"clips": upstream.clips, "alignment": upstream.quality, "features": upstream.index}
     rows = []
-    for name, schema in WANTED.items():
+    for name, schema in REQUIRED.items():
         present = tables[name].schema
         for field in schema:
             seen = plain(present.field(field.name).type) if field.name in present.names else "missing"

@@ -1,4 +1,4 @@
-"""What the tables must promise; `checkpoint.py` turns it into Great Expectations objects.
+"""The expectations of the tables; `checkpoint.py` turns them into Great Expectations objects.
 
 Each suite is about one table of `structure.py`, `tables.py` or `accepted.py`.
 """
@@ -26,19 +26,19 @@ from components.validation.expectation import (
 
 DRIFT = "drift"
 
-# The code for which alignment refuses a clip, and the expectation on the same figure with the same bounds: a decision
-# about the one holds for the other.
+# The code with which alignment refuses a clip, and the expectation on the same figure with the same bounds: a decision
+# on one holds for the other.
 GATES = {gate.code: f"{gate.column}_in_range" for gate in quality.GATES}
 
 
 def waivable() -> frozenset[str]:
-    """The codes of quarantine rows of this stage for which a person may take a clip as it is."""
-    whole = (clip_suite(), alignment_suite(AlignmentQuality(), Validation()), feature_suite())
-    return frozenset(one.name for suite in whole for one in suite.expectations if one.waivable)
+    """The codes of quarantine rows of this stage for which a person may accept a clip."""
+    suites = (clip_suite(), alignment_suite(AlignmentQuality(), Validation()), feature_suite())
+    return frozenset(expectation.name for suite in suites for expectation in suite.expectations if expectation.waivable)
 
 
 def structure_suite() -> Suite:
-    """One row a column of the three tables that come in: `seen` and `wanted` type."""
+    """One row per column of the three input tables: `seen` and `wanted` type."""
     return Suite(
         name="structure",
         key="column",
@@ -50,7 +50,7 @@ def structure_suite() -> Suite:
                 level="critical",
                 says="Every column is there and has its type",
                 allowed="the schemas in components/contracts/records.py",
-                remedy="Run the stage that writes this table again; it was written by other code",
+                remedy="Run the stage that writes this table again; it was written by different code",
             ),
         ),
     )
@@ -64,8 +64,8 @@ def clip_suite() -> Suite:
         key="clip_id",
         expectations=(
             unique("clip_id_is_unique", "Give every clip of the corpus its own id in the adapter"),
-            filled("subject_id", "Say who is in the clip: without it no split can keep people apart"),
-            filled("licence", "Say in the adapter under which licence the corpus may be used"),
+            filled("subject_id", "Name the person in the clip: without it no split can keep people apart"),
+            filled("licence", "State in the adapter under which licence the corpus may be used"),
             matches("content_sha256", r"^[0-9a-f]{64}$", "a SHA-256 in hex"),
             Expectation(
                 name="emotion_is_known",
@@ -106,7 +106,7 @@ def clip_suite() -> Suite:
                 1,
                 1,
                 "one person",
-                "The same recording stands under several people, which would leak between splits; keep one",
+                "The same recording is listed under several people, which would leak between splits; keep one",
                 name="one_person_a_recording",
                 waivable=True,
             ),
@@ -129,7 +129,7 @@ def alignment_suite(config: AlignmentQuality, validation: Validation, modalities
     """The alignment quality table."""
     gates = {gate.column: gate.bounds(config) for gate in quality.GATES}
     offset, drift, best = gates["offset_s"], gates["drift_s_per_min"], gates["best_coverage"]
-    clock = "Look at the file's timestamps; the streams do not belong together as they stand"
+    clock = "Check the file's timestamps; as they are, the streams do not belong together"
     return Suite(
         name="alignment",
         key="clip_id",
@@ -146,7 +146,7 @@ def alignment_suite(config: AlignmentQuality, validation: Validation, modalities
                 "best_coverage",
                 *best,
                 f"at least {best[0]:g} of the steps in some modality",
-                "The clip holds nothing that can be used",
+                "The clip contains nothing usable",
                 waivable=True,
             ),
             between(
@@ -184,7 +184,9 @@ def feature_suite(modalities: Iterable[str] = MODALITIES) -> Suite:
             ),
             *coverages(modalities),
             none("missing", "features_are_stored", "Every key of the index is in the store", "all keys stored", again),
-            none("wrong_steps", "features_fit_the_grid", "Features have one row a step", "num_steps rows a key", again),
+            none(
+                "wrong_steps", "features_fit_the_grid", "Features have one row a step", "num_steps rows per key", again
+            ),
             none(
                 "not_finite",
                 "features_are_finite",
@@ -205,7 +207,7 @@ def feature_suite(modalities: Iterable[str] = MODALITIES) -> Suite:
 
 
 def encoder_suite() -> Suite:
-    """One row a modality: what the features stage says of its encoder and what is stored."""
+    """One row per modality: the encoder according to the features stage, and the stored width."""
     return Suite(
         name="encoders",
         key="modality",
@@ -228,7 +230,7 @@ def encoder_suite() -> Suite:
 
 
 def accepted_suite(validation: Validation) -> Suite:
-    """The clips that are left."""
+    """The accepted clips."""
     lower = "Mend what is in quarantine, bring more clips, or lower {}"
     return Suite(
         name="accepted",
@@ -257,7 +259,7 @@ def accepted_suite(validation: Validation) -> Suite:
 
 
 def class_suite(validation: Validation) -> Suite:
-    """One row a class that occurs among the clips that are left."""
+    """One row per class that occurs among the accepted clips."""
     return Suite(
         name="classes",
         key="class",
@@ -268,7 +270,7 @@ def class_suite(validation: Validation) -> Suite:
                 arguments={"column": "num_clips", "min_value": validation.min_clips_per_class},
                 level="critical",
                 says="Every class that occurs has enough clips",
-                allowed=f"at least {validation.min_clips_per_class} clips a class",
+                allowed=f"at least {validation.min_clips_per_class} clips per class",
                 remedy="Bring more clips, choose a taxonomy that merges it, or lower validation.min_clips_per_class",
             ),
         ),
@@ -297,14 +299,14 @@ def dataset_suite(validation: Validation) -> Suite:
                 level="critical",
                 says="Not too much of the dataset is set aside",
                 allowed=f"at most {validation.max_quarantined_fraction:g} of the clips",
-                remedy="`mer quarantine list` says why each clip was set aside",
+                remedy="See `mer quarantine list` for the reason of each clip",
             ),
         ),
     )
 
 
 def drift_suite(measures: Iterable[Measure], drift: Drift) -> Suite:
-    """One row: the dataset, a column a measure of how far it moved from what was last accepted."""
+    """One row: the dataset, with one column per measure of how far it moved from the accepted version."""
     return Suite(
         name=DRIFT,
         key="dataset",
@@ -316,7 +318,7 @@ def drift_suite(measures: Iterable[Measure], drift: Drift) -> Suite:
                 level="critical" if drift.on_drift == "stop" else "warning",
                 says=f"As when it was last accepted: {measure.what} ({measure.seen})",
                 allowed=f"at most {measure.limit:g} from the accepted version",
-                remedy="If the change is meant, say `mer accept`; else look for what was lost, added or made otherwise",
+                remedy="If the change is intended, run `mer accept`; else find out what was lost, added or changed",
             )
             for measure in measures
         ),

@@ -1,6 +1,6 @@
-"""The tables that the suites judge: one scalar a column, lists reduced to the first thing that is wrong with them.
+"""The tables that the suites judge: one scalar per column, lists reduced to their first defect.
 
-So every expectation is a standard one, and Data Docs show a person the offending value and not a nested list.
+Thus every expectation is a standard one, and Data Docs show the offending value and not a nested list.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
 
 
 def clip_rows(upstream: Upstream) -> pa.Table:
-    """The clip table. `aligned` and `encoded` are null for a clip that an earlier stage set aside: it has a reason."""
+    """The clip table. `aligned` and `encoded` are null for a clip that an earlier stage set aside with a reason."""
     columns = _columns(upstream.quality, "clip_id", "duration_s", "passed")
     durations = {clip_id: duration_s for clip_id, duration_s, passed in zip(*columns, strict=True) if passed}
     encoded = set(_columns(upstream.index, "clip_id")[0])
@@ -70,7 +70,7 @@ def clip_rows(upstream: Upstream) -> pa.Table:
 
 
 def alignment_rows(upstream: Upstream) -> pa.Table:
-    """The quality of the clips that were aligned, with coverage as one column a modality, and whether each row has its
+    """The quality of the aligned clips, with coverage as one column per modality, and whether each row has its
     clip."""
     contents = _contents(upstream)
     out = []
@@ -94,14 +94,14 @@ def alignment_rows(upstream: Upstream) -> pa.Table:
 
 
 def feature_rows(upstream: Upstream, measured: Mapping[str, Mapping[str, Measured]]) -> pa.Table:
-    """The feature index with what was measured of the stored features; `measured` is modality → key → figures."""
+    """The feature index with figures of the stored features; `measured` is modality → key → figures."""
     contents = _contents(upstream)
-    given = {modality for modality, said in upstream.encoders.items() if is_given(said["spec"])}
+    given = {modality for modality, encoder in upstream.encoders.items() if is_given(encoder["spec"])}
     out = []
     for row in upstream.index.to_pylist():
         keys, coverage = dict(row["keys"] or ()), dict(row["coverage"] or ())
         stored = {m: measured.get(m, {}).get(key) for m, key in sorted(keys.items())}
-        known = {m: figures for m, figures in stored.items() if figures is not None}
+        present = {m: figures for m, figures in stored.items() if figures is not None}
         steps = row["num_steps"]
         out.append(
             {
@@ -111,12 +111,12 @@ def feature_rows(upstream: Upstream, measured: Mapping[str, Mapping[str, Measure
                 **{f"coverage_{modality}": coverage.get(modality) for modality in upstream.modalities},
                 "missing": _first(m for m, figures in stored.items() if figures is None),
                 "wrong_steps": _first(
-                    f"{m}: {f.num_steps} rows for {steps} steps" for m, f in known.items() if f.num_steps != steps
+                    f"{m}: {f.num_steps} rows for {steps} steps" for m, f in present.items() if f.num_steps != steps
                 ),
-                "not_finite": _first(f"{m}: {f.not_finite} values" for m, f in known.items() if f.not_finite),
+                "not_finite": _first(f"{m}: {f.not_finite} values" for m, f in present.items() if f.not_finite),
                 # A given vector may well be all zeros, and one that holds throughout is the same at every step.
                 "constant": _first(
-                    f"{m}: every value is {f.low:g}" for m, f in known.items() if f.constant and m not in given
+                    f"{m}: every value is {f.low:g}" for m, f in present.items() if f.constant and m not in given
                 ),
                 **_belongs(row, contents),
             }
@@ -133,18 +133,20 @@ def feature_rows(upstream: Upstream, measured: Mapping[str, Mapping[str, Measure
 
 
 def encoder_rows(upstream: Upstream, measured: Mapping[str, Mapping[str, Measured]]) -> pa.Table:
-    """One row a modality and width found in the store: `spec`, declared `width`, and `stored_width` (null if none)."""
+    """One row per modality and stored width: `spec`, declared `width`, and `stored_width` (null if none)."""
     rows = []
-    for modality, said in sorted(upstream.encoders.items()):
+    for modality, encoder in sorted(upstream.encoders.items()):
         widths: list[int | None] = [*sorted({figures.width for figures in measured.get(modality, {}).values()})]
         for width in widths or [None]:
-            rows.append({"modality": modality, "spec": said["spec"], "width": said["width"], "stored_width": width})
+            rows.append(
+                {"modality": modality, "spec": encoder["spec"], "width": encoder["width"], "stored_width": width}
+            )
     kinds = {"modality": _TEXT, "spec": _TEXT, "width": _NUMBER, "stored_width": _NUMBER}
     return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
 
 
 def first_bad_span(spans: Sequence[Mapping[str, Any]], duration_s: float | None, *, may_overlap: bool) -> str | None:
-    """The first span that is not inside `[0, duration_s]`, is empty, or overlaps the one before; in words."""
+    """The first span that is not inside `[0, duration_s]`, is empty, or overlaps the previous one; in words."""
     end_s = float("inf") if duration_s is None else duration_s + TIME_SLACK_S
     before: Mapping[str, Any] | None = None
     for span in sorted(spans, key=lambda span: (span["start_s"], span["end_s"])):

@@ -1,4 +1,4 @@
-"""What the three stages before wrote about one dataset, read and checked for being there at all."""
+"""Reads the tables that the three earlier stages wrote about one dataset, and checks that they exist."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from components.contracts.records import QUARANTINE_SCHEMA, Quarantined
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """One dataset as it comes in.
+    """The tables and summaries of one dataset.
 
     Attributes:
         clips: the clip table.
         quality: the alignment quality of every clip that could be measured; `passed` is False for those that the
             alignment stage set aside.
         index: the feature index.
-        quarantined: what the three stages set aside: clips, or one modality of a clip.
+        quarantined: the clips, or single modalities of clips, that the three stages set aside.
         alignment_fingerprint: of the aligned clips.
         aligned_by: the alignment fingerprints that the feature index was made from.
         encoders: modality → spec, fingerprint, width.
@@ -43,7 +43,7 @@ class Upstream:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Every modality that a table may speak of: those of `MODALITIES`, then what the clips bring ready-made."""
+        """Every modality that a table may contain: those of `MODALITIES`, then the given features of the clips."""
         return (*MODALITIES, *sorted(set(self.encoders) - set(MODALITIES)))
 
 
@@ -88,7 +88,7 @@ def _table(stage: str, name: str, path: Path) -> pa.Table:
         return pq.read_table(path)
     except pa.ArrowInvalid as error:
         raise DataError(
-            "this is no Parquet file", where=str(path), seen=str(error), remedy=f"Run the stage `{stage}` for {name}"
+            "this is not a Parquet file", where=str(path), seen=str(error), remedy=f"Run the stage `{stage}` for {name}"
         ) from error
 
 

@@ -148,7 +148,7 @@ def test_a_modality_that_is_gone_is_missed_and_another_encoder_is_not_compared()
     assert set(moved(now, before)) == {"coverage_voice"}
     notes = compare(now, before, Drift()).notes
     assert any("features of voice: gone" in note for note in notes)
-    assert any("features of face: made by another encoder" in note for note in notes)
+    assert any("features of face: made by a different encoder" in note for note in notes)
 
 
 def moving(*, change: bool) -> Tiny:

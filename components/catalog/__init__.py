@@ -1,1 +1,1 @@
-"""The exact list of what a model is trained on, and its subject-disjoint splits."""
+"""The exact list of clips that a model is trained on, and its subject-disjoint splits."""

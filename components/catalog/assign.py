@@ -1,4 +1,4 @@
-"""From the configuration to a split for every clip: dealt, by folds, or as the corpus says."""
+"""Assigns a split to every clip as configured: dealt, by folds, or as published by the corpus."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Row = Mapping[str, Any]
 
 
 def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config: Catalog, seed: int) -> dict[str, str]:
-    """Clip id → split, of every clip but those that `catalog.by_text` leaves out.
+    """Clip id → split, of every clip except those that `catalog.by_text` leaves out.
 
     Args:
         rows: catalog rows without `split`.
-        corpus_splits: clip id → what the corpus itself says, if anything.
+        corpus_splits: clip id → split of the corpus, or None.
         config: the section `catalog`.
         seed: of the deal.
 
     Raises:
-        DataError: too few subjects, or texts; a split name that nobody knows; no folds where they were asked for; a
+        DataError: too few subjects, or texts; an unknown split name; no folds where they are configured; a
             class that would be tested and cannot be learned.
     """
     if config.folds is not None:
@@ -44,7 +44,7 @@ def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config:
 def without_shared_texts(
     rows: Sequence[Row], split_of: Mapping[str, str], config: Catalog, seed: int
 ) -> dict[str, str]:
-    """Clip id → split of the clips that are left when texts are kept apart too; of all, without `catalog.by_text`.
+    """Clip id → split of the clips that remain when texts are kept apart too; of all, without `catalog.by_text`.
 
     Raises:
         DataError: there are too few texts.
@@ -53,11 +53,11 @@ def without_shared_texts(
 
 
 def shared_subjects(rows: Sequence[Row], split_of: Mapping[str, str]) -> list[str]:
-    """Subjects in more than one split, sorted; only a corpus's own splits can have any."""
-    seen: dict[str, set[str]] = {}
+    """Subjects in more than one split, sorted; only the splits of a corpus can have any."""
+    splits_of: dict[str, set[str]] = {}
     for row in rows:
-        seen.setdefault(row["subject_id"], set()).add(split_of[row["clip_id"]])
-    return sorted(subject_id for subject_id, splits in seen.items() if len(splits) > 1)
+        splits_of.setdefault(row["subject_id"], set()).add(split_of[row["clip_id"]])
+    return sorted(subject_id for subject_id, splits in splits_of.items() if len(splits) > 1)
 
 
 def _fractions(config: Catalog) -> dict[str, float]:
@@ -77,7 +77,7 @@ def _by_folds(rows: Sequence[Row], config: Catalog, seed: int) -> dict[str, str]
 
 
 def corpus_folds(rows: Sequence[Row]) -> dict[str, int]:
-    """Subject id → fold, as the corpora publish them, counted from 0 in the order of their names.
+    """Subject id → fold, as published by the corpora, counted from 0 in the order of their names.
 
     Raises:
         DataError: a clip has no group `fold`, or a person is in two.
@@ -104,24 +104,24 @@ def corpus_folds(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def _pinned(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config: Catalog, seed: int) -> dict[str, str]:
-    """As the corpus says. Subjects without a split of their own are dealt; a missing calibration split is dealt from
-    the people in train."""
+    """The splits of the corpus. Subjects without one are dealt; a missing calibration split is dealt from the people in
+    train."""
     split_of: dict[str, str] = {}
     of_subject: dict[str, str] = {}
     for row in rows:
-        said = corpus_splits.get(row["clip_id"])
-        if said is None:
+        name = corpus_splits.get(row["clip_id"])
+        if name is None:
             continue
-        if said not in CORPUS_SPLITS:
+        if name not in CORPUS_SPLITS:
             raise DataError(
                 "unknown split name",
                 where=row["clip_id"],
-                seen=said,
+                seen=name,
                 allowed=", ".join(CORPUS_SPLITS),
-                remedy=nearest(said, CORPUS_SPLITS) or "Map it in the adapter",
+                remedy=nearest(name, CORPUS_SPLITS) or "Map it in the adapter",
             )
-        split_of[row["clip_id"]] = CORPUS_SPLITS[said]
-        of_subject.setdefault(row["subject_id"], CORPUS_SPLITS[said])
+        split_of[row["clip_id"]] = CORPUS_SPLITS[name]
+        of_subject.setdefault(row["subject_id"], CORPUS_SPLITS[name])
     for row in rows:
         if row["clip_id"] not in split_of and row["subject_id"] in of_subject:
             split_of[row["clip_id"]] = of_subject[row["subject_id"]]
@@ -140,13 +140,13 @@ def _check(rows: Sequence[Row], split_of: Mapping[str, str]) -> None:
     for split in SPLITS:
         if split not in split_of.values():
             raise DataError(f"the {split} split is empty", where="catalog", remedy="Bring more people, or other splits")
-    # One pretended subject a clip, so that a person in two splits counts where each clip is.
+    # Each clip counts as a subject, so that a person in two splits counts where each clip is.
     clips = [{**row, "subject_id": row["clip_id"]} for row in rows]
     missing = missing_classes(subjects_of(clips), split_of, "train")
     if missing:
         example = next(row["clip_id"] for row in rows if missing[0] in classes_of(row))
         raise DataError(
-            f"no clip to learn {', '.join(missing)} from: nobody in the train split has it",
+            f"no clip to learn {', '.join(missing)} from: no person in the train split has it",
             where="catalog",
             seen=f"for example {example} is in {split_of[example]}",
             remedy="Bring more people who have it, choose a taxonomy that merges it, or let subjects be dealt",

@@ -1,4 +1,4 @@
-"""One clip as training and evaluation see it: transformed inputs, labels, and who and what it is."""
+"""One clip in the form that training and evaluation use: transformed inputs, labels, and its identity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.contracts.labels import UNLABELLED
 from components.contracts.records import Planted
 from components.features.transform import Transform
 
-# What a reader wants to see over time, most telling first.
+# The kinds of events that are worth drawing over time, most telling first.
 SHOWN = ("flash", "transition", "contradiction", "missing", "late_audio", "variable_frame_rate")
 
 
@@ -26,7 +26,7 @@ class Case:
         features: modality → (T, D) float32, standardised, zeros where invalid.
         masks: modality → (T,) True = valid.
         step_labels: (T,) int64 class index, `UNLABELLED` where there is none; clip_label: likewise.
-        groups: optional demographics; planted: what a rendered corpus knows of itself.
+        groups: optional demographics; planted: the known events of a rendered corpus.
         valence_arousal: of the whole clip, each in [-1, 1], NaN where unlabelled.
     """
 
@@ -59,13 +59,13 @@ class Case:
 
     @property
     def usable(self) -> bool:
-        """Whether any modality has a valid step and there is any emotion to learn."""
+        """Whether any modality has a valid step and any label can be learned from."""
         valid = self.valid
         labelled = self.clip_label != UNLABELLED or bool((self.step_labels[valid] != UNLABELLED).any())
         return bool(valid.any()) and labelled
 
     def has_planted(self, kind: str) -> bool:
-        """Whether something of this kind was planted."""
+        """Whether an event of this kind was planted."""
         return any(planted.kind == kind for planted in self.planted)
 
 
@@ -98,10 +98,10 @@ def shown_clips(cases: Sequence[Case], count: int) -> list[int]:
     chosen: list[int] = []
     for kind in SHOWN:
         chosen.extend([i for i in order if cases[i].has_planted(kind) and i not in chosen][:1])
-    seen: set[int] = set()
+    labels: set[int] = set()
     for index in order:
-        if index not in chosen and not cases[index].planted and cases[index].clip_label not in seen:
-            seen.add(cases[index].clip_label)
+        if index not in chosen and not cases[index].planted and cases[index].clip_label not in labels:
+            labels.add(cases[index].clip_label)
             chosen.append(index)
     chosen.extend(index for index in order if index not in chosen)
     return chosen[:count]

@@ -1,6 +1,6 @@
 """The catalog: the exact list of clips a model is trained, calibrated and tested on, and the hashes that pin it.
 
-It is rebuilt from the datasets that `params.yaml` names, and from nothing else: what is no longer there cannot be kept.
+It is rebuilt from the datasets that `params.yaml` names, and from nothing else, so removed data cannot stay in it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from components.features.given import is_given
 
 ENCODE_ALIKE = "Run the features stage of every dataset with one configuration: `mer run`"
 RENAME = (
-    "One of them brings {modality} ready-made. Features that were made differently are different modalities: rename "
-    "the file that holds them, to {modality}_2 for example"
+    "One of them provides {modality} as given features. Features of different origin are different modalities: rename "
+    "their file, for example to {modality}_2"
 )
 
 NO_CLASS = "the taxonomy has no class for its labels"
@@ -33,7 +33,7 @@ OTHER_SPLIT = "its person and its text are in different splits"
 
 @dataclass(frozen=True, kw_only=True)
 class Validated:
-    """One dataset as validation left it: ACCEPTED_SCHEMA rows and `result.json`."""
+    """The output of validation for one dataset: ACCEPTED_SCHEMA rows and `result.json`."""
 
     dataset: str
     accepted: pa.Table
@@ -46,11 +46,11 @@ def build(
     """Joins datasets into one catalog.
 
     Returns:
-        (CATALOG_SCHEMA rows sorted by clip id, what `catalog.json` holds). `sha256` covers every row; a dataset's own
-        hash covers its rows without their splits, so it says whether the *data* changed.
+        (CATALOG_SCHEMA rows sorted by clip id, the content of `catalog.json`). `sha256` covers every row; the hash of a
+        dataset covers its rows without their splits, so it changes only with the *data*.
 
     Raises:
-        DataError: datasets were aligned or encoded differently; a clip id stands twice; the splits cannot be made.
+        DataError: datasets were aligned or encoded differently; a clip id occurs twice; the splits cannot be made.
     """
     encoders = _same_encoders(datasets)
     alignment = _same_alignment(datasets)
@@ -65,7 +65,7 @@ def build(
                 continue
             if row["clip_id"] in corpus_splits:
                 raise DataError(
-                    "a clip id stands twice", where=dataset.dataset, seen=row["clip_id"], remedy="Rename one dataset"
+                    "a clip id occurs twice", where=dataset.dataset, seen=row["clip_id"], remedy="Rename one dataset"
                 )
             corpus_splits[row["clip_id"]] = accepted["split"]
             rows.append(row)
@@ -86,7 +86,7 @@ def build(
         "sha256": fingerprint([taxonomy.name, list(taxonomy.classes), rows]),
         "taxonomy": taxonomy.name,
         "classes": list(taxonomy.classes),
-        # A model must not predict what nobody showed it: these classes have no clip in any split.
+        # A model must not predict classes without examples: these have no clip in any split.
         "absent_classes": [name for name in taxonomy.classes if name not in present],
         "datasets": hashes,
         "encoders": encoders,
@@ -97,23 +97,23 @@ def build(
         "shared_subjects": shared,
         "texts": len(texts),
         "shared_texts": {text: splits for text, splits in texts.items() if len(splits) > 1},
-        "readmitted": [one for dataset in datasets for one in dataset.result.get("readmitted", ())],
-        "left_out": sorted(left_out, key=lambda one: one["clip_id"]),
+        "readmitted": [decision for dataset in datasets for decision in dataset.result.get("readmitted", ())],
+        "left_out": sorted(left_out, key=lambda clip: clip["clip_id"]),
     }
     return pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA), description
 
 
 def _same_alignment(datasets: Sequence[Validated]) -> str:
-    found = {dataset.dataset: dataset.result["alignment_fingerprint"] for dataset in datasets}
-    if len(set(found.values())) > 1:
+    fingerprints = {dataset.dataset: dataset.result["alignment_fingerprint"] for dataset in datasets}
+    if len(set(fingerprints.values())) > 1:
         raise DataError(
             "datasets were aligned differently",
             where="catalog",
-            seen=", ".join(f"{name}: {str(value)[:12]}" for name, value in sorted(found.items())),
+            seen=", ".join(f"{name}: {str(value)[:12]}" for name, value in sorted(fingerprints.items())),
             allowed="one alignment fingerprint",
             remedy="Run the alignment stage of every dataset with one configuration: `mer run`",
         )
-    return str(next(iter(found.values())))
+    return str(next(iter(fingerprints.values())))
 
 
 def _same_encoders(datasets: Sequence[Validated]) -> dict[str, Any]:
@@ -122,23 +122,23 @@ def _same_encoders(datasets: Sequence[Validated]) -> dict[str, Any]:
     for dataset in datasets:
         used = {modality for keys in dataset.accepted.column("keys").to_pylist() for modality, _ in keys}
         for modality in sorted(used & set(dataset.result["encoders"])):
-            said = dataset.result["encoders"][modality]
-            known = encoders.setdefault(modality, dict(said))
-            first = origin.setdefault(modality, dataset.dataset)
-            if known != said:
-                brought = is_given(known["spec"]) or is_given(said["spec"])
+            encoder = dataset.result["encoders"][modality]
+            first_encoder = encoders.setdefault(modality, dict(encoder))
+            first_dataset = origin.setdefault(modality, dataset.dataset)
+            if first_encoder != encoder:
+                any_given = is_given(first_encoder["spec"]) or is_given(encoder["spec"])
                 raise DataError(
                     f"datasets were encoded differently: {modality}",
                     where="catalog",
-                    seen=f"{first}: {_encoder(known)}; {dataset.dataset}: {_encoder(said)}",
-                    allowed="one encoder a modality",
-                    remedy=RENAME.format(modality=modality) if brought else ENCODE_ALIKE,
+                    seen=f"{first_dataset}: {_encoder(first_encoder)}; {dataset.dataset}: {_encoder(encoder)}",
+                    allowed="one encoder per modality",
+                    remedy=RENAME.format(modality=modality) if any_given else ENCODE_ALIKE,
                 )
     for dataset in datasets:
-        for modality, said in dataset.result["encoders"].items():
-            encoders.setdefault(modality, dict(said))  # configured, and no clip has it
+        for modality, encoder in dataset.result["encoders"].items():
+            encoders.setdefault(modality, dict(encoder))  # configured, but without clips
     return dict(sorted(encoders.items()))
 
 
-def _encoder(said: Mapping[str, Any]) -> str:
-    return f"{said['spec']} ({str(said['fingerprint'])[:12]}, width {said['width']})"
+def _encoder(encoder: Mapping[str, Any]) -> str:
+    return f"{encoder['spec']} ({str(encoder['fingerprint'])[:12]}, width {encoder['width']})"

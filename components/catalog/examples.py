@@ -27,14 +27,14 @@ class Example:
 
     Attributes:
         clip_id, dataset, subject_id, split: as in the catalog.
-        encoded: modality → `Encoded` with T = `num_steps`; a modality that the clip does not have is not in it.
+        encoded: modality → `Encoded` with T = `num_steps`; without the modalities that the clip lacks.
         num_steps, rate_hz: the clip's grid.
         step_labels: (T,) int64 class index, UNLABELLED (-100) where a step has no label.
         clip_label: class index, or UNLABELLED.
         groups: demographics for slices.
-        planted: what a rendered corpus knows of itself.
+        planted: the known events of a rendered corpus.
         valence, arousal: in [-1, 1], or None.
-        text_id: what was said, for splits and slices by text.
+        text_id: the spoken text, for splits and slices by text.
     """
 
     clip_id: str
@@ -57,14 +57,14 @@ def load_examples(layout: Layout, split: str | None = None) -> list[Example]:
     """The examples of a split (all when None), sorted by clip id. Holds their features in memory.
 
     Raises:
-        DataError: there is no catalog, or a feature it names is not in the store.
+        DataError: there is no catalog, or one of its features is not in the store.
     """
     path = layout.catalog / "catalog.parquet"
     if not path.is_file():
         raise DataError("there is no catalog", seen=f"no file {path}", remedy="Run `mer run`, or its stage `catalog`")
     catalog = read_json(layout.catalog / "catalog.json")
     rows = [row for row in pq.read_table(path).to_pylist() if split in (None, row["split"])]
-    widths = {modality: int(said["width"]) for modality, said in catalog["encoders"].items()}
+    widths = {modality: int(encoder["width"]) for modality, encoder in catalog["encoders"].items()}
     features = _features(layout, rows, widths)
     index = {name: position for position, name in enumerate(catalog["classes"])}
     return [_example(row, features, index) for row in sorted(rows, key=lambda row: row["clip_id"])]
@@ -80,8 +80,8 @@ def step_labels(
     """The class of each step, (T,) int64.
 
     With segments, a step has the label of the segment that covers its centre, and none outside all of them. Without,
-    every step in which anything was observed has the clip's label: a step in which nobody is seen or heard shows
-    nothing of it.
+    every step in which anything was observed has the clip's label: a step without any evidence of the person does not
+    show it.
     """
     labels = np.full(grid.num_steps, UNLABELLED, dtype=np.int64)
     spans = list(segments)
@@ -98,16 +98,16 @@ def _features(
     layout: Layout, rows: Sequence[Mapping[str, Any]], widths: Mapping[str, int]
 ) -> dict[tuple[str, str, str], Encoded]:
     """(dataset, modality, key) → `Encoded`, each store and modality read once."""
-    wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
+    keys_of: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         for modality, key in row["keys"]:
-            wanted[row["dataset"], modality].append(key)
-    found = {}
-    for (dataset, modality), keys in sorted(wanted.items()):
+            keys_of[row["dataset"], modality].append(key)
+    features = {}
+    for (dataset, modality), keys in sorted(keys_of.items()):
         store = FeatureStore(layout.features(dataset))
         for key, encoded in store.read(modality, sorted(set(keys)), width=widths.get(modality)).items():
-            found[dataset, modality, key] = encoded
-    return found
+            features[dataset, modality, key] = encoded
+    return features
 
 
 def _example(
@@ -116,16 +116,16 @@ def _example(
     grid = Grid(rate_hz=row["rate_hz"], num_steps=row["num_steps"])
     encoded = {modality: features[row["dataset"], modality, key] for modality, key in sorted(row["keys"])}
     observed = np.zeros(grid.num_steps, dtype=bool)
-    for modality, one in encoded.items():
-        if one.valid.shape != observed.shape:
+    for modality, stream in encoded.items():
+        if stream.valid.shape != observed.shape:
             raise DataError(
                 "features do not fit the clip's grid",
                 where=f"{row['clip_id']}: {modality}",
-                seen=one.valid.shape[0],
+                seen=stream.valid.shape[0],
                 allowed=grid.num_steps,
                 remedy="Run the features stage again",
             )
-        observed |= one.valid
+        observed |= stream.valid
     clip_label = UNLABELLED if row["label"] is None else index[row["label"]]
     return Example(
         clip_id=row["clip_id"],

@@ -1,4 +1,4 @@
-"""Catalog rows: one accepted clip in the classes of the taxonomy."""
+"""Catalog rows: one per accepted clip, labelled with the classes of the taxonomy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _AS_ACCEPTED = (
 
 
 def catalog_row(accepted: Mapping[str, Any], taxonomy: Taxonomy) -> dict[str, Any] | None:
-    """The row of an accepted clip, without `split`; None when the taxonomy leaves out all it is labelled with."""
+    """The row of an accepted clip, without `split`; None when the taxonomy has no class for any of its labels."""
     emotion = accepted["emotion"]
     segments = []
     for segment in accepted["segments"] or ():
@@ -83,7 +83,7 @@ def classes_of(row: Mapping[str, Any]) -> set[str]:
 
 
 def subjects_of(rows: Iterable[Mapping[str, Any]]) -> list[Subject]:
-    """Everyone in the rows, sorted by id."""
+    """All subjects of the rows, sorted by id."""
     datasets: dict[str, set[str]] = defaultdict(set)
     clips: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:

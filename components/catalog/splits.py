@@ -1,15 +1,15 @@
-"""Who is in which split: subjects are dealt, never clips, so nobody is in two splits.
+"""Deals subjects to splits: subjects, never clips, so that nobody is in two splits.
 
-The deal is a function of the seed and of *who* is there. Subjects stand in the order of a hash of their id, dataset by
-dataset, and are cut into consecutive blocks of the wanted sizes. Therefore:
+The deal is a function of the seed and of the *set of subjects*. Subjects are ordered by a hash of their id, dataset by
+dataset, and cut into consecutive blocks of the configured sizes. Therefore:
 
 * adding or removing a subject changes the split of at most one *other* subject of that dataset at each cut (two in
-  all), and of nobody in another dataset;
+  all), and of nobody in other datasets;
 * adding, removing or reordering clips of subjects that stay changes nothing.
 
-A dataset with fewer subjects than there are splits is dealt together with the others like it. All this holds as long
-as no class is missing from a split that it could be in. Where one is, subjects of the same dataset are exchanged, one
-pair at a time, until none is: train comes first, then test, then calibration.
+Datasets with fewer subjects than splits are dealt together. All this holds as long as no class is missing from a split
+that it could be in. Where one is, subjects of the same dataset are exchanged, one pair at a time, until none is: train
+comes first, then test, then calibration.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PAIRS_TRIED = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One person: the datasets they appear in and the clips of each class they have."""
+    """One person: the datasets they appear in, and their number of clips per class."""
 
     subject_id: str
     datasets: tuple[str, ...]
@@ -43,10 +43,10 @@ def deal(subjects: Sequence[Subject], fractions: Mapping[str, float], seed: int)
     Args:
         subjects: everyone, in any order.
         fractions: split → share of the subjects of each dataset; they add up to 1. Order is the order of the blocks.
-        seed: another seed is another deal.
+        seed: a different seed gives a different deal.
 
     Returns:
-        Subject id → split. Every split has somebody.
+        Subject id → split. No split is empty.
 
     Raises:
         DataError: there are fewer subjects than splits.
@@ -83,7 +83,7 @@ def splits_of_folds(fold_of: Mapping[str, int], test_fold: int) -> dict[str, str
     """Subject id → split: `test_fold` is the test split, the fold after it calibrates, the others train.
 
     Raises:
-        DataError: there are fewer than three folds, or `test_fold` is none of them.
+        DataError: there are fewer than three folds, or `test_fold` is not one of them.
     """
     present = sorted(set(fold_of.values()))
     if len(present) < len(SPLITS):
@@ -97,31 +97,32 @@ def splits_of_folds(fold_of: Mapping[str, int], test_fold: int) -> dict[str, str
 
 
 def leave_one_dataset_out(subjects: Sequence[Subject], dataset: str, seed: int) -> dict[str, str]:
-    """Subject id → split: everyone of `dataset` tests, the others are dealt to train (3 of 4) and calibration.
+    """Subject id → split: all subjects of `dataset` are in test, the others are dealt to train (3 of 4) and
+    calibration.
 
-    Somebody who is in several datasets tests too, so that nobody of the test split is trained or calibrated on.
+    A subject of several datasets is in test too, so that no subject of the test split is trained or calibrated on.
 
     Raises:
-        DataError: nobody is in `dataset`, or fewer than two people are in none but others.
+        DataError: `dataset` has no subjects, or fewer than two subjects are outside it.
     """
     inside = [subject for subject in subjects if dataset in subject.datasets]
     others = [subject for subject in subjects if dataset not in subject.datasets]
     if not inside:
-        known = sorted({name for subject in subjects for name in subject.datasets})
-        raise DataError("nobody is in this dataset", where="folds", seen=dataset, allowed=", ".join(known))
+        datasets = sorted({name for subject in subjects for name in subject.datasets})
+        raise DataError("this dataset has no subjects", where="folds", seen=dataset, allowed=", ".join(datasets))
     dealt = deal(others, {"train": 0.75, "calibration": 0.25}, seed)
     return {**dealt, **{subject.subject_id: "test" for subject in inside}}
 
 
 def missing_classes(subjects: Sequence[Subject], split_of: Mapping[str, str], split: str) -> list[str]:
-    """Classes that somebody has but nobody in this split, sorted."""
+    """Classes that occur among the subjects but not in this split, sorted."""
     everywhere = {name for subject in subjects for name in subject.clips_per_class}
-    here = {name for subject in subjects if split_of[subject.subject_id] == split for name in subject.clips_per_class}
-    return sorted(everywhere - here)
+    present = {name for s in subjects if split_of[s.subject_id] == split for name in s.clips_per_class}
+    return sorted(everywhere - present)
 
 
 def rank(seed: int, name: str) -> str:
-    """By which a person or a text is ordered before a deal."""
+    """The key by which people and texts are ordered before a deal."""
     return hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest()
 
 
@@ -133,21 +134,21 @@ def _groups(subjects: Sequence[Subject], blocks: int) -> list[list[Subject]]:
     large = [group for _, group in sorted(by_dataset.items()) if len(group) >= blocks]
     small = [subject for _, group in sorted(by_dataset.items()) if len(group) < blocks for subject in group]
     if small and len(small) < blocks and large:
-        # Too few even together: they join the largest dataset rather than fall into its first block.
+        # Too few even together: they join the largest dataset rather than all fall into the first block.
         max(large, key=len).extend(small)
         return large
     return [*large, small] if small else large
 
 
 def blocks(count: int, fractions: Sequence[float]) -> list[tuple[int, int]]:
-    """Consecutive `[first, last)` of the wanted shares, each at least one long. A cut moves by at most one when
+    """Consecutive `[first, last)` of the given shares, each at least one long. A cut moves by at most one when
     `count` does, because rounding and clamping of a cumulative share are monotone."""
     cuts = [0]
     share = 0.0
     for position, fraction in enumerate(fractions[:-1], start=1):
         share += fraction
-        wanted = int(count * share + 0.5)
-        cuts.append(min(max(wanted, cuts[-1] + 1), count - (len(fractions) - position)))
+        ideal = int(count * share + 0.5)
+        cuts.append(min(max(ideal, cuts[-1] + 1), count - (len(fractions) - position)))
     return list(zip(cuts, [*cuts[1:], count], strict=True))
 
 
@@ -172,8 +173,8 @@ def _repaired(subjects: Sequence[Subject], dealt: Mapping[str, str], seed: int) 
         if best[0] >= 0:
             return split_of
         one, other = _pairs(ordered, split_of, holders, classes, splits)[best[1]]
-        here, there = split_of[one.subject_id], split_of[other.subject_id]
-        for subject, old, new in ((one, here, there), (other, there, here)):
+        own_split, other_split = split_of[one.subject_id], split_of[other.subject_id]
+        for subject, old, new in ((one, own_split, other_split), (other, other_split, own_split)):
             split_of[subject.subject_id] = new
             for name in subject.clips_per_class:
                 holders[old, name] -= 1
@@ -187,7 +188,7 @@ def _pairs(
     classes: Sequence[str],
     splits: Sequence[str],
 ) -> list[tuple[Subject, Subject]]:
-    """Exchanges worth a look: somebody with a class that is missing somewhere, for somebody who is there."""
+    """Candidates for an exchange: a subject with a class that is missing from a split, and a subject of that split."""
     pairs: list[tuple[Subject, Subject]] = []
     for split in splits:
         for name in classes:
@@ -206,11 +207,11 @@ def _pairs(
 
 def _change(one: Subject, other: Subject, split_of: Mapping[str, str], holders: Mapping[tuple[str, str], int]) -> int:
     """How the cost of missing classes changes when two subjects exchange their splits."""
-    here, there = split_of[one.subject_id], split_of[other.subject_id]
+    own_split, other_split = split_of[one.subject_id], split_of[other.subject_id]
     cost = 0
     for name in set(one.clips_per_class) ^ set(other.clips_per_class):
-        gives = here if name in one.clips_per_class else there
-        gets = there if gives == here else here
+        gives = own_split if name in one.clips_per_class else other_split
+        gets = other_split if gives == own_split else own_split
         cost += _MISSING_COST[gives] * (holders[gives, name] == 1)
         cost -= _MISSING_COST[gets] * (holders.get((gets, name), 0) == 0)
     return cost

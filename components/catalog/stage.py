@@ -1,7 +1,7 @@
-"""The catalog stage: accepted clips of every dataset in, the exact list for training out, its splits judged.
+"""The catalog stage: accepted clips of every dataset → the exact list for training, with its splits judged.
 
-If a critical promise about the splits is broken, `catalog.json` is written for the person who mends it, the list is
-not, and the stage raises ContractError.
+If a critical expectation about the splits is broken, `catalog.json` is written for the person who repairs the data, the
+list is not, and the stage raises ContractError.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def run(layout: Layout, *, catalog: Catalog, datasets: Sequence[str], labels: La
     """Writes `catalog.parquet` and `catalog.json` and returns the latter.
 
     Raises:
-        DataError: a dataset was not validated, or see `build`.
-        ContractError: a critical promise about the splits is broken.
+        DataError: a dataset was not validated; further see `build`.
+        ContractError: a critical expectation about the splits is broken.
     """
     validated = [_validated(layout, name) for name in sorted(datasets)]
     table, built = build(validated, labels.resolved, catalog, seed)
     outcomes = judge_splits(table, built, catalog, Checker(docs=layout.data_docs / CATALOG))
     description = {**built, "suites": {outcome.suite: figures(outcome) for outcome in outcomes}}
-    # What an earlier run listed must not outlive a failure.
+    # The list of an earlier run must not outlive a failure.
     (layout.catalog / "catalog.parquet").unlink(missing_ok=True)
     write_json(layout.catalog / "catalog.json", description)
     write_catalog_pages(layout, description)
@@ -49,7 +49,7 @@ def run(layout: Layout, *, catalog: Catalog, datasets: Sequence[str], labels: La
 def judge_splits(
     table: pa.Table, description: Mapping[str, Any], config: Catalog, checker: Checker
 ) -> tuple[Outcome, ...]:
-    """What became of every promise about the splits. The one about texts is left out where nothing is scripted."""
+    """The outcomes of the suites of the splits. The one about texts is left out where no clip is scripted."""
     rows = table.select(["clip_id", "subject_id", "text_id", "split"]).to_pylist()
     people, texts, classes = split_suites(config)
     present = [name for name in description["classes"] if name not in description["absent_classes"]]
@@ -67,7 +67,7 @@ def _validated(layout: Layout, name: str) -> Validated:
             "this dataset has no accepted clips",
             where=name,
             seen=f"no file {path}",
-            remedy="Its validation has not run, or a critical expectation failed: `mer run` says which",
+            remedy="Its validation has not run, or a critical expectation failed, which `mer run` names",
         )
     return Validated(
         dataset=name,

@@ -1,4 +1,4 @@
-"""What the splits must promise, as suites of `components/validation`, and the tables that they judge."""
+"""The expectations of the splits, as suites of `components/validation`, and the tables that they judge."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Row = Mapping[str, Any]
 
 
 def split_suites(config: Catalog) -> tuple[Suite, Suite, Suite]:
-    """Of `people_table`, `text_table` and `class_table`, in this order."""
+    """The suites of `people_table`, `text_table` and `class_table`, in this order."""
     people = Expectation(
         name="one_split_a_person",
         kind="expect_column_values_to_be_between",
         arguments={"column": "num_splits", "min_value": 1, "max_value": 1},
-        # A corpus's own splits are taken as they are; many have people in several of them.
+        # The splits of a corpus are used as published; many have people in several of them.
         level="warning" if config.use_corpus_splits else "critical",
         says="Nobody is in more than one split",
-        allowed="one split a person",
+        allowed="one split per person",
         remedy="Set catalog.use_corpus_splits: false to deal people anew; a score on people seen in training is memory",
     )
     texts = Expectation(
@@ -33,8 +33,8 @@ def split_suites(config: Catalog) -> tuple[Suite, Suite, Suite]:
         arguments={"column": "num_splits", "min_value": 1, "max_value": 1},
         level="critical" if config.by_text else "warning",
         says="No text is spoken in more than one split",
-        allowed="one split a text",
-        remedy="Set catalog.by_text: true where there are texts enough; else report that texts recur",
+        allowed="one split per text",
+        remedy="Set catalog.by_text: true where there are enough texts; else report that texts recur",
     )
     learned = Expectation(
         name="every_class_can_be_learned",
@@ -65,30 +65,30 @@ def split_suites(config: Catalog) -> tuple[Suite, Suite, Suite]:
 
 
 def people_table(rows: Sequence[Row]) -> pa.Table:
-    """One row a person: `subject_id`, `splits` in words, `num_splits`."""
-    found: dict[str, set[str]] = {}
+    """One row per person: `subject_id`, `splits` in words, `num_splits`."""
+    splits_of: dict[str, set[str]] = {}
     for row in rows:
-        found.setdefault(row["subject_id"], set()).add(row["split"])
-    return _named("subject_id", {name: sorted(splits) for name, splits in sorted(found.items())})
+        splits_of.setdefault(row["subject_id"], set()).add(row["split"])
+    return _named("subject_id", {name: sorted(splits) for name, splits in sorted(splits_of.items())})
 
 
 def text_table(rows: Sequence[Row]) -> pa.Table:
-    """One row a text: `text_id`, `splits` in words, `num_splits`; none where a corpus is not scripted."""
+    """One row per text: `text_id`, `splits` in words, `num_splits`; none where a corpus is not scripted."""
     return _named("text_id", splits_of_texts(rows, {row["clip_id"]: row["split"] for row in rows}))
 
 
 def class_table(splits: Mapping[str, Any], present: Sequence[str]) -> pa.Table:
-    """One row a class that occurs: `class`, and its clips in each split."""
+    """One row per class that occurs: `class`, and its clips in each split."""
     counts = {split: [splits[split]["per_class"][name] for name in present] for split in SPLITS}
     columns = {split: pa.array(values, pa.int64()) for split, values in counts.items()}
     return pa.table({"class": pa.array(present, pa.string()), **columns})
 
 
-def _named(key: str, found: Mapping[str, Sequence[str] | Mapping[str, int]]) -> pa.Table:
+def _named(key: str, splits_of: Mapping[str, Sequence[str] | Mapping[str, int]]) -> pa.Table:
     return pa.table(
         {
-            key: pa.array(list(found), pa.string()),
-            "splits": pa.array([", ".join(splits) for splits in found.values()], pa.string()),
-            "num_splits": pa.array([len(splits) for splits in found.values()], pa.int64()),
+            key: pa.array(list(splits_of), pa.string()),
+            "splits": pa.array([", ".join(splits) for splits in splits_of.values()], pa.string()),
+            "num_splits": pa.array([len(splits) for splits in splits_of.values()], pa.int64()),
         }
     )

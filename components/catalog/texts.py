@@ -1,8 +1,8 @@
-"""What is said, over the splits: a model that heard a sentence in training may know it again in the test.
+"""The spoken texts of the splits: a model may recognise a test sentence that it was trained on.
 
-Where a corpus is scripted (`Clip.text_id`) the same sentences are spoken by everybody, so splits that keep people apart
-share them all. That is always reported. With `catalog.by_text` texts are kept apart too, at the cost of every clip
-whose person and whose text are in different splits.
+In a scripted corpus (`Clip.text_id`) every person speaks the same sentences, so splits that keep people apart share all
+of them. Shared texts are always reported. With `catalog.by_text` texts are kept apart too, at the cost of every clip
+whose person and text are in different splits.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ Row = Mapping[str, Any]
 
 
 def splits_of_texts(rows: Sequence[Row], split_of: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Text id → split → clips, of every text that is known, sorted."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    """Text id → split → clips, of every text, sorted."""
+    clips: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row["text_id"] is not None:
-            found[row["text_id"]][split_of[row["clip_id"]]] += 1
-    return {text: {split: counts[split] for split in SPLITS if counts[split]} for text, counts in sorted(found.items())}
+            clips[row["text_id"]][split_of[row["clip_id"]]] += 1
+    return {text: {split: counts[split] for split in SPLITS if counts[split]} for text, counts in sorted(clips.items())}
 
 
 def keep_texts_apart(
     rows: Sequence[Row], split_of: Mapping[str, str], fractions: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Clip id → split for the clips that are left when no text is in two splits.
+    """Clip id → split for the clips that remain when no text is in two splits.
 
-    A text that is spoken in one split only stays there, a clip without a text stays too. The others are dealt like
-    people: in the order of a hash, cut into blocks of the wanted sizes, at least one for every split that would be
-    empty without.
+    A text that is spoken in one split only stays there, and so does a clip without a text. The other texts are dealt
+    like people: in the order of a hash, cut into blocks of the configured sizes, at least one for every split that
+    would otherwise be empty.
 
     Args:
         rows: catalog rows without `split`. split_of: clip id → split, people apart.
-        fractions: split → share of the texts. seed: another seed is another deal.
+        fractions: split → share of the texts. seed: a different seed gives a different deal.
 
     Raises:
         DataError: there are too few texts.
@@ -65,7 +65,7 @@ def keep_texts_apart(
 
 
 def _dealt(count: int, fractions: Mapping[str, float], bare: Sequence[str]) -> list[str]:
-    """The split of each of so many texts."""
+    """The split of each of `count` texts."""
     if count < len(fractions):
         return [*bare, *list(fractions)[:1] * (count - len(bare))]
     cuts = blocks(count, list(fractions.values()))

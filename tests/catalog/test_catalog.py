@@ -141,7 +141,7 @@ def test_datasets_that_were_aligned_or_encoded_differently_do_not_mix() -> None:
 def test_given_features_and_an_encoder_of_one_name_are_told_to_part() -> None:
     more = tiny_clips(dataset="more")
     given = {**ENCODERS, "face": {"spec": "given:35", "fingerprint": "9" * 64, "width": 35}}
-    with pytest.raises(DataError, match=r"encoded differently: face.*given:35.*rename the file") as caught:
+    with pytest.raises(DataError, match=r"encoded differently: face.*given:35.*rename their file") as caught:
         build([validated(tiny_clips()), validated(more, dataset="more", encoders=given)], ABAW8, Catalog(), 7)
     assert "face_2" in str(caught.value)
 
@@ -155,7 +155,7 @@ def test_an_encoder_that_no_clip_of_a_dataset_used_is_no_difference() -> None:
 
 
 def test_a_clip_id_in_two_datasets_is_refused() -> None:
-    with pytest.raises(DataError, match="stands twice"):
+    with pytest.raises(DataError, match="a clip id occurs twice"):
         build([validated(tiny_clips()), validated(tiny_clips(), dataset="again")], ABAW8, Catalog(), 7)
 
 

@@ -155,7 +155,7 @@ def test_a_dataset_left_out_is_tested_by_all_of_its_people_and_by_nobody_else() 
     split_of = leave_one_dataset_out(everyone, "one", 0)
     assert {name for name, split in split_of.items() if split == "test"} == {*(f"one/{i}" for i in range(4)), "both"}
     assert Counter(split_of.values()) == {"test": 5, "train": 8, "calibration": 3}
-    with pytest.raises(DataError, match="nobody is in this dataset"):
+    with pytest.raises(DataError, match="this dataset has no subjects"):
         leave_one_dataset_out(everyone, "four", 0)
     with pytest.raises(DataError, match="too few subjects"):
         leave_one_dataset_out(people(range(4), "one"), "one", 0)

@@ -34,7 +34,7 @@ def test_a_missing_or_damaged_table_names_the_stage_to_run(stage: str, file: str
     folders = {"datasets": layout.dataset, "alignment": layout.aligned, "features": layout.features}
     path = folders[stage]("tiny") / file
     path.write_text("no parquet")
-    with pytest.raises(DataError, match="no Parquet file") as caught:
+    with pytest.raises(DataError, match="not a Parquet file") as caught:
         read_upstream(layout, "tiny")
     assert f"`{stage}`" in str(caught.value)
     path.unlink()

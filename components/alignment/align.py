@@ -1,4 +1,4 @@
-"""One clip on one clock: media in, `AlignedClip` out. The same function serves the offline stage and a request.
+"""Aligns one clip: media → `AlignedClip` on one clock. The stage and requests call the same function.
 
     scan ──► clock ──► grid ──┬─► pictures of the steps ─► face track ─► crops
      │                        ├─► samples by timestamp ──► level, speech
@@ -50,7 +50,7 @@ class Spoken:
 class Aligner:
     """Aligns clips with one configuration; loads the detector and the voice activity network once.
 
-    `media=False` is for clips that bring features alone: neither is loaded before a clip needs it. Raises
+    `media=False` is for clips of given features alone: neither is loaded before a clip needs it. Raises
     UnavailableError if weights that the configuration needs are not installed.
     """
 
@@ -81,7 +81,8 @@ class Aligner:
             root: the project's root.
 
         Raises:
-            MediaError: the clip cannot be used; `code` says why. See `source`, `decode`, `media`, `physio`, `quality`.
+            MediaError: the clip cannot be used; `code` is the reason. See `source`, `decode`, `media`, `physio`,
+                `quality`.
         """
         aligned = self.align_ungated(clip, root=root)
         quality.gate(aligned.quality, self.config.quality, where=clip.clip_id)
@@ -92,31 +93,31 @@ class Aligner:
         config = self.config
         span = Span.of(clip, config.limits)
         series = self._read_physio(clip, root, span)
-        brought = given.read_given(clip, self._readers.setdefault(root, GivenReader(root))) if clip.given else {}
-        media = read_media(clip, config, series, root=root, span=span, given_end_s=given.end_s(brought, clip))
+        pieces = given.read_given(clip, self._readers.setdefault(root, GivenReader(root))) if clip.given else {}
+        media = read_media(clip, config, series, root=root, span=span, given_end_s=given.end_s(pieces, clip))
         grid = Grid.covering(media.duration_s, config.rate_hz)
         sound = placed_sound(media, grid, config.voice)
         speech = self._speech(sound, grid)
-        voiced = sound.heard & (speech > config.voice.speech_threshold)
+        voiced = sound.audible & (speech > config.voice.speech_threshold)
         spoken_sound = envelope(sound.pcm, config.voice.rate_hz) if voiced.any() else None
         faces, face_notes = self._faces(clip, root, media, grid, spoken_sound)
-        apart = estimate(faces.lips, spoken_sound) if config.av_offset and faces.lips and spoken_sound else None
+        av_offset = estimate(faces.lips, spoken_sound) if config.av_offset and faces.lips and spoken_sound else None
         spoken = self._spoken(clip, sound, voiced, grid, media)
         channels = physio.resampled(series, media.duration_s, config.physio_rate_hz)
-        placed = given.on_grid(brought, grid, media.duration_s)
+        placed = given.on_grid(pieces, grid, media.duration_s)
         masks = {
             "face": faces.mask,
-            "voice": sound.heard,
+            "voice": sound.audible,
             "text": words.text_mask(spoken.words, grid),
             "physio": physio.physio_mask(channels, config.physio_rate_hz, grid),
             **{modality: mask for modality, (_, mask) in placed.items()},
         }
         notes = (
             *media.notes,
-            *given.cut_notes(brought, media.duration_s, config.rate_hz),
+            *given.cut_notes(pieces, media.duration_s, config.rate_hz),
             *sound.notes,
             *face_notes,
-            *quality.av_offset_notes(apart),
+            *quality.av_offset_notes(av_offset),
             *spoken.notes,
             *_physio_notes(clip, masks["physio"]),
         )
@@ -142,9 +143,9 @@ class Aligner:
                 frame_rate_hz=media.spread.rate_hz if media.spread else None,
                 frame_interval_cv=media.spread.cv if media.spread else None,
                 coverage=quality.coverage(masks),
-                speech_fraction=float(np.mean(voiced)) if sound.heard.any() else None,
-                av_offset_s=apart.offset_s if apart else None,
-                av_offset_error_s=apart.error_s if apart else None,
+                speech_fraction=float(np.mean(voiced)) if sound.audible.any() else None,
+                av_offset_s=av_offset.offset_s if av_offset else None,
+                av_offset_error_s=av_offset.error_s if av_offset else None,
                 notes=notes,
             ),
             given={modality: values for modality, (values, _) in placed.items()},
@@ -156,11 +157,11 @@ class Aligner:
         return physio.read_physio(root / clip.physio_path, self.config.limits, where=clip.clip_id, span=span)
 
     def _speech(self, sound: PlacedSound, grid: Grid) -> NDArray[np.float32]:
-        """(T,) how likely each step holds speech; 0 where it holds no sound."""
-        if not sound.heard.any():
+        """(T,) probability of speech in each step; 0 where there is no valid sound."""
+        if not sound.audible.any():
             return np.zeros(grid.num_steps, dtype=np.float32)
         speech = self._activity.speech(sound.pcm, grid)
-        speech[~sound.heard] = 0.0
+        speech[~sound.audible] = 0.0
         return speech
 
     def _faces(
@@ -174,7 +175,7 @@ class Aligner:
                 media.numbered, grid, origin_s=origin_s, duration_s=duration_s, config=face, limits=limits
             )
         crop = Crop.of(clip, grid.num_steps)
-        if media.pictures is None or clip.video_path is None:  # the detector is not loaded where nothing is seen
+        if media.pictures is None or clip.video_path is None:  # the detector is not loaded without pictures
             return FaceTracker(face, WholeFrame(), num_steps=grid.num_steps, rate_hz=grid.rate_hz).finish(), ()
         return faces_in_video(
             root / clip.video_path,
@@ -189,16 +190,16 @@ class Aligner:
         )
 
     def _spoken(self, clip: Clip, sound: PlacedSound, voiced: NDArray[np.bool_], grid: Grid, media: Media) -> Spoken:
-        """The clip's words: given with times, else its transcript over the speech, else what a recogniser hears."""
+        """The clip's words: given with times, else its transcript over the speech, else the output of a recogniser."""
         if clip.words:
             kept = words.placed(clip.words, media.duration_s)
             outside = len(clip.words) - len(kept)
             notes = (f"{outside} of {len(clip.words)} words lie outside the clip",) if outside > 0 else ()
             return Spoken(words=kept, source="given" if kept else "none", notes=notes)
         if not (clip.transcript or "").strip() and voiced.any() and self._recogniser is not None:
-            heard = self._recogniser.words(sound.pcm, self.config.voice.rate_hz, voiced, grid)
-            return Spoken(words=heard, source="recognised" if heard else "none", notes=(RECOGNISED_NOTE,))
-        steps = voiced if voiced.any() else sound.heard
+            recognised = self._recogniser.words(sound.pcm, self.config.voice.rate_hz, voiced, grid)
+            return Spoken(words=recognised, source="recognised" if recognised else "none", notes=(RECOGNISED_NOTE,))
+        steps = voiced if voiced.any() else sound.audible
         spread = words.spread(clip.transcript or "", steps, grid, media.duration_s)
         return Spoken(words=spread, source="spread" if spread else "none")
 

@@ -1,4 +1,4 @@
-"""The clip's sound on its grid: samples by timestamp, and the steps at which there is any."""
+"""Places the clip's sound on its grid: samples by timestamp, and the steps with audible sound."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MIN_PRESENT = 0.5  # share of a step whose samples must exist
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedSound:
-    """`pcm` (N,) from the clip's zero on, `heard` (T,) True where a step holds sound, and notes for a person."""
+    """`pcm` (N,) from the clip's zero on, `audible` (T,) True where a step has sound, and notes for a person."""
 
     pcm: NDArray[np.int16]
-    heard: NDArray[np.bool_]
+    audible: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
 
 
@@ -29,13 +29,13 @@ def placed_sound(media: Media, grid: Grid, config: VoiceAlignment) -> PlacedSoun
     """The sound of a clip on a grid of T steps; silence without a sound stream."""
     if media.sound is None:
         size = samples_of(media.duration_s, config.rate_hz)
-        return PlacedSound(pcm=np.zeros(size, dtype=np.int16), heard=np.zeros(grid.num_steps, dtype=bool))
+        return PlacedSound(pcm=np.zeros(size, dtype=np.int16), audible=np.zeros(grid.num_steps, dtype=bool))
     pcm, exists = place(media.sound, origin_s=media.sound_origin_s, duration_s=media.duration_s)
     level, present = levels_dbfs(pcm, exists, config.rate_hz, grid.starts_s, 1.0 / grid.rate_hz)
-    heard = np.asarray((present >= MIN_PRESENT) & (level > config.level_floor_dbfs), dtype=bool)
-    silent = () if heard.any() else ("the sound is silent",)
+    audible = np.asarray((present >= MIN_PRESENT) & (level > config.level_floor_dbfs), dtype=bool)
+    silent = () if audible.any() else ("the sound is silent",)
     notes = (*silent, *quality.clipping(pcm[exists]), *_hole_notes(exists, config.rate_hz))
-    return PlacedSound(pcm=pcm, heard=heard, notes=notes)
+    return PlacedSound(pcm=pcm, audible=audible, notes=notes)
 
 
 def _hole_notes(exists: NDArray[np.bool_], rate_hz: int) -> list[str]:

@@ -156,7 +156,7 @@ class AlignBatch:
         self._guard.start()  # its seconds of imports need not wait for the first batch
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """A batch with one column `clips`, lists of JSON → a table of one row of `PACKED_SCHEMA` a clip."""
+        """A batch with one column `clips`, lists of JSON → one row of `PACKED_SCHEMA` per clip, each as a table."""
         for text in chain.from_iterable(batch["clips"].to_pylist()):
             clip = Clip.from_row(json.loads(text))
             bring_media(clip, self._root)

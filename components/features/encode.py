@@ -1,4 +1,4 @@
-"""Encodes a few aligned clips with every encoder they want, so that one bad clip costs only itself."""
+"""Encodes a few aligned clips with every encoder that they need, so that a bad clip fails alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.features.base import Encoded, Encoder
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingResult:
-    """What became of one modality of one clip: `encoded`, or a `code` and a `message` for quarantine."""
+    """The outcome of one modality of one clip: `encoded`, or a `code` and a `message` for quarantine."""
 
     clip_id: str
     modality: str
@@ -28,31 +28,31 @@ class EncodingResult:
 def encode_clips(
     clips: Sequence[tuple[AlignedClip, Mapping[str, str]]], encoders: Mapping[str, Encoder]
 ) -> list[EncodingResult]:
-    """Encodes clips, each with modality → key of what it wants.
+    """Encodes clips, each with modality → key of the features to encode.
 
-    A clip whose encoder raises, or whose valid steps hold a value that is not finite, becomes an `EncodingResult` with
+    A clip whose encoder raises, or whose features contain a value that is not finite, becomes an `EncodingResult` with
     a code.
 
     Raises:
-        ConfigError, UnavailableError: the encoder itself cannot work; that is no clip's fault.
+        ConfigError, UnavailableError: the encoder itself cannot work, whatever the clip.
     """
     results: list[EncodingResult] = []
     for modality, encoder in sorted(encoders.items()):
-        wanted = [(clip, keys[modality]) for clip, keys in clips if modality in keys]
-        if not wanted:
+        requested = [(clip, keys[modality]) for clip, keys in clips if modality in keys]
+        if not requested:
             continue
         try:
-            encoded = encoder.encode([clip for clip, _ in wanted])
-            results += [_judged(clip, key, encoder, item) for (clip, key), item in zip(wanted, encoded, strict=True)]
+            encoded = encoder.encode([clip for clip, _ in requested])
+            results += [_judged(clip, key, encoder, item) for (clip, key), item in zip(requested, encoded, strict=True)]
         except (ConfigError, UnavailableError):
             raise
         except Exception:
-            results += [_alone(clip, key, encoder) for clip, key in wanted]
+            results += [_alone(clip, key, encoder) for clip, key in requested]
     return results
 
 
 def _alone(clip: AlignedClip, key: str, encoder: Encoder) -> EncodingResult:
-    """One clip by itself, after the batch it was in failed."""
+    """Encodes one clip alone, after its batch failed."""
     try:
         (encoded,) = encoder.encode([clip])
     except (ConfigError, UnavailableError):
@@ -70,10 +70,10 @@ def _alone(clip: AlignedClip, key: str, encoder: Encoder) -> EncodingResult:
 
 
 def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> EncodingResult:
-    found = EncodingResult(clip_id=clip.clip_id, modality=encoder.modality, key=key, encoded=encoded)
+    result = EncodingResult(clip_id=clip.clip_id, modality=encoder.modality, key=key, encoded=encoded)
     if encoded.values.shape != (clip.grid.num_steps, encoder.width):
         message = (
-            f"{encoder.modality} encoder {encoder.name} gave {encoded.values.shape}, not "
+            f"{encoder.modality} encoder {encoder.name} returned {encoded.values.shape}, not "
             f"{(clip.grid.num_steps, encoder.width)}"
         )
         return EncodingResult(
@@ -89,4 +89,4 @@ def _judged(clip: AlignedClip, key: str, encoder: Encoder, encoded: Encoded) -> 
         return EncodingResult(
             clip_id=clip.clip_id, modality=encoder.modality, key=key, code=Code.NOT_FINITE, message=message
         )
-    return found
+    return result

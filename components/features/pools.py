@@ -1,9 +1,9 @@
-"""Ray Data's part of the features stage: who runs which encoder, on what, and how clips stream between them.
+"""The actors of the features stage in Ray Data: which encoders each pool runs, on which device, and how clips stream.
 
-Actors on the CPU read rows out of the aligned shards, decompress and unpack them, and run the encoders that need no
-GPU. What a checkpoint on a GPU shall see goes on, a clip at a time, to one actor a GPU; so no GPU waits for a disk, and
-none is held by what runs on a CPU. Ray Data holds back whoever is ahead, by the size of what waits in its object store.
-An actor that is lost is started again, and its task is done anew.
+Actors on the CPU read rows from the aligned shards, decompress and unpack them, and run the encoders that need no GPU.
+Clips for a checkpoint on a GPU stream on, one at a time, to one actor per GPU; so no GPU waits for a disk, and none is
+held by work on a CPU. Ray Data slows down the faster side by the size of the clips that wait in its object store. A
+lost actor is started again, and its task is done anew.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from components.features.registry import CHECKPOINT, create
 from components.features.work import EncodingTask, read_clips
 from components.runtime.stream import blocks_of, streaming
 
-TASKS_IN_FLIGHT = 2  # an actor works on one and has the next at hand
+TASKS_IN_FLIGHT = 2  # an actor works on one and already holds the next
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActorPool:
-    """Actors that hold the same encoders: modality → spec, on a device; what each of them reserves."""
+    """Actors that hold the same encoders: modality → spec, on a device; and the resources that each reserves."""
 
     specs: Mapping[str, str]
     device: str
@@ -36,7 +36,7 @@ class ActorPool:
 
 
 def pools(specs: Mapping[str, str], actors: int, device: str) -> tuple[ActorPool, ...]:
-    """Who runs the encoders: actors on the CPU, and where checkpoints run on a GPU, one actor for each that Ray has."""
+    """The pools that run the encoders: actors on the CPU, and for checkpoints on a GPU one actor per GPU of Ray."""
     on_gpu = {name: spec for name, spec in specs.items() if device == "cuda" and spec.startswith(CHECKPOINT)}
     on_cpu = {name: spec for name, spec in specs.items() if name not in on_gpu}
     first = ActorPool(specs=on_cpu, device="cpu", actors=actors, num_cpus=1.0, num_gpus=0.0)
@@ -52,15 +52,15 @@ def _gpus() -> int:
 
 
 class ShardEncoder:
-    """Reads the clips of tasks and runs its encoders; hands on the clips of modalities that are `left`.
+    """Reads the clips of tasks and runs its encoders; passes on the clips of the `later` modalities.
 
-    One thread an actor: floating-point sums depend on how they are split over threads, and features must not depend on
+    One thread per actor: floating-point sums depend on how they are split over threads, and features must not depend on
     the machine's size. More actors use more cores.
     """
 
-    def __init__(self, pool: ActorPool, batch_clips: int, left: frozenset[str]) -> None:
+    def __init__(self, pool: ActorPool, batch_clips: int, later: frozenset[str]) -> None:
         self._encoders = _created(pool)
-        self._batch_clips, self._left = batch_clips, left
+        self._batch_clips, self._later = batch_clips, later
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
         """Tasks as JSON → results, a batch of clips at a time, and the clips that wait, one at a time."""
@@ -70,13 +70,13 @@ class ShardEncoder:
             for clips in read_clips(task, batch_clips=self._batch_clips):
                 yield result_rows(encode_clips(clips, self._encoders))
                 for clip, keys in clips:
-                    left = {modality: key for modality, key in keys.items() if modality in self._left}
-                    if left:
-                        yield waiting_row(clip, left)
+                    waiting = {modality: key for modality, key in keys.items() if modality in self._later}
+                    if waiting:
+                        yield waiting_row(clip, waiting)
 
 
 class ClipEncoder:
-    """Runs its encoders on the clips that wait for them; passes on what is encoded already."""
+    """Runs its encoders on the clips that wait for them; passes on the results so far."""
 
     def __init__(self, pool: ActorPool) -> None:
         self._encoders = _created(pool)
@@ -99,7 +99,7 @@ def _created(pool: ActorPool) -> dict[str, Any]:
 
 
 def encoded_in(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int) -> Iterator[EncodingResult]:
-    """The results of tasks, as they come. Raises Ray's errors."""
+    """The results of tasks, in the order of completion. Raises Ray's errors."""
     for table in blocks_of(stream(tasks, pools, batch_clips)):
         yield from results_in(table)
 
@@ -109,12 +109,12 @@ def stream(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clip
     import ray.data
 
     first, *others = pools
-    left = frozenset(modality for pool in others for modality in pool.specs)
+    later = frozenset(modality for pool in others for modality in pool.specs)
     with streaming():
         items = [{"task": json.dumps(asdict(task))} for task in tasks]
         dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             ShardEncoder,
-            fn_constructor_args=(first, batch_clips, left),
+            fn_constructor_args=(first, batch_clips, later),
             batch_size=1,
             **_reserved(first, len(tasks)),
         )

@@ -1,14 +1,13 @@
-"""The features stage: every aligned clip of a dataset through its frozen encoders, once.
+"""The features stage: encodes every aligned clip of a dataset once with its frozen encoders.
 
-Input: `data/aligned/<name>/shard-*.parquet`. Output: `data/features/<name>/`: one folder of shards a modality
-(`store.py`), `index.parquet` (a row a clip), `quarantine.parquet`, `summary.json`.
+Input: `data/aligned/<name>/shard-*.parquet`. Output: `data/features/<name>/`: one folder of shards per modality
+(`store.py`), `index.parquet` (one row per clip), `quarantine.parquet`, `summary.json`.
 
-What the store already holds is not encoded again, so a new clip costs itself and a new encoder costs its own modality;
-what no clip of the dataset needs any more is dropped; what could not be encoded is not tried again (`failures.py`). Ray
-Data runs the work: `features.actors` actors on the CPU read the aligned shards and run the embedded encoders, one
-thread each; where `features.device` is a GPU, what they unpack for checkpoints streams on to one actor a GPU
-(`pools.py`). Where nothing is missing, Ray is not even started, nor for features that clips bring ready-made: they only
-pass through. What was encoded before an interruption is kept.
+Features in the store are not encoded again, so a new clip costs one clip and a new encoder costs one modality; features
+that no clip of the dataset needs any more are dropped; failures are not tried again (`failures.py`). Ray Data runs the
+work: `features.actors` actors on the CPU read the aligned shards and run the embedded encoders, one thread each; where
+`features.device` is a GPU, clips for checkpoints stream on to one actor per GPU (`pools.py`). Ray is not started where
+nothing is missing, nor for given features, which only pass through. Features encoded before an interruption are kept.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ from components.runtime.cluster import connect
 from components.runtime.progress import progress
 
 STAGE = "features"
-# A shard is written when a modality has so many clips or bytes: what is lost with a killed run.
+# A shard is written when a modality has this many clips or bytes: the most that a killed run loses.
 FLUSH_CLIPS = 256
 FLUSH_BYTES = 32 << 20
-# So many tasks an actor at least, so that actors end together.
-TASKS_AN_ACTOR = 8
-# When every one of at least so many clips fails alike, the fault is not the clips'.
+# The least number of tasks per actor, so that actors end together.
+TASKS_PER_ACTOR = 8
+# When all of at least this many clips fail, the cause is not in the clips.
 SYSTEMATIC_CLIPS = 5
 
 INDEX_SCHEMA = pa.schema(
@@ -72,11 +71,11 @@ def run(
     """Encodes a dataset; see the module.
 
     Returns:
-        The summary that is also written, and `encoded`: how many clips this run encoded, by modality.
+        The content of `summary.json`, and `encoded`: the number of clips that this run encoded, by modality.
 
     Raises:
-        ConfigError: an unknown encoder. UnavailableError: weights that are not there. DataError: there are no aligned
-            clips, or an encoder failed on every clip.
+        ConfigError: an unknown encoder. UnavailableError: weights that are not installed. DataError: there are no
+            aligned clips, or an encoder failed on every clip.
     """
     on = torch_device(device)
     clips = scan(layout.aligned(name))
@@ -110,7 +109,7 @@ def run(
 def _encoders(
     specs: Mapping[str, str], clips: Sequence[Scanned], device: str, *, without: Collection[str]
 ) -> dict[str, Encoder]:
-    """The configured encoders but for some modalities. A checkpoint that no clip needs is not even looked for."""
+    """The configured encoders, except for the modalities `without`. A checkpoint that no clip needs is not located."""
     present = {modality for clip in clips for modality in clip.present}
     return {
         modality: create(spec, modality, device)
@@ -126,7 +125,7 @@ def _fingerprints(encoders: Mapping[str, Encoder]) -> dict[str, str]:
 def _ready(
     tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int
 ) -> Iterator[EncodingResult]:
-    """Given features, which only pass through: no actor is worth its start for them."""
+    """Given features, which only pass through: starting an actor would cost more than it saves."""
     for task in tasks:
         for clips in read_clips(task, batch_clips=batch_clips):
             yield from encode_clips(clips, encoders)
@@ -154,7 +153,7 @@ def _store_all(
                 store.write(modality, buffers.pop(modality))
                 sizes[modality] = 0
     finally:
-        # Also on the way out of an error: what was encoded need not be encoded again.
+        # Also after an error: encoded clips need not be encoded again.
         for modality, items in buffers.items():
             store.write(modality, items)
     return failed, encoded
@@ -165,8 +164,8 @@ def _results(
 ) -> Iterator[EncodingResult]:
     import ray.exceptions
 
-    wanted = {modality for task in tasks for _, modality, _ in task.wanted}
-    specs = {modality: portable(spec) for modality, spec in encoders.items() if modality in wanted}
+    planned = {modality for task in tasks for _, modality, _ in task.wanted}
+    specs = {modality: portable(spec) for modality, spec in encoders.items() if modality in planned}
     try:
         yield from encoded_in(tasks, pools(specs, actors, device), batch_clips)
     except ray.exceptions.RayError as error:
@@ -174,21 +173,21 @@ def _results(
 
 
 def _own(error: BaseException) -> BaseException:
-    """The project's own error inside an error of Ray's, or that one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        inner = getattr(seen, "cause", None)
-        if isinstance(seen, MerError):
-            return seen
+    """The project's own error inside an error of Ray, else that error."""
+    current: BaseException | None = error
+    while current is not None:
+        inner = getattr(current, "cause", None)
+        if isinstance(current, MerError):
+            return current
         if isinstance(inner, MerError):
             return inner
-        seen = seen.__cause__
+        current = current.__cause__
     return error
 
 
 def _task_clips(clips: Sequence[Scanned], actors: int, batch_clips: int) -> int:
-    """Clips a task: whole batches, and enough tasks to keep all actors busy to the end."""
-    share = len(clips) // (actors * TASKS_AN_ACTOR)
+    """Clips per task: complete batches, and enough tasks to keep all actors busy to the end."""
+    share = len(clips) // (actors * TASKS_PER_ACTOR)
     return max(1, share // batch_clips) * batch_clips
 
 
@@ -197,10 +196,10 @@ def _check_systematic(failed: Mapping[str, EncodingResult], encoded: Mapping[str
         misses = [result for result in failed.values() if result.modality == modality]
         if encoded.get(modality, 0) == 0 and len(misses) >= SYSTEMATIC_CLIPS:
             raise DataError(
-                f"the {modality} encoder failed on every clip it was given ({len(misses)})",
+                f"the {modality} encoder failed on every clip ({len(misses)})",
                 where=STAGE,
                 seen=misses[0].message,
-                remedy="The fault is the encoder's or the alignment's, not a clip's",
+                remedy="The cause is in the encoder or the alignment, not in a clip",
             )
 
 
@@ -217,11 +216,11 @@ def _commit(
     clip_keys = [clip.keys(fingerprints) for clip in clips]
     coverage: dict[str, dict[str, float]] = {}
     for modality in {*store.modalities(), *encoders}:
-        wanted = {keys[modality] for keys in clip_keys if modality in keys} - failed.keys()
-        store.compact(modality, wanted)
-        coverage[modality] = store.coverage(modality, wanted)
+        current_keys = {keys[modality] for keys in clip_keys if modality in keys} - failed.keys()
+        store.compact(modality, current_keys)
+        coverage[modality] = store.coverage(modality, current_keys)
     rows: list[dict[str, Any]] = []
-    theirs: list[tuple[str, EncodingResult]] = []
+    failures_of_clips: list[tuple[str, EncodingResult]] = []
     clips_with = dict.fromkeys(sorted(encoders), 0)
     for clip, keys in zip(clips, clip_keys, strict=True):
         shares = {modality: coverage[modality].get(keys.get(modality, ""), 0.0) for modality in sorted(encoders)}
@@ -239,28 +238,28 @@ def _commit(
                 "coverage": sorted(shares.items()),
             }
         )
-        theirs += [(clip.clip_id, failed[key]) for key in keys.values() if key in failed]
+        failures_of_clips += [(clip.clip_id, failed[key]) for key in keys.values() if key in failed]
     summary = {
         "alignment_fingerprints": sorted({clip.alignment_fingerprint for clip in clips}),
         "clips": len(clips),
         "clips_with": clips_with,
         "steps": sum(clip.num_steps for clip in clips),
-        "quarantined": len(theirs),
+        "quarantined": len(failures_of_clips),
         "encoders": {
             modality: {"spec": encoder.name, "fingerprint": fingerprints[modality], "width": encoder.width}
             for modality, encoder in sorted(encoders.items())
         },
     }
     write_table(store.folder / "index.parquet", pa.Table.from_pylist(rows, schema=INDEX_SCHEMA))
-    quarantined = [_quarantined(name, clip_id, result) for clip_id, result in theirs]
+    quarantined = [_quarantined(name, clip_id, result) for clip_id, result in failures_of_clips]
     write_table(store.folder / "quarantine.parquet", quarantine_table(quarantined))
-    write_table(store.folder / FILE, failures.table(theirs))
+    write_table(store.folder / FILE, failures.table(failures_of_clips))
     write_json(store.folder / "summary.json", summary)
     return summary
 
 
 def _quarantined(name: str, clip_id: str, result: EncodingResult) -> Quarantined:
-    assert result.code is not None  # of what failed
+    assert result.code is not None  # as of every failed result
     return Quarantined(
         dataset=name,
         clip_id=clip_id,

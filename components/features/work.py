@@ -1,4 +1,4 @@
-"""What is to be encoded: the aligned clips of a dataset without their pixels, and the keys that are still missing."""
+"""Plans the work of encoding: the aligned clips of a dataset without their media, and the keys still missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BASE_COLUMNS = (
     "physio_rate_hz",
     "words_source",
 )
-# What only one modality needs; the rest of a row is not read for it.
+# The columns that a single modality needs; the rest of a row is not read for it.
 MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
     "face": ("face_jpeg", "face_box"),
     "voice": ("pcm", "speech"),
@@ -56,8 +56,8 @@ _SCAN_COLUMNS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Scanned:
-    """One aligned clip without its media: where its row is, which modalities have a valid step, and the widths of those
-    that it brings ready-made."""
+    """One aligned clip without its media: the place of its row, the modalities with a valid step, and the widths of its
+    given features."""
 
     clip_id: str
     content_sha256: str
@@ -82,8 +82,8 @@ class Scanned:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingTask:
-    """Rows of one row group of an aligned shard, and what to encode of each: (row, modality, key); with `given`, that
-    lies in the rows ready-made."""
+    """Rows of one row group of an aligned shard, and what to encode of each: (row, modality, key); with `given`, the
+    rows contain the features ready-made."""
 
     shard: str
     row_group: int
@@ -92,31 +92,31 @@ class EncodingTask:
 
     @property
     def clips(self) -> int:
-        """How many clips it touches."""
+        """The number of clips in it."""
         return len({row for row, _, _ in self.wanted})
 
 
 def scan(folder: Path) -> list[Scanned]:
-    """Every aligned clip of a dataset, by clip id. Raises DataError if the folder is missing or a clip comes twice."""
+    """Every aligned clip of a dataset, by clip id. Raises DataError if the folder is missing or a clip occurs twice."""
     if not folder.is_dir():
         raise DataError("there are no aligned clips", where=str(folder), remedy="Run the alignment stage first")
-    found: dict[str, Scanned] = {}
+    by_id: dict[str, Scanned] = {}
     for shard in sorted(folder.resolve().glob("shard-*.parquet")):
         with pq.ParquetFile(shard) as file:
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, columns=_SCAN_COLUMNS).to_pylist()
                 for at, row in enumerate(rows):
-                    if row["clip_id"] in found:
+                    if row["clip_id"] in by_id:
                         raise DataError("a clip is aligned twice", where=str(folder), seen=row["clip_id"])
-                    found[row["clip_id"]] = _scanned(row, shard, group, at)
-    # What one clip of a dataset brings under a name is never encoded from the media of another.
-    given = frozenset(modality for clip in found.values() for modality in clip.given_widths)
-    clips = [found[clip_id] for clip_id in sorted(found)]
+                    by_id[row["clip_id"]] = _scanned(row, shard, group, at)
+    # A modality that some clip of a dataset provides as given features is never encoded from the media of other clips.
+    given = frozenset(modality for clip in by_id.values() for modality in clip.given_widths)
+    clips = [by_id[clip_id] for clip_id in sorted(by_id)]
     return [replace(clip, present=clip.present - (given - clip.given_widths.keys())) for clip in clips]
 
 
 def given_widths(clips: Iterable[Scanned]) -> dict[str, int]:
-    """Modality → width, of what the clips bring ready-made. Raises DataError if a modality has several widths."""
+    """Modality → width, of the given features of the clips. Raises DataError if a modality has several widths."""
     widths: dict[str, int] = {}
     for clip in clips:
         for modality, width in clip.given_widths.items():
@@ -155,29 +155,29 @@ def plan(
     max_clips: int,
     given: bool = False,
 ) -> list[EncodingTask]:
-    """The tasks that encode what is missing, each key once (two clips of equal content share it).
+    """The tasks that encode the missing keys, each once (two clips of equal content share it).
 
     Args:
         clips: the dataset's clips.
         fingerprints: modality → its encoder's fingerprint.
-        held: modality → keys that the store has.
-        max_clips: a task has no more clips than this.
-        given: whether these modalities lie in the rows ready-made.
+        held: modality → keys in the store.
+        max_clips: the most clips per task.
+        given: whether the rows contain these modalities as given features.
     """
-    seen: set[str] = set()
+    planned: set[str] = set()
     by_group: dict[tuple[str, int], dict[int, list[tuple[int, str, str]]]] = {}
     for clip in clips:
         for modality, key in clip.keys(fingerprints).items():
-            if key in held.get(modality, ()) or key in seen:
+            if key in held.get(modality, ()) or key in planned:
                 continue
-            seen.add(key)
+            planned.add(key)
             rows = by_group.setdefault((clip.shard, clip.row_group), {})
             rows.setdefault(clip.row, []).append((clip.row, modality, key))
     tasks = []
-    for (shard, group), wanted_rows in sorted(by_group.items()):
-        order = sorted(wanted_rows)
+    for (shard, group), items_of_row in sorted(by_group.items()):
+        order = sorted(items_of_row)
         for start in range(0, len(order), max_clips):
-            wanted = [item for row in order[start : start + max_clips] for item in wanted_rows[row]]
+            wanted = [item for row in order[start : start + max_clips] for item in items_of_row[row]]
             tasks.append(EncodingTask(shard=shard, row_group=group, wanted=tuple(wanted), given=given))
     return tasks
 

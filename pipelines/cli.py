@@ -1,7 +1,7 @@
-"""The command `mer`. Each command imports what it needs when it runs, so that `mer --help` costs nothing.
+"""The command `mer`. Each command imports its dependencies when it runs, so that `mer --help` is fast.
 
-Exit codes: 0 done · 2 configuration or command line · 3 data · 4 data contract · 5 model · 6 rollout · 7 something
-needed is not there · 130 interrupted · 1 a defect of the program (with its traceback).
+Exit codes: 0 done · 2 configuration or command line · 3 data · 4 data contract · 5 model · 6 rollout · 7 a service or
+resource is unavailable · 130 interrupted · 1 a defect of the program (with its traceback).
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Multimodal emotion recognition over time: from raw clips to a promoted, served model.\n\n\b\n"
-    "Examples:\n  mer run                  the main job, end to end; nothing when nothing changed\n"
-    "  mer serve                MLflow UI, the service and the reconciler, on loopback\n"
-    "  mer predict clip.mp4     what a clip shows, without a server\n"
-    "  mer describe             every stage with what it reads and writes",
+    "Examples:\n  mer run                  run the pipeline end to end; unchanged stages are skipped\n"
+    "  mer serve                serve the MLflow UI and the model, on loopback\n"
+    "  mer predict clip.mp4     recognise the emotions in a clip, without a server\n"
+    "  mer describe             list every stage with its inputs and outputs",
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"mer {version('mer')}")
@@ -53,10 +53,10 @@ def main_options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options of `mer` itself; the help text is the app's."""
+    """Options of `mer` itself; the help text belongs to the app."""
 
 
-# In the order in which `mer --help` lists them.
+# In the order of `mer --help`.
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "run": pipeline_cli.run,
     **pipeline_cli.stage_commands(),
@@ -76,7 +76,7 @@ for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(datasets_cli.app, name="datasets")
 app.add_typer(kubeflow_cli.kfp, name="kfp", help="The Kubeflow pipeline, generated from dvc.yaml.")
-app.add_typer(quarantine_cli.app, name="quarantine", help="What was set aside, and why.")
+app.add_typer(quarantine_cli.app, name="quarantine", help="Inspect and readmit the clips that were set aside.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

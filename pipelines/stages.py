@@ -1,7 +1,8 @@
-"""The stage table: what every stage of `dvc.yaml` does, how often, and which values of the configuration it is handed.
+"""The stage table: what each stage of `dvc.yaml` does, how often, and which values of the configuration it
+receives.
 
 A stage, its line here, its stanza in `dvc.yaml`, its `mer` command and its KFP task share one name. A stage is called
-with exactly the values that its line names, each as the keyword argument that the last part of its name says
+with exactly the values that its line names, each as a keyword argument named after the last part of its path
 (`registry.model_name` → `model_name`), so it cannot read a value that `dvc.yaml` does not declare.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
 
-if TYPE_CHECKING:  # pydantic takes part of a second, which `mer --help` need not
+if TYPE_CHECKING:  # importing pydantic takes a fraction of a second, which `mer --help` need not spend
     from components.contracts.config import Params
 
 
@@ -26,22 +27,23 @@ class Stage:
 
     Attributes:
         name: as in `dvc.yaml`.
-        says: what goes in and what comes out, for a person.
+        summary: what the stage does, in one line; the same text as `desc` in `dvc.yaml`.
         work: module and function, imported when it runs. Once per dataset it is `work(dataset, layout, **values)`, else
             `work(layout, **values)`; it writes the outputs and returns a small summary.
         per_dataset: whether it runs once per dataset; such a stage may set clips aside, and decisions about those
             reach it in `data/inputs/decisions/<dataset>/<stage>.json`.
         decided_by: values that decide its outputs: `dvc.yaml` declares the same ones, and DVC runs the stage when one
             of them changes.
-        runs_with: values that only say where and how it runs, or what is noted beside the outputs: DVC ignores them.
-        own_section: whether it is handed the dataset's own section, as `section`. It stands in
+        runs_with: values that decide only where and how it runs, or what is recorded beside the outputs; DVC ignores
+            them.
+        own_section: whether it receives the dataset's own section, as `section`. The section is part of
             `data/inputs/<dataset>.json`, which `dvc.yaml` declares.
-        recorded: whether it is handed the whole configuration as JSON text, for a record of the run.
-        whole: whether it is handed the whole configuration, as `work(params, layout)`. Such a stage always runs.
+        recorded: whether it receives the whole configuration as JSON text, for a record of the run.
+        whole: whether it receives the whole configuration, as `work(params, layout)`. Such a stage always runs.
     """
 
     name: str
-    says: str
+    summary: str
     work: str
     per_dataset: bool = False
     decided_by: tuple[str, ...] = ()
@@ -61,7 +63,7 @@ class Stage:
         return getattr(import_module(module), name)
 
     def values(self, params: Params, dataset: str | None = None) -> dict[str, Any]:
-        """The keyword arguments of the work: all that it is told of the configuration."""
+        """The keyword arguments of the work: the only part of the configuration that it receives."""
         values = {path.rpartition(".")[2]: attrgetter(path)(params) for path in (*self.decided_by, *self.runs_with)}
         if self.own_section:
             values["section"] = params.sources.get(dataset or "", {})
@@ -75,13 +77,13 @@ STAGES: Mapping[str, Stage] = {
     for stage in (
         Stage(
             name="inputs",
-            says="params.yaml resolved, a fingerprint of every corpus's files, and who withdrew",
+            summary="record parameters, corpus fingerprints and withdrawals",
             work="pipelines.inputs:write",
             whole=True,
         ),
         Stage(
             name="datasets",
-            says="a corpus on disk, or rendered, to its clip table",
+            summary="list the clips of a corpus, on disk or rendered",
             work="components.datasets.stage:run",
             per_dataset=True,
             decided_by=("seed",),
@@ -89,7 +91,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             name="alignment",
-            says="clips to every stream on one clock, with masks",
+            summary="put every stream of each clip on one clock, with masks",
             work="components.alignment.stage:run",
             per_dataset=True,
             decided_by=("alignment",),
@@ -97,7 +99,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             name="features",
-            says="aligned clips, each encoded once, into the content-addressed store",
+            summary="encode aligned clips into the content-addressed store",
             work="components.features.stage:run",
             per_dataset=True,
             decided_by=("features.encoders",),
@@ -105,20 +107,20 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             name="validation",
-            says="data contracts on clips and features; what fails goes to quarantine",
+            summary="check data contracts and quarantine clips that fail",
             work="components.validation.stage:run",
             per_dataset=True,
             decided_by=("alignment.quality", "labels", "validation"),
         ),
         Stage(
             name="catalog",
-            says="the exact list of what training may use, and its subject-disjoint splits",
+            summary="list the training data in subject-disjoint splits",
             work="components.catalog.stage:run",
             decided_by=("catalog", "datasets", "labels", "seed"),
         ),
         Stage(
             name="train",
-            says="the catalog's features to a trained model, tracked in MLflow",
+            summary="train the model on the catalog, tracked in MLflow",
             work="components.training.stage:run",
             decided_by=("model", "seed", "train"),
             runs_with=("ray", "tracking"),
@@ -126,14 +128,14 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             name="evaluate",
-            says="the trained model on held-out subjects: metrics, calibration, gates",
+            summary="test on held-out subjects: metrics, calibration, gates",
             work="components.evaluation.stage:run",
             decided_by=("evaluate", "gates", "registry.model_name", "seed"),
             runs_with=("tracking",),
         ),
         Stage(
             name="register",
-            says="model, transform and evidence to a bundle and a registered version",
+            summary="bundle model, transform, evidence; register a version",
             work="components.registry.stage:run",
             decided_by=("alignment", "registry", "tracking"),
             runs_with=("rollout.alias", "rollout.golden_tolerance", "seed"),
@@ -143,7 +145,7 @@ STAGES: Mapping[str, Stage] = {
 
 
 def stage_of(name: str) -> Stage:
-    """The line of a stage. Raises ConfigError: there is none."""
+    """The line of a stage. Raises ConfigError: there is no such stage."""
     if name not in STAGES:
         raise ConfigError.unknown("stage", name, list(STAGES), where="pipelines/stages.py")
     return STAGES[name]
@@ -154,12 +156,12 @@ def call_stage(name: str, params: Params, layout: Layout, dataset: str | None = 
 
     Args:
         name: of the stage.
-        params: the configuration, of which the work is handed what its line in the table names.
+        params: the configuration; the work receives the values that its line in the table names.
         layout: the project's.
-        dataset: for the stages that run once per dataset, and for those alone.
+        dataset: only for the stages that run once per dataset.
 
     Raises:
-        MerError: whatever the work raises.
+        MerError: any error of the work.
     """
     stage = stage_of(name)
     if stage.whole:

@@ -104,7 +104,7 @@ def test_a_loss_that_is_on_by_default_never_enters_the_papers_preset(extended: P
 @pytest.mark.integration
 def test_a_new_stage_is_a_command_and_a_task_by_itself(extended: Path) -> None:
     _, usage, stages, _ = (passes(command, extended) for command in checks("A stage"))
-    assert "the headline figures of the evaluation as a page of text" in usage
+    assert "write the headline figures of the evaluation as a page of text" in usage
     assert "\ndigest " in stages
     pipeline, _ = yaml.safe_load_all((extended / "mer.yaml").read_text())
     assert pipeline["root"]["dag"]["tasks"]["digest"]["dependentTasks"] == ["evaluate", "inputs"]

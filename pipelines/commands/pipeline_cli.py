@@ -1,6 +1,6 @@
 """Commands of the pipeline: run it, run a stage, accept its data, compare variants, describe it.
 
-Each imports what it needs when it runs.
+Each command imports its dependencies when it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typer
 from pipelines.commands.datasets.cli import STAGE as DATASETS
 from pipelines.stages import STAGES, Stage
 
-Dataset = Annotated[str, typer.Option("--dataset", help="A name from `datasets` in params.yaml.")]
+Dataset = Annotated[str, typer.Option("--dataset", metavar="NAME", help="A name from `datasets` in params.yaml.")]
 
 
 def run(
@@ -23,19 +23,19 @@ def run(
     ] = None,
     stages: Annotated[
         list[str] | None,
-        typer.Option("--stage", help="Only up to this stage and what it needs (repeatable)."),
+        typer.Option("--stage", metavar="STAGE", help="Only this stage and the stages it depends on (repeatable)."),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option("--only", help="This stage alone, nothing before it; what a Kubeflow task runs."),
+        typer.Option("--only", metavar="STAGE", help="Only this stage, none before it; used by Kubeflow tasks."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run stages that did not change too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also run unchanged stages.")] = False,
 ) -> None:
-    """Run the whole pipeline: `dvc repro` over dvc.yaml with one Ray, then a summary.
+    """Run the whole pipeline and print a summary.
 
     \b
-    Stages whose inputs did not change are skipped; when none changed it says so
-    and ends. After a failure or Ctrl-C, `mer run` goes on where it stopped.
+    It is `dvc repro` over dvc.yaml, with one Ray for all stages. Unchanged stages
+    are skipped. After a failure or Ctrl-C, `mer run` resumes where it stopped.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def run(
 
     if only is not None:
         if assignments or stages or force:
-            raise typer.BadParameter("--only goes with no other option")
+            raise typer.BadParameter("--only cannot be combined with other options")
         raise typer.Exit(pipeline.run_alone(only))
     raise typer.Exit(pipeline.run(assignments=assignments or (), targets=stages or (), force=force))
 
@@ -72,18 +72,20 @@ def _command_of(stage: Stage) -> Callable[..., None]:
 
     command = once_per_dataset if stage.per_dataset else once
     example = f"mer {stage.name}{' --dataset synthetic' if stage.per_dataset else ''}"
-    command.__doc__ = f"Stage: {stage.says}.\n\n\b\nExamples:\n  {example}"
+    command.__doc__ = f"Stage: {stage.summary}.\n\n\b\nExamples:\n  {example}"
     return command
 
 
 def accept(
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this one.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Only this dataset; default: all in use.")
+    ] = None,
 ) -> None:
-    """Say that the data are as they should be; later ones are compared with them.
+    """Accept the present data as the baseline for later data.
 
     \b
-    Writes baselines/<dataset>.json, which belongs into version control. When data
-    have moved too far from it, `mer run` stops in `validation` and says how.
+    Writes baselines/<dataset>.json, to be committed. When later data drift too
+    far from it, `mer run` stops in `validation` and reports the differences.
 
     \b
     Examples:
@@ -97,31 +99,38 @@ def accept(
 
 def ablate(  # noqa: PLR0917  typer passes by name
     variants: Annotated[
-        str | None, typer.Option("--variants", metavar="A,B,…", help="These and the default; all when left out.")
+        str | None, typer.Option("--variants", metavar="A,B,…", help="Compare these with the default; default: all.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", help="Trainings per variant and fold; a claim needs 5.")
+        int | None,
+        typer.Option("--seeds", metavar="N", help="Trainings per variant and fold; at least 5 to support a claim."),
     ] = None,
     folds: Annotated[
-        str | None, typer.Option("--folds", help="A number, `corpus` (as published) or `dataset` (leave one out).")
+        str | None,
+        typer.Option(
+            "--folds", metavar="FOLDS", help="A number, `corpus` (as published) or `dataset` (leave one out)."
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="In place of train.epochs.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Overrides train.epochs.")] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", help="Trainings at a time, one core each; 0: in this process, without Ray."),
+        typer.Option(
+            "--workers", metavar="N", help="Parallel trainings, one core each; 0: in this process, without Ray."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Of the report's folder.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the report's folder.")] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Write a value into params.yaml first (YAML; repeatable)."),
     ] = None,
 ) -> None:
-    """Compare variants of the model and its training on people they never saw, by cross-validation.
+    """Compare variants of the model and its training by cross-validation.
 
     \b
-    Every training is kept, so an interrupted ablation goes on where it stopped
-    and one more variant costs only itself. Options count for this call; what is
-    left out stands in the section `ablate` of params.yaml.
+    Each fold tests on people who are not in its training data. Every training is
+    kept, so an interrupted ablation resumes where it stopped, and adding a variant
+    trains only that one. Options apply to this call only; the others come from the
+    section `ablate` of params.yaml.
 
     \b
     Examples:
@@ -132,7 +141,9 @@ def ablate(  # noqa: PLR0917  typer passes by name
     from pipelines.commands import ablate as ablation
 
     overrides = {
-        "variants": None if variants is None else [one.strip() for one in variants.split(",") if one.strip()],
+        "variants": None
+        if variants is None
+        else [variant.strip() for variant in variants.split(",") if variant.strip()],
         "seeds": seeds,
         "folds": int(folds) if folds is not None and folds.isdecimal() else folds,
         "epochs": epochs,
@@ -145,7 +156,7 @@ def ablate(  # noqa: PLR0917  typer passes by name
 def describe(
     short: Annotated[bool, typer.Option("--short", help="One line per stage.")] = False,
 ) -> None:
-    """The whole pipeline: each stage with its command, what it reads and what it writes.
+    """Print each stage with its command, its inputs and its outputs.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Commands of the service and of answers without one. Each imports what it needs when it runs."""
+"""Commands that serve the model or predict without a server. Each imports its dependencies when it runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import typer
 
 
 def serve(
-    service: Annotated[bool, typer.Option("--service/--no-service", help="The Ray Serve app and reconciler.")] = True,
-    port: Annotated[int | None, typer.Option("--port", help="The service's; default: serving.port.")] = None,
-    mlflow_port: Annotated[int | None, typer.Option("--mlflow-port", help="Default: serving.mlflow_port.")] = None,
+    service: Annotated[
+        bool, typer.Option("--service/--no-service", help="Also run the Ray Serve app and the reconciler.")
+    ] = True,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="N", help="Port of the service; default: serving.port.")
+    ] = None,
+    mlflow_port: Annotated[
+        int | None, typer.Option("--mlflow-port", metavar="N", help="Default: serving.mlflow_port.")
+    ] = None,
 ) -> None:
-    """MLflow UI, the service and the reconciler, on loopback; prints their addresses.
+    """Serve the MLflow UI and the promoted model, on loopback.
 
     \b
     Examples:
@@ -27,14 +33,21 @@ def serve(
 
 
 def predict(
-    clips: Annotated[list[Path], typer.Argument(help="Clips: video, audio, or a folder of them.")],
-    transcript: Annotated[str | None, typer.Option("--transcript", help="What is said, as text or @FILE.")] = None,
+    clips: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them.")],
+    transcript: Annotated[
+        str | None, typer.Option("--transcript", metavar="TEXT", help="The spoken words, as text or @FILE.")
+    ] = None,
     version: Annotated[
-        str | None, typer.Option("--version", help="A version or alias; default: rollout.alias of params.yaml.")
+        str | None,
+        typer.Option("--version", metavar="VERSION", help="A version or alias; default: rollout.alias of params.yaml."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per clip, for machines.")] = False,
 ) -> None:
-    """What a clip shows over time, how sure the model is, and whether face, voice and words agree.
+    """Recognise the emotions in clips, without a server.
+
+    \b
+    For each clip it prints the emotions over time, how sure the model is, and
+    whether face, voice and words agree.
 
     \b
     Examples:
@@ -48,18 +61,26 @@ def predict(
 
 def submit(
     frames: Annotated[Path, typer.Argument(help="The challenge's list: lines video/00001.jpg, or names of videos.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("predictions.txt"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")] = Path(
+        "predictions.txt"
+    ),
     version: Annotated[
-        str | None, typer.Option("--version", help="A version or alias; default: rollout.alias of params.yaml.")
+        str | None,
+        typer.Option("--version", metavar="VERSION", help="A version or alias; default: rollout.alias of params.yaml."),
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option("--corpus", help="Crops and recordings; default: affwild2.root of params.yaml.")
+        Path | None,
+        typer.Option("--corpus", metavar="DIR", help="Crops and recordings; default: affwild2.root of params.yaml."),
     ] = None,
     fill: Annotated[
-        str | None, typer.Option("--fill", metavar="CLASS", help="For frames of videos that cannot be judged.")
+        str | None,
+        typer.Option("--fill", metavar="CLASS", help="The class of all frames of videos that cannot be judged."),
     ] = None,
 ) -> None:
-    """Write a submission to the expression challenge of ABAW: a class for every frame of its list.
+    """Write a submission to the ABAW expression challenge.
+
+    \b
+    It holds one class for every frame of the challenge's list.
 
     \b
     Examples:
@@ -72,11 +93,13 @@ def submit(
 
 
 def reconcile(
-    once: Annotated[bool, typer.Option("--once", help="One pass, then end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Reconcile once and exit.")] = False,
     attach: Annotated[
         bool, typer.Option("--attach", help="A RayService declares the application; change only its version.")
     ] = False,
-    heartbeat: Annotated[Path | None, typer.Option(help="A file to touch after every step that worked.")] = None,
+    heartbeat: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file to touch after every successful step.")
+    ] = None,
 ) -> None:
     """Make the served version follow the alias in the registry.
 

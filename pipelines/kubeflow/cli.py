@@ -1,4 +1,4 @@
-"""The commands `mer kfp`, `mer schedule` and `mer rayjob`. Each imports what it needs when it runs."""
+"""The commands `mer kfp`, `mer schedule` and `mer rayjob`. Each imports its dependencies when it runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ kfp = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @kfp.command("compile")
 def kfp_compile(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the pipeline.")] = Path("mer.yaml"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")] = Path(
+        "mer.yaml"
+    ),
 ) -> None:
-    """Generate the Kubeflow pipeline from dvc.yaml: one task per stage, the same edges.
+    """Generate the Kubeflow pipeline from dvc.yaml.
+
+    \b
+    It has one task per stage and the same edges.
 
     \b
     Examples:
@@ -28,13 +33,15 @@ def kfp_compile(
 
 @kfp.command("run")
 def kfp_run(
-    local: Annotated[bool, typer.Option("--local", help="With KFP's local runner, as subprocesses.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Use KFP's local runner, with subprocesses.")] = False,
     workspace: Annotated[
-        Path | None, typer.Option("--workspace", help="Project folder to work in (default: this one).")
+        Path | None, typer.Option("--workspace", metavar="DIR", help="Project folder to work in; default: this one.")
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", help="Address of a Kubeflow Pipelines API.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="URL", help="Address of a Kubeflow Pipelines API.")
+    ] = None,
 ) -> None:
-    """Run the generated pipeline, here with KFP's local runner or on a cluster.
+    """Run the generated pipeline, locally or on a cluster.
 
     \b
     Examples:
@@ -53,16 +60,21 @@ def kfp_run(
 
 
 def schedule(
-    apply: Annotated[bool, typer.Option("--apply", help="Make the server's recurring runs equal the file.")] = False,
-    host: Annotated[str | None, typer.Option("--host", help="Address of the Kubeflow Pipelines API.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="Default: infra/schedules.yaml.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Make the server's recurring runs match the file.")] = False,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="URL", help="Address of the Kubeflow Pipelines API.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Default: infra/schedules.yaml.")] = None,
 ) -> None:
-    """Print the recurring runs of infra/schedules.yaml, what differs on the server, and apply it.
+    """Print, compare or apply the recurring runs.
+
+    \b
+    The runs are declared in infra/schedules.yaml and compared with a server.
 
     \b
     Examples:
-      mer schedule                                      what the file asks for
-      mer schedule --host http://localhost:8888         what would change
+      mer schedule                                      print the file's runs
+      mer schedule --host http://localhost:8888         print the differences
       mer schedule --host http://localhost:8888 --apply
     """
     from pipelines.kubeflow import schedule as scheduling
@@ -71,10 +83,15 @@ def schedule(
 
 
 def rayjob(
-    stage: Annotated[str | None, typer.Option("--stage", help="One stage; the whole pipeline when left out.")] = None,
-    overlay: Annotated[str, typer.Option("--overlay", help="A folder of infra/overlays.")] = "dev",
+    stage: Annotated[
+        str | None, typer.Option("--stage", metavar="STAGE", help="Only this stage; default: the whole pipeline.")
+    ] = None,
+    overlay: Annotated[str, typer.Option("--overlay", metavar="NAME", help="A folder of infra/overlays.")] = "dev",
 ) -> None:
-    """Print a KubeRay RayJob that runs the pipeline, or one stage of it, on a cluster of its own.
+    """Print a KubeRay RayJob that runs the pipeline or one stage.
+
+    \b
+    The job starts a cluster of its own.
 
     \b
     Examples:

@@ -37,7 +37,7 @@ def test_a_stage_has_a_command_of_its_name(stage: str, nodes: tuple[dag.Node, ..
     for node in nodes:
         if node.stage == stage:
             assert node.command == (f"mer {stage} --dataset {node.item}" if node.item else f"mer {stage}")
-            assert node.description == STAGES[stage].says
+            assert node.description == STAGES[stage].summary
 
 
 @pytest.mark.parametrize("stage", [name for name in STAGES if name != dag.ALWAYS])

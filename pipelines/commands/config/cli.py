@@ -1,4 +1,4 @@
-"""The command `mer config`. It imports what it needs when it runs."""
+"""The command `mer config`. It imports its dependencies when it runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import typer
 
 def config(
     name: Annotated[
-        str | None, typer.Argument(metavar="SECTION|KEY", help="Such as train, train.epochs or ravdess; default: all.")
+        str | None,
+        typer.Argument(metavar="SECTION|KEY", help="For example train, train.epochs or ravdess; default: all."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list of objects, for machines.")] = False,
 ) -> None:
-    """The settings: present value, where it comes from, default, what is allowed, what it means.
+    """Show the settings: value, origin, default, allowed values, meaning.
 
     \b
     Examples:

@@ -1,4 +1,7 @@
-"""`mer datasets`: the stage, and what a data engineer asks before and after it. Imports what it needs when it runs."""
+"""`mer datasets`: the stage, and the commands that inspect, add and download corpora.
+
+Each command imports its dependencies when it runs.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-Name = Annotated[str, typer.Argument(help="A name that `mer datasets list` shows.")]
+Name = Annotated[str, typer.Argument(help="A dataset listed by `mer datasets list`.")]
 
-Root = Annotated[
-    str | None, typer.Option("--root", metavar="DIR", help="The corpus's folder, in the place of `NAME.root`.")
-]
+Root = Annotated[str | None, typer.Option("--root", metavar="DIR", help="The corpus's folder; overrides `NAME.root`.")]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Another value of params.yaml, for this call only (repeatable)."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a value of params.yaml, for this call only (repeatable)."
+    ),
 ]
 
 STAGE = "datasets"
@@ -25,9 +28,14 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 @app.callback()
 def datasets(
     context: typer.Context,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="A name from `datasets` in params.yaml.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="A name from `datasets` in params.yaml.")
+    ] = None,
 ) -> None:
-    """Stage: a corpus on disk, or rendered, to its clip table. `list` shows the adapters.
+    """Stage: list the clips of a corpus, on disk or rendered.
+
+    \b
+    The subcommands inspect, add and download corpora.
 
     \b
     Examples:
@@ -37,7 +45,7 @@ def datasets(
     if context.invoked_subcommand is not None:
         return
     if dataset is None:
-        raise typer.BadParameter("name a dataset, or ask for `mer datasets list`", param_hint="--dataset")
+        raise typer.BadParameter("name a dataset; `mer datasets list` lists them", param_hint="--dataset")
     from pipelines import stage
 
     stage.run(STAGE, dataset)
@@ -45,7 +53,10 @@ def datasets(
 
 @app.command("list")
 def datasets_list() -> None:
-    """The corpora this project can read: what they bring, their licence, whether they can be downloaded.
+    """List the corpora that can be read.
+
+    \b
+    Prints their modalities, their licence and whether they can be downloaded.
 
     \b
     Examples:
@@ -58,7 +69,10 @@ def datasets_list() -> None:
 
 @app.command("describe")
 def datasets_describe(name: Name) -> None:
-    """A corpus: its layout on disk, options, labels, splits, licence, and how to get it.
+    """Describe a corpus: layout, options, labels, splits, licence.
+
+    \b
+    Also prints how to obtain it.
 
     \b
     Examples:
@@ -75,13 +89,13 @@ def datasets_check(
     root: Root = None,
     assignments: Assignments = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if a single clip would be skipped.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if any clip would be skipped.")] = False,
 ) -> None:
-    """What would be used of a corpus, what skipped and why, before anything is processed.
+    """Check which clips of a corpus would be used or skipped, and why.
 
     \b
-    Nothing is written and params.yaml stays as it is. Exit code 3: not one clip
-    can be used.
+    Nothing is processed or written, and params.yaml stays as it is. Exit code 3:
+    no clip can be used.
 
     \b
     Examples:
@@ -98,11 +112,16 @@ def datasets_check(
 
 @app.command("add")
 def datasets_add(
-    name: Annotated[str, typer.Argument(help="What the dataset is to be called in params.yaml.")],
-    title: Annotated[str, typer.Option("--title", help="The corpus's own name.")] = "",
-    licence: Annotated[str, typer.Option("--licence", help="The terms of the corpus.")] = "not stated yet",
+    name: Annotated[str, typer.Argument(help="Name of the dataset in params.yaml.")],
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="The corpus's own name.")] = "",
+    licence: Annotated[
+        str, typer.Option("--licence", metavar="TEXT", help="The terms of the corpus.")
+    ] = "not stated yet",
 ) -> None:
-    """Begin a new corpus: an adapter that works, its fixture, its test, its section of params.yaml.
+    """Add a corpus: adapter, fixture, test and section of params.yaml.
+
+    \b
+    The adapter works as generated, for a plain folder layout.
 
     \b
     Examples:
@@ -122,27 +141,28 @@ def datasets_download(  # noqa: PLR0917  typer passes by name
     ] = None,
     parts: Annotated[
         list[str] | None,
-        typer.Option("--part", help="A part of the corpus, as `describe` names them (repeatable)."),
+        typer.Option("--part", metavar="PART", help="A part of the corpus, as listed by `describe` (repeatable)."),
     ] = None,
     accept: Annotated[
-        bool, typer.Option("--accept-licence", help="You have read the licence and will keep it.")
+        bool, typer.Option("--accept-licence", help="Confirm that you have read the licence and will keep it.")
     ] = False,
     mirror: Annotated[
-        str | None, typer.Option("--mirror", metavar="URL", help="Has the files as URL/<host>/<path>.")
+        str | None, typer.Option("--mirror", metavar="URL", help="A mirror with the files at URL/<host>/<path>.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep archives after unpacking.")] = False,
 ) -> None:
-    """Fetch an openly licensed corpus; for the others, say where and how to apply.
+    """Download an openly licensed corpus.
 
     \b
-    Interrupted, the same command goes on where it stopped. Everything is held
-    against the checksums that the corpus publishes, or against the first download.
+    For the others it prints where and how to apply. After an interruption the same
+    command resumes where it stopped. Every file is compared with the published
+    checksum, or with that of the first download.
 
     \b
     Examples:
       mer datasets download emodb --accept-licence
       mer datasets download ravdess --part speech-sound --to /data/ravdess --accept-licence
-      mer datasets download iemocap        says where to apply
+      mer datasets download iemocap        prints where to apply
     """
     from pipelines.commands.datasets import download as downloading
 
@@ -154,16 +174,18 @@ def datasets_preview(
     name: Name,
     root: Root = None,
     assignments: Assignments = None,
-    clips: Annotated[int, typer.Option("--clips", help="How many are shown.")] = 12,
+    clips: Annotated[int, typer.Option("--clips", metavar="N", help="Number of clips on the page.")] = 12,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: preview-NAME.html here.")
     ] = None,
 ) -> None:
-    """A page to look at: aligned faces, sound, words and labels of some clips, and the balance of all.
+    """Write an HTML page with a sample of a corpus.
 
     \b
-    What the stages wrote is shown where it is there. Else, and with --root or
-    --set, the corpus is read as it is now and the sample aligned on the spot.
+    It shows aligned faces, sound, words and labels of some clips, and the balance
+    of all. The page is made from the outputs of the stages if they exist.
+    Otherwise, and with --root or --set, the corpus is read and the sample aligned
+    now.
 
     \b
     Examples:

@@ -1,4 +1,7 @@
-"""`mer quarantine`: what was set aside, why, and what becomes of it. Imports what it needs when it runs."""
+"""`mer quarantine`: the clips that were set aside, the reasons, and decisions about them.
+
+Each command imports its dependencies when it runs.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.command("list")
 def quarantine_list(
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Only what this stage set aside.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this dataset.")] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", metavar="STAGE", help="Only clips that this stage set aside.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """What was set aside, by which stage, and why.
+    """List the clips that were set aside, by which stage and why.
 
     \b
     Examples:
@@ -30,9 +35,12 @@ def quarantine_list(
 
 @app.command("show")
 def quarantine_show(
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip id, as `list` prints it.")],
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip id, as printed by `list`.")],
 ) -> None:
-    """All about one clip that was set aside: why, whose, which files, what to do.
+    """Show one clip that was set aside.
+
+    \b
+    Prints the reasons, the person, the files and the remedies.
 
     \b
     Examples:
@@ -45,18 +53,24 @@ def quarantine_show(
 
 @app.command("readmit")
 def quarantine_readmit(
-    clips: Annotated[list[str] | None, typer.Argument(metavar="[CLIP]...", help="Clip ids.")] = None,
-    code: Annotated[str | None, typer.Option("--code", help="Every clip that was set aside for this.")] = None,
+    clips: Annotated[list[str] | None, typer.Argument(metavar="CLIP", help="Clip ids.")] = None,
+    code: Annotated[
+        str | None, typer.Option("--code", metavar="CODE", help="Every clip that was set aside for this reason.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every clip.")] = False,
     reason: Annotated[
-        str | None, typer.Option("--reason", help="Take them as they are, and say why; it stands on the model card.")
+        str | None,
+        typer.Option(
+            "--reason", metavar="TEXT", help="Accept the clips as they are; the reason is printed on the model card."
+        ),
     ] = None,
 ) -> None:
-    """Let the next run try clips again, or, with a reason, take them as they are.
+    """Retry clips in the next run, or accept them as they are.
 
     \b
-    The decision stands in readmitted.csv, which belongs into version control.
-    A mended file or label needs none: it is tried again by itself.
+    With --reason they are accepted as they are. The decision is written to
+    readmitted.csv, to be committed. A corrected file or label needs no decision:
+    it is retried automatically.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The command `mer withdraw`. It imports what it needs when it runs."""
+"""The command `mer withdraw`. It imports its dependencies when it runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import typer
 
 
 def withdraw(
-    subject: Annotated[str, typer.Option("--subject", help="A subject id as the clip tables have it.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Where to look; everywhere when left out.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
+    subject: Annotated[str, typer.Option("--subject", metavar="ID", help="A subject id as in the clip tables.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="The dataset of the person; default: all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes without making them.")] = False,
 ) -> None:
-    """Take a person out: tables, features, caches; recorded, and marked on every version made with them.
+    """Remove a person who withdrew their consent.
+
+    \b
+    Records the withdrawal, removes the person from tables, features and caches,
+    and marks every model version whose data contained them.
 
     \b
     Examples:

@@ -1,9 +1,9 @@
-"""What an answer is made of; bundles, the predictor and the stream run on it.
+"""From model outputs to answers, shared by bundles, the predictor and the stream.
 
-scoring.py        one clip through the model: calibrated posteriors, each modality's own opinion
+scoring.py        one clip through the model: calibrated posteriors, also of each modality alone
 probabilities.py  scores to probabilities, and the product of experts
 calibration.py    temperatures, and the weights of the ways in which a clip is read
-contradiction.py  do the modalities agree, moment by moment
+contradiction.py  whether the modalities agree, moment by moment
 semi_markov.py    posteriors over time → a smooth path, offline or causal; `durations.py` is its prior
 episodes.py       a path → episodes and transitions
 outliers.py       how far a clip lies from what the model was trained on

@@ -1,16 +1,16 @@
-"""Temperatures, one a head and number of modalities, and the weights of the ways in which a model reads a clip: fitted
-on the calibration split only.
+"""Temperatures, one per head and number of modalities, and the weights of the ways in which a model reads a clip:
+fitted on the calibration split only.
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, section 4.2: posterior =
 softmax(logits / T), T minimises the negative log-likelihood on held-out people. It never changes which class wins.
 
-A model that knows a clip from one side only is far surer than it should be under the temperature of whole clips, so the
-fused heads have one for each number of modalities that a clip has. A bias or a scale a class needs more people than a
-calibration split has: `docs/benchmarks.md` has the figures.
+A model that gets only one modality of a clip is far too confident under the temperature of whole clips, so the fused
+heads have one temperature for each number of modalities that a clip has. A bias or a scale per class needs more people
+than a calibration split has: `docs/benchmarks.md` has the figures.
 
-A model that reads a clip in several ways (`ModelOutput.clip_ways`) cannot say itself which of them to trust with people
-it has not seen; the product of what its modalities say each by itself is one way more. The weights of their
-log-probabilities are fitted on held-out people: stacking (Wolpert, Neural Networks 5, 1992) of a logarithmic opinion
+A model that reads a clip in several ways (`ModelOutput.clip_ways`) has no weights for them that hold for unseen people;
+the product of the posteriors of its single modalities is one more way. The weights of their log-probabilities are
+fitted on held-out people: stacking (Wolpert, Neural Networks 5, 1992) of a logarithmic opinion
 pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
 """
 
@@ -29,24 +29,24 @@ from components.contracts.errors import BundleError
 from components.inference.contradiction import Rarity
 from components.inference.probabilities import log_of_product, log_softmax
 
-# Outside these the split says "no information" or "always right", which a few clips cannot support.
+# Beyond these a model would have no information or always be right, which a few clips cannot show.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-# Weights are tenths: a calibration split cannot tell finer ones apart.
+# Weights are tenths: a calibration split is too small to distinguish finer ones.
 PARTS = 10
 PRODUCT = "product"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What turns a model's raw scores into numbers a person may take at their word.
+    """The numbers that turn a model's raw scores into probabilities that can be taken literally.
 
     Attributes:
         clip_ways: way of reading a clip → its weight; empty where the model has one way, or its own average is kept.
         step, clip: temperatures of the two heads, of clips as they were recorded; 1 leaves a head as it is.
-        step_by_count, clip_by_count: number of present modalities → the temperature used instead, where it is known.
+        step_by_count, clip_by_count: number of present modalities → the temperature used instead, where it was fitted.
         unimodal, unimodal_step: temperatures of each modality's own heads.
         rarity: the conflict of modalities → how rare it is at the worst moment of ordinary clips.
-        contradiction_threshold: the rarity from which on an answer says that the modalities contradict each other.
+        contradiction_threshold: the rarity from which on an answer reports a contradiction of modalities.
     """
 
     step: float = 1.0
@@ -91,7 +91,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Calibration:
-        """From `to_json`'s value. Raises BundleError when it is none."""
+        """From `to_json`'s value. Raises BundleError when it is not one."""
         try:
             return cls(
                 step=float(value["step"]),
@@ -105,7 +105,7 @@ class Calibration:
                 clip_ways={str(name): float(number) for name, number in value["clip_ways"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError("this is no calibration", where="calibration", seen=str(error)) from error
+            raise BundleError("not a calibration", where="calibration", seen=str(error)) from error
 
 
 def mix(ways: Mapping[str, NDArray[np.floating]], weights: Mapping[str, float]) -> NDArray[np.float32]:
@@ -118,18 +118,18 @@ def with_product(
     unimodal: Mapping[str, NDArray[np.floating]],
     temperatures: Mapping[str, float],
 ) -> dict[str, NDArray[np.floating]]:
-    """The ways of a model, and where it has several, the product of its modalities' own calibrated posteriors.
+    """The ways of a model, and where it has several, the product of its modalities' calibrated posteriors.
 
     Args:
         ways: way → (…, K) scores of a model.
-        unimodal: modality → (…, K) scores of those that are present; the product is even where none is.
+        unimodal: modality → (…, K) scores of those that are present; the product is uniform where none is.
         temperatures: of the modalities' own heads, 1 where there is none.
     """
     if len(ways) < 2:
         return dict(ways)
     logs = {name: log_softmax(scores / temperatures.get(name, 1.0)) for name, scores in sorted(unimodal.items())}
-    even = np.zeros_like(next(iter(ways.values())), dtype=np.float64)
-    return {**ways, PRODUCT: log_of_product(logs) if logs else even}
+    uniform = np.zeros_like(next(iter(ways.values())), dtype=np.float64)
+    return {**ways, PRODUCT: log_of_product(logs) if logs else uniform}
 
 
 def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64]) -> dict[str, float]:
@@ -140,13 +140,13 @@ def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64])
         truth: (N,) class index; < 0 is unlabelled and does not count.
 
     Returns:
-        way → weight; of equals the most even. Nothing unless there are two ways and a labelled item.
+        way → weight; among equals the most even. Empty unless there are two ways and a labelled item.
     """
-    known = truth >= 0
-    if len(ways) < 2 or not known.any():
+    labelled = truth >= 0
+    if len(ways) < 2 or not labelled.any():
         return {}
-    names, target = sorted(ways), truth[known]
-    rows = [log_softmax(ways[name][known]) for name in names]
+    names, target = sorted(ways), truth[labelled]
+    rows = [log_softmax(ways[name][labelled]) for name in names]
 
     def loss(parts: tuple[int, ...]) -> tuple[float, int]:
         mixed = np.asarray(sum(part / PARTS * row for part, row in zip(parts, rows, strict=True)))
@@ -169,10 +169,10 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> f
     Returns:
         the temperature within [0.05, 20]; 1 when no item is labelled.
     """
-    known = np.nonzero(truth >= 0)[0]
-    if not known.size:
+    labelled = np.nonzero(truth >= 0)[0]
+    if not labelled.size:
         return 1.0
-    rows, target = logits[known].astype(np.float64), truth[known]
+    rows, target = logits[labelled].astype(np.float64), truth[labelled]
 
     def loss(log_temperature: float) -> float:
         scaled = rows / np.exp(log_temperature)
@@ -182,5 +182,5 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> f
 
     bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     # The loss is convex in 1 / T, so it has one minimum in log T; a bounded search finds it.
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(round(np.exp(found.x), 6))
+    optimum = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return float(round(np.exp(optimum.x), 6))

@@ -1,9 +1,9 @@
-"""Do the modalities tell the same story? Moment by moment, and so for the clip: it is as contradictory as its worst.
+"""Whether modalities contradict each other, moment by moment; a clip is as contradictory as its worst moment.
 
 Three steps: each modality's own *opinion* of a moment, averaged over a short window; the *conflict* of the worst pair
 of opinions (how far they exclude each other); and its *rarity*: the share of ordinary clips of unseen people that
-conflict less even at their worst moment. Only the rarity is a number for a person: the modalities of ordinary clips
-differ as well, more so where their heads are weak. A clip much longer than those has more moments, so more chances.
+conflict less even at their worst moment. Only the rarity is reported to people: the modalities of ordinary clips differ
+as well, more so where their heads are weak. A clip much longer than those has more moments, so more chances.
 
 Legend: M modalities, T steps, K classes.
 """
@@ -23,8 +23,8 @@ from components.contracts.errors import BundleError
 Floats = NDArray[np.float64]
 Posterior = NDArray[np.floating]
 
-# Opinions of a moment are averaged over this much time, so that one noisy step does not shout: two to four syllables,
-# or the onset and apex of an expression.
+# Opinions of a moment are averaged over this much time, so that one noisy step does not dominate: two to four
+# syllables, or the onset and apex of an expression.
 WINDOW_S = 1.0
 # Of the window, the share of steps that must be valid for a modality to have an opinion at its centre.
 MIN_WINDOW_SHARE = 0.25
@@ -41,8 +41,8 @@ class Rarity:
     a share 1 − r reaches the rarity r. Between the knots it is interpolated from below, which keeps that promise.
 
     Attributes:
-        conflict: (J,) strictly increasing knots in [0, 1]; rarity: (J,) not falling. Both empty when nothing ordinary
-            was there to compare with: then nothing is rare.
+        conflict: (J,) strictly increasing knots in [0, 1]; rarity: (J,) not falling. Both empty without ordinary clips
+            to compare with: then nothing is rare.
     """
 
     conflict: tuple[float, ...] = ()
@@ -92,7 +92,7 @@ class Rarity:
 
 @dataclass(frozen=True, kw_only=True)
 class ConflictCurve:
-    """The conflict over time, known at one step at least.
+    """The conflict over time, defined at one step at least.
 
     Attributes:
         opinions: modality → (T, K), averaged over the window; NaN where it has no opinion.
@@ -105,15 +105,15 @@ class ConflictCurve:
     pair: NDArray[np.int64]
     pairs: tuple[tuple[str, str], ...]
 
-    def says(self, steps: slice, classes: Sequence[str]) -> dict[str, tuple[str, float]]:
+    def emotions(self, steps: slice, classes: Sequence[str]) -> dict[str, tuple[str, float]]:
         """Modality → (emotion, its mean probability) over some steps, of those with an opinion there."""
-        found = {}
+        emotions = {}
         for name, opinion in self.opinions.items():
             rows = opinion[steps][~np.isnan(opinion[steps, 0])]
             if rows.size:
                 mean = rows.mean(0)
-                found[name] = (classes[int(mean.argmax())], float(mean.max()))
-        return found
+                emotions[name] = (classes[int(mean.argmax())], float(mean.max()))
+        return emotions
 
     @property
     def worst_step(self) -> int:
@@ -130,8 +130,8 @@ class ConflictCurve:
 class ContradictionSpan:
     """A stretch `[onset_s, offset_s)` over which two modalities contradict each other.
 
-    `score` is the rarest moment's rarity; `pair` the two that conflict most there; `says` what each modality with an
-    opinion says over the stretch, with its mean probability.
+    `score` is the rarest moment's rarity; `pair` the two that conflict most there; `says` the emotion of each modality
+    with an opinion over the stretch, with its mean probability.
     """
 
     onset_s: float
@@ -146,9 +146,9 @@ def conflict(p: Posterior, q: Posterior) -> Floats:
     class is possible to both.
 
     1 − max_k min(p_k / max p, q_k / max q): the conflict of possibility theory (Dubois and Prade, Possibility Theory,
-    1988, section 1.6), with possibilities from probabilities by their ratio to the largest. Unlike a divergence it does
-    not call it a contradiction when one side is merely unsure: a flat distribution is in conflict with none, and two
-    that leave different classes open but share one agree.
+    1988, section 1.6), with possibilities from probabilities by their ratio to the largest. Unlike a divergence it is
+    not a contradiction when one side is merely unsure: a flat distribution conflicts with none, and two that leave
+    different classes open but share one agree.
     """
     first, second = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     possible = np.minimum(first / first.max(-1, keepdims=True), second / second.max(-1, keepdims=True))
@@ -166,7 +166,7 @@ def moments(
 
     Args:
         steps: modality → (T, K) calibrated step posteriors; masks: modality → (T,) True = valid.
-        rate_hz: steps a second.
+        rate_hz: steps per second.
         window_s: how much time around a step is averaged.
     """
     present = [name for name in steps if name in masks and bool(masks[name].any())]
@@ -176,35 +176,35 @@ def moments(
     opinions = {name: _averaged(steps[name], masks[name], max(1, round(window_s * rate_hz))) for name in present}
     with np.errstate(invalid="ignore"):
         values = np.stack([conflict(opinions[first], opinions[second]) for first, second in pairs])
-    known = ~np.isnan(values)
-    some = known.any(0)
-    if not some.any():
+    defined = ~np.isnan(values)
+    defined_steps = defined.any(0)
+    if not defined_steps.any():
         return None
-    filled = np.where(known, values, -1.0)
+    filled = np.where(defined, values, -1.0)
     return ConflictCurve(
         opinions=opinions,
-        conflict=np.where(some, filled.max(0), np.nan),
-        pair=np.where(some, filled.argmax(0), -1).astype(np.int64),
+        conflict=np.where(defined_steps, filled.max(0), np.nan),
+        pair=np.where(defined_steps, filled.argmax(0), -1).astype(np.int64),
         pairs=pairs,
     )
 
 
 def find_spans(
-    found: ConflictCurve, rarity: Floats, *, threshold: float, classes: Sequence[str], rate_hz: float
+    curve: ConflictCurve, rarity: Floats, *, threshold: float, classes: Sequence[str], rate_hz: float
 ) -> list[ContradictionSpan]:
     """The stretches of steps whose rarity (T,) reaches the threshold."""
     over = np.nan_to_num(rarity, nan=-1.0) >= threshold
     edges = np.diff(np.concatenate([[0], over.astype(np.int8), [0]]))
     spans = []
     for first, last in zip(np.nonzero(edges == 1)[0].tolist(), np.nonzero(edges == -1)[0].tolist(), strict=True):
-        peak = first + int(found.conflict[first:last].argmax())
+        peak = first + int(curve.conflict[first:last].argmax())
         spans.append(
             ContradictionSpan(
                 onset_s=first / rate_hz,
                 offset_s=last / rate_hz,
                 score=float(rarity[peak]),
-                pair=found.pairs[int(found.pair[peak])],
-                says=found.says(slice(first, last), classes),
+                pair=curve.pairs[int(curve.pair[peak])],
+                says=curve.emotions(slice(first, last), classes),
             )
         )
     return spans

@@ -1,12 +1,12 @@
-"""How long an emotion lasts: brief ones and moods have a distribution each, so that both keep their mass.
+"""How long an emotion lasts: brief ones and moods have one distribution each, so that both keep their mass.
 
     P(D = d) = share · flash(d) + (1 − share) · mood(d)
 
 `flash` is log-normal below `FLASH_S`; a mood lasts `FLASH_S` and then ends with a constant hazard (geometric, as in a
 plain hidden Markov model). A single distribution cannot do both: the geometric that fits moods gives a flash of half a
-second next to nothing, and the one that fits flashes tears moods apart.
+second next to no probability, and the one that fits flashes splits moods.
 
-What a decoder needs is the hazard h(a) = P(D = a | D ≥ a) of each age a in steps. Beyond `FLASH_S` it is constant, so
+A decoder needs the hazard h(a) = P(D = a | D ≥ a) of each age a in steps. Beyond `FLASH_S` it is constant, so
 ages need not be counted further: the state of a decoder stays small, and a clip that ends within an episode needs no
 rule of its own (its probability is the survivor function; Guédon 2003, "Estimating hidden semi-Markov chains from
 discrete sequences").
@@ -28,7 +28,7 @@ from components.contracts.errors import BundleError
 # (Ekman 2003; Yan et al. 2013); at a 10 Hz grid one second separates the two with room for a step at either edge.
 FLASH_S = 1.0
 STEP_SLACK = 1e-6
-# Two observed flashes say nothing of how much their lengths differ.
+# A few observed flashes do not determine how much their lengths differ.
 ENOUGH_FLASHES = 5
 
 
@@ -42,7 +42,7 @@ class LabelRun(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:
-    """The mixture's four numbers; the defaults stand where a corpus has no change inside a clip.
+    """The mixture's four numbers; the defaults apply where a corpus has no change inside a clip.
 
     Attributes:
         flash_share: of the episodes that begin, those that will be flashes; in (0, 1).
@@ -75,8 +75,8 @@ class Durations:
 
         Most are cut off by an edge of their clip (censored). A stretch that began with the clip counts as a mood of
         unknown age; one that began inside it is a flash when it ended below `FLASH_S`, a mood when it reached it, and
-        left out when the clip ended before that was decided. The mean of a mood is the time that moods were seen for,
-        each beyond its first `FLASH_S`, divided by how many were seen to end: the maximum-likelihood estimate of a
+        left out when the clip ended before that was decided. The mean of a mood is the observed time of moods, each
+        beyond its first `FLASH_S`, divided by the number of observed ends: the maximum-likelihood estimate of a
         constant hazard under censoring (Kalbfleisch and Prentice 2002, section 3.2).
         """
         stretches = list(runs)
@@ -85,20 +85,21 @@ class Durations:
         moods = [run for run in inside if run.seconds >= FLASH_S - STEP_SLACK]
         if not flashes and not moods:
             return cls()
-        seen_s = sum(run.seconds - FLASH_S for run in moods) + sum(run.seconds for run in stretches if not run.begins)
+        observed_s = sum(run.seconds - FLASH_S for run in moods)
+        observed_s += sum(run.seconds for run in stretches if not run.begins)
         ended = sum(run.ends for run in moods) + sum(run.ends for run in stretches if not run.begins)
-        # Laplace's rule: no corpus is large enough to say that something never happens.
+        # Laplace's rule: no corpus is large enough to exclude an event.
         share = (len(flashes) + 1) / (len(flashes) + len(moods) + 2)
         logs = np.log(flashes) if len(flashes) >= ENOUGH_FLASHES else np.log([cls.flash_median_s])
         return cls(
             flash_share=round(share, 6),
             flash_median_s=round(min(float(np.exp(np.median(logs))), 0.9 * FLASH_S), 6),
             flash_spread=round(max(float(logs.std()), 0.1), 6) if logs.size > 1 else cls.flash_spread,
-            mood_mean_s=round(FLASH_S + max(seen_s, FLASH_S) / ended, 6) if ended else cls.mood_mean_s,
+            mood_mean_s=round(FLASH_S + max(observed_s, FLASH_S) / ended, 6) if ended else cls.mood_mean_s,
         )
 
     def hazard(self, rate_hz: float) -> NDArray[np.float64]:
-        """(A,) P(D = a | D ≥ a) for ages of a = 1 … A steps, A the first that is no flash; older ones are as A.
+        """(A,) P(D = a | D ≥ a) for ages of a = 1 … A steps, A the first that is not a flash; older ones are as A.
 
         A is at least 2, of equal hazard where a step is too long for a flash.
         """
@@ -119,26 +120,26 @@ class Durations:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Durations:
-        """From `to_json`'s value. Raises BundleError when it is none."""
+        """From `to_json`'s value. Raises BundleError when it is not one."""
         try:
             return cls(**{name: float(value[name]) for name in cls.__dataclass_fields__})
         except (KeyError, TypeError, ValueError) as error:
-            raise BundleError("these are no durations", where="smoothing.durations", seen=str(error)) from error
+            raise BundleError("not durations of a smoother", where="smoothing.durations", seen=str(error)) from error
 
 
 def label_runs(labels: NDArray[np.int64], rate_hz: float) -> Sequence[LabelRun]:
     """The stretches of equal label of one clip (T,); unlabelled steps inside a stretch do not break it."""
-    known = np.nonzero(labels >= 0)[0]
-    if not known.size:
+    labelled = np.nonzero(labels >= 0)[0]
+    if not labelled.size:
         return []
-    starts = [0, *(np.nonzero(np.diff(labels[known]))[0] + 1).tolist()]
+    starts = [0, *(np.nonzero(np.diff(labels[labelled]))[0] + 1).tolist()]
     return [
         LabelRun(
-            seconds=float(known[stop - 1] + 1 - known[start]) / rate_hz,
+            seconds=float(labelled[stop - 1] + 1 - labelled[start]) / rate_hz,
             begins=start > 0,
-            ends=stop < known.size,
+            ends=stop < labelled.size,
         )
-        for start, stop in zip(starts, [*starts[1:], known.size], strict=True)
+        for start, stop in zip(starts, [*starts[1:], labelled.size], strict=True)
     ]
 
 

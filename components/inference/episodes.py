@@ -1,7 +1,6 @@
 """Posteriors over time → episodes a person can read: from when to when, which emotion, how sure, flash or sustained.
 
-A decoder (`semi_markov.py`, `thresholds.py`) says which class holds at each step; the runs of its answer are the
-episodes.
+A decoder (`semi_markov.py`, `thresholds.py`) chooses the class of each step; the runs of its path are the episodes.
 """
 
 from __future__ import annotations
@@ -87,20 +86,20 @@ def episodes_of_path(
     rate_hz: float,
 ) -> list[Episode]:
     """The runs of a path of classes (T,) as episodes; runs without any evidence are left out."""
-    found = []
+    episodes = []
     for index, first, last in runs(path):
-        seen = posterior[first:last, index][valid[first:last]]
-        if seen.size:
-            found.append(
+        observed = posterior[first:last, index][valid[first:last]]
+        if observed.size:
+            episodes.append(
                 Episode(
                     onset_s=first / rate_hz,
                     offset_s=last / rate_hz,
                     emotion=classes[index],
-                    intensity=float(seen.astype(np.float64).mean()),
+                    intensity=float(observed.astype(np.float64).mean()),
                     kind=kind_of(first, last, path.size, rate_hz),
                 )
             )
-    return found
+    return episodes
 
 
 def find_episodes(
@@ -116,8 +115,8 @@ def find_episodes(
         posterior: (T, K) calibrated step posteriors.
         valid: (T,) True where any modality is valid.
         classes: K names.
-        rate_hz: steps a second.
-        decoder: which class holds at each step.
+        rate_hz: steps per second.
+        decoder: chooses the class of each step.
     """
     return episodes_of_path(decoder.path(posterior, valid, rate_hz), posterior, valid, classes, rate_hz)
 

@@ -2,9 +2,9 @@
 
 A Gaussian is fitted to the training clips' features, standardised and averaged over valid steps, with its covariance
 shrunk (Ledoit and Wolf 2004), so that it exists with fewer clips than features. A clip's Mahalanobis distance from it
-is its score (Lee et al. 2018, on one Gaussian instead of one a class). The threshold is a conformal quantile (Vovk et
-al. 2005, section 4.2) of distances of people the Gaussian has not seen: those of the calibration split, and training
-people held out in turn, since a handful of people says little about how far the next one may lie.
+is its score (Lee et al. 2018, on one Gaussian instead of one per class). The threshold is a conformal quantile (Vovk et
+al. 2005, section 4.2) of distances of people the Gaussian was not fitted on: those of the calibration split, and
+training people held out in turn, since a handful of people is weak evidence of how far the next one may lie.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Pooled = Mapping[str, NDArray[np.float64]]
 
 
 class OutlierCheck(NamedTuple):
-    """One modality of one clip: its distance, the threshold, and whether it lies beyond."""
+    """One modality of one clip: its distance, the threshold, and whether the distance is above it."""
 
     distance: float
     threshold: float
@@ -66,7 +66,7 @@ class Gaussian:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The training data in outline, by modality; a modality with fewer than five training clips is not in it."""
+    """A summary of the training data by modality; a modality with fewer than five training clips is not in it."""
 
     modalities: Mapping[str, Gaussian]
     quantile: float = DEFAULT_QUANTILE
@@ -80,14 +80,14 @@ class Reference:
         people: Sequence[str] = (),
         quantile: float = DEFAULT_QUANTILE,
     ) -> Reference:
-        """Fits the Gaussians on the training clips and the thresholds on people they have not seen.
+        """Fits the Gaussians on the training clips and the thresholds on people they were not fitted on.
 
         Args:
-            train, calibration: per clip, what `pool` gives.
-            people: the person of each training clip; empty to hold nobody out.
+            train, calibration: per clip, the result of `pool`.
+            people: the person of each training clip; empty to hold no one out.
             quantile: share of clips of unseen people of the same corpora that lie inside.
 
-        Without anybody held out a modality's threshold comes from the training clips themselves.
+        Without held-out people a modality's threshold comes from the training clips themselves.
         """
         held_out = _by_modality(calibration)
         fitted = {}
@@ -107,7 +107,7 @@ class Reference:
     def judge(
         self, features: Mapping[str, NDArray[np.float32]], masks: Mapping[str, NDArray[np.bool_]]
     ) -> dict[str, OutlierCheck]:
-        """{m: (T, D)}, {m: (T,)} of one clip → a judgement of each modality that is present and known."""
+        """{m: (T, D)}, {m: (T,)} of one clip → a judgement of each modality that is present and has a Gaussian."""
         judged = {}
         for name, row in pool(features, masks).items():
             if name in self.modalities:

@@ -1,4 +1,4 @@
-"""From scores to probabilities and back, in float64, and what several experts say together. Legend: K classes."""
+"""From scores to probabilities and back, in float64, and the product of several experts. Legend: K classes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def log_of_product(log_p: Mapping[str, Floats]) -> Floats:
 
 
 def product_of_experts(posteriors: Mapping[str, NDArray[np.floating]]) -> Floats:
-    """{m: (…, K)} posteriors, NaN where an expert is absent → (…, K): their product, normalised; even where all are."""
+    """{m: (…, K)} posteriors, NaN for absent experts → (…, K): their normalised product; uniform without any."""
     logs = {name: np.log(np.maximum(values.astype(np.float64), FLOOR)) for name, values in posteriors.items()}
     return softmax(log_of_product(logs))

@@ -1,7 +1,7 @@
-"""One clip through the model: calibrated posteriors, each modality's own opinion, and how far those disagree.
+"""One clip through the model: calibrated posteriors, also of each modality alone, and how far those disagree.
 
-One clip a call, fp32, on the CPU, without gradients: the numbers of a clip cannot depend on what it is batched with, so
-the online answer is the offline one. Legend: T steps, K classes, D width.
+One clip per call, fp32, on the CPU, without gradients: the numbers of a clip cannot depend on its batch, so the online
+answer is the offline one. Legend: T steps, K classes, D width.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Masks = Mapping[str, NDArray[np.bool_]]
 
 @dataclass(frozen=True, kw_only=True)
 class Logits:
-    """What the heads give, float32: scores before softmax `step` (T, K), `clip` (K,), `clip_ways` (K,) by way of
+    """The outputs of the heads, float32: scores before softmax `step` (T, K), `clip` (K,), `clip_ways` (K,) by way of
     reading the clip, `unimodal` (K,) and `unimodal_step` (T, K) by modality; `valence_arousal` (2,) and
     `step_valence_arousal` (T, 2) in [-1, 1], None without that head."""
 
@@ -71,7 +71,7 @@ class Posteriors:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What the model says of one clip.
+    """The calibrated outputs of the model for one clip.
 
     Attributes:
         present: the modalities with at least one valid step.
@@ -100,7 +100,7 @@ class Scored:
 
     @property
     def contradiction_pair(self) -> tuple[str, str] | None:
-        """Who contradicts whom at the worst moment, in the order of the names; None without `moments`."""
+        """The two modalities that conflict most at the worst moment, in order of name; None without `moments`."""
         return None if self.moments is None else self.moments.pairs[int(self.moments.pair[self.moments.worst_step])]
 
 
@@ -112,7 +112,7 @@ class Scorer:
         self.calibration = calibration
 
     def logits(self, features: Features, masks: Masks) -> Logits:
-        """Uncalibrated scores of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` gives them."""
+        """Uncalibrated scores of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` returns them."""
         with torch.inference_mode():
             out = self.model(
                 {
@@ -129,45 +129,45 @@ class Scorer:
         return with_product(logits.clip_ways, present, self.calibration.unimodal)
 
     def clip_scores(self, logits: Logits, masks: Masks) -> NDArray[np.float32]:
-        """(K,) scores of the clip before its temperature: the ways of reading it, weighed by calibration."""
+        """(K,) scores of the clip before its temperature: the ways of reading it, weighted by the calibration."""
         weights = self.calibration.clip_ways
         return mix(self.ways(logits, masks), weights) if weights else logits.clip
 
     def score(self, features: Features, masks: Masks) -> Scored:
-        """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` gives them."""
+        """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` returns them."""
         return self.calibrated(self.logits(features, masks), masks)
 
     def posteriors(self, logits: Logits, masks: Masks) -> Posteriors:
         """The scores of `logits` as posteriors; a modality without a valid step has no opinion."""
         calibration = self.calibration
-        there = tuple(name for name in masks if bool(masks[name].any()))
-        step_temperature = calibration.step_by_count.get(len(there), calibration.step)
-        clip_temperature = calibration.clip_by_count.get(len(there), calibration.clip)
+        present = tuple(name for name in masks if bool(masks[name].any()))
+        step_temperature = calibration.step_by_count.get(len(present), calibration.step)
+        clip_temperature = calibration.clip_by_count.get(len(present), calibration.clip)
         return Posteriors(
-            present=there,
+            present=present,
             step=softmax(logits.step, step_temperature).astype(np.float32),
             clip=softmax(self.clip_scores(logits, masks), clip_temperature).astype(np.float32),
             unimodal={
                 name: softmax(value, calibration.unimodal.get(name, 1.0)).astype(np.float32)
                 for name, value in logits.unimodal.items()
-                if name in there
+                if name in present
             },
             unimodal_step={
                 name: softmax(value, calibration.unimodal_step.get(name, 1.0))
                 for name, value in logits.unimodal_step.items()
-                if name in there
+                if name in present
             },
         )
 
     def calibrated(self, logits: Logits, masks: Masks) -> Scored:
-        """The posteriors of `logits`, and how far the modalities' own disagree."""
-        found = self.posteriors(logits, masks)
-        over_time = moments(found.unimodal_step, masks, rate_hz=self.model.spec.rate_hz)
+        """The posteriors of `logits`, and how far those of single modalities disagree."""
+        posteriors = self.posteriors(logits, masks)
+        over_time = moments(posteriors.unimodal_step, masks, rate_hz=self.model.spec.rate_hz)
         return Scored(
-            present=found.present,
-            step_posterior=found.step,
-            clip_posterior=found.clip,
-            unimodal_posterior=found.unimodal,
+            present=posteriors.present,
+            step_posterior=posteriors.step,
+            clip_posterior=posteriors.clip,
+            unimodal_posterior=posteriors.unimodal,
             moments=over_time,
             step_contradiction=(
                 np.full(len(logits.step), np.nan)

@@ -2,18 +2,18 @@
 
 The state is (class, age): an episode of age a ends with the learned hazard h(a) and any other class follows with equal
 chance, or it grows by a step (the elapsed-time form of Ferguson's model; Rabiner 1989, section IV.D; Yu 2010, "Hidden
-semi-Markov models", section 2). What a clip begins with is taken for a mood under way. A step's posterior stands for
-its likelihood (Bourlard and Morgan 1994; the prior is uniform, since training balances the classes), raised to a weight
-below or above 1: neighbouring steps look at overlapping sound and picture, so their posteriors are not the independent
-evidence that the model takes them for (the acoustic scale of Young et al., The HTK Book, 13.3). A step without any
-modality gives no evidence.
+semi-Markov models", section 2). The first episode of a clip is assumed to be a mood under way. A step's posterior
+stands for its likelihood (Bourlard and Morgan 1994; the prior is uniform, since training balances the classes), raised
+to a weight below or above 1: neighbouring steps share sound and picture, so their posteriors are not the independent
+evidence that the model assumes (the acoustic scale of Young et al., The HTK Book, 13.3). A step without any modality
+gives no evidence.
 
 * Offline, `path`: the best sequence of states given the whole clip (Viterbi).
 * Causal, `causal`: the most probable class of a step given the steps up to `lag_s` after it (forward algorithm; with a
-  lag, fixed-lag smoothing: Anderson and Moore 1979, chapter 7). What a stream answers depends on no later step only if
-  the posteriors do not either, as those of a causal model (`model.causal`).
+  lag, fixed-lag smoothing: Anderson and Moore 1979, chapter 7). The path of a stream is independent of later steps
+  only if the posteriors are, as those of a causal model (`model.causal`).
 
-O(K · A) a step for A ages (10 at 10 Hz), once more for each step of the lag. Legend: T steps, K classes, A ages.
+O(K · A) per step for A ages (10 at 10 Hz), once more for each step of the lag. Legend: T steps, K classes, A ages.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class Smoother:
-    """What was fitted: durations, and how much a step's evidence counts offline and in a stream."""
+    """Fitted parameters: durations, and the weight of a step's evidence offline and in a stream."""
 
     durations: Durations = field(default_factory=Durations)
     weight: float = 1.0
@@ -48,7 +48,7 @@ class Smoother:
             if not np.isfinite(getattr(self, name)) or getattr(self, name) <= 0:
                 raise BundleError("a weight must be positive", where=f"smoothing.{name}", seen=getattr(self, name))
         if not np.isfinite(self.lag_s) or self.lag_s < 0:
-            raise BundleError("a lag may not be negative", where="smoothing.lag_s", seen=self.lag_s)
+            raise BundleError("a lag cannot be negative", where="smoothing.lag_s", seen=self.lag_s)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value."""
@@ -61,14 +61,14 @@ class Smoother:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Smoother:
-        """From `to_json`'s value. Raises BundleError when it is none."""
+        """From `to_json`'s value. Raises BundleError when it is not one."""
         try:
             return cls(
                 durations=Durations.from_json(value["durations"]),
                 **{name: float(value[name]) for name in ("weight", "causal_weight", "lag_s")},
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise BundleError("this is no smoother", where="smoothing", seen=str(error)) from error
+            raise BundleError("not a smoother", where="smoothing", seen=str(error)) from error
 
     def path(self, posterior: Floats, valid: NDArray[np.bool_], rate_hz: float) -> NDArray[np.int64]:
         """The best sequence of classes (T,) for posteriors (T, K) and steps with evidence (T,)."""
@@ -76,12 +76,12 @@ class Smoother:
         if classes < 2 or not steps:
             return np.zeros(steps, dtype=np.int64)
         hazard = self.durations.hazard(rate_hz)
-        with np.errstate(divide="ignore"):  # a flash that no length allows has no chance
+        with np.errstate(divide="ignore"):  # where no length allows a flash its probability is 0
             leave, stay = np.log(hazard), np.log1p(-hazard)
         evidence = self.weight * np.log(np.maximum(posterior.astype(np.float64), POSTERIOR_FLOOR))
         evidence[~valid] = 0.0
-        # What must be known to go back: at which age each class was best left, where each class was best entered from,
-        # and whether an old episode was old already.
+        # Back-pointers: at which age each class was best left, from which class each was best entered, and whether an
+        # old episode was old already.
         left_age = np.zeros((steps, classes), dtype=np.int32)
         came_from = np.zeros((steps, classes), dtype=np.int32)
         was_old = np.zeros((steps, classes), dtype=bool)
@@ -113,29 +113,29 @@ class Smoother:
 
     @property
     def causal(self) -> Causal:
-        """The decoder of streams, of the same numbers."""
+        """The decoder of streams, with the same parameters."""
         return Causal(self)
 
 
 @dataclass(frozen=True)
 class Causal:
-    """The causal variant: the class of a step does not depend on anything later than `lag_s` after it."""
+    """The causal variant: the class of a step depends on steps up to `lag_s` after it."""
 
     smoother: Smoother
 
     def start(self, classes: int, rate_hz: float) -> Stream:
-        """A stream to be fed step by step."""
+        """A stream that takes one step at a time."""
         return Stream(self.smoother, classes, rate_hz)
 
     def path(self, posterior: Floats, valid: NDArray[np.bool_], rate_hz: float) -> NDArray[np.int64]:
-        """The classes (T,) that a stream of posteriors (T, K) gives."""
+        """The classes (T,) that a stream returns for posteriors (T, K)."""
         stream = self.start(posterior.shape[1], rate_hz)
-        told = [stream.step(row, bool(seen)) for row, seen in zip(posterior, valid, strict=True)]
-        return np.array([label for label in told if label is not None] + stream.finish(), dtype=np.int64)
+        labels = [stream.step(row, bool(has_evidence)) for row, has_evidence in zip(posterior, valid, strict=True)]
+        return np.array([label for label in labels if label is not None] + stream.finish(), dtype=np.int64)
 
 
 class Stream:
-    """One clip as it comes. Its memory does not grow: the present belief, and the steps of the lag."""
+    """Decodes one clip step by step, in constant memory: the current belief, and the steps of the lag."""
 
     def __init__(self, smoother: Smoother, classes: int, rate_hz: float) -> None:
         self._weight = smoother.causal_weight
@@ -149,7 +149,7 @@ class Stream:
         self._open: deque[tuple[NDArray[np.float64], NDArray[np.float64]]] = deque()
 
     def step(self, posterior: Floats, valid: bool) -> int | None:
-        """Takes the next posterior (K,); returns the class of the step `lag_s` ago, None before there was one."""
+        """Takes the next posterior (K,); returns the class of the step `lag_s` ago, None before the first."""
         likelihood = np.ones(posterior.size)
         if valid:
             likelihood = np.maximum(posterior.astype(np.float64), POSTERIOR_FLOOR) ** self._weight
@@ -160,11 +160,11 @@ class Stream:
         return self._label() if len(self._open) > self._lag else None
 
     def finish(self) -> list[int]:
-        """The classes of the steps that wait for more: told from what there is."""
+        """The classes of the steps within the lag, from the steps so far."""
         return [self._label() for _ in range(len(self._open))]
 
     def _advance(self, belief: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The belief (K, A) about the next step before it is seen."""
+        """The belief (K, A) about the next step before its evidence."""
         left = belief @ self._hazard
         grown = belief * (1.0 - self._hazard)
         ahead = np.empty_like(belief)
@@ -174,7 +174,7 @@ class Stream:
         return ahead
 
     def _label(self) -> int:
-        """The most probable class of the oldest open step, given all that came since."""
+        """The most probable class of the oldest open step, given all steps since."""
         belief, _ = self._open.popleft()
         future = np.ones_like(belief)
         for _, likelihood in reversed(self._open):

@@ -215,7 +215,7 @@ def _contradiction(classes: tuple[str, ...], scored: Scored | None, threshold: f
         words = contradiction_words(None, None, {}, threshold=threshold, present=scored.present if scored else ())
         return Contradiction(score=None, threshold=threshold, at_s=None, pair=None, modalities=views, words=words)
     score, pair, at_s = scored.contradiction, scored.contradiction_pair, moments.worst_step / rate_hz
-    says = moments.says(slice(moments.worst_step, moments.worst_step + 1), classes)
+    says = moments.emotions(slice(moments.worst_step, moments.worst_step + 1), classes)
     words = contradiction_words(score, pair, says, threshold=threshold, at_s=at_s, present=scored.present)
     return Contradiction(score=score, threshold=threshold, at_s=at_s, pair=pair, modalities=views, words=words)
 

@@ -1,7 +1,7 @@
 """The whole state of a training as files, written atomically: `state.safetensors` and `state.json`.
 
 Resume is exact at every batch boundary with the same number of workers: weights, average, moments and samples consumed
-are all there is; order, learning rate and random seeds follow from (seed, step). With another number of workers the
+are the whole state; order, learning rate and random seeds follow from (seed, step). With another number of workers the
 order and the gradient stay the same up to rounding, and dropout draws differ.
 """
 
@@ -26,7 +26,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def save_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> None:
-    """Writes the state into a folder of its own. `inputs_sha256` names what is trained, so that no other resumes it."""
+    """Writes the state into a folder of its own. `inputs_sha256` identifies the training that can resume it."""
     tensors: dict[str, Tensor] = {}
     updates = 0
     for name, parameter in learner.parameters.items():
@@ -54,23 +54,23 @@ def save_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> No
 
 
 def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> None:
-    """Puts a state that `save_checkpoint` wrote into a learner.
+    """Loads a state that `save_checkpoint` wrote into a learner.
 
     Raises:
-        ModelError: the files are missing or damaged, belong to another training, or do not fit the model.
+        ModelError: the files are missing or damaged, belong to a different training, or do not fit the model.
     """
     try:
         state = read_json(folder / STATE)
         tensors = load_file(folder / TENSORS)
     except (OSError, json.JSONDecodeError, SafetensorError) as error:
         raise ModelError("cannot read the checkpoint", where=str(folder), seen=str(error)) from error
-    for key, wanted in (("format", FORMAT), ("inputs_sha256", inputs_sha256)):
-        if state.get(key) != wanted:
+    for key, expected in (("format", FORMAT), ("inputs_sha256", inputs_sha256)):
+        if state.get(key) != expected:
             raise ModelError(
-                "the checkpoint belongs to another training",
+                "the checkpoint belongs to a different training",
                 where=f"{folder}: {key}",
                 seen=state.get(key),
-                allowed=wanted,
+                allowed=expected,
                 remedy="Remove .mer/train to start anew.",
             )
     moments = MOMENTS if state["updates"] else ()
@@ -92,13 +92,13 @@ def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> No
 
 
 def _fitting(tensors: dict[str, Tensor], name: str, parameter: Tensor, folder: Path) -> Tensor:
-    seen = tuple(tensors[name].shape) if name in tensors else "missing"
-    wanted = tuple(parameter.shape)
-    if seen != wanted:
+    stored_shape = tuple(tensors[name].shape) if name in tensors else "missing"
+    shape = tuple(parameter.shape)
+    if stored_shape != shape:
         raise ModelError(
             "the checkpoint does not fit the model",
             where=f"{folder}: {name}",
-            seen=seen,
-            allowed=wanted,
+            seen=stored_shape,
+            allowed=shape,
         )
     return tensors[name]

@@ -1,6 +1,6 @@
 """The model compiled for training: fewer and larger kernels.
 
-The numbers are those of the model up to rounding, but dropout draws others. Compiling takes minutes on a CPU, once a
+The numbers are those of the model up to rounding, but dropout draws differ. Compiling takes minutes on a CPU, once per
 process: it is for long trainings on a GPU.
 """
 
@@ -18,11 +18,11 @@ from components.contracts.errors import ConfigError
 def compiled(model: nn.Module) -> Callable[..., Any]:
     """A function that computes `model(...)` with compiled code; it compiles at its first call.
 
-    Sizes are symbolic from the start. By default the compiler learns from the first batches which sizes vary, so a
-    training that was resumed would run other kernels than one that was not.
+    Sizes are symbolic from the start. By default the compiler infers from the first batches which sizes vary, so a
+    resumed training would run different kernels from one that was not interrupted.
 
     Raises:
-        ConfigError: (from the first call) nothing can be compiled here.
+        ConfigError: (from the first call) the model cannot be compiled on this machine.
     """
     from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
     from torch._inductor.exc import InductorError

@@ -1,4 +1,4 @@
-"""The picture of a training: losses and held-out scores by epoch."""
+"""The plot of a training: losses and held-out scores by epoch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The Data Docs of what a model is trained on, in its MLflow run: a page that stands by itself, and those behind it.
+"""The Data Docs of a model's training data, in its MLflow run: one self-contained page, and those of each expectation.
 
-The page is rendered anew from the results that the run reads, so it shows these data and no others, on whichever
-machine they were validated. The pages of each expectation go along where they are at hand and show the same results.
+The page is rendered anew from the results that the run reads, so it shows exactly these data, on whichever machine
+they were validated. The pages of each expectation are added where they exist locally and show the same results.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from components.validation.docs import CATALOG, shows, single_page
 FOLDER = "data_docs"
 PAGE = f"{FOLDER}/index.html"
 TAG = "mer.data_docs"
-# Great Expectations brings fonts and films along; pages read well without.
+# Great Expectations also has fonts and films; pages read well without.
 SUFFIXES = (".html", ".css")
 
 
@@ -25,7 +25,8 @@ def log_data_docs(tracked: Run, layout: Layout, catalog: Mapping[str, Any]) -> N
     """Logs the pages below `data_docs`, and links the first one from the run's description and a tag.
 
     Args:
-        tracked: the run. catalog: `catalog.json`, whose datasets were validated here or elsewhere.
+        tracked: the run.
+        catalog: `catalog.json`, whose datasets were validated on this machine or elsewhere.
     """
     results = {name: read_json(layout.validated(name) / "result.json") for name in catalog["datasets"]}
     tracked.text(single_page(catalog, results), PAGE)
@@ -37,7 +38,7 @@ def log_data_docs(tracked: Run, layout: Layout, catalog: Mapping[str, Any]) -> N
                 within = path.parent.relative_to(layout.data_docs).as_posix()
                 tracked.file(path, to=f"{FOLDER}/{within}")
     stopped = [name for name, result in results.items() if not result["success"]]
-    moved = [name for name, result in results.items() if any(one["moved"] for one in _measures(result))]
+    moved = [name for name, result in results.items() if any(measure["moved"] for measure in _measures(result))]
     words = [
         f"{len(results)} datasets validated",
         *([f"stopped: {', '.join(stopped)}"] if stopped else []),

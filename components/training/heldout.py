@@ -1,4 +1,4 @@
-"""How well a model does on held-out clips while it trains: shown, never chosen by."""
+"""Scores of a model on held-out clips during training: shown, never used to choose a model."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def held_out_scores(
     device: torch.device,
     share: Share,
 ) -> dict[str, float]:
-    """Macro-F1 and accuracy of clips, macro-F1 of steps, concordance of valence and arousal, with `weights` in the
-    place of the model's own.
+    """Macro-F1 and accuracy of clips, macro-F1 of steps, concordance of valence and arousal, with `weights` instead
+    of the model's own.
 
-    Each worker scores its share of the clips; the counts and sums are added up, so all get the same scores. What has
-    no labelled item (no two rated ones) is left out. The model's mode is as before afterwards.
+    Each worker scores its share of the clips; the counts and sums are added up, so all get the same scores. Scores
+    without a labelled item (or two rated ones) are left out. The model's mode is restored afterwards.
     """
     was_training = model.training
     model.eval()
-    # Counts are exact in float64, whatever the order they are added in.
+    # Counts are exact in float64, whatever the order of summation.
     confusion_2KK = torch.zeros(2, classes, classes, dtype=torch.float64)
     affect_2S = torch.zeros(2, SUMS, dtype=torch.float64)
     mine = items[share.rank :: share.world]
@@ -47,8 +47,8 @@ def held_out_scores(
         any_BT = torch.stack(list(batch.masks.values())).any(0)
         clip_labels = batch.clip_labels.masked_fill(~any_BT.any(-1), UNLABELLED)
         step_labels = batch.step_labels.masked_fill(~any_BT, UNLABELLED)
-        answered = (clip_labels, output.clip_logits), (step_labels, output.step_logits)
-        for level, (truth, logits) in enumerate(answered):
+        levels = (clip_labels, output.clip_logits), (step_labels, output.step_logits)
+        for level, (truth, logits) in enumerate(levels):
             confusion_2KK[level] += torch.from_numpy(confusion(_flat(truth), _flat(logits.argmax(-1)), classes))
         if output.valence_arousal is not None:
             rated = batch.valence_arousal.masked_fill(~any_BT.any(-1, keepdim=True), torch.nan)

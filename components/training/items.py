@@ -1,7 +1,7 @@
-"""What the loop trains on: transformed clips, their random changes in training, and padded batches of them.
+"""The items of the training loop: transformed clips, their random changes in training, and padded batches of them.
 
-Every random change is a pure function of (seed, epoch, clip), so it does not depend on which worker makes it nor on
-what came before an interruption.
+Every random change is a pure function of (seed, epoch, clip), so it does not depend on which worker computes it, nor
+on the steps before an interruption.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from components.training.order import generator
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded clips: {m: (B, T, D)}, {m: (B, T)}, (B, T), (B,), (B, 2) with NaN for what is not rated.
+    """Padded clips: {m: (B, T, D)}, {m: (B, T)}, (B, T), (B,), (B, 2) with NaN for clips that are not rated.
 
     Padding has every mask False and no label.
     """
@@ -33,7 +33,7 @@ class Batch:
     valence_arousal: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """On another device."""
+        """A copy on a device."""
         return Batch(
             features={name: values.to(device, non_blocking=True) for name, values in self.features.items()},
             masks={name: mask.to(device, non_blocking=True) for name, mask in self.masks.items()},
@@ -82,7 +82,7 @@ class Augment:
 
     Attributes:
         max_steps: a longer clip is cut to a random window of this many steps.
-        modality_dropout: chance of each present modality to be hidden for the whole clip; at least one stays.
+        modality_dropout: probability of each present modality to be hidden for the whole clip; at least one stays.
         noise: standard deviation of Gaussian noise on the standardised features.
     """
 
@@ -92,7 +92,7 @@ class Augment:
     seed: int
 
     def __call__(self, item: Case, *, epoch: int, index: int) -> Case:
-        """The clip as this epoch sees it."""
+        """The clip as changed for this epoch."""
         rng = generator(self.seed, "augment", epoch, index)
         if item.steps > self.max_steps:
             item = cut(item, int(rng.integers(item.steps - self.max_steps + 1)), self.max_steps)

@@ -1,4 +1,4 @@
-"""One training as a value that may travel to workers, and the way it runs in the calling process."""
+"""One training as a value that can be sent to workers, and how it runs in the calling process."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from components.training.loop import TrainingTask, new_learner, run_epochs
 from components.training.windows import cut_into_windows
 
 CHECKPOINT = "checkpoint"
-# Sums of floats depend on how many threads share them; one thread a worker gives the same bits on any number of cores.
+# Sums of floats depend on the number of threads; one thread per worker gives the same bits on any number of cores.
 THREADS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is trained, on what.
+    """A training: task and clips.
 
     Attributes:
         task: model, settings and seed.
-        items: split name → its clips; called once a split in each worker, so it must be picklable and must always
-            give the same clips in the same order.
-        inputs_sha256: names the training; a checkpoint of another one is refused.
+        items: split name → its clips; called once per split in each worker, so it must be picklable and must always
+            return the same clips in the same order.
+        inputs_sha256: identifies the training; a checkpoint of a different one is refused.
     """
 
     task: TrainingTask
@@ -39,7 +39,7 @@ class Job:
     inputs_sha256: str
 
     def training(self) -> Sequence[Case]:
-        """What an epoch goes through: the training clips, or with `train.windows` the windows of them."""
+        """The items of an epoch: the training clips, or with `train.windows` the windows of them."""
         clips, spec = self.items("train"), self.task.spec
         if not self.task.train.windows:
             return clips
@@ -48,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One finished epoch: its record (see `run_epochs`) and the seconds it took, which no output may hold."""
+    """One finished epoch: its record (see `run_epochs`) and its seconds, which must not be in any output."""
 
     record: dict[str, Any]
     seconds: float
@@ -56,7 +56,7 @@ class Epoch:
 
     @property
     def number(self) -> int:
-        """Which epoch it is, from 0."""
+        """The number of the epoch, from 0."""
         return int(self.record["epoch"])
 
     @property
@@ -77,8 +77,8 @@ class Trained:
 def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Trained:
     """Trains in this process, on one thread, on the CPU.
 
-    A checkpoint in `folder/checkpoint` is taken up; one is written every `checkpoint_epochs`. The process's own random
-    state and number of threads are as before afterwards.
+    Resumes from a checkpoint in `folder/checkpoint`; writes one every `checkpoint_epochs`. The random state and the
+    number of threads of the process are restored afterwards.
     """
     training, held_out = job.training(), job.items("calibration")
     every = job.task.train.checkpoint_epochs
@@ -99,7 +99,7 @@ def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Train
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Holds torch to one thread."""
+    """Limits torch to one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:

@@ -1,4 +1,4 @@
-"""What training changes: weights, their moving average, the optimiser's moments, and how far it has come."""
+"""The state of a training: weights, their moving average, the optimiser's moments, and the samples consumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from components.training.order import derived_seed
 
 
 def _alone(tensor: Tensor) -> None:
-    """The sum over one worker."""
+    """The sum over a single worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,10 @@ class Learner:
     The gradient of the *global* batch is exact whatever the number of workers: each divides its sums by the global
     normalisers, and the gradients are then added, not averaged (see `model/losses.py`). Gradients live in one flat
     buffer, so a step needs two sums over workers: the normalisers with the sums of joint parts, and everything else.
-    What the loss itself learns gets its whole gradient on every worker, so there that of the first one counts alone.
+    Parameters of the loss itself get their whole gradient on every worker, so only that of the first one counts.
 
     Learning rate and random seeds of a step are pure functions of its number. Between steps the whole state is
-    therefore weights, average, moments, `samples` and the history: what `checkpoint.py` writes.
+    therefore weights, average, moments, `samples` and the history, as written by `checkpoint.py`.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Learner:
         self.gradient = self.buffer[: sum(sizes)]
         for parameter, part in zip(self.parameters.values(), torch.split(self.gradient, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
-        # Biases, norms and slopes are not decayed unless asked for: pulling a scale to zero is no regularisation.
+        # Biases, norms and slopes are decayed only with `decay_all`: pulling a scale to zero is not regularisation.
         matrices = [parameter for parameter in self.parameters.values() if parameter.ndim > 1]
         others = [parameter for parameter in self.parameters.values() if parameter.ndim <= 1]
         decay = config.weight_decay
@@ -109,10 +109,10 @@ class Learner:
         """One optimiser step on a global batch.
 
         Args:
-            batch: this worker's clips of it, None if it got none.
+            batch: this worker's clips of it, None without any.
             step: number of the global batch.
-            samples: samples consumed globally once it is done.
-            share: this worker's place.
+            samples: samples consumed globally after it.
+            share: this worker's place among the workers.
 
         Returns:
             Part → loss of the global batch, and `loss`, their weighted sum.
@@ -129,18 +129,18 @@ class Learner:
         self.buffer.zero_()
         if batch is not None:
             (parts * parts.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
-        told = self.buffer[self.gradient.numel() :]
-        told.copy_(parts.detach())
+        losses_tail = self.buffer[self.gradient.numel() :]
+        losses_tail.copy_(parts.detach())
         if share.rank:
-            # Every worker has the joint parts of the whole batch; one of them tells.
-            told[len(totals) :].zero_()
+            # Every worker has the joint parts of the whole batch; only the first one adds them.
+            losses_tail[len(totals) :].zero_()
             for parameter in self.of_loss.values():
                 assert parameter.grad is not None
                 parameter.grad.zero_()
         share.sum_over_workers(self.buffer)
         self._update(step)
         self.samples = samples
-        losses = dict(zip(scale, told.tolist(), strict=True))
+        losses = dict(zip(scale, losses_tail.tolist(), strict=True))
         return {**losses, "loss": sum(scale[name] * value for name, value in losses.items())}
 
     @property
@@ -149,7 +149,7 @@ class Learner:
         return {name: value for name, value in self.ema.items() if name not in self.of_loss}
 
     def averaged(self) -> dict[str, Tensor]:
-        """`average` as copies on the CPU: what is kept of a training."""
+        """`average` as copies on the CPU: the result of a training."""
         return {name: value.detach().cpu().clone() for name, value in self.average.items()}
 
     def _sums(self, batch: Batch | None, step: int, share: Share) -> tuple[Tensor, Tensor]:
@@ -185,7 +185,7 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps)
         self.optimiser.step()
-        # The average starts short, so that it does not hang on to the random first weights.
+        # The average starts short, so that it does not retain the random first weights.
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
 

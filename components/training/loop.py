@@ -1,9 +1,9 @@
 """The training loop of one worker: no Ray, no MLflow, no files.
 
     for record in run_epochs(learner, training, held_out, share=share):
-        ...  # once an epoch; the learner stands at a batch boundary and may be saved
+        ...  # once per epoch; the learner is at a batch boundary and may be saved
 
-A learner that was loaded from a checkpoint goes on where it stood, bit for bit, with the same number of workers.
+A learner that was loaded from a checkpoint continues bit for bit, with the same number of workers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALONE = Share()
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask:
-    """What is learned and how: everything but the clips."""
+    """Model, settings and seed of a training: everything but the clips."""
 
     spec: ModelSpec
     train: Train
@@ -81,7 +81,7 @@ def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.d
 def train_steps(
     learner: Learner, task: TrainingTask, training: Sequence[Case], *, share: Share = ALONE
 ) -> Iterator[tuple[GlobalBatch, dict[str, float]]]:
-    """Trains from where the learner stands to the end; yields each global batch with its losses once it is done."""
+    """Trains from the state of the learner to the end; yields each global batch with its losses after its step."""
     augment = task.augment
     for batch in task.order(len(training)).batches(learner.samples):
         mine = shard(batch.indices, rank=share.rank, world=share.world)

@@ -1,7 +1,7 @@
-"""The order in which training sees clips: a pure function of (seed, epoch), the same for any number of workers.
+"""The order of clips in training: a pure function of (seed, epoch), the same for any number of workers.
 
-The *global* batch is what is fixed. A worker takes every `world`-th clip of it, so the number of workers changes who
-computes, not what is computed; and *samples consumed globally* alone says where an interrupted run stands.
+The *global* batch is fixed. A worker takes every `world`-th clip of it, so the number of workers changes where a clip
+is computed, not the result; and *samples consumed globally* alone determines where an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class GlobalBatch:
     Attributes:
         epoch, step: counted from 0; `step` over the whole training.
         indices: clips of the training split, in order.
-        samples_after: samples consumed globally once this batch is done.
+        samples_after: samples consumed globally after this batch.
         ends_epoch: whether it is the last of its epoch.
     """
 
@@ -36,7 +36,7 @@ class GlobalBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """All global batches of a training. The last batch of an epoch may be smaller; every clip comes once an epoch."""
+    """All global batches of a training. The last batch of an epoch may be smaller; every clip comes once per epoch."""
 
     clips: int
     batch_clips: int
@@ -49,7 +49,7 @@ class Order:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-self.clips // self.batch_clips)
 
     @property
@@ -62,20 +62,20 @@ class Order:
         return generator(self.seed, "order", epoch).permutation(self.clips)
 
     def batches(self, samples: int = 0) -> Iterator[GlobalBatch]:
-        """The batches that are left once `samples` samples are consumed.
+        """The remaining batches after `samples` samples.
 
         Raises:
-            ModelError: `samples` is no batch boundary of this order.
+            ModelError: `samples` is not a batch boundary of this order.
         """
         epoch, within = divmod(samples, self.clips)
         position, rest = divmod(within, self.batch_clips)
         if rest or samples < 0 or epoch > self.epochs or (epoch == self.epochs and within):
             raise ModelError(
-                "samples consumed lie on no batch boundary",
+                "samples consumed are not at a batch boundary",
                 where="checkpoint",
                 seen=samples,
                 allowed=f"multiples of {self.batch_clips} within epochs of {self.clips}",
-                remedy="The checkpoint is of another data set or batch size; train from the start.",
+                remedy="The checkpoint is of a different data set or batch size; train from the start.",
             )
         for number in range(epoch, self.epochs):
             order = self.permutation(number)

@@ -1,4 +1,4 @@
-"""What the contrastive loss compares clips with: the prompts of the classes, embedded."""
+"""The texts of the contrastive loss: the prompts of the classes, embedded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def embedding_width(train: Train, model: Model) -> int:
 
 
 def class_texts(train: Train, spec: ModelSpec) -> Tensor | None:
-    """(K, E) of length 1, a prompt a class, embedded once a process; None when nothing or learned vectors are asked."""
+    """(K, E) of length 1, one prompt per class, embedded once per process; None without texts or with learned ones."""
     if train.contrastive_loss == 0 or train.contrastive_text == "learned":
         return None
     return _embedded(tuple(train.contrastive_prompt.format(emotion=name) for name in spec.classes))

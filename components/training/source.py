@@ -1,4 +1,4 @@
-"""The clips of a catalog, transformed: what every worker loads for itself."""
+"""The transformed clips of a catalog, as every worker loads them for itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.catalog.examples import load_examples
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 
-# What a second training takes for the splits of the first.
+# The splits of a second training, by those of the first.
 REFIT: Mapping[str, tuple[str, ...]] = {"train": ("train", "calibration"), "calibration": ()}
 
 
@@ -19,7 +19,7 @@ REFIT: Mapping[str, tuple[str, ...]] = {"train": ("train", "calibration"), "cali
 class CatalogItems:
     """Split name → its usable clips, by clip id. Holds paths only, so it travels to workers cheaply.
 
-    With `refit` the clips of the calibration split are among those to train on, and none are left to be held out.
+    With `refit` the clips of the calibration split are among those to train on, and none are held out.
     """
 
     root: Path

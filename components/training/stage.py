@@ -1,14 +1,14 @@
 """The train stage: the catalog's training clips in, a model with its transform out.
 
 Writes `model.safetensors` (averaged weights), `model.json`, `transform.safetensors`, `transform.json` and
-`history.json`, all pure functions of the catalog and the configuration; what belongs to this one execution (durations,
-commit, plots) goes to MLflow.
+`history.json`, all pure functions of the catalog and the configuration; records of this execution (durations, commit,
+plots) go to MLflow.
 
-With `train.refit` there are two trainings: the model of the first, from the training people alone, goes to `first/` and
-is what everything is fitted with that is fitted on the calibration people; the second, from a fresh start on the people
-of both splits, is the one that answers. Calibrating on held-out people and answering with a model of all of them is
-what scikit-learn's `CalibratedClassifierCV(ensemble=False)` does, with one held-out part here in the place of several.
-Both see features through the one transform, which knows the training people.
+With `train.refit` there are two trainings: the model of the first, from the training people alone, goes to `first/`;
+everything that is fitted on the calibration people is fitted with it. The second, from a fresh start on the people of
+both splits, is the one that answers. scikit-learn's `CalibratedClassifierCV(ensemble=False)` likewise calibrates on
+held-out people and answers with a model of all of them; here there is one held-out part instead of several. Both use
+the same transform, fitted on the training people.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def run(
 
     Args:
         layout: the project's.
-        model, train, seed: what decides the outputs, beside the catalog.
+        model, train, seed: what the outputs depend on, beside the catalog.
         ray, tracking: where it runs, and where it is logged.
-        recorded: the whole configuration as JSON, for the parameters of the MLflow run; nothing is looked up in it.
+        recorded: the whole configuration as JSON, for the parameters of the MLflow run; it is not read otherwise.
 
     Returns:
         of the model that answers: model_sha256, parameters, epochs, clips, absent classes, modalities, those with
-        features that the model does not take or no training clip has, and the last epoch's record; `clips_first`, of
-        the first of two.
+        features that the model does not take or that no training clip has, and the last epoch's record;
+        `clips_first`, of the first of two.
 
     Raises:
         DataError: the catalog is missing, or has no usable training clip.
@@ -107,7 +107,7 @@ def run(
 
 @dataclass(frozen=True, kw_only=True)
 class _Round:
-    """One training of the stage: what, on how many clips, where its unfinished state lies, and what it is called.
+    """One training of the stage: its job, number of clips, folder of unfinished state, and name.
 
     `prefix` goes before the names of its curves in MLflow.
     """
@@ -120,7 +120,7 @@ class _Round:
 
     @property
     def done(self) -> Path:
-        """Where its outcome lies until the stage's outputs are written."""
+        """The folder of its result until the stage's outputs are written."""
         return self.folder / "done"
 
 
@@ -132,7 +132,7 @@ def _catalog(layout: Layout) -> dict[str, Any]:
 
 
 def _inputs(catalog: Mapping[str, Any], *, model: Model, train: Train, rate_hz: float, seed: int) -> str:
-    """Everything that the outputs are a function of."""
+    """The fingerprint of everything that the outputs depend on."""
     return fingerprint(
         {
             "version": versions.TRAIN,
@@ -148,7 +148,7 @@ def _inputs(catalog: Mapping[str, Any], *, model: Model, train: Train, rate_hz: 
 
 
 def _resume_name(inputs_sha256: str) -> str:
-    """The folder of an unfinished training. Changed code starts anew: a result is of one code."""
+    """The folder of an unfinished training. Changed code starts anew, so that a result comes from one version of it."""
     sources = [path for module in (components.model, components.training) for path in _sources(module.__path__[0])]
     return fingerprint([inputs_sha256, files_sha256(sources)])[:16]
 
@@ -168,7 +168,7 @@ def _prepare(catalog: Mapping[str, Any], layout: Layout, model: Model) -> tuple[
             "no training clip has both a label and a valid step",
             where="catalog, split train",
             seen=f"{len(examples)} clips",
-            remedy="Look at data/validated/*/quarantine.parquet for what was set aside.",
+            remedy="See data/validated/*/quarantine.parquet for the clips that were set aside.",
         )
     return transform, items
 
@@ -210,7 +210,7 @@ def _describe(tracked: Run, layout: Layout, catalog: Mapping[str, Any], seed: in
 
 
 def _fit(one: _Round, ray: RayResources, tracked: Run) -> Trained:
-    """Trains, or takes the outcome of a run that was interrupted afterwards."""
+    """Trains, or reads the result of a run that was interrupted afterwards."""
     if (one.done / HISTORY).is_file():
         return Trained(weights=load_file(one.done / WEIGHTS), history=read_json(one.done / HISTORY)["epochs"])
     with progress(one.name, one.job.task.train.epochs) as advance:
@@ -231,7 +231,7 @@ def _fit(one: _Round, ray: RayResources, tracked: Run) -> Trained:
 
 
 def _save(folder: Path, spec: ModelSpec, trained: Trained) -> None:
-    """The history comes last: where it is, everything is."""
+    """The history is written last: where it exists, the rest does too."""
     save_model(folder, spec, trained.weights)
     write_json(folder / HISTORY, {"epochs": trained.history})
 
@@ -248,7 +248,7 @@ def _write(
     ignored = sorted(set(encoders) - set(spec.modalities))
     transform.save(layout.trained)
     _save(layout.trained, spec, final)
-    # One of an earlier run would be taken for the first model of this one.
+    # The first model of an earlier run would be mistaken for that of this one.
     shutil.rmtree(layout.trained_first, ignore_errors=True)
     if len(rounds) > 1:
         _save(layout.trained_first, rounds[0].job.task.spec, trained[0])

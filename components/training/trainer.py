@@ -1,8 +1,8 @@
-"""Training over several workers with Ray Train: the one file of this component that knows Ray.
+"""Training over several workers with Ray Train: the only file of this component that imports Ray.
 
 Workers load their own clips, hold the same learner, and add their gradients up over gloo (CPU) or NCCL (GPU). A lost
-worker is replaced and all go on from the last checkpoint; a run that was interrupted as a whole goes on likewise when
-the same job is fitted again, because its folder is named by what is trained.
+worker is replaced and all continue from the last checkpoint; a run that was interrupted as a whole continues likewise
+when the same job is fitted again, because its folder is named by the inputs of the training.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from components.training.loop import new_learner, run_epochs
 RAY_FOLDER = "ray"
 PROGRESS = "progress.jsonl"
 PROGRESS_POLL_S = 0.2
-# Workers on a CPU ask for less than a core each, so that two of them fit beside the actors of other stages; the
+# Workers on a CPU request less than a core each, so that two of them fit beside the actors of other stages; the
 # operating system shares the cores.
 CPUS_PER_WORKER = 0.5
-# How often Ray Train's controller looks at its workers, which bounds how fast reports and the end are seen.
+# How often Ray Train's controller polls its workers, which bounds the delay of reports and of the end.
 CONTROLLER_POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 
@@ -43,10 +43,10 @@ def fit(job: Job, folder: Path, *, resources: RayResources, on_epoch: Callable[[
     """Trains with `train.workers` workers; 0 means in this process and without Ray.
 
     Args:
-        job: what is trained.
+        job: the training.
         folder: state of this training, below one that all nodes share; equal for equal jobs.
-        resources: of a local Ray, if none is there.
-        on_epoch: called in this process as epochs end, in order; after an interruption it goes on with the next one.
+        resources: of a local Ray, if none is running.
+        on_epoch: called in this process as epochs end, in order; after an interruption it continues with the next one.
 
     Raises:
         ModelError: a worker failed more often than `train.max_failures`; an error of the project's own tree that a
@@ -78,7 +78,7 @@ def fit(job: Job, folder: Path, *, resources: RayResources, on_epoch: Callable[[
         ),
     )
     (folder / PROGRESS).unlink(missing_ok=True)
-    with _told(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL), _interrupts_kept():
+    with _epochs_reported(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL), _interrupts_kept():
         try:
             result = trainer.fit()
         except SystemExit as stop:  # Ray Train's own handler of SIGINT ends so
@@ -112,7 +112,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
         done = record["epoch"] + 1
         if rank == 0:
             ended = time.perf_counter()
-            _tell(folder / PROGRESS, Epoch(record=record, seconds=ended - started, steps=steps))
+            _append(folder / PROGRESS, Epoch(record=record, seconds=ended - started, steps=steps))
             started = ended
         if done % job.task.train.checkpoint_epochs == 0 and done < job.task.train.epochs:
             _report(job, folder, learner, rank)
@@ -137,30 +137,30 @@ def _all_reduce(tensor: Tensor) -> None:
     torch.distributed.all_reduce(tensor)
 
 
-def _tell(path: Path, epoch: Epoch) -> None:
+def _append(path: Path, epoch: Epoch) -> None:
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(asdict(epoch)) + "\n")
 
 
 @contextmanager
-def _told(path: Path, on_epoch: Callable[[Epoch], None]) -> Iterator[None]:
+def _epochs_reported(path: Path, on_epoch: Callable[[Epoch], None]) -> Iterator[None]:
     """Calls `on_epoch` for the lines that rank 0 appends to a file.
 
-    Ray Train's callbacks run in its controller, another process; this reaches the one that the person looks at. An
-    epoch that is repeated after a worker was lost is told once.
+    Ray Train's callbacks run in its controller, a different process; the file reaches the calling process. An epoch
+    that is repeated after a worker was lost is reported once.
     """
     done = threading.Event()
-    seen = -1
+    last_reported = -1
     problems: list[Exception] = []
 
     def follow() -> None:
         try:
             read()
-        except Exception as problem:  # raised where the training was called, once it ends
+        except Exception as problem:  # raised in the calling thread when the training ends
             problems.append(problem)
 
     def read() -> None:
-        nonlocal seen
+        nonlocal last_reported
         offset = 0
         while True:
             last_look = done.is_set()
@@ -172,8 +172,8 @@ def _told(path: Path, on_epoch: Callable[[Epoch], None]) -> Iterator[None]:
                             break
                         offset += len(line.encode())
                         epoch = Epoch(**json.loads(line))
-                        if epoch.record["epoch"] > seen:
-                            seen = epoch.record["epoch"]
+                        if epoch.record["epoch"] > last_reported:
+                            last_reported = epoch.record["epoch"]
                             on_epoch(epoch)
             if last_look:
                 return
@@ -192,7 +192,7 @@ def _told(path: Path, on_epoch: Callable[[Epoch], None]) -> Iterator[None]:
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """Sets a variable that is not set, for a while."""
+    """Sets a variable temporarily, unless it is set already."""
     if name in os.environ:
         yield
         return
@@ -205,7 +205,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Puts the process's handler of SIGINT back: Ray Train leaves its own behind, which ends the process with 0."""
+    """Restores the process's handler of SIGINT: Ray Train leaves its own behind, which ends the process with 0."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -18,12 +18,12 @@ def cut_into_windows(cases: Iterable[Case], windows: Windows) -> list[Case]:
 
     The arrays of a window are views of its clip's, so windows that overlap cost no memory.
     """
-    found = []
+    cut_windows = []
     for case in cases:
         valid = np.flatnonzero(case.valid)
         for start, end in windows.spans(int(valid[0]), int(valid[-1]) + 1) if valid.size else []:
             label = int(case.step_labels[end - 1])
             if label != UNLABELLED:
                 window = cut(case, start, end - start)
-                found.append(replace(window, clip_id=f"{case.clip_id}@{start}", clip_label=label))
-    return found
+                cut_windows.append(replace(window, clip_id=f"{case.clip_id}@{start}", clip_label=label))
+    return cut_windows

@@ -73,7 +73,7 @@ def test_it_survives_json_and_refuses_nonsense() -> None:
         contradiction_threshold=0.7,
     )
     assert Calibration.from_json(calibration.to_json()) == calibration
-    with pytest.raises(BundleError, match="this is no calibration"):
+    with pytest.raises(BundleError, match="not a calibration"):
         Calibration.from_json({"step": 1.0})
     for bad in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(BundleError, match=r"calibration\.clip: a temperature must be positive"):

@@ -104,7 +104,7 @@ def test_a_modality_without_enough_valid_steps_around_has_no_opinion() -> None:
     assert np.isnan(result.conflict[:27]).all()
     assert result.conflict[30:].min() > 0.95
     assert set(result.pair[:27]) == {-1}
-    assert set(result.says(slice(0, 5), CLASSES)) == {"face"}
+    assert set(result.emotions(slice(0, 5), CLASSES)) == {"face"}
 
 
 def test_the_worst_of_several_pairs_is_told() -> None:

@@ -83,5 +83,5 @@ def test_json_and_bounds() -> None:
     for bad in ({"flash_share": 1.0}, {"flash_median_s": 0.0}, {"mood_mean_s": 0.5}, {"flash_spread": float("nan")}):
         with pytest.raises(BundleError, match="out of bounds"):
             Durations(**bad)
-    with pytest.raises(BundleError, match="no durations"):
+    with pytest.raises(BundleError, match="not durations of a smoother"):
         Durations.from_json({"flash_share": 0.2})

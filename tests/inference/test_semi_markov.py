@@ -158,5 +158,5 @@ def test_json_and_bounds() -> None:
     for bad in ({"weight": 0.0}, {"causal_weight": float("nan")}, {"lag_s": -0.1}):
         with pytest.raises(BundleError):
             Smoother(**bad)
-    with pytest.raises(BundleError, match="no smoother"):
+    with pytest.raises(BundleError, match="not a smoother"):
         Smoother.from_json({"durations": Durations().to_json()})

@@ -59,7 +59,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="belongs to another training"):
+    with pytest.raises(ModelError, match="belongs to a different training"):
         load_checkpoint(saved(tmp_path), new_learner(TASK, ITEMS), inputs_sha256="y")
 
 

@@ -33,7 +33,7 @@ def test_it_goes_on_from_any_batch_boundary() -> None:
 
 @pytest.mark.parametrize("samples", [3, 21, 24, -5, 70])
 def test_other_positions_are_refused(samples: int) -> None:
-    with pytest.raises(ModelError, match="no batch boundary"):
+    with pytest.raises(ModelError, match="not at a batch boundary"):
         list(ORDER.batches(samples))
 
 

@@ -148,6 +148,6 @@ def _crashed(ended: ChildEndedError, where: str) -> MediaError:
         where=where,
         seen=ended.how,
         allowed="a file that decodes or is refused",
-        remedy="Convert the clip with another tool; report the file to the makers of FFmpeg",
+        remedy="Convert the clip with a different tool; report the file to the makers of FFmpeg",
         code=Code.CRASHED,
     )

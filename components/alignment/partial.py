@@ -43,11 +43,11 @@ class Partial:
 
     Args:
         folder: of the results; need not exist.
-        asked: clip id → identity of the request, as `Refusals.asking`.
+        request_of: clip id → identity of the request, as `Refusals.asking`.
     """
 
-    def __init__(self, folder: Path, asked: Callable[[str], str]) -> None:
-        self._folder, self._asked = folder, asked
+    def __init__(self, folder: Path, request_of: Callable[[str], str]) -> None:
+        self._folder, self._request_of = folder, request_of
         self._where: dict[str, tuple[Path, int]] = {}
         self._pending: list[dict[str, Any]] = []
         self._pending_bytes = 0
@@ -62,7 +62,7 @@ class Partial:
 
     def recall(self, clip: Clip) -> ClipOutcome | None:
         """The result of a clip without its row, or None without a valid one."""
-        where = self._stored.get((clip.clip_id, clip.content_sha256, self._asked(clip.clip_id)))
+        where = self._stored.get((clip.clip_id, clip.content_sha256, self._request_of(clip.clip_id)))
         if where is None:
             return None
         result = unpacked(clip, {**self._read(*where), "row": None})
@@ -76,7 +76,7 @@ class Partial:
         fields = {
             "clip_id": result.clip_id,
             "content_sha256": result.content_sha256,
-            "asked": self._asked(result.clip_id),
+            "asked": self._request_of(result.clip_id),
             **packed(result),
         }
         if result.quarantined is None or result.quarantined.code not in ALWAYS_TRIED:

@@ -66,7 +66,7 @@ class ShardEncoder:
         """Tasks as JSON → results, a batch of clips at a time, and the clips that wait, one at a time."""
         for text in batch["task"]:
             fields = json.loads(str(text))
-            task = EncodingTask(**{**fields, "wanted": tuple(tuple(item) for item in fields["wanted"])})
+            task = EncodingTask(**{**fields, "items": tuple(tuple(item) for item in fields["items"])})
             for clips in read_clips(task, batch_clips=self._batch_clips):
                 yield result_rows(encode_clips(clips, self._encoders))
                 for clip, keys in clips:

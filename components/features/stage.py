@@ -93,7 +93,7 @@ def run(
     failed: dict[str, EncodingResult] = {}
     encoded: dict[str, int] = {}
     if tasks or ready:
-        total = sum(len(task.wanted) for task in (*ready, *tasks))
+        total = sum(len(task.items) for task in (*ready, *tasks))
         with progress(f"features {name}", total) as advance:
             results = _ready(ready, given, batch_clips)
             if tasks:
@@ -164,7 +164,7 @@ def _results(
 ) -> Iterator[EncodingResult]:
     import ray.exceptions
 
-    planned = {modality for task in tasks for _, modality, _ in task.wanted}
+    planned = {modality for task in tasks for _, modality, _ in task.items}
     specs = {modality: portable(spec) for modality, spec in encoders.items() if modality in planned}
     try:
         yield from encoded_in(tasks, pools(specs, actors, device), batch_clips)
@@ -267,5 +267,5 @@ def _quarantined(name: str, clip_id: str, result: EncodingResult) -> Quarantined
         code=result.code,
         message=result.message,
         field=result.modality,
-        remedy="The clip is used without this modality; mend its media or choose another encoder",
+        remedy="The clip is used without this modality; mend its media or choose a different encoder",
     )

@@ -87,13 +87,13 @@ class EncodingTask:
 
     shard: str
     row_group: int
-    wanted: tuple[tuple[int, str, str], ...]
+    items: tuple[tuple[int, str, str], ...]
     given: bool = False
 
     @property
     def clips(self) -> int:
         """The number of clips in it."""
-        return len({row for row, _, _ in self.wanted})
+        return len({row for row, _, _ in self.items})
 
 
 def scan(folder: Path) -> list[Scanned]:
@@ -177,8 +177,8 @@ def plan(
     for (shard, group), items_of_row in sorted(by_group.items()):
         order = sorted(items_of_row)
         for start in range(0, len(order), max_clips):
-            wanted = [item for row in order[start : start + max_clips] for item in items_of_row[row]]
-            tasks.append(EncodingTask(shard=shard, row_group=group, wanted=tuple(wanted), given=given))
+            items = [item for row in order[start : start + max_clips] for item in items_of_row[row]]
+            tasks.append(EncodingTask(shard=shard, row_group=group, items=tuple(items), given=given))
     return tasks
 
 
@@ -186,9 +186,9 @@ def read_clips(task: EncodingTask, *, batch_clips: int) -> Iterator[list[tuple[A
     """The clips of a task, `batch_clips` at a time, each with modality → key. Streams the row group and reads only the
     columns that the task's modalities need."""
     by_row: dict[int, dict[str, str]] = {}
-    for row, modality, key in task.wanted:
+    for row, modality, key in task.items:
         by_row.setdefault(row, {})[modality] = key
-    modalities = {modality for _, modality, _ in task.wanted}
+    modalities = {modality for _, modality, _ in task.items}
     of_modality = [MODALITY_COLUMNS[name] for name in sorted(modalities)] if not task.given else [GIVEN_COLUMNS]
     columns = [*BASE_COLUMNS, *(column for names in of_modality for column in names)]
     pending: list[tuple[AlignedClip, dict[str, str]]] = []

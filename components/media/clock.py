@@ -47,7 +47,7 @@ def intervals(times_s: NDArray[np.float64]) -> Intervals | None:
 
 
 def hold_s(median_interval_s: float) -> float:
-    """How long a frame may stand for what follows it, seconds."""
+    """How long a frame may stand for the scene after it, seconds."""
     return max(HOLD_S, HOLD_INTERVALS * median_interval_s)
 
 

@@ -130,7 +130,7 @@ def too_slow(limits: MediaLimits, where: str) -> MediaError:
         where=where,
         seen=f"more than {limits.max_work_s:g} s of processor time",
         allowed=f"at most {limits.max_work_s:g} s",
-        remedy="Convert the clip with another tool, or raise the max_work_s of the limits",
+        remedy="Convert the clip with a different tool, or raise the max_work_s of the limits",
         code=Code.TOO_SLOW,
     )
 

@@ -43,7 +43,7 @@ def accepted_table(upstream: Upstream, quarantined: Iterable[Quarantined]) -> pa
     """Clips that have all three rows and broke nothing, sorted by id.
 
     A clip that an earlier stage set aside has not passed or has no row in that stage's table. A quarantine row of an
-    earlier stage alone says nothing: it may be about one modality, or about a second file with the same name.
+    earlier stage alone is no evidence: it may concern one modality, or a second file with the same name.
     """
     refused = {row.clip_id for row in quarantined}
     aligned = {row["clip_id"] for row in upstream.quality.select(["clip_id", "passed"]).to_pylist() if row["passed"]}

@@ -52,8 +52,8 @@ def dataset_sections(result: Mapping[str, Any], links: Links | None = None) -> l
         sections += ["<h3>Quarantine</h3>", table(("reason", "rows"), counts)]
     if result["readmitted"]:
         rows = [
-            tuple(escape(str(one[name])) for name in ("clip_id", "code", "seen", "reason"))
-            for one in result["readmitted"]
+            tuple(escape(str(decision[name])) for name in ("clip_id", "code", "seen", "reason"))
+            for decision in result["readmitted"]
         ]
         sections += ["<h3>Taken as they are</h3>", table(("clip", "what is broken", "seen", "why it is used"), rows)]
     return [*sections, *_drift(result["drift"])]
@@ -88,10 +88,12 @@ def suite_sections(suites: Mapping[str, Any], links: Links) -> list[str]:
     for suite, outcome in suites.items():
         name = f'<a href="{escape(links[suite])}">{escape(suite)}</a>' if suite in links else escape(suite)
         failed = outcome["failed"]
-        lines.append((name, outcome["rows"], outcome["evaluated"], _how([how["level"] for how in failed.values()])))
+        lines.append(
+            (name, outcome["rows"], outcome["evaluated"], _how([failure["level"] for failure in failed.values()]))
+        )
         broken += [
-            (name, escape(one), escape(how["says"]), escape(how["level"]), escape(how["observed"]))
-            for one, how in failed.items()
+            (name, escape(expectation), *(escape(failure[field]) for field in ("says", "level", "observed")))
+            for expectation, failure in failed.items()
         ]
     sections = [table(("table", "rows", "expectations", "result"), lines)]
     if broken:
@@ -116,13 +118,13 @@ def _drift(drift: Mapping[str, Any]) -> list[str]:
         sections.append(f"<p>It had {before['clips']} clips of {before['people']} people.</p>")
     rows = [
         (
-            escape(one["what"]),
-            f"{one['value']:.3f}",
-            f"{one['limit']:.3f}{' (chance)' if one['by_chance'] else ''}",
-            '<span class="broken">moved</span>' if one["moved"] else '<span class="holds">holds</span>',
-            escape(one["seen"]),
+            escape(measure["what"]),
+            f"{measure['value']:.3f}",
+            f"{measure['limit']:.3f}{' (chance)' if measure['by_chance'] else ''}",
+            '<span class="broken">moved</span>' if measure["moved"] else '<span class="holds">holds</span>',
+            escape(measure["seen"]),
         )
-        for one in drift["measures"].values()
+        for measure in drift["measures"].values()
     ]
     if rows:
         sections.append(table(("measure", "distance", "limit", "result", "before → now"), rows))

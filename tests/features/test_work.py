@@ -61,7 +61,7 @@ def test_only_what_is_missing_is_planned(tmp_path: Path) -> None:
         "voice": {clips[2].keys(FINGERPRINTS)["voice"]},
     }
     tasks = plan(clips, {"face": "f", "voice": "v"}, held, max_clips=2)
-    assert [[(row, modality) for row, modality, _ in task.wanted] for task in tasks] == [
+    assert [[(row, modality) for row, modality, _ in task.items] for task in tasks] == [
         [(0, "voice"), (1, "voice")],
         [(0, "voice")],
     ]

@@ -55,4 +55,4 @@ def test_the_splits_say_which_texts_recur() -> None:
     assert "1 of 4 texts are spoken in more than one split" in page
     assert "1 accepted clips are in no split" in page
     assert "4 texts, none of them" in "".join(catalog_sections({**described, "shared_texts": {}}))
-    assert "Nothing here is scripted" in "".join(catalog_sections({**described, "texts": 0, "shared_texts": {}}))
+    assert "No clip is scripted" in "".join(catalog_sections({**described, "texts": 0, "shared_texts": {}}))

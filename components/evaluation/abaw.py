@@ -3,8 +3,8 @@
     image_location,Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other
     video/00001.jpg,4
 
-The list has such lines itself (whatever follows the name does not count), or a video's name alone, which stands for all
-of its frames. A frame is the one that its file name counts, not the place that it has among the crops that are there.
+The list has such lines itself (the part after the name does not count), or a video's name alone, which stands for all
+of its frames. A frame is identified by the number in its file name, not by its position among the existing crops.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoClasses:
-    """The classes of a video's frames, and how sure that is to begin with.
+    """The classes of a video's frames, and whether each has evidence of its own.
 
     Attributes:
         classes: (N,) the challenge's number of the class of frames 1 … N.
-        borrowed: (N,) True where nothing of the person was seen or heard: the class is that of the nearest moment at
-            which something was.
+        borrowed: (N,) True where no modality of the person is valid: the class is that of the nearest moment at which
+            one is.
     """
 
     classes: NDArray[np.int64]
@@ -64,30 +64,30 @@ def read_list(text: str, *, where: str) -> list[Wanted]:
     """The frames that a list names, in its order.
 
     Raises:
-        DataError: a line is neither; nothing is named.
+        DataError: a line is neither; no frame is named.
     """
-    wanted = []
+    requested = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         name = line.partition(",")[0].strip()
         if not name or (number == 1 and name == LOCATION):
             continue
         frame, video = FRAME.fullmatch(name), VIDEO.fullmatch(name)
         if frame:
-            wanted.append(Wanted(video=frame.group(1), frame=int(frame.group(2))))
+            requested.append(Wanted(video=frame.group(1), frame=int(frame.group(2))))
         elif video:
-            wanted.append(Wanted(video=video.group(1), frame=None))
+            requested.append(Wanted(video=video.group(1), frame=None))
         else:
             raise _bad_list(f"{where} line {number}", name[:80])
-    if not wanted:
+    if not requested:
         raise _bad_list(where, "no frames")
-    return wanted
+    return requested
 
 
 def order_of(classes: Sequence[str]) -> list[int]:
-    """Where the challenge's classes stand among a model's. Raises ModelError when those are not the same eight."""
+    """The indices of the challenge's classes among a model's. Raises ModelError when those are not the same eight."""
     if sorted(classes) != sorted(CLASSES.values()):
         raise ModelError(
-            "this version does not tell the challenge's classes apart",
+            "this version does not have the classes of the challenge",
             where="labels.taxonomy",
             seen=", ".join(classes),
             allowed=", ".join(CLASSES.values()),
@@ -109,8 +109,8 @@ def judge(
     Args:
         times_s: (N,) when the frames are shown, on the clip's clock.
         posterior: (T, K) of the clip's steps.
-        valid: (T,) True where any modality was there; other steps say nothing, and the nearest one that does answers.
-        rate_hz: steps a second.
+        valid: (T,) True where any modality is valid; other steps take the class of the nearest valid one.
+        rate_hz: steps per second.
         classes: the names of the K classes.
 
     Raises:
@@ -118,37 +118,37 @@ def judge(
         DataError: no step is valid.
     """
     order = order_of(classes)
-    there = np.nonzero(valid)[0]
-    if not there.size:
+    observed = np.nonzero(valid)[0]
+    if not observed.size:
         raise DataError("nothing of the person is seen or heard at any moment", code=Code.NOTHING_TO_JUDGE)
     steps = np.floor(times_s * rate_hz + STEP_SLACK).astype(np.int64).clip(0, len(posterior) - 1)
-    after = np.searchsorted(there, steps).clip(0, there.size - 1)
+    after = np.searchsorted(observed, steps).clip(0, observed.size - 1)
     before = (after - 1).clip(0)
-    nearest = np.where(steps - there[before] <= there[after] - steps, there[before], there[after])
+    nearest = np.where(steps - observed[before] <= observed[after] - steps, observed[before], observed[after])
     chosen = np.where(valid[steps], steps, nearest)
     return VideoClasses(classes=posterior[:, order].argmax(axis=1)[chosen], borrowed=~valid[steps])
 
 
 def rows(wanted: Iterable[Wanted], judged: Mapping[str, VideoClasses], counts: Counter[str]) -> Iterator[str]:
-    """The lines of the submission, header first; `counts` notes what is not a plain answer.
+    """The lines of the submission, header first; `counts` counts frames, and those without a class of their own.
 
-    A frame that is numbered beyond the video's last has the last one's class.
+    A frame numbered beyond the video's last gets the class of the last one.
     """
     yield HEADER
-    for one in wanted:
-        found = judged[one.video]
-        last = found.classes.size
-        for number in range(1, last + 1) if one.frame is None else (one.frame,):
+    for request in wanted:
+        answer = judged[request.video]
+        last = answer.classes.size
+        for number in range(1, last + 1) if request.frame is None else (request.frame,):
             index = min(number, last) - 1
             counts["frames"] += 1
             counts["beyond the video's last frame: the last one's class"] += number > last
-            counts["nobody seen or heard: the nearest moment's class"] += bool(found.borrowed[index])
-            yield f"{one.video}/{number:05d}.jpg,{found.classes[index]}"
+            counts["nobody seen or heard: the nearest moment's class"] += bool(answer.borrowed[index])
+            yield f"{request.video}/{number:05d}.jpg,{answer.classes[index]}"
 
 
 def _bad_list(where: str, seen: str) -> DataError:
     return DataError(
-        "this is no list of frames to judge",
+        "not a list of frames to judge",
         where=where,
         seen=seen,
         allowed="lines such as video/00001.jpg, or the names of videos",

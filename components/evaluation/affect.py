@@ -1,4 +1,4 @@
-"""How well valence and arousal of clips are told, on clips of unseen people that are rated."""
+"""How well valence and arousal are predicted, on rated clips of unseen people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("valence", "arousal")
 
 
 def affect_figures(cases: Sequence[Case], scored: Sequence[Scored], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Name → concordance with its interval over people, and how many clips are rated; empty without head or ratings."""
+    """Name → concordance with its interval over people, and the count of rated clips; empty without head or ratings."""
     figures: dict[str, Any] = {}
     for place, name in enumerate(NAMES):
         rated = [

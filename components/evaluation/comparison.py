@@ -1,4 +1,4 @@
-"""What a model is held against: baselines, and itself with fewer modalities."""
+"""What a model is compared with: baselines, and itself with fewer modalities."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The ways from step posteriors to episodes: how each is fitted, and how they compare on the same clips.
 
-What is chosen is chosen on the calibration split, by the mean event F1 over flashes, sustained episodes and
-transitions. The grids are coarse: a calibration split holds tens of events, which cannot tell finer ones apart.
+All choices are made on the calibration split, by the mean event F1 over flashes, sustained episodes and transitions.
+The grids are coarse: a calibration split holds tens of events, too few to distinguish finer ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from components.inference.durations import Durations
 from components.inference.episodes import Decoder, Episode, find_episodes
 from components.inference.semi_markov import Smoother
 
-# From 1, where posteriors are taken at their word: below it no flash outweighs its two changes. The calmest first.
+# From 1, where posteriors are used as they are: below it no flash outweighs its two changes. The calmest first.
 WEIGHTS = (1.0, 1.41, 2.0)
 # The label of a stream waits for as long as the shortest flash.
 LAG_S = 0.3
@@ -53,7 +53,7 @@ def labelled(
 
 
 def events_of(decoder: Decoder, clips: Sequence[Labelled], classes: Sequence[str]) -> list[ClipEvents]:
-    """What a decoder finds in each clip, counted against the truth."""
+    """The events that a decoder detects in each clip, counted against the truth."""
     return [
         clip_events(case, truth, find_episodes(posterior, case.valid, classes, case.rate_hz, decoder))
         for case, posterior, truth in clips
@@ -61,7 +61,7 @@ def events_of(decoder: Decoder, clips: Sequence[Labelled], classes: Sequence[str
 
 
 def fit_smoother(clips: Sequence[Labelled], durations: Durations, classes: Sequence[str]) -> Smoother:
-    """The smoother of the learned durations, with how much evidence counts offline and in a stream."""
+    """The smoother of the learned durations, with the weights of evidence offline and in a stream."""
     start = Smoother(durations=durations, lag_s=LAG_S)
     offline = _best([replace(start, weight=weight) for weight in WEIGHTS], clips, classes, start)
     streams = [replace(offline, causal_weight=weight).causal for weight in WEIGHTS]
@@ -78,7 +78,7 @@ def fit_thresholds(clips: Sequence[Labelled], classes: Sequence[str]) -> Thresho
 
 
 def _best(candidates: Sequence[Choice], clips: Sequence[Labelled], classes: Sequence[str], default: Choice) -> Choice:
-    """The candidate with the best mean event F1, of equals the first; the default when there is nothing to judge by."""
+    """The candidate with the best mean event F1, among equals the first; the default without clips."""
     if not clips:
         return default
     return max(candidates, key=lambda decoder: round(mean_f1(events_of(decoder, clips, classes)), 6))
@@ -101,10 +101,10 @@ def episode_figures(
         "threshold": thresholds,
         "argmax": MostProbable(),
     }
-    found = {name: events_of(decoder, clips, classes) for name, decoder in decoders.items()}
-    figures: dict[str, Any] = {name: event_scores(events, bootstrap=bootstrap) for name, events in found.items()}
+    by_decoder = {name: events_of(decoder, clips, classes) for name, decoder in decoders.items()}
+    figures: dict[str, Any] = {name: event_scores(events, bootstrap=bootstrap) for name, events in by_decoder.items()}
     for name in ("offline", "causal"):
-        gain = f1_difference(found[name], found["threshold"], bootstrap=bootstrap)
+        gain = f1_difference(by_decoder[name], by_decoder["threshold"], bootstrap=bootstrap)
         figures[f"{name}_minus_threshold"] = gain.to_json()
     figures["lag_s"] = smoother.lag_s
     return figures

@@ -1,4 +1,4 @@
-"""How good the contradiction score is on unseen people: does it find what was planted, does it keep quiet otherwise."""
+"""How good the contradiction score is on unseen people: detection of planted contradictions, and false alarms."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def contradiction_figures(
 ) -> dict[str, Any]:
     """The figures of a test split; empty where no clip has two modalities with an opinion of their own.
 
-    Ranking (AUROC, planted against ordinary) needs planted contradictions and is None without; the share of ordinary
-    clips that reach the threshold is known for every corpus and should be at most 1 − threshold.
+    Ranking (AUROC, planted against ordinary) needs planted contradictions and is None without them; the share of
+    ordinary clips that reach the threshold is defined for every corpus and should be at most 1 − threshold.
 
     Returns:
         of clips: `clips`, `planted`, `threshold`, `auroc`, `recall_at_threshold`, `false_alarms_at_threshold`; `step`:

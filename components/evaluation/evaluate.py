@@ -1,4 +1,4 @@
-"""One evaluation, start to end, in memory: fit what may be fitted, score the test split, judge the gates."""
+"""One evaluation, start to end, in memory: fit on the permitted splits, score the test split, judge the gates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEVELS = ("clip", "step")
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The clips of the three splits; nobody is in two of them."""
+    """The clips of the three splits; no person is in two of them."""
 
     train: Sequence[Case]
     calibration: Sequence[Case]
@@ -50,7 +50,7 @@ class Evaluation:
         fitted: temperatures, smoother, thresholds, outlier reference.
         cases, scored, episodes: the test clips with every modality they have, in the order of their ids.
         samples: level → labelled predictions after calibration; uncalibrated: the same before.
-        table: one row a pattern of present modalities and baseline: {"subset", "scores"}.
+        table: one row per pattern of present modalities and per baseline: {"subset", "scores"}.
         metrics: all figures as nested JSON; gates: the conditions for promotion.
     """
 
@@ -70,7 +70,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
-    """The scores that figures and gates are made of.
+    """The scores from which figures and gates are computed.
 
     Attributes:
         subsets: the test clips under each pattern of present modalities, all of them first.
@@ -109,9 +109,9 @@ def evaluate(
     """Evaluates a model.
 
     Args:
-        model: what answers the test split.
-        first: with what everything is fitted, where `model` has learned from the calibration people too (see
-            `components/training/stage.py`): its answers to them would be surer than to anybody else.
+        model: the model that answers the test split.
+        first: the model used for fitting, where `model` was trained on the calibration people too (see
+            `components/training/stage.py`): it would be more confident on them than on unseen people.
         seed: of the bootstrap.
 
     Raises:
@@ -149,7 +149,7 @@ def _scored_subsets(
             "no test clip can be scored",
             where="evaluate",
             seen=f"{len(test)} test clips",
-            remedy="Look at the quarantine of the features and validation stages.",
+            remedy="See the quarantine of the features and validation stages.",
         )
     return subsets
 
@@ -297,11 +297,11 @@ def _slices(whole: SubsetScores, sample: Sample, ruler: Ruler) -> dict[str, Any]
 
 
 def _outside(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:
-    """Share of test clips that are called outside of training, by modality: unseen people, so it should be small."""
-    seen: dict[str, list[bool]] = {}
+    """Share of test clips judged outside of training, by modality: of unseen people, so it should be small."""
+    outside: dict[str, list[bool]] = {}
     for case in cases:
         for name, judgement in fitted.reference.judge(case.features, case.masks).items():
-            seen.setdefault(name, []).append(judgement.outside)
+            outside.setdefault(name, []).append(judgement.outside)
     return {
-        name: {"share": rounded(float(np.mean(flags))), "clips": len(flags)} for name, flags in sorted(seen.items())
+        name: {"share": rounded(float(np.mean(flags))), "clips": len(flags)} for name, flags in sorted(outside.items())
     }

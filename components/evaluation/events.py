@@ -1,4 +1,4 @@
-"""Episodes against the truth: are flashes and transitions found, how late, and how restless is the answer.
+"""Episodes against the truth: detected flashes and transitions, their delay, and the number of changes.
 
 Event-based scoring as in sound event detection (Mesaros, Heittola, Virtanen: Metrics for Polyphonic Sound Event
 Detection, 2016): an episode is found when one of the same emotion overlaps it well enough, each used once.
@@ -17,16 +17,16 @@ from components.catalog.cases import Case
 from components.evaluation.intervals import Bootstrap, Floats, Interval, Subjects, ratio
 from components.inference.episodes import Episode, kind_of, runs, transitions
 
-# A flash has three to six steps; one step off at either end must still count, another place must not.
+# A flash has three to six steps; one step off at either end must still count, a different place must not.
 MIN_OVERLAP = 0.3
 TRANSITION_TOLERANCE_S = 0.5
-SECONDS_A_MINUTE = 60.0
+SECONDS_PER_MINUTE = 60.0
 PARTS = ("true", "found", "true_matched", "found_matched")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipEvents:
-    """Counts of one clip, keyed by what they count, and the onset latencies of the episodes found."""
+    """Counts of one clip by kind, and the onset latencies of the episodes found."""
 
     subject_id: str
     counts: dict[str, float]
@@ -36,20 +36,20 @@ class ClipEvents:
 def true_episodes(case: Case, classes: Sequence[str]) -> list[Episode]:
     """The truth of a clip as episodes: runs of step labels; unlabelled steps inside a run do not break it."""
     labels = case.step_labels
-    known = np.nonzero(labels >= 0)[0]
-    found: list[Episode] = []
-    for index, first, last in runs(labels[known]):
-        start, stop = int(known[first]), int(known[last - 1]) + 1
-        found.append(
+    labelled = np.nonzero(labels >= 0)[0]
+    episodes: list[Episode] = []
+    for index, first, last in runs(labels[labelled]):
+        start, stop = int(labelled[first]), int(labelled[last - 1]) + 1
+        episodes.append(
             Episode(
                 onset_s=start / case.rate_hz,
                 offset_s=stop / case.rate_hz,
                 emotion=classes[index],
                 intensity=1.0,
-                kind=kind_of(start, stop, int(known[-1]) + 1, case.rate_hz) if start > known[0] else "sustained",
+                kind=kind_of(start, stop, int(labelled[-1]) + 1, case.rate_hz) if start > labelled[0] else "sustained",
             )
         )
-    return found
+    return episodes
 
 
 def overlap(first: Episode, second: Episode) -> float:
@@ -136,7 +136,7 @@ def _f1_of_sums(sums: Floats) -> Floats:
 
 
 def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Recall and precision of flashes, sustained episodes and transitions; mean F1; onset latency; flips a minute.
+    """Recall and precision of flashes, sustained episodes and transitions; mean F1; onset latency; flips per minute.
 
     Each with its interval. A figure whose denominator is 0 is left out. Latency is the median of found minus true onset
     of the episodes that were found and do not begin with the clip, in seconds: positive is late.
@@ -161,7 +161,7 @@ def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[s
             entry["precision"] = precision.to_json()
         scores[what] = entry
     for name, what in (("flips_per_minute", "transition_found"), ("true_flips_per_minute", "transition_true")):
-        flips = rate(what, "seconds", SECONDS_A_MINUTE)
+        flips = rate(what, "seconds", SECONDS_PER_MINUTE)
         scores[name] = None if flips is None else flips.to_json()
     scores["mean_f1"] = bootstrap.of_sums(people.sums(_f1_sums(clips)), _f1_of_sums).to_json()
     scores["onset_latency_s"] = _latency(clips, bootstrap).to_json()
@@ -169,7 +169,7 @@ def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[s
 
 
 def _latency(clips: Sequence[ClipEvents], bootstrap: Bootstrap) -> Interval:
-    """The median over all onsets that were found; no value where none was."""
+    """The median over the onsets of matched episodes; no value without any."""
     people = [clip.subject_id for clip in clips for _ in clip.latencies_s]
     values = np.array([value for clip in clips for value in clip.latencies_s])
     if not values.size:

@@ -1,4 +1,4 @@
-"""Where the model fails, by name: what it takes for what, and the clips it is surest and wrong about."""
+"""Where the model fails: the classes it confuses, and its most confident mistakes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 8
 
 
 def confusions(sample: Sample, classes: Sequence[str], *, count: int = SHOWN) -> dict[str, dict[str, Any]]:
-    """The mistakes made most often: `anger as fear` → how many items, what share of the true class, how many people.
+    """The mistakes made most often: `anger as fear` → number of items, share of the true class, number of people.
 
     Ordered by items, then by share; equals by name.
     """

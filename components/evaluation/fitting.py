@@ -1,4 +1,4 @@
-"""Everything that is fitted after training, on the splits that may be fitted on: never on the test split.
+"""Everything that is fitted after training, on the training and calibration splits: never on the test split.
 
 Temperatures, the rarity of a contradiction, the smoother's weights and the baseline's thresholds come from the
 calibration split; the durations of emotions and the outlier Gaussians from the training split, the outlier thresholds
@@ -33,7 +33,7 @@ Read = Callable[[Sequence[Case]], list[Logits]]
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What fitting gives."""
+    """The results of fitting."""
 
     calibration: Calibration
     smoother: Smoother
@@ -67,12 +67,12 @@ def fit_calibration(
     modalities is among its ordinary clips: those in which no contradiction was planted.
 
     Args:
-        read: gives the scores of clips; one clip at a time unless told otherwise.
+        read: returns the scores of clips; by default one clip at a time.
     """
     plain = Scorer(model, Calibration())
-    read = read or (lambda some: [plain.logits(case.features, case.masks) for case in some])
-    found, logits = fit_posteriors(model, cases, read)
-    calibrated = Scorer(model, replace(found, contradiction_threshold=quantile))
+    read = read or (lambda clips: [plain.logits(case.features, case.masks) for case in clips])
+    temperatures, logits = fit_posteriors(model, cases, read)
+    calibrated = Scorer(model, replace(temperatures, contradiction_threshold=quantile))
     ordinary = [
         calibrated.calibrated(item, case.masks).moments
         for case, item in zip(cases, logits, strict=True)
@@ -100,7 +100,7 @@ def fit_posteriors(model: EmotionModel, cases: Sequence[Case], read: Read) -> tu
     )
     scorer = Scorer(model, replace(alone, clip_ways=_clip_ways(Scorer(model, alone), cases, logits)))
     step_by_count, clip_by_count = _by_count(scorer, cases, read)
-    found = replace(
+    calibration = replace(
         scorer.calibration,
         step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases]),
         clip=_clip_temperature(
@@ -109,7 +109,7 @@ def fit_posteriors(model: EmotionModel, cases: Sequence[Case], read: Read) -> tu
         step_by_count=step_by_count,
         clip_by_count=clip_by_count,
     )
-    return found, logits
+    return calibration, logits
 
 
 def _by_count(scorer: Scorer, cases: Sequence[Case], read: Read) -> tuple[dict[int, float], dict[int, float]]:
@@ -117,25 +117,25 @@ def _by_count(scorer: Scorer, cases: Sequence[Case], read: Read) -> tuple[dict[i
     groups: dict[int, dict[tuple[str, tuple[str, ...]], Case]] = {}
     for pattern in patterns(scorer.model.spec.names):
         for case in cases:
-            left = tuple(name for name in case.present if name in pattern)
-            group = groups.setdefault(len(left), {})
-            if left and (case.clip_id, left) not in group:
-                features, masks = keep(case.features, case.masks, left)
-                group[case.clip_id, left] = replace(case, features=features, masks=masks)
+            remaining = tuple(name for name in case.present if name in pattern)
+            group = groups.setdefault(len(remaining), {})
+            if remaining and (case.clip_id, remaining) not in group:
+                features, masks = keep(case.features, case.masks, remaining)
+                group[case.clip_id, remaining] = replace(case, features=features, masks=masks)
     step, clip = {}, {}
     for count, group in sorted(groups.items()):
         if group:
-            seen = list(group.values())
-            logits = read(seen)
+            clips = list(group.values())
+            logits = read(clips)
             clip[count] = _clip_temperature(
-                seen, [scorer.clip_scores(item, case.masks) for case, item in zip(seen, logits, strict=True)]
+                clips, [scorer.clip_scores(item, case.masks) for case, item in zip(clips, logits, strict=True)]
             )
-            step[count] = _step_temperature(seen, [item.step for item in logits], [case.valid for case in seen])
+            step[count] = _step_temperature(clips, [item.step for item in logits], [case.valid for case in clips])
     return step, clip
 
 
 def _clip_ways(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits]) -> dict[str, float]:
-    """How much each way of reading a clip counts, from clips as they were recorded."""
+    """The weight of each way of reading a clip, from clips as they were recorded."""
     rows = [scorer.ways(item, case.masks) for case, item in zip(cases, logits, strict=True)]
     ways = {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
     return fit_ways(ways, np.array([case.clip_label for case in cases], dtype=np.int64))

@@ -1,4 +1,4 @@
-"""What a version must show on the test split before it may be promoted, and the evidence that it did.
+"""The conditions that a version must meet on the test split before it may be promoted, and the evidence.
 
 A gate is one function of the evidence and one line of `GATES`. Its bound is the setting of that name in the section
 `gates` (`components/contracts/config/evaluate.py`): `max_…` bounds the value from above, `min_…` from below.
@@ -17,7 +17,7 @@ from components.evaluation.intervals import Interval, rounded
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One condition: what was seen, what was wanted, and in words."""
+    """One condition: the measured value, its bound, and both in words."""
 
     name: str
     value: float | None
@@ -32,10 +32,10 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What gates judge by.
+    """The figures that gates judge.
 
     Attributes:
-        level: "clip" or "step", what the figures are of.
+        level: "clip" or "step", the level of the figures.
         macro_f1: with every modality that a clip has.
         majority_f1: of always answering the most frequent class of the training split.
         ece: after calibration.
@@ -53,7 +53,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a gate measured, and in words; a value of None, which was not to be had, passes no gate."""
+    """The value that a gate measured, also in words; None, a value that could not be measured, passes no gate."""
 
     value: float | None
     words: str

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# With one subject nothing is known about how another would score.
+# One subject gives no information about the spread between subjects.
 MIN_SUBJECTS = 2
 
 
@@ -28,7 +28,7 @@ class Interval:
     high: float | None
 
     def to_json(self) -> dict[str, float | None]:
-        """As a JSON value, rounded so that a difference in a diff is a difference."""
+        """As a JSON value, rounded, so that rounding noise does not show up in a diff."""
         return {"value": rounded(self.value), "low": rounded(self.low), "high": rounded(self.high)}
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Subjects:
 
     @classmethod
     def of(cls, subjects: Sequence[str]) -> Subjects:
-        """From one subject id an item."""
+        """From one subject id per item."""
         names, index = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
         return cls(tuple(str(name) for name in names), index.astype(np.int64).reshape(-1))
 
@@ -86,7 +86,7 @@ class Bootstrap:
         return self._interval(value, np.asarray(statistic(drawn), dtype=np.float64))
 
     def of_items(self, subjects: Subjects, statistic: Callable[[NDArray[np.int64]], float]) -> Interval:
-        """A statistic of the items themselves, e.g. a rank statistic: it gets item indices (with repeats)."""
+        """A statistic of the items themselves, e.g. a rank statistic: a function of item indices (with repeats)."""
         everything = np.arange(subjects.index.size)
         value = float(statistic(everything))
         if len(subjects.names) < MIN_SUBJECTS:
@@ -129,5 +129,5 @@ def ratio(sums: Floats, scale: float = 1.0) -> Floats:
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:
-    """A figure as JSON wants it: rounded, and None for what is undefined."""
+    """A figure for JSON: rounded, and None where it is undefined."""
     return None if value is None or not np.isfinite(value) else round(float(value), digits)

@@ -1,4 +1,4 @@
-"""The scores of a set of predictions with their intervals: what every table of the report is made of."""
+"""The scores of a set of predictions with their intervals: the content of every table of the report."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Sample:
         rows = []
         for subject in range(len(people.names)):
             mine = people.index == subject
-            found = metrics.confidence_bins(self.posterior[mine], self.truth[mine], bins)
-            rows.append(np.stack([found.count, found.confidence, found.correct]))
+            by_confidence = metrics.confidence_bins(self.posterior[mine], self.truth[mine], bins)
+            rows.append(np.stack([by_confidence.count, by_confidence.confidence, by_confidence.correct]))
         return np.stack(rows)
 
 
 def ece_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ECE of (..., 3, bins) sums as `bins_by_subject` gives them."""
+    """ECE of (..., 3, bins) sums as `bins_by_subject` returns them."""
     return metrics.ece(
         metrics.Bins(count=sums[..., 0, :], confidence=sums[..., 1, :], correct=sums[..., 2, :]),
     )
@@ -106,7 +106,7 @@ def measure(sample: Sample, *, bootstrap: Bootstrap, bins: int) -> Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Ruler:
-    """How everything in one evaluation is measured: `level` is "clip" or "step", what the headline figures are of."""
+    """How everything in one evaluation is measured: `level` is "clip" or "step", the level of the headline figures."""
 
     level: str
     bootstrap: Bootstrap

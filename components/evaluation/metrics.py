@@ -29,9 +29,9 @@ class Bins:
 
 def confidence_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bins:
     """The labelled items of (N, K) posteriors by confidence, i.e. by their largest probability."""
-    known = truth >= 0
-    confidence = posterior[known].max(-1).astype(np.float64)
-    correct = (posterior[known].argmax(-1) == truth[known]).astype(np.float64)
+    labelled = truth >= 0
+    confidence = posterior[labelled].max(-1).astype(np.float64)
+    correct = (posterior[labelled].argmax(-1) == truth[labelled]).astype(np.float64)
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     return Bins(
         count=np.bincount(index, minlength=bins).astype(np.float64),
@@ -40,19 +40,19 @@ def confidence_bins(posterior: NDArray[np.floating], truth: Integers, bins: int)
     )
 
 
-# A share of fewer items than this says nothing.
+# A share of fewer items than this is meaningless.
 MIN_BIN_ITEMS = 8
 
 
 def mass_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bins:
-    """As `confidence_bins`, but with as many items in one bin as in another, and in none fewer than eight.
+    """As `confidence_bins`, but with equally many items per bin, and no fewer than eight.
 
-    Equal-width bins of a sure model are nearly all empty (Nguyen and O'Connor 2015; Nixon et al. 2019, section 3.3).
+    Equal-width bins of a confident model are mostly empty (Nguyen and O'Connor 2015; Nixon et al. 2019, section 3.3).
     """
-    known = truth >= 0
-    confidence = posterior[known].max(-1).astype(np.float64)
+    labelled = truth >= 0
+    confidence = posterior[labelled].max(-1).astype(np.float64)
     order = np.argsort(confidence, kind="stable")
-    correct = (posterior[known].argmax(-1) == truth[known]).astype(np.float64)
+    correct = (posterior[labelled].argmax(-1) == truth[labelled]).astype(np.float64)
     parts = np.array_split(order, max(1, min(bins, order.size // MIN_BIN_ITEMS)))
     return Bins(
         count=np.array([part.size for part in parts], dtype=np.float64),
@@ -73,19 +73,19 @@ def ece(bins: Bins) -> Floats:
 
 def nll(posterior: NDArray[np.floating], truth: Integers) -> float:
     """Mean negative log-likelihood of the labelled items, in nats; NaN without any."""
-    known = np.nonzero(truth >= 0)[0]
-    if not known.size:
+    labelled = np.nonzero(truth >= 0)[0]
+    if not labelled.size:
         return float("nan")
-    return float(-np.log(np.maximum(posterior[known, truth[known]].astype(np.float64), FLOOR)).mean())
+    return float(-np.log(np.maximum(posterior[labelled, truth[labelled]].astype(np.float64), FLOOR)).mean())
 
 
 def brier(posterior: NDArray[np.floating], truth: Integers) -> float:
     """Mean squared distance between posterior and truth, summed over classes (Brier 1950): 0 best, 2 worst."""
-    known = np.nonzero(truth >= 0)[0]
-    if not known.size:
+    labelled = np.nonzero(truth >= 0)[0]
+    if not labelled.size:
         return float("nan")
-    target = np.eye(posterior.shape[1])[truth[known]]
-    return float(((posterior[known].astype(np.float64) - target) ** 2).sum(-1).mean())
+    target = np.eye(posterior.shape[1])[truth[labelled]]
+    return float(((posterior[labelled].astype(np.float64) - target) ** 2).sum(-1).mean())
 
 
 def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
@@ -103,7 +103,7 @@ def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
 
 
 def moments(truth: Floats, predicted: Floats) -> Floats:
-    """(N,), (N,) → (N, 6): what `ccc` needs of each item, to be added up; in the order of `agreement.moment_sums`."""
+    """(N,), (N,) → (N, 6): the summands of `ccc` for each item; in the order of `agreement.moment_sums`."""
     return np.stack([np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted], axis=-1)
 
 

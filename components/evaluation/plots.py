@@ -90,16 +90,16 @@ def reliability(before: Sample, after: Sample, *, bins: int, level: str) -> byte
         figure, grid = figure_of(9.0, 4.9, ncols=2, nrows=2, sharex=True, sharey="row", height_ratios=[3.6, 1])
         for column, (sample, title) in enumerate(((before, "Before calibration"), (after, "After calibration"))):
             curve, counts = grid[0][column], grid[1][column]
-            found = metrics.mass_bins(sample.posterior, sample.truth, bins)
-            confidence, accuracy = found.confidence / found.count, found.correct / found.count
-            low, high = _wilson(found.correct, found.count)
+            by_mass = metrics.mass_bins(sample.posterior, sample.truth, bins)
+            confidence, accuracy = by_mass.confidence / by_mass.count, by_mass.correct / by_mass.count
+            low, high = _wilson(by_mass.correct, by_mass.count)
             curve.plot([0, 1], [0, 1], color="#9aa5b1", lw=1, ls=(0, (4, 3)), zorder=0)
             curve.fill_between(confidence, confidence, accuracy, color="#f6dcc3", zorder=0, lw=0)
             curve.vlines(confidence, low, high, color="#9fb3c8", lw=2.2, zorder=1)
             curve.plot(confidence, accuracy, "o-", color=BLUE, lw=1.3, ms=5, zorder=3)
             curve.set(xlim=(0, 1), ylim=(0, 1))
             width = float(metrics.ece(metrics.confidence_bins(sample.posterior, sample.truth, bins)))
-            curve.set_title(f"{title}: ECE {width:.3f}, equal-mass {float(metrics.ece(found)):.3f}")
+            curve.set_title(f"{title}: ECE {width:.3f}, equal-mass {float(metrics.ece(by_mass)):.3f}")
             sides = sample.posterior.argmax(-1) == sample.truth
             edges = np.linspace(0, 1, 21)
             top = sample.posterior.max(-1)
@@ -210,7 +210,7 @@ def _pattern_name(name: str) -> str:
 
 
 def contradiction(scores: NDArray[np.float64], planted: NDArray[np.bool_], threshold: float) -> bytes:
-    """Where the scores of planted and of ordinary clips lie; and whether a score means what it says.
+    """The scores of planted and of ordinary clips, and whether they are calibrated.
 
     The second picture is of ordinary clips only: a score of r promises that at most a share 1 − r of them reaches it,
     so the steps should keep near or below the line.

@@ -1,4 +1,4 @@
-"""One HTML file that a person reads: every figure and picture of an evaluation, nothing loaded from elsewhere."""
+"""The report as one HTML file: every figure and picture of an evaluation, nothing loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SYNTHETIC_NOTE = (
 
 
 def notes_for(datasets: Sequence[str]) -> list[str]:
-    """What a reader must know before believing the figures."""
+    """The limits of the figures, for the reader."""
     return [SYNTHETIC_NOTE] if "synthetic" in datasets else []
 
 
 def meaning(figures: Mapping[str, Any]) -> str:
-    """The headline in a sentence for somebody who does not know what macro-F1 is."""
+    """The headline in one sentence, without the term macro-F1."""
     level = figures["level"]
     scores, counts = figures[level], figures["counts"]
     accuracy, chance = scores["accuracy"], figures["baselines"]["majority"]["accuracy"]["value"]
@@ -60,7 +60,7 @@ def render(
         evaluation: what is shown.
         pictures: name → PNG bytes; names as in `ALT`, and `timeline-*`.
         title: whose evaluation it is.
-        datasets: the corpora, for what has to be said about them.
+        datasets: the corpora, for their caveats.
         config: how it was measured.
     """
     from markupsafe import Markup

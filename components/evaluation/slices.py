@@ -1,4 +1,4 @@
-"""Scores by group of people (or by dataset), and how far the worst lies from the best."""
+"""Scores by group of people (or by dataset), and the gap between the best and the worst."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def slice_scores(
     """Scores for every value of every group key.
 
     Args:
-        sample: N items; groups: one mapping an item.
+        sample: N items; groups: one mapping per item.
 
     Returns:
         key → {"values": {value: scores}, "accuracy_gap": interval}. The gap is the best value's accuracy minus the
         worst one's; being a maximum it leans upward, the more so the smaller the groups. Keys with one value are left
         out, and so are values with fewer than five items.
     """
-    found: dict[str, dict[str, Any]] = {}
+    slices: dict[str, dict[str, Any]] = {}
     subjects = np.asarray(sample.subjects)
     for key in sorted({key for group in groups for key in group}):
         of_item = np.array([group.get(key, "") for group in groups])
@@ -41,11 +41,11 @@ def slice_scores(
             )
             for value in values
         }
-        found[key] = {
+        slices[key] = {
             "values": {value: measure(part, bootstrap=bootstrap, bins=bins).to_json() for value, part in parts.items()},
             "accuracy_gap": _gap(sample, of_item, values, bootstrap).to_json(),
         }
-    return found
+    return slices
 
 
 def _gap(sample: Sample, of_item: np.ndarray[Any, Any], values: Sequence[str], bootstrap: Bootstrap) -> Interval:
@@ -58,7 +58,7 @@ def _gap(sample: Sample, of_item: np.ndarray[Any, Any], values: Sequence[str], b
 
     def gap(sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         shares = ratio(sums)
-        # A draw in which a group has nobody has no gap.
+        # A draw in which a group is empty has no gap.
         return np.asarray(shares.max(-1) - shares.min(-1))
 
     return bootstrap.of_sums(people.sums(per_item), gap)

@@ -26,10 +26,10 @@ def run(
 ) -> dict[str, Any]:
     """Evaluates the trained model and writes everything that `Layout.evaluated` names.
 
-    A model that was trained again (`train.refit`) answers with what is fitted for the first one.
+    A model that was trained again (`train.refit`) answers with the parameters fitted for the first one.
 
     Raises:
-        ModelError: the trained model is missing, damaged, or of another label map.
+        ModelError: the trained model is missing, damaged, or of a different label map.
         DataError: no test clip can be scored.
         UnavailableError: MLflow cannot be reached; the files are written.
     """

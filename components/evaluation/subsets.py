@@ -1,4 +1,4 @@
-"""Every pattern of present modalities: what the model still knows when a camera or a microphone is off."""
+"""Scores under every pattern of present modalities, as when a camera or a microphone is off."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.catalog.cases import Case
 from components.evaluation.measure import Sample
 from components.inference.scoring import Scored, Scorer, keep
 
-# With more modalities than this only singles, leave-one-out and all are scored: 2^M − 1 patterns would not end.
+# With more modalities than this only singles, leave-one-out and all are scored: 2^M − 1 patterns would take too long.
 MAX_EXHAUSTIVE = 5
 
 
@@ -46,20 +46,20 @@ def score_subsets(
     Costs one forward pass for each *different* set of present modalities of a clip: a clip without sound is not scored
     twice for "face" and for "face + voice".
     """
-    found: dict[tuple[str, tuple[str, ...]], Scored] = {}
+    scored_as: dict[tuple[str, tuple[str, ...]], Scored] = {}
     results = []
     for pattern in patterns(modalities):
-        seen, scored = [], []
+        cases_of_pattern, scored = [], []
         for case in cases:
-            left = tuple(name for name in case.present if name in pattern)
-            if left:
-                if (case.clip_id, left) not in found:
-                    found[case.clip_id, left] = scorer.score(*keep(case.features, case.masks, left))
-                seen.append(case)
-                scored.append(found[case.clip_id, left])
+            remaining = tuple(name for name in case.present if name in pattern)
+            if remaining:
+                if (case.clip_id, remaining) not in scored_as:
+                    scored_as[case.clip_id, remaining] = scorer.score(*keep(case.features, case.masks, remaining))
+                cases_of_pattern.append(case)
+                scored.append(scored_as[case.clip_id, remaining])
         advance(1)
-        if seen:
-            results.append(SubsetScores(modalities=pattern, cases=tuple(seen), scored=tuple(scored)))
+        if cases_of_pattern:
+            results.append(SubsetScores(modalities=pattern, cases=tuple(cases_of_pattern), scored=tuple(scored)))
     return results
 
 

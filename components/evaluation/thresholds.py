@@ -1,7 +1,7 @@
 """The baselines that smoothing must beat: thresholds with hysteresis and a shortest duration, and no smoothing at all.
 
-What sound event detection does by habit: an event begins above a high threshold, goes on until it falls below a low
-one, and is dropped when it was too short (Cances, Guyot and Pellegrini 2019, "Evaluation of post-processing algorithms
+As is customary in sound event detection, an event begins above a high threshold, goes on until it falls below a low
+one, and is dropped if it is too short (Cances, Guyot and Pellegrini 2019, "Evaluation of post-processing algorithms
 for polyphonic sound event detection"; Dinkel, Wu and Yu 2021, double thresholds). Here exactly one class holds at a
 time, so an event gives way to the most probable class.
 """
@@ -21,8 +21,8 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """A class holds until its posterior falls below `leave` while the most probable one reaches `enter`; what then
-    lasted less than `shortest_s` is given to what was before it."""
+    """A class holds until its posterior falls below `leave` while the most probable one reaches `enter`; an
+    episode shorter than `shortest_s` is merged into the one before it."""
 
     enter: float = 0.6
     leave: float = 0.3
@@ -34,9 +34,9 @@ class Thresholds:
         if not valid.any():
             return path
         now = int(posterior[valid.argmax()].argmax())
-        for step, (row, seen) in enumerate(zip(posterior, valid, strict=True)):
+        for step, (row, observed) in enumerate(zip(posterior, valid, strict=True)):
             best = int(row.argmax())
-            if seen and row[now] < self.leave and row[best] >= self.enter:
+            if observed and row[now] < self.leave and row[best] >= self.enter:
                 now = best
             path[step] = now
         edges = [0, *(np.nonzero(np.diff(path))[0] + 1).tolist(), path.size]

@@ -1,4 +1,4 @@
-"""One clip over time as a picture: truth, what was found, who contradicts whom, the posterior, mood and presence."""
+"""One clip over time as a picture: true and detected episodes, contradictions, the posterior, mood and presence."""
 
 from __future__ import annotations
 
@@ -40,8 +40,14 @@ def timeline(
     end_s = case.steps / case.rate_hz
     names = list(case.masks)
     truth = true_episodes(case, classes)
-    told, mood = scored.moments is not None, scored.step_valence_arousal
-    heights = [0.8, 2.4, *([0.85] if told else []), *([0.85] if mood is not None else []), 0.2 + 0.17 * len(names)]
+    conflicts, mood = scored.moments is not None, scored.step_valence_arousal
+    heights = [
+        0.8,
+        2.4,
+        *([0.85] if conflicts else []),
+        *([0.85] if mood is not None else []),
+        0.2 + 0.17 * len(names),
+    ]
     with style():
         figure, axes = figure_of(9.4, 0.5 + 0.92 * sum(heights), nrows=len(heights), sharex=True, height_ratios=heights)
         rows = iter(axes)
@@ -51,7 +57,7 @@ def timeline(
         strips.set_yticks([1, 0], ["truth", "found"])
         strips.set(ylim=(-0.5, 1.5))
         _bands(bands, case, scored, classes)
-        if told:
+        if conflicts:
             _contradiction(next(rows), case, scored, spans, threshold)
         if mood is not None:
             _mood(next(rows), case, mood)

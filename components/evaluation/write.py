@@ -64,7 +64,7 @@ def write_evaluation(
     folder: Path, evaluation: Evaluation, *, title: str, datasets: Sequence[str], config: Evaluate
 ) -> None:
     """Writes `metrics.json`, `gates.json`, `calibration.json`, `smoothing.json`, `reference.*`, `predictions.parquet`,
-    `plots/` and `report.html`; the folder appears whole or not at all."""
+    `plots/` and `report.html`; the folder appears complete or not at all."""
     pictures = draw(evaluation, config)
     with atomic_dir(folder) as beside:
         write_json(beside / "metrics.json", evaluation.metrics)
@@ -150,11 +150,11 @@ def predictions(evaluation: Evaluation) -> pa.Table:
 
 def reliability_rows(sample: Sample, bins: int) -> list[tuple[Any, ...]]:
     """(mean confidence, share right, items) of equal-mass bins, as `dvc plots` draws them: a line a revision."""
-    found = metrics.mass_bins(sample.posterior, sample.truth, bins)
-    confidence, accuracy = (found.confidence / found.count).tolist(), (found.correct / found.count).tolist()
+    by_mass = metrics.mass_bins(sample.posterior, sample.truth, bins)
+    confidence, accuracy = (by_mass.confidence / by_mass.count).tolist(), (by_mass.correct / by_mass.count).tolist()
     return [
         (rounded(sure), rounded(right), int(count))
-        for sure, right, count in zip(confidence, accuracy, found.count, strict=True)
+        for sure, right, count in zip(confidence, accuracy, by_mass.count, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
-"""Variants of the model side by side, by cross-validation on people they never saw.
+"""Variants of the model side by side, by cross-validation on unseen people.
 
-variants.py   what is compared
-folds.py      who is tested when
+variants.py   the variants as data
+folds.py      the fold in which each person is tested
 crossval.py   one training of one fold
 figures.py    every row with its interval, and its difference from the default
 report.py     the table and the page

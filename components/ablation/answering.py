@@ -1,6 +1,6 @@
 """A trained model's calibration, and its answers to held-out clips, for every pattern of modalities.
 
-Clips are read in batches, because an ablation reads each of them very often; everything else is as for one clip.
+Clips are scored in batches, because an ablation scores each of them very often; everything else is as for one clip.
 
 Legend: N items, T steps, K classes.
 """
@@ -31,8 +31,8 @@ CLIPS_AT_ONCE = 16
 
 
 def calibrate(model: EmotionModel, cases: Sequence[Case]) -> Calibration:
-    """What is fitted for a trained model on the clips of the calibration split."""
-    return fit_posteriors(model, cases, lambda some: read_batches(model, some))[0]
+    """The calibration of a trained model, fitted on the clips of the calibration split."""
+    return fit_posteriors(model, cases, lambda clips: read_batches(model, clips))[0]
 
 
 def answer(
@@ -44,12 +44,12 @@ def answer(
     levels: Sequence[str],
     modalities: Sequence[str],
 ) -> dict[tuple[str, str], Answers]:
-    """The answers of a calibrated model to the test split, and to the calibration split where that is given.
+    """The answers of a calibrated model to the test split, and to the calibration split if `splits` has it.
 
     The first of `levels` is answered under every pattern of present modalities too, on the test split.
     """
     scorer = Scorer(model, calibration)
-    found = {}
+    answers = {}
     for split in SPLITS:
         if split not in splits:
             continue
@@ -58,29 +58,29 @@ def answer(
         for level in levels:
             posterior = {ALL: _rows(cases, whole, level, prior[level])}
             unimodal = _unimodal(cases, whole, modalities) if level == "clip" else {}
-            found[split, level] = _answers(cases, level, posterior, unimodal)
+            answers[split, level] = _answers(cases, level, posterior, unimodal)
     by_pattern = {}
     for pattern in patterns(modalities):
         kept = [_keep(case, pattern) for case in splits["test"]]
         answered = _posteriors(scorer, kept, read_batches(model, kept))
         by_pattern["+".join(pattern)] = _rows(kept, answered, levels[0], None)
-    first = found["test", levels[0]]
-    found["test", levels[0]] = replace(first, posterior={**first.posterior, **by_pattern})
-    return found
+    first = answers["test", levels[0]]
+    answers["test", levels[0]] = replace(first, posterior={**first.posterior, **by_pattern})
+    return answers
 
 
 def read_batches(model: EmotionModel, cases: Sequence[Case]) -> list[Logits]:
-    """The scores of clips; those of similar length go together, so little is padded."""
+    """The scores of clips; those of similar length share a batch, so there is little padding."""
     order = sorted(range(len(cases)), key=lambda index: cases[index].steps)
-    found: dict[int, Logits] = {}
+    logits: dict[int, Logits] = {}
     with one_thread(), torch.inference_mode():
         for first in range(0, len(order), CLIPS_AT_ONCE):
-            some = order[first : first + CLIPS_AT_ONCE]
-            batch = collate([cases[index] for index in some])
+            indices = order[first : first + CLIPS_AT_ONCE]
+            batch = collate([cases[index] for index in indices])
             output = model(batch.features, batch.masks)
-            for row, index in enumerate(some):
-                found[index] = Logits.of(output, row, cases[index].steps)
-    return [found[index] for index in range(len(cases))]
+            for row, index in enumerate(indices):
+                logits[index] = Logits.of(output, row, cases[index].steps)
+    return [logits[index] for index in range(len(cases))]
 
 
 def _posteriors(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits]) -> list[Posteriors]:
@@ -88,32 +88,33 @@ def _posteriors(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits])
 
 
 def _rows(cases: Sequence[Case], answered: Sequence[Posteriors], level: str, prior: Floats | None) -> Floats:
-    """(N, K) of the labelled items; `prior`, or NaN without one, where nothing is seen."""
+    """(N, K) of the labelled items; `prior`, or NaN without one, where no modality is valid."""
     parts = []
     for case, posteriors in zip(cases, answered, strict=True):
         chosen = labels_of(case, level) != UNLABELLED
         own = (posteriors.clip[None] if level == "clip" else posteriors.step)[chosen]
-        there = case.valid[chosen] if level == "step" else np.array([bool(case.present)])
+        observed = case.valid[chosen] if level == "step" else np.array([bool(case.present)])
         blank = np.full(own.shape[-1], np.nan, dtype=np.float32) if prior is None else prior
-        parts.append(np.where(there[:, None], own, blank))
+        parts.append(np.where(observed[:, None], own, blank))
     return np.concatenate(parts) if parts else np.empty((0, 0 if prior is None else prior.size), dtype=np.float32)
 
 
 def _unimodal(cases: Sequence[Case], answered: Sequence[Posteriors], modalities: Sequence[str]) -> dict[str, Floats]:
-    """Modality → (N, K) of the labelled clips; a modality has no opinion of its own where it is absent."""
-    labelled = [one for case, one in zip(cases, answered, strict=True) if case.clip_label != UNLABELLED]
-    found = {}
-    for name in sorted({name for one in answered for name in one.unimodal} & set(modalities)):
+    """Modality → (N, K) of the labelled clips; NaN where the modality is absent."""
+    labelled = [item for case, item in zip(cases, answered, strict=True) if case.clip_label != UNLABELLED]
+    unimodal = {}
+    for name in sorted({name for item in answered for name in item.unimodal} & set(modalities)):
         blank = np.full_like(answered[0].clip, np.nan)
-        found[name] = np.stack([one.unimodal.get(name, blank) for one in labelled]) if labelled else blank[None, :][:0]
-    return found
+        rows = [item.unimodal.get(name, blank) for item in labelled]
+        unimodal[name] = np.stack(rows) if rows else blank[None, :][:0]
+    return unimodal
 
 
 def _answers(
     cases: Sequence[Case], level: str, posterior: Mapping[str, Floats], unimodal: Mapping[str, Floats]
 ) -> Answers:
     labels = [labels_of(case, level) for case in cases]
-    counts = [int((some != UNLABELLED).sum()) for some in labels]
+    counts = [int((of_clip != UNLABELLED).sum()) for of_clip in labels]
     truth = np.concatenate([*labels, np.empty(0, dtype=np.int64)])
     return Answers(
         clips=tuple(case.clip_id for case in cases),

@@ -1,4 +1,4 @@
-"""What one training of a cross-validation says of the clips it did not learn from, as values and as one file.
+"""The answers of one training of a cross-validation to the clips outside its training split, as values and as a file.
 
 The file holds tensors and JSON (safetensors), so that reading it runs no code. Legend: N items, K classes.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from components.contracts.atomic import atomic_file
 
-# The answer to every item, with all that the variant may use of it.
+# The answer to every item, with all the modalities that the variant may use.
 ALL = "all"
 SPLITS = ("calibration", "test")
 
@@ -27,11 +27,11 @@ class Answers:
 
     Attributes:
         clips: the clip ids of the split, sorted.
-        clip: (N,) whose item it is: an index into `clips`.
+        clip: (N,) the clip of each item: an index into `clips`.
         truth: (N,) class index.
         posterior: `ALL`, and patterns such as "face+voice" (as if only these had been recorded) → (N, K) float32,
-            calibrated. Rows of a pattern of which a clip has nothing are NaN; `ALL` has none: where a variant sees
-            nothing it answers with the class frequencies of its training clips.
+            calibrated. Rows of a pattern of which a clip has nothing are NaN; `ALL` has none: where a variant has
+            no modality it answers with the class frequencies of its training clips.
         unimodal: modality → (N, K) float32, its own calibrated opinion; NaN where it is absent.
     """
 
@@ -49,7 +49,7 @@ class FoldResult:
     Attributes:
         answers: (split, level) → its answers; splits as in `SPLITS`, levels "clip" and "step".
         prior: level → (K,) class frequencies of the training split.
-        facts: what a reader may want to know, as JSON: core seconds, parameters, clips, code.
+        facts: background for the reader, as JSON: core seconds, parameters, clips, code.
     """
 
     answers: Mapping[tuple[str, str], Answers]
@@ -58,7 +58,7 @@ class FoldResult:
 
 
 def save_result(path: Path, result: FoldResult) -> None:
-    """Writes a result as one file that appears whole or not at all."""
+    """Writes a result as one file that appears complete or not at all."""
     from safetensors.numpy import save_file
 
     tensors: dict[str, NDArray[Any]] = {f"prior/{level}": value for level, value in result.prior.items()}
@@ -75,13 +75,13 @@ def save_result(path: Path, result: FoldResult) -> None:
 
 
 def load_result(path: Path) -> FoldResult | None:
-    """What `save_result` wrote; None when it is not there or not whole, so that it is made again."""
+    """The result that `save_result` wrote; None when it is missing or damaged, so that it is computed again."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as stored:
-            said = stored.metadata() or {}
-            clips, facts = json.loads(said["clips"]), json.loads(said["facts"])
+            metadata = stored.metadata() or {}
+            clips, facts = json.loads(metadata["clips"]), json.loads(metadata["facts"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         answers = {(split, level): _answers(f"{split}/{level}", clips, tensors) for split, level in _places(clips)}
     except (OSError, SafetensorError, KeyError, ValueError):
@@ -91,11 +91,11 @@ def load_result(path: Path) -> FoldResult | None:
 
 
 def _places(clips: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
+    places = []
     for place in sorted(clips):
         split, _, level = place.partition("/")
-        found.append((split, level))
-    return found
+        places.append((split, level))
+    return places
 
 
 def _answers(place: str, clips: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Answers:

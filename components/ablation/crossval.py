@@ -1,10 +1,10 @@
-"""One training of a cross-validation: fit on a fold's training split, calibrate on the next, answer what is left.
+"""One training of a cross-validation: fit on a fold's training split, calibrate on the next, answer the rest.
 
 Everything that is fitted is fitted inside the fold: the transform and the class balance on its training split, the
-temperatures on its calibration split. Nothing looks at the labels of the test split before its answers are written.
+temperatures on its calibration split. No step uses the labels of the test split before its answers are written.
 
-With `train.refit` a second model is trained on the training and the calibration split. To calibrate it on people that
-it learned from would make it far too sure, so it answers the test split with the calibration of the first.
+With `train.refit` a second model is trained on the training and the calibration split. Calibrated on people
+that it was trained on it would be far too confident, so it answers the test split with the calibration of the first.
 
 Legend: N items, T steps, K classes.
 """
@@ -65,7 +65,7 @@ class CatalogClips:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Modality → features a step."""
+        """Modality → features per step."""
         return {name: int(encoder["width"]) for name, encoder in self.catalog["encoders"].items()}
 
 
@@ -136,7 +136,7 @@ def unit_fingerprint(unit: Unit, corpus: CatalogClips) -> str:
 
 
 def _fold_sha256(fold: Fold, corpus: CatalogClips) -> str:
-    """The clips, labels and features of a fold, and who is where."""
+    """The fingerprint of the clips, labels, features and splits of a fold."""
     rows = [{**row, "split": fold.split_of[row["clip_id"]]} for row in corpus.rows if row["clip_id"] in fold.split_of]
     return fingerprint(rows)
 
@@ -145,9 +145,9 @@ def run_unit(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) 
     """Trains, calibrates and answers; on one thread, so the same on every machine.
 
     Args:
-        unit: what is trained.
-        corpus: on what.
-        first: the result of `unit.first`, if it is known; only one that is trained again needs it.
+        unit: the training.
+        corpus: the clips.
+        first: the result of `unit.first`, if there is one; used only with `train.refit`.
 
     Raises:
         DataError: no training clip has one of the modalities and a label.
@@ -159,11 +159,11 @@ def run_unit(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) 
     clips = _clips(unit, corpus)
     model = _trained(unit, corpus, clips, "train")
     trained = time.process_time()
-    found = levels(corpus.rows)
+    label_levels = levels(corpus.rows)
     classes = len(corpus.catalog["classes"])
-    prior = {level: frequencies(clips.whole["train"], level, classes) for level in found}
+    prior = {level: frequencies(clips.whole["train"], level, classes) for level in label_levels}
     calibration = calibrate(model, clips.own["calibration"])
-    answers = answer(model, calibration, clips.own, prior=prior, levels=found, modalities=clips.modalities)
+    answers = answer(model, calibration, clips.own, prior=prior, levels=label_levels, modalities=clips.modalities)
     return FoldResult(
         answers=answers,
         prior=prior,
@@ -172,7 +172,7 @@ def run_unit(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) 
             "core_seconds": {"train": round(trained - started, 3), "answer": round(time.process_time() - trained, 3)},
             "parameters": count_parameters(model),
             "clips": {split: len(cases) for split, cases in clips.whole.items() if split != BOTH},
-            # A result says whom it knows: one that learned from somebody who withdraws is deleted.
+            # The training clips, so that results can be deleted when one of their people withdraws.
             "learned_from": list(unit.fold.ids("train")),
             CALIBRATION: calibration.to_json(),
         },
@@ -180,9 +180,9 @@ def run_unit(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) 
 
 
 def _refitted(unit: Unit, corpus: CatalogClips, first: FoldResult) -> FoldResult:
-    """A model that is trained on the calibration people too, with what was fitted for the first one on them as unseen.
+    """A model trained on the calibration people too, with the calibration of the first model, which was not.
 
-    The calibration split stays answered by the first model: the second one has learned these answers by heart.
+    The calibration split stays answered by the first model: the second one was trained on these labels.
     """
     started = time.process_time()
     clips = _clips(unit, corpus)
@@ -226,30 +226,32 @@ class _Clips:
 def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
     whole, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
     used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
-    known = tuple(name for name in unit.modalities if name in used)
-    own = {split: [restrict(case, known) for case in cases] for split, cases in whole.items()} if known else {}
+    modalities = tuple(name for name in unit.modalities if name in used)
+    own = (
+        {split: [restrict(case, modalities) for case in cases] for split, cases in whole.items()} if modalities else {}
+    )
     if not any(case.usable for case in own.get("train", ())):
         raise DataError(
             "no training clip has one of these modalities and a label",
             where=f"fold {unit.fold.name}",
             seen=", ".join(unit.modalities),
         )
-    return _Clips(whole=whole, own=own, modalities=known, transform=transform.only(known))
+    return _Clips(whole=whole, own=own, modalities=modalities, transform=transform.only(modalities))
 
 
 def prepare_fold(
     fold: Fold, corpus: CatalogClips, *, standardise: bool = True
 ) -> tuple[dict[str, list[Case]], Transform]:
     """The clips of each split and of `BOTH`, by id, under the transform of the fold's training split. Every variant
-    gets the same clips and the same held-out steps: a clip without any feature that training knows is left out, and so
-    is the label of a held-out step at which nothing is valid."""
+    gets the same clips and the same held-out steps: a clip without any feature of the training split is left out, and
+    so is the label of a held-out step at which nothing is valid."""
     examples = {
         split: [corpus.examples[clip_id] for clip_id in fold.ids(split)] for split in ("train", "calibration", "test")
     }
     transform = Transform.fit(
         (example.encoded for example in examples["train"]), corpus.widths, standardise=standardise
     )
-    cases = {split: prepare(some, transform) for split, some in examples.items()}
+    cases = {split: prepare(of_split, transform) for split, of_split in examples.items()}
     cases[BOTH] = sorted([*cases["train"], *cases["calibration"]], key=lambda case: case.clip_id)
     for split in SPLITS:
         cases[split] = [
@@ -259,7 +261,7 @@ def prepare_fold(
 
 
 def restrict(case: Case, modalities: Sequence[str]) -> Case:
-    """The clip with these modalities alone; it may be left with no valid step."""
+    """The clip with these modalities alone; it may have no valid step then."""
     return replace(
         case,
         features={name: case.features[name] for name in modalities},
@@ -268,14 +270,14 @@ def restrict(case: Case, modalities: Sequence[str]) -> Case:
 
 
 def frequencies(cases: Sequence[Case], level: str, classes: int) -> Floats:
-    """(K,) how often each class occurs in training; even where nothing is labelled."""
+    """(K,) frequency of each class in training; uniform where nothing is labelled."""
     labels = np.concatenate([labels_of(case, level) for case in cases] or [np.empty(0, dtype=np.int64)])
     counts = np.bincount(labels[labels != UNLABELLED], minlength=classes).astype(np.float64)
     return (counts / counts.sum() if counts.sum() else np.full(classes, 1 / classes)).astype(np.float32)
 
 
 def _trained(unit: Unit, corpus: CatalogClips, clips: _Clips, split: str) -> EmotionModel:
-    """The model that learned from the clips of a split, or of `BOTH`."""
+    """The model trained on the clips of a split, or of `BOTH`."""
     training = [case for case in clips.own[split] if case.usable]
     spec = spec_of(corpus.catalog, clips.transform, training, model=unit.params.model, train=unit.params.train)
     epochs = unit.params.train.epochs

@@ -32,7 +32,7 @@ MISSING = "missing_macro_f1"
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """What every row answers: `subjects`, `truth`, `fold` and `groups`, N each; `folds` names them."""
+    """The items that every row answers: `subjects`, `truth`, `fold` and `groups`, N each; `folds` names them."""
 
     subjects: Subjects
     truth: NDArray[np.int64]
@@ -113,10 +113,10 @@ _MISSING = _Figure(_confusions, lambda sums: np.asarray(scores.macro_f1(sums).me
 
 
 def table(rows: Sequence[TableRow], items: Items, config: Evaluate, *, seed: int) -> list[dict[str, Any]]:
-    """The rows with their figures, as JSON; the first row is the one that all are compared with.
+    """The rows with their figures, as JSON; all rows are compared with the first.
 
     Each has `figures`, `minus_default`, `patterns` (macro-F1 by pattern of present modalities) and `folds`. The figure
-    `missing_macro_f1` is the mean over the patterns in which a modality is missing, for rows that know them all.
+    `missing_macro_f1` is the mean over the patterns in which a modality is missing, for rows that have them all.
     """
     bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
     missing = _missing_patterns(rows[0])
@@ -228,15 +228,15 @@ def _missing_patterns(default: TableRow) -> list[str]:
 def _sums(row: TableRow, items: Items, missing: Sequence[str], bins: int) -> dict[str, Sums]:
     posterior = row.posterior[ALL]
     made: dict[Any, Sums] = {}
-    found = {}
+    sums = {}
     for name, figure in FIGURES.items():
         if figure.sums not in made:
             made[figure.sums] = figure.sums(items, posterior, bins)
-        found[name] = made[figure.sums]
-    # A row that knows fewer modalities has fewer patterns; a mean over those would be one of something else.
+        sums[name] = made[figure.sums]
+    # A row with fewer modalities has fewer patterns; a mean over those would not be comparable.
     if missing and all(name in row.posterior for name in missing):
-        found[MISSING] = np.stack([_confusions(items, row.posterior[name], bins) for name in missing], axis=2)
-    return found
+        sums[MISSING] = np.stack([_confusions(items, row.posterior[name], bins) for name in missing], axis=2)
+    return sums
 
 
 def _value(sums: Sums, figure: _Figure, bootstrap: Bootstrap) -> dict[str, float | None]:
@@ -256,18 +256,18 @@ def _spread(per_seed: Sums) -> float | None:
 
 
 def _by_fold(row: TableRow, items: Items) -> dict[str, dict[str, float | None]]:
-    found = {}
+    by_fold = {}
     for index, name in enumerate(items.folds):
         mine = items.fold == index
         posterior = row.posterior[ALL][:, mine]
         counts = np.stack(
             [scores.confusion(items.truth[mine], answers, posterior.shape[-1]) for answers in posterior.argmax(-1)]
         )
-        found[name] = {
+        by_fold[name] = {
             HEADLINE: rounded(float(scores.macro_f1(counts).mean())),
             "accuracy": rounded(float(scores.accuracy(counts).mean())),
         }
-    return found
+    return by_fold
 
 
 def _above_zero(difference: Mapping[str, float | None]) -> bool:

@@ -19,9 +19,9 @@ PEOPLE_APART = Catalog()
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One deal: clip id → "train", "calibration" or "test". A clip that is in none of them is left out of the fold.
+    """One fold: clip id → "train", "calibration" or "test". Clips that are in none of them are left out.
 
-    `unlearned` are classes that test clips show and no training clip does.
+    `unlearned` are the classes that occur in test clips but in no training clip.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Fold:
 def make_folds(
     rows: Sequence[CatalogRow], kind: Kind, seed: int, *, config: Catalog = PEOPLE_APART
 ) -> tuple[Fold, ...]:
-    """The folds over all clips of a catalog; what split they have there does not matter.
+    """The folds over all clips of a catalog; their split there does not matter.
 
     With `catalog.by_text` no text is in two splits of a fold: clips that would bring one there are left out of it.
     A person is then tested on some texts alone.
 
     Args:
         rows: catalog rows.
-        kind: a number of folds, dealt by person; "corpus": those that the corpora publish; "dataset": one a dataset,
-            which is then tested by a model that saw the others. Of numbered folds, the one after the tested one
-            calibrates and the others train.
+        kind: a number of folds, dealt by person; "corpus": those that the corpora publish; "dataset": one per
+            dataset, which is then tested by a model trained on the others. Of numbered folds, the one after the tested
+            one calibrates and the others train.
         seed: of the deal.
         config: how the catalog is dealt; of it, whether texts are kept apart.
 
@@ -71,7 +71,7 @@ def _datasets(rows: Sequence[CatalogRow]) -> list[str]:
             "to leave one dataset out there must be two",
             where="ablate.folds",
             seen=", ".join(names) or "none",
-            remedy="Name another one in `datasets`, or set ablate.folds to a number",
+            remedy="Name one more in `datasets`, or set ablate.folds to a number",
         )
     return names
 
@@ -96,5 +96,5 @@ def _fold(name: str, rows: Sequence[CatalogRow], split_of: Mapping[str, str], co
             shown[split_of[row["clip_id"]]] |= classes_of(row)
     for split, classes in shown.items():
         if not classes:
-            raise DataError(f"the {split} split of a fold is empty", where=f"fold {name}", remedy="Ask for other folds")
+            raise DataError(f"the {split} split of a fold is empty", where=f"fold {name}", remedy="Change ablate.folds")
     return Fold(name=name, split_of=split_of, unlearned=tuple(sorted(shown["test"] - shown["train"])))

@@ -1,4 +1,4 @@
-"""The picture of an ablation: how far each row lies from the default, with its interval."""
+"""The plot of an ablation: the distance of each row from the default, with its interval."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def forest(table: Sequence[Mapping[str, Any]], *, confidence: float) -> bytes:
 
     A point is grey where the interval includes 0, green or red where it does not; the short bar below it is one
     standard deviation over the seeds to either side. On the right stands the row's own macro-F1. Baselines that lie
-    far below are cut off with an arrow, so that the others can be told apart.
+    far below are cut off with an arrow, so that the others remain distinguishable.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,4 +1,4 @@
-"""The folds of a cross-validation put together: every item answered once a seed, by a model that never saw its person.
+"""The pooled folds of a cross-validation: every item answered once per seed, by a model not trained on its person.
 
 Legend: F folds, S seeds, N items, K classes.
 """
@@ -20,14 +20,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """The answers of one variant, or what was made of the answers of others.
+    """The answers of one variant, or a combination of those of others.
 
     Attributes:
         clips: (N,) the clip of each item; fold: (N,) the fold that tested it; truth: (N,) class index.
-        posterior: pattern → (S, N, K), NaN where a clip has nothing of the pattern; `ALL` is there for every item.
+        posterior: pattern → (S, N, K), NaN where a clip has nothing of the pattern; `ALL` exists for every item.
         unimodal: modality → (S, N, K), NaN where it is absent.
-        prior: (N, K) the class frequencies that training saw.
-        choice: (F, S) macro-F1 on each fold's *calibration* split: what may be chosen by.
+        prior: (N, K) the class frequencies of the training split.
+        choice: (F, S) macro-F1 on each fold's *calibration* split, by which variants may be chosen.
     """
 
     clips: NDArray[np.str_]
@@ -45,7 +45,7 @@ class Pooled:
 
 
 def pool(results: Sequence[Sequence[FoldResult]], level: str) -> Pooled:
-    """From `results[fold][seed]`. Patterns and modalities that a fold does not know are left out."""
+    """From `results[fold][seed]`. Patterns and modalities that a fold lacks are left out."""
     first = [seeds[0].answers["test", level] for seeds in results]
     counts = [answers.truth.size for answers in first]
 
@@ -83,25 +83,25 @@ def majority(pooled: Pooled) -> Floats:
 
 
 def product(opinions: Mapping[str, Floats], prior: Floats) -> Floats:
-    """The product of the opinions of the modalities that are there, (S, N, K); the prior where none is.
+    """The product of the posteriors of the present modalities, (S, N, K); the prior where none is present.
 
     Args:
         opinions: modality → (S, N, K) calibrated posteriors, NaN where it is absent.
         prior: (N, K), or (K,).
     """
-    some = np.any([~np.isnan(posterior).any(-1) for posterior in opinions.values()], axis=0)
-    return np.where(some[..., None], product_of_experts(opinions), prior).astype(np.float32)
+    present = np.any([~np.isnan(posterior).any(-1) for posterior in opinions.values()], axis=0)
+    return np.where(present[..., None], product_of_experts(opinions), prior).astype(np.float32)
 
 
 def products(opinions: Mapping[str, Floats], patterns: Sequence[str], prior: Floats) -> dict[str, Floats]:
     """`product` of everything, and under each pattern (NaN where a clip has nothing of it)."""
     missing = np.full(prior.shape, np.nan, dtype=np.float32)
-    found = {ALL: product(opinions, prior)}
+    combined = {ALL: product(opinions, prior)}
     for pattern in patterns:
-        left = {name: opinions[name] for name in pattern.split("+") if name in opinions}
-        if left:
-            found[pattern] = product(left, missing)
-    return found
+        remaining = {name: opinions[name] for name in pattern.split("+") if name in opinions}
+        if remaining:
+            combined[pattern] = product(remaining, missing)
+    return combined
 
 
 def ensemble(posterior: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -110,17 +110,17 @@ def ensemble(posterior: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def chosen_per_fold(pooled: Mapping[str, Pooled]) -> tuple[str, ...]:
-    """For each fold the variant with the best mean macro-F1 over the seeds on its calibration split; of equals the
-    first. Test labels are not looked at."""
+    """For each fold the variant with the best mean macro-F1 over the seeds on its calibration split; among equals
+    the first. Test labels are not used."""
     names = list(pooled)
     scores = np.stack([pooled[name].choice.mean(1) for name in names])
     return tuple(names[int(index)] for index in scores.argmax(0))
 
 
 def answered_by(chosen: Sequence[str], pooled: Mapping[str, Pooled]) -> Floats:
-    """(S, N, K): each fold's items as the variant that was chosen for it answers them."""
-    found = next(iter(pooled.values())).posterior[ALL].copy()
+    """(S, N, K): each fold's items, answered by the variant that was chosen for it."""
+    answers = next(iter(pooled.values())).posterior[ALL].copy()
     for fold, name in enumerate(chosen):
         mine = pooled[name].fold == fold
-        found[:, mine] = pooled[name].posterior[ALL][:, mine]
-    return found
+        answers[:, mine] = pooled[name].posterior[ALL][:, mine]
+    return answers

@@ -40,15 +40,15 @@ CSV_FIGURES = (HEADLINE, "accuracy", "uar", "ece", "nll", MISSING)
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What an ablation found.
+    """The results of an ablation.
 
     Attributes:
-        name: of its folder; datasets, classes, level ("clip" or "step"), folds, seeds, config: what was compared how.
-        rows, items, clips: the answers themselves, who they are about, and the clip of each item.
-        table: a row each, see `ablation.table`; steps: the same at the level of steps where both are labelled.
+        name: of its folder; datasets, classes, level ("clip" or "step"), folds, seeds, config: the comparison.
+        rows, items, clips: the answers themselves, their people and labels, and the clip of each item.
+        table: one entry per row, see `ablation.table`; steps: the same at the level of steps where both are labelled.
         details: by class and by group, of the default and of the best.
         chosen: the variant that each fold's calibration split chose.
-        verdict: see `ablation.verdict`; failed: variant → why it could not be compared.
+        verdict: see `ablation.verdict`; failed: variant → the reason why it could not be compared.
     """
 
     name: str
@@ -103,7 +103,7 @@ def write_report(folder: Path, report: Report) -> None:
 
 
 def to_markdown(report: Report) -> str:
-    """The table as it may stand in a document, and what it says in words."""
+    """The table as Markdown, and the verdict in words."""
     people, items = len(report.items.subjects.names), report.items.truth.size
     missing = any(MISSING in row["figures"] for row in report.table)
     heads = ["variant", "macro-F1", "minus default", "accuracy", "UAR", "ECE", "NLL", "± seeds"]
@@ -132,7 +132,7 @@ def to_markdown(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """One row a variant; each figure with its interval, its spread over seeds and its difference from the default."""
+    """One row per variant; each figure with its interval, its spread over seeds and its difference from the default."""
     parts = ("value", "low", "high", "seed_sd")
     names = [f"{name}_{part}" for name in CSV_FIGURES for part in parts]
     names += [f"minus_default_{name}_{part}" for name in CSV_FIGURES for part in parts]
@@ -147,7 +147,7 @@ def to_csv(report: Report) -> str:
 
 
 def predictions(report: Report) -> pa.Table:
-    """Every answer: one row an item, seed and row of the table. A row without a seed of its own has seed 0."""
+    """Every answer: one row per item, seed and row of the table. A row without a seed of its own has seed 0."""
     items, classes = report.items, np.asarray(report.classes)
     folds = np.asarray(items.folds)[items.fold]
     tables = []

@@ -1,4 +1,4 @@
-"""From the results of the trainings to the rows of the table: the variants, and what is made of their answers."""
+"""From the results of the trainings to the rows of the table: the variants, and combinations of their answers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def make_rows(
 
 
 def make_items(pooled: Pooled, folds: Sequence[Fold], catalog: Sequence[CatalogRow]) -> Items:
-    """Who and what the items are, from the catalog's rows."""
+    """The people, labels and groups of the items, from the catalog's rows."""
     known = {row["clip_id"]: row for row in catalog}
     clips = [known[str(clip_id)] for clip_id in pooled.clips]
     return Items(

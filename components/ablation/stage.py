@@ -1,7 +1,7 @@
 """`mer ablate`: every variant on every fold with every seed, as Ray tasks, and the comparison in files and MLflow.
 
-A training that was done is not done again: its answers lie below `.mer/ablation/results` under the hash of everything
-they are a function of. An interrupted ablation goes on where it stopped, and one more variant costs only itself.
+A finished training is not repeated: its answers are stored below `.mer/ablation/results` under the hash of everything
+they depend on. An interrupted ablation continues where it stopped, and a new variant costs only its own trainings.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ SHA_TAG = "mer.ablation_sha256"
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A training that the table needs: whose it is, and the file that its result is in, or will be.
+    """A training that the table needs: its variant, fold and seed, and the file of its result.
 
-    `first` is the file of the training whose calibration it takes over; None for one that is not trained again.
+    `first` is the file of the training whose calibration it reuses; None without `train.refit`.
     """
 
     variant: str
@@ -61,12 +61,11 @@ def run(params: Params, layout: Layout) -> Report:
     Raises:
         DataError: there is no catalog, or the folds cannot be made.
         ConfigError: an unknown variant.
-        MerError: the default could not be trained. Another variant that fails is reported in `Report.failed`.
+        MerError: the default could not be trained. Any other variant that fails is reported in `Report.failed`.
     """
     root = layout.root.resolve()
     corpus = load_corpus(root)
-    found = levels(corpus.rows)
-    if not found:
+    if not levels(corpus.rows):
         raise DataError("no clip of the catalog has a label", where="ablate")
     folds = make_folds(corpus.rows, params.ablate.folds, params.seed, config=params.catalog)
     failed: dict[str, str] = {}
@@ -220,7 +219,7 @@ def _attempt(job: _Job, root: Path, code: str) -> MerError | None:
 
 
 def _results(jobs: Sequence[_Job], variant: str, folds: int) -> list[list[Any]]:
-    found: list[list[Any]] = [[] for _ in range(folds)]
+    results: list[list[Any]] = [[] for _ in range(folds)]
     for job in jobs:
         if job.variant == variant:
             result = load_result(job.path)
@@ -228,8 +227,8 @@ def _results(jobs: Sequence[_Job], variant: str, folds: int) -> list[list[Any]]:
                 raise DataError(
                     "a result that was written is gone", where=str(job.path), remedy="Run `mer ablate` again"
                 )
-            found[job.fold].append(result)
-    return found
+            results[job.fold].append(result)
+    return results
 
 
 def _compare(
@@ -244,7 +243,7 @@ def _compare(
     rows, pooled, chosen = make_rows(trained, level)
     items = make_items(pooled[DEFAULT], folds, corpus.rows)
     compared = table(rows, items, params.evaluate, seed=params.seed)
-    said = verdict(compared, seeds=params.ablate.seeds)
+    outcome = verdict(compared, seeds=params.ablate.seeds)
     by_name = {row.name: row for row in rows}
     steps = None
     if others:
@@ -268,16 +267,16 @@ def _compare(
         steps=steps,
         details={
             name: details(by_name[name], items, classes, params.evaluate, seed=params.seed)
-            for name in dict.fromkeys((DEFAULT, said["best"]))
+            for name in dict.fromkeys((DEFAULT, outcome["best"]))
         },
         chosen=chosen,
-        verdict=said,
+        verdict=outcome,
         failed=dict(failed),
     )
 
 
 def _note(failed: dict[str, str], name: str, error: MerError) -> None:
-    """Keeps the first reason."""
+    """Records the first error of a variant."""
     failed.setdefault(name, str(error))
 
 
@@ -288,7 +287,7 @@ def _code(root: Path, corpus: CatalogClips) -> str:
 
 
 def _publish(report: Report, folder: Path, variants: Mapping[str, Params], layout: Layout) -> None:
-    """A run with the report, and below it one a row with its settings and figures; nothing if they are there."""
+    """A run with the report, and nested in it one run per row with its settings and figures, unless they exist."""
     tracking = next(iter(variants.values())).tracking
     sha256 = fingerprint(report.to_json())
     if has_run(tracking, layout.root, tag=SHA_TAG, value=sha256):

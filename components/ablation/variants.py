@@ -1,7 +1,7 @@
-"""What an ablation compares, as data: a variant is a name and the settings in which it differs from `params.yaml`.
+"""The variants that an ablation compares, as data: a name, and the settings that differ from `params.yaml`.
 
-A new one is one line of `VARIANTS`. Both sides of a switch stand here, so that whichever of them the configuration has
-is compared with the other; a variant that resolves to the configuration itself is not trained a second time.
+A new one is one line of `VARIANTS`. Both sides of a switch are listed, so that the configured one is always compared
+with the other; a variant that resolves to the configuration itself is not trained a second time.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from components.contracts.errors import ConfigError
 DEFAULT = "default"
 UNIMODAL = "unimodal_"
 TEMPORAL = {"clip_head": "temporal"}
-# To train every variant again on more people would cost as much once more and tell them apart no better.
+# Training every variant again on more people would double the cost without a clearer comparison.
 ONCE = {"refit": False}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One thing to compare.
+    """One variant to compare.
 
     Attributes:
         name: as in `--variants`.
-        about: in a few words.
-        model, train: settings in the place of those in the sections `model` and `train`.
-        modalities: what it may use; all when None.
-        candidate: whether it could be the default for clips that are there as a whole. A causal or a unimodal model is
-            for another use, so it is compared but never wins.
+        about: a short description.
+        model, train: settings that replace those of the sections `model` and `train`.
+        modalities: those that it may use; all when None.
+        candidate: whether it could be the default for complete clips. A causal or a unimodal model serves a different
+            purpose, so it is compared but never wins.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Variant:
     candidate: bool = True
 
     def applied(self, params: Params) -> Params:
-        """The configuration of this variant, trained once unless the variant itself says otherwise.
+        """The configuration of this variant, trained once unless the variant itself sets `refit`.
 
-        What `params.yaml` leaves open is filled in anew, so that another `model.preset` brings its own defaults.
+        What `params.yaml` leaves open is filled in anew, so that a different `model.preset` has its own defaults.
 
         Raises:
             ConfigError: a value that is not allowed, by itself or beside the others.
@@ -80,7 +80,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(name="no_attention", about="as the default, streams side by side", model={"fusion": "concatenation"}),
     Variant(name="no_mixup", about="clip statistics as they are", model={"statistics_mixup": 0.0}),
     Variant(name="mixup", about="clip statistics mixed in pairs", model={"statistics_mixup": 0.4}),
-    # A fold's calibration people are answered by the first model, so `nested_choice` cannot tell it from the default.
+    # The first model answers a fold's calibration people, so `nested_choice` cannot distinguish it from the default.
     Variant(name="refit", about="trained again with the calibration people", train={"refit": True}),
     Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),
     Variant(name="no_conflict_features", about="fusion without |v_i − v_j|", model={"conflict_features": False}),
@@ -120,7 +120,7 @@ def choose(names: Sequence[str], modalities: Sequence[str]) -> list[Variant]:
     """The variants of these names, all when there is none; the default always, and first.
 
     Args:
-        names: as a person gave them.
+        names: as given on the command line.
         modalities: of the catalog; each has a variant `unimodal_<modality>` where there are two or more.
 
     Raises:

@@ -1,4 +1,7 @@
-"""What an adapter says of its corpus, beside what its module's docstring says of the layout: one record a corpus."""
+"""Facts about a corpus that its files do not contain: access, paper, labels, splits; one `About` per adapter.
+
+The layout of the files is described in the docstring of the adapter's module.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,18 @@ ACCESS: Mapping[Access, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a person asks before using a corpus.
+    """What one needs to know before using a corpus.
 
     Attributes:
         title: the corpus's own name.
-        modalities: what it brings: face, voice, text, physio, or other names.
-        access: whether it can simply be downloaded.
+        modalities: what it contains: face, voice, text, physio, or other names.
+        access: whether it can be downloaded freely.
         how: how and where to get it, in a sentence or two.
         homepage, paper: where it is described.
         consent: what the people in it agreed to, written on every clip.
-        labels: the corpus's name of an emotion → the canonical one.
+        labels: the corpus's name of an emotion → the canonical name.
         splits: the standard splits, and how to use them.
-        known_bad: clips that are broken in every copy → what is wrong with them.
+        known_bad: clips that are broken in every copy → the defect.
     """
 
     title: str = ""
@@ -51,7 +54,7 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """A key of a dataset's section of params.yaml; `default` is None where the key must be there."""
+    """A key of a dataset's section of params.yaml; `default` is None where the key is required."""
 
     key: str
     default: str | None
@@ -75,11 +78,11 @@ def _default(info: FieldInfo) -> str | None:
 
 
 def plain(value: Any) -> str:
-    """A value as one writes it in params.yaml."""
+    """A value as it is written in params.yaml."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(plain, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {plain(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {plain(item)}' for key, item in value.items())}}}"
     return str(value) if value != "" else '""'

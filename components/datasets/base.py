@@ -1,7 +1,7 @@
-"""What a corpus has to say of itself: one `Adapter` a corpus, from its own layout to clip rows.
+"""The base class of corpus adapters: one `Adapter` per corpus turns the corpus's own layout into clip rows.
 
 An adapter only *reads names and labels*. Everything that is the same for all corpora is done once, after it, in
-`stage.py`: probing the media files, hashing their content, refusing unknown emotion names and duplicate ids.
+`stage.py`: probing the media files, hashing their content, rejecting unknown emotion names and duplicate ids.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ STAGE = "datasets"
 # `Clip.content_sha256` as an adapter leaves it; the stage fills it in.
 NOT_HASHED = ""
 
-# Names of recordings, as far as the decoder reads their containers.
+# File name endings of recordings whose containers the decoder reads.
 VIDEO = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts")
 SOUND = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aiff", ".aif", ".caf", ".amr")
 
-# Options with such names say where something lies.
+# Options with such names hold a path.
 PLACE_ENDS = ("_root", "_path", "_file")
 
 OptionsT = TypeVar("OptionsT", bound=Section)
@@ -39,10 +39,11 @@ OptionsT = TypeVar("OptionsT", bound=Section)
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What an adapter found: usable clips, what it set aside, and words for the summary (files left out, and why).
+    """The outcome of a scan: usable clips, rows that were set aside, and notes for the summary (files left out, and
+    why).
 
-    Where several people count as one subject, `people` has clip id → the names of those in the clip, the names being
-    what follows the dataset's name in a subject id.
+    Where several people count as one subject, `people` maps a clip id to the names of the people in the clip: the part
+    of a subject id that follows the dataset's name.
     """
 
     clips: list[Clip]
@@ -57,10 +58,10 @@ class Adapter(ABC, Generic[OptionsT]):
     Attributes:
         name: the dataset's name in `params.yaml`, in paths and in clip ids.
         licence: the terms of the corpus, written on every clip.
-        about: what else a person asks before using it.
+        about: further facts that one needs before using it.
         Options: the type of the dataset's own section of `params.yaml`.
-        files: options that name a file or folder outside the project, besides `root` and what ends in `_root`, `_path`
-            or `_file`; see `places`.
+        files: options that name a file or folder outside the project, besides `root` and names that end in `_root`,
+            `_path` or `_file`; see `places`.
     """
 
     name: ClassVar[str]
@@ -79,13 +80,13 @@ class Adapter(ABC, Generic[OptionsT]):
             seed: the project's seed, for corpora that are rendered.
 
         Raises:
-            DataError: the corpus as a whole cannot be read (its folder does not exist). What concerns one clip is a
+            DataError: the corpus as a whole cannot be read (its folder does not exist). A defect of a single clip is a
                 row in `Scan.quarantined`, never an exception.
         """
 
     def options(self, section: Mapping[str, Any]) -> OptionsT:
-        """The typed section; a place in an object store is the path of its mirror (`remote.py`). Raises ConfigError: a
-        key is unknown (with the nearest name), missing or out of bounds."""
+        """The typed section; an address in an object store becomes the path of its mirror (`remote.py`). Raises
+        ConfigError: a key is unknown (with the nearest name), missing or out of bounds."""
         local = remote.localised(section, where=f"params.yaml: {self.name}")
         try:
             return self.Options.model_validate(local)
@@ -93,22 +94,22 @@ class Adapter(ABC, Generic[OptionsT]):
             raise section_error(error, self.Options, where=f"params.yaml: {self.name}") from error
 
     def places(self, options: OptionsT) -> list[Path]:
-        """Where the corpus lies on disk, absolute or relative to the project; nowhere for one that is rendered.
+        """The paths of the corpus on disk, absolute or relative to the project; empty for one that is rendered.
 
-        What lies there is an input of the stage: a file that comes, goes or changes makes it look again.
+        The files there are inputs of the stage: it runs again when one is added, removed or changed.
         """
-        given = options.model_dump(mode="json")
-        named = [key for key in sorted(given) if self.is_place(key)]
-        return [Path(given[key]).expanduser() for key in named if isinstance(given[key], str) and given[key]]
+        values = options.model_dump(mode="json")
+        path_keys = [key for key in sorted(values) if self.is_place(key)]
+        return [Path(values[key]).expanduser() for key in path_keys if isinstance(values[key], str) and values[key]]
 
     def is_place(self, key: str) -> bool:
-        """Whether an option says where something lies."""
+        """Whether an option holds a path."""
         return key == "root" or key in self.files or key.endswith(PLACE_ENDS)
 
 
 def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
-    """The folder of a corpus, absolute; what lies in an object store is fetched as far as it changed. Raises DataError
-    if it is not there or is no folder."""
+    """The folder of a corpus, absolute; from an object store, files that changed are fetched first. Raises DataError if
+    it does not exist or is not a folder."""
     if remote.is_mirror(given):
         remote.sync(Path(given), root)
     folder = root / Path(given).expanduser()
@@ -124,15 +125,15 @@ def corpus_folder(given: str, root: Path, *, dataset: str) -> Path:
 
 
 def corpus_file(given: str, root: Path) -> Path:
-    """A file that a section names beside its `root`; fetched as far as it changed where it lies in an object store."""
+    """A file that a section names beside its `root`; from an object store, it is fetched first if it changed."""
     if remote.is_mirror(given):
         remote.sync(Path(given), root)
     return root / Path(given).expanduser()
 
 
 def files_below(folder: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
-    """Every file below a folder, links to nothing included. Links to folders elsewhere are followed, circles not, and
-    the folders in `skip` are not looked into."""
+    """Every file below a folder, broken links included. Links to folders elsewhere are followed, cycles are not, and
+    the folders in `skip` are not entered."""
     top = os.path.realpath(folder)
     entered = {top, *(os.path.realpath(path) for path in skip)}
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -143,16 +144,16 @@ def files_below(folder: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
 def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """Every file below a folder with one of the suffixes (lower case, with the dot), in a fixed order.
 
-    A link to nothing (a git-annex or DVC checkout without its content) is in the list, and so is a pipe or a device
-    with a recording's name: somebody misses a recording, and the stage says so.
+    A broken link (a git-annex or DVC checkout without its content) is in the list, and so is a pipe or a device with a
+    recording's name: a recording is missing there, and the stage reports it.
     """
-    wanted = set(suffixes)
-    found = (path for path in files_below(folder) if path.suffix.lower() in wanted)
-    return sorted(path for path in found if not path.is_dir())
+    accepted = set(suffixes)
+    media = (path for path in files_below(folder) if path.suffix.lower() in accepted)
+    return sorted(path for path in media if not path.is_dir())
 
 
 def _enters(path: str, top: str, entered: set[str]) -> bool:
-    """Whether a folder is to be walked: once, and by its own name if it has one within the corpus."""
+    """Whether to walk a folder: each is walked once, and under its real path if that lies within the corpus."""
     real = os.path.realpath(path)
     if real in entered or (os.path.islink(path) and Path(real).is_relative_to(top)):
         return False
@@ -161,8 +162,8 @@ def _enters(path: str, top: str, entered: set[str]) -> bool:
 
 
 def stored_path(path: Path, folder: Path, given: str) -> str:
-    """How a clip row names a file of a corpus: below the folder *as it was given*, so that a relative `root` stays
-    relative and the row does not depend on where the project lies."""
+    """The path of a corpus file as clip rows store it: below the folder *as it was given*, so that a relative `root`
+    stays relative and the row does not depend on the location of the project."""
     return (Path(given).expanduser() / path.relative_to(folder)).as_posix()
 
 
@@ -194,7 +195,7 @@ def set_aside(
 
 
 def bad_name(dataset: str, path: Path, stored: str, *, what: str, field: str, seen: str, allowed: str) -> Quarantined:
-    """The quarantine row of a file whose name is not one of its corpus; `what` says which part of it is wrong."""
+    """The quarantine row of a file whose name does not follow its corpus; `what` describes the wrong part."""
     return set_aside(
         dataset,
         path.stem,
@@ -204,5 +205,5 @@ def bad_name(dataset: str, path: Path, stored: str, *, what: str, field: str, se
         field=field,
         seen=seen,
         allowed=allowed,
-        remedy="Rename the file as the corpus does, or take it out of the folder",
+        remedy="Rename the file as the corpus does, or remove it from the folder",
     )

@@ -1,7 +1,7 @@
-"""What the stage would use of a corpus, and what not and why, before anything is processed or written.
+"""A dry run of the `datasets` stage: which clips it would use, which not and why, without writing anything.
 
-It scans and probes as the stage does. Contents are not hashed, but for files of equal size: of two with equal bytes one
-is likely to be a copy. Durations are what the files' headers say; only decoding can tell for sure.
+It scans and probes as the stage does. Only files of equal size are hashed: of two with equal bytes one is likely to be
+a copy. Durations are read from the files' headers; the exact ones are known only after decoding.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NONE = "unlabelled"
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What the headers of a clip's files say; `duration_s` is None where none says it."""
+    """Duration and modalities according to the headers of a clip's files; `duration_s` is None if no header has it."""
 
     duration_s: float | None
     modalities: tuple[str, ...]
@@ -42,14 +42,15 @@ class Looked:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What is in a corpus.
+    """The content of a corpus.
 
     Attributes:
-        clips: what would be used; quarantined: what would be set aside, and why.
-        withdrawn: clips that are left out because somebody in them withdrew.
-        copies: (file, the one of the same bytes that comes before it).
-        looked: clip id → what the headers of its files say.
-        notes: what the adapter has to say.
+        clips: the clips that would be used.
+        quarantined: the rows that would be set aside, and why.
+        withdrawn: number of clips left out because a person in them withdrew.
+        copies: pairs of (file, earlier file with the same bytes).
+        looked: clip id → facts from the headers of its files.
+        notes: the adapter's notes.
     """
 
     clips: list[Clip]
@@ -60,12 +61,12 @@ class Findings:
     notes: list[str]
 
     def as_json(self, taxonomy: Taxonomy) -> dict[str, Any]:
-        """Everything a machine may ask, as JSON values."""
+        """All figures, as JSON values."""
         reasons: dict[str, list[Quarantined]] = defaultdict(list)
         for row in self.quarantined:
             reasons[row.code].append(row)
-        known = [one.duration_s for one in self.looked.values() if one.duration_s is not None]
-        modalities = Counter(name for one in self.looked.values() for name in one.modalities)
+        durations_s = [clip.duration_s for clip in self.looked.values() if clip.duration_s is not None]
+        modalities = Counter(name for clip in self.looked.values() for name in clip.modalities)
         return {
             "used": len(self.clips),
             "skipped": len(self.quarantined),
@@ -81,8 +82,8 @@ class Findings:
             "withdrawn": self.withdrawn,
             "copies": [list(pair) for pair in self.copies],
             "subjects": len({clip.subject_id for clip in self.clips}),
-            "duration_s": round(sum(known), 3),
-            "duration_unknown": len(self.looked) - len(known),
+            "duration_s": round(sum(durations_s), 3),
+            "duration_unknown": len(self.looked) - len(durations_s),
             "emotions": self._emotions(taxonomy),
             "modalities": dict(sorted(modalities.items())),
             "splits": dict(sorted(Counter(clip.split or "none" for clip in self.clips).items())),
@@ -90,44 +91,43 @@ class Findings:
         }
 
     def _emotions(self, taxonomy: Taxonomy) -> dict[str, dict[str, Any]]:
-        """Emotion → clips that have it (as a whole or in part), people, and its class."""
-        who: dict[str, list[Clip]] = defaultdict(list)
+        """Emotion → its class, the number of clips that have it (as a whole or in part), and of people in them."""
+        clips_of: dict[str, list[Clip]] = defaultdict(list)
         for clip in self.clips:
-            named = {clip.emotion, *(segment.emotion for segment in clip.segments)} - {None}
-            for name in named or {None}:
-                who[name or NONE].append(clip)
+            emotions = {clip.emotion, *(segment.emotion for segment in clip.segments)} - {None}
+            for name in emotions or {None}:
+                clips_of[name or NONE].append(clip)
         return {
             name: {
                 "class": None if name == NONE else taxonomy.class_of(name),
                 "clips": len(clips),
                 "subjects": len({clip.subject_id for clip in clips}),
             }
-            for name, clips in sorted(who.items())
+            for name, clips in sorted(clips_of.items())
         }
 
 
 def check(
     adapter: Adapter[Any], options: Section, *, root: Path, scratch: Path, seed: int, withdrawn: Collection[Withdrawal]
 ) -> Findings:
-    """Looks at a corpus.
+    """Examines a corpus.
 
     Args:
+        adapter: the corpus's adapter.
         options: the dataset's section.
-        root: the project; relative places in the options start there.
-        scratch: an empty folder in the project's place, for adapters that write (rendered or converted media).
+        root: the project; relative paths in the options start there.
+        scratch: an empty folder that stands in for the project where adapters write (rendered or converted media).
         seed: the project's seed.
-        withdrawn: who is left out.
+        withdrawn: the people to leave out.
 
     Raises:
         DataError: the corpus as a whole cannot be read.
     """
     for place in adapter.places(options):
         if remote.is_mirror(place):
-            remote.sync(
-                place, root
-            )  # into the project's own mirror: what was fetched to be checked is there to be used
-    if isinstance(where := getattr(options, "root", None), str):
-        corpus_folder(where, root, dataset=adapter.name)  # what it says of a missing one names the project
+            remote.sync(place, root)  # into the project's own mirror, so that the stage need not fetch it again
+    if isinstance(folder := getattr(options, "root", None), str):
+        corpus_folder(folder, root, dataset=adapter.name)  # here, so that its message names the project, not `scratch`
     scan, left_out = leave_out(adapter.scan(settled(adapter, options, root), scratch, seed), withdrawn)
     clips, repeated = unique(scan.clips)
     readable = check_given(clips, scratch)
@@ -147,20 +147,20 @@ def check(
         clips=usable,
         quarantined=[_shown(row, root) for row in rows],
         withdrawn=len(left_out),
-        copies=[(_short(one, root), _short(first, root)) for one, first in _copies(usable, scratch)],
-        looked={clip.clip_id: seen for clip, seen in good},
+        copies=[(_short(copy, root), _short(original, root)) for copy, original in _copies(usable, scratch)],
+        looked={clip.clip_id: headers for clip, headers in good},
         notes=scan.notes,
     )
 
 
 def settled(adapter: Adapter[Any], options: Section, root: Path) -> Any:
-    """The options with every place absolute, so that nothing depends on where a scan believes the project to be."""
-    given = {key: value for key, value in options.model_dump().items() if adapter.is_place(key) and value}
-    return options.model_copy(update={key: str(root / Path(value).expanduser()) for key, value in given.items()})
+    """The options with every path absolute, so that none depends on the root that the scan is called with."""
+    paths = {key: value for key, value in options.model_dump().items() if adapter.is_place(key) and value}
+    return options.model_copy(update={key: str(root / Path(value).expanduser()) for key, value in paths.items()})
 
 
 def look(clip: Clip, root: Path, reader: MediaReader) -> Looked:
-    """Opens the files of a clip as far as their headers."""
+    """Reads the headers of a clip's files."""
     ends_s: list[float | None] = []
     streams = {"picture": clip.pictures_path is not None, "sound": False}
     for path in (clip.video_path, clip.audio_path):
@@ -174,13 +174,13 @@ def look(clip: Clip, root: Path, reader: MediaReader) -> Looked:
     if clip.pictures_path is not None and clip.pictures_rate_hz:
         ends_s.append(max(numbered_pictures(root / clip.pictures_path)) / clip.pictures_rate_hz)
     if not any(ends_s):
-        ends_s += [one.end_s for one in clip.given]
+        ends_s += [features.end_s for features in clip.given]
         ends_s += [word.end_s for word in clip.words] + [segment.end_s for segment in clip.segments]
-    end_s = clip.end_s if clip.end_s is not None else max((one for one in ends_s if one), default=None)
-    there = [name for name, has in streams.items() if has]
-    there += ["words"] * bool(clip.transcript or clip.words) + ["physio"] * (clip.physio_path is not None)
-    given = sorted({one.modality for one in clip.given})
-    return Looked(duration_s=None if end_s is None else end_s - clip.start_s, modalities=(*there, *given))
+    end_s = clip.end_s if clip.end_s is not None else max((end_s for end_s in ends_s if end_s), default=None)
+    recorded = [name for name, has in streams.items() if has]
+    recorded += ["words"] * bool(clip.transcript or clip.words) + ["physio"] * (clip.physio_path is not None)
+    given = sorted({features.modality for features in clip.given})
+    return Looked(duration_s=None if end_s is None else end_s - clip.start_s, modalities=(*recorded, *given))
 
 
 def _table_seconds(path: Path) -> float | None:
@@ -189,7 +189,7 @@ def _table_seconds(path: Path) -> float | None:
         meta = pq.read_metadata(path)
         column = meta.schema.names.index("time_s")
         groups = (meta.row_group(index).column(column).statistics for index in range(meta.num_row_groups))
-        return max((float(one.max) for one in groups if one is not None and one.has_min_max), default=None)
+        return max((float(group.max) for group in groups if group is not None and group.has_min_max), default=None)
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
@@ -199,24 +199,25 @@ def _look(clip: Clip, root: Path, reader: MediaReader) -> Quarantined | Looked:
 
 
 def _copies(clips: Iterable[Clip], root: Path) -> list[tuple[str, str]]:
-    """(file, an earlier one of the same bytes), among the files that clips name. A file of several clips is one."""
+    """Pairs of (file, earlier file with the same bytes) among the files of clips. A file that several clips share
+    counts once."""
     by_size: dict[int, list[str]] = defaultdict(list)
     named = (path for clip in clips for path in (clip.video_path, clip.audio_path, clip.physio_path) if path)
     for path in dict.fromkeys(named):
         by_size[(root / path).stat().st_size].append(path)
-    found = []
+    copies = []
     for paths in by_size.values():
         first: dict[str, str] = {}
         for path in paths if len(paths) > 1 else ():
             digest = file_sha256(root / path)
             if digest in first:
-                found.append((path, first[digest]))
+                copies.append((path, first[digest]))
             first.setdefault(digest, path)
-    return found
+    return copies
 
 
 def _shown(row: Quarantined, root: Path) -> Quarantined:
-    """The row with places below the project relative to it, and without saying the remedy twice."""
+    """The row with paths below the project relative to it, and with the remedy in its own field only."""
     row = portable(row, root)
     return replace(row, message=row.message.replace(f"{root}/", "").removesuffix(f". {row.remedy}"))
 

@@ -1,4 +1,4 @@
-"""The content hash of a clip, and a cache so that a second look at a big corpus does not read it again."""
+"""The content hash of a clip, and a cache so that a second run over a big corpus does not read every file again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def content_sha256(
     """SHA-256 over everything that alignment reads: the bytes of each media file and numbered picture, the transcript
     and the word times, and the given features with their places in time.
 
-    Where the files lie and what they are called does not matter; neither do labels.
+    Neither the names and places of the files nor the labels are part of it.
 
     Args:
         clip: the clip.
@@ -49,23 +49,23 @@ def content_sha256(
         content["crop"] = list(clip.crop)
     if clip.given:
         content["given"] = [
-            [one.modality, one.rate_hz, one.start_s, one.end_s, digest]
-            for one, digest in zip(clip.given, given, strict=True)
+            [features.modality, features.rate_hz, features.start_s, features.end_s, digest]
+            for features, digest in zip(clip.given, given, strict=True)
         ]
     return fingerprint(content)
 
 
 class HashCache:
-    """File hashes remembered by path, size and modification time.
+    """File hashes, cached by path, size and modification time.
 
     A file whose size and time (in nanoseconds) are unchanged is taken as unchanged, as git and DVC do; so is a folder
-    of numbered pictures of which that holds. The cache is a JSON file; a damaged one is the same as none. Threads may
-    share it: a recording that many clips are cut from is read once, and whoever asks meanwhile waits for it.
+    of numbered pictures of which that holds. The cache is a JSON file; a damaged one counts as empty. Threads may share
+    it: a recording that many clips are cut from is read once, and concurrent calls for the same file wait for it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known = _read(path)
+        self._stored = _read(path)
         self._used: dict[str, list[object]] = {}
         self._reading: dict[str, Lock] = {}
 
@@ -73,19 +73,19 @@ class HashCache:
         """The SHA-256 of a file or of a folder of numbered pictures. Raises as `media_sha256`."""
         key = str(file)
         with self._reading.setdefault(key, Lock()):
-            seen = _state(file)
-            entry = self._used.get(key) or self._known.get(key)
-            digest = str(entry[2]) if entry is not None and entry[:2] == seen else media_sha256(file)
-            self._used[key] = [*seen, digest]
+            state = _state(file)
+            entry = self._used.get(key) or self._stored.get(key)
+            digest = str(entry[2]) if entry is not None and entry[:2] == state else media_sha256(file)
+            self._used[key] = [*state, digest]
         return digest
 
     def save(self) -> None:
-        """Writes what was asked for since the cache was opened; what was not is forgotten."""
+        """Writes the entries used since the cache was opened; the others are dropped."""
         write_json(self._path, self._used)
 
 
 def _state(file: Path) -> list[object]:
-    """What changes when the content does, without reading it; two values."""
+    """Two values that change when the content does, obtained without reading it."""
     if file.is_dir():
         return [*pictures_state(file)]
     status = file.stat()
@@ -94,9 +94,9 @@ def _state(file: Path) -> list[object]:
 
 def _read(path: Path) -> dict[str, list[object]]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    if not isinstance(known, dict):
+    if not isinstance(stored, dict):
         return {}
-    return {key: entry for key, entry in known.items() if isinstance(entry, list) and len(entry) == 3}
+    return {key: entry for key, entry in stored.items() if isinstance(entry, list) and len(entry) == 3}

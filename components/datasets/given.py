@@ -1,11 +1,11 @@
-"""Features that a corpus brings ready-made: one file a modality, one array a clip, read with bounds and without pickle.
+"""Ready-made features of a corpus: one file per modality, one array per clip, read with bounds and without pickle.
 
-Two kinds of file, told apart by their suffix:
+Two kinds of file, distinguished by their suffix:
 
-* `.npz`, either one entry a clip, named by the clip's key: (T, D), or (D,) for one sample; or a stack: an entry `clip`
-  of N names and an entry `<modality>` of (N, D), one sample a clip.
-* `.parquet`, one row a clip: `clip_id`, `values` (a list of numbers, a list of lists, or a fixed-shape tensor), and
-  optionally `rate_hz` (samples a second) or `times` (the second at which each sample begins).
+* `.npz`, either one entry per clip, named by the clip's key: (T, D), or (D,) for one sample; or a stack: an entry
+  `clip` of N names and an entry `<modality>` of (N, D), one sample per clip.
+* `.parquet`, one row per clip: `clip_id`, `values` (a list of numbers, a list of lists, or a fixed-shape tensor), and
+  optionally `rate_hz` (samples per second) or `times` (the second at which each sample begins).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_WIDTH = 16_384
 MAX_BYTES = 1 << 30
 NUMBER_KINDS = "fiub"
 _ENTRY = ".npy"
-# What numpy, zip, zlib and Arrow raise on bytes that are not what they should be.
+# What numpy, zip, zlib and Arrow raise on malformed bytes.
 UNREADABLE = (
     ValueError,
     OSError,
@@ -51,8 +51,8 @@ UNREADABLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class GivenArray:
-    """One array of a feature file: `values` (T, D) float32, finite; `times_s` (T,) ascending, if the file says when
-    each sample begins; `rate_hz` if it says how many there are a second."""
+    """One array of a feature file: `values` (T, D) float32, finite; `times_s` (T,) ascending, if the file has the start
+    of each sample; `rate_hz`, if it has the number of samples per second."""
 
     values: NDArray[np.float32]
     times_s: NDArray[np.float64] | None = None
@@ -64,7 +64,7 @@ class GivenArray:
         return self.values.shape[1]
 
     def sha256(self) -> str:
-        """Hash of everything in it."""
+        """Hash of values, times and rate."""
         digest = hashlib.sha256(repr((self.values.shape, self.rate_hz)).encode())
         digest.update(np.ascontiguousarray(self.values, dtype="<f4").tobytes())
         digest.update(b"" if self.times_s is None else self.times_s.astype("<f8").tobytes())
@@ -79,13 +79,13 @@ class _File(Protocol):
         """The keys, in the file's order."""
 
     def read(self, key: str) -> tuple[NDArray[np.generic], NDArray[np.generic] | None, float | None]:
-        """(values, times, rate) as they stand in the file."""
+        """(values, times, rate) as stored in the file."""
 
 
 class GivenReader:
-    """Reads arrays of feature files; a file is opened and indexed once. May be used from several threads.
+    """Reads arrays of feature files; each file is opened and indexed once. May be used from several threads.
 
-    `root` is where relative paths start.
+    Relative paths start at `root`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -94,7 +94,7 @@ class GivenReader:
         self._lock = threading.Lock()
 
     def keys(self, path: str, modality: str) -> tuple[str, ...]:
-        """The clips that a file has, in its order. Raises MediaError if it cannot be read."""
+        """The clips of a file, in its order. Raises MediaError if it cannot be read."""
         with self._lock:
             return tuple(self._open(path, modality).keys)
 
@@ -126,9 +126,9 @@ class GivenReader:
         return _checked(values, times, rate_hz, where, fallback_hz=given.rate_hz)
 
     def _open(self, path: str, modality: str) -> _File:
-        known = self._files.get((path, modality))
-        if known is not None:
-            return known
+        cached = self._files.get((path, modality))
+        if cached is not None:
+            return cached
         place = self._root / path
         try:
             check_file(place, where=path)
@@ -142,7 +142,7 @@ class GivenReader:
 
 
 class _Npz:
-    """An `.npz`: a zip of `.npy` files. Headers are read before data, so that nothing is loaded that is too large."""
+    """An `.npz`: a zip of `.npy` files. Headers are read before data, so that no oversized array is loaded."""
 
     def __init__(self, path: Path, modality: str) -> None:
         self._zip = zipfile.ZipFile(path)
@@ -154,7 +154,7 @@ class _Npz:
             stack = self._load(modality)
             if labels.ndim != 1 or stack.ndim != 2 or len(labels) != len(stack):
                 raise MediaError(
-                    "the stack of features and its names do not fit together",
+                    "the stack of features and its names do not match",
                     seen=f"{STACK_NAMES} {labels.shape}, {modality} {stack.shape}",
                     allowed=f"{STACK_NAMES} (N,), {modality} (N, D)",
                     code=Code.BAD_SHAPE,
@@ -179,7 +179,7 @@ class _Npz:
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Shape and type of an `.npy` (NEP 1); versions above 2.0 hold only named fields, which are no plain numbers."""
+    """Shape and type of an `.npy` (NEP 1); versions above 2.0 hold only named fields, which are not plain numbers."""
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
@@ -204,7 +204,7 @@ def _check_header(shape: tuple[int, ...], dtype: np.dtype[np.generic], kinds: st
 
 
 class _Parquet:
-    """A Parquet table with one row a clip; one row group is held at a time."""
+    """A Parquet table with one row per clip; one row group is held at a time."""
 
     def __init__(self, path: Path, modality: str) -> None:
         self._file = pq.ParquetFile(path)
@@ -223,9 +223,9 @@ class _Parquet:
             for row, key in enumerate(column):
                 if str(key) in self._where:
                     raise MediaError(
-                        "a clip stands twice in the table",
+                        "a clip occurs twice in the table",
                         seen=str(key),
-                        allowed="one row a clip",
+                        allowed="one row per clip",
                         remedy="Write a clip's samples as one list of lists",
                         code=Code.FEATURES_FORMAT,
                     )
@@ -248,7 +248,7 @@ class _Parquet:
 
 
 def _array(column: pa.ChunkedArray) -> NDArray[np.generic]:
-    """The one cell of a column as an array; lists of lists must be of one length. A missing number is NaN."""
+    """The single cell of a column as an array; lists of lists must be of one length. A missing number is NaN."""
     cell = column.combine_chunks()
     shape: tuple[int, ...] = ()
     if isinstance(cell.type, pa.FixedShapeTensorType):
@@ -282,7 +282,7 @@ def _checked(
     *,
     fallback_hz: float | None,
 ) -> GivenArray:
-    """The array as (T, D) float32, or the first thing that is wrong with it."""
+    """The array as (T, D) float32; raises MediaError for its first defect."""
     if values.dtype.kind not in NUMBER_KINDS:
         raise MediaError("the array does not hold numbers", where=where, seen=str(values.dtype), code=Code.NOT_NUMBERS)
     if values.ndim not in (1, 2):
@@ -300,7 +300,9 @@ def _checked(
         error = _too_large(str(rows.shape), f"at most {MAX_SAMPLES} samples of {MAX_WIDTH} numbers")
         raise error.at(where)
     if rate_hz is not None and not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise MediaError("the rate is no rate", where=where, seen=rate_hz, allowed="above 0 Hz", code=Code.BAD_TIMES)
+        raise MediaError(
+            "the rate is not a positive number", where=where, seen=rate_hz, allowed="above 0 Hz", code=Code.BAD_TIMES
+        )
     times_s = None if times is None else np.asarray(times, dtype=np.float64)
     if times_s is not None:
         _check_times(times_s, len(rows), where)
@@ -308,8 +310,8 @@ def _checked(
         narrow = np.ascontiguousarray(rows, dtype=np.float32)
     bad = np.nonzero(~np.isfinite(narrow).all(axis=1))[0]
     if bad.size:
-        known_hz = rate_hz or fallback_hz
-        at_s = times_s[bad[0]] if times_s is not None else bad[0] / known_hz if known_hz else None
+        sample_hz = rate_hz or fallback_hz
+        at_s = times_s[bad[0]] if times_s is not None else bad[0] / sample_hz if sample_hz else None
         moment = "" if at_s is None else f" ({at_s:.2f} s)"
         raise MediaError(
             "a sample holds NaN or infinity",
@@ -323,24 +325,27 @@ def _checked(
 
 
 def _check_times(times_s: NDArray[np.float64], samples: int, where: str) -> None:
-    fits = times_s.shape == (samples,) and bool(np.isfinite(times_s).all())
-    if not fits or times_s[0] < 0 or bool((np.diff(times_s) <= 0).any()):
+    complete = times_s.shape == (samples,) and bool(np.isfinite(times_s).all())
+    if not complete or times_s[0] < 0 or bool((np.diff(times_s) <= 0).any()):
         raise MediaError(
-            "the times do not fit the samples",
+            "the times do not match the samples",
             where=where,
             seen=f"times {times_s.shape} for {samples} samples",
-            allowed="one finite second a sample, from 0 on, ascending",
+            allowed="one finite time in seconds per sample, from 0 on, ascending",
             code=Code.BAD_TIMES,
         )
 
 
 def majority_widths(widths: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Modality → the width that most arrays have (the narrower of two that are as common), from (modality, width)."""
+    """Modality → the most common width of its arrays (the narrower of two equally common), from (modality, width)."""
     counts: dict[str, dict[int, int]] = {}
     for modality, width in widths:
         counts.setdefault(modality, {})
         counts[modality][width] = counts[modality].get(width, 0) + 1
-    return {modality: min(seen, key=lambda width: (-seen[width], width)) for modality, seen in sorted(counts.items())}
+    return {
+        modality: min(arrays_of, key=lambda width: (-arrays_of[width], width))
+        for modality, arrays_of in sorted(counts.items())
+    }
 
 
 def _too_large(seen: str, allowed: str, remedy: str | None = None) -> MediaError:

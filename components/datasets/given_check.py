@@ -1,6 +1,6 @@
-"""Given features at the boundary: every array is read once, checked and hashed; what cannot be used is set aside.
+"""Given features at the boundary: every array is read once, checked and hashed; an unusable one is set aside.
 
-A clip whose array is unusable is used without it; what is left is decided by the stage.
+A clip with an unusable array is used without it; whether the rest of the clip suffices is decided by the stage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REMEDY = "The clip is used without this modality"
 
 @dataclass(frozen=True, kw_only=True)
 class Readable:
-    """Clips with those given features that can be used, the hash of each array, and a row for each one set aside."""
+    """Clips with their usable given features, the hash of each array, and a row for each array set aside."""
 
     clips: tuple[Clip, ...]
     hashes: dict[GivenFeatures, str]
@@ -31,55 +31,56 @@ class Readable:
 def check_given(clips: Sequence[Clip], root: Path) -> Readable:
     """Reads all given features of a dataset; one array is held at a time.
 
-    An array is set aside when `GivenReader.read` refuses it, when nothing says how long its samples last, and when it
-    is not as wide as most of its modality.
+    An array is set aside when `GivenReader.read` refuses it, when the duration of its samples is unknown, and when its
+    width differs from that of most arrays of its modality.
     """
     quarantined: list[Quarantined] = []
     hashes: dict[GivenFeatures, str] = {}
     widths: dict[GivenFeatures, int] = {}
-    bringing = [clip for clip in clips if clip.given]
-    if bringing:
+    featured = [clip for clip in clips if clip.given]
+    if featured:
         reader = GivenReader(root)
-        with progress("datasets: read given features", len(bringing)) as advance:
-            for clip in bringing:
-                for one in clip.given:
+        with progress("datasets: read given features", len(featured)) as advance:
+            for clip in featured:
+                for features in clip.given:
                     try:
-                        array = reader.read(one)
-                        _check_clock(one, array)
+                        array = reader.read(features)
+                        _check_clock(features, array)
                     except MediaError as error:
-                        quarantined.append(_row(clip, one, error))
+                        quarantined.append(_row(clip, features, error))
                         continue
-                    hashes[one], widths[one] = array.sha256(), array.width
+                    hashes[features], widths[features] = array.sha256(), array.width
                 advance(1)
-    usual = majority_widths((one.modality, width) for one, width in widths.items())
-    kept = []
+    usual = majority_widths((features.modality, width) for features, width in widths.items())
+    checked = []
     for clip in clips:
-        for one in clip.given:
-            if one in widths and widths[one] != usual[one.modality]:
-                quarantined.append(_row(clip, one, _other_width(one, widths[one], usual[one.modality])))
+        for features in clip.given:
+            width = widths.get(features)
+            if width is not None and width != usual[features.modality]:
+                quarantined.append(_row(clip, features, _wrong_width(features, width, usual[features.modality])))
         usable = tuple(one for one in clip.given if widths.get(one) == usual.get(one.modality, -1))
-        kept.append(replace(clip, given=usable) if usable != clip.given else clip)
-    return Readable(clips=tuple(kept), hashes=hashes, quarantined=tuple(quarantined))
+        checked.append(replace(clip, given=usable) if usable != clip.given else clip)
+    return Readable(clips=tuple(checked), hashes=hashes, quarantined=tuple(quarantined))
 
 
 def _check_clock(given: GivenFeatures, array: GivenArray) -> None:
-    known = given.rate_hz or array.rate_hz or given.end_s or array.times_s is not None
-    if len(array.values) > 1 and not known:
+    timed = given.rate_hz or array.rate_hz or given.end_s or array.times_s is not None
+    if len(array.values) > 1 and not timed:
         raise MediaError(
-            "nothing says when these samples are",
+            "the times of these samples are unknown",
             where=f"{given.key}: {given.modality} in {given.path}",
             seen=f"{len(array.values)} samples, no rate",
-            allowed="samples a second, times, or the clip's start and end",
+            allowed="samples per second, times, or the clip's start and end",
             remedy=f"Give the rate of {given.modality!r} in features.json or params.yaml, or start_s and end_s",
             code=Code.NO_RATE,
         )
 
 
-def _other_width(given: GivenFeatures, seen: int, usual: int) -> MediaError:
+def _wrong_width(given: GivenFeatures, width: int, usual: int) -> MediaError:
     return MediaError(
         "the array is not as wide as those of the other clips",
         where=f"{given.key}: {given.modality} in {given.path}",
-        seen=seen,
+        seen=width,
         allowed=usual,
         remedy="Write it again as the others were made",
         code=Code.WIDTH,

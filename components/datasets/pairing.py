@@ -1,4 +1,4 @@
-"""Label tables and media folders that do not quite agree: pair them up and lose nothing."""
+"""Matching of label tables with media folders; rows and files without a counterpart are quarantined, none is lost."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from components.contracts.errors import DataError
 from components.contracts.records import Quarantined
 from components.datasets.base import set_aside
 
-# As spreadsheets write them; where a header has one column only, the first.
+# The delimiters that spreadsheets write; for a header with a single column, the first.
 DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedRows:
-    """Label rows that have their file, by name, and a quarantine row for each that stands alone."""
+    """Label rows with their files, by name, and a quarantine row for each row or file without a counterpart."""
 
     matched: dict[str, tuple[Mapping[str, str], Path]]
     quarantined: list[Quarantined]
 
 
 def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str) -> list[dict[str, str]]:
-    """Reads a CSV label table with a header; columns are parted by what parts the header: `,`, `;` or a tab.
+    """Reads a CSV label table with a header; the delimiter is the one that the header uses: `,`, `;` or a tab.
 
     Raises:
-        DataError: the file is missing, is no CSV in UTF-8, or lacks a needed column; the message names both.
+        DataError: the file is missing, is not CSV in UTF-8, or lacks a required column; the message names both.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             header = stream.readline()
             stream.seek(0)
             reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=header.count))
-            seen = list(reader.fieldnames or [])
+            stored_columns = list(reader.fieldnames or [])
             rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
     except OSError as error:
         raise DataError(
@@ -53,12 +53,12 @@ def read_labels(path: Path, *, key: str, columns: tuple[str, ...], dataset: str)
             remedy="Save the table again as CSV, UTF-8",
             code=Code.BAD_LABELS,
         ) from error
-    missing = [name for name in (key, *columns) if name not in seen]
+    missing = [name for name in (key, *columns) if name not in stored_columns]
     if missing:
         raise DataError(
             f"the label table has no column {', '.join(missing)}",
             where=str(path),
-            seen=", ".join(seen),
+            seen=", ".join(stored_columns),
             allowed=", ".join((key, *columns)),
             code=Code.BAD_LABELS,
         )
@@ -70,7 +70,7 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
 
     Args:
         rows: the label table.
-        files: name as the table writes it → file.
+        files: name as the table spells it → file.
         key: the column that names the file.
         dataset: for the quarantine rows.
         table: the table's path, for the quarantine rows.
@@ -81,7 +81,7 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
         name = row[key]
         if name in matched:
             message = f"{table} line {number}: {name!r} is labelled twice; the first label counts"
-            remedy = "Take one of the two lines out of the table"
+            remedy = "Remove one of the two lines from the table"
             quarantined.append(
                 set_aside(
                     dataset, name, code=Code.DUPLICATE_LABEL, message=message, path=table, field=key, remedy=remedy
@@ -89,7 +89,7 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
             )
         elif name not in files:
             message = f"{table} line {number}: there is a label for {name!r} but no such file"
-            remedy = "Add the file, or take the line out of the table"
+            remedy = "Add the file, or remove the line from the table"
             quarantined.append(
                 set_aside(dataset, name, code=Code.LABEL_WITHOUT_CLIP, message=message, path=table, remedy=remedy)
             )
@@ -104,7 +104,7 @@ def pair(rows: list[dict[str, str]], files: Mapping[str, Path], *, key: str, dat
                 code=Code.CLIP_WITHOUT_LABEL,
                 message=message,
                 path=str(files[name]),
-                remedy="Add a line to the table, or take the file away",
+                remedy="Add a line to the table, or remove the file",
             )
         )
     return PairedRows(matched=matched, quarantined=quarantined)

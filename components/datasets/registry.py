@@ -1,4 +1,4 @@
-"""Every corpus the project can read. Adding one is a line here; `docs/datasets.md` says the rest."""
+"""Every corpus the project can read. Adding one is a line here; `docs/datasets.md` describes the rest."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ADAPTERS: dict[str, Adapter[Any]] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names that may stand in `datasets:` and as sections of `params.yaml`."""
+    """The names allowed in `datasets:` and as sections of `params.yaml`."""
     return tuple(ADAPTERS)
 
 
 def adapter(name: str) -> Adapter[Any]:
-    """The adapter of that name. Raises ConfigError with the nearest name."""
+    """The adapter of that name. Raises ConfigError with the nearest name if there is none."""
     if name not in ADAPTERS:
         raise ConfigError.unknown("dataset", name, ADAPTERS, where="datasets")
     return ADAPTERS[name]

@@ -1,15 +1,15 @@
 """A corpus in an object store: `root: s3://bucket/prefix` is read through a mirror of it below the project.
 
-Wherever a dataset's section names a place as `s3://…`, adapters see a path below `.mer/remote/s3/`, and that path tells
-where the objects come from, so every later reader can fetch what is not there. Adapters, hashes, decoders and their
-limits work on local files and know nothing of it.
+Wherever a dataset's section contains an address `s3://…`, adapters get a path below `.mer/remote/s3/`. The address
+follows from that path, so every later reader can fetch missing files. Adapters, hashes, decoders and their limits work
+on local files and do not depend on the store.
 
-`sync` makes a mirror equal to what the store lists: it fetches what is not there or differs in size or in time of
-change (a mirrored file carries the object's), and removes what is no longer listed. A file is put in place when all of
-it is there, so an interrupted sync goes on where it was. What it would need on disk is known before the first byte.
+`sync` makes a mirror equal to what the store lists: it fetches files that are missing or differ in size or modification
+time (a mirrored file carries the object's), and removes files that are no longer listed. A file is put in place once it
+is complete, so an interrupted sync resumes where it stopped. The space needed on disk is checked before the first byte.
 
-Which server and whose keys is the environment's business, as for every tool that speaks S3: `AWS_ENDPOINT_URL`,
-`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or what the machine has instead of keys.
+Server and credentials come from the environment, as for every S3 client: `AWS_ENDPOINT_URL`, `AWS_REGION`,
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, or what the machine has instead of keys.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ THREADS = 8
 CHUNK_BYTES = 1 << 20
 BUDGET_VARIABLE = "MER_REMOTE_MAX_GB"
 GIB = 1 << 30
-# Never filled to the brim: the stages write as much again.
+# The share of the disk that stays free: the stages write as much again.
 KEPT_FREE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Object:
-    """One object: its name below the place that was listed (empty for the place itself), bytes, time of change."""
+    """One object: its name below the listed address (empty for the address itself), bytes, modification time."""
 
     name: str
     size: int
@@ -52,7 +52,7 @@ class Object:
 
 @dataclass(frozen=True, kw_only=True)
 class Synced:
-    """What a sync did: how many files it fetched, left as they were and removed, and names that cannot be files."""
+    """The outcome of a sync: how many files were fetched, kept and removed, and names that cannot be files."""
 
     fetched: int
     kept: int
@@ -64,7 +64,7 @@ def localised(section: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """A dataset's section with each `s3://…` as the path of its mirror, relative to the project.
 
     Raises:
-        ConfigError: a place names no bucket, or holds what belongs into the environment.
+        ConfigError: an address has no bucket, or contains settings that belong in the environment.
     """
     return {key: _mirror(value, f"{where}.{key}") if _is_uri(value) else value for key, value in section.items()}
 
@@ -78,21 +78,21 @@ def listing(place: Path) -> list[Object]:
     """The objects at or below a mirrored place, by name; nothing is fetched.
 
     Raises:
-        DataError: the store cannot be reached, or does not let us in.
+        DataError: the store cannot be reached, or denies access.
     """
     store, base = _store(place), _address(place)
     with _named(base):
-        here = store.get_file_info(base)
-        if here.type == pafs.FileType.File:
-            return [Object(name="", size=here.size, changed_ns=here.mtime_ns or 0)]
-        found = store.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
+        entry = store.get_file_info(base)
+        if entry.type == pafs.FileType.File:
+            return [Object(name="", size=entry.size, changed_ns=entry.mtime_ns or 0)]
+        entries = store.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
     return sorted(
         (
             Object(name=info.path[len(base) :].lstrip("/"), size=info.size, changed_ns=info.mtime_ns or 0)
-            for info in found
+            for info in entries
             if info.type == pafs.FileType.File
         ),
-        key=lambda one: one.name,
+        key=lambda item: item.name,
     )
 
 
@@ -104,7 +104,7 @@ def sync(place: Path, root: Path) -> Synced:
         root: the project.
 
     Raises:
-        DataError: there is nothing at that address, the store fails, or what is to be fetched has no room.
+        DataError: there is nothing at that address, the store fails, or the disk has too little room.
     """
     objects = listing(place)
     address = SCHEME + _address(place)
@@ -115,29 +115,29 @@ def sync(place: Path, root: Path) -> Synced:
             remedy="Check bucket and prefix; capital letters count",
             code=Code.NO_SUCH_FOLDER,
         )
-    names = {one.name for one in objects}
-    refused = tuple(one.name for one in objects if not _is_file_name(one.name, names))
-    wanted = {root / place / one.name: one for one in objects if one.name not in refused}
-    left = {path: one for path, one in wanted.items() if not _is_there(path, one)}
-    _check_room(left.values(), wanted.values(), root, address)
-    removed = _remove_others(root / place, wanted)
-    if left:
-        with ThreadPoolExecutor(THREADS) as pool, progress(f"fetch {address}", len(left)) as advance:
-            for _ in pool.map(lambda item: _fetch(place, *item), left.items()):
+    names = {item.name for item in objects}
+    refused = tuple(item.name for item in objects if not _is_file_name(item.name, names))
+    listed = {root / place / item.name: item for item in objects if item.name not in refused}
+    missing = {path: item for path, item in listed.items() if not _is_current(path, item)}
+    _check_room(missing.values(), listed.values(), root, address)
+    removed = _remove_others(root / place, listed)
+    if missing:
+        with ThreadPoolExecutor(THREADS) as pool, progress(f"fetch {address}", len(missing)) as advance:
+            for _ in pool.map(lambda entry: _fetch(place, *entry), missing.items()):
                 advance(1)
-    return Synced(fetched=len(left), kept=len(wanted) - len(left), removed=removed, refused=refused)
+    return Synced(fetched=len(missing), kept=len(listed) - len(missing), removed=removed, refused=refused)
 
 
 def bring(path: str | None, root: Path) -> None:
-    """Fetches a mirrored file, or what a mirrored folder lacks, if it is not there; does nothing for any other path, or
-    where the store no longer has it. Raises DataError where the store cannot be asked."""
+    """Fetches a missing mirrored file, or the missing files of a mirrored folder; does nothing for any other path, or
+    where the store no longer has it. Raises DataError where the store cannot be reached."""
     if path is None or not is_mirror(path) or (root / path).is_file():
         return
     objects = listing(Path(path))
-    names = {one.name for one in objects}
-    for one in objects:
-        if _is_file_name(one.name, names) and not _is_there(root / path / one.name, one):
-            _fetch(Path(path), root / path / one.name, one)
+    names = {item.name for item in objects}
+    for item in objects:
+        if _is_file_name(item.name, names) and not _is_current(root / path / item.name, item):
+            _fetch(Path(path), root / path / item.name, item)
 
 
 def _is_uri(value: object) -> bool:
@@ -148,7 +148,7 @@ def _mirror(uri: str, where: str) -> str:
     bucket, *parts = uri.removeprefix(SCHEME).rstrip("/").split("/")
     if not bucket or any(part in ("", ".", "..") for part in parts) or set("?#@\\") & set(uri):
         raise ConfigError(
-            "this is no address of a bucket or of something in it",
+            "this is not the address of a bucket or of something in it",
             where=where,
             seen=uri,
             allowed="s3://bucket/prefix",
@@ -158,7 +158,7 @@ def _mirror(uri: str, where: str) -> str:
 
 
 def _address(place: Path) -> str:
-    """`bucket/prefix`, as the store calls it."""
+    """`bucket/prefix`, the address within the store."""
     return place.relative_to(MIRRORS).as_posix()
 
 
@@ -182,10 +182,10 @@ def _named(address: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            "the object store does not answer as it should",
+            "the object store failed to answer",
             where=SCHEME + address,
             seen=str(error)[:300],
-            remedy="Check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network; what was fetched is kept",
+            remedy="Check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network; fetched files are kept",
             code=Code.OBJECT_STORE,
         ) from error
 
@@ -197,22 +197,23 @@ def _is_file_name(name: str, names: Set[str]) -> bool:
     return plain and not any(other.startswith(f"{name}/") for other in names if name and len(other) > len(name))
 
 
-def _is_there(path: Path, one: Object) -> bool:
+def _is_current(path: Path, item: Object) -> bool:
+    """Whether a mirrored file exists with the object's size and modification time."""
     try:
         status = path.stat()
     except OSError:
         return False
-    return (status.st_size, status.st_mtime_ns) == (one.size, one.changed_ns)
+    return (status.st_size, status.st_mtime_ns) == (item.size, item.changed_ns)
 
 
-def _check_room(left: Iterable[Object], wanted: Iterable[Object], root: Path, address: str) -> None:
-    missing, total = sum(one.size for one in left), sum(one.size for one in wanted)
+def _check_room(to_fetch: Iterable[Object], listed: Iterable[Object], root: Path, address: str) -> None:
+    missing, total = sum(item.size for item in to_fetch), sum(item.size for item in listed)
     disk = shutil.disk_usage(root)
     budget = float(os.environ.get(BUDGET_VARIABLE, "inf")) * GIB
     free = disk.free - KEPT_FREE * disk.total
     if missing and (total > budget or missing > free):
         raise DataError(
-            "the corpus has no room on this disk" if missing > free else "the corpus is larger than it may be",
+            "the corpus does not fit on this disk" if missing > free else "the corpus is larger than allowed",
             where=address,
             seen=f"{total / GIB:.2f} GiB, of which {missing / GIB:.2f} GiB are to be fetched",
             allowed=f"{free / GIB:.2f} GiB free" if missing > free else f"{BUDGET_VARIABLE}={budget / GIB:g}",
@@ -221,12 +222,12 @@ def _check_room(left: Iterable[Object], wanted: Iterable[Object], root: Path, ad
         )
 
 
-def _remove_others(folder: Path, wanted: Mapping[Path, Object]) -> int:
-    """Deletes files that the store does not list, what an interrupted fetch left among them; returns how many."""
+def _remove_others(folder: Path, listed: Mapping[Path, Object]) -> int:
+    """Deletes files that the store does not list, remains of an interrupted fetch included; returns their number."""
     removed = 0
     for place, _, files in os.walk(folder, topdown=False):
         for path in (Path(place, name) for name in files):
-            if path not in wanted:
+            if path not in listed:
                 path.unlink()
                 removed += 1
         if Path(place) != folder and not os.listdir(place):
@@ -234,19 +235,19 @@ def _remove_others(folder: Path, wanted: Mapping[Path, Object]) -> int:
     return removed
 
 
-def _fetch(place: Path, path: Path, one: Object) -> None:
+def _fetch(place: Path, path: Path, item: Object) -> None:
     base = _address(place)
-    source = f"{base}/{one.name}" if one.name else base
+    source = f"{base}/{item.name}" if item.name else base
     with _named(source), atomic_file(path) as beside:
         with _store(place).open_input_stream(source) as stream, beside.open("wb") as file:
             shutil.copyfileobj(stream, file, CHUNK_BYTES)
-        if beside.stat().st_size != one.size:
+        if beside.stat().st_size != item.size:
             raise DataError(
                 "the object changed while it was fetched",
                 where=SCHEME + source,
                 seen=f"{beside.stat().st_size} bytes",
-                allowed=f"{one.size} bytes, as listed",
+                allowed=f"{item.size} bytes, as listed",
                 remedy="Run again",
                 code=Code.OBJECT_STORE,
             )
-        os.utime(beside, ns=(one.changed_ns, one.changed_ns))
+        os.utime(beside, ns=(item.changed_ns, item.changed_ns))

@@ -1,4 +1,4 @@
-"""Rows that are one recording, such as the utterances of a dialogue: put in order, with a place in time for each."""
+"""Rows that form one recording, such as the utterances of a dialogue: put in order, each with its start and end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from components.contracts.records import Quarantined
 from components.datasets.base import set_aside
 from components.datasets.corpora.feature_rows import FeatureRow
 
-NAMED_PEOPLE = 4  # so many names make a joint name; of more, the rest is a hash
+NAMED_PEOPLE = 4  # the most names in a joint name; of a larger group, the rest becomes a hash
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceRow:
-    """A row and its place in the sequence, from the sequence's own zero."""
+    """A row and its start and end, counted from the start of the sequence."""
 
     row: FeatureRow
     start_s: float
@@ -25,7 +25,7 @@ class SequenceRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Sequenced:
-    """Utterances in order, none overlapping another; `groups` holds what all of them share."""
+    """Utterances in order, without overlaps; `groups` holds the groups that all of them share."""
 
     name: str
     utterances: tuple[SequenceRow, ...]
@@ -35,11 +35,11 @@ class Sequenced:
 def sequenced(
     name: str, rows: Sequence[FeatureRow], utterance_s: float, *, dataset: str
 ) -> tuple[Sequenced | None, list[Quarantined]]:
-    """Puts rows in order: by their times if all have some, else as they stand, each `utterance_s` long.
+    """Puts rows in order: by their times if all have some, else in table order, each `utterance_s` long.
 
-    An utterance ends where the next one begins at the latest: where two speak at once, the later one counts. Of two
-    that begin together, the second is set aside; so is a whole sequence in which some rows have times and others none,
-    or that lies in two splits.
+    An utterance ends at the latest where the next one begins: where two people speak at once, the later utterance
+    counts. Of two that begin together, the second is set aside; so is a whole sequence in which some rows have times
+    and others none, or that lies in several splits.
     """
     timed = [row for row in rows if row.start_s is not None]
     if timed and len(timed) < len(rows):
@@ -65,10 +65,10 @@ def sequenced(
 
 
 def joint_subjects(sequences: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Person → the name under which they count, for everyone in a sequence.
+    """Person → the subject name of their group, for everyone in a sequence.
 
-    People who share a sequence cannot be told apart by a split, so they count as one; so does everybody who is linked
-    to them by further sequences (a connected component).
+    People who share a sequence cannot go to different splits, so they count as one subject, together with everyone
+    linked to them by further sequences (a connected component).
     """
     parent: dict[str, str] = {}
 
@@ -116,5 +116,5 @@ def _refused(
         code=Code.BAD_SEQUENCE,
         message=f"{where}: {name}: {message}" if sequence else f"{where}: {message}",
         field=field,
-        remedy="Mend its lines in the table, or take them out",
+        remedy="Correct its lines in the table, or remove them",
     )

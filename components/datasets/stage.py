@@ -1,7 +1,7 @@
 """The `datasets` stage: one corpus in its own layout → `clips.parquet`, `quarantine.parquet`, `summary.json`.
 
-It runs the corpus's adapter, then does what is the same for all: drops duplicate ids, unknown emotion names and files
-that are no media into quarantine, and hashes the content of the rest. It needs no Ray: it reads names and hashes files.
+It runs the corpus's adapter, then does what is the same for all: moves duplicate ids, unknown emotion names and files
+that are not media into quarantine, and hashes the content of the rest. It reads names and hashes files; no Ray needed.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from components.media.probe import probe_media, probe_physio
 from components.runtime.progress import progress
 
 HASHING_THREADS = 4
-MAX_TEXT_CHARACTERS = 100_000  # half an hour of fast speech has a third of it
+MAX_TEXT_CHARACTERS = 100_000  # half an hour of fast speech has a third as many
 FIRST_PRINTABLE = 0x20
 
 
 def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Scans one dataset and writes its clip table; `section` is the dataset's own of `params.yaml`.
+    """Scans one dataset and writes its clip table; `section` is the dataset's section of `params.yaml`.
 
     Returns:
-        The summary that is also written as `summary.json`.
+        The summary, which is also written as `summary.json`.
 
     Raises:
         ConfigError: the dataset or a key of its section is unknown, or the list of withdrawals is damaged.
-        DataError: the corpus folder does not exist, or not one clip in it can be used (the quarantine table is
-            written before, so that nothing is lost).
+        DataError: the corpus folder does not exist, or no clip in it can be used (the quarantine table is written
+            first, so that nothing is lost).
     """
     adapter = registry.adapter(name)
     options = adapter.options(section)
@@ -60,7 +60,7 @@ def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> 
     folder = layout.dataset(name)
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
     if not clips:
-        for stale in ("clips.parquet", "summary.json"):  # of an earlier run: they no longer hold
+        for stale in ("clips.parquet", "summary.json"):  # of an earlier run: no longer valid
             (folder / stale).unlink(missing_ok=True)
         first = f"the first of them: {quarantined[0].message}" if quarantined else "the folder holds no clip of it"
         if left_out:
@@ -88,20 +88,20 @@ def _remove_own_media(clips: Iterable[Clip], layout: Layout, name: str) -> None:
 
 
 def unique(clips: Iterable[Clip]) -> tuple[list[Clip], list[Quarantined]]:
-    """The first clip of each id, and a quarantine row for each further one."""
+    """The first clip with each id, and a quarantine row for each further one."""
     first: dict[str, Clip] = {}
     repeated: list[Quarantined] = []
     for clip in clips:
         if clip.clip_id not in first:
             first[clip.clip_id] = clip
             continue
-        kept, seen = first[clip.clip_id].main_path, clip.main_path
+        used, repeat = first[clip.clip_id].main_path, clip.main_path
         repeated.append(
             _refusal(
                 clip,
                 code=Code.DUPLICATE_ID,
-                message=f"two clips are called {clip.clip_id}; {kept} is used, {seen} is not",
-                path=seen,
+                message=f"two clips are called {clip.clip_id}; {used} is used, {repeat} is not",
+                path=repeat,
                 remedy="Rename or remove one of the two files",
             )
         )
@@ -125,22 +125,22 @@ def _checked(
 
 
 def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: HashCache) -> Clip | Quarantined:
-    wrong = unusable(clip, root)
-    if wrong is not None:
-        return wrong
-    digests = [hashes[one] for one in clip.given]
+    refusal = unusable(clip, root)
+    if refusal is not None:
+        return refusal
+    digests = [hashes[features] for features in clip.given]
     return replace(clip, content_sha256=content_sha256(clip, root, cache, given=digests))
 
 
 def unusable(clip: Clip, root: Path) -> Quarantined | None:
-    """Why a clip cannot be used, if that can be told by its names and the first bytes of its files."""
+    """The reason why a clip cannot be used, as far as its names and the first bytes of its files show one."""
     if any(path != _printable(path) for path in (clip.clip_id, *clip.media_paths)):
         return _refusal(
             clip,
             code=Code.BAD_NAME,
             message=f"{clip.clip_id}: the name of the file, or of a folder above it, is not UTF-8",
             path=clip.main_path,
-            remedy="Rename it; names in another encoding often come out of an old archive",
+            remedy="Rename it; names in a different encoding often come from an old archive",
         )
     wrong = _wrong_text(clip)
     if wrong is not None:
@@ -151,7 +151,7 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
             message=f"{clip.clip_id}: {message}",
             path=clip.main_path,
             field=field,
-            remedy="Mend the text; what is unreadable often comes out of another encoding, or of another file",
+            remedy="Correct the text; unreadable text often comes from a wrong encoding, or from a different file",
         )
     names = [clip.emotion, *(segment.emotion for segment in clip.segments)]
     unknown = next((name for name in names if name is not None and name not in CANONICAL), None)
@@ -178,17 +178,17 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
         if path is not None:
             numbered_pictures(root / path)
     except MediaError as error:
-        # The message names the file as the clip row does: outputs say nothing of where the project lies.
+        # The message names the file as the clip row does: outputs do not contain the project's location.
         named = error if path is None else error.at(path)
         return Quarantined.from_error(named, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
     if clip.main_path is None and not clip.transcript:
-        message = f"{clip.clip_id}: no video, sound, physiology, words or features that can be used"
+        message = f"{clip.clip_id}: no usable video, sound, physiology, words or features"
         return _refusal(clip, code=Code.NO_MEDIA, message=message)
     return None
 
 
 def _wrong_text(clip: Clip) -> tuple[str, str] | None:
-    """(field, what is wrong) of the first text of a clip that cannot be words, if there is one."""
+    """(field, defect) of the first malformed text of a clip, if there is one."""
     texts = {"transcript": clip.transcript, "subject_id": clip.subject_id, "session_id": clip.session_id}
     texts |= {"text_id": clip.text_id, "words": " ".join(word.text for word in clip.words)}
     texts |= {f"group {name}": value for name, value in clip.groups.items()}
@@ -198,13 +198,13 @@ def _wrong_text(clip: Clip) -> tuple[str, str] | None:
         if len(text) > MAX_TEXT_CHARACTERS:
             return field, f"the {field} has {len(text)} characters; allowed: {MAX_TEXT_CHARACTERS}"
         if text != _printable(text) or any(ord(sign) < FIRST_PRINTABLE and not sign.isspace() for sign in text):
-            return field, f"the {field} holds bytes that are no text"
+            return field, f"the {field} holds bytes that are not text"
     return None
 
 
 def portable(row: Quarantined, root: Path) -> Quarantined:
-    """The row as a table can hold it: names in UTF-8, and a path below the project relative to it, since outputs say
-    nothing of where the project lies."""
+    """The row as a table can hold it: names in UTF-8, and a path below the project relative to it, since outputs do not
+    contain the project's location."""
     texts = {name: _printable(value) for name, value in asdict(row).items() if value is not None}
     path = Path(texts.get("path", ""))
     if path.is_relative_to(root.resolve()):
@@ -213,7 +213,7 @@ def portable(row: Quarantined, root: Path) -> Quarantined:
 
 
 def _printable(text: str) -> str:
-    """A file name that is not UTF-8 reaches Python as surrogates, which no file or table can hold."""
+    """The text with surrogates escaped: that is how a file name outside UTF-8 reaches Python, and no table holds it."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,11 +1,11 @@
-"""People who took their consent back: `withdrawn.json` at the project's root, and a corpus without them.
+"""People who withdrew their consent: `withdrawn.json` at the project's root, and a corpus without them.
 
-The file is written by `mer withdraw` and committed by whoever runs the project, so it must tell a reader no more than
-that somebody withdrew. It holds no id but a SHA-256 of it, with a salt of its own an entry: the stage, which has the
-corpus and so the ids, can tell who is meant, and two entries cannot be compared. Who has the same corpus can try its
-ids too: it keeps names out of sight, it makes nobody anonymous.
+The file is written by `mer withdraw` and committed by the operator, so it must not reveal more than that a person
+withdrew. Instead of an id it holds a SHA-256 of it, with a separate salt per entry: the stage, which has the corpus and
+so the ids, can match the entry to a person, and two entries cannot be compared. Anyone with the same corpus can try its
+ids too: the file keeps names out of sight, it does not make anyone anonymous.
 
-As long as an entry stands, the `datasets` stage leaves the person out, whatever the corpus still holds.
+As long as an entry exists, the `datasets` stage leaves the person out, whatever the corpus still contains.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def read_withdrawn(root: Path, dataset: str | None = None) -> tuple[Withdrawal, 
     """The entries of a project, of one dataset or of all; none when there is no file.
 
     Raises:
-        ConfigError: the file is damaged. Nothing may be read from a corpus then: it would bring everybody back.
+        ConfigError: the file is damaged. No corpus may be read then: it would include the withdrawn people again.
     """
     path = root / FILE
     if not path.exists():
@@ -58,14 +58,14 @@ def read_withdrawn(root: Path, dataset: str | None = None) -> tuple[Withdrawal, 
     try:
         entries = tuple(Withdrawal(**entry) for entry in read_json(path))
         if not all(isinstance(value, str) for entry in entries for value in asdict(entry).values()):
-            raise TypeError("a value is no text")
+            raise TypeError("a value is not text")
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            "this is no list of withdrawals",
+            "this is not a list of withdrawals",
             where=FILE,
             seen=str(error),
             allowed="a list of {dataset, salt, sha256, at}",
-            remedy="Bring it back as it was committed; `mer withdraw` alone writes it",
+            remedy="Restore the committed file; only `mer withdraw` writes it",
         ) from error
     return tuple(entry for entry in entries if dataset in (None, entry.dataset))
 
@@ -76,56 +76,56 @@ def withdrawal_of(root: Path, dataset: str, subject_id: str) -> Withdrawal | Non
 
 
 def record(root: Path, dataset: str, subject_id: str, *, day: date) -> Withdrawal:
-    """Adds a person to the file, unless they stand in it; returns their entry."""
-    known = withdrawal_of(root, dataset, subject_id)
-    if known is not None:
-        return known
+    """Adds a person to the file, unless it contains them already; returns their entry."""
+    existing = withdrawal_of(root, dataset, subject_id)
+    if existing is not None:
+        return existing
     salt = secrets.token_hex(SALT_BYTES)
     entry = Withdrawal(dataset=dataset, salt=salt, sha256=salted_sha256(salt, subject_id), at=day.isoformat())
-    entries = sorted((*read_withdrawn(root), entry), key=lambda one: (one.dataset, one.at, one.sha256))
-    write_json(root / FILE, [asdict(one) for one in entries])
+    entries = sorted((*read_withdrawn(root), entry), key=lambda other: (other.dataset, other.at, other.sha256))
+    write_json(root / FILE, [asdict(listed) for listed in entries])
     return entry
 
 
 def people_in(scan: Scan, clip: Clip) -> tuple[str, ...]:
-    """The subject ids of everybody in a clip."""
+    """The subject ids of all people in a clip."""
     return tuple(f"{clip.dataset}/{name}" for name in scan.people.get(clip.clip_id, ())) or (clip.subject_id,)
 
 
 def leave_out(scan: Scan, withdrawn: Collection[Withdrawal]) -> tuple[Scan, tuple[Clip, ...]]:
-    """What is left of a corpus, as though it had never held those people, and the clips that are left out.
+    """The corpus as though it had never contained those people, and the clips that are left out.
 
-    A clip of several people (a dialogue) goes when one of them withdraws. Who counted as one person only by such a
-    clip no longer does. An entry that is of nobody is noted: either the corpus no longer holds them, or it names them
-    differently now and they are back.
+    A clip of several people (a dialogue) is left out when one of them withdraws. People who counted as one subject only
+    because of such a clip no longer do. An entry that matches no one is noted: either the corpus no longer contains the
+    person, or it now names them differently and they are back.
     """
     if not withdrawn:
         return scan, ()
-    # Under its joint name too: that is all an earlier table may have told.
+    # Under the clip's joint name too: an earlier table may have held nothing else.
     people = {clip.clip_id: {*people_in(scan, clip), clip.subject_id} for clip in scan.clips}
-    everybody = {subject for subjects in people.values() for subject in subjects}
-    gone = {subject for subject in everybody if any(entry.means(subject) for entry in withdrawn)}
-    nobody = sum(not any(entry.means(subject) for subject in gone) for entry in withdrawn)
-    notes = [f"{nobody} of {len(withdrawn)} withdrawals are of nobody in the corpus"] if nobody else []
+    subjects = {subject for subjects_of_clip in people.values() for subject in subjects_of_clip}
+    gone = {subject for subject in subjects if any(entry.means(subject) for entry in withdrawn)}
+    unmatched = sum(not any(entry.means(subject) for subject in gone) for entry in withdrawn)
+    notes = [f"{unmatched} of {len(withdrawn)} withdrawals match no one in the corpus"] if unmatched else []
     if not gone:
         return replace(scan, notes=[*scan.notes, *notes]), ()
     left_out = tuple(clip for clip in scan.clips if gone.intersection(people[clip.clip_id]))
-    theirs = {clip.clip_id for clip in left_out}
-    kept = [clip for clip in scan.clips if clip.clip_id not in theirs]
+    left_out_ids = {clip.clip_id for clip in left_out}
+    remaining = [clip for clip in scan.clips if clip.clip_id not in left_out_ids]
     rest = replace(
         scan,
-        clips=_named_anew(kept, scan),
-        quarantined=[row for row in scan.quarantined if row.clip_id not in theirs],
-        notes=[*scan.notes, f"{len(left_out)} clips left out: {len(withdrawn) - nobody} people withdrew", *notes],
+        clips=_renamed(remaining, scan),
+        quarantined=[row for row in scan.quarantined if row.clip_id not in left_out_ids],
+        notes=[*scan.notes, f"{len(left_out)} clips left out: {len(withdrawn) - unmatched} people withdrew", *notes],
     )
     return rest, left_out
 
 
-def _named_anew(clips: Sequence[Clip], scan: Scan) -> list[Clip]:
-    """The clips with the joint names that the people in them have without the others."""
+def _renamed(clips: Sequence[Clip], scan: Scan) -> list[Clip]:
+    """The clips with the joint names that follow from these clips alone."""
     joint = joint_subjects(scan.people[clip.clip_id] for clip in clips if clip.clip_id in scan.people)
-    named = []
+    renamed = []
     for clip in clips:
         names = scan.people.get(clip.clip_id)
-        named.append(replace(clip, subject_id=f"{clip.dataset}/{joint[names[0]]}") if names else clip)
-    return named
+        renamed.append(replace(clip, subject_id=f"{clip.dataset}/{joint[names[0]]}") if names else clip)
+    return renamed

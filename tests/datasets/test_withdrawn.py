@@ -47,7 +47,7 @@ def test_the_file_tells_no_name_and_the_same_person_stands_in_it_once(tmp_path: 
 @pytest.mark.parametrize("text", ["{", '{"a": 1}', '[{"dataset": "tiny"}]', '["ann"]', "[1]"])
 def test_a_damaged_file_stops_everything(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
-    with pytest.raises(ConfigError, match="no list of withdrawals"):
+    with pytest.raises(ConfigError, match="not a list of withdrawals"):
         read_withdrawn(tmp_path)
 
 
@@ -58,7 +58,7 @@ def test_nobody_withdrew_and_nothing_changes(tmp_path: Path) -> None:
     rest, gone = leave_out(scan, read_withdrawn(tmp_path))
     assert (rest.clips, gone) == (scan.clips, ())
     # They are no longer there, or under another name, which a reader has to know.
-    assert rest.notes == ["1 of 1 withdrawals are of nobody in the corpus"]
+    assert rest.notes == ["1 of 1 withdrawals match no one in the corpus"]
 
 
 def test_the_clips_of_a_person_go_and_their_quarantine_rows_too(tmp_path: Path) -> None:

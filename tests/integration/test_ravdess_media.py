@@ -111,7 +111,7 @@ def test_every_file_is_used_or_its_absence_is_said(layout: Layout, corpus: Path)
     assert summary["notes"] == [
         "1 audio song files left out by the options",
         "1 audio-video song files left out by the options",
-        "2 picture-only or sound-only files not used: the same performance is there with both",
+        "2 picture-only or sound-only files not used: the same performance exists with both",
         "1 performances joined from a picture-only and a sound-only file",
     ]
     assert len(FILES) == len(used) + 1 + 1 + 2

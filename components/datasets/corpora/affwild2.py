@@ -2,15 +2,15 @@
 
 The corpus is shared for academic research after an agreement is signed, and must not be passed on. Below `root`:
 
-    EXPR_Recognition_Challenge/Train_Set/<video>.txt       a header that names the classes, then a number a frame
+    EXPR_Recognition_Challenge/Train_Set/<video>.txt       a header that names the classes, then one number per frame
     EXPR_Recognition_Challenge/Validation_Set/<video>.txt
     cropped_aligned/<video>/00001.jpg                      the aligned face of frame 1; crops may be missing
-    …/<video>.mp4                                          the recordings, at any other place
+    …/<video>.mp4                                          the recordings, anywhere else
 
-Line k of a label file is about frame k, which is crop k and the k-th timestamp of the recording: rates run from 14 to
-60 a second, and none is assumed. Where two people share a recording their names end in `_left` and `_right`: each has
-labels and crops of their own, and the sound and the clock of the one recording. A run of equal labels is a segment;
-frames marked -1 have none. Splits go by recording, since nothing says who is in it.
+Line k of a label file labels frame k, which is crop k and the k-th timestamp of the recording: rates run from 14 to 60
+per second, and none is assumed. Where two people share a recording their names end in `_left` and `_right`: each has
+separate labels and crops, and the sound and the clock of the shared recording. A run of equal labels is a segment;
+frames marked -1 have none. Splits go by recording, since the people are not identified.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SETS = ("Train_Set", "Validation_Set")
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 UNLABELLED = -1
 SIDE = re.compile(r"(.+)_(left|right)")
-# Decoders differ over the last frames of a file. Labels that go on for longer are those of another recording.
+# Decoders differ over the last frames of a file. Labels that go on for longer belong to a different recording.
 SPARE_FRAMES = 5
 SPARE_SHARE = 0.01
 READERS = 4
@@ -82,7 +82,7 @@ class Affwild2Options(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFiles:
-    """What there is of one name: the folder of crops, and the recording or (only without one) its sound."""
+    """The files of one name: the folder of crops, and the recording or (only without one) its sound."""
 
     name: str
     pictures: Path | None
@@ -110,7 +110,7 @@ class CorpusFiles:
         self._reader = MediaReader(READERS)
 
     def find(self, name: str) -> VideoFiles:
-        """What there is of a name; a recording of exactly that name goes before the one that two people share."""
+        """The files of a name; a recording of exactly that name goes before the one that two people share."""
         folders = (self.folder / place / name for place in self.options.pictures)
         return VideoFiles(
             name=name,
@@ -126,13 +126,13 @@ class CorpusFiles:
         return numbered_pictures(recording.pictures)
 
     def clock(self, recording: VideoFiles, frames: int) -> FrameClock:
-        """When its frames are shown. Raises MediaError: the recording is not there or cannot be read."""
+        """The display times of its frames. Raises MediaError: the recording is missing or cannot be read."""
         if recording.video is not None:
             return frame_clock(recording.video, self._reader)
         if self.options.frame_rate_hz is not None:
             return FrameClock.regular(frames, self.options.frame_rate_hz)
         raise MediaError(
-            "the recording is not there, so nothing says when its frames are shown",
+            "the recording is missing, so the times of its frames are unknown",
             where=recording.name,
             seen=f"no {recording.base}.mp4 below the corpus folder",
             allowed=" ".join(f"{recording.base}{suffix}" for suffix in VIDEO),
@@ -142,7 +142,7 @@ class CorpusFiles:
 
     def clip(self, recording: VideoFiles, *, segments: Sequence[Segment] = (), split: str | None = None) -> Clip:
         """The clip of a recording."""
-        alone = recording.video is None
+        crops_only = recording.video is None
         return Clip(
             clip_id=f"{Affwild2.name}/{recording.name}",
             dataset=Affwild2.name,
@@ -150,9 +150,9 @@ class CorpusFiles:
             subject_id=f"{Affwild2.name}/{recording.base}",
             session_id=f"{Affwild2.name}/{recording.base}",
             video_path=self._stored(recording.video),
-            audio_path=self._stored(recording.sound) if alone else None,
+            audio_path=self._stored(recording.sound) if crops_only else None,
             pictures_path=self._stored(recording.pictures),
-            pictures_rate_hz=self.options.frame_rate_hz if alone else None,
+            pictures_rate_hz=self.options.frame_rate_hz if crops_only else None,
             segments=tuple(segments),
             split=split,
             licence=Affwild2.licence,
@@ -164,14 +164,14 @@ class CorpusFiles:
 
     @cached_property
     def _media(self) -> dict[tuple[str, str], Path]:
-        """(name, "video" or "sound") → file. Crops are not looked at: there are millions."""
-        found: dict[tuple[str, str], Path] = {}
+        """(name, "video" or "sound") → file. Crops are not listed: there are millions."""
+        files: dict[tuple[str, str], Path] = {}
         crops = [self.folder / place for place in self.options.pictures]
         for path in sorted(files_below(self.folder, skip=crops)):
             suffix = path.suffix.lower()
             if suffix in (*VIDEO, *SOUND):
-                found.setdefault((path.stem, "video" if suffix in VIDEO else "sound"), path)
-        return found
+                files.setdefault((path.stem, "video" if suffix in VIDEO else "sound"), path)
+        return files
 
 
 class Affwild2(Adapter[Affwild2Options]):
@@ -207,13 +207,11 @@ class Affwild2(Adapter[Affwild2Options]):
         quarantined: list[Quarantined] = []
         counts: Counter[str] = Counter()
         with ThreadPoolExecutor(READERS) as pool, progress("affwild2: frame times", len(files)) as advance:
-            for outcome, counted in pool.map(lambda one: _clip(one[0], one[1], corpus), files):
+            for outcome, counted in pool.map(lambda labels: _clip(labels[0], labels[1], corpus), files):
                 (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
                 counts += counted
                 advance(1)
-        return Scan(
-            clips=clips, quarantined=quarantined, notes=[f"{words}: {counts[words]}" for words in sorted(counts)]
-        )
+        return Scan(clips=clips, quarantined=quarantined, notes=[f"{what}: {counts[what]}" for what in sorted(counts)])
 
 
 def _label_files(folder: Path) -> list[Path]:
@@ -232,17 +230,17 @@ def _label_files(folder: Path) -> list[Path]:
 
 
 def _clip(labels: Path, split: str, corpus: CorpusFiles) -> tuple[Clip | Quarantined, Counter[str]]:
-    """The clip of a label file, and what the summary counts; or why it cannot be used."""
+    """The clip of a label file, or why it cannot be used; and the counts for the summary."""
     recording = corpus.find(labels.stem)
     stored = stored_path(labels, corpus.folder, corpus.options.root)
     counts: Counter[str] = Counter()
     try:
         emotions = read_frame_labels(labels)
-        there = corpus.pictures(recording)
-        clock = corpus.clock(recording, max(len(emotions), *there))
+        crops = corpus.pictures(recording)
+        clock = corpus.clock(recording, max(len(emotions), *crops))
         extra = len(emotions) - clock.times_s.size
         if extra > max(SPARE_FRAMES, SPARE_SHARE * clock.times_s.size):
-            raise _other_length(labels, len(emotions), clock.times_s.size)
+            raise _wrong_length(labels, len(emotions), clock.times_s.size)
     except DataError as error:
         return Quarantined.from_error(
             error, dataset=Affwild2.name, clip_id=f"{Affwild2.name}/{labels.stem}", stage=STAGE, path=stored
@@ -254,17 +252,17 @@ def _clip(labels: Path, split: str, corpus: CorpusFiles) -> tuple[Clip | Quarant
         return row, counts
     labelled = {number for number, emotion in enumerate(emotions, start=1) if emotion is not None}
     counts["labelled frames"] = len(labelled)
-    counts["labelled frames without a crop (their face is masked)"] = len(labelled - there.keys())
+    counts["labelled frames without a crop (their face is masked)"] = len(labelled - crops.keys())
     counts["labels beyond the last frame (left out)"] = max(extra, 0)
-    counts["people who share a recording with another one"] = int(recording.base != recording.name)
-    counts["recordings that are not there (crops at the stated rate)"] = int(recording.video is None)
+    counts["people who share a recording"] = int(recording.base != recording.name)
+    counts["recordings that are missing (crops at the stated rate)"] = int(recording.video is None)
     return corpus.clip(recording, segments=segments, split=split), counts
 
 
 def read_frame_labels(path: Path) -> list[str | None]:
     """The canonical emotion of frames 1 … N, None where a frame is marked -1.
 
-    The header names the classes, and a number counts in it: a file whose header has another order is read as it says.
+    The header names the classes, and a number is an index into it: a header in a different order is followed.
 
     Raises:
         DataError: `bad-label`, with the line.
@@ -288,7 +286,7 @@ def read_frame_labels(path: Path) -> list[str | None]:
 
 
 def segments_of(emotions: Sequence[str | None], clock: FrameClock) -> list[Segment]:
-    """Runs of equal labels on the clock, each up to the frame after its last; labels without a frame are left out."""
+    """Runs of equal labels on the clock, each up to the frame after its end; labels without a frame are left out."""
     ends_s = [*clock.times_s[1:].tolist(), clock.end_s]
     runs, at = [], 0
     for emotion, run in groupby(emotions[: clock.times_s.size]):
@@ -300,7 +298,7 @@ def segments_of(emotions: Sequence[str | None], clock: FrameClock) -> list[Segme
 
 def _bad_label(path: Path, line: int, seen: str, allowed: str) -> DataError:
     return DataError(
-        "this is no label file of the corpus",
+        "this is not a label file of the corpus",
         where=f"{path.name} line {line}",
         seen=seen,
         allowed=allowed,
@@ -314,18 +312,18 @@ def _no_pictures(recording: VideoFiles, options: Affwild2Options) -> MediaError:
         "there are no cropped pictures of this name",
         where=recording.name,
         seen=f"no folder {recording.name} in {', '.join(options.pictures)}",
-        allowed="a folder of crops, which says whose face it is about",
+        allowed="a folder of crops, which shows whose face is labelled",
         remedy="Unpack the cropped and aligned pictures, or name their folder in `affwild2: pictures:`",
         code=Code.MISSING_FILE,
     )
 
 
-def _other_length(path: Path, labels: int, frames: int) -> DataError:
+def _wrong_length(path: Path, labels: int, frames: int) -> DataError:
     return DataError(
-        "the labels go on after the recording has ended",
+        "the labels continue after the end of the recording",
         where=path.name,
         seen=f"{labels} labels, {frames} frames",
         allowed=f"{SPARE_FRAMES} labels more, or {SPARE_SHARE:.0%}",
-        remedy="The recording is cut off or another one: download it again",
+        remedy="The recording is cut off, or a different one: download it again",
         code=Code.FRAME_COUNT,
     )

@@ -7,10 +7,10 @@
     VideoDemographics.csv                                   ActorID, Age, Sex, Race, Ethnicity
     processedResults/summaryTable.csv                       FileName, VoiceVote, FaceVote, MultiModalVote, …
 
-A performance is one clip: its flv file, with the wav file in the place of the sound that flash compression spoiled,
-or the one that is there. `label: intended` takes the emotion that the actor was asked to show; `voice`, `face` and
-`both` take what most human raters perceived in that condition (a tie, written "A:N", is left without a label).
-A git checkout without LFS holds pointer files; the stage says so for each.
+A performance is one clip: its flv file, with the wav file in place of the sound that flash compression spoiled, or
+whichever of the two exists. `label: intended` takes the emotion that the actor was asked to show; `voice`, `face` and
+`both` take the one that most human raters perceived in that condition (a tie, written "A:N", is left without a label).
+A git checkout without LFS contains pointer files; the stage reports each.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class CremadOptions(Section):
 
 @dataclass(kw_only=True)
 class _Performance:
-    """The files of one performance and what their name says."""
+    """The files of one performance and the parts of their name."""
 
     parts: tuple[str, ...]
     video: str | None = None
@@ -118,10 +118,10 @@ class Cremad(Adapter[CremadOptions]):
         """Lists the performances; see `Adapter.scan`.
 
         Raises:
-            DataError: also when raters' votes are asked for and their table is missing.
+            DataError: also when raters' votes are selected and their table is missing.
         """
         folder = corpus_folder(options.root, root, dataset=self.name)
-        found: dict[str, _Performance] = {}
+        performances: dict[str, _Performance] = {}
         quarantined: list[Quarantined] = []
         for path in media_files(folder, (".flv", ".mp4", ".wav")):
             stored = stored_path(path, folder, options.root)
@@ -129,34 +129,34 @@ class Cremad(Adapter[CremadOptions]):
             if isinstance(outcome, Quarantined):
                 quarantined.append(outcome)
                 continue
-            one = found.setdefault(path.stem, _Performance(parts=outcome, path=stored))
+            performance = performances.setdefault(path.stem, _Performance(parts=outcome, path=stored))
             if path.suffix == ".wav":
-                one.audio = one.audio or stored
+                performance.audio = performance.audio or stored
             else:
-                one.video = one.video or stored
+                performance.video = performance.video or stored
         tables, notes = _tables(folder, options)
         clips = []
-        for name, one in sorted(found.items()):
-            emotion = EMOTIONS[one.parts[2]] if options.label == "intended" else tables.votes.get(name)
+        for name, performance in sorted(performances.items()):
+            emotion = EMOTIONS[performance.parts[2]] if options.label == "intended" else tables.votes.get(name)
             if emotion is None:
-                quarantined.append(_no_majority(name, one.path, options.label))
+                quarantined.append(_no_majority(name, performance.path, options.label))
             else:
-                clips.append(_clip(name, one, emotion, tables))
+                clips.append(_clip(name, performance, emotion, tables))
         return Scan(clips=clips, quarantined=quarantined, notes=notes)
 
 
 def _parse(path: Path, stored: str) -> tuple[str, ...] | Quarantined:
-    """Actor, sentence, emotion and level, or a quarantine row that says what is wrong."""
+    """Actor, sentence, emotion and level, or a quarantine row with the wrong part."""
     match = NAME.fullmatch(path.stem)
     parts = match.groups() if match else ()
     tables = (SENTENCES, EMOTIONS, LEVELS)
     checks = zip(("sentence", "emotion", "level"), parts[1:], tables, strict=False)
-    wrong = [(name, seen, known) for name, seen, known in checks if seen not in known]
+    wrong = [(name, part, table) for name, part, table in checks if part not in table]
     if parts and not wrong:
         return parts
-    name, seen, allowed = wrong[0] if wrong else ("name", path.stem, (PATTERN,))
-    what = f"the {name} {seen} is unknown" if wrong else "this is no CREMA-D name"
-    return bad_name(Cremad.name, path, stored, what=what, field=name, seen=seen, allowed=", ".join(allowed))
+    name, part, allowed = wrong[0] if wrong else ("name", path.stem, (PATTERN,))
+    what = f"the {name} {part} is unknown" if wrong else "this is not a CREMA-D name"
+    return bad_name(Cremad.name, path, stored, what=what, field=name, seen=part, allowed=", ".join(allowed))
 
 
 def _tables(folder: Path, options: CremadOptions) -> tuple[_Tables, list[str]]:
@@ -173,7 +173,7 @@ def _tables(folder: Path, options: CremadOptions) -> tuple[_Tables, list[str]]:
                 "ethnicity": row["Ethnicity"],
             }
     else:
-        notes.append("VideoDemographics.csv is not there: no slices by gender, age, race and ethnicity")
+        notes.append("VideoDemographics.csv is missing: no slices by gender, age, race and ethnicity")
     votes: dict[str, str] = {}
     if options.label != "intended":
         column = VOTE_COLUMNS[options.label]
@@ -185,7 +185,7 @@ def _tables(folder: Path, options: CremadOptions) -> tuple[_Tables, list[str]]:
 
 
 def _age(text: str) -> str:
-    """An age band; the corpus gives years."""
+    """The age band of an age in years."""
     if not text.isdigit():
         return "unknown"
     young, old = AGES
@@ -197,23 +197,23 @@ def _no_majority(name: str, path: str, label: str) -> Quarantined:
         Cremad.name,
         name,
         code=Code.CLIP_WITHOUT_LABEL,
-        message=f"{name}: the raters agree on no emotion ({label}), or the summary table does not have it",
+        message=f"{name}: the raters do not agree on an emotion ({label}), or the summary table lacks the clip",
         path=path,
         field=VOTE_COLUMNS[label],
-        remedy="Nothing is wrong with the clip; `label: intended` uses it",
+        remedy="The clip itself is fine; `label: intended` uses it",
     )
 
 
-def _clip(name: str, one: _Performance, emotion: str, tables: _Tables) -> Clip:
-    actor, sentence, _, level = one.parts
+def _clip(name: str, performance: _Performance, emotion: str, tables: _Tables) -> Clip:
+    actor, sentence, _, level = performance.parts
     return Clip(
         clip_id=f"{Cremad.name}/{name}",
         dataset=Cremad.name,
         content_sha256=NOT_HASHED,
         subject_id=f"{Cremad.name}/{actor}",
         session_id=f"{Cremad.name}/{actor}",
-        video_path=one.video,
-        audio_path=one.audio,
+        video_path=performance.video,
+        audio_path=performance.audio,
         transcript=SENTENCES[sentence],
         text_id=f"{Cremad.name}/{sentence}",
         emotion=emotion,

@@ -31,7 +31,7 @@ EMOTIONS = {
     "T": "sadness",
     "N": "neutral",
 }
-# Gender and age as the corpus's documentation gives them.
+# Gender and age according to the corpus's documentation.
 SPEAKERS = {
     "03": ("male", 31),
     "08": ("female", 34),
@@ -95,16 +95,16 @@ class Emodb(Adapter[EmodbOptions]):
 
 
 def _clip(path: Path, stored: str) -> Clip | Quarantined:
-    """The clip of a file name, or a quarantine row that says which part of the name is wrong."""
+    """The clip of a file name, or a quarantine row with the wrong part of the name."""
     match = NAME.fullmatch(path.stem)
     parts = match.groups() if match else ()
     tables = (tuple(SPEAKERS), tuple(SENTENCES), tuple(EMOTIONS))
     checks = zip(("speaker", "sentence", "emotion"), parts, tables, strict=False)
-    wrong = [(field, seen, known) for field, seen, known in checks if seen not in known]
+    wrong = [(field, part, table) for field, part, table in checks if part not in table]
     if not parts or wrong:
-        field, seen, allowed = wrong[0] if wrong else ("name", path.stem, (PATTERN,))
-        what = f"the {field} {seen} is unknown" if wrong else "this is no EmoDB name"
-        return bad_name(Emodb.name, path, stored, what=what, field=field, seen=seen, allowed=", ".join(allowed))
+        field, part, allowed = wrong[0] if wrong else ("name", path.stem, (PATTERN,))
+        what = f"the {field} {part} is unknown" if wrong else "this is not an EmoDB name"
+        return bad_name(Emodb.name, path, stored, what=what, field=field, seen=part, allowed=", ".join(allowed))
     speaker, sentence, emotion, _ = parts
     gender, age = SPEAKERS[speaker]
     return Clip(

@@ -1,6 +1,6 @@
 """The rows of a feature folder's `clips.csv`, checked one by one.
 
-Needed: `clip_id`, `subject_id`, `label`. Optional: `split` (as the corpus splits itself), `start_s` and `end_s`,
+Required: `clip_id`, `subject_id`, `label`. Optional: `split` (the corpus's own), `start_s` and `end_s`,
 `sequence_id`, `session_id`, `valence`, `arousal` (in [-1, 1]), `text_id`, `transcript`, and `group_<name>` for slices.
 """
 
@@ -24,7 +24,7 @@ NUMBERS = ("start_s", "end_s", "valence", "arousal")
 COLUMNS = (*NEEDED, *NUMBERS, "split", "sequence_id", "session_id", "text_id", "transcript")
 GROUP = "group_"
 
-# What corpora call an emotion that has a canonical name.
+# Other names of canonical emotions in corpora.
 ALIASES: Mapping[str, str] = {
     "angry": "anger",
     "amused": "amusement",
@@ -43,7 +43,7 @@ ALIASES: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRow:
-    """One row of the table; what is empty there is None. `duration_s` is `end_s - start_s`."""
+    """One row of the table; empty cells are None. `duration_s` is `end_s - start_s`."""
 
     clip_id: str
     subject: str
@@ -61,11 +61,11 @@ class FeatureRow:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds, where the table says both times."""
+        """Seconds, if the table has both times."""
         return None if self.start_s is None or self.end_s is None else self.end_s - self.start_s
 
     def unknown_label(self, emotion: str, *, dataset: str) -> Quarantined | None:
-        """A quarantine row if the label is no emotion that the project knows."""
+        """A quarantine row if the label is not a canonical emotion."""
         if emotion in CANONICAL:
             return None
         return set_aside(
@@ -81,7 +81,7 @@ class FeatureRow:
 
 
 def emotion_of(row: FeatureRow, emotions: Mapping[str, str]) -> str | None:
-    """The canonical name of a row's label, the label itself if nobody maps it, or None without one."""
+    """The canonical name of a row's label, the label itself if it has no mapping, or None without a label."""
     if row.label is None:
         return None
     lower = row.label.lower()
@@ -89,7 +89,7 @@ def emotion_of(row: FeatureRow, emotions: Mapping[str, str]) -> str | None:
 
 
 def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow], list[Quarantined]]:
-    """The good rows in the table's order, and a quarantine row for each other one.
+    """The valid rows in the table's order, and a quarantine row for each invalid one.
 
     Args:
         path: the table.
@@ -97,7 +97,7 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow
         stored: the table's path as rows name it.
 
     Raises:
-        DataError: the table cannot be read, lacks a column, or has one that nobody knows.
+        DataError: the table cannot be read, lacks a column, or has an unknown one.
     """
     raw = read_labels(path, key=NEEDED[0], columns=NEEDED[1:], dataset=dataset)
     for column in raw[0] if raw else ():
@@ -107,20 +107,20 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow
                 where=stored,
                 seen=column,
                 allowed=", ".join((*COLUMNS, f"{GROUP}<name>")),
-                remedy=nearest(column, COLUMNS) or f"Call it {GROUP}{column} to keep it for slices, or take it out",
+                remedy=nearest(column, COLUMNS) or f"Call it {GROUP}{column} to keep it for slices, or remove it",
                 code=Code.BAD_LABELS,
             )
     rows: list[FeatureRow] = []
     quarantined: list[Quarantined] = []
     lines: dict[str, int] = {}
     for number, fields in enumerate(raw, start=2):  # line 1 is the header
-        given = {column: value for column, value in fields.items() if value}
-        wrong = next(_complaints(given), None)
-        name = given.get("clip_id", f"line {number}")
-        if wrong is None and name in lines:
-            wrong = ("clip_id", f"{name!r} stands in line {lines[name]} already, which counts", name)
-        if wrong is not None:
-            field, message, seen = wrong
+        cells = {column: value for column, value in fields.items() if value}
+        defect = next(_defects(cells), None)
+        name = cells.get("clip_id", f"line {number}")
+        if defect is None and name in lines:
+            defect = ("clip_id", f"{name!r} is already in line {lines[name]}, which is used", name)
+        if defect is not None:
+            field, message, seen = defect
             quarantined.append(
                 set_aside(
                     dataset,
@@ -130,24 +130,24 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow
                     path=stored,
                     field=field,
                     seen=seen,
-                    remedy="Mend the line, or take it out of the table",
+                    remedy="Correct the line, or remove it from the table",
                 )
             )
             continue
         lines[name] = number
-        rows.append(_row(given))
+        rows.append(_row(cells))
     return rows, quarantined
 
 
-def _complaints(row: Mapping[str, str]) -> Iterator[tuple[str, str, str | None]]:
-    """(column, what is wrong, the value seen), for each thing wrong with a row."""
+def _defects(row: Mapping[str, str]) -> Iterator[tuple[str, str, str | None]]:
+    """(column, defect, value) for each defect of a row."""
     for column in NEEDED[:2]:
         if column not in row:
             yield column, f"{column} is empty", None
     for column in NUMBERS:
         if column in row and _number(row[column]) is None:
             hint = ": write it with a decimal point" if "," in row[column] else ""
-            yield column, f"{column} is no finite number{hint}", row[column]
+            yield column, f"{column} is not a finite number{hint}", row[column]
     for column in ("valence", "arousal"):
         if abs(_number(row.get(column)) or 0.0) > 1:
             yield column, f"{column} lies outside [-1, 1]", row[column]
@@ -161,22 +161,22 @@ def _complaints(row: Mapping[str, str]) -> Iterator[tuple[str, str, str | None]]
         yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}. {near}".rstrip(), row["split"]
 
 
-def _row(given: Mapping[str, str]) -> FeatureRow:
+def _row(cells: Mapping[str, str]) -> FeatureRow:
     return FeatureRow(
-        clip_id=given["clip_id"],
-        subject=given["subject_id"],
-        label=given.get("label"),
-        split=given.get("split"),
-        start_s=_number(given.get("start_s")),
-        end_s=_number(given.get("end_s")),
-        sequence=given.get("sequence_id"),
-        session=given.get("session_id"),
-        valence=_number(given.get("valence")),
-        arousal=_number(given.get("arousal")),
-        text_id=given.get("text_id"),
-        transcript=given.get("transcript"),
+        clip_id=cells["clip_id"],
+        subject=cells["subject_id"],
+        label=cells.get("label"),
+        split=cells.get("split"),
+        start_s=_number(cells.get("start_s")),
+        end_s=_number(cells.get("end_s")),
+        sequence=cells.get("sequence_id"),
+        session=cells.get("session_id"),
+        valence=_number(cells.get("valence")),
+        arousal=_number(cells.get("arousal")),
+        text_id=cells.get("text_id"),
+        transcript=cells.get("transcript"),
         groups={
-            column.removeprefix(GROUP): value for column, value in sorted(given.items()) if column.startswith(GROUP)
+            column.removeprefix(GROUP): value for column, value in sorted(cells.items()) if column.startswith(GROUP)
         },
     )
 

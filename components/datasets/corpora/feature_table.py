@@ -1,12 +1,12 @@
-"""A folder of features in place of media: `clips.csv` says who feels what, one file a modality holds the arrays.
+"""A folder of features in place of media: `clips.csv` has people and labels, one file per modality has the arrays.
 
     <root>/clips.csv          clip_id,subject_id,label[,split,start_s,end_s,sequence_id,…], see `feature_rows.py`
-    <root>/<modality>.npz     one array (T, D) a clip, or .parquet; see `given.py`
+    <root>/<modality>.npz     one array (T, D) per clip, or .parquet; see `given.py`
     <root>/features.json      optional: licence, consent, rates, emotions
 
-A modality's name is its file's, any `[a-z][a-z0-9_]*`. Samples lie at the modality's rate from the clip's start; where
-none is given, evenly over `[start_s, end_s)`; a single one holds throughout. Rows that share a `sequence_id` (the
-utterances of one dialogue) are one clip: in the order of their times, or of the rows, each with a label of its own.
+A modality's name is its file's, any `[a-z][a-z0-9_]*`. Samples lie at the modality's rate from the clip's start;
+without a rate, evenly over `[start_s, end_s)`; a single sample holds throughout. Rows that share a `sequence_id` (the
+utterances of one dialogue) are one clip: in the order of their times, or of the rows, each with its own label.
 """
 
 from __future__ import annotations
@@ -78,51 +78,51 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         """Joins the table with the feature files; see `Adapter.scan`.
 
         Raises:
-            DataError: the table cannot be read or lacks a column, or there is no feature file that can be read.
-            ConfigError: features.json is wrong, or a rate is of no modality that is there.
+            DataError: the table cannot be read or lacks a column, or there is no readable feature file.
+            ConfigError: features.json is invalid, or a rate is given for a modality without a file.
         """
         folder = corpus_folder(options.root, root, dataset=self.name)
-        about = _about(folder / ABOUT, options, self.name)
+        terms = _terms(folder / ABOUT, options, self.name)
         rows, quarantined = read_rows(folder / TABLE, dataset=self.name, stored=f"{options.root}/{TABLE}")
         files, notes = _files(folder, options.root, self.name)
-        for modality, rate_hz in about.rates.items():
+        for modality, rate_hz in terms.rates.items():
             if modality not in files:
                 raise ConfigError.unknown("modality", modality, files, where=f"{self.name}.rates")
             if not rate_hz > 0:
                 where = f"{self.name}.rates.{modality}"
-                raise ConfigError("this is no rate", where=where, seen=rate_hz, allowed="above 0 Hz")
+                raise ConfigError("this is not a positive rate", where=where, seen=rate_hz, allowed="above 0 Hz")
         reader = GivenReader(root)
-        held = {modality: dict.fromkeys(reader.keys(path, modality)) for modality, path in files.items()}
-        notes += _unmatched(rows, held)
+        keys = {modality: dict.fromkeys(reader.keys(path, modality)) for modality, path in files.items()}
+        notes += _unmatched(rows, keys)
         by_sequence: dict[str, list[FeatureRow]] = defaultdict(list)
         for row in rows:
             if row.sequence:
                 by_sequence[row.sequence].append(row)
         people = joint_subjects([[row.subject for row in group] for group in by_sequence.values()])
-        made: list[Clip | Quarantined] = [
-            self._clip(row, about, people, _given(row, files, held, about)) for row in rows if not row.sequence
+        outcomes: list[Clip | Quarantined] = [
+            self._clip(row, terms, people, _given(row, files, keys, terms)) for row in rows if not row.sequence
         ]
         for name, group in by_sequence.items():
             sequence, refused = sequenced(name, group, options.utterance_s, dataset=self.name)
             quarantined += refused
             if sequence is not None:
-                clip, unnamed = self._sequence(sequence, about, people, files, held)
-                made.append(clip)
-                quarantined += unnamed
+                clip, unknown = self._sequence(sequence, terms, people, files, keys)
+                outcomes.append(clip)
+                quarantined += unknown
         notes += _joint_notes(by_sequence, people) + _unused_notes(by_sequence)
-        clips = [one for one in made if isinstance(one, Clip)]
-        quarantined += [one for one in made if isinstance(one, Quarantined)]
+        clips = [outcome for outcome in outcomes if isinstance(outcome, Clip)]
+        quarantined += [outcome for outcome in outcomes if isinstance(outcome, Quarantined)]
         return Scan(clips=clips, quarantined=quarantined, notes=notes, people=self._people(rows) if people else {})
 
     def _people(self, rows: Sequence[FeatureRow]) -> dict[str, tuple[str, ...]]:
-        """Clip id → who is in it, in order of appearance."""
-        found: dict[str, dict[str, None]] = defaultdict(dict)
+        """Clip id → the people in it, in order of appearance."""
+        names_of: dict[str, dict[str, None]] = defaultdict(dict)
         for row in rows:
-            found[f"{self.name}/{row.sequence or row.clip_id}"][row.subject] = None
-        return {clip_id: tuple(names) for clip_id, names in found.items()}
+            names_of[f"{self.name}/{row.sequence or row.clip_id}"][row.subject] = None
+        return {clip_id: tuple(names) for clip_id, names in names_of.items()}
 
     def _clip(
-        self, row: FeatureRow, about: Terms, people: Mapping[str, str], given: tuple[GivenFeatures, ...]
+        self, row: FeatureRow, terms: Terms, people: Mapping[str, str], given: tuple[GivenFeatures, ...]
     ) -> Clip | Quarantined:
         if not given:
             return _without(self.name, row.clip_id)
@@ -135,40 +135,41 @@ class FeatureTable(Adapter[FeatureTableOptions]):
             session_id=f"{self.name}/{row.session or row.subject}",
             given=given,
             transcript=row.transcript,
-            emotion=emotion_of(row, about.emotions),
+            emotion=emotion_of(row, terms.emotions),
             valence=row.valence,
             arousal=row.arousal,
             text_id=None if row.text_id is None else f"{self.name}/{row.text_id}",
             split=row.split,
             groups=row.groups,
-            licence=about.licence,
-            consent=about.consent,
+            licence=terms.licence,
+            consent=terms.consent,
         )
 
     def _sequence(
         self,
         sequence: Sequenced,
-        about: Terms,
+        terms: Terms,
         people: Mapping[str, str],
         files: Mapping[str, str],
-        held: Mapping[str, Mapping[str, None]],
+        keys: Mapping[str, Mapping[str, None]],
     ) -> tuple[Clip | Quarantined, list[Quarantined]]:
-        """The clip of a sequence, and a row for each label that nobody knows: its utterance stays without one."""
+        """The clip of a sequence, and a row for each unknown label, whose utterance stays without a label."""
         given: list[GivenFeatures] = []
         segments: list[Segment] = []
-        unnamed: list[Quarantined] = []
-        for one in sequence.utterances:
-            given += _given(one.row, files, held, about, start_s=one.start_s, end_s=one.end_s)
-            emotion = emotion_of(one.row, about.emotions)
+        unknown: list[Quarantined] = []
+        for utterance in sequence.utterances:
+            start_s, end_s = utterance.start_s, utterance.end_s
+            given += _given(utterance.row, files, keys, terms, start_s=start_s, end_s=end_s)
+            emotion = emotion_of(utterance.row, terms.emotions)
             if emotion is None:
                 continue
-            refused = one.row.unknown_label(emotion, dataset=self.name)
+            refused = utterance.row.unknown_label(emotion, dataset=self.name)
             if refused is not None:
-                unnamed.append(refused)
+                unknown.append(refused)
             else:
-                segments.append(Segment(start_s=one.start_s, end_s=one.end_s, emotion=emotion))
+                segments.append(Segment(start_s=start_s, end_s=end_s, emotion=emotion))
         if not given:
-            return _without(self.name, sequence.name), unnamed
+            return _without(self.name, sequence.name), unknown
         first = sequence.utterances[0].row
         subject = people.get(first.subject, first.subject)
         clip = Clip(
@@ -181,41 +182,41 @@ class FeatureTable(Adapter[FeatureTableOptions]):
             segments=tuple(segments),
             split=first.split,
             groups=sequence.groups,
-            licence=about.licence,
-            consent=about.consent,
+            licence=terms.licence,
+            consent=terms.consent,
         )
-        return clip, unnamed
+        return clip, unknown
 
 
-def _about(path: Path, options: FeatureTableOptions, dataset: str) -> Terms:
-    """features.json with what the section says on top. Raises ConfigError, and DataError without any terms."""
-    said = Terms()
+def _terms(path: Path, options: FeatureTableOptions, dataset: str) -> Terms:
+    """features.json, overridden by the section. Raises ConfigError, and DataError: licence or consent is missing."""
+    stored = Terms()
     if path.is_file():
         try:
-            said = Terms.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
+            stored = Terms.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
         except ValidationError as error:
             raise section_error(error, Terms, where=f"{dataset}: {ABOUT}") from error
         except ValueError as error:
-            raise ConfigError("this is no valid JSON", where=f"{dataset}: {ABOUT}", seen=str(error)) from error
+            raise ConfigError("this is not valid JSON", where=f"{dataset}: {ABOUT}", seen=str(error)) from error
     joined = Terms(
-        licence=options.licence or said.licence,
-        consent=options.consent or said.consent,
-        rates={**said.rates, **options.rates},
-        emotions={**said.emotions, **options.emotions},
+        licence=options.licence or stored.licence,
+        consent=options.consent or stored.consent,
+        rates={**stored.rates, **options.rates},
+        emotions={**stored.emotions, **options.emotions},
     )
     for field in ("licence", "consent"):
         if not getattr(joined, field).strip():
             raise DataError(
-                f"nothing says the {field} of these features",
+                f"the {field} of these features is not stated",
                 where=dataset,
-                remedy=f"Say it as `{field}` in {ABOUT}, or in the section `{dataset}:` of params.yaml",
+                remedy=f"State it as `{field}` in {ABOUT}, or in the section `{dataset}:` of params.yaml",
                 code=Code.NO_TERMS,
             )
     return joined
 
 
 def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[str]]:
-    """Modality → its file as clip rows name it, and words on files whose name is none."""
+    """Modality → its file as clip rows name it, and notes on files whose name cannot be a modality's."""
     files: dict[str, str] = {}
     notes = []
     for path in sorted(folder.iterdir()):
@@ -229,13 +230,13 @@ def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[
                 "two files hold one modality",
                 where=dataset,
                 seen=f"{Path(files[path.stem]).name}, {path.name}",
-                remedy="Take one of them away",
+                remedy="Remove one of them",
                 code=Code.DUPLICATE_MODALITY,
             )
         files[path.stem] = stored_path(path, folder, root)
     if not files:
         raise DataError(
-            "the folder holds no features",
+            "the folder contains no features",
             where=f"{dataset}.root",
             seen=str(folder),
             allowed="at least one <modality>.npz or <modality>.parquet",
@@ -247,25 +248,25 @@ def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[
 def _given(
     row: FeatureRow,
     files: Mapping[str, str],
-    held: Mapping[str, Mapping[str, None]],
-    about: Terms,
+    keys: Mapping[str, Mapping[str, None]],
+    terms: Terms,
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
 ) -> tuple[GivenFeatures, ...]:
-    """What a row brings; by default it lies from 0 on, for as long as the row's own times say."""
+    """The given features of a row; by default they start at 0 and last as long as the row's own times."""
     last_s = row.duration_s if end_s is None else end_s
     return tuple(
         GivenFeatures(
             modality=modality,
             path=path,
             key=row.clip_id,
-            rate_hz=about.rates.get(modality),
+            rate_hz=terms.rates.get(modality),
             start_s=start_s,
             end_s=last_s,
         )
         for modality, path in files.items()
-        if row.clip_id in held[modality]
+        if row.clip_id in keys[modality]
     )
 
 
@@ -275,19 +276,19 @@ def _without(dataset: str, name: str) -> Quarantined:
         name,
         code=Code.NO_FEATURES,
         message=f"{name}: no feature file has an array for it",
-        remedy=f"Name the array as the column clip_id of {TABLE} does, or take the row out",
+        remedy=f"Name the array as the column clip_id of {TABLE} does, or remove the row",
     )
 
 
-def _unmatched(rows: Sequence[FeatureRow], held: Mapping[str, Mapping[str, None]]) -> list[str]:
-    """Words on rows without an array and arrays without a row."""
+def _unmatched(rows: Sequence[FeatureRow], keys: Mapping[str, Mapping[str, None]]) -> list[str]:
+    """Notes on rows without an array and arrays without a row."""
     names = dict.fromkeys(row.clip_id for row in rows)
     notes = []
-    for modality, keys in held.items():
-        lacking = [name for name in names if name not in keys]
+    for modality, stored in keys.items():
+        lacking = [name for name in names if name not in stored]
         if lacking:
             notes.append(f"{len(lacking)} of {len(names)} clips have no {modality}, the first {lacking[0]!r}")
-        unused = [key for key in keys if key not in names]
+        unused = [key for key in stored if key not in names]
         if unused:
             notes.append(f"{len(unused)} arrays of {modality} belong to no row of {TABLE}, the first {unused[0]!r}")
     return notes
@@ -307,5 +308,5 @@ def _joint_notes(by_sequence: Mapping[str, Sequence[FeatureRow]], people: Mappin
     groups = {name for subject, name in people.items() if name != subject}
     return [
         f"{shared} sequences have several people: those who share one count as one person, {len(groups)} such in all, "
-        "so that nobody is in two splits"
+        "so that no one is in two splits"
     ]

@@ -1,9 +1,9 @@
-"""Any folder of recordings whose emotion is the name of the folder they lie in: `<root>/<emotion>/…/<recording>`.
+"""Any folder of recordings that is sorted by emotion: `<root>/<emotion>/…/<recording>`.
 
-A folder's name is a canonical emotion, or one that `emotions:` maps to one. Who is recorded is what `subject` finds in
-the path below the emotion's folder, a regular expression with a group `subject`; without one, a folder between the
-emotion and the file names the person (`anger/ann/take1.mp4`). Where nothing does, every clip counts as a person of its
-own, and the summary says that splits may then put one person on both sides.
+A folder's name is a canonical emotion, or one that `emotions:` maps to one. The person is found in the path below the
+emotion's folder by `subject`, a regular expression with a group `subject`; without one, a folder between the emotion
+and the file names the person (`anger/ann/take1.mp4`). A clip without either counts as a separate person, and a note in
+the summary warns that splits may then put one person on both sides.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class FolderOptions(Section):
         try:
             groups = re.compile(pattern).groupindex
         except re.error as error:
-            raise ValueError(f"this is no regular expression: {error}") from error
+            raise ValueError(f"this is not a regular expression: {error}") from error
         if SUBJECT not in groups:
             raise ValueError("the expression needs a group named subject, such as (?P<subject>[^_]+)_")
         return pattern
@@ -74,7 +74,7 @@ class Folder(Adapter[FolderOptions]):
     about = About(
         title="Class-named folders of recordings",
         modalities=("face", "voice"),
-        how="Sort your recordings into a folder an emotion, and in it a folder a person",
+        how="Sort your recordings into one folder per emotion, and in it one folder per person",
         consent="as its section says",
     )
     Options = FolderOptions
@@ -84,7 +84,7 @@ class Folder(Adapter[FolderOptions]):
         folder = corpus_folder(options.root, root, dataset=self.name)
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
-        alone = 0
+        unnamed = 0
         for path in media_files(folder, VIDEO + SOUND):
             below = path.relative_to(folder)
             stored = stored_path(path, folder, options.root)
@@ -92,21 +92,21 @@ class Folder(Adapter[FolderOptions]):
                 quarantined.append(_without_emotion(below, stored))
                 continue
             subject = _subject(Path(*below.parts[1:]), options.subject)
-            alone += subject is None
+            unnamed += subject is None
             clips.append(_clip(below, stored, subject, options))
         notes = []
-        if alone:
+        if unnamed:
             notes.append(
-                f"nothing says who is recorded in {alone} clips: each counts as a person of its own, so one person may "
-                "be in training and in test. Set `folder: subject:`, or put a folder a person below each emotion"
+                f"the person in {unnamed} clips is unknown: each counts as a separate person, so one person may be in "
+                "training and in test. Set `folder: subject:`, or put one folder per person below each emotion"
             )
         return Scan(clips=clips, quarantined=quarantined, notes=notes)
 
 
 def _subject(below: Path, pattern: str | None) -> str | None:
     if pattern is not None:
-        found = re.search(pattern, below.as_posix())
-        return found.group(SUBJECT) if found else None
+        match = re.search(pattern, below.as_posix())
+        return match.group(SUBJECT) if match else None
     return below.parts[0] if len(below.parts) > 1 else None
 
 
@@ -134,7 +134,7 @@ def _without_emotion(below: Path, stored: str) -> Quarantined:
         Folder.name,
         below.name,
         code=Code.CLIP_WITHOUT_LABEL,
-        message=f"{below.name} lies in no emotion's folder",
+        message=f"{below.name} is not in the folder of an emotion",
         path=stored,
         allowed="<root>/<emotion>/<recording>",
         remedy="Move it into the folder of its emotion",

@@ -1,4 +1,4 @@
-"""IEMOCAP: the Interactive Emotional Dyadic Motion Capture database (Busso et al. 2008; given on request, USC SAIL).
+"""IEMOCAP: the Interactive Emotional Dyadic Motion Capture database (Busso et al. 2008; on request, USC SAIL).
 
 Ten actors in five sessions of two, scripted and improvised dialogues, 10,039 utterances. Below `root`, as the corpus
 unpacks:
@@ -9,10 +9,10 @@ unpacks:
     Session{1..5}/dialog/wav/<dialogue>.wav
     Session{1..5}/sentences/ForcedAlignment/<dialogue>/<utterance>.wdseg    words in frames of 10 ms (optional)
 
-An utterance is one clip: a span of its dialogue's recording, in which only the half of the picture counts that shows
-who speaks. A dialogue is named after the actor who wears the markers (Ses01F_…): that one is in the left half.
-Utterances on which the raters agree upon nothing (xxx, a quarter) have no label and are left out, with a count. A
-session is a fold (group `fold`, for `catalog.folds: corpus`), and session 5 the usual test split.
+An utterance is one clip: a span of its dialogue's recording, cropped to the half of the picture that shows the speaker.
+A dialogue is named after the actor who wears the markers (Ses01F_…), who is in the left half. Utterances on which the
+raters do not agree (xxx, a quarter) have no label and are left out, with a count. A session is a fold (group `fold`,
+for `catalog.folds: corpus`), and session 5 the usual test split.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ EMOTIONS = {
     "oth": "other",
 }
 NO_MAJORITY = "xxx"
-# The two sets that are reported: 5,531 and 7,380 utterances by the corpus's own tables.
+# The two sets that papers report: 5,531 and 7,380 utterances by the corpus's own tables.
 CLASSES: Mapping[int, frozenset[str]] = {
     4: frozenset({"ang", "hap", "exc", "sad", "neu"}),
     6: frozenset({"ang", "hap", "exc", "sad", "neu", "fru"}),
 }
 UTTERANCE = re.compile(r"Ses0?(?P<session>[1-5])(?P<recorded>[FM])_(?P<scene>(?:impro|script)\w+)_(?P<speaker>[FM])\w+")
 LABEL = re.compile(r"\[(?P<start>\S+) - (?P<end>\S+)\]\s+(?P<name>\S+)\s+(?P<emotion>\S+)\s+\[(?P<vad>[^\]]*)\]")
-SAID = re.compile(r"(?P<name>Ses\S+)\s+\[[^\]]*\]:\s*(?P<text>.*)")
+SPOKEN = re.compile(r"(?P<name>Ses\S+)\s+\[[^\]]*\]:\s*(?P<text>.*)")
 ALIGNED = re.compile(r"\s*(?P<first>\d+)\s+(?P<last>\d+)\s+-?\d+\s+(?P<word>\S+)")
 FRAME_S = 0.01
 LOWEST, HIGHEST = 1.0, 5.0  # of the ratings of valence and arousal
-HALVES = {True: (0.0, 0.0, 0.5, 1.0), False: (0.5, 0.0, 1.0, 1.0)}  # by whether the speaker is the recorded one
+HALVES = {True: (0.0, 0.0, 0.5, 1.0), False: (0.5, 0.0, 1.0, 1.0)}  # by whether the speaker wears the markers
 GENDERS = {"F": "female", "M": "male"}
 
 
@@ -80,13 +80,13 @@ class IemocapOptions(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class _Dialogue:
-    """The files of one dialogue, as clip rows name them, and what is said in it by utterance."""
+    """The files of one dialogue, as clip rows name them, and the words of each utterance in it."""
 
     name: str
     table: str
     video: str | None
     audio: str | None
-    said: Mapping[str, str]
+    texts: Mapping[str, str]
     aligned: Path
 
 
@@ -155,11 +155,11 @@ def _dialogue(table: Path, folder: Path, options: IemocapOptions) -> _Dialogue:
     dialog, name = table.parent.parent, table.stem
     video = dialog / "avi" / "DivX" / f"{name}.avi"
     audio = dialog / "wav" / f"{name}.wav"
-    has_audio = _is_meant(audio)
-    has_video = _is_meant(video) or not has_audio  # with neither, the missing video is what the stage complains of
-    texts = dialog / "transcriptions" / f"{name}.txt"
-    lines = texts.read_text(encoding="utf-8", errors="replace").splitlines() if texts.is_file() else []
-    matches = (SAID.fullmatch(line.strip()) for line in lines)
+    has_audio = _is_listed(audio)
+    has_video = _is_listed(video) or not has_audio  # with neither, the stage reports the video as missing
+    transcript = dialog / "transcriptions" / f"{name}.txt"
+    lines = transcript.read_text(encoding="utf-8", errors="replace").splitlines() if transcript.is_file() else []
+    matches = (SPOKEN.fullmatch(line.strip()) for line in lines)
     return _Dialogue(
         name=name,
         table=stored_path(table, folder, options.root),
@@ -167,50 +167,50 @@ def _dialogue(table: Path, folder: Path, options: IemocapOptions) -> _Dialogue:
         audio=stored_path(audio, folder, options.root)
         if has_audio and (options.sound == "wav" or not has_video)
         else None,
-        said={match["name"]: match["text"] for match in matches if match and match["text"]},
+        texts={match["name"]: match["text"] for match in matches if match and match["text"]},
         aligned=dialog.parent / "sentences" / "ForcedAlignment" / name,
     )
 
 
-def _is_meant(path: Path) -> bool:
-    """Whether a file is there, or a link to one that is not: somebody misses it, and the stage says so."""
+def _is_listed(path: Path) -> bool:
+    """Whether a file exists, or a link whose target is missing, which the stage reports."""
     return path.exists() or path.is_symlink()
 
 
 def _label_lines(table: Path) -> Iterator[tuple[int, str]]:
-    """The lines that label an utterance, with their numbers; between them stand the single raters' opinions."""
+    """The lines that label an utterance, with their numbers; the lines between them hold the raters' single votes."""
     lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
     return ((number, line.strip()) for number, line in enumerate(lines, start=1) if line.startswith("["))
 
 
 def _utterance(line: str, dialogue: _Dialogue, options: IemocapOptions, *, where: str) -> Clip | Quarantined | str:
-    """The clip of a line, the reason why it is left out, or what is wrong with it."""
+    """The clip of a line, the reason why it is left out, or a quarantine row."""
     label = LABEL.match(line)
     utterance = UTTERANCE.fullmatch(label["name"]) if label else None
     span = _numbers(label["start"], label["end"]) if label else None
     if label is None or utterance is None or not label["name"].startswith(f"{dialogue.name}_"):
-        return _bad(dialogue, where, "this is no label of an utterance of the dialogue", seen=line, code=Code.BAD_LABEL)
+        what = "this is not the label of an utterance of the dialogue"
+        return _bad(dialogue, where, what, seen=line, code=Code.BAD_LABEL)
     if span is None or not 0 <= span[0] < span[1]:
         return _bad(dialogue, where, "the utterance has no length", seen=line, code=Code.BAD_LABEL, name=label["name"])
     if label["emotion"] == NO_MAJORITY:
-        return "the raters agree on no emotion (xxx)"
+        return "the raters do not agree on an emotion (xxx)"
     if label["emotion"] not in EMOTIONS:
         allowed = ", ".join([*EMOTIONS, NO_MAJORITY])
-        seen = label["emotion"]
         return _bad(
             dialogue,
             where,
             "unknown emotion",
-            seen=seen,
+            seen=label["emotion"],
             code=Code.UNKNOWN_EMOTION,
             name=label["name"],
             allowed=allowed,
         )
     if options.classes is not None and label["emotion"] not in CLASSES[options.classes]:
-        return f"{EMOTIONS[label['emotion']]} is none of the {options.classes} classes"
+        return f"{EMOTIONS[label['emotion']]} is not one of the {options.classes} classes"
     merged = options.classes == 4 and label["emotion"] == "exc"
     valence, arousal = _ratings(label["vad"])
-    name, text = label["name"], dialogue.said.get(label["name"])
+    name, text = label["name"], dialogue.texts.get(label["name"])
     scripted = utterance["scene"].startswith("script")
     return Clip(
         clip_id=f"{Iemocap.name}/{name}",
@@ -241,7 +241,7 @@ def _utterance(line: str, dialogue: _Dialogue, options: IemocapOptions, *, where
 
 
 def _ratings(vad: str) -> tuple[float | None, float | None]:
-    """Valence and arousal of `v, a, d` from 1 to 5, as -1 to 1; None where nobody rated (0, -1, or nothing)."""
+    """Valence and arousal of `v, a, d` from 1 to 5, as -1 to 1; None where there is no rating (0, -1, or empty)."""
     numbers = _numbers(*vad.split(",")[:2])
     if numbers is None or len(numbers) != 2 or not all(LOWEST <= number <= HIGHEST for number in numbers):
         return None, None
@@ -250,21 +250,21 @@ def _ratings(vad: str) -> tuple[float | None, float | None]:
 
 
 def read_words(path: Path, text: str) -> tuple[Word, ...]:
-    """The words of a forced alignment, in seconds from the utterance's start; none where the file is not there.
+    """The words of a forced alignment, in seconds from the utterance's start; none where the file is missing.
 
-    Its words are upper case and without punctuation; where the transcript has as many, they are written as there.
+    Its words are upper case and without punctuation; where the transcript has as many, its spelling is used.
     """
     if not path.is_file():
         return ()
     lines = (ALIGNED.match(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    # <s>, </s>, <sil> are silence, ++LAUGHTER++ and the like noise; WORD(2) is a second way to say it.
-    found = [line for line in lines if line is not None and line["word"][0] not in "<+"]
-    written: Sequence[str] = text.split()
-    if len(written) != len(found):
-        written = [line["word"].split("(")[0].lower() for line in found]
+    # <s>, </s>, <sil> are silence, ++LAUGHTER++ and the like noise; WORD(2) is a second pronunciation.
+    aligned = [line for line in lines if line is not None and line["word"][0] not in "<+"]
+    spelling: Sequence[str] = text.split()
+    if len(spelling) != len(aligned):
+        spelling = [line["word"].split("(")[0].lower() for line in aligned]
     return tuple(
         Word(text=word, start_s=int(line["first"]) * FRAME_S, end_s=(int(line["last"]) + 1) * FRAME_S)
-        for word, line in zip(written, found, strict=True)
+        for word, line in zip(spelling, aligned, strict=True)
     )
 
 
@@ -293,5 +293,5 @@ def _bad(
         path=dialogue.table,
         seen=seen,
         allowed=allowed,
-        remedy="Unpack the table again, or take the line out of it",
+        remedy="Unpack the table again, or remove the line from it",
     )

@@ -1,12 +1,12 @@
-"""Any recordings that a table lists: one row a clip, or one row a labelled stretch of it.
+"""Any recordings that a table lists: one row per clip, or one row per labelled stretch of a clip.
 
 `table` is CSV, JSONL or Parquet with these columns; paths are relative to the table's folder:
 
     video, audio, physio   media paths, at least one of them (or `transcript`)
-    emotion                canonical, or a name that `emotions:` maps; empty where it is not known
-    subject                who is recorded; needed
+    emotion                canonical, or a name that `emotions:` maps; empty where it is unknown
+    subject                the recorded person; required
     clip_id, session       default: the first path without its suffix, with the times of a stretch; the subject
-    start_s, end_s         the row is about this stretch of the recording only
+    start_s, end_s         the row describes this stretch of the recording only
     crop_x0, crop_y0, crop_x1, crop_y1
                            the part of the picture that shows the person, as shares from the upper left
     valence, arousal       in [-1, 1]
@@ -14,8 +14,8 @@
     group_<name>           demographics for slices
 
 Rows that name the same media are one clip, cut into labelled segments by their times, so a recording is decoded once
-and keeps its context. With `stretches: clips` each such row is a clip of its own, a span of the recording: utterances
-of a long one, several people in one picture (each with a crop).
+and keeps its context. With `stretches: clips` each such row is a separate clip, a span of the recording: utterances of
+a long one, several people in one picture (each with a crop).
 """
 
 from __future__ import annotations
@@ -94,20 +94,20 @@ class Manifest(Adapter[ManifestOptions]):
         Raises:
             DataError: the table cannot be read, has no column `subject`, or an unknown one.
         """
-        given = Path(options.table).expanduser()
-        folder = corpus_folder(str(given.parent), root, dataset=self.name)
-        rows = _read(folder / given.name)
-        good: dict[str, list[Row]] = defaultdict(list)
+        table = Path(options.table).expanduser()
+        folder = corpus_folder(str(table.parent), root, dataset=self.name)
+        rows = _read(folder / table.name)
+        rows_of: dict[str, list[Row]] = defaultdict(list)
         quarantined: list[Quarantined] = []
         for number, row in enumerate(rows, start=1):
-            wrong = _wrong(row, options, where=f"{options.table} row {number}")
-            if wrong is not None:
-                quarantined.append(wrong)
+            refusal = _refusal(row, options, where=f"{options.table} row {number}")
+            if refusal is not None:
+                quarantined.append(refusal)
             else:
-                good[_name(row, options)].append(row)
+                rows_of[_name(row, options)].append(row)
         clips: list[Clip] = []
-        for name, mine in sorted(good.items()):
-            outcome = _clip(name, mine, options, given.parent)
+        for name, clip_rows in sorted(rows_of.items()):
+            outcome = _clip(name, clip_rows, options, table.parent)
             (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
         return Scan(clips=clips, quarantined=quarantined)
 
@@ -137,9 +137,9 @@ def _read(path: Path) -> list[Row]:
     return [{column: value for column, value in row.items() if value not in (None, "")} for row in rows]
 
 
-def _wrong(row: Row, options: ManifestOptions, *, where: str) -> Quarantined | None:
-    """What makes a row unusable, if anything does."""
-    for field, message, seen in _complaints(row):
+def _refusal(row: Row, options: ManifestOptions, *, where: str) -> Quarantined | None:
+    """The quarantine row for the first defect of a row, if it has one."""
+    for field, message, seen in _defects(row):
         own = row.get("clip_id")
         name = own if isinstance(own, str) else "" if field in MEDIA else _name(row, options)
         return set_aside(
@@ -149,21 +149,21 @@ def _wrong(row: Row, options: ManifestOptions, *, where: str) -> Quarantined | N
             message=f"{where}: {message}",
             field=field,
             seen=seen,
-            remedy="Mend the row, or take it out of the table",
+            remedy="Correct the row, or remove it from the table",
         )
     return None
 
 
-def _complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
-    """(column, what is wrong, the value seen), for each thing wrong with a row."""
-    yield from _cell_complaints(row)
+def _defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
+    """(column, defect, value) for each defect of a row."""
+    yield from _cell_defects(row)
     if "subject" not in row:
-        yield "subject", "nothing says who is recorded", None
+        yield "subject", "subject, the recorded person, is missing", None
     if not any(column in row for column in (*MEDIA, "transcript")):
-        yield "video", f"it names no media and no words ({', '.join((*MEDIA, 'transcript'))})", None
+        yield "video", f"the row has neither media nor words ({', '.join((*MEDIA, 'transcript'))})", None
     for column in NUMBERS:
         if column in row and _number(row[column]) is None:
-            yield column, f"{column} is no finite number", str(row[column])
+            yield column, f"{column} is not a finite number", str(row[column])
     for column in ("valence", "arousal"):
         if abs(_number(row.get(column)) or 0.0) > 1:
             yield column, f"{column} lies outside [-1, 1]", str(row[column])
@@ -173,28 +173,28 @@ def _complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
         start_s, end_s = _number(row["start_s"]), _number(row["end_s"])
         if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
             yield "end_s", "the stretch must begin at 0 or later and end after it begins", f"{start_s} to {end_s}"
-    yield from _crop_complaints(row)
+    yield from _crop_defects(row)
     if "split" in row and row["split"] not in CORPUS_SPLITS:
         yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}", str(row["split"])
 
 
-def _cell_complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
+def _cell_defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
     for column, value in row.items():
         if not isinstance(value, str | int | float):
-            yield column, f"{column} is no text and no number", type(value).__name__
+            yield column, f"{column} is neither text nor a number", type(value).__name__
     for column in MEDIA:
         if column in row and not Path(str(row[column])).name.strip("."):
-            yield column, f"{column} names no file", str(row[column])
+            yield column, f"{column} is not the path of a file", str(row[column])
 
 
-def _crop_complaints(row: Row) -> Iterator[tuple[str, str, str | None]]:
+def _crop_defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
     if not any(column in row for column in CROP):
         return
     crop = _crop(row)
     if crop is None:
         yield CROP[0], f"one of {', '.join(CROP)} is missing", None
     elif not (0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1):
-        yield CROP[0], "the crop is no part of a picture: shares from 0 to 1, x0 < x1, y0 < y1", str(crop)
+        yield CROP[0], "the crop is not a part of a picture: shares from 0 to 1, x0 < x1, y0 < y1", str(crop)
 
 
 def _crop(row: Row) -> tuple[float, float, float, float] | None:
@@ -211,7 +211,7 @@ def _number(value: object) -> float | None:
 
 
 def _name(row: Row, options: ManifestOptions) -> str:
-    """The clip's name: its own, or the first media path without the suffix, and the stretch of a clip of its own."""
+    """The clip's name: its `clip_id`, or the first media path without the suffix, with the times of a separate clip."""
     path = next((str(row[column]) for column in MEDIA if column in row), "")
     name = Path(path).with_suffix("").as_posix() if path else ""
     if options.stretches == "clips" and "start_s" in row and name:
@@ -224,13 +224,13 @@ def _has_span(row: Row) -> bool:
 
 
 def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) -> Clip | Quarantined:
-    """One clip of the rows that name it; a row without times, or one that is a clip of its own, must be alone."""
+    """The clip of all rows that name it; a row without times, or one that is a separate clip, must be the only one."""
     first = rows[0]
     spans = options.stretches == "clips"
-    whole = [row for row in rows if spans or "start_s" not in row]
+    unsegmented = [row for row in rows if spans or "start_s" not in row]
     differing = [column for column in (*MEDIA, *CROP, "subject", "split") if len({row.get(column) for row in rows}) > 1]
-    if differing or len(whole) > 1 or (whole and len(rows) > 1):
-        what = f"rows differ in {differing[0]}" if differing else "two rows label the same of it"
+    if differing or len(unsegmented) > 1 or (unsegmented and len(rows) > 1):
+        what = f"rows differ in {differing[0]}" if differing else "two rows label the same part of it"
         return set_aside(
             Manifest.name,
             name,
@@ -258,12 +258,12 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) ->
         start_s=float(first["start_s"]) if spans and "start_s" in first else 0.0,
         end_s=float(first["end_s"]) if spans and "end_s" in first else None,
         crop=_crop(first),
-        transcript=first.get("transcript") if whole else None,
+        transcript=first.get("transcript") if unsegmented else None,
         text_id=str(first["text_id"]) if "text_id" in first else None,
-        emotion=_emotion(first, options) if whole and "emotion" in first else None,
+        emotion=_emotion(first, options) if unsegmented and "emotion" in first else None,
         segments=segments,
-        valence=_number(first["valence"]) if whole and "valence" in first else None,
-        arousal=_number(first["arousal"]) if whole and "arousal" in first else None,
+        valence=_number(first["valence"]) if unsegmented and "valence" in first else None,
+        arousal=_number(first["arousal"]) if unsegmented and "arousal" in first else None,
         split=first.get("split"),
         groups={column.removeprefix(GROUP): str(value) for column, value in first.items() if column.startswith(GROUP)},
         licence=str(first.get("licence", options.licence)),

@@ -4,12 +4,12 @@ Utterances of dialogues between several speakers, in seven emotions: 9,989 to tr
 Below `root`, as the corpus unpacks:
 
     {train,dev,test}_sent_emo.csv         Utterance, Speaker, Emotion, Dialogue_ID, Utterance_ID, StartTime, EndTime, …
-    train_splits/dia{D}_utt{U}.mp4        one file an utterance; ids repeat in the three splits
+    train_splits/dia{D}_utt{U}.mp4        one file per utterance; ids repeat in the three splits
     dev_splits_complete/…
     output_repeated_splits_test/…
 
 Speakers recur across the corpus's own splits: with `catalog.use_corpus_splits` published figures can be compared, and
-the catalog says who is on both sides; without it, people are dealt to splits as everywhere else.
+the catalog lists who is on both sides; without it, people are dealt to splits as everywhere else.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EMOTIONS = {
 }
 # Recordings that do not show their utterance, or cannot be decoded, in every copy of the corpus.
 BROKEN = frozenset({"train/dia125_utt3", "train/dia309_utt0", "test/dia220_utt0", "test/dia38_utt4"})
-# The smallest utterance that has a length at all on the usual grid of ten steps a second.
+# The shortest utterance that fills a step on the usual grid of ten steps per second.
 MIN_TEXT_S = 0.1
 
 
@@ -76,7 +76,7 @@ class Meld(Adapter[MeldOptions]):
         """Lists the utterances of the three tables; see `Adapter.scan`. A table that is missing is a note.
 
         Raises:
-            DataError: also when none of the three tables is there.
+            DataError: also when all three tables are missing.
         """
         folder = corpus_folder(options.root, root, dataset=self.name)
         clips: list[Clip] = []
@@ -85,7 +85,7 @@ class Meld(Adapter[MeldOptions]):
         for split in FOLDERS:
             table = folder / f"{split}_sent_emo.csv"
             if not table.is_file():
-                notes.append(f"{table.name} is not there: its utterances are not used")
+                notes.append(f"{table.name} is missing: its utterances are not used")
                 continue
             rows = read_labels(table, key="Sr No.", columns=COLUMNS, dataset=self.name)
             for number, row in enumerate(rows, start=2):
@@ -93,7 +93,7 @@ class Meld(Adapter[MeldOptions]):
                 (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
         if len(notes) == len(FOLDERS):
             raise DataError(
-                "none of the label tables is there",
+                "all label tables are missing",
                 where=f"{self.name}.root",
                 seen=str(folder),
                 allowed=", ".join(f"{split}_sent_emo.csv" for split in FOLDERS),
@@ -106,15 +106,15 @@ def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions
     name = f"{split}/dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
     duration_s = _duration_s(row)
     emotion = EMOTIONS.get(row["Emotion"].lower())
-    complaint = None
+    defect = None
     if emotion is None:
-        complaint = (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], ", ".join(EMOTIONS))
+        defect = (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], ", ".join(EMOTIONS))
     elif name in BROKEN and not options.text_only:
-        complaint = (Code.KNOWN_BROKEN, "Utterance_ID", name, "the recordings that show their utterance")
+        defect = (Code.KNOWN_BROKEN, "Utterance_ID", name, "the recordings that show their utterance")
     elif options.text_only and (duration_s is None or duration_s < MIN_TEXT_S or not row["Utterance"]):
-        complaint = (Code.BAD_LABEL, "EndTime", f"{row['StartTime']} to {row['EndTime']}", f"words over {MIN_TEXT_S} s")
-    if complaint is not None or emotion is None:
-        code, field, seen, allowed = complaint or (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], "")
+        defect = (Code.BAD_LABEL, "EndTime", f"{row['StartTime']} to {row['EndTime']}", f"words over {MIN_TEXT_S} s")
+    if defect is not None or emotion is None:
+        code, field, seen, allowed = defect or (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], "")
         return set_aside(
             Meld.name,
             name,
@@ -124,7 +124,7 @@ def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions
             field=field,
             seen=seen,
             allowed=allowed,
-            remedy="Nothing can be done about a known-broken recording; mend the table otherwise",
+            remedy="A known-broken recording cannot be repaired; otherwise correct the table",
         )
     path = folder / FOLDERS[split] / f"{Path(name).name}.mp4"
     return Clip(
@@ -156,7 +156,7 @@ def spread(text: str, duration_s: float) -> tuple[Word, ...]:
 
 
 def _duration_s(row: Mapping[str, str]) -> float | None:
-    """EndTime − StartTime of times such as 00:16:16,059; None when one of them is none."""
+    """EndTime − StartTime of times such as 00:16:16,059; None when one of them is not a time."""
     ends = []
     for column in ("StartTime", "EndTime"):
         try:

@@ -1,22 +1,22 @@
-"""CMU-MOSEI and CMU-MOSI: people who say their opinion in video blogs (Zadeh et al. 2018, ACL; 2016).
+"""CMU-MOSEI and CMU-MOSI: people who give their opinion in video blogs (Zadeh et al. 2018, ACL; 2016).
 
 23,453 labelled sentences (MOSEI), 2,199 (MOSI), as the raw corpus unpacks. Below `root`, the corpus's folder `Raw`:
 
-    Transcript/Segmented/Combined/<video>.txt    a line a sentence: video___index___start___end___text, seconds
+    Transcript/Segmented/Combined/<video>.txt    one line per sentence: video___index___start___end___text, in seconds
     Videos/Full/Combined/<video>.mp4             the whole recordings; a sentence is a span of one
-    Audio/Full/WAV_16000/<video>.wav             their sound, for videos that are not there
-    Labels/*.csv                                 a line a rater and sentence, with these columns:
+    Audio/Full/WAV_16000/<video>.wav             their sound, for videos that are missing
+    Labels/*.csv                                 one line per rater and sentence, with these columns:
 
         Input.VIDEO_ID, Input.CLIP               the video (after the last slash) and the sentence's index
         Answer.sentiment                         -3 to 3; empty counts as 0
-        Answer.{anger,disgust,fear,happiness,sadness,surprise}    0 (no) to 3 (strongly); may lack, as in MOSI
+        Answer.{anger,disgust,fear,happiness,sadness,surprise}    0 (no) to 3 (strongly); optional, absent in MOSI
 
-Ratings of one sentence are averaged, as for the published labels. A table of single values (the published labels, say)
-is one rater. The sentiment over 3 is the clip's valence. Emotions are multi-label; a clip here has one: the one with
-the highest mean above zero, neutral where all are zero, and none where two are highest together (its valence stays).
+Ratings of one sentence are averaged, as for the published labels. A table of single values (such as the published
+labels) counts as one rater. The sentiment over 3 is the clip's valence. Emotions are multi-label; a clip here has one:
+the one with the highest mean above zero, neutral where all are zero, and none where two tie (its valence stays).
 
 `splits_file` is a CSV file with the columns `video` and `split` (train, valid, test): the standard folds are published
-as lists in the corpus's SDK. Nobody says who is in which video, so a video counts as a person.
+as lists in the corpus's SDK. The people are not identified, so a video counts as a person.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class MoseiOptions(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TranscriptLine:
-    """A line of a transcript: `[start_s, end_s)` of the video, and what is said."""
+    """A line of a transcript: `[start_s, end_s)` of the video, and the words."""
 
     start_s: float
     end_s: float
@@ -70,7 +70,7 @@ class TranscriptLine:
 
 @dataclass(kw_only=True)
 class Ratings:
-    """What the raters of one sentence gave: sentiments, and for each emotion that they were asked for, intensities."""
+    """The ratings of one sentence: one sentiment per rater, and for each rated emotion one intensity per rater."""
 
     sentiments: list[float] = field(default_factory=list)
     intensities: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -82,10 +82,10 @@ class Ratings:
 
     @property
     def emotion(self) -> str | None:
-        """The emotion of the highest mean; see the module for what happens to ties and zeros."""
+        """The emotion with the highest mean; for ties and zeros see the module."""
         if not self.intensities:
             return None
-        means = {emotion: math.fsum(given) / len(given) for emotion, given in self.intensities.items()}
+        means = {emotion: math.fsum(values) / len(values) for emotion, values in self.intensities.items()}
         most = max(means.values())
         highest = [emotion for emotion, mean in means.items() if most - mean < TIE]
         return NEUTRAL if most == 0 else highest[0] if len(highest) == 1 else None
@@ -123,9 +123,9 @@ class Mosei(Adapter[MoseiOptions]):
         ratings = _ratings(folder, options, quarantined, notes)
         split_of = _splits(options, root)
         clips: list[Clip] = []
-        for key, rated in sorted(ratings.items()):
+        for key, sentence_ratings in sorted(ratings.items()):
             if key in sentences:
-                clip = _clip(key, sentences[key], rated, folder, options)
+                clip = _clip(key, sentences[key], sentence_ratings, folder, options)
                 clips.append(replace(clip, split=split_of.get(key[0])))
             else:
                 quarantined.append(_without_sentence(key))
@@ -134,7 +134,7 @@ class Mosei(Adapter[MoseiOptions]):
             notes.append(f"{unlabelled} sentences have no ratings: they are not used")
         undecided = sum(clip.emotion is None for clip in clips)
         if undecided:
-            notes.append(f"{undecided} clips have no emotion, since two are rated highest or none was asked for")
+            notes.append(f"{undecided} clips have no emotion, since two are rated highest or none was rated")
         without_split = len({key[0] for key in ratings} - split_of.keys()) if split_of else 0
         if without_split:
             notes.append(f"{without_split} videos are in no split of {options.splits_file}")
@@ -142,20 +142,20 @@ class Mosei(Adapter[MoseiOptions]):
 
 
 def _sentences(folder: Path, options: MoseiOptions, quarantined: list[Quarantined]) -> dict[Key, TranscriptLine]:
-    """The sentences of every transcript; what is wrong with a line goes to quarantine."""
+    """The sentences of every transcript; malformed lines go to quarantine."""
     place = folder / "Transcript" / "Segmented" / "Combined"
     files = sorted(path for path in place.glob("*.txt") if not path.name.startswith("._"))
     if not files:
         raise _missing("there are no transcripts", place, "<video>.txt")
-    found: dict[Key, TranscriptLine] = {}
+    sentences: dict[Key, TranscriptLine] = {}
     for path in files:
         stored = stored_path(path, folder, options.root)
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
             if not line.strip():
                 continue
             outcome = parse_sentence(line)
-            if isinstance(outcome, str) or outcome[0] in found:
-                what = outcome if isinstance(outcome, str) else "the index is there twice; the first one counts"
+            if isinstance(outcome, str) or outcome[0] in sentences:
+                what = outcome if isinstance(outcome, str) else "the index occurs twice; the first line is used"
                 quarantined.append(
                     set_aside(
                         Mosei.name,
@@ -165,30 +165,30 @@ def _sentences(folder: Path, options: MoseiOptions, quarantined: list[Quarantine
                         path=stored,
                         seen=line[:80],
                         allowed=DELIMITER.join(("video", "index", "start", "end", "text")),
-                        remedy="Mend the line, or take it out of the transcript",
+                        remedy="Correct the line, or remove it from the transcript",
                     )
                 )
             else:
-                found[outcome[0]] = outcome[1]
-    return found
+                sentences[outcome[0]] = outcome[1]
+    return sentences
 
 
 def parse_sentence(line: str) -> tuple[Key, TranscriptLine] | str:
-    """A transcript's line, or what is wrong with it. A start a little before the video's is taken for its start."""
+    """The sentence of a transcript's line, or the line's defect. A start slightly below zero is taken as zero."""
     parts = line.strip().split(DELIMITER, 4)
     if len(parts) != 5:
-        return "this is no sentence"
+        return "this is not a sentence"
     try:
         index, start_s, end_s = int(parts[1]), max(float(parts[2]), 0.0), float(parts[3])
     except ValueError:
-        return "index, start or end is no number"
+        return "index, start or end is not a number"
     if not start_s < end_s < math.inf:
         return "the sentence has no length"
     return (parts[0], index), TranscriptLine(start_s=start_s, end_s=end_s, text=parts[4].strip())
 
 
 def _label_tables(place: Path, notes: list[str]) -> Iterator[tuple[Path, list[dict[str, str]]]]:
-    """Every table that can be read as one; one that cannot is a note, and an error where it is the only one."""
+    """Every readable table of ratings; an unreadable one is a note, and an error if no table can be read."""
     refused: DataError | None = None
     read = 0
     for table in sorted(path for path in place.glob("*.csv") if not path.name.startswith("._")):
@@ -196,7 +196,7 @@ def _label_tables(place: Path, notes: list[str]) -> Iterator[tuple[Path, list[di
             rows = read_labels(table, key=VIDEO, columns=(INDEX, SENTIMENT), dataset=Mosei.name)
         except DataError as error:
             refused = error
-            notes.append(f"{table.name} is no table of ratings ({error.what}): it is not used")
+            notes.append(f"{table.name} is not a table of ratings ({error.what}): it is not used")
             continue
         read += 1
         yield table, rows
@@ -208,38 +208,39 @@ def _ratings(
     folder: Path, options: MoseiOptions, quarantined: list[Quarantined], notes: list[str]
 ) -> dict[Key, Ratings]:
     """The ratings of every sentence, over all tables."""
-    found: dict[Key, Ratings] = {}
+    ratings: dict[Key, Ratings] = {}
     for table, rows in _label_tables(folder / "Labels", notes):
-        asked = [emotion for emotion, column in EMOTION_COLUMNS.items() if rows and column in rows[0]]
-        columns = {SENTIMENT: MOST_SENTIMENT, **{EMOTION_COLUMNS[emotion]: MOST_EMOTION for emotion in asked}}
+        rated = [emotion for emotion, column in EMOTION_COLUMNS.items() if rows and column in rows[0]]
+        columns = {SENTIMENT: MOST_SENTIMENT, **{EMOTION_COLUMNS[emotion]: MOST_EMOTION for emotion in rated}}
         for number, row in enumerate(rows, start=2):
             if not any(row[column] for column in columns):
-                continue  # a rater who gave nothing
-            wrong = _wrong_rating(row, columns)
-            if wrong is not None:
+                continue  # a rater without an answer
+            column = _wrong_rating(row, columns)
+            if column is not None:
                 quarantined.append(
                     set_aside(
                         Mosei.name,
                         f"{table.stem} line {number}",
                         code=Code.BAD_LABEL,
-                        message=f"{table.name} line {number}: {wrong} is no rating",
+                        message=f"{table.name} line {number}: {column} is not a rating",
                         path=stored_path(table, folder, options.root),
-                        field=wrong,
-                        seen=row[wrong],
-                        allowed=f"a number, at most {columns.get(wrong, math.inf):g} either way",
-                        remedy="Mend the line, or take it out of the table",
+                        field=column,
+                        seen=row[column],
+                        allowed=f"a number, at most {columns.get(column, math.inf):g} either way",
+                        remedy="Correct the line, or remove it from the table",
                     )
                 )
                 continue
-            one = found.setdefault((row[VIDEO].rsplit("/", maxsplit=1)[-1], int(float(row[INDEX]))), Ratings())
-            one.sentiments.append(float(row[SENTIMENT] or 0))
-            for emotion in asked:
-                one.intensities[emotion].append(float(row[EMOTION_COLUMNS[emotion]] or 0))
-    return found
+            key = (row[VIDEO].rsplit("/", maxsplit=1)[-1], int(float(row[INDEX])))
+            sentence = ratings.setdefault(key, Ratings())
+            sentence.sentiments.append(float(row[SENTIMENT] or 0))
+            for emotion in rated:
+                sentence.intensities[emotion].append(float(row[EMOTION_COLUMNS[emotion]] or 0))
+    return ratings
 
 
 def _wrong_rating(row: Mapping[str, str], columns: Mapping[str, float]) -> str | None:
-    """The first column that holds no number it may hold."""
+    """The first column whose value is not a number in its range."""
     for column, most in {INDEX: math.inf, **columns}.items():
         try:
             number = float(row[column] or ("nan" if column == INDEX else 0))
@@ -261,24 +262,24 @@ def _splits(options: MoseiOptions, root: Path) -> dict[str, str]:
     return {row["video"]: row["split"] for row in rows}
 
 
-def _clip(key: Key, sentence: TranscriptLine, rated: Ratings, folder: Path, options: MoseiOptions) -> Clip:
+def _clip(key: Key, sentence: TranscriptLine, ratings: Ratings, folder: Path, options: MoseiOptions) -> Clip:
     video, index = key
     pictures = folder / "Videos" / "Full" / "Combined" / f"{video}.mp4"
     sound = folder / "Audio" / "Full" / "WAV_16000" / f"{video}.wav"
-    heard_only = sound.exists() and not (pictures.exists() or pictures.is_symlink())
+    sound_only = sound.exists() and not (pictures.exists() or pictures.is_symlink())
     return Clip(
         clip_id=f"{Mosei.name}/{video}_{index}",
         dataset=Mosei.name,
         content_sha256=NOT_HASHED,
         subject_id=f"{Mosei.name}/{video}",
         session_id=f"{Mosei.name}/{video}",
-        video_path=None if heard_only else stored_path(pictures, folder, options.root),
-        audio_path=stored_path(sound, folder, options.root) if heard_only else None,
+        video_path=None if sound_only else stored_path(pictures, folder, options.root),
+        audio_path=stored_path(sound, folder, options.root) if sound_only else None,
         start_s=sentence.start_s,
         end_s=sentence.end_s,
         transcript=sentence.text or None,
-        emotion=rated.emotion,
-        valence=rated.valence,
+        emotion=ratings.emotion,
+        valence=ratings.valence,
         licence=Mosei.licence,
         consent=Mosei.about.consent,
     )
@@ -290,8 +291,8 @@ def _without_sentence(key: Key) -> Quarantined:
         Mosei.name,
         f"{video}_{index}",
         code=Code.LABEL_WITHOUT_CLIP,
-        message=f"sentence {index} of {video} is rated, but no transcript has it: nothing says when it is",
-        remedy="Add the transcript, or take the ratings out",
+        message=f"sentence {index} of {video} is rated, but no transcript contains it: its time is unknown",
+        remedy="Add the transcript, or remove the ratings",
     )
 
 

@@ -12,12 +12,12 @@
     AA actor       01 … 24, odd male, even female
 
 The corpus ships one performance up to three times (01, 02 and 03). A performance is one clip here: the file with both
-picture and sound if it is there, else the picture-only and the sound-only file together, else the one there is. So no
-performance is counted twice, unless `one_clip_per_performance: false` asks for every file.
+picture and sound if it exists, else the picture-only and the sound-only file together, else the only one. So no
+performance is counted twice, unless `one_clip_per_performance: false` selects every file.
 
-`face_au` adds the modality `face_au` to each clip: one vector of facial action units (FACS, Ekman & Friesen 1978) a
-performance, out of an `.npz` with the entries `clip` (N,) file names and `face_au` (N, D). A row belongs to every
-version of the performance that its name says, whatever its first field.
+`face_au` adds the modality `face_au` to each clip: one vector of facial action units (FACS, Ekman & Friesen 1978) per
+performance, from an `.npz` with the entries `clip` (N,) file names and `face_au` (N, D). A row belongs to every version
+of the performance in its name, whatever its first field.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class RavdessOptions(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One file and what its name says; `values` holds the codes by field."""
+    """One file and the fields of its name; `values` holds the codes by field."""
 
     path: Path
     values: dict[str, str]
@@ -145,11 +145,11 @@ class Ravdess(Adapter[RavdessOptions]):
                 recordings.append(outcome)
             else:
                 quarantined.append(outcome)
-        wanted = [recording for recording in recordings if _wanted(recording, options)]
-        notes = _left_out(recordings, wanted)
-        groups = [[recording] for recording in wanted]
+        selected = [recording for recording in recordings if _is_selected(recording, options)]
+        notes = _left_out(recordings, selected)
+        groups = [[recording] for recording in selected]
         if options.one_clip_per_performance:
-            groups, merged = _performances(wanted)
+            groups, merged = _performances(selected)
             notes += merged
         clips = [_clip(group, folder, options.root) for group in groups]
         if options.face_au is not None:
@@ -159,10 +159,10 @@ class Ravdess(Adapter[RavdessOptions]):
 
 
 def parse(path: Path, stored: str) -> Recording | Quarantined:
-    """What a file's name says, or a quarantine row that says which part of the name is wrong."""
+    """The fields of a file's name, or a quarantine row with the wrong part of the name."""
     match = NAME.fullmatch(path.stem)
     if match is None:
-        what = "the file name is no RAVDESS name"
+        what = "the file name is not a RAVDESS name"
         return bad_name(Ravdess.name, path, stored, what=what, field="name", seen=path.stem, allowed=PATTERN)
     values = dict(zip(FIELDS, match.groups(), strict=True))
     for field, code in values.items():
@@ -172,34 +172,34 @@ def parse(path: Path, stored: str) -> Recording | Quarantined:
     return Recording(path=path, values=values)
 
 
-def _wanted(recording: Recording, options: RavdessOptions) -> bool:
+def _is_selected(recording: Recording, options: RavdessOptions) -> bool:
     return (
         MODALITIES[recording.values["modality"]] in options.modalities
         and CHANNELS[recording.values["channel"]] in options.channels
     )
 
 
-def _left_out(recordings: list[Recording], wanted: list[Recording]) -> list[str]:
-    kept = {recording.path for recording in wanted}
+def _left_out(recordings: list[Recording], selected: list[Recording]) -> list[str]:
+    selected_paths = {recording.path for recording in selected}
     counts = Counter(
         f"{MODALITIES[recording.values['modality']]} {CHANNELS[recording.values['channel']]}"
         for recording in recordings
-        if recording.path not in kept
+        if recording.path not in selected_paths
     )
     return [f"{count} {kind} files left out by the options" for kind, count in sorted(counts.items())]
 
 
 def _performances(recordings: list[Recording]) -> tuple[list[list[Recording]], list[str]]:
-    """The files of each performance that are used, and words on those that are not."""
+    """The files of each performance that are used, and notes on those that are not."""
     by_performance: dict[str, dict[str, list[Recording]]] = defaultdict(lambda: defaultdict(list))
     for recording in recordings:
         by_performance[recording.performance][recording.values["modality"]].append(recording)
     groups: list[list[Recording]] = []
-    set_by = joined = 0
+    unused = joined = 0
     for _, versions in sorted(by_performance.items()):
         if "01" in versions:
             groups += [[recording] for recording in versions["01"]]
-            set_by += len(versions.get("02", [])) + len(versions.get("03", []))
+            unused += len(versions.get("02", [])) + len(versions.get("03", []))
         elif len(versions.get("02", [])) == 1 and len(versions.get("03", [])) == 1:
             groups.append([versions["02"][0], versions["03"][0]])
             joined += 1
@@ -207,23 +207,23 @@ def _performances(recordings: list[Recording]) -> tuple[list[list[Recording]], l
             # More than one file of a kind has one clip id: the stage keeps the first and quarantines the others.
             groups += [[recording] for files in versions.values() for recording in files]
     notes = []
-    if set_by:
-        notes.append(f"{set_by} picture-only or sound-only files not used: the same performance is there with both")
+    if unused:
+        notes.append(f"{unused} picture-only or sound-only files not used: the same performance exists with both")
     if joined:
         notes.append(f"{joined} performances joined from a picture-only and a sound-only file")
     return groups, notes
 
 
-def _with_face_au(clips: list[Clip], given: str, root: Path) -> tuple[list[Clip], list[str]]:
-    """The clips with their action units, and words on those that have none and on rows that nobody has."""
-    path = Path(given).expanduser().as_posix()
+def _with_face_au(clips: list[Clip], file: str, root: Path) -> tuple[list[Clip], list[str]]:
+    """The clips with their action units, and notes on clips without any and on rows without a clip."""
+    path = Path(file).expanduser().as_posix()
     try:
         keys = GivenReader(root).keys(path, FACE_AU)
     except MediaError as error:
         raise DataError(
             error.what,
             where=f"{Ravdess.name}.{FACE_AU}",
-            seen=given if error.seen is None else f"{given}: {error.seen}",
+            seen=file if error.seen is None else f"{file}: {error.seen}",
             allowed=f"an .npz with `clip` (N,) names and `{FACE_AU}` (N, D)",
             remedy=f"Set `{Ravdess.name}: {FACE_AU}:` in params.yaml; a relative path starts at {root}",
             code=error.code,
@@ -245,14 +245,14 @@ def _with_face_au(clips: list[Clip], given: str, root: Path) -> tuple[list[Clip]
     without, unused = sum(not clip.given for clip in joined), len(keys) - len(used)
     notes = []
     if without:
-        notes.append(f"{without} of {len(clips)} clips have no {FACE_AU}: the file does not name them")
+        notes.append(f"{without} of {len(clips)} clips have no {FACE_AU}: the file does not contain them")
     if unused:
-        notes.append(f"{unused} rows of {FACE_AU} belong to no clip that is used")
+        notes.append(f"{unused} rows of {FACE_AU} do not belong to a used clip")
     return joined, notes
 
 
 def _clip(group: list[Recording], folder: Path, given: str) -> Clip:
-    """The clip of one performance: one file, or a picture-only file followed by its sound-only one."""
+    """The clip of one performance: one file, or a picture-only file followed by its sound-only file."""
     first = group[0]
     values = first.values
     paths = {

@@ -1,9 +1,9 @@
-"""The synthetic corpus: rendered by the project itself, so that the whole line runs on real media without a download.
+"""The synthetic corpus, rendered by the project itself: the whole pipeline runs on real media without a download.
 
-Faces are drawn, voices synthesised, words put together and hearts simulated, from a seed. `synthetic/signs.py` says
+Faces are drawn, voices synthesised, words put together and hearts simulated, from a seed. `synthetic/signs.py` defines
 which emotions each modality confuses and why order in time matters, `synthetic/plan.py` what is planted and how it is
-labelled. A score on this corpus says that the line works from pixels and samples to a served answer, and that the model
-uses every modality and their order; it says nothing about people.
+labelled. A score on this corpus shows that the pipeline works from pixels and samples to a served answer, and that the
+model uses every modality and their order; it shows nothing about people.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Synthetic(Adapter[SyntheticOptions]):
         title="Rendered people",
         modalities=("face", "voice", "text", "physio"),
         access="rendered",
-        how="Nothing to get: the first run renders it",
+        how="No download: the first run renders it",
         consent="synthetic",
         splits="rendered people are dealt to splits",
     )
@@ -78,16 +78,16 @@ class Synthetic(Adapter[SyntheticOptions]):
 
 
 def render_missing(plans: list[ClipPlan], folder: Path, *, processes: int) -> int:
-    """Renders the plans whose files are not there, and removes files of no plan. Returns how many were rendered.
+    """Renders the plans whose files are missing, and removes files without a plan. Returns how many were rendered.
 
     `index.json` beside the files holds their hashes; a file that was damaged since is rendered again.
     """
-    # cv2, PyAV and scipy load in a second; commands that only list datasets never come here.
+    # cv2, PyAV and scipy take a second to load; commands that only list datasets do not need them.
     from components.datasets.synthetic.media import MediaNames, render
 
     folder.mkdir(parents=True, exist_ok=True)
-    known = _index(folder / INDEX)
-    todo = [plan for plan in plans if not all(_intact(folder / name, known) for name in MediaNames.of(plan).all())]
+    stored = _index(folder / INDEX)
+    todo = [plan for plan in plans if not all(_intact(folder / name, stored) for name in MediaNames.of(plan).all())]
     with progress("synthetic: render", len(todo)) as advance:
         if min(processes, len(todo)) <= 1:
             for plan in todo:
@@ -100,14 +100,14 @@ def render_missing(plans: list[ClipPlan], folder: Path, *, processes: int) -> in
                 for done in as_completed([pool.submit(render, plan, folder) for plan in todo]):
                     done.result()
                     advance(1)
-    wanted = sorted(name for plan in plans for name in MediaNames.of(plan).all())
-    for stray in set(folder.iterdir()) - {folder / name for name in (*wanted, INDEX)}:
+    names = sorted(name for plan in plans for name in MediaNames.of(plan).all())
+    for stray in set(folder.iterdir()) - {folder / name for name in (*names, INDEX)}:
         stray.unlink()
     fresh = {name for plan in todo for name in MediaNames.of(plan).all()}
     hashes = {
-        name: known[name] if name in known and name not in fresh else file_sha256(folder / name) for name in wanted
+        name: stored[name] if name in stored and name not in fresh else file_sha256(folder / name) for name in names
     }
-    if hashes != known:
+    if hashes != stored:
         write_json(folder / INDEX, hashes)
     return len(todo)
 
@@ -157,11 +157,11 @@ def _below(folder: Path, name: str | None) -> str | None:
 
 def _index(path: Path) -> dict[str, str]:
     try:
-        known = read_json(path)
+        stored = read_json(path)
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return stored if isinstance(stored, dict) else {}
 
 
-def _intact(path: Path, known: dict[str, str]) -> bool:
-    return path.is_file() and (path.name not in known or known[path.name] == file_sha256(path))
+def _intact(path: Path, hashes: dict[str, str]) -> bool:
+    return path.is_file() and (path.name not in hashes or hashes[path.name] == file_sha256(path))

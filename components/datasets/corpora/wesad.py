@@ -3,17 +3,17 @@
 Fifteen people (S2 to S17 without S12) wore a chest strap and a wristband through a baseline, a stress test, funny clips
 and two meditations. Below `root`, as the corpus unpacks:
 
-    SX/SX.pkl            the signals of both devices and a label a sample, see `wesad_pickle.py`
-    SX/SX_readme.txt     who it is
+    SX/SX.pkl            the signals of both devices and one label per sample, see `wesad_pickle.py`
+    SX/SX_readme.txt     facts about the person
 
 Only the pickle is read, and it is never executed. Each stretch of a condition becomes clips of about `window_s` (whole
 sessions last longer than a clip may, and the corpus's own study classifies windows of a minute). They are written once,
 as `media/<name>.parquet` below the dataset's folder.
 
-A condition is what people were put through, and its clips are labelled with the emotion that it was to bring about:
-baseline (neutral reading) is neutral, stress is stress, amusement is amusement, and meditation, meant to calm them
-down again, is calm. What a taxonomy makes of these stands in `contracts/labels.py`: of the eight ABAW classes stress is
-`other`. What lies between the conditions, and the questionnaires (labels 0 and 5 to 7), is no clip.
+Clips are labelled with the emotion that their condition was meant to induce: baseline (neutral reading) is neutral,
+stress is stress, amusement is amusement, and meditation, meant to calm people down again, is calm. The classes of a
+taxonomy follow in `contracts/labels.py`: of the eight ABAW classes stress is `other`. The time between the conditions
+and the questionnaires (labels 0 and 5 to 7) is not used.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Wesad(Adapter[WesadOptions]):
         folder = corpus_folder(options.root, root, dataset=self.name)
         media = Layout(root).dataset(self.name) / "media"
         hashes = HashCache(Layout(root).state / "hashes" / f"{self.name}-recordings.json")
-        known, wanted = _index(media / INDEX), dict[str, list[Written]]()
+        stored_files, current_files = _index(media / INDEX), dict[str, list[Written]]()
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
         recordings = sorted(folder.glob("S*/S*.pkl"))
@@ -113,30 +113,30 @@ class Wesad(Adapter[WesadOptions]):
                     )
                     continue
                 try:
-                    key, written = _written(path, options, media, known, hashes)
+                    key, written = _written(path, options, media, stored_files, hashes)
                 except MediaError as error:
                     clip_id = f"{self.name}/{subject}"
                     quarantined.append(
                         Quarantined.from_error(error, dataset=self.name, clip_id=clip_id, stage=STAGE, path=stored)
                     )
                 else:
-                    wanted[key] = written
-                    who = _groups(path.with_name(f"{subject}_readme.txt"), subject)
+                    current_files[key] = written
+                    groups = _groups(path.with_name(f"{subject}_readme.txt"), subject)
                     clips += [
-                        _clip(subject, one, (media / one.file).relative_to(root), who)
-                        for one in written
-                        if one.condition in options.conditions
+                        _clip(subject, entry, (media / entry.file).relative_to(root), groups)
+                        for entry in written
+                        if entry.condition in options.conditions
                     ]
                 advance(1)
         hashes.save()
-        _keep(media, wanted)
+        _keep(media, current_files)
         return Scan(clips=clips, quarantined=quarantined)
 
 
 def _written(
-    path: Path, options: WesadOptions, media: Path, known: Mapping[str, list[Written]], hashes: HashCache
+    path: Path, options: WesadOptions, media: Path, stored_files: Mapping[str, list[Written]], hashes: HashCache
 ) -> tuple[str, list[Written]]:
-    """The clips' files of a recording and what they follow from; written if one of them is not there.
+    """The fingerprint of a recording's inputs, and the files of its clips, which are written if one is missing.
 
     Raises:
         MediaError: see `wesad_pickle.read_tree`, `wesad_media`.
@@ -144,9 +144,10 @@ def _written(
     check_file(path, where=path.name)
     made_from = [VERSION, hashes(path), options.device, options.window_s]
     key = fingerprint(made_from)
-    there = known.get(key, [])
-    if there and all((media / one.file).is_file() and (media / one.file).stat().st_size == one.size for one in there):
-        return key, there
+    stored = stored_files.get(key, [])
+    files = [(media / entry.file, entry.size) for entry in stored]
+    if files and all(file.is_file() and file.stat().st_size == size for file, size in files):
+        return key, stored
     tree = read_tree(path)
     labels = labels_of(tree, path.stem, where=path.name)
     channels = channels_of(tree, DEVICES[options.device], labels.size, where=path.name)
@@ -159,24 +160,24 @@ def _written(
     return key, written
 
 
-def _clip(subject: str, one: Written, physio: Path, groups: Mapping[str, str]) -> Clip:
+def _clip(subject: str, written: Written, physio: Path, groups: Mapping[str, str]) -> Clip:
     person = f"{Wesad.name}/{subject}"
     return Clip(
-        clip_id=f"{person}/{one.name}",
+        clip_id=f"{person}/{written.name}",
         dataset=Wesad.name,
         content_sha256=NOT_HASHED,
         subject_id=person,
         session_id=f"{person}/1",
         physio_path=physio.as_posix(),
-        emotion=EMOTIONS[one.condition],
-        groups={**groups, "condition": one.condition},
+        emotion=EMOTIONS[written.condition],
+        groups={**groups, "condition": written.condition},
         licence=Wesad.licence,
         consent=Wesad.about.consent,
     )
 
 
 def _groups(readme: Path, subject: str) -> dict[str, str]:
-    """The fold (the corpus's study leaves one person out at a time) and, if the readme tells, the gender."""
+    """The fold (the corpus's study leaves one person out at a time) and, if the readme has it, the gender."""
     try:
         gender = GENDER.search(readme.read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -185,17 +186,17 @@ def _groups(readme: Path, subject: str) -> dict[str, str]:
 
 
 def _index(path: Path) -> dict[str, list[Written]]:
-    """What an earlier scan wrote; a damaged index is the same as none."""
+    """The index of an earlier scan; a damaged one counts as empty."""
     try:
-        return {key: [Written(**one) for one in entries] for key, entries in read_json(path).items()}
+        return {key: [Written(**entry) for entry in entries] for key, entries in read_json(path).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _keep(media: Path, wanted: Mapping[str, list[Written]]) -> None:
-    """Writes the index and removes files of no clip."""
-    index: dict[str, Any] = {key: [asdict(one) for one in written] for key, written in wanted.items()}
-    names = {one.file for written in wanted.values() for one in written}
+def _keep(media: Path, files: Mapping[str, list[Written]]) -> None:
+    """Writes the index and removes files that do not belong to a clip."""
+    index: dict[str, Any] = {key: [asdict(entry) for entry in written] for key, written in files.items()}
+    names = {entry.file for written in files.values() for entry in written}
     for stray in sorted(media.iterdir()) if media.is_dir() else ():
         if stray.name not in {*names, INDEX}:
             stray.unlink()

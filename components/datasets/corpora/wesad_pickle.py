@@ -1,12 +1,12 @@
-"""Reads a pickle of WESAD without trusting it: nothing in the file is imported, called or executed.
+"""A reader for the pickles of WESAD that does not trust them: nothing in the file is imported, called or executed.
 
 A pickle is a program for a small machine that can call anything that can be imported. WESAD needs next to nothing of
 that: dictionaries, strings, numbers and NumPy arrays, written by Python 2. So this reader
 
 * runs the machine of the standard library with the few operations that those need and refuses every other by its name;
-* knows five names, resolves them to its own stand-ins, and refuses every other by its name. NumPy's own rebuilding of
-  arrays is not used either: it was not written for hostile input;
-* builds the arrays afterwards, from the bytes, when type, shape and size have been found to agree.
+* resolves five names to its own stand-ins and refuses every other by its name. NumPy's own code that rebuilds arrays is
+  not used either: it was not written for hostile input;
+* builds the arrays afterwards, from the bytes, once type, shape and size agree.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ ORDERS = {"<": "<", ">": ">", "|": "|", "=": "<"}
 
 
 class _RefusedError(Exception):
-    """The file asks for something that a recording of WESAD does not need; the text says for what."""
+    """The file uses something that a recording of WESAD does not need; the text names it."""
 
 
 class _Dtype:
-    """Stands in for a numpy.dtype: the kind and size, and the byte order that its state brings."""
+    """Stands in for a numpy.dtype: the kind and size, and the byte order from its state."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -62,7 +62,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for a numpy.ndarray: its state as the file has it."""
+    """Stands in for a numpy.ndarray: its state as stored in the file."""
 
     state: tuple[Any, ...] = ()
 
@@ -72,11 +72,11 @@ class _Array:
         self.state = state
 
     def values(self) -> NDArray[Any]:
-        """The array, read-only, when everything that is said of it agrees."""
+        """The array, read-only, if type, shape and size agree."""
         _, shape, dtype, fortran, raw = self.state or (None,) * 5
         sizes = isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
         if not sizes or not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-            raise _RefusedError("an array that is not one of numbers")
+            raise _RefusedError("an array that does not hold numbers")
         kind = np.dtype(dtype.order + dtype.kind)
         if len(raw) != kind.itemsize * int(np.prod(shape, dtype=object)):
             raise _RefusedError(f"an array of shape {shape} in {len(raw)} bytes")
@@ -85,7 +85,7 @@ class _Array:
 
 
 def _reconstruct(*_: object) -> _Array:
-    """numpy.core.multiarray._reconstruct: the state follows, and only it counts."""
+    """numpy.core.multiarray._reconstruct: the state follows, and only the state is used."""
     return _Array()
 
 
@@ -118,21 +118,21 @@ NAMES: dict[str, Callable[..., Any]] = {
 
 
 class _Reader(pickle._Unpickler):
-    """The pure Python machine: its operations are a table that can be cut down, and its memory grows only with what is
-    in it, where that of the C one grows with a number that the file names."""
+    """The pure Python machine: its operations are a table that can be cut down, and its memory grows only with its
+    content, whereas that of the C machine grows with a number in the file."""
 
     dispatch: ClassVar[dict[int, Any]] = {}
     stack: list[Any]
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        wanted = f"{module}.{name}"
-        if wanted not in NAMES:
-            raise _RefusedError(wanted)
-        return NAMES[wanted]
+        full_name = f"{module}.{name}"
+        if full_name not in NAMES:
+            raise _RefusedError(full_name)
+        return NAMES[full_name]
 
     def call(self) -> None:
         arguments, function = self.stack.pop(), self.stack[-1]
-        if not isinstance(arguments, tuple) or not any(function is known for known in NAMES.values()):
+        if not isinstance(arguments, tuple) or not any(function is allowed for allowed in NAMES.values()):
             raise _RefusedError("a call of something unknown")
         self.stack[-1] = function(*arguments)
 
@@ -144,7 +144,7 @@ class _Reader(pickle._Unpickler):
 
 
 def _allowed() -> dict[int, Any]:
-    """The machine's table, cut down; what is not in it is refused by its name."""
+    """The machine's table, cut down; every other operation is refused by its name."""
     full, table = pickle._Unpickler.dispatch, {}
     for name in pickle.__all__:
         code = getattr(pickle, name)
@@ -168,8 +168,8 @@ def read_tree(path: Path) -> Tree:
     """The dictionary of a pickle: names → dictionaries, arrays (read-only), strings and numbers.
 
     Raises:
-        MediaError: `missing-file`, `empty-file`, `lfs-pointer`, `too-large`; `unsafe-pickle` (the file asks for
-            something that no recording needs; `seen` names it); `bad-pickle` (cut off, or no pickle).
+        MediaError: `missing-file`, `empty-file`, `lfs-pointer`, `too-large`; `unsafe-pickle` (the file uses something
+            that no recording needs; `seen` names it); `bad-pickle` (cut off, or not a pickle).
     """
     check_file(path, where=path.name)
     if path.stat().st_size > MAX_BYTES:
@@ -180,14 +180,14 @@ def read_tree(path: Path) -> Tree:
         return _tree(loaded, iter(range(MAX_VALUES)))
     except _RefusedError as refused:
         raise _error(path, str(refused), Code.UNSAFE_PICKLE) from refused
-    except Exception as error:  # the machine raises nearly anything on a file that is none of its programs
+    except Exception as error:  # the machine raises nearly anything on a file that is not a pickle
         raise _error(path, f"{type(error).__name__}: {error}"[:120], Code.BAD_PICKLE) from error
 
 
 def _tree(value: Any, budget: Iterator[int], depth: int = 0) -> Any:
-    """What was loaded, with arrays in the place of their stand-ins and text in that of bytes.
+    """The loaded values, with stand-ins replaced by arrays and bytes by text.
 
-    `budget` ends a tree of few dictionaries that hold each other again and again.
+    `budget` bounds a tree of few dictionaries that contain each other repeatedly.
     """
     if next(budget, None) is None or depth > MAX_DEPTH:
         raise _RefusedError("dictionaries within dictionaries without end")
@@ -208,7 +208,7 @@ def _text(value: object) -> str | None:
 
 def _error(path: Path, seen: str, code: Code) -> MediaError:
     return MediaError(
-        "this is no recording of WESAD",
+        "this is not a recording of WESAD",
         where=path.name,
         seen=seen,
         allowed="a pickle of dictionaries, text, numbers and NumPy arrays of numbers",

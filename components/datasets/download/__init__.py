@@ -1,1 +1,1 @@
-"""Openly licensed corpora: where they are (`sources.py`), fetched whole (`fetch.py`), unpacked safely (`unpack.py`)."""
+"""Download of openly licensed corpora: addresses (`sources.py`), fetching (`fetch.py`) and unpacking (`unpack.py`)."""

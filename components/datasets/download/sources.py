@@ -1,7 +1,8 @@
-"""Where the openly licensed corpora are to be had: hosts, file names, sizes and checksums as their hosts publish them.
+"""Sources of the openly licensed corpora: hosts, file names, sizes and checksums as their hosts publish them.
 
-Checksums are asked of the host at the time: Zenodo's record, the git-LFS pointer, the header of a large file on Hugging
-Face. Two archives (EmoDB, WESAD) come from sites that publish none: the first download is recorded, see `download.py`.
+Checksums are requested from the host at download time: Zenodo's record, the git-LFS pointer, the header of a large file
+on Hugging Face. Two archives (EmoDB, WESAD) come from sites without checksums: the first download is recorded, see
+`fetch.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Url = Callable[[str], str]
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusPart:
-    """A part of a corpus that can be fetched by itself; `files` asks its host what it consists of."""
+    """A part of a corpus that can be fetched by itself; `files` requests the list of its files from the host."""
 
     meaning: str
     files: Callable[[httpx.Client, Url], list[Remote]]
@@ -49,7 +50,7 @@ def _zenodo(pattern: str) -> Callable[[httpx.Client, Url], list[Remote]]:
     def files(client: httpx.Client, url: Url) -> list[Remote]:
         record: Any = get(client, url(ZENODO)).json()
         try:
-            listed = [(str(one["key"]), int(one["size"]), str(one["checksum"]), one) for one in record["files"]]
+            listed = [(str(file["key"]), int(file["size"]), str(file["checksum"]), file) for file in record["files"]]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 "the record is not as expected", where=ZENODO, seen=repr(error), code=Code.LISTING
@@ -59,13 +60,13 @@ def _zenodo(pattern: str) -> Callable[[httpx.Client, Url], list[Remote]]:
             raise DataError("the record has no such file", where=ZENODO, seen=len(listed), allowed=pattern)
         return [
             Remote(
-                url=url(str(one["links"]["self"])),
+                url=url(str(file["links"]["self"])),
                 path=_plain(key),
                 size=size,
-                checksum=checksum(*_halves(given), where=f"{ZENODO}: {key}"),
+                checksum=checksum(*_halves(published), where=f"{ZENODO}: {key}"),
                 unpack=True,
             )
-            for key, size, given, one in sorted(chosen, key=lambda entry: entry[0])
+            for key, size, published, file in sorted(chosen, key=lambda entry: entry[0])
         ]
 
     return files
@@ -73,12 +74,12 @@ def _zenodo(pattern: str) -> Callable[[httpx.Client, Url], list[Remote]]:
 
 def _cremad(folder: str, suffix: str) -> Callable[[httpx.Client, Url], list[Remote]]:
     def files(client: httpx.Client, url: Url) -> list[Remote]:
-        """The repository's own table of votes names every performance."""
+        """The files of every performance in the repository's table of votes."""
         rows = csv.DictReader(io.StringIO(get(client, url(f"{CREMAD_RAW}/{CREMAD_VOTES}")).text))
         names = [row.get("FileName") or "" for row in rows]
         if not names or not all(CREMAD_NAME.fullmatch(name) for name in names):
             seen = next((name for name in names if not CREMAD_NAME.fullmatch(name)), "an empty table")
-            raise DataError("the table names no performance", where=CREMAD_VOTES, seen=seen, code=Code.LISTING)
+            raise DataError("the table does not list performances", where=CREMAD_VOTES, seen=seen, code=Code.LISTING)
         paths = [f"{folder}/{name}{suffix}" for name in names]
         return [
             Remote(url=url(f"{CREMAD_LFS}/{path}"), path=path, pointer=url(f"{CREMAD_RAW}/{path}")) for path in paths
@@ -135,23 +136,23 @@ SOURCES: Mapping[str, Mapping[str, CorpusPart]] = {
 
 
 def with_pointer(client: httpx.Client, remote: Remote) -> Remote:
-    """The file with size and checksum out of its git-LFS pointer, if it has one. Raises DataError, UnavailableError."""
+    """The file with size and checksum from its git-LFS pointer, if it has one. Raises DataError, UnavailableError."""
     if remote.pointer is None:
         return remote
     text = get(client, remote.pointer).text
-    found = LFS_POINTER.match(text)
-    if found is None:
-        raise DataError("this is no git-LFS pointer", where=remote.pointer, seen=text[:60], code=Code.LISTING)
-    return replace(remote, checksum=f"sha256:{found.group(1)}", size=int(found.group(2)), pointer=None)
+    match = LFS_POINTER.match(text)
+    if match is None:
+        raise DataError("this is not a git-LFS pointer", where=remote.pointer, seen=text[:60], code=Code.LISTING)
+    return replace(remote, checksum=f"sha256:{match.group(1)}", size=int(match.group(2)), pointer=None)
 
 
-def _halves(given: str) -> tuple[str, str]:
-    kind, _, digits = given.partition(":")
+def _halves(published: str) -> tuple[str, str]:
+    kind, _, digits = published.partition(":")
     return kind, digits
 
 
 def _plain(name: str) -> str:
-    """A file name that a host gave, which must not name a place elsewhere."""
+    """A file name from a host, which must not lead into a different folder."""
     if PurePosixPath(name).name != name or name.startswith("."):
-        raise DataError("this is no plain file name", where=ZENODO, seen=name, code=Code.LISTING)
+        raise DataError("this is not a plain file name", where=ZENODO, seen=name, code=Code.LISTING)
     return name

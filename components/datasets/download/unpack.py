@@ -1,8 +1,8 @@
-"""Unpacks archives that came from elsewhere: nothing lands outside of the folder, and nothing is larger than it says.
+"""Unpacking of untrusted archives: nothing is written outside the folder, and nothing exceeds its stated size.
 
-The standard library does the careful part: `tarfile`'s filter "data" (PEP 706) refuses names and links that lead out
-and everything that is no file or folder; `zipfile` yields no more than an entry's stated size and checks its CRC. And
-all of it is counted before any of it is written, and appears when it is whole.
+The standard library does the careful part: `tarfile`'s filter "data" (PEP 706) refuses names and links that lead out of
+the folder and everything that is not a file or folder; `zipfile` yields no more than an entry's stated size and checks
+its CRC. In addition, entries and bytes are counted before anything is written, and files appear only when complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from components.contracts.codes import Code
 from components.contracts.errors import DataError
 from components.datasets.download.fetch import SPARE_BYTES, no_room
 
-MAX_RATIO = 200  # text compresses tenfold, silence more; a bomb a thousandfold
+MAX_RATIO = 200  # text compresses tenfold, silence more; an archive bomb a thousandfold
 MAX_ENTRIES = 1_000_000
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
@@ -33,11 +33,11 @@ def unpack(archive: Path, folder: Path, *, strip: int = 0) -> list[str]:
         strip: this many leading folders of each name are left out, in the outer archive.
 
     Returns:
-        The files it held, as names below the folder. Files of the same names are replaced.
+        The files it contained, as names below the folder. Files of the same names are replaced.
 
     Raises:
-        DataError: `archive`: it is damaged, leads out of the folder, or holds too much for its size.
-        UnavailableError: the disk has no room for it.
+        DataError: `archive`: it is damaged, leads out of the folder, or contains too much for its size.
+        UnavailableError: the disk has too little room.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as beside:
@@ -47,25 +47,25 @@ def unpack(archive: Path, folder: Path, *, strip: int = 0) -> list[str]:
         for path in inner:
             _extract(path, path.parent)
             path.unlink()
-        found = []
+        unpacked = []
         for path in _files(top):
             parts = path.relative_to(top).parts
             target = folder.joinpath(*parts[min(strip, len(parts) - 1) :])
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
-            found.append(target.relative_to(folder).as_posix())
-        return found
+            unpacked.append(target.relative_to(folder).as_posix())
+        return unpacked
 
 
 def _extract(archive: Path, folder: Path) -> None:
     try:
         (_extract_zip if archive.name.endswith(".zip") else _extract_tar)(archive, folder)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _refused(archive, f"{type(error).__name__}: {error}", "a whole archive") from error
+        raise _refused(archive, f"{type(error).__name__}: {error}", "a complete archive") from error
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the archive
             raise
-        raise _refused(archive, str(error), "a whole archive") from error
+        raise _refused(archive, str(error), "a complete archive") from error
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:
@@ -82,7 +82,7 @@ def _extract_zip(archive: Path, folder: Path) -> None:
 
 def _extract_tar(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as opened:
-        # Reading the names unpacks the stream once, without writing: what is too much is found before the disk is full.
+        # Reading the names unpacks the stream once, without writing: too much is noticed before the disk is full.
         total = 0
         for number, entry in enumerate(opened):
             _check_name(archive, entry.name)
@@ -117,10 +117,10 @@ def _files(folder: Path) -> list[Path]:
 
 def _refused(archive: Path, seen: str, allowed: str) -> DataError:
     return DataError(
-        "the archive is not unpacked",
+        "the archive cannot be unpacked safely",
         where=archive.name,
         seen=seen,
         allowed=allowed,
-        remedy="Nothing of it was kept. Delete it with its .sha256 and download it again",
+        remedy="No file of it was kept. Delete it with its .sha256 and download it again",
         code=Code.ARCHIVE,
     )

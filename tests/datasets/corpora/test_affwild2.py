@@ -95,7 +95,7 @@ def test_frames_without_a_crop_keep_their_label_and_are_counted(corpus: Path) ->
     assert found.notes == [
         "labelled frames: 34",
         "labelled frames without a crop (their face is masked): 1",
-        "people who share a recording with another one: 2",
+        "people who share a recording: 2",
     ]
 
 

@@ -67,8 +67,8 @@ def test_an_unknown_column_has_the_nearest_name(tmp_path: Path) -> None:
     [
         (",ann,fear,,,", "clip_id", "clip_id is empty"),
         ("a,,fear,,,", "subject_id", "subject_id is empty"),
-        ("a,ann,fear,soon,2,", "start_s", "start_s is no finite number"),
-        ("a,ann,fear,0,inf,", "end_s", "end_s is no finite number"),
+        ("a,ann,fear,soon,2,", "start_s", "start_s is not a finite number"),
+        ("a,ann,fear,0,inf,", "end_s", "end_s is not a finite number"),
         ('a,ann,fear,0,"1,5",', "end_s", "write it with a decimal point"),
         ("a,ann,fear,2,1,", "end_s", "end after it begins"),
         ("a,ann,fear,-1,1,", "end_s", "begin at 0 or later"),
@@ -95,7 +95,7 @@ def test_of_two_lines_for_a_clip_the_first_counts(tmp_path: Path) -> None:
     rows, [wrong] = rows_of(tmp_path, "clip_id,subject_id,label\na,ann,fear\na,ann,anger\n")
     assert [row.label for row in rows] == ["fear"]
     assert wrong.code == "duplicate-label"
-    assert "line 3: 'a' stands in line 2 already" in wrong.message
+    assert "line 3: 'a' is already in line 2" in wrong.message
 
 
 def test_labels_are_names_with_their_usual_forms(tmp_path: Path) -> None:

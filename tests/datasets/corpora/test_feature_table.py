@@ -175,7 +175,7 @@ def test_the_section_goes_before_the_folders_own_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["licence", "consent"])
 def test_features_without_terms_are_not_used(tmp_path: Path, field: str) -> None:
     folder = write_features(tmp_path / "sets", f"{HEAD}\na,ann,fear\n", {"face": arrays("a")}, **{field: " "})
-    with pytest.raises(DataError, match=f"nothing says the {field}"):
+    with pytest.raises(DataError, match=f"the {field} of these features is not stated"):
         scan(folder)
 
 
@@ -187,19 +187,19 @@ def test_what_is_wrong_with_the_description_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"features\.json: rate: unknown key.*Did you mean 'rates'"):
         scan(folder)
     (folder / "features.json").write_text("{")
-    with pytest.raises(ConfigError, match="no valid JSON"):
+    with pytest.raises(ConfigError, match="not valid JSON"):
         scan(folder)
     (folder / "features.json").unlink()
-    with pytest.raises(ConfigError, match="this is no rate"):
+    with pytest.raises(ConfigError, match="this is not a positive rate"):
         scan(folder, licence="CC0", consent="yes", rates={"face": -1})
 
 
 def test_a_folder_without_features_or_with_a_modality_twice_is_refused(tmp_path: Path) -> None:
     folder = write_features(tmp_path / "sets", f"{HEAD}\na,ann,fear\n", {})
-    with pytest.raises(DataError, match="holds no features"):
+    with pytest.raises(DataError, match="contains no features"):
         scan(folder)
     np.savez(folder / "Face-1.npz", a=np.ones(3))
-    with pytest.raises(DataError, match="holds no features"):
+    with pytest.raises(DataError, match="contains no features"):
         scan(folder)
     np.savez(folder / "face.npz", a=np.ones(3))
     assert any("Face-1.npz is not used" in note for note in scan(folder).notes)

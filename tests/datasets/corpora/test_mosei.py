@@ -150,7 +150,7 @@ def test_a_table_of_something_else_is_a_note_beside_others_and_stops_alone(corpu
     rate(corpus, "x,1", head="HITId,Title", name="readme.csv")
     found = scan(corpus)
     assert len(found.clips) == 4
-    assert any(note.startswith("readme.csv is no table of ratings") for note in found.notes)
+    assert any(note.startswith("readme.csv is not a table of ratings") for note in found.notes)
     (corpus / "Raw" / "Labels" / "5000_batch_raw.csv").unlink()
     with pytest.raises(DataError, match=r"Input\.VIDEO_ID"):
         scan(corpus)

@@ -149,7 +149,7 @@ def test_action_units_join_every_version_of_their_performance(corpus: Path) -> N
     )
     row = GivenReader(corpus.parent).read(given["ravdess/03-01-05-01-02-01-02"][0])
     assert row.values.tolist() == [list(range(35, 70))]
-    assert "1 rows of face_au belong to no clip that is used" in found.notes
+    assert "1 rows of face_au do not belong to a used clip" in found.notes
 
 
 def test_action_units_of_speech_are_not_those_of_a_song(corpus: Path) -> None:
@@ -160,7 +160,7 @@ def test_action_units_of_speech_are_not_those_of_a_song(corpus: Path) -> None:
         "03-01-05-01-02-01-02": 1,
         "03-02-05-01-02-01-02": 0,
     }
-    assert "1 of 2 clips have no face_au: the file does not name them" in found.notes
+    assert "1 of 2 clips have no face_au: the file does not contain them" in found.notes
 
 
 def test_a_file_of_action_units_that_is_not_there_is_named(corpus: Path) -> None:

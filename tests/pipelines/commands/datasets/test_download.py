@@ -144,8 +144,8 @@ def test_a_broken_off_download_is_completed_by_the_same_command(
     ("changes", "said"),
     [
         ({"checksum": "md5:" + "0" * 32}, "not the published one"),
-        ({"checksum": "none"}, "no checksum"),
-        ({"key": "Video_Speech_Actor_/../../x.zip"}, "no plain file name"),
+        ({"checksum": "none"}, "not a checksum"),
+        ({"key": "Video_Speech_Actor_/../../x.zip"}, "not a plain file name"),
         ({"size": "large"}, "not as expected"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_site_without_checksums_is_trusted_the_first_time_and_its_root_is_the_
     (folder / ".downloads/emodb.zip.unpacked").unlink()
     files.content[address] = zipped(tmp_path / "made", "new/")
     assert get("emodb", files, "--accept-licence") == 3
-    assert "not the file that came the first time" in capsys.readouterr().err
+    assert "not the file of the first download" in capsys.readouterr().err
 
 
 def test_a_large_file_is_held_against_the_header_of_its_host(

@@ -1,1 +1,1 @@
-"""What every component agrees on: configuration, records, labels, time, layout, errors and fingerprints."""
+"""Definitions that all components share: configuration, records, labels, time, layout, errors and fingerprints."""

@@ -1,4 +1,7 @@
-"""Write beside, then rename: a reader sees the old file or the new one, never half of one."""
+"""Atomic writing of files, folders, JSON and Parquet.
+
+Write beside, then rename: a reader gets the old file or the new one, never half of one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield beside
-        beside.chmod(0o644)  # some writers make files that nobody else may read, but stores and caches are shared
+        beside.chmod(0o644)  # some writers make files that only their owner may read, but stores and caches are shared
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Every reason an error of the project carries, as one word: in quarantine tables, HTTP answers and JSON.
+"""The codes of all errors: one word for the reason, in quarantine tables, HTTP answers and JSON.
 
-`docs/codes.md` says what each means and what to do; a test holds the two together. Tables and JSON store the plain
-text. In rows of the stage `validation` the name of the broken expectation stands in place of a code.
+`docs/codes.md` explains each code and what to do; a test keeps the two in step. Tables and JSON store the plain text.
+Rows of the stage `validation` have the name of the broken expectation in place of a code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 class Code(StrEnum):
     """Why something cannot be used. Lower case, words joined by dashes."""
 
-    # An error of a class that says no more (`contracts.errors`).
+    # The codes of the error classes, for errors without a narrower one (`contracts.errors`).
     ERROR = "error"
     CONFIG = "config"
     DATA = "data"
@@ -23,7 +23,7 @@ class Code(StrEnum):
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
-    # A file, before anything of it is decoded.
+    # A file, before any of it is decoded.
     MISSING_FILE = "missing-file"
     NOT_A_FILE = "not-a-file"
     UNREADABLE = "unreadable"
@@ -36,7 +36,7 @@ class Code(StrEnum):
     NO_PICTURES = "no-pictures"
     DUPLICATE_PICTURE = "duplicate-picture"
 
-    # Streams: what their headers say and what comes out of them.
+    # Streams: their headers and their decoded content.
     NO_MEDIA = "no-media"
     NO_STREAMS = "no-streams"
     NO_AUDIO = "no-audio"
@@ -78,7 +78,7 @@ class Code(StrEnum):
     BAD_PICKLE = "bad-pickle"
     BAD_RECORDING = "bad-recording"
 
-    # Features that a corpus brings.
+    # Ready-made features of a corpus.
     NO_FEATURES = "no-features"
     NO_TERMS = "no-terms"
     DUPLICATE_MODALITY = "duplicate-modality"
@@ -126,10 +126,10 @@ class Code(StrEnum):
     HTTP = "http"
 
 
-# Spellings of before, which stored tables and `readmitted.csv` may still hold.
+# Former spellings, which stored tables and `readmitted.csv` may still contain.
 FORMER = {"non_finite": Code.NOT_FINITE}
 
 
 def current(stored: str) -> str:
-    """A code as it is spelled now; the name of an expectation as it is."""
+    """A code in its present spelling; the name of an expectation unchanged."""
     return FORMER.get(stored, stored)

@@ -9,7 +9,7 @@
     │   └── BundleError    a model bundle is damaged or does not fit this code    exit 5
     └── UnavailableError   a service or an optional part is missing               exit 7
 
-A message says what, where, the value seen, the values allowed and what to do.
+A message states what is wrong, where, the value seen, the values allowed and what to do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from components.contracts.codes import Code
 
 
 class MerError(Exception):
-    """Root of the tree; `exit_code` is what the command line returns for it."""
+    """Root of the tree; the command line exits with `exit_code`."""
 
     exit_code = 1
     code: Code = Code.ERROR
@@ -47,18 +47,18 @@ class MerError(Exception):
         super().__init__(self._text())
 
     @classmethod
-    def unknown(cls, kind: str, seen: str, known: Iterable[str], *, where: str | None = None) -> Self:
-        """The error for a name that is not one of those that are known, with the nearest of them."""
-        names = list(known)
+    def unknown(cls, kind: str, seen: str, allowed: Iterable[str], *, where: str | None = None) -> Self:
+        """The error for a name that is not among the allowed ones, with the nearest of them."""
+        names = list(allowed)
         return cls(f"unknown {kind}", where=where, seen=seen, allowed=", ".join(names), remedy=nearest(seen, names))
 
     def at(self, where: str) -> Self:
-        """The same error, said of another place: outputs name a file as its row does, not as this machine does."""
+        """The same error at a different place: outputs name a file as its row does, not by its path on this machine."""
         return type(self)(self.what, **{**self.fields, "where": where})
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Everything but `what`, by the names that the constructor takes."""
+        """Everything but `what`, by the names of the constructor's arguments."""
         return {
             "where": self.where,
             "seen": self.seen,
@@ -119,13 +119,13 @@ class ModelError(MerError):
 
 
 class BundleError(ModelError):
-    """A model bundle is damaged, or was made for other code."""
+    """A model bundle is damaged, or was made for different code."""
 
     code = Code.BUNDLE
 
 
 class UnavailableError(MerError):
-    """A service, a device or an optional part that this call needs is not there."""
+    """A service, a device or an optional part that this call needs is missing."""
 
     exit_code = 7
     code = Code.UNAVAILABLE
@@ -135,7 +135,7 @@ def _rebuild(cls: type[MerError], what: str, fields: dict[str, Any]) -> MerError
     return cls(what, **fields)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as ``Did you mean 'ravdess'?``, or an empty string when nothing is near."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """A hint such as ``Did you mean 'ravdess'?``, or an empty string when no name is near."""
+    match = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f"Did you mean {match[0]!r}?" if match else ""

@@ -1,4 +1,4 @@
-"""Content hashes: of files, of JSON values, of tables."""
+"""Content hashes of files, folders and JSON values."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def canonical_json(value: Any) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of a JSON value's canonical text, in hex. File names that are not UTF-8 (surrogates) are counted too."""
+    """SHA-256 of a JSON value's canonical text, in hex. File names that are not UTF-8 (surrogates) are hashed too."""
     return hashlib.sha256(canonical_json(value).encode(errors="surrogateescape")).hexdigest()
 
 
 def file_digest(path: Path, kind: str) -> str:
-    """The digest of a file's bytes, in hex; `kind` as hashlib names it. Reads the file in blocks."""
+    """The digest of a file's bytes, in hex; `kind` is hashlib's name of it. Reads the file in blocks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 

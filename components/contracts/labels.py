@@ -1,4 +1,4 @@
-"""Emotion names and taxonomies.
+"""Canonical emotion names, and taxonomies that group them into classes.
 
 Adapters map a corpus's own names (never its indices) to the *canonical* names below; a taxonomy maps canonical names
 to the classes a model is trained on. The clip tables hold canonical names, so one table serves every taxonomy.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from components.contracts.errors import ConfigError, DataError
 
-# In the place of a class index: no label, no loss, no score. It is what torch's cross-entropy ignores.
+# In place of a class index: no label, no loss, no score. It is the index that torch's cross-entropy ignores.
 UNLABELLED = -100
 
 CANONICAL: tuple[str, ...] = (
@@ -66,7 +66,7 @@ ABAW8 = Taxonomy(
     },
 )
 
-# RAVDESS as its authors name it: `calm` is a class of its own and there is no `other`.
+# RAVDESS as its authors label it: `calm` is a separate class and there is no `other`.
 RAVDESS8 = Taxonomy(
     name="ravdess8",
     classes=("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"),
@@ -81,7 +81,7 @@ RAVDESS8 = Taxonomy(
     },
 )
 
-# The two sets of classes that IEMOCAP is reported in.
+# The two sets of classes that papers on IEMOCAP report.
 _NOT_IN_IEMOCAP = ("frustration", "fear", "stress", "disgust", "contempt", "surprise", "boredom", "other")
 IEMOCAP4 = Taxonomy(
     name="iemocap4",
@@ -103,7 +103,7 @@ TAXONOMIES: dict[str, Taxonomy] = {taxonomy.name: taxonomy for taxonomy in (ABAW
 
 
 def taxonomy(name: str) -> Taxonomy:
-    """The taxonomy of that name. Raises ConfigError with the nearest name."""
+    """The taxonomy of that name. Raises ConfigError with the nearest name if there is none."""
     if name not in TAXONOMIES:
         raise ConfigError.unknown("taxonomy", name, TAXONOMIES, where="labels.taxonomy")
     return TAXONOMIES[name]

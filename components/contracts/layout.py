@@ -1,5 +1,8 @@
-"""Where each stage writes, below the project's root. Everything under `data/` is an output of `dvc.yaml`; everything
-under `.mer/` is a cache or a local service's state and may be deleted."""
+"""The paths of a project: where each stage writes, below the project's root.
+
+Everything under `data/` is an output of `dvc.yaml`; everything under `.mer/` is a cache or a local service's state and
+may be deleted.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +27,25 @@ class Layout:
         return self.root / ".mer"
 
     def partial(self, stage: str, name: str) -> Path:
-        """What an unfinished run of a stage has done for a dataset."""
+        """The intermediate results of an unfinished run of a stage for a dataset."""
         return self.state / "partial" / stage / name
 
     @property
     def readmitted(self) -> Path:
-        """What people decided about clips in quarantine; committed with the project."""
+        """People's decisions about clips in quarantine; committed with the project."""
         return self.root / "readmitted.csv"
 
     def baseline(self, name: str) -> Path:
-        """What a dataset looked like when a person last accepted it; committed with the project."""
+        """The statistics of a dataset when a person last accepted it; committed with the project."""
         return self.root / "baselines" / f"{name}.json"
 
     @property
     def inputs(self) -> Path:
-        """What the project takes from outside: `params.yaml` resolved, `<dataset>.json`, and the two below."""
+        """The inputs of all stages: `params.yaml` resolved, `<dataset>.json`, and the two below."""
         return self.root / "data" / "inputs"
 
     def decisions(self, name: str, stage: str) -> Path:
-        """What people decided about the clips of a dataset that a stage set aside."""
+        """People's decisions about the clips of a dataset that a stage set aside."""
         return self.inputs / "decisions" / name / f"{stage}.json"
 
     def reference(self, name: str) -> Path:
@@ -67,8 +70,8 @@ class Layout:
 
     @property
     def data_docs(self) -> Path:
-        """Great Expectations' Data Docs: `index.html`, and a folder a dataset. They carry times, so they are no output
-        of the DAG."""
+        """Great Expectations' Data Docs: `index.html`, and one folder per dataset. They contain times of day, so they
+        are not an output of the DAG."""
         return self.state / "data_docs"
 
     @property
@@ -83,8 +86,8 @@ class Layout:
 
     @property
     def trained_first(self) -> Path:
-        """There with `train.refit` alone: `model.safetensors`, `model.json` and `history.json` of the model that has
-        not learned from the calibration people."""
+        """Exists only with `train.refit`: `model.safetensors`, `model.json` and `history.json` of the model that was
+        trained without the calibration people."""
         return self.trained / "first"
 
     @property

@@ -1,4 +1,4 @@
-"""Who made this: git commit, dirty flag, hashes of the lock and of the parameters."""
+"""The lineage of a model: git commit, dirty flag, hashes of the lock and of the parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Lineage:
 
 
 def collect(root: Path, *, data_sha256: str, datasets: dict[str, str], seed: int) -> Lineage:
-    """Reads the lineage of the project at `root`; what cannot be known is "unknown", never invented."""
+    """Reads the lineage of the project at `root`; a value that cannot be read is "unknown", never invented."""
     commit = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain", "--untracked-files=no")
     return Lineage(
@@ -53,7 +53,7 @@ def _hash(path: Path) -> str:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        completed = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return completed.stdout.strip()

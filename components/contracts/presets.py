@@ -1,13 +1,13 @@
 """Presets: named defaults for the sections `model` and `train`. A key that `params.yaml` sets itself wins.
 
-`paper` is the recipe of Byeon, Kim & Lim 2026 (arXiv 2603.11971) with the published code's values. Where this line
-differs from it, and why:
+`paper` is the recipe of Byeon, Kim & Lim 2026 (arXiv 2603.11971) with the published code's values. It differs here in
+the following:
 
-* an update is one global batch of 64 windows; published are two gradients of 32 a worker, added up. The mean of the
-  class-weighted loss and the contrastive negatives are over all 64 instead of twice over 32, and the last, shorter
+* an update is one global batch of 64 windows; the published code adds up two gradients of 32 per worker. The mean of
+  the class-weighted loss and the contrastive negatives are over all 64 instead of twice over 32, and the last, shorter
   batch of an epoch is not halved;
 * a second is `alignment.rate_hz` steps instead of 30 frames, and the voice is on the same steps;
-* the contrastive prompt is read by `train.contrastive_text` instead of CLIP's text encoder.
+* the contrastive prompt is encoded by `train.contrastive_text` instead of CLIP's text encoder.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PRESETS: Mapping[str, Sections] = {
 }
 
 
-# What the model of a preset has sizes of its own for, does not do, or has no head for.
+# Keys without effect in a preset: its model fixes that size, lacks that function, or has no such head.
 WITHOUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "default": {},
     "paper": {
@@ -76,8 +76,8 @@ WITHOUT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 def defaults_of(preset: str, loss_weights: Iterable[str]) -> Sections:
     """Section → its defaults, where they differ from those of the section itself.
 
-    A published recipe has the losses that it names and no others: a loss that was added since, with a weight among
-    `loss_weights`, is off in it whatever its own default is.
+    A published recipe has only the losses that it names: a loss added later, with a weight among `loss_weights`, is off
+    in it, whatever its own default is.
     """
     sections = PRESETS[preset]
     if preset == "default":
@@ -86,17 +86,17 @@ def defaults_of(preset: str, loss_weights: Iterable[str]) -> Sections:
 
 
 def with_preset(sections: Mapping[str, Any], *, where: str, loss_weights: Iterable[str]) -> dict[str, Any]:
-    """The sections of a configuration with the defaults that its `model.preset` names below its own values.
+    """The sections of a configuration, with the defaults of its `model.preset` for keys that they do not set.
 
-    What is no mapping is left as it is, for the check of types that follows.
+    A value that is not a mapping is left as it is, for the check of types that follows.
 
     Args:
-        sections: as `params.yaml` has them.
+        sections: the sections of `params.yaml`.
         where: for errors.
         loss_weights: the settings of `train` that are weights of losses.
 
     Raises:
-        ConfigError: there is no such preset, or a key is set that its model has nothing to do with.
+        ConfigError: there is no such preset, or a key is set that has no effect on its model.
     """
     merged = dict(sections)
     model = merged.get("model")
@@ -113,10 +113,10 @@ def with_preset(sections: Mapping[str, Any], *, where: str, loss_weights: Iterab
         for key in own:
             if key in WITHOUT[name].get(section, ()):
                 raise ConfigError(
-                    f"this key means nothing to preset {name}",
+                    f"this key has no effect in preset {name}",
                     where=f"{where}: {section}.{key}",
                     seen=own[key],
-                    remedy="Take it out, or set model.preset: default.",
+                    remedy="Remove it, or set model.preset: default.",
                 )
         merged[section] = {**defaults.get(section, {}), **own}
     return merged

@@ -1,7 +1,7 @@
 """The rows that pass between components, and their Arrow schemas.
 
 `Clip` is a row of a clip table (datasets → alignment), `AlignedClip` a row of an aligned shard (alignment → features),
-`Quarantined` a row of a quarantine table (any stage → the person who mends the data). Masks are True = valid.
+`Quarantined` a row of a quarantine table (any stage → the person who repairs the data). Masks are True = valid.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Word:
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """Ground truth that a rendered corpus knows of itself.
+    """Ground truth of a rendered corpus.
 
     `kind` is one of transition, flash, contradiction, missing, corrupted, variable_frame_rate, late_audio; `modality`
-    the modality concerned, if any; `emotion` what was planted, if any.
+    the modality concerned, if any; `emotion` the planted one, if any.
     """
 
     kind: str
@@ -55,11 +55,11 @@ class Planted:
 
 @dataclass(frozen=True, kw_only=True)
 class GivenFeatures:
-    """Features of one modality that a corpus brings ready-made: one array of a file, see `datasets/given.py`.
+    """Ready-made features of one modality: one array of a file of the corpus, see `datasets/given.py`.
 
     `modality` is any name of the form `[a-z][a-z0-9_]*`; `key` names the array in the file. Its samples lie over
-    `[start_s, end_s)` of the clip: at `rate_hz` where that is known, else evenly; a single one holds throughout.
-    `end_s` None is the end of the samples, or of the clip for a single one.
+    `[start_s, end_s)` of the clip: at `rate_hz` where that is known, else evenly; a single sample holds throughout.
+    `end_s` None is the end of the samples, or of the clip for a single sample.
     """
 
     modality: str
@@ -80,19 +80,19 @@ class Clip:
 
     `clip_id` is `<dataset>/<name in the corpus>`: stable, never a position. `content_sha256` covers the bytes of every
     media file, the span and the crop, the words and the given features, which is all that alignment reads. Paths are
-    absolute, or relative to the project's root. `emotion` (whole clip) and `segments` (parts of it) hold canonical
-    names; either may be absent. `split` is the corpus's own split if it has one. `groups` are optional demographics
-    for slices.
+    absolute, or relative to the project's root. `emotion` (of the whole clip) and `segments` (of parts of it) hold
+    canonical names; either may be absent. `split` is the corpus's own split if it has one. `groups` are optional
+    demographics for slices.
 
     The clip is `[start_s, end_s)` of its media files (picture, sound, physiology), in seconds from a file's first
     presentation timestamp (of a physiological file: from its zero); `end_s` None is the end of the files. All other
-    times of the clip (words, segments, given features, what is planted) count from the clip's own start. `crop` is
-    the part of the picture in which the person is, as shares of its width and height (x0, y0, x1, y1, from the upper
-    left): no face outside of it counts.
+    times of the clip (words, segments, given features, planted events) count from the clip's own start. `crop` is the
+    part of the picture that shows the person, as shares of its width and height (x0, y0, x1, y1, from the upper left):
+    faces outside of it are ignored.
 
-    `pictures_path` is a folder of numbered pictures (`00001.jpg`, from 1, some may be missing), cropped to the face
-    already. Picture k is shown at the k-th presentation timestamp of the video, where there is one, else at
-    (k - 1) / `pictures_rate_hz`; the clip's zero is the time of picture 1, there or not.
+    `pictures_path` is a folder of numbered pictures (`00001.jpg`, from 1, some may be missing), already cropped to the
+    face. Picture k is shown at the k-th presentation timestamp of the video, if there is one, else at
+    (k - 1) / `pictures_rate_hz`; the clip's zero is the time of picture 1, whether or not it exists.
     """
 
     clip_id: str
@@ -124,12 +124,12 @@ class Clip:
 
     @property
     def media_paths(self) -> tuple[str, ...]:
-        """What there is of `MEDIA_PATHS`."""
+        """The paths among `MEDIA_PATHS` that the clip has."""
         return tuple(path for name in MEDIA_PATHS if (path := getattr(self, name)))
 
     @property
     def main_path(self) -> str | None:
-        """The file that stands for the clip: the first of `media_paths`, else of what is given ready-made."""
+        """The file that represents the clip: the first of `media_paths`, else of its given features."""
         return next(iter(self.media_paths), None) or next((given.path for given in self.given), None)
 
     def to_row(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ CLIP_SCHEMA = pa.schema(
         pa.field("physio_path", pa.string()),
         pa.field("start_s", pa.float64(), nullable=False),
         pa.field("end_s", pa.float64()),
-        pa.field("crop", pa.list_(pa.float64())),  # not of fixed size: Parquet cannot give a missing one of those back
+        pa.field("crop", pa.list_(pa.float64())),  # not of fixed size: Parquet does not restore a missing one of those
         pa.field("pictures_path", pa.string()),
         pa.field("pictures_rate_hz", pa.float64()),
         pa.field(
@@ -203,13 +203,13 @@ CLIP_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How well one clip could be placed on the clock.
+    """The quality of one clip's alignment.
 
     `coverage` is the share of steps that are valid, per modality; `offset_s` the first timestamp of the audio stream
-    minus that of the picture (0 when either is absent); `drift_s_per_min` how much the audio clock runs away from the
-    picture clock, seconds a minute; `notes` are words for a person ("no face found", "audio is silent").
-    `av_offset_s` is how much later than the lips the sound seems to come, on the clip's clock, `av_offset_error_s` its
-    standard error; None where it cannot be told. It is estimated from what is seen and heard, and never applied.
+    minus that of the picture (0 when either is absent); `drift_s_per_min` the drift of the audio clock against the
+    picture clock, in seconds per minute; `notes` are texts for a reader ("no face found", "audio is silent").
+    `av_offset_s` is the estimated delay of the sound after the lips, on the clip's clock, `av_offset_error_s` its
+    standard error; None where it cannot be estimated. It is estimated from picture and sound, and never applied.
     """
 
     duration_s: float
@@ -229,16 +229,16 @@ class Quality:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Quality:
-        """From a struct of `QUALITY_TYPE`, or from what JSON makes of `asdict`."""
+        """From a struct of `QUALITY_TYPE`, or from `asdict` after a round trip through JSON."""
         return cls(**{**row, "coverage": dict(row["coverage"]), "notes": tuple(row["notes"])})
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignedClip:
-    """One clip on its grid: everything an encoder may look at, and nothing else.
+    """One clip on its grid: everything that an encoder may read, and nothing else.
 
     Attributes:
-        clip_id, content_sha256: as in `Clip`; alignment_fingerprint: of the settings and stage version that made this.
+        clip_id, content_sha256: as in `Clip`; alignment_fingerprint: of the settings and stage version that made it.
         grid: T steps at `rate_hz`.
         face_jpeg: T entries, a square crop as JPEG or None where no face is valid. The crop is compressed on both the
             offline and the online path, so both see identical pixels.
@@ -247,12 +247,12 @@ class AlignedClip:
         voice_mask: (T,) True where the sound exists and is above the level floor.
         speech: (T,) float32 probability of speech.
         words: on the clip's time base; words_source: "given" (word times came with the clip), "spread" (text laid over
-            the speech), "recognised" (heard by a speech recogniser) or "none".
+            the speech), "recognised" (by a speech recogniser) or "none".
         physio: channel name → (N_c,) float32 at `physio_rate_hz`, NaN where missing.
-        masks: modality → (T,) True where that modality is valid: face, voice, text, physio, and what is given.
+        masks: modality → (T,) True where that modality is valid: face, voice, text, physio, and the given ones.
         quality: see `Quality`.
-        given: modality → (T, D) float32 that the corpus brought ready-made; it takes the place of what the media would
-            give under that name.
+        given: modality → (T, D) float32, ready-made features of the corpus; they replace those that would be made from
+            media under that name.
     """
 
     clip_id: str
@@ -358,7 +358,7 @@ ALIGNED_SCHEMA = pa.schema(
         pa.field("masks", pa.map_(pa.string(), pa.list_(pa.bool_()))),
         pa.field("quality", QUALITY_TYPE),
         pa.field("given", pa.map_(pa.string(), pa.binary())),
-        # Beside the values, so that a scan need not read those.
+        # Separate from the values, so that a scan need not read those.
         pa.field("given_widths", pa.map_(pa.string(), pa.int32())),
     ]
 )
@@ -366,7 +366,7 @@ ALIGNED_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """One thing that was set aside, and everything a person needs to mend it.
+    """One clip or file that was set aside, with everything a person needs to repair it.
 
     Attributes:
         code: a `Code`; of the stage `validation`, the name of the broken expectation.
@@ -385,7 +385,7 @@ class Quarantined:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Quarantined:
-        """The row as a table or JSON holds it; a code of before gets its present spelling."""
+        """The row of a table or of JSON; a former code gets its present spelling."""
         return cls(**{**row, "code": current(row["code"])})
 
     @classmethod
@@ -448,5 +448,5 @@ def quarantine_table(rows: Iterable[Quarantined]) -> pa.Table:
 
 
 def words_to_json(words: Iterable[Word]) -> str:
-    """Words as the JSON that `content_sha256` covers and requests carry."""
+    """Words as JSON, as covered by `content_sha256` and contained in requests."""
     return json.dumps([asdict(word) for word in words])

@@ -1,4 +1,4 @@
-"""What corpora call their own splits."""
+"""The names that corpora give their own splits, and the project's split for each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One time base: seconds as float64 from a clip's first presentation timestamp; intervals are half-open.
+"""The time base of all components, and the regular grid of steps on it.
 
-A clip of duration `d` on a grid of `rate_hz` has ``ceil(d * rate_hz)`` steps; step k covers
-``[k / rate_hz, (k + 1) / rate_hz)``.
+Times are seconds as float64 from a clip's first presentation timestamp; intervals are half-open. A clip of duration `d`
+on a grid of `rate_hz` has ``ceil(d * rate_hz)`` steps; step k covers ``[k / rate_hz, (k + 1) / rate_hz)``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Grid:
         return (np.arange(self.num_steps, dtype=np.float64) + 0.5) / self.rate_hz
 
     def overlap(self, start_s: float, end_s: float) -> slice:
-        """The steps that overlap `[start_s, end_s)`, clipped to the grid; empty when there are none."""
+        """The steps that overlap `[start_s, end_s)`, clipped to the grid; may be empty."""
         first = min(max(0, math.floor(start_s * self.rate_hz + STEP_SLACK)), self.num_steps)
         last = min(max(first, math.ceil(end_s * self.rate_hz - STEP_SLACK)), self.num_steps)
         return slice(first, last)
@@ -51,12 +51,12 @@ def pool_mean(
     """Pools a high-rate stream into the steps it overlaps, weighted by the seconds of overlap.
 
     Args:
-        values: (N, D), one row an interval of the stream.
+        values: (N, D), one row per interval of the stream.
         starts_s, ends_s: (N,), the half-open interval of each row.
         grid: the target grid of T steps.
 
     Returns:
-        ((T, D) means, (T,) True where anything overlapped the step).
+        ((T, D) means, (T,) True where an interval overlapped the step).
     """
     sums = np.zeros((grid.num_steps, values.shape[1]), dtype=np.float64)
     weights = np.zeros(grid.num_steps, dtype=np.float64)

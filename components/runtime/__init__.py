@@ -1,10 +1,10 @@
-"""Machinery without a subject of its own, on which the components run.
+"""General machinery on which the components run: processes, Ray, checkpoints, progress, templates.
 
-guarded.py     work in a child process under limits, so that a bad file costs itself and nothing else
+guarded.py     work in a child process under limits, so that a bad file affects no other work
 cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder
 weights.py     the weights that come with the environment
 progress.py    bars on a terminal, lines in a log
-templates.py   jinja2 templates as text
-local_http.py  whether a service of this machine answers
+templates.py   Jinja2 templates as text
+local_http.py  probing of services on this machine
 """

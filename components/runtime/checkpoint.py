@@ -1,7 +1,7 @@
 """A transformers checkpoint on this machine: found by hub name or folder, hashed, loaded frozen.
 
 `name@revision` pins a hub revision. Only configuration, tokenizer and weights are fetched, and no code of a
-checkpoint is ever run. Its identity is the content of its files, not where they lie.
+checkpoint is ever run. Its identity is the content of its files, not their location.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from components.contracts.fingerprint import file_sha256, fingerprint
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 SAFE_WEIGHTS = "*.safetensors"
 OLD_WEIGHTS = "pytorch_model*.bin"
-ENCODERS = "features.encoders"  # where a checkpoint is named, unless something else is said
-# Parts that no encoder here reads: the pooler of text models, and what masks wav2vec's input in training.
+ENCODERS = "features.encoders"  # the setting that names a checkpoint, by default
+# Parts that no encoder here reads: the pooler of text models, and the vector that masks wav2vec's input in training.
 NOT_USED = ("pooler", "masked_spec_embed")
 
 
@@ -27,13 +27,13 @@ def locate(name: str, *, where: str = ENCODERS) -> Path:
     """The folder of a checkpoint, which the configuration names at `where`.
 
     Raises:
-        UnavailableError: the folder holds no checkpoint; or the name is not in the hub's cache and cannot be fetched.
+        UnavailableError: the folder is not a checkpoint; or the name is not in the hub's cache and cannot be fetched.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file() or not _weights(folder):
             raise UnavailableError(
-                "this folder is no transformers checkpoint",
+                "this folder is not a transformers checkpoint",
                 where=where,
                 seen=str(folder),
                 allowed="config.json and *.safetensors (or pytorch_model.bin)",
@@ -50,11 +50,11 @@ def _fetch(name: str, where: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
         for weights in (SAFE_WEIGHTS, OLD_WEIGHTS):
-            found = snapshot_download(
+            folder = snapshot_download(
                 repository, revision=revision or None, allow_patterns=[*SMALL_FILES, weights], library_name="mer"
             )
-            if _weights(Path(found)):
-                return Path(found)
+            if _weights(Path(folder)):
+                return Path(folder)
     except Exception as error:
         raise UnavailableError(
             "this checkpoint is not on this machine and cannot be fetched",
@@ -65,7 +65,7 @@ def _fetch(name: str, where: str) -> Path:
                 f"the folder as transformers:FOLDER; or do without it ({type(error).__name__})"
             ),
         ) from error
-    raise UnavailableError("this hub repository holds no weights", where=where, seen=name)
+    raise UnavailableError("this hub repository contains no weights", where=where, seen=name)
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -85,7 +85,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _hash(path: Path, size: int, modified_ns: int) -> str:
-    """Hash of a file that has not changed since; weights of a gigabyte take a second to hash."""
+    """The hash of a file, cached as long as size and time stay the same; a gigabyte of weights takes a second."""
     return file_sha256(path)
 
 
@@ -96,7 +96,7 @@ def settings(folder: Path, name: str) -> dict[str, Any]:
 
 
 def torch_device(device: str) -> str:
-    """`auto` as cuda where this process sees one, else cpu. On a cluster whose head has no GPU, say `cuda`."""
+    """`auto` becomes cuda if this process has a GPU, else cpu. On a cluster whose head has no GPU, set `cuda`."""
     if device != "auto":
         return device
     import torch
@@ -114,7 +114,7 @@ def load_model(auto_class: str, folder: Path, device: str, **options: Any) -> An
         options: for `from_pretrained`.
 
     Raises:
-        UnavailableError: there is no GPU, transformers cannot load it, or weights are missing in it.
+        UnavailableError: there is no GPU, transformers cannot load the checkpoint, or it lacks weights.
     """
     import torch
 
@@ -146,7 +146,7 @@ def load_model(auto_class: str, folder: Path, device: str, **options: Any) -> An
             f"the checkpoint lacks {len(missing)} weights of its model",
             where=str(folder),
             seen=missing[0],
-            remedy="It was saved for another architecture, or not completely",
+            remedy="It was saved for a different architecture, or incompletely",
         )
     return model.to(device).eval().requires_grad_(False)
 
@@ -159,10 +159,10 @@ def precision(device: str) -> Any:
 
 
 class Checkpoint:
-    """What every checkpoint encoder has: its folder, its configuration, and a fingerprint over content and precision.
+    """The base of every checkpoint encoder: folder, configuration, and a fingerprint over content and precision.
 
-    Half precision changes numbers in the third digit, so features made on a GPU have another fingerprint than features
-    made on a CPU, and a model trained on the one asks for the one.
+    Half precision changes numbers in the third digit, so features made on a GPU have a different fingerprint than
+    features made on a CPU, and a model requires the kind that it was trained on.
     """
 
     def __init__(self, name: str, location: str, device: str, *, where: str = ENCODERS) -> None:
@@ -178,10 +178,10 @@ class Checkpoint:
         return str(self.config.get("model_type", "unknown"))
 
     def require_type(self, allowed: Sequence[str], *, modality: str) -> str:
-        """The `model_type`. Raises ConfigError when no encoder of this modality knows it."""
+        """The `model_type`. Raises ConfigError when no encoder of this modality supports it."""
         if self.model_type not in allowed:
             raise ConfigError(
-                f"this checkpoint is no {modality} encoder that is known here",
+                f"this checkpoint is not a supported {modality} encoder",
                 where=f"features.encoders.{modality}",
                 seen=self.model_type,
                 allowed=", ".join(allowed),

@@ -1,4 +1,4 @@
-"""One Ray for a whole run: connect to the one that is there, or start a small one of our own."""
+"""The Ray of a run: connect to a running cluster, or start a small local one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from components.contracts.config import RayResources
 from components.contracts.errors import UnavailableError
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
-ANSWER_S = 10.0  # Ray itself waits for minutes where nobody listens
+ANSWER_S = 10.0  # Ray itself waits for minutes where nothing listens
 BYTES_PER_MB = 1 << 20
 
 
 def connect(resources: RayResources) -> None:
-    """Connects this process to Ray; does nothing when it is connected.
+    """Connects this process to Ray; does nothing when it is already connected.
 
     `RAY_ADDRESS` names a running cluster (`mer run` sets it for its stages, a KubeRay job has it); without it a local
-    Ray of `resources.num_cpus` and `resources.object_store_mb` starts and ends with this process.
+    Ray with `resources.num_cpus` and `resources.object_store_mb` starts, and ends with this process.
 
     Raises:
         UnavailableError: the cluster does not answer, or Ray did not start.
     """
-    import ray  # importing Ray takes seconds; light commands never come here
+    import ray  # here, since importing Ray takes seconds, which light commands should not spend
 
     if ray.is_initialized():
         return
@@ -36,24 +36,24 @@ def connect(resources: RayResources) -> None:
                 "this Ray cluster does not answer",
                 where=f"{ADDRESS_VARIABLE}={address}",
                 seen=_line(error),
-                remedy=f"Start it, correct the address, or unset {ADDRESS_VARIABLE} to have a small Ray started here.",
+                remedy=f"Start it, correct the address, or unset {ADDRESS_VARIABLE} to start a small Ray here.",
             ) from error
         return
     start(resources, logging_level="warning")
 
 
 def _knock(address: str) -> None:
-    """Raises OSError where nobody listens at a `host:port`; other forms of an address are for Ray to judge."""
+    """Raises OSError if nothing listens at a `host:port`; other forms of an address are left to Ray."""
     host, _, port = address.rpartition(":")
     if host and "://" not in address and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
 
 
 def start(resources: RayResources, **options: Any) -> None:
-    """Starts a local Ray of these resources and connects this process to it.
+    """Starts a local Ray with these resources and connects this process to it.
 
     Raises:
-        UnavailableError: its processes were not up in the 30 s that Ray allows them. Ray 2.60 has no setting for that.
+        UnavailableError: its processes did not start within Ray's limit of 30 s, for which Ray 2.60 has no setting.
     """
     import ray
 
@@ -65,13 +65,13 @@ def start(resources: RayResources, **options: Any) -> None:
             log_to_driver=False,
             **options,
         )
-    except Exception as error:  # Ray raises Exception itself where its processes are late
+    except Exception as error:  # Ray raises plain Exception where its processes start too late
         raise UnavailableError(
             "Ray did not start",
             where="this machine",
             seen=_line(error),
             remedy=f"Try again when other work leaves it a processor and memory (ray.object_store_mb is "
-            f"{resources.object_store_mb}), or set {ADDRESS_VARIABLE} to a cluster that runs.",
+            f"{resources.object_store_mb}), or set {ADDRESS_VARIABLE} to a running cluster.",
         ) from error
 
 

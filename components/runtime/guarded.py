@@ -1,16 +1,16 @@
-"""Work on what strangers wrote, in a process of its own, so that a file costs itself and nothing else.
+"""Work on untrusted files in a separate process, so that a bad file affects no other work.
 
-A decoder is a hundred thousand lines of C: of a crafted file it may crash, never return, or ask for all the memory
-there is. Neither Python nor Ray can undo that. So whoever opens media asks a child to do it:
+A decoder is a hundred thousand lines of C: on a crafted file it may crash, never return, or allocate all memory.
+Neither Python nor Ray can undo that. So media files are opened in a child process:
 
-    crash          the child dies of it; the request is tried once more in a new child, then it is `ChildEndedError`
+    crash          the child dies; the request is tried once more in a new child, then `ChildEndedError` is raised
     hang           the kernel's alarm ends the child after `max_work_s` of processor time, or after `wall_s` by the
-                   clock if that is given: `ChildEndedError`, and not tried again
-    memory         the kernel refuses more than `max_memory_mb` beyond what an idle child holds: a MemoryError there
+                   clock if that is given: `ChildEndedError`, without a second try
+    memory         the kernel refuses more than `max_memory_mb` beyond what an idle child uses: a MemoryError there
 
 The alarms and the memory limit are the kernel's, so they hold in the middle of foreign code, and for a child whose
-parent is gone; an idle one ends with its parent, however that ends. Starting a child takes as long as its imports, a
-request about a millisecond more than without one. What a child says after its start is JSON and bytes, never a pickle.
+parent has ended; an idle child ends with its parent, however that ends. Starting a child takes as long as its imports,
+a request about a millisecond more than without one. After its start a child sends JSON and bytes, never a pickle.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import MerError, UnavailableError
 
 Fields = dict[str, Any]
-# What a child does: a request's fields in, an answer's fields and bytes out.
+# The work of a child: takes a request's fields, returns an answer's fields and bytes.
 Handler = Callable[[Fields], tuple[Fields, bytes | None]]
 
-ATTEMPTS = 2  # a child may be killed for what its neighbours did; twice in a row with one file is the file's doing
+ATTEMPTS = 2  # a child may be killed because of its neighbours; twice in a row with one file, the file is the cause
 CHILD = "from components.runtime.guarded import child; child()"
-END_S = 5.0  # a child ends at once when it is told to
+END_S = 5.0  # a child ends immediately on SIGTERM
 KIB = 1 << 10
 MIB = 1 << 20
 READY = b"ready"
@@ -73,21 +73,21 @@ class ChildEndedError(Exception):
 
 
 class Guarded:
-    """A child that does one thing, and is started again whenever it dies. Threads take turns.
+    """A child process with one handler, restarted whenever it dies. Threads take turns.
 
     Args:
-        serve: ``module:function``; the child calls it with `settings` (JSON) for its `Handler`.
-        settings: what it is told once.
+        serve: ``module:function``; the child calls it with `settings` to get its `Handler`.
+        settings: the handler's settings, JSON, sent once.
         limits: `max_work_s` and `max_memory_mb` of a request.
-        wall_s: the most seconds by the clock of a request; None: any.
+        wall_s: the most seconds by the clock that a request may take; None: no limit.
     """
 
     def __init__(
         self, serve: str, settings: Mapping[str, Any], limits: MediaLimits, *, wall_s: float | None = None
     ) -> None:
-        told = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json"), "wall_s": wall_s}
+        setup = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json"), "wall_s": wall_s}
         self._serve = serve
-        self._told = json.dumps(told).encode()
+        self._setup = json.dumps(setup).encode()
         self._turn = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._line: Connection | None = None
@@ -95,12 +95,12 @@ class Guarded:
         self._end: weakref.finalize[..., Any] | None = None
 
     def start(self) -> None:
-        """Starts the child if there is none, and does not wait for it."""
+        """Starts the child if there is none, without waiting for it."""
         with self._turn:
             self._start()
 
     def wait(self) -> None:
-        """Starts the child if there is none, and waits until it takes requests; raises as `ask`."""
+        """Starts the child if there is none, and waits until it accepts requests; raises as `ask`."""
         with self._turn:
             self._wait()
 
@@ -109,7 +109,7 @@ class Guarded:
 
         Raises:
             MerError: as the handler raised it.
-            ChildEndedError: the request ended the child; another one is being started.
+            ChildEndedError: the request ended the child; a new one is being started.
             UnavailableError: no child can be started.
             RuntimeError: a defect of the handler, with its trace.
         """
@@ -123,7 +123,7 @@ class Guarded:
         return fields["answer"], body
 
     def close(self) -> None:
-        """Ends the child. The next request would start another one."""
+        """Ends the child. The next request would start a new one."""
         with self._turn:
             if self._child is not None:
                 self._bury()
@@ -145,7 +145,7 @@ class Guarded:
             except BaseException:
                 self._bury()  # its answer to this request must not be taken for that to the next one
                 raise
-            self._start()  # so that it is there when it is asked
+            self._start()  # now, so that it is ready for the next request
             if ended.over_work or ended.over_time or attempt == ATTEMPTS:
                 raise ended
         raise AssertionError("unreachable")
@@ -159,15 +159,15 @@ class Guarded:
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-c", CHILD, self._serve],  # the latter for who looks at the list of processes
+                [sys.executable, "-c", CHILD, self._serve],  # the last argument identifies it in a list of processes
                 stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,  # what libraries print there is nobody's answer
+                stdout=subprocess.DEVNULL,  # libraries may print there
                 env=environment,
             )
         self._line = Connection(ours.detach())
         self._end = weakref.finalize(self, _end, self._child, self._line)
         self._ready = False
-        self._line.send_bytes(self._told)
+        self._line.send_bytes(self._setup)
 
     def _wait(self) -> Connection:
         self._start()
@@ -175,23 +175,23 @@ class Guarded:
         if self._ready:
             return self._line
         try:
-            said = self._line.recv_bytes()
+            reply = self._line.recv_bytes()
         except (EOFError, OSError) as error:
             raise UnavailableError(
                 "the process that decodes media ended before its first file",
                 where="guard",
                 seen=_how(self._bury(dead=True)),
-                remedy="Its own words are on the standard error output; too little memory is the usual reason",
+                remedy="Its messages are on the standard error output; too little memory is the usual reason",
             ) from error
-        if said != READY:
+        if reply != READY:
             self._bury()
-            raise pickle.loads(said)
+            raise pickle.loads(reply)
         self._ready = True
         return self._line
 
     def _bury(self, *, dead: bool = False) -> int:
-        """Waits for the end of the child; returns its exit status, negative for a signal. One that closed its line is
-        `dead` of itself."""
+        """Ends the child and waits for it; returns its exit status, negative for a signal. A child that closed its end
+        of the line is already `dead`."""
         child, line, end = self._child, self._line, self._end
         assert child is not None
         assert line is not None
@@ -214,22 +214,22 @@ def _end(child: subprocess.Popen[bytes], line: Connection, *, dead: bool = False
 
 def child() -> None:
     """The child: reads requests from its standard input, a socket, and answers there, until that is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and closes the line
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too, and closes the line
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     line = Connection(os.dup(0))
-    told = json.loads(line.recv_bytes())
-    limits = MediaLimits.model_validate(told["limits"])
-    module, _, name = told["serve"].partition(":")
+    setup = json.loads(line.recv_bytes())
+    limits = MediaLimits.model_validate(setup["limits"])
+    module, _, name = setup["serve"].partition(":")
     try:
-        handler: Handler = getattr(importlib.import_module(module), name)(told["settings"])
+        handler: Handler = getattr(importlib.import_module(module), name)(setup["settings"])
     except Exception as error:
         line.send_bytes(pickle.dumps(error))
         return
     _bound_memory(limits)
-    with suppress(EOFError, ConnectionError):  # the parent is gone
+    with suppress(EOFError, ConnectionError):  # the parent has ended
         line.send_bytes(READY)
-        _serve(line, handler, limits, told["wall_s"])
+        _serve(line, handler, limits, setup["wall_s"])
 
 
 def _serve(line: Connection, handler: Handler, limits: MediaLimits, wall_s: float | None) -> None:
@@ -250,7 +250,7 @@ def _handled(handler: Handler, request: Fields) -> tuple[Fields, bytes | None]:
         answer, body = handler(request)
     except MerError as error:
         return {"error": _fields_of(error)}, None
-    except Exception:  # a file must not end the child by a mere defect; whoever asked is told
+    except Exception:  # a mere defect must not end the child; `ask` raises it in the parent
         return {"defect": traceback.format_exc()}, None
     return {"answer": answer}, body
 
@@ -264,20 +264,20 @@ def _plain(value: object) -> object:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def _error_of(told: Fields) -> MerError:
-    kind = getattr(errors, told["kind"], None)
-    known = isinstance(kind, type) and issubclass(kind, MerError)
-    return (kind if known else MerError)(told["what"], **told["fields"])  # type: ignore[misc]
+def _error_of(sent: Fields) -> MerError:
+    kind = getattr(errors, sent["kind"], None)
+    in_tree = isinstance(kind, type) and issubclass(kind, MerError)
+    return (kind if in_tree else MerError)(sent["what"], **sent["fields"])  # type: ignore[misc]
 
 
 def _bound_memory(limits: MediaLimits) -> None:
-    """From here on, private memory may grow by `max_memory_mb` only. Where the kernel tells no size, nothing is set."""
+    """Limits the further growth of private memory to `max_memory_mb`; without /proc, nothing is set."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return
-    held = next(int(line.split()[1]) * KIB for line in lines if line.startswith("VmData:"))
-    resource.setrlimit(resource.RLIMIT_DATA, (held + limits.max_memory_mb * MIB,) * 2)
+    used = next(int(line.split()[1]) * KIB for line in lines if line.startswith("VmData:"))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + limits.max_memory_mb * MIB,) * 2)
 
 
 def _how(status: int) -> str:

@@ -1,4 +1,4 @@
-"""Asking a service of this machine whether it is there, and what it says of itself."""
+"""A probe of a service on this machine: its answer to a GET, if it runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def answer_of(url: str, *, timeout_s: float) -> httpx.Response | None:
-    """What a GET answers; None where nothing answers in time, or with an error.
+    """The answer to a GET; None without one in time, or if it is an error.
 
-    No proxy that the environment names is asked: it could not reach this machine's loopback.
+    A proxy set in the environment is not used: it could not reach this machine's loopback.
     """
     import httpx
 

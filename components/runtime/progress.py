@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; in a log, a line every tenth of the way."""
+"""Progress of long work: a bar on a terminal; in a log, one line per tenth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jinja2 templates that lie beside the code that fills them."""
+"""Rendering of Jinja2 templates, which lie beside the code that fills them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def render(template: Path, /, **values: object) -> str:
     """A template as text; in an `.html.j2` every value is escaped unless it is markup.
 
     Raises:
-        jinja2.UndefinedError: the template names a value that is not given.
+        jinja2.UndefinedError: the template uses a value that is not given.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -1,7 +1,7 @@
-"""Where the weights that need no download are, and what their bytes must be.
+"""The weights that come with the environment: their paths and the SHA-256 of their bytes.
 
-`requirements-weights.lock` names the packages that carry them; they are installed as files only, beside the
-environment, and nothing of them is imported. `MER_WEIGHTS` names another folder, for an image that keeps them apart.
+`requirements-weights.lock` names the packages that contain them; they are installed as files only, beside the
+environment, and none is imported. `MER_WEIGHTS` sets a different folder, for an image that keeps them apart.
 """
 
 from __future__ import annotations
@@ -82,19 +82,19 @@ def weights_root() -> Path:
 @cache
 def weight_file(name: str) -> Path:
     """The path of a weight file whose bytes were checked. Raises UnavailableError if it is missing or altered."""
-    wanted = WEIGHTS[name]
-    path = weights_root() / wanted.path
+    weight = WEIGHTS[name]
+    path = weights_root() / weight.path
     if not path.is_file():
         raise UnavailableError(
             "weight file is not installed", where=name, seen=str(path), remedy="`make env` installs it"
         )
-    seen = file_sha256(path)
-    if seen != wanted.sha256:
+    sha256 = file_sha256(path)
+    if sha256 != weight.sha256:
         raise UnavailableError(
-            "weight file has other bytes than the ones this project was measured with",
+            "the bytes of this weight file differ from those this project was measured with",
             where=str(path),
-            seen=seen,
-            allowed=wanted.sha256,
+            seen=sha256,
+            allowed=weight.sha256,
             remedy="Reinstall with `make env`",
         )
     return path

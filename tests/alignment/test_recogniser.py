@@ -148,7 +148,7 @@ def test_what_is_missing_is_named(segments: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(UnavailableError, match=r"alignment\.words\.recogniser.*cannot be fetched"):
         Aligner(Alignment(words=configured("nobody/nothing")))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnavailableError, match=r"alignment\.words\.recogniser.*no transformers checkpoint"):
+    with pytest.raises(UnavailableError, match=r"alignment\.words\.recogniser.*not a transformers checkpoint"):
         alignment_fingerprint(Alignment(words=configured(tmp_path / "empty")))
     mute = shutil.copytree(segments, tmp_path / "mute")
     (mute / "tokenizer.json").unlink()

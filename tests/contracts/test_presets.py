@@ -65,9 +65,9 @@ def test_what_a_preset_fills_in_is_not_called_set() -> None:
     [
         ({"model": {"preset": "papr"}}, ["model.preset", "unknown preset", "papr", "Did you mean 'paper'?"]),
         ({"model": {"preset": 3}}, ["model.preset", "'default' or 'paper'"]),
-        ({"model": {"preset": "paper", "width": 96}}, ["model.width", "means nothing to preset paper", "96"]),
-        ({"model": {"preset": "paper", "causal": True}}, ["model.causal", "means nothing to preset paper"]),
-        ({"model": {"preset": "paper"}, "train": {"unimodal_loss": 0.3}}, ["train.unimodal_loss", "means nothing"]),
+        ({"model": {"preset": "paper", "width": 96}}, ["model.width", "has no effect in preset paper", "96"]),
+        ({"model": {"preset": "paper", "causal": True}}, ["model.causal", "has no effect in preset paper"]),
+        ({"model": {"preset": "paper"}, "train": {"unimodal_loss": 0.3}}, ["train.unimodal_loss", "has no effect"]),
         ({"model": {"preset": "paper"}, "train": [3]}, ["train"]),
         ({"model": {"preset": "paper", "fil_s": 1}}, ["model.fil_s", "Did you mean 'fill_s'?"]),
     ],

@@ -52,11 +52,11 @@ def test_a_stage_learns_how_often_it_was_asked_and_what_was_seen(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("clip_id,reason\ntiny/a,why not\n", "other columns than expected"),
-        (HEADER + "tiny,,alignment,truncated,again,1,,\n", "line 2: this is no decision"),
+        ("clip_id,reason\ntiny/a,why not\n", "the columns are not the expected ones"),
+        (HEADER + "tiny,,alignment,truncated,again,1,,\n", "line 2: this is not a decision"),
         (HEADER + "tiny,tiny/a,alignment,truncated,agian,1,,\n", "Did you mean 'again'"),
-        (HEADER + "tiny,tiny/a,alignment,truncated,again,often,,\n", "tries is a number; seen 'often'"),
-        (HEADER + "tiny,tiny/a,validation,word_times,as_is,1,,\n", "for a reason; seen 'no reason'"),
+        (HEADER + "tiny,tiny/a,alignment,truncated,again,often,,\n", "tries must be a number; seen 'often'"),
+        (HEADER + "tiny,tiny/a,validation,word_times,as_is,1,,\n", "needs a reason; seen 'no reason'"),
     ],
 )
 def test_a_row_that_is_no_decision_is_refused_with_its_line(text: str, says: str, tmp_path: Path) -> None:

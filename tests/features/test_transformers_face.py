@@ -117,5 +117,5 @@ def test_a_text_model_is_no_face_encoder(tmp_path: Path) -> None:
     BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=20)).save_pretrained(
         tmp_path
     )
-    with pytest.raises(ConfigError, match="no face encoder that is known here; seen 'bert'"):
+    with pytest.raises(ConfigError, match="not a supported face encoder; seen 'bert'"):
         create(f"transformers:{tmp_path}", "face", "cpu")

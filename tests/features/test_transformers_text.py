@@ -91,5 +91,5 @@ def test_a_vision_model_is_no_text_encoder(tmp_path: Path) -> None:
     ViTModel(
         ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
     ).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="no text encoder that is known here; seen 'vit'"):
+    with pytest.raises(ConfigError, match="not a supported text encoder; seen 'vit'"):
         create(f"transformers:{tmp_path}", "text", "cpu")

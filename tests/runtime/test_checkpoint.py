@@ -25,7 +25,7 @@ def test_a_folder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_folder_without_weights_is_named(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UnavailableError, match="no transformers checkpoint"):
+    with pytest.raises(UnavailableError, match="not a transformers checkpoint"):
         locate(str(folder))
 
 

@@ -30,5 +30,5 @@ def test_altered_bytes_are_refused(other_folder: Path) -> None:
     path = other_folder / weights.WEIGHTS["fer"].path
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not the weights")
-    with pytest.raises(UnavailableError, match="other bytes"):
+    with pytest.raises(UnavailableError, match="the bytes of this weight file differ"):
         weights.weight_file("fer")

@@ -1,7 +1,7 @@
 """The DAG of `dvc.yaml` as DVC itself resolves it: `foreach` expanded, parameters filled in, edges from outs to deps.
 
-Everything that needs the graph (the KFP pipeline, `mer describe`, `mer run`'s plan) asks here, so there is no second
-reader of `dvc.yaml`.
+Everything that needs the graph (the KFP pipeline, `mer describe`, `mer run`'s plan) reads it here, so there is no
+second parser of `dvc.yaml`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from components.contracts.errors import ConfigError
 from pipelines.stages import STAGES
 
-# Always runs, and says nothing about whether there is work: see pipelines/inputs.py.
+# Always runs, so its status does not show whether there is work: see pipelines/inputs.py.
 (ALWAYS,) = (stage.name for stage in STAGES.values() if stage.whole)
 
 
@@ -24,7 +24,7 @@ class Node:
     Attributes:
         address: the stage's name in `dvc.yaml`, `train` or `features@ravdess`.
         command: what DVC runs.
-        description: for a person.
+        description: one line of text, `desc` in `dvc.yaml`.
         deps, outs: paths relative to the project's root.
         params: file → keys that the stage depends on.
         upstream: addresses of the stages whose outs it reads, sorted.
@@ -60,20 +60,20 @@ def read(root: Path) -> tuple[Node, ...]:
 
     try:
         graph = repo.index.graph
-        found = {
+        nodes = {
             _name(stage.addressing): _node(stage, graph) for stage in repo.index.stages if not stage.is_data_source
         }
     except DvcException as error:
         raise ConfigError("the pipeline cannot be resolved", where="dvc.yaml", seen=str(error)) from error
     finally:
         repo.close()
-    return _ordered(found)
+    return _ordered(nodes)
 
 
 def changed(root: Path) -> dict[str, list[str]]:
-    """The stages that `dvc repro` would run because of themselves (not of a stage before them), with the reasons.
+    """The stages that `dvc repro` would run for their own reasons (not because of an earlier stage), with the reasons.
 
-    The stage that always runs is left out. Takes well under a second for unchanged files; DVC remembers their hashes.
+    The stage that always runs is left out. Takes well under a second for unchanged files: DVC caches their hashes.
     """
     repo = _repo(root)
     from dvc.exceptions import DvcException
@@ -81,7 +81,7 @@ def changed(root: Path) -> dict[str, list[str]]:
     try:
         status = repo.status()
     except DvcException as error:
-        raise ConfigError("DVC cannot tell what changed", where=str(root), seen=str(error)) from error
+        raise ConfigError("DVC cannot determine what changed", where=str(root), seen=str(error)) from error
     finally:
         repo.close()
     named = {_name(address): entries for address, entries in status.items()}
@@ -112,21 +112,21 @@ def with_downstream(nodes: Iterable[Node], names: Iterable[str]) -> tuple[str, .
 def with_upstream(nodes: Iterable[Node], names: Iterable[str]) -> tuple[str, ...]:
     """The named stages and everything they need, in running order."""
     ordered = tuple(nodes)
-    wanted = set(names)
+    needed = set(names)
     for node in reversed(ordered):
-        if node.address in wanted:
-            wanted.update(node.upstream)
-    return tuple(node.address for node in ordered if node.address in wanted)
+        if node.address in needed:
+            needed.update(node.upstream)
+    return tuple(node.address for node in ordered if node.address in needed)
 
 
 def resolve(nodes: Iterable[Node], name: str) -> tuple[str, ...]:
-    """The addresses that a name means: one stage, or all items of a `foreach`. Raises ConfigError for none."""
+    """The addresses of a name: one stage, or all items of a `foreach`. Raises ConfigError: no stage has that name."""
     ordered = tuple(nodes)
-    found = tuple(node.address for node in ordered if name in (node.address, node.stage))
-    if not found:
-        known = list(dict.fromkeys([*(node.stage for node in ordered), *(node.address for node in ordered)]))
-        raise ConfigError.unknown("stage", name, known, where="dvc.yaml")
-    return found
+    addresses = tuple(node.address for node in ordered if name in (node.address, node.stage))
+    if not addresses:
+        names = list(dict.fromkeys([*(node.stage for node in ordered), *(node.address for node in ordered)]))
+        raise ConfigError.unknown("stage", name, names, where="dvc.yaml")
+    return addresses
 
 
 def _repo(root: Path):  # type: ignore[no-untyped-def]
@@ -137,12 +137,12 @@ def _repo(root: Path):  # type: ignore[no-untyped-def]
         return Repo(str(root))
     except DvcException as error:
         raise ConfigError(
-            "this folder is not under DVC", where=str(root), seen=str(error), remedy="`dvc init` makes it so"
+            "this folder is not under DVC", where=str(root), seen=str(error), remedy="Run `dvc init` there"
         ) from error
 
 
 def _name(address: str) -> str:
-    """A stage's name without the way to `dvc.yaml`, which DVC puts before it when called from another folder."""
+    """A stage's name without the path of `dvc.yaml`, which DVC prepends when called from a different folder."""
     return address.rpartition(":")[2]
 
 
@@ -161,10 +161,10 @@ def _node(stage, graph) -> Node:  # type: ignore[no-untyped-def]
     )
 
 
-def _ordered(found: Mapping[str, Node]) -> tuple[Node, ...]:
+def _ordered(nodes: Mapping[str, Node]) -> tuple[Node, ...]:
     ordered: dict[str, Node] = {}
-    while len(ordered) < len(found):
-        ready = [node for node in found.values() if node.address not in ordered and set(node.upstream) <= set(ordered)]
+    while len(ordered) < len(nodes):
+        ready = [node for node in nodes.values() if node.address not in ordered and set(node.upstream) <= set(ordered)]
         ordered.update({node.address: node for node in ready})
     return tuple(ordered.values())
 

@@ -1,4 +1,4 @@
-"""`dvc`, without its advice on git and remotes: what `mer run` starts. Warnings and errors of DVC come through.
+"""`dvc` without its hints about git and remotes, as `mer run` starts it. DVC's warnings and errors are still printed.
 
 DVC's own `--quiet` would hide which stage runs, and errors with it.
 """

@@ -1,7 +1,7 @@
 """`--set key=value`: a change of `params.yaml` that keeps its comments and order, checked before it is written.
 
-DVC reads values from the file, so a value that should count has to stand there. `mer run --set` therefore edits the
-file and says so; `git diff params.yaml` shows it, `git checkout params.yaml` takes it back.
+DVC reads values from the file, so a value has to be in it to take effect. `mer run --set` therefore edits the file and
+prints the change; `git diff params.yaml` shows it, `git checkout params.yaml` undoes it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def apply(path: Path, assignments: Sequence[str], known_datasets: Iterable[str])
         known_datasets: as for `contracts.config.load_params`.
 
     Returns:
-        One line a value that really changed, for a person; the file is written only when there is one.
+        One printable line per value that changed; the file is written only when there is one.
 
     Raises:
-        ConfigError: an assignment has no key or no `=`, its value is no YAML, it goes through a value that is no
-            section, or the configuration would not be valid with it. The file is then left as it was.
+        ConfigError: an assignment has no key or no `=`, its value is not YAML, its path goes through a value that is
+            not a section, or the resulting configuration is not valid. The file is then left as it was.
     """
     from ruamel.yaml import YAML
 
@@ -55,7 +55,7 @@ def apply(path: Path, assignments: Sequence[str], known_datasets: Iterable[str])
 
 
 def parse(assignment: str) -> tuple[list[str], Any]:
-    """``a.b=[1]`` → (["a", "b"], [1]). Raises ConfigError: no key, no `=`, or no YAML."""
+    """``a.b=[1]`` → (["a", "b"], [1]). Raises ConfigError: no key, no `=`, or not YAML."""
     import yaml
 
     key, equals, text = assignment.partition("=")
@@ -67,26 +67,26 @@ def parse(assignment: str) -> tuple[list[str], Any]:
     try:
         return parts, yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError("the value is no valid YAML", where=f"--set {key}", seen=text) from error
+        raise ConfigError("the value is not valid YAML", where=f"--set {key}", seen=text) from error
 
 
 def assign(document: Any, parts: list[str], value: Any) -> str | None:
-    """Sets a value in a nested mapping and says what changed, if anything did. Raises ConfigError: no section there."""
-    place = document
+    """Sets a value in a nested mapping; returns the change as a line, or None. Raises ConfigError: not a section."""
+    section = document
     for index, part in enumerate(parts[:-1]):
-        if place.get(part) is None:
-            place[part] = {}
-        place = place[part]
-        if not isinstance(place, dict):
+        if section.get(part) is None:
+            section[part] = {}
+        section = section[part]
+        if not isinstance(section, dict):
             raise ConfigError(
-                "this is a value, not a section", where=f"--set {'.'.join(parts[: index + 1])}", seen=str(place)
+                "this is a value, not a section", where=f"--set {'.'.join(parts[: index + 1])}", seen=str(section)
             )
     last = parts[-1]
     missing = object()
-    before = place.get(last, missing)
+    before = section.get(last, missing)
     if before == value and type(before) is type(value):
         return None
-    place[last] = value
+    section[last] = value
     was = "the default" if before is missing else str(_plain(before))
     return f"{'.'.join(parts)}: {was} -> {value}"
 

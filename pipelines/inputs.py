@@ -1,17 +1,17 @@
-"""Stage `inputs`: what the project takes from outside, as files that the other stages depend on.
+"""Stage `inputs`: the project's external inputs, as files that the other stages depend on.
 
 It writes `data/inputs/params.yaml`, the configuration with every default filled in, and `data/inputs/<dataset>.json`,
-the dataset's own options, a fingerprint of the files they point to, and who withdrew from it. The stage always runs (it
-takes a second) and writes the same bytes for the same inputs, so that nothing after it runs again without a reason.
-Three things follow:
+the dataset's own options, a fingerprint of the files they point to, and the withdrawals from it. The stage always runs
+(it takes a second) and writes the same bytes for the same inputs, so that nothing after it runs again without a
+reason. Three things follow:
 
-* a section or a key may be left out of `params.yaml`, and a changed default is a change all the same;
-* a recording that is added to, changed in or taken from a corpus outside the project is noticed;
-* an edited comment in `params.yaml` is no change.
+* a section or a key may be left out of `params.yaml`, and a changed default still counts as a change;
+* a recording that is added to, changed in or removed from a corpus outside the project is detected;
+* an edited comment in `params.yaml` does not count as a change.
 
-A corpus's files are told apart by relative name, size and modification time: reading every byte of a large corpus to
-find that nothing changed would cost minutes. Of an object store the same is listed, and nothing fetched. A file that
-was only touched makes the `datasets` stage look again; that stage hashes contents, so nothing after it runs.
+Files are compared by relative name, size and modification time: reading every byte of a large corpus to find that
+nothing changed would cost minutes. For an object store the same values are listed, and nothing is downloaded. A file
+that was only touched makes the `datasets` stage run; that stage hashes contents, so nothing after it runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def folder(layout: Layout) -> Path:
 
 
 def write(params: Params, layout: Layout) -> Summary:
-    """Writes the resolved configuration and one file a dataset; returns the number of files each corpus has."""
+    """Writes the resolved configuration and one file per dataset; returns the number of files per corpus."""
     from components.datasets.registry import adapter
     from components.datasets.withdrawn import read_withdrawn
 
@@ -49,21 +49,21 @@ def write(params: Params, layout: Layout) -> Summary:
         for name in params.datasets:
             corpus = adapter(name)
             options = corpus.options(params.sources.get(name, {}))
-            found = {str(path): _files(path, layout.root) for path in corpus.places(options)}
+            files = {str(path): _files(path, layout.root) for path in corpus.places(options)}
             taken = {
                 "dataset": name,
                 "options": options.model_dump(mode="json"),
-                "files": found,
+                "files": files,
                 "withdrawn": [[entry.salt, entry.sha256] for entry in read_withdrawn(layout.root, name)],
             }
             write_json(beside / f"{name}.json", taken)
-            counts[f"files of {name}"] = sum(place["count"] for place in found.values())
+            counts[f"files of {name}"] = sum(place["count"] for place in files.values())
             _write_decided(name, layout, beside)
     return counts
 
 
 def _write_decided(name: str, layout: Layout, beside: Path) -> None:
-    """A dataset's baseline and what was decided about its quarantine, in the fresh folder `beside` `layout.inputs`."""
+    """A dataset's baseline and the decisions about its quarantine, in the new folder `beside` `layout.inputs`."""
     rows = [row for row in read_readmitted(layout.readmitted) if row.dataset == name]
     for stage in (line.name for line in STAGES.values() if line.per_dataset):
         path = beside / layout.decisions(name, stage).relative_to(layout.inputs)
@@ -77,21 +77,21 @@ def _files(place: Path, root: Path) -> dict[str, Any]:
     from components.datasets import remote
 
     if remote.is_mirror(place):
-        seen = [(one.name, one.size, one.changed_ns) for one in remote.listing(place)]
+        entries = [(file.name, file.size, file.changed_ns) for file in remote.listing(place)]
     else:
-        seen = sorted(_stats(root / place, root / place))
+        entries = sorted(_stats(root / place, root / place))
     return {
-        "count": len(seen),
-        "bytes": sum(size for _, size, _ in seen),
-        "fingerprint": fingerprint([list(entry) for entry in seen]),
+        "count": len(entries),
+        "bytes": sum(size for _, size, _ in entries),
+        "fingerprint": fingerprint([list(entry) for entry in entries]),
     }
 
 
 def _stats(place: Path, base: Path) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, modification time in ns) of every file at or below a place; nothing where it is not."""
+    """(relative name, bytes, modification time in ns) of every file at or below a place; empty if it does not exist."""
     from components.datasets.base import files_below
 
     for path in (place,) if place.is_file() else files_below(place):
-        if path.is_file():  # and not a link to nothing
+        if path.is_file():  # not a broken link
             status = path.stat()
             yield os.path.relpath(path, base), status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""How much memory a run takes over all its processes."""
+"""The peak memory of a run over all its processes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ BYTES_PER_GIB = 1 << 30
 
 
 class PeakMemory:
-    """Watches this process and everything below it while the block runs.
+    """Samples the memory of this process and its descendants while the block runs.
 
-    A sample is the sum of each process's proportional set size (shared pages counted once over their users, so Ray's
-    object store and the forked libraries are not counted several times), where the system tells it; resident set
-    size elsewhere. `peak_bytes` is the largest sample; a peak between two samples is missed.
+    A sample is the sum over processes of the proportional set size (shared pages are divided among their users, so
+    Ray's object store and forked libraries are not counted several times), or of the resident set size where the system
+    does not report it. `peak_bytes` is the largest sample; a peak between two samples is missed.
     """
 
     def __init__(self, every_s: float = 2.0) -> None:
@@ -26,7 +26,7 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
 
     def __enter__(self) -> PeakMemory:
-        """Starts watching."""
+        """Starts sampling."""
         self._thread.start()
         return self
 

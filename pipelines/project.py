@@ -22,7 +22,7 @@ def find_root(start: Path | None = None) -> Path:
         if all((folder / name).is_file() for name in MARKERS):
             return folder
     raise ConfigError(
-        "this is no mer project, nor is a folder above it",
+        "neither this folder nor one above it is a mer project",
         where=str(here),
         allowed=f"a folder with {' and '.join(MARKERS)}",
         remedy="Change into the project's folder",

@@ -1,13 +1,13 @@
-"""What libraries say that nobody who runs the pipeline needs; warnings and errors of theirs come through."""
+"""Silences routine messages of libraries; their warnings and errors are still printed."""
 
 from __future__ import annotations
 
 import logging
 
 LEVELS = {
-    "mlflow.store.db.utils": logging.WARNING,  # makes its tables
-    "alembic": logging.WARNING,  # brings them up to date
-    "ray.data._internal": logging.WARNING,  # how an execution went
+    "mlflow.store.db.utils": logging.WARNING,  # creation of its tables
+    "alembic": logging.WARNING,  # migration of its tables
+    "ray.data._internal": logging.WARNING,  # statistics of an execution
     "ray.data._internal.progress": logging.ERROR,  # warns that its progress bars are off; ours are on
 }
 

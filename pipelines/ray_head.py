@@ -1,4 +1,4 @@
-"""One Ray for a whole `mer run`: started once, found by every stage through `RAY_ADDRESS`, stopped whatever happens."""
+"""One Ray for a whole `mer run`: started once, found by every stage through `RAY_ADDRESS`, always stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.runtime.cluster import ADDRESS_VARIABLE, start
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
 
-# A Unix socket's path has 107 bytes at most, and Ray adds about 60 to its folder.
+# A Unix socket's path has at most 107 bytes, and Ray adds about 60 to its folder.
 LONGEST_FOLDER = 40
 
 ENVIRONMENT = {
@@ -32,21 +32,21 @@ ENVIRONMENT = {
 def ray_head(resources: RayResources) -> Iterator[str]:
     """Starts a Ray of `resources` as children of this process and yields its address.
 
-    With `RAY_ADDRESS` set there is a cluster already: it is used and left alone. Otherwise the address and a token
-    made for this run alone are put into the environment, where the stages inherit them; both are taken out again.
+    With `RAY_ADDRESS` set, that cluster is used and not stopped. Otherwise the address and a token for this run alone
+    are put into the environment, where the stages inherit them, and removed at the end.
     Costs about ten seconds on two cores.
 
     Raises:
         UnavailableError: Ray did not start.
     """
-    given = os.environ.get(ADDRESS_VARIABLE)
-    if given:
-        print(f"Ray: using the cluster at {given}", file=sys.stderr)
-        yield given
+    existing = os.environ.get(ADDRESS_VARIABLE)
+    if existing:
+        print(f"Ray: using the cluster at {existing}", file=sys.stderr)
+        yield existing
         return
-    wanted = {**ENVIRONMENT, TOKEN_VARIABLE: secrets.token_hex(32)}
-    before = {name: os.environ.get(name) for name in [*wanted, ADDRESS_VARIABLE]}
-    for name, value in wanted.items():
+    variables = {**ENVIRONMENT, TOKEN_VARIABLE: secrets.token_hex(32)}
+    before = {name: os.environ.get(name) for name in [*variables, ADDRESS_VARIABLE]}
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
     import ray  # after the environment is set: Ray reads it when it is imported
 

@@ -1,4 +1,4 @@
-"""`dvc repro` as a child process: its output streams through, an interrupt reaches the stage that works."""
+"""`dvc repro` as a child process: its output is passed through, and an interrupt reaches the running stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# How long DVC and the stage may take to end after an interrupt before they are ended.
+# How long DVC and the stage may take to end after an interrupt before they are killed.
 GRACE_S = 30.0
 
 
@@ -20,15 +20,15 @@ def reproduce(
 ) -> int:
     """Runs `dvc repro` and returns its exit code.
 
-    The child has its own process group. On Ctrl-C (or when this process is told to end) the group is interrupted: the
+    The child has its own process group. On Ctrl-C or SIGTERM the group is interrupted: the
     stage stops between two atomic writes, DVC releases its locks, and only then is KeyboardInterrupt raised here.
 
     Args:
         root: the project.
         targets: stages; all when empty.
-        force: run stages that did not change too.
+        force: also run unchanged stages.
         alone: only the targets, nothing before them.
-        wait: wait for another DVC that holds the lock, instead of failing.
+        wait: wait for another DVC process that holds the lock, instead of failing.
     """
     flags = [flag for flag, on in (("--force", force), ("--single-item", alone)) if on]
     lock = ["--wait-for-lock"] if wait else []
@@ -45,7 +45,7 @@ def reproduce(
 
 
 def environment() -> dict[str, str]:
-    """What a stage's process needs: `mer` on the path, output that is not held back, no call home."""
+    """The environment of a stage's process: `mer` on the path, unbuffered output, no analytics."""
     scripts = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -57,8 +57,8 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Being told to end is an interrupt too; without this the process would die and leave the stage working."""
-    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+    """Treats SIGTERM as an interrupt; without this the process would die and leave the stage running."""
+    if threading.current_thread() is not threading.main_thread():  # handlers can be set only there
         yield
         return
 

@@ -1,4 +1,4 @@
-"""`mer run`: the whole line, `dvc repro` over `dvc.yaml`, with one Ray for all stages and a summary at the end."""
+"""`mer run`: the whole pipeline, `dvc repro` over `dvc.yaml`, with one Ray for all stages and a summary at the end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
 from pipelines.stages import stage_of
 
 REGISTER = "register"
-FAILED_WITHOUT_A_WORD = 1
+FAILED_WITHOUT_REPORT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What there is to do: all stages in scope, those that will (or may) run, and why the first of them do."""
+    """The plan of a run: all stages in scope, those that will or may run, and the reasons of the first of them."""
 
     scope: tuple[str, ...]
     pending: tuple[str, ...]
@@ -39,7 +39,7 @@ class Plan:
 
     @property
     def needs_ray(self) -> bool:
-        """Whether one of the pending stages works on Ray."""
+        """Whether one of the pending stages runs on Ray."""
         return any(stage_of(name.partition("@")[0]).needs_ray for name in self.pending)
 
 
@@ -50,12 +50,12 @@ def run(
 
     Args:
         assignments: values to write into `params.yaml` first, see `edit_params`.
-        targets: stages to bring up to date with what they need; all when empty.
-        force: run stages that did not change too.
+        targets: stages to bring up to date with the stages they depend on; all when empty.
+        force: also run unchanged stages.
         root: the project; found from the current folder when left out.
 
     Raises:
-        MerError: the configuration is wrong, or another run works in this project.
+        MerError: the configuration is wrong, or another run is active in this project.
     """
     quiet_libraries()
     layout = Layout(root or find_root())
@@ -67,7 +67,7 @@ def run(
         if not plan.pending:
             print(f"Nothing has changed: all {len(plan.scope)} stages are up to date.")
             if REGISTER in plan.scope and not _in_registry(layout, params):
-                print("The registry does not have the version that they made; registering it again.")
+                print("The registry does not contain the version of these outputs; registering it again.")
                 code = reproduce(layout.root, (REGISTER,), force=True, alone=True)
                 if code != 0:
                     return code
@@ -77,38 +77,38 @@ def run(
 
 
 def run_alone(name: str, *, root: Path | None = None) -> int:
-    """Runs one stage through DVC with nothing before it, unless it is up to date; what a KFP task does.
+    """Runs one stage through DVC and none before it, unless it is up to date; the body of a KFP task.
 
-    Several may run at once in one project: DVC's lock is waited for, and is free while a stage works.
+    Several may run at once in one project: each waits for DVC's lock, which is free while a stage runs.
     """
     layout = Layout(root or find_root())
     targets = dag.resolve(dag.read(layout.root), name)
     code = reproduce(layout.root, targets, alone=True, wait=True)
     if code == 0:
         return 0
-    found = [timing for timing in timings(layout, os.environ.get(RUN_ID_VARIABLE, "")) if timing.stage in targets]
-    return next((timing.exit_code for timing in found if timing.exit_code), FAILED_WITHOUT_A_WORD)
+    own = [timing for timing in timings(layout, os.environ.get(RUN_ID_VARIABLE, "")) if timing.stage in targets]
+    return next((timing.exit_code for timing in own if timing.exit_code), FAILED_WITHOUT_REPORT)
 
 
 def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), force: bool = False) -> Plan:
-    """Refreshes `data/inputs` and asks DVC what changed. Starts nothing; seconds.
+    """Refreshes `data/inputs` and compares the project with DVC's lock. Starts no stage; takes seconds.
 
     Raises:
-        ConfigError: a target is no stage, or `dvc.yaml` cannot be resolved.
+        ConfigError: a target is not a stage, or `dvc.yaml` cannot be resolved.
     """
     inputs.write(params, layout)
     nodes = dag.read(layout.root)
     scope = tuple(node.address for node in nodes)
     if targets:
-        wanted = [address for name in targets for address in dag.resolve(nodes, name)]
-        scope = dag.with_upstream(nodes, wanted)
+        addresses = [address for name in targets for address in dag.resolve(nodes, name)]
+        scope = dag.with_upstream(nodes, addresses)
     reasons = {name: why for name, why in dag.changed(layout.root).items() if name in scope}
     pending = scope if force else tuple(name for name in dag.with_downstream(nodes, reasons) if name in scope)
     return Plan(scope=scope, pending=pending, reasons=reasons)
 
 
 def _in_registry(layout: Layout, params: Params) -> bool:
-    """Whether MLflow has the version of `data/registered`. DVC cannot know: the registry is a service, not a file."""
+    """Whether MLflow has the version of `data/registered`. DVC cannot check it: the registry is not a file."""
     from components.registry.register import registered_version
     from components.tracking.address import tracking_uri
 
@@ -140,23 +140,23 @@ def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str],
 
 
 def failure(done: Sequence[Timing]) -> int:
-    """Says which stage stopped the run and why, and gives its exit code. Raises KeyboardInterrupt if it was that."""
+    """Prints which stage stopped the run and why; returns its exit code. Raises KeyboardInterrupt if interrupted."""
     broken = next((timing for timing in done if timing.exit_code != 0), None)
     if broken is None:
         print("mer run: stopped; DVC's message is above. Finished stages are kept.", file=sys.stderr)
-        return FAILED_WITHOUT_A_WORD
+        return FAILED_WITHOUT_REPORT
     if broken.exit_code == INTERRUPTED:
         raise KeyboardInterrupt
     print(
         f"mer run: stopped in {broken.stage} after {broken.seconds:.0f} s: {broken.error}\n"
-        "Finished stages are kept; `mer run` goes on from here.",
+        "Finished stages are kept; `mer run` resumes here.",
         file=sys.stderr,
     )
     return broken.exit_code
 
 
 def set_values(layout: Layout, assignments: Sequence[str]) -> None:
-    """Writes values into `params.yaml` and says so; errors as in `edit_params.apply`."""
+    """Writes values into `params.yaml` and prints the changes; errors as in `edit_params.apply`."""
     from components.datasets.registry import names
     from pipelines import edit_params
 
@@ -169,13 +169,13 @@ def set_values(layout: Layout, assignments: Sequence[str]) -> None:
 
 @contextmanager
 def only_run(layout: Layout) -> Iterator[None]:
-    """Holds the project's run lock; it falls with the process. Raises UnavailableError when another run holds it."""
+    """Holds the project's run lock, which ends with the process. Raises UnavailableError when another run holds it."""
     layout.state.mkdir(parents=True, exist_ok=True)
     with (layout.state / "run.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UnavailableError(
-                "another `mer run` works in this project", where=str(layout.root), remedy="Wait for it, or end it"
+                "another `mer run` is active in this project", where=str(layout.root), remedy="Wait for it, or stop it"
             ) from error
         yield

@@ -1,7 +1,7 @@
-"""What every stage command shares: find the project, read the configuration, do the work, note how long it took.
+"""What every stage command shares: find the project, read the configuration, do the work, record its time.
 
-What a stage does stands in the table, `pipelines/stages.py`. The notes go to `.mer/timings/`, where
-`mer run` finds them for its summary; they hold times and therefore never stand under `data/`.
+What a stage does is defined in the table, `pipelines/stages.py`. The records go to `.mer/timings/`, from where
+`mer run` reads them for its summary; they hold times and are therefore never below `data/`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ RUN_ID_VARIABLE = "MER_RUN_ID"
 Summary = dict[str, Any]
 Work = Callable[[Params, Layout], Mapping[str, Any] | None]
 
-# Sums of floats depend on how many threads add them up. One thread a process gives the same bytes on every machine
-# and through every runner; parallelism comes from Ray's processes.
+# Sums of floats depend on the number of threads that compute them. One thread per process gives the same
+# bytes on every machine and through every runner; parallelism comes from Ray's processes.
 THREADS = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def one_thread() -> None:
-    """Holds this process to one thread of arithmetic, where the environment says nothing else. Before torch comes."""
+    """Limits this process to one thread of arithmetic unless the environment sets a number; call it before importing
+    torch."""
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How one stage went: `seconds` of wall clock, the exit code, the first line of its error, if any, and the plain
-    values of its summary, those one level down as `name.inner`."""
+    """The outcome of one stage: `seconds` of wall clock, the exit code, the first line of its error, if any, and the
+    plain values of its summary, those one level down as `name.inner`."""
 
     stage: str
     seconds: float
@@ -68,11 +69,11 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
     Args:
         stage: the stage's name.
         work: takes the configuration and the layout, writes the stage's outputs, returns a small summary.
-        item: the dataset, for the stages that run once a dataset.
+        item: the dataset, for the stages that run once per dataset.
         root: the project; found from the current folder when left out.
 
     Raises:
-        MerError: whatever the work raises; the timing is noted all the same.
+        MerError: any error of the work; the timing is recorded all the same.
     """
     one_thread()
     quiet_libraries()
@@ -111,18 +112,18 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
 
 
 def timings_folder(layout: Layout) -> Path:
-    """Where the notes of each stage's last execution are."""
+    """The folder with the record of each stage's last execution."""
     return layout.state / "timings"
 
 
 def timings(layout: Layout, run_id: str) -> list[Timing]:
-    """The notes of one `mer run`, in order of name."""
-    found = [Timing(**read_json(path)) for path in sorted(timings_folder(layout).glob("*.json"))]
-    return [timing for timing in found if timing.run_id == run_id]
+    """The records of one `mer run`, in order of name."""
+    recorded = [Timing(**read_json(path)) for path in sorted(timings_folder(layout).glob("*.json"))]
+    return [timing for timing in recorded if timing.run_id == run_id]
 
 
 def last_facts(layout: Layout, name: str) -> Mapping[str, Any]:
-    """The plain values of the summary of a stage's last execution; none if it never ran here."""
+    """The plain values of the summary of a stage's last execution; empty if it never ran here."""
     path = timings_folder(layout) / f"{name}.json"
     return dict(read_json(path).get("facts", {})) if path.is_file() else {}
 

@@ -1,4 +1,4 @@
-"""What `mer run` tells a person: the plan before the work, results and times after it."""
+"""The printed summary of `mer run`: the plan before the work, results and times after it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIGURES = {"macro_f1": ("macro-F1", True), "accuracy": ("accuracy", True), "ece"
 
 
 def print_plan(scope: Sequence[str], pending: Sequence[str], reasons: Mapping[str, Sequence[str]]) -> None:
-    """Says how much there is to do, and why the stages that start it have changed."""
+    """Prints the stages to run, and why the first of them changed."""
     print(f"{len(pending)} of {len(scope)} stages to bring up to date: {', '.join(pending)}", file=sys.stderr)
     if len(reasons) < len(pending):  # a first run, where everything is new, needs no reasons
         for name in pending:
@@ -30,7 +30,7 @@ def print_plan(scope: Sequence[str], pending: Sequence[str], reasons: Mapping[st
 
 
 def print_results(layout: Layout, params: Params, console: Console | None = None) -> None:
-    """The table of figures per modality subset, and where to look next. Prints what is there, nothing for the rest."""
+    """The table of figures per modality subset, and where to look next. Missing outputs are skipped."""
     console = console or Console()
     metrics = layout.evaluated / "metrics.json"
     if metrics.is_file():
@@ -42,7 +42,7 @@ def print_results(layout: Layout, params: Params, console: Console | None = None
 
 
 def figures(metrics: Mapping[str, Any], confidence: float) -> Table | None:
-    """The test split's figures, one row a subset of modalities; None when the evaluation wrote none.
+    """The test split's figures, one row per subset of modalities; None when the evaluation wrote none.
 
     Args:
         metrics: `data/evaluated/metrics.json`.
@@ -84,18 +84,18 @@ def pointers(layout: Layout, params: Params) -> list[str]:
         if page.is_file():
             lines.append(f"{name:<11} {page.relative_to(layout.root).as_posix()}")
     if unused := unused_datasets(layout, params):
-        lines.append(f"Not in use  {', '.join(unused)}: no longer in `datasets`; kept in data/*/ until you delete it")
-    lines.append(f"MLflow      `make serve` opens it, experiment {params.tracking.experiment!r}")
+        lines.append(f"Not in use  {', '.join(unused)}: no longer in `datasets`; kept in data/*/ until you delete them")
+    lines.append(f"MLflow      `make serve` opens the UI, experiment {params.tracking.experiment!r}")
     lines.append("Try it      `mer predict CLIP.mp4`")
     return lines
 
 
 def unused_datasets(layout: Layout, params: Params) -> list[str]:
-    """Datasets that have outputs and are not in `datasets`: nothing reads those, and only a person deletes them."""
+    """Datasets that have outputs and are not in `datasets`: no stage reads them, and they are deleted only by hand."""
     stages = (layout.dataset, layout.aligned, layout.features, layout.validated)
     parents = {stage("any").parent for stage in stages}
-    found = {path.name for parent in parents if parent.is_dir() for path in parent.iterdir() if path.is_dir()}
-    return sorted(name for name in found - set(params.datasets) if not name.startswith("."))
+    stored = {path.name for parent in parents if parent.is_dir() for path in parent.iterdir() if path.is_dir()}
+    return sorted(name for name in stored - set(params.datasets) if not name.startswith("."))
 
 
 def print_timings(
@@ -138,6 +138,6 @@ def _figure(value: Any, *, interval: bool) -> str:
 
 
 def _version(layout: Layout, bundle_sha256: str) -> str:
-    """The registered version's number. It is the store's and not the data's, so the stage's last word has it."""
+    """The registered version's number. It is not part of the data, so it comes from the stage's last record."""
     facts = last_facts(layout, "register")
     return f" version {facts['version']}" if facts.get("bundle_sha256") == bundle_sha256 and "version" in facts else ""

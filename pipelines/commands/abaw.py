@@ -1,4 +1,4 @@
-"""`mer submit`: what a version says of the frames that the expression challenge of ABAW asks about."""
+"""`mer submit`: a version's predictions for the frames of the ABAW expression challenge."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def run(
 
     Args:
         frames: the challenge's list: lines `video/00001.jpg`, or names of videos.
-        out: the file to write; it appears whole or not at all.
+        out: the file to write, atomically.
         version: as in `predict.run`.
         corpus: the folder of crops and recordings; by default `affwild2: root:` of params.yaml.
-        fill: the class of videos that cannot be judged. None: without every video there is no submission.
+        fill: the class of videos that cannot be judged. None: a video that cannot be judged is an error.
         root: the project; by default the one around the current folder.
 
     Returns:
         0.
 
     Raises:
-        MerError: there is no such version, list or corpus; the version has other classes than the challenge; a video
-            cannot be judged and `fill` is None.
+        MerError: there is no such version, list or corpus; the version's classes are not those of the challenge; a
+            video cannot be judged and `fill` is None.
     """
     from components.datasets.corpora.affwild2 import Affwild2, CorpusFiles
     from components.serving.predictor import Predictor
 
     try:
-        wanted = read_list(frames.read_text(encoding="utf-8"), where=frames.name)
+        listed = read_list(frames.read_text(encoding="utf-8"), where=frames.name)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             "cannot read the list of frames", where=str(frames), seen=str(error), code=Code.BAD_LIST
@@ -79,7 +79,7 @@ def run(
     )
     judged: dict[str, VideoClasses] = {}
     filled: Counter[str] = Counter()
-    names = list(dict.fromkeys(one.video for one in wanted))
+    names = list(dict.fromkeys(frame.video for frame in listed))
     with progress("submit: judge", len(names)) as advance:
         for name in names:
             try:
@@ -87,12 +87,12 @@ def run(
             except DataError as error:
                 if fill is None:
                     raise _unjudged(name, error) from error
-                judged[name] = _filled(name, wanted, files, fill)
+                judged[name] = _filled(name, listed, files, fill)
                 filled[f"of {name}, which cannot be judged: {fill} ({error.what})"] = judged[name].classes.size
             advance(1)
     counts: Counter[str] = Counter()
     with atomic_file(out) as beside:
-        beside.write_text("".join(f"{row}\n" for row in rows(wanted, judged, counts)), encoding="utf-8")
+        beside.write_text("".join(f"{row}\n" for row in rows(listed, judged, counts)), encoding="utf-8")
     print(f"{out}: {counts.pop('frames')} frames of {len(judged)} videos, by {chosen.name} {chosen.version}")
     for words, count in sorted((counts + filled).items()):
         print(f"  {count} {words}", file=sys.stderr)
@@ -115,9 +115,10 @@ def _video(name: str, files: CorpusFiles, predictor: Predictor) -> VideoClasses:
     )
 
 
-def _filled(name: str, wanted: Iterable[Wanted], files: CorpusFiles, fill: str) -> VideoClasses:
-    """One class for all frames that the list names; raises DataError where it names the video and nobody can count."""
-    numbers = [one.frame for one in wanted if one.video == name]
+def _filled(name: str, listed: Iterable[Wanted], files: CorpusFiles, fill: str) -> VideoClasses:
+    """One class for all frames that the list names. Raises DataError: it names the whole video, and its frames cannot
+    be counted."""
+    numbers = [frame.frame for frame in listed if frame.video == name]
     last = max(number or 0 for number in numbers)
     if None in numbers:
         recording = files.find(name)
@@ -133,6 +134,6 @@ def _unjudged(name: str, error: DataError) -> DataError:
         where=name,
         seen=error.seen,
         allowed=error.allowed,
-        remedy=f"{error.remedy or 'Mend it'}; or say with --fill which class the frames of such videos get",
+        remedy=f"{error.remedy or 'Correct it'}; or choose with --fill the class of the frames of such videos",
         code=error.code,
     )

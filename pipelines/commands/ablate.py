@@ -1,6 +1,6 @@
 """`mer ablate`: the catalog brought up to date, then every variant by cross-validation (`ablation/stage`).
 
-It is no stage of the DAG: it chooses what the DAG is configured with, and nothing of the DAG depends on it.
+It is not a stage of the DAG: its results help to choose the configuration, and no stage depends on it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ NEEDED = "catalog"
 
 
 def run(*, assignments: Sequence[str] = (), overrides: Mapping[str, Any], root: Path | None = None) -> int:
-    """Compares the variants, prints the table and where the report is, and returns the exit code.
+    """Compares the variants, prints the table and the path of the report, and returns the exit code.
 
     Args:
         assignments: values to write into `params.yaml` first, as in `mer run`.
-        overrides: settings of the section `ablate` for this call alone; those that are None are left out.
+        overrides: settings of the section `ablate` for this call alone; None: not set.
         root: the project; found from the current folder when left out.
 
     Raises:
-        MerError: the configuration is wrong, another run works in this project, or the default could not be trained.
+        MerError: the configuration is wrong, another run is active in this project, or the default could not be
+            trained.
     """
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
@@ -57,9 +58,9 @@ def configured(params: Params, overrides: Mapping[str, Any]) -> Params:
     """The configuration with this call's own settings. Raises ConfigError for one that is not allowed."""
     from pydantic import ValidationError
 
-    given = {name: value for name, value in overrides.items() if value is not None}
+    chosen = {name: value for name, value in overrides.items() if value is not None}
     try:
-        ablate = Ablate.model_validate({**params.ablate.model_dump(), **given})
+        ablate = Ablate.model_validate({**params.ablate.model_dump(), **chosen})
     except ValidationError as error:
         raise section_error(error, Ablate, where="mer ablate") from error
     return params.model_copy(update={"ablate": ablate})
@@ -73,5 +74,5 @@ def _compare(params: Params, layout: Layout) -> int:
     print(to_markdown(report))
     folder = (layout.state / "ablation" / report.name).relative_to(layout.root)
     print(f"Report  {folder.as_posix()}/report.html")
-    print(f"MLflow  `make serve` opens it, run 'ablation {report.name}'")
+    print(f"MLflow  `make serve` opens the UI, run 'ablation {report.name}'")
     return ModelError.exit_code if report.failed else 0

@@ -1,4 +1,4 @@
-"""`mer accept`: what the data are now is what later versions are compared with."""
+"""`mer accept`: makes the present data the baseline that later data are compared with."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from pipelines.project import find_root, load
 def accept(*, dataset: str | None = None, root: Path | None = None) -> str:
     """Writes `baselines/<dataset>.json` for the datasets in use, or for one, from their last validation.
 
-    That the data moved from an earlier version is no reason against: to say that this is meant is what the command is
-    for.
+    Drift from an earlier baseline is not an obstacle: the command exists to accept it.
 
     Raises:
-        DataError: a dataset has not been validated. ContractError: it broke another critical promise.
+        DataError: a dataset has not been validated. ContractError: a critical expectation other than drift is broken.
     """
     layout = Layout(root or find_root())
     names = load(layout.root).datasets if dataset is None else (dataset,)
@@ -30,10 +29,10 @@ def accept(*, dataset: str | None = None, root: Path | None = None) -> str:
         before = read_json(path) if path.is_file() else None
         write_json(path, profile)
         now = _size(profile)
-        said = f"{_size(before)} → {now}" if before is not None and before != profile else now
-        lines.append(f"{name}: {said}{', as accepted before' if before == profile else ''}")
+        sizes = f"{_size(before)} → {now}" if before is not None and before != profile else now
+        lines.append(f"{name}: {sizes}{', as accepted before' if before == profile else ''}")
     folder = layout.baseline("any").parent.name
-    return "\n".join([*lines, f"Commit {folder}/: from the next `mer run` on, data are compared with these"])
+    return "\n".join([*lines, f"Commit {folder}/: from the next `mer run` on, data are compared with this baseline"])
 
 
 def _profile(layout: Layout, name: str) -> dict[str, Any]:
@@ -42,8 +41,8 @@ def _profile(layout: Layout, name: str) -> dict[str, Any]:
         raise DataError("this dataset has not been validated", where=name, remedy="Run `mer run` first")
     broken = [
         f"{suite}.{promise}"
-        for suite, said in read_json(folder / "result.json")["suites"].items()
-        for promise, how in said["failed"].items()
+        for suite, outcome in read_json(folder / "result.json")["suites"].items()
+        for promise, how in outcome["failed"].items()
         if how["level"] == "critical"
     ]
     if broken:
@@ -51,7 +50,7 @@ def _profile(layout: Layout, name: str) -> dict[str, Any]:
             "a critical expectation is broken, so these data cannot be accepted",
             where=name,
             seen=", ".join(broken),
-            remedy="Mend what `mer run` complains of first",
+            remedy="Correct what `mer run` reports first",
         )
     return dict(read_json(folder / "profile.json"))
 

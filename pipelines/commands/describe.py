@@ -1,4 +1,4 @@
-"""`mer describe`: every stage of the line, in words."""
+"""`mer describe`: every stage of the pipeline, in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipelines.project import find_root
 
 
 def pipeline(*, short: bool = False, root: Path | None = None) -> str:
-    """Every stage in running order: what it is, its command, after what, what it reads and what it writes."""
+    """Every stage in running order: description, command, upstream stages, inputs and outputs."""
     nodes = dag.read(root or find_root())
     if short:
         width = max(len(node.address) for node in nodes)

@@ -1,4 +1,4 @@
-"""An MLflow server on loopback as a child process that never outlives its parent."""
+"""Runs an MLflow server on loopback, as a child process that never outlives its parent."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> I
     Args:
         store_uri: the database, `sqlite:////…/mlflow.db`.
         artifacts: the folder for artifacts of new experiments.
-        port: as `free_port` gives it.
-        log: where its output goes.
+        port: from `free_port`.
+        log: the file for its output.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> I
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches this program alone, which then ends the server and its workers.
+        # A session of its own: Ctrl-C reaches only this program, which then stops the server and its workers.
         process = subprocess.Popen(
             command,
             stdout=output,
@@ -79,27 +79,27 @@ def wait_ready(address: str, log: Path) -> None:
     raise UnavailableError("the MLflow server did not start", where=address, seen=tail, remedy=f"Its log is {log}.")
 
 
-def free_port(wanted: int, what: str, *, strict: bool) -> int:
-    """A port on loopback that nobody listens on: `wanted` if it is free; 0 asks for any.
+def free_port(port: int, what: str, *, strict: bool) -> int:
+    """A free port on loopback: `port` if it is free; with 0 any.
 
     Args:
-        wanted: the configured port.
-        what: whose port it is, for the message.
-        strict: whether another port will not do.
+        port: the configured port.
+        what: the service that uses it, for the message.
+        strict: whether it must be this port.
 
     Raises:
-        UnavailableError: it is taken and `strict`.
+        UnavailableError: the port is taken, and `strict`.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, wanted))
+            probe.bind((HOST, port))
             return int(probe.getsockname()[1])
         except OSError as error:
             if strict:
                 raise UnavailableError(
                     f"the port of the {what} is taken",
-                    where=f"{HOST}:{wanted}",
+                    where=f"{HOST}:{port}",
                     seen=error.strerror,
                     remedy="Stop what listens there (another `mer serve`?), or choose another port.",
                     code=Code.PORT_BUSY,
@@ -117,7 +117,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             continue
-        # The server is gone; workers of its group may need a moment.
+        # The server has ended; workers of its group may take a moment.
         deadline = time.monotonic() + STOP_S
         while _alive(process.pid) and time.monotonic() < deadline:
             time.sleep(POLL_S)

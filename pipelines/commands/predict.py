@@ -1,4 +1,4 @@
-"""`mer predict`: what a clip shows, without a server and without Ray."""
+"""`mer predict`: recognises the emotions in clips, without a server and without Ray."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEDIA_SUFFIXES = frozenset(VIDEO + SOUND)
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The bundle that answers, and how the registry calls it."""
+    """The chosen bundle, with its name and version in the registry."""
 
     bundle: Bundle
     name: str
@@ -45,14 +45,14 @@ def run(
     as_json: bool = False,
     root: Path | None = None,
 ) -> int:
-    """Judges clips one after the other and prints an answer each; one that cannot be judged does not stop the others.
+    """Judges clips in turn and prints an answer for each; a clip that cannot be judged does not stop the others.
 
     Args:
         clips: video or sound files, or folders of them.
-        transcript: what is said, as text or `@FILE`; for a single clip only.
+        transcript: the spoken words, as text or `@FILE`; for a single clip only.
         version: a version number, an alias, or a bundle's folder. By default the version under the rollout's alias, or
             the bundle of the last `mer run` while no version has it.
-        as_json: one JSON object a line on standard output, an answer or a problem, in the order of the clips.
+        as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
         root: the project; by default the one around the current folder.
 
     Returns:
@@ -116,15 +116,15 @@ def _files(clips: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES)
-        if not found:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES)
+        if not files:
             raise DataError(
-                "the folder holds no video or sound file",
+                "the folder has no video or sound file",
                 where=str(path),
                 allowed=" ".join(sorted(MEDIA_SUFFIXES)),
                 code=Code.NO_CLIPS,
             )
-        yield from found
+        yield from files
 
 
 def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
@@ -146,7 +146,7 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
 
 
 def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
-    """The bundle that shall answer; a bundle's folder needs no project around it."""
+    """The bundle to judge with; a bundle's folder needs no project around it."""
     from components.registry.bundle import load_bundle
     from components.registry.register import CHALLENGER
     from components.serving.predictor import UNREGISTERED
@@ -169,7 +169,7 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
     return params, _last_run(params, layout)
 
 
-def _registered(wanted: str, params: Params, layout: Layout) -> Chosen | None:
+def _registered(version: str, params: Params, layout: Layout) -> Chosen | None:
     """The version of that number or alias, or None when the registry has none."""
     from components.tracking.address import exists, tracking_uri
 
@@ -180,19 +180,19 @@ def _registered(wanted: str, params: Params, layout: Layout) -> Chosen | None:
     from components.tracking.versions import resolve, version_info
 
     name = params.registry.model_name
-    found = (
-        version_info(name, wanted, tracking_uri=uri) if wanted.isdigit() else resolve(name, wanted, tracking_uri=uri)
+    info = (
+        version_info(name, version, tracking_uri=uri) if version.isdigit() else resolve(name, version, tracking_uri=uri)
     )
-    if found is None:
+    if info is None:
         return None
-    if found.bundle_sha256 is None:
-        raise BundleError("the version says nothing of its bundle", where=f"{name} version {found.version}")
-    reference = VersionRef(model_name=name, version=found.version, bundle_sha256=found.bundle_sha256, tracking_uri=uri)
-    return Chosen(bundle=load_version(reference, layout.state / "bundles"), name=name, version=found.version)
+    if info.bundle_sha256 is None:
+        raise BundleError("the version does not name its bundle", where=f"{name} version {info.version}")
+    reference = VersionRef(model_name=name, version=info.version, bundle_sha256=info.bundle_sha256, tracking_uri=uri)
+    return Chosen(bundle=load_version(reference, layout.state / "bundles"), name=name, version=info.version)
 
 
 def _last_run(params: Params, layout: Layout) -> Chosen:
-    """The bundle of the last `mer run`, for want of a promoted version."""
+    """The bundle of the last `mer run`, used while no version is promoted."""
     from components.registry.bundle import load_bundle
     from components.serving.predictor import UNREGISTERED
 
@@ -203,11 +203,11 @@ def _last_run(params: Params, layout: Layout) -> Chosen:
             where=str(layout.root),
             remedy="`mer run` trains and registers one; --version takes a bundle's folder.",
         )
-    told = read_json(record)
+    registered = read_json(record)
     print(
         f"No version has the alias {params.rollout.alias!r}: using the last run's bundle"
-        + ("." if told.get("gates_passed") else ", which did not pass the gates."),
+        + ("." if registered.get("gates_passed") else ", which did not pass the gates."),
         file=sys.stderr,
     )
-    bundle = load_bundle(layout.state / "bundles" / str(told["bundle_sha256"]))
-    return Chosen(bundle=bundle, name=str(told["model_name"]), version=UNREGISTERED)
+    bundle = load_bundle(layout.state / "bundles" / str(registered["bundle_sha256"]))
+    return Chosen(bundle=bundle, name=str(registered["model_name"]), version=UNREGISTERED)

@@ -1,4 +1,4 @@
-"""`mer serve` and `mer reconcile`: the MLflow UI, the Ray Serve application and the loop that ties one to the other."""
+"""`mer serve` and `mer reconcile`: the MLflow UI, the Ray Serve application and the loop that connects them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 READY_S = 180.0
 ASK_TIMEOUT_S = 5.0
 POLL_S = 0.3
-# Enough that with two replicas, chosen at random, one that still has the old version shows.
+# Enough that with two replicas, chosen at random, one that still has the old version is detected.
 ASKED_TIMES = 8
 LOG = Path("logs") / "mlflow-server.log"
 EVENTS = ("deploy", "confirm", "refuse")
@@ -38,9 +38,9 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
     """Serves until Ctrl-C: MLflow, and with `service` the application and the reconciler.
 
     Args:
-        service: whether the application runs too.
+        service: whether to run the application too.
         port, mlflow_port: instead of the configured ones. A busy MLflow port falls back to a free one; a busy service
-            port is an error, since clients know it.
+            port is an error, since clients depend on it.
 
     Raises:
         UnavailableError: a port is taken, or something does not start.
@@ -51,11 +51,11 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
         params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": port})})
     serving_port = free_port(params.serving.port, "service", strict=True) if service else 0
     params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": serving_port})})
-    wanted = params.serving.mlflow_port if mlflow_port is None else mlflow_port
+    requested = params.serving.mlflow_port if mlflow_port is None else mlflow_port
     _prepare_environment()
     stop = threading.Event()
     with _signals(stop), ExitStack() as stack:
-        address = _mlflow(stack, params, layout, wanted)
+        address = _mlflow(stack, params, layout, requested)
         if service:
             _serve(stack, params, layout, address, stop)
         else:
@@ -71,10 +71,10 @@ def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | Non
     Args:
         once: a single pass that ends when there is nothing left to do, instead of a loop.
         attach: the application is declared elsewhere (a RayService); only its version is changed.
-        heartbeat: a file that the loop touches after every step that worked, for a liveness probe.
+        heartbeat: a file that the loop touches after every successful step, for a liveness probe.
 
     Raises:
-        UnavailableError: there is no Ray, or MLflow or Serve cannot be asked.
+        UnavailableError: there is no Ray, or MLflow or Serve cannot be reached.
     """
     if not os.environ.get("RAY_ADDRESS"):
         raise UnavailableError(
@@ -134,19 +134,19 @@ def reconciler_of(
 
 
 def answering(url: str) -> set[str]:
-    """The versions that a service names when asked several times; what cannot answer counts as ""."""
-    heard = set()
+    """The versions that a service reports over several requests; a failed request counts as ""."""
+    versions = set()
     for _ in range(ASKED_TIMES):
         answer = answer_of(f"{url}/v1/version", timeout_s=ASK_TIMEOUT_S)
         try:
-            heard.add("" if answer is None else str(answer.json()["version"]))
+            versions.add("" if answer is None else str(answer.json()["version"]))
         except (ValueError, KeyError):
-            heard.add("")
-    return heard
+            versions.add("")
+    return versions
 
 
 def _prepare_environment() -> None:
-    """For this process and the replicas. The next step of the loop asks again what MLflow did not answer."""
+    """Sets variables of this process and the replicas. Few retries suffice: the loop's next step repeats a request."""
     without_progress_bars()
     impatient()
 
@@ -185,8 +185,8 @@ def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, stop:
     loop = Loop(
         reconciler=reconciler,
         poll_s=params.rollout.poll_s,
-        on_action=lambda action: _tell(action.kind, action.reason),
-        on_error=lambda text: _tell("trouble", text),
+        on_action=lambda action: _report(action.kind, action.reason),
+        on_error=lambda text: _report("trouble", text),
     )
     worker = threading.Thread(target=loop.run, name="reconciler", daemon=True)
     worker.start()
@@ -202,12 +202,12 @@ def _end_loop(loop: Loop, worker: threading.Thread) -> None:
 
 
 def _end_service() -> None:
-    """Lets requests in flight finish; on a cluster that is not ours other applications stay."""
+    """Lets requests in flight finish; other applications on a shared cluster stay."""
     from ray import serve
 
     from components.rollout.serve_control import APPLICATION
 
-    with suppress(Exception):  # Ray may be gone already, and then there is nothing to end
+    with suppress(Exception):  # Ray may have ended already
         serve.delete(APPLICATION)
 
 
@@ -224,7 +224,7 @@ def _wait_service(url: str, stop: threading.Event) -> bool:
     )
 
 
-def _tell(kind: str, reason: str) -> None:
+def _report(kind: str, reason: str) -> None:
     if kind in (*EVENTS, "trouble"):
         print(f"{time.strftime('%H:%M:%S')}  {kind}: {reason}", file=sys.stderr, flush=True)
 
@@ -234,7 +234,7 @@ def _print_addresses(params: Params, mlflow: str, service: str) -> None:
     print(
         f"""
 MLflow UI    {mlflow}   move the alias {alias!r} of model {name!r} to change what is served
-Service      {service}   drop a clip on this page
+Service      {service}   open it and drop a clip there
 API          {service}/docs
 Try          curl -F clip=@clip.mp4 {service}/v1/predict
 
@@ -245,7 +245,7 @@ Ctrl-C stops everything.""",
 
 @contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `stop` instead of tearing a child's shutdown in the middle; a second one ends at once."""
+    """Ctrl-C and SIGTERM set `stop` instead of interrupting a child's shutdown; a second one ends at once."""
 
     def asked(number: int, frame: object) -> None:
         if stop.is_set():

@@ -1,4 +1,4 @@
-"""Tables of commands on a terminal, in a log or in a pipe."""
+"""Text tables for the output of commands, on a terminal, in a log or in a pipe."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def table(
 ) -> str:
     """Rows as text, wrapped to the terminal's width; the columns numbered in `right` are numbers.
 
-    A name and a number are never broken: the last columns give way first.
+    The first column and numbers are never wrapped: the last columns shrink first.
     """
-    # From COLUMNS, or the terminal; what is no terminal gets room enough for most rows.
+    # From COLUMNS, or the terminal; a pipe gets a width that fits most rows.
     width = max(MIN_COLUMNS, shutil.get_terminal_size((PIPE_COLUMNS, 0)).columns)
     shown = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="", pad_edge=False)
     for index, name in enumerate(header):

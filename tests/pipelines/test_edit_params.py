@@ -56,7 +56,7 @@ def test_an_equal_value_changes_nothing(path: Path) -> None:
         ("train.epochs", "not an assignment"),
         ("=5", "not an assignment"),
         ("seed.x=5", "not a section"),
-        ("seed=[1", "no valid YAML"),
+        ("seed=[1", "not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_written(path: Path, assignment: str, word: str) -> None:

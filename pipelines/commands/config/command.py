@@ -22,9 +22,9 @@ TITLE_COLUMNS = 110
 
 
 def command(name: str | None = None, *, as_json: bool = False) -> str:
-    """What `mer config` prints: all sections, one section or dataset, or one key.
+    """The output of `mer config`: all sections, one section or dataset, or one key.
 
-    Outside of a project every value is the default.
+    Outside a project every value is the default.
 
     Raises:
         ConfigError: params.yaml is wrong, or there is no such section or key.
@@ -36,7 +36,7 @@ def command(name: str | None = None, *, as_json: bool = False) -> str:
         return json.dumps([asdict(setting) for setting in chosen], indent=2, ensure_ascii=False)
     if len(chosen) == 1 and chosen[0].key == name:
         return _one(chosen[0])
-    where = f"Values of {root / FILE}." if root else "No project here: every value is the default."
+    where = f"Values of {root / FILE}." if root else "Not in a project: every value is the default."
     return "\n\n".join([*_tables(chosen), *([] if name else [f"{where}\n{HINT}"])])
 
 
@@ -48,14 +48,19 @@ def _root() -> Path | None:
 
 
 def _tables(settings: Sequence[Setting]) -> Iterator[str]:
-    """One table per section, with the keys as they stand below its name."""
+    """One table per section, with the keys relative to it."""
     sections: dict[str, list[Setting]] = {}
     for setting in settings:
         sections.setdefault(setting.key.partition(".")[0] if "." in setting.key else "", []).append(setting)
     for section, members in sections.items():
         rows = [
-            (one.key.removeprefix(f"{section}."), one.shown, one.origin, f"{one.meaning}\n{_bounds(one)}")
-            for one in members
+            (
+                member.key.removeprefix(f"{section}."),
+                member.shown,
+                member.origin,
+                f"{member.meaning}\n{_bounds(member)}",
+            )
+            for member in members
         ]
         yield f"{_title(section)}\n\n{table(('key', 'value', 'from', 'meaning'), rows)}"
 
@@ -71,7 +76,7 @@ def _title(section: str) -> str:
 
 
 def _bounds(setting: Setting) -> str:
-    default = "needed" if setting.needed else f"default {plain(setting.default)}"
+    default = "required" if setting.needed else f"default {plain(setting.default)}"
     return f"({default}; {setting.allowed})"
 
 
@@ -79,7 +84,7 @@ def _one(setting: Setting) -> str:
     rows = (
         ("value", setting.shown),
         ("from", setting.origin),
-        ("default", "none: a value is needed" if setting.needed else plain(setting.default)),
+        ("default", "none: a value is required" if setting.needed else plain(setting.default)),
         ("allowed", setting.allowed),
         ("meaning", setting.meaning),
     )

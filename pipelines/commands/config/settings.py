@@ -1,6 +1,6 @@
 """Every key of params.yaml as a record: its present value, where that comes from, its default, bounds and meaning.
 
-All of it is read off the typed sections (`components/contracts/config/`, and the `Options` of each dataset's adapter).
+All of it is read from the typed sections (`components/contracts/config/`, and the `Options` of each dataset's adapter).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT = "default"
 NOT_SET = "not set"
 # Filled by the reader of params.yaml; the sections of datasets are listed by their own names.
 HIDDEN = "sources"
-# What the type of a field cannot hold: the names of datasets are known where their adapters are.
+# What the type of a field cannot express: the names of datasets come from the registry of adapters.
 CHOICES = {"datasets": f"list of {' | '.join(ADAPTERS)}, not empty"}
 KINDS = {"string": "text", "boolean": "true | false"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
@@ -36,9 +36,9 @@ class Setting:
 
     Attributes:
         key: with the sections before it, joined by dots.
-        value: at present; None too where `needed` and not set.
-        origin: params.yaml, the preset that gives the value or has no use for it, default, or "not set".
-        default: what counts when the key is left out of params.yaml and no preset gives it; None where `needed`.
+        value: at present; also None where `needed` and not set.
+        origin: params.yaml, the preset that sets or does not use the value, default, or "not set".
+        default: the value when the key is not in params.yaml and no preset sets it; None where `needed`.
         needed: whether a value must be given.
         allowed: bounds and choices, in words.
         meaning: what the value does, in which unit, after which source.
@@ -54,7 +54,7 @@ class Setting:
 
     @property
     def shown(self) -> str:
-        """The value as one writes it in params.yaml; a dash where there is none."""
+        """The value as written in params.yaml; a dash where there is none."""
         return "-" if self.origin == NOT_SET else plain(self.value)
 
 
@@ -99,11 +99,11 @@ def _settings(
 
     Args:
         section: with its present values.
-        default: what the section is when it is left out; None when it stands in params.yaml, so that a key which is
-            left out of it has the default of its own field.
-        preset: what else may give a value.
+        default: the section's value when it is left out; None when it is in params.yaml, so that a key left out of it
+            has the default of its own field.
+        preset: the preset, which may also set a value.
         path: of the section.
-        given: whether the section stands in params.yaml.
+        given: whether the section is in params.yaml.
     """
     for name, field in type(section).model_fields.items():
         if name == HIDDEN and not path:
@@ -171,7 +171,7 @@ def _in_words(schema: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value as JSON represents it."""
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, tuple) else value
@@ -184,6 +184,6 @@ def _unknown(name: str, keys: Sequence[str]) -> ConfigError:
         "unknown section or key",
         where="mer config",
         seen=name,
-        allowed="what `mer config` lists, or the name of a dataset",
+        allowed="a key listed by `mer config`, or the name of a dataset",
         remedy=f"Did you mean {' or '.join(map(repr, same))}?" if same else nearest(name, sorted([*sections, *keys])),
     )

@@ -1,10 +1,10 @@
 """`mer datasets add NAME`: an adapter, its registry line, a fixture, its test and a section of params.yaml.
 
-What it writes works as it stands: it reads a plain layout (a folder an emotion, in it a folder a person) and passes
-lint, types and the contract that all adapters share. Then it is changed to what the corpus really looks like.
+The generated code works as it is: it reads a plain layout (one folder per emotion, in it one folder per person) and
+passes lint, types and the contract that all adapters share. The author then adapts it to the layout of the corpus.
 
-All texts are made and parsed before the first one is written, each is written beside and renamed, and what others read
-comes last: what is interrupted is completed by the next call, and what is complete is left as it is.
+All texts are generated and parsed before the first one is written, each is written beside and renamed, and the files
+that others read come last: an interrupted call is completed by the next one, and complete files stay as they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IMPORT = "from components.datasets.corpora."
 
 @dataclass(frozen=True, kw_only=True)
 class Scaffold:
-    """What the texts are made of; `type_name` is the adapter's class."""
+    """The values of the templates; `type_name` is the adapter's class."""
 
     name: str
     title: str
@@ -71,20 +71,20 @@ class Scaffold:
 
 
 def add(name: str, *, title: str = "", licence: str = "not stated yet", root: Path | None = None) -> list[Path]:
-    """Writes what is missing of a new dataset.
+    """Writes the missing files and entries of a new dataset.
 
     Args:
-        name: of the dataset, as it will stand in params.yaml.
+        name: of the dataset, as in params.yaml.
         title: the corpus's own name; the dataset's when left out.
         licence: its terms.
         root: the project.
 
     Returns:
-        The files that were written or changed, relative to the project; none when all is there already.
+        The files that were written or changed, relative to the project; none when everything exists already.
 
     Raises:
-        ConfigError: the name is no good, or it is taken by something that this command did not write.
-        DataError: a file that should be added to does not look as expected.
+        ConfigError: the name is not valid, or it is taken by something that this command did not write.
+        DataError: a file to be extended does not have the expected form.
     """
     top = root or find_root()
     scaffold = Scaffold(name=name, title=_line(title or name, "--title"), licence=_line(licence, "--licence"))
@@ -96,7 +96,7 @@ def add(name: str, *, title: str = "", licence: str = "not stated yet", root: Pa
             texts[path] = text
         elif not _ours((top / path).read_text(encoding="utf-8"), text):
             remedy = "Choose another name, or edit that file"
-            raise ConfigError("there is such a test already", where=str(path), seen=name, remedy=remedy)
+            raise ConfigError("this test exists already", where=str(path), seen=name, remedy=remedy)
     edits: dict[Path, Callable[[str, Scaffold], str]] = {CORPORA: _fixture, REGISTRY: _registered, PARAMS: _section}
     for path, edit in edits.items():
         before = (top / path).read_text(encoding="utf-8")
@@ -112,16 +112,16 @@ def add(name: str, *, title: str = "", licence: str = "not stated yet", root: Pa
 
 
 def words(name: str, written: list[Path]) -> str:
-    """What was done and what comes next, for a person."""
+    """The printed report: the files written and the next steps."""
     if not written:
-        return f"{name} is there already; nothing was changed."
+        return f"{name} exists already; nothing was changed."
     return "\n".join(
         [
             *(f"wrote     {path}" for path in written),
             "",
             "It reads <emotion>/<person>/<recording> below its root. Next:",
-            f"  components/datasets/corpora/{name}.py  change `scan`, EMOTIONS, licence and `about` to its own",
-            f"  {CORPORA}  let `{name}` write the same layout, tiny",
+            f"  components/datasets/corpora/{name}.py  adapt `scan`, EMOTIONS, licence and `about` to the corpus",
+            f"  {CORPORA}  make `{name}` write a tiny corpus in the same layout",
             f"  pytest -q tests/datasets/corpora/test_{name}.py tests/datasets/test_contract.py -k {name}",
             f"  mer datasets check {name} --root DIR",
             f"  mer datasets preview {name} --root DIR",
@@ -139,7 +139,7 @@ def _line(text: str, where: str) -> str:
     """A text that fits a line of the adapter. Raises ConfigError."""
     if not text.strip() or len(text) > LONGEST_LINE or not text.isprintable() or set(text) & set('"\\'):
         raise ConfigError(
-            "this is no line of text", where=where, seen=text, allowed=f'1 to {LONGEST_LINE} characters without " or \\'
+            "not a line of text", where=where, seen=text, allowed=f'1 to {LONGEST_LINE} characters without " or \\'
         )
     return text.strip()
 
@@ -151,7 +151,7 @@ def _check_name(scaffold: Scaffold, top: Path) -> None:
             "this cannot be a dataset's name",
             where="NAME",
             seen=name,
-            allowed=f"lower-case letters, digits and _ between them, at most {LONGEST}, no word of Python",
+            allowed=f"lower-case letters, digits and _ between them, at most {LONGEST}, not a Python keyword",
             remedy="A name such as my_corpus",
         )
     if name in Params.model_fields:
@@ -159,9 +159,9 @@ def _check_name(scaffold: Scaffold, top: Path) -> None:
     there = top / scaffold.adapter
     if there.exists():
         if _ours(there.read_text(encoding="utf-8"), scaffold.render("adapter")):
-            return  # what an earlier call began, or completed
+            return  # begun or completed by an earlier call
         remedy = "Choose another name, or edit that file"
-        raise ConfigError("there is such a module already", where=str(scaffold.adapter), seen=name, remedy=remedy)
+        raise ConfigError("this module exists already", where=str(scaffold.adapter), seen=name, remedy=remedy)
     taken = {
         **dict.fromkeys(dir(builtins), "Python"),
         **{bound: str(path) for path in (CORPORA, REGISTRY) for bound in _bound(top / path)},
@@ -169,7 +169,7 @@ def _check_name(scaffold: Scaffold, top: Path) -> None:
     }
     for bound in (name, scaffold.type_name):
         if bound in taken:
-            raise ConfigError(f"the name means something else in {taken[bound]}", where="NAME", seen=bound)
+            raise ConfigError(f"the name has a different meaning in {taken[bound]}", where="NAME", seen=bound)
 
 
 def _bound(path: Path) -> set[str]:
@@ -178,28 +178,28 @@ def _bound(path: Path) -> set[str]:
 
 def _bound_in(text: str, *, imports_only: bool = False) -> set[str]:
     """The names that a module's top level binds."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.parse(text).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {alias.asname or alias.name for alias in node.names}
+            names |= {alias.asname or alias.name for alias in node.names}
         elif imports_only:
             continue
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
 
 
 def _ours(there: str, scaffold: str) -> bool:
-    """Whether a file is the scaffold as written, whatever title and licence it was given."""
+    """Whether a file is the scaffold as written, whatever its title and licence."""
     mask = re.compile(r'^("""|    licence = |        title=|    """The adapter of ).*$', re.MULTILINE)
     return mask.sub(r"\1", there) == mask.sub(r"\1", scaffold)
 
 
 def _registered(text: str, scaffold: Scaffold) -> str:
-    """The registry with the adapter's import and entry, each where the alphabet wants it."""
+    """The registry with the adapter's import and entry, each in alphabetical order."""
     statement = f"{IMPORT}{scaffold.name} import {scaffold.type_name}"
     if statement in text.splitlines():
         return text
@@ -209,7 +209,7 @@ def _registered(text: str, scaffold: Scaffold) -> str:
 
 
 def _fixture(text: str, scaffold: Scaffold) -> str:
-    """The tiny corpora with one more."""
+    """The tiny corpora with one more entry."""
     if re.search(rf"^def {scaffold.name}\(", text, re.MULTILINE):
         return text
     start = _table(text, "CORPORA", where=CORPORA)
@@ -218,7 +218,7 @@ def _fixture(text: str, scaffold: Scaffold) -> str:
 
 
 def _section(text: str, scaffold: Scaffold) -> str:
-    """params.yaml with a section at its end; the dataset is not in use before somebody says so."""
+    """params.yaml with a section at its end; the dataset is not in use until `datasets` names it."""
     before = yaml.safe_load(text)
     if not isinstance(before, dict):
         raise DataError("the configuration must be a mapping", where=str(PARAMS), seen=type(before).__name__)
@@ -249,11 +249,11 @@ def _entered(text: str, table: str, entry: str, *, where: Path) -> str:
 
 
 def _table(text: str, table: str, *, where: Path) -> int:
-    """Where a dictionary of one entry a line begins."""
-    found = re.search(rf"^{table}\b.*\{{\n(?:    .*\n)*\}}\n", text, re.MULTILINE)
-    if found is None:
-        raise DataError(f"there is no table {table} of one entry a line", where=str(where))
-    return found.start()
+    """The offset of a dictionary with one entry per line."""
+    match = re.search(rf"^{table}\b.*\{{\n(?:    .*\n)*\}}\n", text, re.MULTILINE)
+    if match is None:
+        raise DataError(f"there is no table {table} with one entry per line", where=str(where))
+    return match.start()
 
 
 def _check_text(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`mer datasets list` and `mer datasets describe NAME`: what the adapters say of their corpora."""
+"""`mer datasets list` and `mer datasets describe NAME`: the adapters' descriptions of their corpora."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ WIDTH = 110
 
 
 def listing() -> str:
-    """Every corpus that can be read, a row each."""
+    """Every corpus that can be read, one row each."""
     rows = [
-        (name, ", ".join(one.about.modalities), one.licence, ACCESS[one.about.access], one.about.title)
-        for name, one in sorted(ADAPTERS.items())
+        (name, ", ".join(corpus.about.modalities), corpus.licence, ACCESS[corpus.about.access], corpus.about.title)
+        for name, corpus in sorted(ADAPTERS.items())
     ]
-    hint = "`mer datasets describe NAME` says more: layout, options, labels, splits, and how to get it."
-    return f"{table(('name', 'brings', 'licence', 'to be had', 'corpus'), rows)}\n\n{hint}"
+    hint = "`mer datasets describe NAME` prints layout, options, labels, splits, and how to obtain it."
+    return f"{table(('name', 'modalities', 'licence', 'access', 'corpus'), rows)}\n\n{hint}"
 
 
 def describe(name: str) -> str:
-    """All of one corpus, in paragraphs. Raises ConfigError: there is no adapter of that name."""
-    one = adapter(name)
-    about = one.about
+    """The description of one corpus, in paragraphs. Raises ConfigError: there is no adapter of that name."""
+    corpus = adapter(name)
+    about = corpus.about
     facts = (
-        ("brings", ", ".join(about.modalities)),
-        ("licence", one.licence),
+        ("modalities", ", ".join(about.modalities)),
+        ("licence", corpus.licence),
         ("consent", about.consent),
-        ("to be had", f"{ACCESS[about.access]}. {about.how}" if about.how else ACCESS[about.access]),
+        ("access", f"{ACCESS[about.access]}. {about.how}" if about.how else ACCESS[about.access]),
         ("at", about.homepage),
         ("paper", about.paper),
         ("splits", about.splits),
     )
     parts = [
-        f"{name}: {about.title or type(one).__name__}",
+        f"{name}: {about.title or type(corpus).__name__}",
         "\n".join(_fact(key, value) for key, value in facts if value),
-        layout_of(one),
-        _options(name, options_of(one.Options)),
+        layout_of(corpus),
+        _options(name, options_of(corpus.Options)),
     ]
     if about.labels:
-        labels = [(said, canonical) for said, canonical in about.labels.items()]
+        labels = [(label, canonical) for label, canonical in about.labels.items()]
         parts.append(table(("label in the corpus", "emotion"), labels))
     if about.known_bad:
         parts.append(table(("known bad", "why"), about.known_bad.items()))
@@ -57,7 +57,7 @@ def _fact(key: str, value: str) -> str:
 
 def _options(name: str, options: list[Option]) -> str:
     rows: list[tuple[Any, ...]] = [
-        (f"{name}.{option.key}", "needed" if option.default is None else option.default, option.meaning)
+        (f"{name}.{option.key}", "required" if option.default is None else option.default, option.meaning)
         for option in options
     ]
     return table(("option", "default", "meaning"), rows)

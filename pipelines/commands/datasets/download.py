@@ -1,4 +1,4 @@
-"""`mer datasets download NAME`: openly licensed corpora, onto the disk and unpacked; for the others, where to apply."""
+"""`mer datasets download NAME`: fetches and unpacks openly licensed corpora; for others, prints where to apply."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pipelines.project import find_root, load
 if TYPE_CHECKING:
     import httpx
 
-# Beside the corpus: what was fetched, with its checksum, so that a second call knows.
+# Beside the corpus: what was fetched, with its checksum, so that a second call does not fetch it again.
 KEPT = ".downloads"
-# Files at a time, where there are many small ones. More would be unkind to a host that asks for nothing.
+# Parallel downloads of many small files. More would be unkind to a free host.
 THREADS = 4
 MANY = 50
 TIMEOUT_S = 60.0
@@ -42,12 +42,12 @@ def command(
     mirror: str | None = None,
     keep: bool = False,
 ) -> str:
-    """Fetches a corpus and says what to do next.
+    """Downloads a corpus and returns the next step.
 
     Args:
         name: of the dataset.
         to: the folder; `<name>.root` of params.yaml, or `corpora/<name>`, when left out.
-        parts: of the corpus, see `download_sources`; the usual ones when empty.
+        parts: of the corpus, see `SOURCES`; the usual ones when empty.
         accept: that the licence was read and is kept.
         mirror: a host that has the files as `<mirror>/<host>/<path>`.
         keep: archives, after they were unpacked.
@@ -55,47 +55,48 @@ def command(
     Raises:
         ConfigError: there is nothing to download, a part is unknown, or the licence was not accepted.
         UnavailableError: the corpus is given on application only; a host does not answer; the disk has no room.
-        DataError: what came is not what was published.
+        DataError: a file is not the published one.
     """
-    one = adapter(name)
-    _check_access(one)
-    known = SOURCES[name]
-    chosen = [_part(known, part) for part in parts] or [part for part in known.values() if part.usual]
+    corpus = adapter(name)
+    about = corpus.about
+    _check_access(corpus)
+    available = SOURCES[name]
+    chosen = [_part(available, part) for part in parts] or [part for part in available.values() if part.usual]
     folder = _folder(name, to)
     if not accept:
         raise ConfigError(
             "the licence was not accepted",
             where=f"mer datasets download {name}",
-            seen=f"{one.about.title}: {one.licence}. {one.about.consent}",
-            allowed="--accept-licence, once you have read it and will keep it",
-            remedy=f"It is at {one.about.homepage}; cite {one.about.paper}",
+            seen=f"{about.title}: {corpus.licence}. {about.consent}",
+            allowed="--accept-licence, once you have read the licence and will keep it",
+            remedy=f"It is at {about.homepage}; cite {about.paper}",
             code=Code.LICENCE,
         )
-    print(f"{one.about.title}\nlicence   {one.licence} (accepted)\nfrom      {one.about.homepage}\nto        {folder}")
+    print(f"{about.title}\nlicence   {corpus.licence} (accepted)\nfrom      {about.homepage}\nto        {folder}")
     with _client() as client:
         files = [file for part in chosen for file in part.files(client, lambda url: mirrored(url, mirror))]
         fetched = _fetch_all(client, files, folder, keep=keep)
-    there = (
+    outcome = (
         f"{fetched} of {len(files)} files fetched"
         if fetched
-        else f"all {len(files)} files were there, by {folder / KEPT}"
+        else f"all {len(files)} files were there already, according to {folder / KEPT}"
     )
-    return f"{there}\nnext      mer datasets check {name} --root {folder}"
+    return f"{outcome}\nnext      mer datasets check {name} --root {folder}"
 
 
 def parts_of(name: str) -> str:
-    """The parts of a corpus, for a person."""
+    """The parts of a corpus, as printed text."""
     if name not in SOURCES:
         return ""
     lines = [
-        f"  --part {key:<14} {part.meaning}{'' if part.usual else ' (only if asked for)'}"
+        f"  --part {key:<14} {part.meaning}{'' if part.usual else ' (only with --part)'}"
         for key, part in SOURCES[name].items()
     ]
     return "\n".join(["parts that can be downloaded:", *lines])
 
 
 def mirrored(url: str, mirror: str | None) -> str:
-    """An address as the mirror has it."""
+    """An address on the mirror."""
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
     return url if mirror is None else f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}{query}"
@@ -138,7 +139,7 @@ def _client() -> httpx.Client:
 
 
 def _fetch_all(client: httpx.Client, files: Sequence[Remote], folder: Path, *, keep: bool) -> int:
-    """Fetches and unpacks what is not there; returns how many files came."""
+    """Fetches and unpacks the missing files; returns their number."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not _is_done(file, folder)]
     needed = sum((file.size or 0) * (2 if file.unpack else 1) for file in missing)
@@ -151,7 +152,7 @@ def _fetch_all(client: httpx.Client, files: Sequence[Remote], folder: Path, *, k
         futures = [pool.submit(_quietly, client, file, folder, advance) for file in missing]
         try:
             return sum(future.result() for future in futures)
-        finally:  # an error or Ctrl-C: what waits is not begun, what runs ends with its file
+        finally:  # an error or Ctrl-C: waiting files are cancelled, running ones are finished
             for future in futures:
                 future.cancel()
 
@@ -176,7 +177,7 @@ def _one(client: httpx.Client, file: Remote, folder: Path, *, keep: bool) -> boo
 
 
 def _bar(client: httpx.Client, file: Remote, place: Place) -> AbstractContextManager[Callable[[int], None]]:
-    """A bar of the bytes that are still to come; none for a file of unknown length."""
+    """A progress bar of the remaining bytes; none for a file of unknown length."""
     size = file.size or _length(client, file.url)
     done = place.part.stat().st_size if place.part.is_file() else 0
     if size <= done:
@@ -203,7 +204,7 @@ def _unpacked(file: Remote, folder: Path) -> Path:
 
 
 def _is_done(file: Remote, folder: Path) -> bool:
-    """Whether the file is there, or all that was in it: what was deleted comes again."""
+    """Whether the file exists, or everything that was in it: deleted files are fetched again."""
     if not file.unpack:
         return _place(file, folder).is_whole()
     listed = _unpacked(file, folder)

@@ -1,5 +1,8 @@
-"""`mer datasets preview NAME`: a page to look at before a corpus is used. What the stages wrote is shown where it is
-there; else the corpus is checked and a sample of it aligned here, without writing anything but the page."""
+"""`mer datasets preview NAME`: an HTML page with a sample of a corpus, for a look before it is used.
+
+The page is made from the outputs of the stages if they exist. Otherwise the corpus is checked and a sample of it
+aligned here; only the page is written.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,12 @@ MAX_CLIPS = 200
 
 
 def command(name: str, *, root: str | None, assignments: Sequence[str], clips: int, output: Path | None) -> str:
-    """Writes the page and says where.
+    """Writes the page and returns its path.
 
     Args:
         name: of the dataset.
-        root, assignments: as for `check`; with either, what the stages wrote is left aside.
-        clips: how many are shown.
+        root, assignments: as for `check`; with either, the outputs of the stages are not used.
+        clips: number of clips on the page.
         output: the page; `preview-<name>.html` in the current folder when left out.
 
     Raises:
@@ -47,21 +50,23 @@ def command(name: str, *, root: str | None, assignments: Sequence[str], clips: i
         DataError: the corpus cannot be read.
     """
     if not 1 <= clips <= MAX_CLIPS:
-        raise ConfigError("so many clips make no page", where="--clips", seen=clips, allowed=f"1 to {MAX_CLIPS}")
+        raise ConfigError(
+            "this number of clips does not fit a page", where="--clips", seen=clips, allowed=f"1 to {MAX_CLIPS}"
+        )
     chosen = settings(name, root=root, assignments=assignments)
     target = Path.cwd() / (output or f"preview-{name}.html")
-    with _seen(name, chosen, anew=root is not None or bool(assignments)) as seen:
-        found, quarantined, notes, place, origin = seen
-        if not found:
-            raise DataError("not one clip can be shown", where=name, remedy=f"mer datasets check {name} says why")
+    with _source(name, chosen, anew=root is not None or bool(assignments)) as source:
+        usable, quarantined, notes, place, origin = source
+        if not usable:
+            raise DataError("no clip can be shown", where=name, remedy=f"`mer datasets check {name}` prints why")
         preview = Preview(
             name=name,
             licence=chosen.adapter.licence,
-            clips=found,
+            clips=usable,
             quarantined=quarantined,
             notes=notes,
-            sampled=_aligned(sample(found, clips), chosen, place, stored=place == chosen.layout.root),
-            split_of=splits(found, chosen),
+            sampled=_aligned(sample(usable, clips), chosen, place, stored=place == chosen.layout.root),
+            split_of=splits(usable, chosen),
             classes=taxonomy(chosen.params.labels.taxonomy),
             origin=origin,
             root=str(chosen.layout.root),
@@ -72,12 +77,12 @@ def command(name: str, *, root: str | None, assignments: Sequence[str], clips: i
     return str(target)
 
 
-Seen = tuple[list[Clip], list[Quarantined], list[str], Path, str]
+Source = tuple[list[Clip], list[Quarantined], list[str], Path, str]
 
 
 @contextmanager
-def _seen(name: str, chosen: DatasetSettings, *, anew: bool) -> Iterator[Seen]:
-    """Clips, what was set aside, notes, the folder that clips' paths count from, and where all this comes from."""
+def _source(name: str, chosen: DatasetSettings, *, anew: bool) -> Iterator[Source]:
+    """Clips, quarantined rows, notes, the folder that the clips' paths are relative to, and the origin in words."""
     layout = chosen.layout
     table = layout.dataset(name) / "clips.parquet"
     if table.is_file() and not anew:
@@ -101,7 +106,7 @@ def _seen(name: str, chosen: DatasetSettings, *, anew: bool) -> Iterator[Seen]:
 
 
 def _aligned(clips: Sequence[Clip], chosen: DatasetSettings, root: Path, *, stored: bool) -> list[Sampled]:
-    """The clips with what alignment makes of them, taken from its shards where they hold."""
+    """The clips with the result of alignment, taken from its shards where they are up to date."""
     config = chosen.params.alignment
     there = _stored(clips, chosen) if stored else {}
     decisions = read_decisions(chosen.layout.decisions(chosen.adapter.name, "alignment")) if stored else Decisions()
@@ -132,23 +137,23 @@ def _sampled(clip: Clip, outcome: AlignedClip | Quarantined) -> Sampled:
 
 
 def _stored(clips: Sequence[Clip], chosen: DatasetSettings) -> dict[str, AlignedClip]:
-    """Clip id → its row of the alignment stage, if it was made of the same content with the same settings."""
+    """Clip id → its row of the alignment stage, if it was made from the same content with the same settings."""
     shards = sorted(map(str, chosen.layout.aligned(chosen.adapter.name).glob("shard-*.parquet")))
     if not shards:
         return {}
     content = {clip.clip_id: clip.content_sha256 for clip in clips}
-    wanted = alignment_fingerprint(chosen.params.alignment)
+    current = alignment_fingerprint(chosen.params.alignment)
     table = ds.dataset(shards).to_table(filter=ds.field("clip_id").isin(list(content)))
     rows = [AlignedClip.from_row(row) for row in table.to_pylist()]
     return {
         row.clip_id: row
         for row in rows
-        if row.content_sha256 == content[row.clip_id] and row.alignment_fingerprint == wanted
+        if row.content_sha256 == content[row.clip_id] and row.alignment_fingerprint == current
     }
 
 
 def splits(clips: Sequence[Clip], chosen: DatasetSettings) -> Mapping[str, str] | str:
-    """Clip id → the split that it would be in if this dataset were used alone; or why that cannot be told."""
+    """Clip id → the split that it would be in if this dataset were used alone; or why there is none."""
     classes = taxonomy(chosen.params.labels.taxonomy)
     unknown = {"num_steps": 0, "rate_hz": 0.0, "duration_s": 0.0, "keys": ()}  # nothing that splits depend on
     rows = [row for clip in clips if (row := catalog_row({**clip.to_row(), **unknown}, classes)) is not None]

@@ -1,4 +1,4 @@
-"""The page of `mer datasets preview`: one HTML file, nothing loaded from elsewhere; places are percent of a clip."""
+"""The page of `mer datasets preview`: one self-contained HTML file; positions are percent of a clip."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def render(preview: Preview) -> str:
         split_colours=SPLIT_COLOURS,
         no_splits=preview.split_of if isinstance(preview.split_of, str) else "",
         groups=list(groups(clips)),
-        clips=[card(one, preview) for one in preview.sampled],
+        clips=[card(sampled, preview) for sampled in preview.sampled],
     )
 
 
@@ -128,9 +128,9 @@ def shade(name: str, preview: Preview) -> str:
     return colour(name, sorted({*preview.classes.classes, *(emotion_of(clip) for clip in preview.clips), name}))
 
 
-def card(one: Sampled, preview: Preview) -> dict[str, Any]:
+def card(sampled: Sampled, preview: Preview) -> dict[str, Any]:
     """One clip, ready to be drawn."""
-    clip, aligned = one.clip, one.aligned
+    clip, aligned = sampled.clip, sampled.aligned
     emotion = emotion_of(clip)
     duration_s = aligned.quality.duration_s if aligned is not None else 0.0
     shown: dict[str, Any] = {
@@ -145,7 +145,7 @@ def card(one: Sampled, preview: Preview) -> dict[str, Any]:
         "affect": [(name, value) for name, value in affect(clip) if value is not None],
         "planted": sorted({planted.kind.replace("_", " ") for planted in clip.planted}),
         "duration_s": duration_s,
-        "refused": None if one.quarantined is None else (one.quarantined.code, one.quarantined.message),
+        "refused": None if sampled.quarantined is None else (sampled.quarantined.code, sampled.quarantined.message),
     }
     return shown if aligned is None else shown | _streams(clip, aligned, duration_s, preview)
 
@@ -163,14 +163,14 @@ def _streams(clip: Clip, aligned: AlignedClip, duration_s: float, preview: Previ
     if aligned.pcm.any():
         facts.append(f"sound peaks at {20 * np.log10(peak(aligned.pcm)):.0f} dBFS")
     if quality.frame_rate_hz is not None:
-        facts.append(f"{quality.frame_rate_hz:.1f} pictures a second")
+        facts.append(f"{quality.frame_rate_hz:.1f} pictures per second")
     if abs(quality.offset_s) >= 0.01:
         facts.append(f"sound starts {quality.offset_s:+.2f} s")
     if abs(quality.drift_s_per_min) >= 0.001:
-        facts.append(f"drift {1000 * quality.drift_s_per_min:+.0f} ms a minute")
+        facts.append(f"drift {1000 * quality.drift_s_per_min:+.0f} ms per minute")
     if quality.av_offset_s is not None:
         facts.append(f"lips to sound {1000 * quality.av_offset_s:+.0f} ms")
-    segments = [(one.start_s, one.end_s, one.emotion) for one in clip.segments]
+    segments = [(segment.start_s, segment.end_s, segment.emotion) for segment in clip.segments]
     if not segments and clip.emotion is not None:
         segments = [(0.0, duration_s, clip.emotion)]
     return {
@@ -187,7 +187,7 @@ def _streams(clip: Clip, aligned: AlignedClip, duration_s: float, preview: Previ
             (_share(word.start_s, duration_s), _share(word.end_s - word.start_s, duration_s), word.text)
             for word in aligned.words
         ],
-        "words_source": {"given": "times came with the corpus", "spread": "laid over the speech"}.get(
+        "words_source": {"given": "times from the corpus", "spread": "spread over the speech"}.get(
             aligned.words_source, ""
         ),
         "lines": [(name, line(values)) for name, values in sorted(aligned.physio.items())[:MAX_CHANNELS]]
@@ -201,17 +201,17 @@ def _streams(clip: Clip, aligned: AlignedClip, duration_s: float, preview: Previ
 
 
 def crops(aligned: AlignedClip) -> list[str | None]:
-    """The crop nearest to the middle of each of `CROPS` stretches, as a data address; none where no face is."""
+    """The crop nearest to the middle of each of `CROPS` stretches, as a data URL; None where there is no face."""
     if not any(aligned.face_jpeg):
         return []
     edges = np.linspace(0, aligned.grid.num_steps, CROPS + 1)
-    found: list[str | None] = []
+    urls: list[str | None] = []
     for first, last in pairwise(edges):
         middle = (first + last) / 2
         steps = [step for step in range(int(first), max(int(first) + 1, int(np.ceil(last)))) if _has(aligned, step)]
         jpeg = aligned.face_jpeg[min(steps, key=lambda step: abs(step + 0.5 - middle))] if steps else None
-        found.append(None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")
-    return found
+        urls.append(None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")
+    return urls
 
 
 def _has(aligned: AlignedClip, step: int) -> bool:
@@ -236,15 +236,15 @@ def line(values: NDArray[np.float32]) -> str:
     """A curve as an SVG path in a box of `LINE_COLUMNS` by 100, between its own extremes; broken where it is NaN."""
     blocks = np.array_split(np.asarray(values, dtype=np.float64), min(LINE_COLUMNS, max(1, values.size)))
     means = np.array([block[np.isfinite(block)].mean() if np.isfinite(block).any() else np.nan for block in blocks])
-    there = np.isfinite(means)
-    if not there.any():
+    finite = np.isfinite(means)
+    if not finite.any():
         return ""
-    low, high = means[there].min(), means[there].max()
+    low, high = means[finite].min(), means[finite].max()
     heights = 95 - 90 * (means - low) / ((high - low) or 1.0)
     width = LINE_COLUMNS / len(blocks)
     path, pen = [], "M"
     for index, height in enumerate(heights):
-        if not there[index]:
+        if not finite[index]:
             pen = "M"
             continue
         path.append(f"{pen}{(index + 0.5) * width:.1f},{height:.1f}")

@@ -1,4 +1,4 @@
-"""Which clips of a corpus a person is shown, and what is known of them."""
+"""The sample of clips on the preview page, and the data of that page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNLABELLED = "unlabelled"
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """A clip and what became of it: aligned (`source` says where), or set aside."""
+    """A clip and its outcome: aligned or quarantined."""
 
     clip: Clip
     aligned: AlignedClip | None = None
@@ -28,9 +28,9 @@ class Preview:
 
     Attributes:
         clips: all that would be used; quarantined: what was set aside; sampled: the clips that are drawn.
-        notes: what the adapter has to say.
+        notes: of the adapter.
         split_of: clip id → split, or why there is none.
-        origin: where it comes from, in words; root: the project.
+        origin: where the data come from, in words; root: the project.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Preview:
 
 
 def sample(clips: Sequence[Clip], count: int) -> list[Clip]:
-    """Some clips of a corpus, the same ones every time: emotions in turn, and in each of them people in turn."""
+    """A fixed sample of a corpus: emotions in turn, and within each emotion people in turn."""
     by_emotion: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
     for clip in sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).hexdigest()):
         by_emotion[emotion_of(clip)][clip.subject_id].append(clip)

@@ -1,4 +1,4 @@
-"""The configuration as it would be with `--root` and `--set`, for commands that only look; params.yaml is untouched."""
+"""The configuration with `--root` and `--set` applied, for commands that only read; params.yaml is not changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def settings(name: str, *, root: str | None = None, assignments: Sequence[str] =
 
     Args:
         name: of the dataset.
-        root: in the place of `<name>.root`: an address (`s3://…`), or relative to the current folder, as one types it.
+        root: overrides `<name>.root`: an address (`s3://…`), or a path relative to the current folder.
         assignments: such as ``cremad.label=voice``; see `edit_params.apply`.
 
     Raises:
@@ -44,7 +44,7 @@ def settings(name: str, *, root: str | None = None, assignments: Sequence[str] =
     try:
         document = yaml.safe_load(layout.params.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise ConfigError("this is no valid YAML", where=str(layout.params), seen=str(error)) from error
+        raise ConfigError("not valid YAML", where=str(layout.params), seen=str(error)) from error
     if not isinstance(document, dict):
         raise ConfigError("the configuration must be a mapping", where=str(layout.params))
     document["datasets"] = [name]

@@ -172,7 +172,7 @@ def test_an_unknown_name_gives_the_nearest(name: str, nearest: str, project: Pat
 
 def test_outside_of_a_project_values_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "No project here" in command()
+    assert "Not in a project" in command()
     assert "30" in command("train.epochs")
 
 

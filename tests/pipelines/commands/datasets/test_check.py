@@ -31,7 +31,7 @@ def test_one_table_says_what_is_used_and_what_not_and_why(
     assert "Run `git lfs pull`" in shown
     assert "same bytes" in shown
     assert "people     2" in shown
-    assert "validation asks for" in shown
+    assert "validation requires" in shown
     assert (project / "params.yaml").read_bytes() == before
     assert not (project / "data").exists()
     assert list((project / ".mer").iterdir()) == []

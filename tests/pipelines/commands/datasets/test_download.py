@@ -96,7 +96,7 @@ def test_a_zenodo_record_is_fetched_unpacked_and_checked(
     assert call(["datasets", "check", "ravdess", "--root", "here"]) == 0
     asked = len(files.asked)
     assert get("ravdess", files, "--accept-licence", "--to", "here") == 0
-    assert "all 2 files were there" in capsys.readouterr().out
+    assert "all 2 files were there already" in capsys.readouterr().out
     assert len(files.asked) == asked + 1  # the record
 
 

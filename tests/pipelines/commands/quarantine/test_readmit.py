@@ -77,7 +77,8 @@ def accepted(layout: Layout) -> set[str]:
 def test_what_is_decided_comes_in_with_its_reason_and_what_is_mended_by_itself(layout: Layout) -> None:
     assert not {*TWICE, GONE} & accepted(layout)
     assert accept() == (
-        f"{NAME}: 15 clips of 6 people\nCommit baselines/: from the next `mer run` on, data are compared with these"
+        f"{NAME}: 15 clips of 6 people\n"
+        "Commit baselines/: from the next `mer run` on, data are compared with this baseline"
     )
     said = readmit(TWICE, reason="the actor was told to do both,\nsays the director")
     assert "2 to be taken as they are by the next `mer run`; commit readmitted.csv" in said

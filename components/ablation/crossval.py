@@ -227,9 +227,9 @@ def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
     whole, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
     used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
     modalities = tuple(name for name in unit.modalities if name in used)
-    own = (
-        {split: [restrict(case, modalities) for case in cases] for split, cases in whole.items()} if modalities else {}
-    )
+    own: dict[str, list[Case]] = {}
+    if modalities:
+        own = {split: [restrict(case, modalities) for case in cases] for split, cases in whole.items()}
     if not any(case.usable for case in own.get("train", ())):
         raise DataError(
             "no training clip has one of these modalities and a label",

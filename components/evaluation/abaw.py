@@ -129,13 +129,13 @@ def judge(
     return VideoClasses(classes=posterior[:, order].argmax(axis=1)[chosen], borrowed=~valid[steps])
 
 
-def rows(wanted: Iterable[Wanted], judged: Mapping[str, VideoClasses], counts: Counter[str]) -> Iterator[str]:
+def rows(requested: Iterable[Wanted], judged: Mapping[str, VideoClasses], counts: Counter[str]) -> Iterator[str]:
     """The lines of the submission, header first; `counts` counts frames, and those without a class of their own.
 
     A frame numbered beyond the video's last gets the class of the last one.
     """
     yield HEADER
-    for request in wanted:
+    for request in requested:
         answer = judged[request.video]
         last = answer.classes.size
         for number in range(1, last + 1) if request.frame is None else (request.frame,):

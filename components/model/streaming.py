@@ -184,7 +184,7 @@ class StreamingModel:
         )
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> StreamState:
-        """The state that `StreamState.to_tensors` wrote, perhaps in another process, on this model's device.
+        """The state that `StreamState.to_tensors` wrote, perhaps in a different process, on this model's device.
 
         Raises:
             ModelError: a tensor is missing, unknown or misshapen: the state belongs to a model of a different spec.

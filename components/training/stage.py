@@ -98,7 +98,7 @@ def run(
     with open_run(tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
         tracked.params(json.loads(recorded))
         _describe(tracked, layout, catalog, seed)
-        trained = [_fit(one, ray, tracked) for one in rounds]
+        trained = [_fit(training, ray, tracked) for training in rounds]
         summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"])
         _conclude(tracked, layout, rounds, trained, summary)
     shutil.rmtree(folder, ignore_errors=True)

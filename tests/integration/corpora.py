@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -68,3 +70,13 @@ def mer(layout: Layout, *arguments: str, code: Path = ROOT) -> subprocess.Comple
     command = [sys.executable, "-m", "pipelines.cli", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(code)}
     return subprocess.run(command, cwd=layout.root, env=environment, capture_output=True, text=True, check=False)
+
+
+def mer_here(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command `mer` in this process, in the project: exit code and output without a new interpreter."""
+    from pipelines.cli import call
+
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.chdir(layout.root), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        code = call(arguments)
+    return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())

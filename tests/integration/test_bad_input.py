@@ -20,9 +20,10 @@ from components.contracts.records import clips_of as rows_of
 from components.features.store import FeatureStore
 from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, write_clip
-from tests.datasets.test_add_a_dataset import blocks, copy_project, passes
-from tests.integration.corpora import mer, params_of, project, record
+from tests.datasets.test_add_a_dataset import COPIED, titled
+from tests.integration.corpora import mer, mer_here, params_of, project, record
 from tests.trees import tree_sha256
+from tests.walkthrough import copy_project, passes
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -191,7 +192,7 @@ def test_what_is_missing_is_masked_and_what_is_cut_is_used(mixed: Layout) -> Non
 
 
 def test_the_list_says_for_each_file_why_and_what_to_do(mixed: Layout) -> None:
-    done = mer(mixed, "quarantine", "list")
+    done = mer_here(mixed, "quarantine", "list")
     assert done.returncode == 0
     entries = {entry.partition("\n")[0]: entry for entry in done.stdout.split("\nravdess/")}
     assert len(entries) == len(BAD)
@@ -201,7 +202,7 @@ def test_the_list_says_for_each_file_why_and_what_to_do(mixed: Layout) -> None:
         assert told, row
         assert all(row["path"] in entry and row["remedy"] in entry for entry in told)
     assert done.stdout.endswith(f"{len(BAD)} set aside\n")
-    machine = mer(mixed, "quarantine", "list", "--json").stdout.splitlines()
+    machine = mer_here(mixed, "quarantine", "list", "--json").stdout.splitlines()
     assert [json.loads(line)["code"] for line in machine] == [row["code"] for row in quarantined(mixed)]
 
 
@@ -233,7 +234,7 @@ def test_links_are_followed_and_strange_names_are_named(tmp_path: Path) -> None:
     latin = os.fsencode(corpus) + b"/M\xe4rz"
     os.mkdir(latin)
     os.rename(record(corpus, "03-01-03-01-01-01-08.wav"), latin + b"/03-01-03-01-01-01-08.wav")
-    assert mer(layout, "inputs").returncode == 0
+    assert mer_here(layout, "inputs").returncode == 0
     ran(layout, "datasets")
     clips = rows_of(pq.read_table(layout.dataset(NAME) / "clips.parquet"))
     assert [clip.clip_id[-2:] for clip in clips] == ["05", "06"]
@@ -259,12 +260,20 @@ def test_a_wrong_configuration_ends_with_2_and_the_nearest_name(
     params: dict[str, Any], words: list[str], tmp_path: Path
 ) -> None:
     layout = project(tmp_path, **params)
-    done = mer(layout, "datasets", "--dataset", NAME)
+    done = mer_here(layout, "datasets", "--dataset", NAME)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stderr
     assert not (layout.root / "data").exists()
+
+
+def test_the_process_of_a_command_ends_as_a_call_in_this_process_does(tmp_path: Path) -> None:
+    layout = project(tmp_path, datasets=["ravdes"])
+    process, call = mer(layout, "datasets", "--dataset", NAME), mer_here(layout, "datasets", "--dataset", NAME)
+    assert process.returncode == call.returncode == 2
+    assert process.stderr == call.stderr
+    assert process.stdout == call.stdout
 
 
 @pytest.mark.parametrize(
@@ -283,7 +292,7 @@ def test_a_corpus_without_clips_ends_with_3_and_says_where(
     (layout.root / "corpus").mkdir()
     (layout.root / "bad").mkdir()
     (layout.root / "bad" / GOOD[0]).touch()
-    done = mer(layout, "datasets", "--dataset", NAME)
+    done = mer_here(layout, "datasets", "--dataset", NAME)
     assert done.returncode == 3, done.stderr
     assert f"error ({code})" in done.stderr
     assert "Traceback" not in done.stderr
@@ -298,7 +307,7 @@ def test_a_stage_before_its_turn_ends_with_3_and_names_a_command_that_exists(tmp
     done = mer(layout, "alignment", "--dataset", NAME)
     assert done.returncode == 3
     remedy = done.stderr.partition("Run `mer ")[2].partition("`")[0]
-    assert mer(layout, *remedy.split()).returncode == 0
+    assert mer_here(layout, *remedy.split()).returncode == 0
 
 
 def test_a_corpus_of_which_nothing_can_be_aligned_ends_with_4_and_says_why(tmp_path: Path) -> None:
@@ -311,7 +320,7 @@ def test_a_corpus_of_which_nothing_can_be_aligned_ends_with_4_and_says_why(tmp_p
     assert done.returncode == 4, done.stderr
     assert "1 of 1 rows" in done.stderr
     assert "`mer quarantine list` says why" in done.stderr
-    assert "cannot be read as media" in mer(layout, "quarantine", "list").stdout
+    assert "cannot be read as media" in mer_here(layout, "quarantine", "list").stdout
 
 
 LABELS = (
@@ -323,8 +332,8 @@ LABELS = (
 def moodbox(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A copy of the project with the documentation's adapter, whose label table and files do not quite agree."""
     root = tmp_path_factory.mktemp("moodbox") / "project"
-    copy_project(root)
-    written = blocks()
+    copy_project(root, COPIED)
+    written = titled()
     passes(written["add"], root)
     (root / "components/datasets/corpora/moodbox.py").write_text(written["components/datasets/corpora/moodbox.py"])
     (root / "params.yaml").write_text(yaml.safe_dump({"datasets": ["moodbox"], "moodbox": {"root": "corpora/moodbox"}}))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import neurokit2
 import numpy as np
 import pytest
 
@@ -11,6 +10,8 @@ RATE_HZ = 64.0
 
 @pytest.mark.parametrize("rate_bpm", [55, 75, 110])
 def test_an_ecg_has_its_heart_rate(rate_bpm: int) -> None:
+    import neurokit2
+
     ecg = neurokit2.ecg_simulate(duration=30, sampling_rate=256, heart_rate=rate_bpm, random_state=1, noise=0.05)[::4]
     found = beats(ecg, RATE_HZ, "ecg")
     assert 60 / np.median(np.diff(found)) == pytest.approx(rate_bpm, rel=0.03)
@@ -19,12 +20,16 @@ def test_an_ecg_has_its_heart_rate(rate_bpm: int) -> None:
 
 @pytest.mark.parametrize("rate_bpm", [55, 75, 110])
 def test_a_pulse_has_its_heart_rate(rate_bpm: int) -> None:
+    import neurokit2
+
     ppg = neurokit2.ppg_simulate(duration=30, sampling_rate=256, heart_rate=rate_bpm, random_state=1)[::4]
     found = beats(ppg, RATE_HZ, "ppg")
     assert 60 / np.median(np.diff(found)) == pytest.approx(rate_bpm, rel=0.05)
 
 
 def test_an_ecg_upside_down_has_the_same_beats() -> None:
+    import neurokit2
+
     ecg = neurokit2.ecg_simulate(duration=20, sampling_rate=256, heart_rate=70, random_state=2)[::4]
     np.testing.assert_allclose(beats(ecg, RATE_HZ, "ecg"), beats(-ecg, RATE_HZ, "ecg"), atol=0.02)
 

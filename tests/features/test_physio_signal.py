@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import neurokit2
 import numpy as np
 import pytest
 
@@ -26,6 +25,8 @@ def encode(physio: dict[str, np.ndarray], mask: np.ndarray | None = None) -> dic
 
 
 def test_every_channel_is_used_and_the_width_is_fixed() -> None:
+    import neurokit2
+
     ecg = neurokit2.ecg_simulate(duration=SECONDS, sampling_rate=64, heart_rate=72, random_state=0)[:SAMPLES]
     found = encode({"ecg": ecg, "eda": 2 + 0.05 * TIME_S, "resp": np.sin(2 * np.pi * 0.25 * TIME_S)})
     assert found["valid"].all()
@@ -47,6 +48,8 @@ def test_a_skin_response_is_phasic() -> None:
 
 
 def test_the_pulse_stands_in_for_an_ecg_without_beats() -> None:
+    import neurokit2
+
     ppg = neurokit2.ppg_simulate(duration=SECONDS, sampling_rate=64, heart_rate=90, random_state=0)[:SAMPLES]
     found = encode({"ecg": np.zeros(SAMPLES), "bvp": ppg})
     assert np.median(found["heart_rate_bpm"]) == pytest.approx(90, rel=0.06)

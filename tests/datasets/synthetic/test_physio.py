@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import neurokit2 as nk
 import numpy as np
 import pytest
 
@@ -20,6 +19,8 @@ def felt(plan: ClipPlan, *emotions: str, duration_s: float = 20.0) -> ClipPlan:
 
 
 def beats_per_min(ecg: np.ndarray) -> float:
+    import neurokit2 as nk
+
     _, found = nk.ecg_peaks(ecg.astype(float), sampling_rate=RATE_HZ)
     return float(60 * RATE_HZ / np.median(np.diff(found["ECG_R_Peaks"])))
 

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import WATCH
-from tests.tiers import LONGEST, RAY_FIXTURE, RAY_GROUP, ROOT, group_of, heavy_program, is_light, longest_first
+from tests.tiers import (
+    EVALUATION_GROUP,
+    LONGEST,
+    RAY_FIXTURE,
+    RAY_GROUP,
+    ROOT,
+    SHARED_BY_GROUP,
+    group_of,
+    heavy_program,
+    is_light,
+    longest_first,
+)
 
 REFUSED = pytest.fail.Exception
 
@@ -58,6 +69,11 @@ def test_every_file_with_the_ray_of_the_session_is_in_one_group(request: pytest.
     assert group_of("tests/contracts/test_errors.py") == "tests/contracts/test_errors.py"
 
 
+def test_every_file_with_the_model_of_the_evaluation_is_in_one_group() -> None:
+    files = ("evaluation/test_evaluate.py", "evaluation/test_write.py", "ablation/test_answering.py")
+    assert {group_of(f"tests/{file}") for file in files} == {EVALUATION_GROUP}
+
+
 def test_the_longest_groups_come_first_and_whole() -> None:
     @dataclass(frozen=True)
     class Test:
@@ -76,4 +92,4 @@ def test_the_longest_groups_come_first_and_whole() -> None:
 
 
 def test_what_is_listed_as_long_exists() -> None:
-    assert [path for path in LONGEST if path != RAY_GROUP and not (ROOT / path).is_file()] == []
+    assert [path for path in LONGEST if path not in SHARED_BY_GROUP and not (ROOT / path).is_file()] == []

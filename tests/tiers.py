@@ -3,8 +3,9 @@
 A test is light unless it is marked `integration`, `e2e`, `gpu` or `bench`, or uses a fixture of `HEAVY_FIXTURES`, which
 marks it `integration`. Light tests start no Ray, no MLflow store and no DVC; `Watch` fails those that do.
 
-With `pytest -n`, the tests of a file run in one process, since they share its fixtures, and all files that use the
-session's Ray run in the same one, so that there is one Ray. The longest groups start first.
+With `pytest -n`, the tests of a file run in one process, since they share its fixtures; so do all files that use the
+session's Ray, so that there is one Ray, and all that use the evaluation's model, so that it is trained once. The
+longest groups start first.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ import pytest
 
 HEAVY_MARKS = ("integration", "e2e", "gpu", "bench")
 HEAVY_FIXTURES = frozenset({"ray_session", "mlflow_uri"})
+# Group of several files → what their text names that they share.
 RAY_GROUP, RAY_FIXTURE = "ray", "ray_session"
+EVALUATION_GROUP = "evaluation"
+SHARED_BY_GROUP = {RAY_GROUP: RAY_FIXTURE, EVALUATION_GROUP: "from tests.evaluation."}
 ROOT = Path(__file__).resolve().parents[1]
 # Groups of a minute and more, longest first; what is not listed follows in the order of collection.
 LONGEST = (
@@ -52,12 +56,13 @@ def mark_heavy(items: Iterable[pytest.Item]) -> None:
 
 @cache
 def group_of(path: str) -> str:
-    """The group of a test file, by its path from the root of the project: its own, or that of the session's Ray.
+    """The group of a test file, by its path from the root of the project: its own, or one of `SHARED_BY_GROUP`.
 
-    The process that hands out the tests sees their names alone, so a file belongs to Ray if its text names the fixture.
+    The process that hands out the tests sees their names alone, so the text of a file says what it shares.
     """
     file = ROOT / path
-    return RAY_GROUP if file.is_file() and RAY_FIXTURE in file.read_text(encoding="utf-8") else path
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return next((group for group, shared in SHARED_BY_GROUP.items() if shared in text), path)
 
 
 def longest_first(items: list[pytest.Item]) -> None:

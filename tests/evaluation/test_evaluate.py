@@ -33,6 +33,11 @@ def run(**values: Any) -> Evaluation:
     return evaluate(model, splits, **{"config": CONFIG, "gates": Gates(), "seed": 7, **values})
 
 
+def fitted_on_few(**values: Any) -> Evaluation:
+    """With few people to fit on, for tests of what is not fitted."""
+    return run(**{"train": make_split("train", 2), "calibration": make_split("cal", 2), **values})
+
+
 def test_a_model_that_learned_passes_its_gates_and_beats_the_baselines() -> None:
     found = done()
     assert passed(found.gates)
@@ -60,7 +65,7 @@ def test_contradictions_are_measured_where_they_were_planted() -> None:
 
 def test_without_anything_planted_only_the_false_alarms_are_known() -> None:
     plain = tuple(replace(case, planted=()) for case in make_split("test", 5))
-    figures = run(test=plain).metrics["contradiction"]
+    figures = fitted_on_few(test=plain).metrics["contradiction"]
     assert figures["planted"] == 0
     assert figures["auroc"]["value"] is figures["recall_at_threshold"]["value"] is None
     assert 0 <= figures["false_alarms_at_threshold"]["value"] <= 1
@@ -117,7 +122,7 @@ def test_slices_are_by_group_with_a_gap() -> None:
 
 def test_one_modality_only() -> None:
     test = tuple(without(case, "voice") for case in make_split("test", 5))
-    found = run(test=test)
+    found = fitted_on_few(test=test)
     assert [name for name, _ in found.table] == ["face", "majority"]
     gates = {gate.name: gate for gate in found.gates}
     assert gates["missing_modality_drop"].passed
@@ -132,7 +137,7 @@ def test_a_class_that_nobody_shows() -> None:
         absent=("never",),
         model=Model(width=16, heads=2, tcn_blocks=1),
     )
-    found = run(model=build_model(spec).eval())
+    found = fitted_on_few(model=build_model(spec).eval())
     assert "never" not in found.metrics["per_class"]
     assert max(float(scored.step_posterior[:, 4].max()) for scored in found.scored) == 0
 
@@ -140,8 +145,7 @@ def test_a_class_that_nobody_shows() -> None:
 def test_a_model_without_scores_of_single_modalities() -> None:
     torch.manual_seed(0)
     spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=Model(preset="paper"))
-    splits = {"train": make_split("train", 2), "calibration": make_split("cal", 2), "test": make_split("test", 2)}
-    found = run(model=build_model(spec).eval(), **splits)
+    found = fitted_on_few(model=build_model(spec).eval(), test=make_split("test", 2))
     assert all(scored.unimodal_posterior == {} for scored in found.scored)
     assert found.fitted.calibration.unimodal == {}
     assert found.metrics["baselines"].keys() == {"majority"}
@@ -152,7 +156,7 @@ def test_a_model_without_scores_of_single_modalities() -> None:
 
 def test_steps_are_scored_where_clips_have_no_label() -> None:
     test = tuple(replace(case, clip_label=-100) for case in make_split("test", 5))
-    found = run(test=test)
+    found = fitted_on_few(test=test)
     assert found.level == "step"
     assert "clip" not in found.metrics
     assert found.metrics["step"]["items"] == 30 * len(test)
@@ -161,7 +165,7 @@ def test_steps_are_scored_where_clips_have_no_label() -> None:
 
 def test_one_test_person_has_no_interval_and_so_no_promotion() -> None:
     test = tuple(case for case in make_split("test", 5) if case.subject_id == "tiny/test0")
-    found = run(test=test)
+    found = fitted_on_few(test=test)
     assert found.metrics["clip"]["macro_f1"]["low"] is None
     gates = {gate.name: gate for gate in found.gates}
     assert not gates["gain_over_majority"].passed
@@ -169,7 +173,7 @@ def test_one_test_person_has_no_interval_and_so_no_promotion() -> None:
 
 
 def test_an_empty_calibration_split_leaves_the_posteriors_as_they_are() -> None:
-    found = run(calibration=())
+    found = fitted_on_few(calibration=())
     assert found.fitted.calibration.clip == found.fitted.calibration.step == 1.0
     figures = found.metrics["calibration"]["clip"]
     assert figures["ece_before"] == figures["ece_after"]
@@ -180,6 +184,6 @@ def test_no_label_and_no_clip_are_named() -> None:
         replace(case, clip_label=-100, step_labels=np.full(30, -100, dtype=np.int64)) for case in make_split("test", 5)
     )
     with pytest.raises(DataError, match="no test clip has a label"):
-        run(test=bare)
+        fitted_on_few(test=bare)
     with pytest.raises(DataError, match="no test clip can be scored"):
-        run(test=())
+        fitted_on_few(test=())

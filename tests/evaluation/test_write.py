@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from components.contracts.atomic import read_json
 from components.evaluation.write import summary, write_evaluation
@@ -19,12 +20,17 @@ def write(folder: Path, datasets: tuple[str, ...] = ("tiny",)) -> Path:
     return folder
 
 
-def test_equal_evaluations_give_equal_bytes_pictures_included(tmp_path: Path) -> None:
-    assert tree_sha256(write(tmp_path / "a")) == tree_sha256(write(tmp_path / "b"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluation on disk, for tests that only read it."""
+    return write(tmp_path_factory.mktemp("written") / "evaluated")
 
 
-def test_every_file_is_there_and_reads_back(tmp_path: Path) -> None:
-    folder = write(tmp_path / "evaluated")
+def test_equal_evaluations_give_equal_bytes_pictures_included(folder: Path, tmp_path: Path) -> None:
+    assert tree_sha256(write(tmp_path / "again")) == tree_sha256(folder)
+
+
+def test_every_file_is_there_and_reads_back(folder: Path) -> None:
     assert read_json(folder / "metrics.json") == done().metrics
     assert Calibration.from_json(read_json(folder / "calibration.json")) == done().fitted.calibration
     assert set(Reference.load(folder).modalities) == {"face", "voice"}
@@ -44,10 +50,10 @@ def test_every_file_is_there_and_reads_back(tmp_path: Path) -> None:
     assert sum(int(line.rsplit(",", 1)[1]) for line in curve[1:]) == len(rows)
 
 
-def test_the_report_stands_alone_and_says_what_matters(tmp_path: Path) -> None:
-    page = (write(tmp_path / "evaluated") / "report.html").read_text(encoding="utf-8")
+def test_the_report_stands_alone_and_says_what_matters(folder: Path, tmp_path: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert page.count("<img ") == len(list((tmp_path / "evaluated" / "plots").glob("*.png")))
+    assert page.count("<img ") == len(list((folder / "plots").glob("*.png")))
     for words in (
         "macro-F1",
         "Gates",

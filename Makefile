@@ -19,7 +19,7 @@ WORKERS ?= 2
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help env dev lock run check test serve lint types layers light unit bench clean
+.PHONY: help env dev lock run check test serve static lint types layers light unit bench clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +54,13 @@ run: env  ## the main job end to end, and nothing when nothing changed
 serve: env  ## MLflow UI, the service and the reconciler, on loopback
 	$(BIN)/mer serve
 
-check: dev lint types layers light  ## while you work: lint, types, layers and the tests without Ray, MLflow and DVC
+check: static light  ## while you work: lint, types, layers and the tests without Ray, MLflow and DVC
 
-test: dev lint types layers unit  ## before you push: lint, types, layers contract and all tests
+test: static unit  ## before you push: lint, types, layers contract and all tests
+
+# Beside each other, since a first run of the types takes a minute of one core; each shows its lines when it ends.
+static: dev
+	$(MAKE) --no-print-directory --jobs --output-sync=target lint types layers
 
 lint: dev
 	$(BIN)/ruff check .

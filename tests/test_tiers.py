@@ -15,8 +15,9 @@ from tests.tiers import (
     LONGEST,
     RAY_FIXTURE,
     RAY_GROUP,
+    RAY_INTEGRATION_GROUP,
     ROOT,
-    SHARED_BY_GROUP,
+    SHARED,
     group_of,
     heavy_program,
     is_light,
@@ -62,10 +63,12 @@ def test_a_heavy_program_is_known_by_its_name(command: object, program: str | No
     assert heavy_program(command) == program
 
 
-def test_every_file_with_the_ray_of_the_session_is_in_one_group(request: pytest.FixtureRequest) -> None:
+def test_every_file_with_the_ray_of_the_session_is_in_one_of_two_groups(request: pytest.FixtureRequest) -> None:
     tests = [item for item in request.session.items if RAY_FIXTURE in getattr(item, "fixturenames", ())]
-    assert {group_of(item.nodeid.partition("::")[0]) for item in tests} <= {RAY_GROUP}
+    assert {group_of(item.nodeid.partition("::")[0]) for item in tests} <= {RAY_GROUP, RAY_INTEGRATION_GROUP}
     assert group_of("tests/features/test_stage.py") == group_of("tests/rollout/test_under_load.py") == RAY_GROUP
+    integration = ("tests/integration/test_battery.py", "tests/integration/test_bad_input.py")
+    assert {group_of(path) for path in integration} == {RAY_INTEGRATION_GROUP}
     assert group_of("tests/contracts/test_errors.py") == "tests/contracts/test_errors.py"
 
 
@@ -92,4 +95,4 @@ def test_the_longest_groups_come_first_and_whole() -> None:
 
 
 def test_what_is_listed_as_long_exists() -> None:
-    assert [path for path in LONGEST if path not in SHARED_BY_GROUP and not (ROOT / path).is_file()] == []
+    assert [path for path in LONGEST if path not in SHARED and not (ROOT / path).is_file()] == []

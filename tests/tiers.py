@@ -3,9 +3,10 @@
 A test is light unless it is marked `integration`, `e2e`, `gpu` or `bench`, or uses a fixture of `HEAVY_FIXTURES`, which
 marks it `integration`. Light tests start no Ray, no MLflow store and no DVC; `Watch` fails those that do.
 
-With `pytest -n`, the tests of a file run in one process, since they share its fixtures; so do all files that use the
-session's Ray, so that there is one Ray, and all that use the evaluation's model, so that it is trained once. The
-longest groups start first.
+With `pytest -n`, the tests of a file run in one process, since they share its fixtures; so do the files that use the
+session's Ray, and those that use the evaluation's model, so that it is trained once. The files with Ray are two groups
+of about equal length, since in one process they would take longer than all the others; a second Ray starts in seconds.
+The longest groups start first.
 """
 
 from __future__ import annotations
@@ -22,15 +23,22 @@ import pytest
 
 HEAVY_MARKS = ("integration", "e2e", "gpu", "bench")
 HEAVY_FIXTURES = frozenset({"ray_session", "mlflow_uri"})
-# Group of several files → what their text names that they share.
-RAY_GROUP, RAY_FIXTURE = "ray", "ray_session"
-EVALUATION_GROUP = "evaluation"
-SHARED_BY_GROUP = {RAY_GROUP: RAY_FIXTURE, EVALUATION_GROUP: "from tests.evaluation."}
+RAY_FIXTURE = "ray_session"
+RAY_GROUP, RAY_INTEGRATION_GROUP, EVALUATION_GROUP = "ray", "ray of tests/integration", "evaluation"
+# Group of several files → the folder that they lie in, and what their text names that they share; the first that fits.
+SHARED = {
+    RAY_INTEGRATION_GROUP: ("tests/integration/", RAY_FIXTURE),
+    RAY_GROUP: ("tests/", RAY_FIXTURE),
+    EVALUATION_GROUP: ("tests/", "from tests.evaluation."),
+}
 ROOT = Path(__file__).resolve().parents[1]
 # Groups of a minute and more, longest first; what is not listed follows in the order of collection.
 LONGEST = (
+    RAY_INTEGRATION_GROUP,
     RAY_GROUP,
     "tests/e2e/test_line.py",
+    EVALUATION_GROUP,
+    "tests/test_extend.py",
     "tests/pipelines/commands/withdrawal/test_withdraw.py",
     "tests/registry/test_stage.py",
     "tests/pipelines/commands/test_ablate.py",
@@ -56,13 +64,14 @@ def mark_heavy(items: Iterable[pytest.Item]) -> None:
 
 @cache
 def group_of(path: str) -> str:
-    """The group of a test file, by its path from the root of the project: its own, or one of `SHARED_BY_GROUP`.
+    """The group of a test file, by its path from the root of the project: its own, or one of `SHARED`.
 
     The process that hands out the tests sees their names alone, so the text of a file says what it shares.
     """
     file = ROOT / path
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return next((group for group, shared in SHARED_BY_GROUP.items() if shared in text), path)
+    groups = (group for group, (folder, shared) in SHARED.items() if path.startswith(folder) and shared in text)
+    return next(groups, path)
 
 
 def longest_first(items: list[pytest.Item]) -> None:

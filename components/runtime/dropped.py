@@ -1,8 +1,8 @@
-"""Lines of C++ libraries on standard error that mislead: dropped, and nothing else.
+"""A filter that drops misleading lines of C++ libraries from standard error.
 
-Ray's core writes to descriptor 2 by itself, so no logger can hold back one message of it, and its log level would hold
-back all. A filter process stands between for as long as the block runs; being a process of its own it passes on what a
-crash of this one says last. It is this file, run as a script.
+Ray's core writes to descriptor 2 directly, so no logger can hold back a single message of it, and its log level would
+hold back all. A filter process stands between while the block runs; as a separate process it still passes on the last
+messages when this one crashes. It is this file, run as a script.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ END_S = 5.0
 
 @contextmanager
 def dropped(pattern: str, *, begins: str) -> Iterator[None]:
-    """Drops the lines that match from what this process and its new children write to standard error.
+    """Drops matching lines from the standard error of this process and of children that it starts in the block.
 
     Args:
         pattern: a regular expression, searched in each line.
-        begins: how a line that may match begins. Anything else is passed on at once, so that a progress bar, which
-            writes pieces of a line, moves on.
+        begins: the beginning of every line that may match. Anything else is passed on at once, so that a progress bar,
+            which writes pieces of a line, stays current.
     """
     sys.stderr.flush()
     real = os.dup(2)
@@ -41,12 +41,12 @@ def dropped(pattern: str, *, begins: str) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(real, 2)
         os.close(real)
-        with suppress(subprocess.TimeoutExpired):  # a child that began in the block still writes through the filter
+        with suppress(subprocess.TimeoutExpired):  # a child started in the block still writes through the filter
             child.wait(timeout=END_S)
 
 
 def pass_on(source: int, target: int, pattern: bytes, begins: bytes) -> None:
-    """Copies what comes from a descriptor to another but for the lines that match, until it ends."""
+    """Copies from one descriptor to the other without the matching lines, until the source ends."""
     held = b""
     while chunk := os.read(source, CHUNK_BYTES):
         *lines, held = (held + chunk).split(b"\n")

@@ -176,7 +176,7 @@ def test_a_disk_without_room_stops_before_a_byte_is_written(
     client: httpx.Client, files: Files, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=SPARE_BYTES))
-    with pytest.raises(UnavailableError, match="no room"):
+    with pytest.raises(UnavailableError, match="the disk has too little room"):
         fetched(client, files, place)
     assert not place.part.exists()
 

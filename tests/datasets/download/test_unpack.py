@@ -126,5 +126,5 @@ def test_a_web_page_in_the_place_of_an_archive_is_refused(tmp_path: Path) -> Non
 def test_a_disk_without_room_is_found_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = zipped(tmp_path / "a.zip", {"a": bytes(1000)})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
-    with pytest.raises(UnavailableError, match="no room"):
+    with pytest.raises(UnavailableError, match="the disk has too little room"):
         unpack(archive, tmp_path / "corpus")

@@ -84,9 +84,10 @@ def test_what_has_no_label_is_no_item() -> None:
 def test_the_labels_of_the_test_split_change_no_answer() -> None:
     test = make_split("test", 2)
     other = tuple(replace(case, clip_label=(case.clip_label + 1) % 4, step_labels=(case.step_labels + 1) % 4) for case in test)  # fmt: skip # noqa: E501
+    relabelled = answers(other)
     for place, answered in answers(test).items():
         for name, values in answered.posterior.items():
-            np.testing.assert_array_equal(values, answers(other)[place].posterior[name])
+            np.testing.assert_array_equal(values, relabelled[place].posterior[name])
 
 
 def test_a_calibration_of_another_model_is_used_as_it_is() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,9 +42,9 @@ def align(layout: Layout, clips: list[AlignedClip], *, shards: int = 2) -> None:
         pq.write_table(pa.Table.from_pylist(rows, ALIGNED_SCHEMA), folder / f"shard-{index}.parquet", row_group_size=2)
 
 
-def settings(**encoders: str) -> Params:
+def settings(*, actors: int = 1, **encoders: str) -> Params:
     return Params(
-        features=Features(encoders={**LIGHT, **encoders}, batch_clips=2, actors=2),
+        features=Features(encoders={**LIGHT, **encoders}, batch_clips=2, actors=actors),
         ray=RayResources(num_cpus=2, object_store_mb=128),
     )
 
@@ -52,13 +54,21 @@ def index_of(layout: Layout) -> dict[str, dict[str, object]]:
     return {row["clip_id"]: {**row, "keys": dict(row["keys"]), "coverage": dict(row["coverage"])} for row in rows}
 
 
+@pytest.fixture(scope="module")
+def encoded(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, Any]]:
+    """Three encoded clips and what the stage returned, for tests that only read them or change a copy."""
+    layout = Layout(tmp_path_factory.mktemp("encoded"))
+    align(layout, corpus(3), shards=1)
+    return layout, dict(call_stage("features", settings(), layout, "tiny"))
+
+
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
 class TestStage:
     def test_every_clip_is_encoded_once(self, tmp_path: Path) -> None:
         layout, clips = Layout(tmp_path), corpus()
         align(layout, clips)
-        first = call_stage("features", settings(), layout, "tiny")
+        first = call_stage("features", settings(actors=2), layout, "tiny")
         assert first["encoded"] == dict.fromkeys(LIGHT, 6)
         before = tree_sha256(layout.features("tiny"))
 
@@ -81,10 +91,8 @@ class TestStage:
         assert back["encoded"] == {"face": 1, "voice": 1, "text": 6, "physio": 1}
         assert tree_sha256(layout.features("tiny")) == before
 
-    def test_the_store_holds_what_the_encoder_gives(self, tmp_path: Path) -> None:
-        layout, clips = Layout(tmp_path), corpus(3)
-        align(layout, clips, shards=1)
-        summary = call_stage("features", settings(), layout, "tiny")
+    def test_the_store_holds_what_the_encoder_gives(self, encoded: tuple[Layout, dict[str, Any]]) -> None:
+        (layout, summary), clips = encoded, corpus(3)
         store, index = FeatureStore(layout.features("tiny")), index_of(layout)
         for modality, spec in LIGHT.items():
             encoder = create(spec, modality, "cpu")
@@ -128,15 +136,14 @@ class TestStage:
         # What was encoded before stays, so that mending the cause does not cost it again.
         assert len(FeatureStore(layout.features("tiny")).keys("voice")) == 6
 
-    def test_a_damaged_shard_is_encoded_again(self, tmp_path: Path) -> None:
-        layout = Layout(tmp_path)
-        align(layout, corpus(3))
-        call_stage("features", settings(), layout, "tiny")
+    def test_a_damaged_shard_is_encoded_again(self, encoded: tuple[Layout, dict[str, Any]], tmp_path: Path) -> None:
+        layout = Layout(tmp_path / "copy")
+        shutil.copytree(encoded[0].root, layout.root)
         before = tree_sha256(layout.features("tiny"))
         (shard,) = FeatureStore(layout.features("tiny")).shards("voice")
         shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
-        encoded = call_stage("features", settings(), layout, "tiny")["encoded"]
-        assert encoded == {"face": 0, "voice": 3, "text": 0, "physio": 0}
+        again = call_stage("features", settings(), layout, "tiny")
+        assert again["encoded"] == {"face": 0, "voice": 3, "text": 0, "physio": 0}
         assert tree_sha256(layout.features("tiny")) == before
 
     def test_clips_of_equal_content_share_their_features(self, tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
     bundle.json            the description, and the SHA-256 of every other file
     model.safetensors      weights
     transform.*            the fitted transform
-    reference.*            what the training data looked like
+    reference.*            statistics of the training data, for outlier checks
     golden.*               inputs of a few test clips and the outputs they must give
-    lineage.json           who made it, from what
+    lineage.json           the code and data that it was made from
 
 Nothing in it is executed. `bundle.json` covers every file but `lineage.json`, so `bundle_sha256`, the hash of
-`bundle.json`, names the model itself: the same data and code give the same hash on any machine at any commit.
+`bundle.json`, identifies the model itself: the same data and code give the same hash on any machine at any commit.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ class EncoderSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What `bundle.json` says apart from the hashes.
+    """The content of `bundle.json` apart from the hashes.
 
-    `metrics` are the headline figures with intervals, `gates` the evidence for promotion; both are for people and for
-    the reconciler, and change nothing in how the model computes.
+    `metrics` are the headline figures with intervals, `gates` the evidence for promotion; both are read
+    by people and by the reconciler, and do not affect the model's computation.
     """
 
     taxonomy: str
@@ -137,13 +137,15 @@ class Description:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, ValidationError, MerError) as error:
             raise BundleError(
-                "the description is incomplete or of another kind", where=where, seen=f"{type(error).__name__}: {error}"
+                "the description is incomplete or has a different form",
+                where=where,
+                seen=f"{type(error).__name__}: {error}",
             ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A verified bundle in memory. `sha256` is that of `bundle.json`: the name of exactly this model."""
+    """A verified bundle in memory. `sha256` is that of `bundle.json`, which identifies exactly this model."""
 
     folder: Path
     sha256: str
@@ -176,7 +178,7 @@ class Bundle:
 
     @property
     def alignment(self) -> Alignment:
-        """The alignment that the model was trained behind."""
+        """The alignment settings of the training data."""
         return self.description.alignment
 
     @property
@@ -193,7 +195,7 @@ class Bundle:
 
         Raises:
             BundleError: there are no goldens, or an output deviates by more than `tolerance` (absolute, in
-                probability): this code or this machine computes another model than the one that was evaluated.
+                probability): this code or machine does not reproduce the model that was evaluated.
         """
         where = self.folder.name
         if not self.goldens:
@@ -257,11 +259,11 @@ def verify_files(folder: Path) -> tuple[str, dict[str, Any]]:
         raise BundleError("there is no such bundle", where=str(folder))
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise BundleError("this folder is no bundle", where=str(folder), seen=f"no {DESCRIPTION}")
+        raise BundleError("this folder is not a bundle", where=str(folder), seen=f"no {DESCRIPTION}")
     value = _read_json(path)
     if value.get("format") != FORMAT:
         raise BundleError(
-            "the bundle has another format",
+            "the bundle has a different format",
             where=folder.name,
             seen=value.get("format"),
             allowed=FORMAT,
@@ -271,10 +273,10 @@ def verify_files(folder: Path) -> tuple[str, dict[str, Any]]:
     if not isinstance(hashes, dict):
         raise BundleError("the list of files is missing", where=f"{folder.name}/{DESCRIPTION}")
     _check_names(folder, hashes)
-    for name, wanted in sorted(hashes.items()):
+    for name, recorded in sorted(hashes.items()):
         seen = file_sha256(folder / name)
-        if seen != wanted:
-            raise BundleError("the file was altered", where=f"{folder.name}/{name}", seen=seen, allowed=wanted)
+        if seen != recorded:
+            raise BundleError("the file was altered", where=f"{folder.name}/{name}", seen=seen, allowed=recorded)
     return file_sha256(path), value
 
 
@@ -324,16 +326,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise BundleError("this is no valid JSON", where=f"{path.parent.name}/{path.name}", seen=str(error)) from error
+        raise BundleError("not valid JSON", where=f"{path.parent.name}/{path.name}", seen=str(error)) from error
     if not isinstance(value, dict):
-        raise BundleError("a JSON object is wanted", where=f"{path.parent.name}/{path.name}", seen=type(value).__name__)
+        raise BundleError(
+            "a JSON object is required", where=f"{path.parent.name}/{path.name}", seen=type(value).__name__
+        )
     return value
 
 
 def _check_names(folder: Path, hashes: Mapping[str, Any]) -> None:
     for name in hashes:
         if PurePosixPath(name).name != name or name in {".", "..", ""} or "\\" in name:
-            raise BundleError("a file name may not leave the bundle", where=folder.name, seen=name)
+            raise BundleError("a file name must not point outside the bundle", where=folder.name, seen=name)
     if set(hashes) != set(FILES):
         raise BundleError(
             "the list of files is not that of a bundle",
@@ -389,12 +393,12 @@ def _check_bounds(spec: ModelSpec, where: str) -> None:
 
 def _load_lineage(path: Path) -> Lineage:
     value = _read_json(path)
-    wanted = {field.name for field in fields(Lineage)}
-    if set(value) != wanted:
+    names = {field.name for field in fields(Lineage)}
+    if set(value) != names:
         raise BundleError(
-            "the lineage is of another kind",
+            "the lineage has different fields",
             where=path.name,
             seen=", ".join(sorted(value)),
-            allowed=", ".join(sorted(wanted)),
+            allowed=", ".join(sorted(names)),
         )
     return Lineage(**value)

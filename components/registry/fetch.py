@@ -1,8 +1,7 @@
-"""From the model registry to a verified folder on this machine.
+"""Downloads the bundle of a registered version into a verified folder on this machine.
 
-The cache is content-addressed: `<cache>/<bundle_sha256>/` is complete and verified or not there at all, so any number
-of replicas may share it and a damaged download is never seen. Only data is fetched: the bundle, not what lies beside
-it.
+The cache is content-addressed: `<cache>/<bundle_sha256>/` is complete and verified or does not exist, so any number
+of replicas may share it and a damaged download is never used. Only the bundle is fetched, not the files beside it.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
         `cache_dir / <bundle_sha256>`.
 
     Raises:
-        BundleError: there is no such version, it carries no bundle, the bundle is damaged, or it is another than the
-            one the version's tag names.
+        BundleError: there is no such version, it has no bundle, the bundle is damaged, or its hash is not that
+            of the version's tag.
         UnavailableError: MLflow or its artifact store cannot be reached.
     """
     info = version_info(name, version, tracking_uri=tracking_uri)
@@ -43,7 +42,7 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
     wanted = info.bundle_sha256
     if wanted is None:
         raise BundleError(
-            "the version says nothing of its bundle", where=f"{name} version {version}", seen=f"no tag {BUNDLE_TAG}"
+            "the version does not name its bundle", where=f"{name} version {version}", seen=f"no tag {BUNDLE_TAG}"
         )
     if cached := _cached(cache_dir, wanted):
         return cached
@@ -58,7 +57,7 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
         seen, _ = verify_files(folder)
         if seen != wanted:
             raise BundleError(
-                "the version holds another bundle than its tag names",
+                "the version's bundle is not the one that its tag names",
                 where=f"{name} version {version}",
                 seen=seen,
                 allowed=wanted,
@@ -72,7 +71,7 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Waits until no other process or thread is inside this block for the folder; the lock falls with its holder."""
+    """Waits until no other process or thread is inside this block for the folder; the lock ends with its holder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -83,7 +82,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 def _cached(cache_dir: Path, sha256: str) -> Path | None:
     if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise BundleError("this is no SHA-256", where=BUNDLE_TAG, seen=sha256)
+        raise BundleError("not a SHA-256", where=BUNDLE_TAG, seen=sha256)
     folder = cache_dir / sha256
     if not folder.is_dir():
         return None
@@ -98,12 +97,12 @@ def _download(name: str, version: str, tracking_uri: str, scratch: Path) -> Path
     try:
         folder = download(name, version, BUNDLE_PATH, into=scratch, tracking_uri=tracking_uri)
     except MerError as error:
-        # Also a file that the store has lost: it may be brought back, and the version is as good as before.
+        # Also a file that the store has lost: once it is restored, the version can be used again.
         raise UnavailableError(
             "cannot download the bundle", where=f"{name} version {version}", seen=error.seen
         ) from error
     if scratch.resolve() not in folder.resolve().parents:
-        # A local artifact store hands out its own folder; work on a copy, never on the registry's files.
+        # A local artifact store returns its own folder; work on a copy, never on the registry's files.
         copied = scratch / "bundle"
         shutil.copytree(folder, copied, symlinks=True)
         return copied

@@ -1,6 +1,6 @@
 """Golden examples: transformed inputs of a few test clips and the posteriors that the evaluated model gave for them.
 
-Whoever loads the model, on whatever machine, scores them again before it answers anyone.
+Every process that loads the model scores them again before it answers its first request.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Golden:
         masks: Mapping[str, NDArray[np.bool_]],
         scorer: Scorer,
     ) -> Golden:
-        """The example of a clip, with what the scorer says of it now."""
+        """The example of a clip, with the scorer's present outputs."""
         return cls(name=name, features=features, masks=masks, expected=outputs(scorer.score(features, masks)))
 
 
@@ -54,8 +54,8 @@ def outputs(scored: Scored) -> dict[str, NDArray[np.float32]]:
 
 
 def worst_deviation(golden: Golden, scorer: Scorer) -> tuple[float, str]:
-    """(largest absolute deviation, the output it is in); infinite when an output is missing, of another shape, or not a
-    number anywhere."""
+    """(largest absolute deviation, the output it is in); infinite when an output is missing, has a different shape, or
+    contains NaN."""
     seen = outputs(scorer.score(golden.features, golden.masks))
     worst, place = 0.0, CLIP
     for name in sorted(seen.keys() | golden.expected.keys()):
@@ -90,7 +90,7 @@ def save_goldens(folder: Path, goldens: Sequence[Golden]) -> None:
 
 
 def load_goldens(folder: Path, spec: ModelSpec) -> tuple[Golden, ...]:
-    """Reads what `save_goldens` wrote. Raises BundleError if a file is missing, damaged, or of another model."""
+    """Reads what `save_goldens` wrote. Raises BundleError if a file is missing, damaged, or of a different model."""
     from safetensors.numpy import load_file
 
     try:

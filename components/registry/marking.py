@@ -1,11 +1,11 @@
 """Marks versions that were made with people who have withdrawn: tags and a line on top of the description, in MLflow.
 
-    withdrawn.subjects   who, as the hashes that the version's own list has for them
+    withdrawn.subjects   the people, as the hashes in the version's own list
     withdrawn.splits     what they were used for: train, calibration, test
     withdrawn.at         the day of the last withdrawal
 
-Nothing else about a version changes. The rollout refuses to begin serving a marked version until somebody sets the tag
-`withdrawn.accepted_by` on it.
+Nothing else about a version changes. The rollout refuses to begin serving a marked version until the tag
+`withdrawn.accepted_by` is set on it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEAD = "> **Withdrawn:**"
 
 @dataclass(frozen=True, kw_only=True)
 class Concerned:
-    """A version that knows some of the people: `people` has hash → splits, `tags` are the version's as they were."""
+    """A version made with some of the people: `people` has hash → splits, `tags` are the version's present ones."""
 
     name: str
     version: str
@@ -37,13 +37,13 @@ class Concerned:
 
     @property
     def marked(self) -> bool:
-        """Whether its tags say so already."""
+        """Whether its tags already name all of them."""
         return set(self.people) <= set(_listed(self.tags))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What was found in a registry: the versions that know them, and those that say nothing of who they know."""
+    """The result of a search: the versions made with them, and those without a list of their people."""
 
     concerned: tuple[Concerned, ...]
     silent: tuple[str, ...]
@@ -75,12 +75,13 @@ def search(subject_ids: Collection[str], *, tracking_uri: str) -> Search:
                 )
             )
     return Search(
-        concerned=tuple(sorted(concerned, key=lambda one: (one.name, int(one.version)))), silent=tuple(sorted(silent))
+        concerned=tuple(sorted(concerned, key=lambda entry: (entry.name, int(entry.version)))),
+        silent=tuple(sorted(silent)),
     )
 
 
 def mark(concerned: Concerned, *, day: date, tracking_uri: str) -> None:
-    """Writes tags and line, unless they stand there already. Raises UnavailableError as `search`."""
+    """Writes the tags and the line, unless they exist already. Raises UnavailableError as `search`."""
     if concerned.marked:
         return
     people = sorted({*_listed(concerned.tags), *concerned.people})
@@ -93,7 +94,7 @@ def mark(concerned: Concerned, *, day: date, tracking_uri: str) -> None:
 
 
 def _listed(tags: Mapping[str, str]) -> list[str]:
-    return [one for one in tags.get(SUBJECTS_TAG, "").split(",") if one]
+    return [subject for subject in tags.get(SUBJECTS_TAG, "").split(",") if subject]
 
 
 def _described(before: str, people: int, splits: Collection[str], day: date) -> str:

@@ -1,4 +1,4 @@
-"""The model card of a version: what it is, what it was measured on, what it is for and what it must not be used for."""
+"""The model card of a version: its data, results, limits, intended use and forbidden uses."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from components.registry.terms import Corpus, Count
 SYNTHETIC = (
     "**This version was trained and measured on a synthetic corpus** that the project draws and synthesises itself: "
     "parametric faces, a synthesised voice, written sentences, simulated body signals. Its scores show that the whole "
-    "line works, that the model combines modalities and follows order in time. They say **nothing** about how well it "
-    "reads real people, of whom it has seen none. Do not judge a person with it."
+    "pipeline works, and that the model combines modalities and uses order in time. They are **no evidence** of how "
+    "well it works on real people, since it was trained on none. Do not judge a person with it."
 )
 PART_SYNTHETIC = (
-    "Part of the data is a synthetic corpus that the project draws and synthesises itself; scores on that part say "
-    "nothing about real people."
+    "Part of the data is a synthetic corpus that the project draws and synthesises itself; scores on that part are "
+    "no evidence about real people."
 )
 LAW = """## Intended use
-Research, and products in which the people concerned know of it and agreed: analysing recordings of consenting people,
+Research, and products whose use the people concerned know of and agreed to: analysing recordings of consenting people,
 studying expression over time, testing media. It infers what a face, a voice and words *show*, not what a person feels.
 
 ## Uses that are forbidden
 * Inferring emotions of people **at work or in education**: forbidden in the EU by Art. 5(1)(f) of the AI Act
   (Regulation (EU) 2024/1689), medical and safety reasons excepted.
 * Deciding about people (hiring, credit, insurance, policing, border control), lie detection, diagnosis.
-* Any use without telling the people exposed to it: Art. 50(3) demands disclosure of emotion recognition."""
+* Any use without telling the people exposed to it: Art. 50(3) requires disclosure of emotion recognition."""
 
 
 DATA_HEADING = "## Data and consent"
-# Of a corpus; the pairs of licence and consent beyond are counted. Those of which something is unknown come first.
+# Per corpus; further pairs of licence and consent are only counted. Those with unknowns come first.
 MAX_TERMS = 6
 MARKUP = re.compile(r"[\\`*_\[\]<>#|]")
 NOT_SAID = {"", "unknown", "not stated yet"}
-ASK_LICENCE = "**unknown**: ask its owner under which licence it may be used, and until then use it for nothing"
+ASK_LICENCE = "**unknown**: ask its owner under which licence it may be used, and do not use it until then"
 ASK_CONSENT = (
-    "**unknown**: ask who recorded it what the people in it agreed to, write that on its clips, and until then take it "
+    "**unknown**: ask its authors what the people in it agreed to, record that on its clips, and until then assume "
     "that they did not agree"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a version costs: trained numbers (encoders not counted), bytes of its weights, and seconds that the model
-    itself takes for a clip of `clip_s` seconds on one CPU, measured where it was registered."""
+    """The cost of a version: trained parameters (encoders not counted), bytes of its weights, and seconds that the
+    model itself takes for a clip of `clip_s` seconds on one CPU, measured when it was registered."""
 
     parameters: int
     weights_bytes: int
@@ -69,12 +69,12 @@ def model_card(
     """The card as Markdown.
 
     Args:
-        corpora: who is in them, on which terms.
+        corpora: with their people and terms.
         catalog: `catalog.json`; metrics: `metrics.json`; gates: `gates.json`.
         encoders: modality → spec and fingerprint.
-        cost: what the model weighs and takes.
-        preset: which kind of model it is, as `model.preset` calls it.
-        lineage: MLflow tags that say where it came from.
+        cost: size and computing time of the model.
+        preset: the value of `model.preset`.
+        lineage: MLflow tags with the origin of the version.
     """
     parts = [
         f"# {name}: emotion over time from {_listed(list(encoders))}",
@@ -102,7 +102,7 @@ def _results(metrics: Mapping[str, Any]) -> str:
     lines = [
         "## Results",
         f"{counts['test']} test clips of {counts['test_subjects']} people who are in no other split. Brackets: "
-        "intervals from redrawing people.",
+        "confidence intervals, from resampling people.",
         "",
         f"| present | macro-F1 ({level}) | UAR | accuracy | ECE | {level}s |",
         "|---|---|---|---|---|---|",
@@ -121,8 +121,8 @@ def _results(metrics: Mapping[str, Any]) -> str:
 
 
 def _honesty(metrics: Mapping[str, Any]) -> str:
-    """How far its confidence and its contradictions may be believed."""
-    lines = ["## May its numbers be believed?"]
+    """How far its confidence and its contradiction score can be trusted."""
+    lines = ["## Can its numbers be trusted?"]
     for level in ("clip", "step"):
         if level in metrics["calibration"]:
             row = metrics["calibration"][level]
@@ -134,16 +134,16 @@ def _honesty(metrics: Mapping[str, Any]) -> str:
     if found:
         lines.append(
             f"* Contradiction score: {_share(found['false_alarms_at_threshold'])} of ordinary clips reach "
-            f"{found['threshold']:g}, promised are at most {1 - found['threshold']:.0%}."
+            f"{found['threshold']:g}; the target is at most {1 - found['threshold']:.0%}."
         )
     if found and found["planted"]:
         lines.append(
-            f"* Planted contradictions ({found['planted']}) are told from other clips with AUROC "
+            f"* Planted contradictions ({found['planted']}) are separated from other clips with AUROC "
             f"{_interval(found['auroc'])}, moments with {_interval(found['step']['auroc'])}; the answer names "
             f"{_share(found['spans']['found'])} of them."
         )
     if not found:
-        lines.append("* It gives no contradiction score: no two modalities with an opinion of their own.")
+        lines.append("* It has no contradiction score: fewer than two modalities have a prediction of their own.")
     return "\n".join(lines)
 
 
@@ -153,12 +153,12 @@ def _failures(metrics: Mapping[str, Any]) -> str:
     lines.append("* Worst emotions: " + ", ".join(f"{name} (F1 {_interval(row['f1'])})" for name, row in worst) + ".")
     if metrics["confusions"]:
         some = list(metrics["confusions"].items())[:4]
-        told = ", ".join(f"{name} ({row['items']}×, {row['share']:.0%} of it)" for name, row in some)
-        lines.append(f"* Taken for another: {told}.")
+        pairs = ", ".join(f"{name} ({row['items']}×, {row['share']:.0%} of it)" for name, row in some)
+        lines.append(f"* Confused emotions: {pairs}.")
     drops = {name: row for name, row in metrics["all_minus"].items() if name in metrics["subsets"]}
     if drops:
         name = max(drops, key=lambda key: drops[key]["value"] or 0.0)
-        lines.append(f"* With only {name.replace('+', ' and ')} it loses {_interval(drops[name])} macro-F1.")
+        lines.append(f"* With only {name.replace('+', ' and ')} macro-F1 is {_interval(drops[name])} lower.")
     for key, group in metrics["slices"].items():
         worst = min(group["values"], key=lambda value: group["values"][value]["accuracy"]["value"])
         lines.append(
@@ -167,13 +167,15 @@ def _failures(metrics: Mapping[str, Any]) -> str:
         )
     flash = metrics.get("episodes", {}).get("offline", {}).get("flash", {})
     if "recall" in flash:
-        lines.append(f"* Of flashes under a second it finds {_interval(flash['recall'])}.")
-    lines.append("* Clips unlike the training data get an answer too, with the flag `outside_training`: trust it less.")
+        lines.append(f"* Recall of flashes under a second: {_interval(flash['recall'])}.")
+    lines.append(
+        "* Clips unlike the training data are answered too, with the flag `outside_training`: trust them less."
+    )
     return "\n".join(lines)
 
 
 def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, *, refit: bool) -> str:
-    lines = [DATA_HEADING, "Licence and consent as they stand on the clips that were used:", ""]
+    lines = [DATA_HEADING, "Licence and consent as recorded on the clips that were used:", ""]
     for corpus in corpora:
         lines += _corpus(corpus, catalog["datasets"][corpus.name])
     splits = ", ".join(
@@ -183,24 +185,26 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, 
     lines += ["", f"Taxonomy `{taxonomy}`: {classes}. Splits by person: {splits}."]
     if refit:
         lines.append(
-            "What is fitted on the calibration split was fitted for a model that had not seen its people; then the "
-            "model was trained again, from the start, on the people of both."
+            "What is fitted on the calibration split was fitted for a model that was not trained on its people; then "
+            "the model was trained again, from the start, on both splits."
         )
     if absent := catalog.get("absent_classes"):
-        lines.append(f"No clip shows {', '.join(absent)}; these are never answered.")
+        lines.append(f"No clip shows {', '.join(absent)}; these are never predicted.")
     if shared := catalog["shared_texts"]:
         lines.append(
             f"{len(shared)} of {catalog['texts']} scripted texts are spoken in more than one split, so part of a score "
-            "may be that it knows a sentence."
+            "may come from memorised sentences."
         )
     if readmitted := catalog["readmitted"]:
-        lines += ["", "Used although they break a promise of the data, as a person decided:", ""]
-        lines += [f"* `{one['clip_id']}` ({one['code']}, seen {one['seen']}): {one['reason']}" for one in readmitted]
+        lines += ["", "Used by decision of a person although they break a data contract:", ""]
+        lines += [
+            f"* `{clip['clip_id']}` ({clip['code']}, seen {clip['seen']}): {clip['reason']}" for clip in readmitted
+        ]
     return "\n".join(lines)
 
 
 def _corpus(corpus: Corpus, sha256: str) -> list[str]:
-    people = "nobody: drawn and synthesised as " if corpus.rendered else ""
+    people = "no real people: drawn and synthesised as " if corpus.rendered else ""
     lines = [f"* **{corpus.name}**: {people}{_count(corpus.total)}; source: {corpus.source}; hash `{sha256[:12]}`"]
     ordered = sorted(corpus.terms, key=lambda terms: not (_unsaid(terms.licence) or _unsaid(terms.consent)))
     for terms in ordered[:MAX_TERMS]:
@@ -223,7 +227,7 @@ def _unsaid(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Words of a table as one line of Markdown that holds no markup of its own."""
+    """Text of a table as one line of Markdown, with its own markup escaped."""
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
@@ -233,7 +237,7 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _making(encoders: Mapping[str, Mapping[str, Any]], cost: Cost, lineage: Mapping[str, str], preset: str) -> str:
-    lines = ["## How it was made, and what it costs", f"* model of the preset `{preset}`"]
+    lines = ["## Making and cost", f"* model of the preset `{preset}`"]
     lines += [f"* {modality}: encoder `{entry['spec']}` (frozen)" for modality, entry in sorted(encoders.items())]
     lines.append(
         f"* {cost.parameters:,} trained parameters, {cost.weights_bytes / 1e6:.1f} MB of weights; "

@@ -1,4 +1,4 @@
-"""A bundle as a version of a registered model, with its card and its aliases."""
+"""Registers a bundle as a version of a model, with its card and its aliases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from components.tracking.versions import (
     versions_of,
 )
 
-# A layer above this one: MLflow imports it by name when somebody loads the model.
+# In a layer above this one: MLflow imports it by name when the model is loaded.
 LOADER_MODULE = "components.serving.flavor"
 CHALLENGER = "challenger"
 CARD_NAME = "MODEL_CARD.md"
@@ -35,7 +35,7 @@ DATA_SECTION = re.compile(rf"^{DATA_HEADING}$.*?(?=\n\n## |\n*\Z|{re.escape(SHOR
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """What became of a registration: `reused` when this very bundle was registered before."""
+    """The outcome of a registration: `reused` when this bundle had been registered before."""
 
     version: str
     aliases: tuple[str, ...]
@@ -54,11 +54,11 @@ def register(
     alias: str,
     tracking_uri: str,
 ) -> Registered:
-    """Registers a bundle; doing it again finds the version of the first time, and corrects what its card says of data
-    and consent where that changed: both stand on the clips and are no part of the bundle.
+    """Registers a bundle. Doing it again finds the first version, and updates its card's section on data and consent
+    where that changed: both are recorded on the clips and are not part of the bundle.
 
-    The alias `challenger` moves to the version. The rollout's alias is set only when nobody has it and the gates
-    passed: from then on only a person moves it.
+    The alias `challenger` moves to the version. The rollout's alias is set only when no version has it and the
+    gates passed: from then on it is moved only by hand.
 
     Args:
         bundle: the folder that `write_bundle` wrote.
@@ -110,14 +110,14 @@ def registered_version(name: str, bundle_sha256: str, *, tracking_uri: str) -> s
 
 def _model_description(alias: str) -> str:
     return (
-        "What a person in a clip feels, over time, from face, voice, words and physiological signals. "
+        "The emotions that a person in a clip shows over time, from face, voice, words and physiological signals. "
         f"Move the alias `{alias}` to promote a version; the service follows. Each version's description is "
         "its model card."
     )
 
 
 def _restate(name: str, version: str, card: str, *, tracking_uri: str) -> None:
-    """Puts the card's section on data and consent in the place of the version's own, and the card beside the model.
+    """Puts the card's section on data and consent in place of the version's own, and the card beside the model.
 
     The rest of the description stays: a person may have written in it, and a withdrawal stands on top of it.
     """
@@ -137,13 +137,13 @@ def _restate(name: str, version: str, card: str, *, tracking_uri: str) -> None:
 
 
 def restated(description: str, card: str) -> str:
-    """A description with the card's section on data and consent; as it was where either has none."""
+    """A description with the card's section on data and consent; unchanged where either has no such section."""
     section = DATA_SECTION.search(card)
     return DATA_SECTION.sub(lambda _: section[0], description, count=1) if section else description
 
 
 def shortened(card: str) -> str:
-    """A card, cut at a line where it is too long for a description."""
+    """A card, cut at the end of a line if it is too long for a description."""
     if len(card) <= MAX_DESCRIPTION:
         return card
     return card[: MAX_DESCRIPTION - len(SHORTENED)].rsplit("\n", 1)[0] + SHORTENED

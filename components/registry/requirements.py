@@ -1,4 +1,4 @@
-"""What must be installed where the model is loaded: this environment's own versions, read and not guessed."""
+"""The packages that loading the model requires, with the versions of this environment."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def pinned_requirements() -> list[str]:
     for requirement in importlib.metadata.requires(PROJECT) or []:
         if "extra ==" in requirement:
             continue
-        found = NAME.match(requirement)
-        if found is None:
+        match = NAME.match(requirement)
+        if match is None:
             continue
         try:
-            pinned.append(f"{found.group()}=={importlib.metadata.version(found.group())}")
+            pinned.append(f"{match.group()}=={importlib.metadata.version(match.group())}")
         except importlib.metadata.PackageNotFoundError:
             continue
     return sorted(pinned)

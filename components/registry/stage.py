@@ -55,13 +55,13 @@ def run(
 ) -> dict[str, Any]:
     """Builds the bundle, checks it as a replica would, registers it, and writes `data/registered/registered.json`.
 
-    `seed` stands in the lineage of the version, which is no part of what `bundle_sha256` covers. `alias` is the
+    `seed` is recorded in the version's lineage, which `bundle_sha256` does not cover. `alias` is the
     rollout's: the first version that passes its gates gets it.
 
     Raises:
         ModelError: the alignment configured now is not the one that the features were made with.
         DataError: a clip table is not the one that the catalog was made from.
-        BundleError: the bundle just written does not load or does not give its goldens.
+        BundleError: the bundle just written does not load or does not reproduce its goldens.
         UnavailableError: MLflow cannot be reached.
     """
     catalog = read_json(layout.catalog / "catalog.json")
@@ -137,11 +137,11 @@ def _build(
     fingerprint = alignment_fingerprint(alignment)
     if fingerprint != catalog["alignment_fingerprint"]:
         raise ModelError(
-            "the features were made with other alignment settings than the configured ones",
+            "the features were made with alignment settings that differ from the configured ones",
             where="register",
             seen=catalog["alignment_fingerprint"][:12],
             allowed=fingerprint[:12],
-            remedy="Run the whole line again: `mer run`.",
+            remedy="Run the whole pipeline again: `mer run`.",
         )
     transform = Transform.load(layout.trained)
     calibration = Calibration.from_json(read_json(layout.evaluated / "calibration.json"))
@@ -178,8 +178,8 @@ def _build(
 
 
 def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
-    """A few test clips, one of each telling kind; the first once more with one modality only, since a missing side
-    takes another way through the model."""
+    """A few test clips, one of each informative kind; the first once more with one modality only, since a missing
+    modality takes a different path through the model."""
     chosen = [cases[index] for index in shown_clips(cases, GOLDENS)]
     goldens = [Golden.record(case.clip_id, case.features, case.masks, scorer) for case in chosen]
     if chosen and len(chosen[0].present) > 1:
@@ -193,7 +193,7 @@ def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
 
 
 def measured_cost(layout: Layout, model: EmotionModel) -> Cost:
-    """What the model weighs and takes here and now: for people, so it stands in the registry and in no output."""
+    """Size and computing time of the model on this machine; for people, so it is in the registry and in no output."""
     cases = prepare(load_examples(layout, "test"), Transform.load(layout.trained))[:TIMED_CLIPS]
     scorer = Scorer(model, Calibration())
     taken = []
@@ -211,7 +211,7 @@ def measured_cost(layout: Layout, model: EmotionModel) -> Cost:
 
 
 def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """`gates.passed`, and `gates.<name>` with the evidence in words: what the reconciler and a reviewer read."""
+    """`gates.passed`, and `gates.<name>` with the evidence in words, for the reconciler and reviewers."""
     tags = {"gates.passed": "true" if gates and all(gate["passed"] for gate in gates) else "false"}
     for gate in gates:
         tags[f"gates.{gate['name']}"] = f"{'passed' if gate['passed'] else 'failed'}: {gate['words']}"[:MAX_TAG]

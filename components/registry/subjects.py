@@ -1,7 +1,7 @@
-"""Who a version was made with, as a list that names nobody: salted hashes of subject ids, by split.
+"""The people a version was made with, as an anonymous list: salted hashes of subject ids, by split.
 
-The list is an artifact of the version's run. When somebody withdraws, it tells which versions know them
-(`marking.py`); nothing else needs to know, so neither the bundle nor the catalog's description carries it.
+The list is an artifact of the version's run. When a person withdraws, it identifies the versions made with them
+(`marking.py`); it has no other use, so neither the bundle nor the catalog's description contains it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHOWN_HEX = 12
 
 
 def list_subjects(rows: Iterable[Mapping[str, Any]], *, salt: str) -> dict[str, Any]:
-    """What the artifact holds.
+    """The content of the artifact.
 
     Args:
         rows: of the catalog, with `subject_id` and `split`.
@@ -31,10 +31,10 @@ def list_subjects(rows: Iterable[Mapping[str, Any]], *, salt: str) -> dict[str, 
 
 def found_in(listed: Mapping[str, Any], subject_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Which of some people are in a list: the beginning of their hash → the splits they are in."""
-    found = {}
+    splits_of = {}
     for subject_id in sorted(set(subject_ids)):
         digest = salted_sha256(listed["salt"], subject_id)
         splits = tuple(name for name, hashes in listed["splits"].items() if digest in hashes)
         if splits:
-            found[digest[:SHOWN_HEX]] = splits
-    return found
+            splits_of[digest[:SHOWN_HEX]] = splits
+    return splits_of

@@ -1,7 +1,7 @@
-"""Whom a version was made with, and on which terms: the licence and consent on the clips that the catalog lists.
+"""The corpora of a version and their terms: the licence and consent on the clips that the catalog lists.
 
-The catalog itself holds neither, so that a corrected sentence about consent trains no model anew. Both are read from
-the clip tables; id and content hash say that a row is the one the catalog was made from.
+The catalog itself holds neither, so that correcting a sentence about consent does not retrain a model. Both are read
+from the clip tables; id and content hash identify the rows that the catalog was made from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """So many clips of so many people."""
+    """A number of clips and of people."""
 
     clips: int
     people: int
@@ -37,8 +37,8 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The clips of a corpus that share one licence and one consent, both as they stand on the clips; empty where
-    nothing is said. `splits` has split → count."""
+    """The clips of a corpus that share one licence and one consent, both as recorded on the clips; empty where
+    not stated. `splits` maps split → count."""
 
     licence: str
     consent: str
@@ -51,8 +51,8 @@ class Corpus:
     """A corpus as a version used it.
 
     Attributes:
-        source: what it is called, and where it is to be had.
-        rendered: nobody was recorded.
+        source: its title, and where to obtain it.
+        rendered: whether it was synthesised, without real people.
         total: the clips in any split.
         terms: one per distinct pair of licence and consent, most clips first.
     """
@@ -107,7 +107,7 @@ def corpus(name: str, listed: Sequence[Row], clips: Iterable[Row]) -> Corpus:
 
 
 def source_of(name: str) -> str:
-    """What a corpus is called and where it is to be had, as its adapter says."""
+    """The title of a corpus and where to obtain it, according to its adapter."""
     if name not in ADAPTERS:
         return UNKNOWN
     about = ADAPTERS[name].about
@@ -138,5 +138,5 @@ def _not_the_table(name: str, where: str, seen: str) -> DataError:
         f"the clip table of {name} is not the one that the catalog was made from",
         where=where,
         seen=seen,
-        remedy="Run the whole line again: `mer run`.",
+        remedy="Run the whole pipeline again: `mer run`.",
     )

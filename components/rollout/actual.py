@@ -1,4 +1,4 @@
-"""What is being served, as Ray Serve tells it: read afresh every time, never remembered."""
+"""The state of the served application, read from Ray Serve at every step and never cached."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MAX_MESSAGE_CHARACTERS = 400
 
 @dataclass(frozen=True, kw_only=True)
 class ServedApplication:
-    """The application as it is.
+    """The present state of the application.
 
     Attributes:
         phase: absent (no application), rolling (replicas are changing), running (all replicas follow `applied`), or
             failed (they could not).
         applied: the version last given to the replicas; None for none.
-        message: Serve's words when it failed.
+        message: Serve's message when it failed.
     """
 
     phase: Phase
@@ -41,7 +41,7 @@ class ServedApplication:
 
 
 def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> ServedApplication:
-    """The state of one application in what Serve's controller reports of itself."""
+    """The state of one application in the report of Serve's controller."""
     found = details.get("applications", {}).get(application)
     if not found:
         return ServedApplication(phase="absent")
@@ -52,7 +52,7 @@ def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> 
             try:
                 applied = VersionRef.of(entry["user_config"])
             except ConfigError:
-                applied = None  # someone else's configuration; it is replaced by ours
+                applied = None  # a foreign configuration; it is replaced
     message = str(found.get("message") or "")
     for entry in found.get("deployments", {}).values():
         message = str(entry.get("message") or "") or message
@@ -61,7 +61,7 @@ def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> 
 
 
 def plain(message: str) -> str:
-    """The telling line of a Serve message that carries whole traces: the project's own error, else the last line."""
+    """The informative line of a Serve message with stack traces: the project's own error, else the last line."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     own = [line.split(ERROR_MARK, maxsplit=1)[1] for line in lines if ERROR_MARK in line]
     # Without the class name: "BundleError: the golden examples do not hold".

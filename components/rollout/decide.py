@@ -1,7 +1,7 @@
-"""The decision, as a pure function: what is wanted and what is there → the one next thing to do, and why.
+"""The rollout decision as a pure function: desired and actual state → the next action, and why.
 
-The reconciler calls it again and again with what it reads afresh. So there is no sequence to lose: after any crash or
-restart the same question gets the right answer.
+The reconciler calls it at every step with newly read states. So there is no progress to lose: after any crash or
+restart the same states give the right action.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from components.tracking.versions import BUNDLE_TAG, VersionInfo
 
 GATES_TAG = "gates.passed"
 
-# keep: as it should be. wait: replicas are changing. refuse: mark the version, touch nothing else. deploy: check the
+# keep: the states agree. wait: replicas are changing. refuse: mark the version, touch nothing else. deploy: check the
 # bundle, then give it to the replicas (None: start without a version). confirm: all replicas have it, write it down.
 Kind = Literal["keep", "wait", "refuse", "deploy", "confirm"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One thing to do. `version` is the version it is about."""
+    """One thing to do, with the version concerned."""
 
     kind: Kind
     reason: str
@@ -37,7 +37,7 @@ def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: Served
     Args:
         desired: the version under the alias.
         good: the version that is (or was last) serving, to fall back to; never one that stands refused.
-        actual: what Serve does.
+        actual: the state of Serve.
     """
     if desired is None:
         return _hold(good, actual, "no version has the alias")
@@ -53,10 +53,10 @@ def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: Served
 
 
 def missing_evidence(version: VersionInfo) -> str | None:
-    """Why a version may not even be looked at, or None."""
+    """Why a version lacks the evidence to be considered, or None."""
     passed = version.tags.get(GATES_TAG)
     if passed is None:
-        return f"no tag {GATES_TAG}: nobody has shown that this version passes the gates"
+        return f"no tag {GATES_TAG}: there is no evidence that this version passes the gates"
     if passed != "true":
         return f"the gates did not pass ({GATES_TAG} = {passed!r})"
     if not version.bundle_sha256:
@@ -65,19 +65,19 @@ def missing_evidence(version: VersionInfo) -> str | None:
 
 
 def withdrawn(version: VersionInfo) -> str | None:
-    """Why a version that knows people who took their consent back may not be rolled out anew, or None."""
+    """Why a version made with people who withdrew may not be rolled out, or None."""
     people = [one for one in version.tags.get(SUBJECTS_TAG, "").split(",") if one]
     if not people or version.tags.get(ACCEPTED_TAG):
         return None
     return (
         f"{len(people)} of the people it was made with ({version.tags.get(SPLITS_TAG, 'unknown')}) have withdrawn, the "
-        f"last on {version.tags.get(AT_TAG, 'an unknown day')}: train again without them with `mer run`, or say in the "
-        f"tag {ACCEPTED_TAG} who answers for serving it"
+        f"last on {version.tags.get(AT_TAG, 'an unknown day')}: train again without them with `mer run`, or name in "
+        f"the tag {ACCEPTED_TAG} who is responsible for serving it"
     )
 
 
 def _serves(version: VersionInfo, actual: ServedApplication) -> bool:
-    """Whether it is what answers, or answered until the service stopped: a mark does not take a service down."""
+    """Whether it is served, or was until the service stopped: a mark does not take a service down."""
     if actual.phase == "absent":
         return version.tags.get(STATE) == "serving"
     return same(actual.applied, version)
@@ -94,7 +94,7 @@ def same(applied: VersionRef | None, version: VersionInfo) -> bool:
 
 
 def _hold(good: VersionInfo | None, actual: ServedApplication, why: str) -> Action:
-    """Nothing new may be served: keep what answers, or bring back what answered last."""
+    """Nothing new may be served: keep the served version, or restore the last one."""
     if good is None:
         if actual.phase == "absent":
             return Action(kind="deploy", reason=f"{why}, and none was serving: starting without a version")
@@ -107,7 +107,7 @@ def _hold(good: VersionInfo | None, actual: ServedApplication, why: str) -> Acti
 
 
 def _settle(version: VersionInfo, actual: ServedApplication, why: str = "") -> Action:
-    """The replicas were given the right version: wait for them, then write it down."""
+    """The replicas were given the right version: wait for them, then record it."""
     if actual.phase == "rolling":
         return Action(kind="wait", version=version, reason=f"replicas are changing to version {version.version}")
     if version.tags.get(STATE) != "serving":

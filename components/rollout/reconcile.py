@@ -1,7 +1,7 @@
 """The loop that makes the served version follow the alias.
 
-Level-triggered: every step reads the registry and Serve afresh, takes the one action that `decide` names, and forgets.
-Kill it, restart it, start it before or after anything else: it converges. A webhook could only wake it earlier.
+Level-triggered: every step reads the registry and Serve again, takes the one action that `decide` returns, and keeps no
+state. Killed, restarted, or started before or after anything else, it converges. A webhook could only wake it earlier.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from components.serving.predictor import check_fits
 from components.serving.service import VersionRef, load_version
 from components.tracking.versions import VersionInfo
 
-# While replicas change, look more often than the registry is polled: the person who moved the alias is waiting.
+# While replicas change, poll more often than usual: a person who moved the alias is waiting.
 BUSY_POLL_S = 0.3
 log = logging.getLogger("mer.rollout")
 
@@ -38,15 +38,15 @@ class Control(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciler:
-    """What one step needs; it holds no state of its own.
+    """One step of the rollout; it holds no state of its own.
 
     Attributes:
         versions: the registry.
         control: Ray Serve.
-        tracking_uri: what replicas are told, to fetch a bundle that is not in their cache.
+        tracking_uri: passed to the replicas, to fetch a bundle that is not in their cache.
         cache: where bundles are kept, by hash.
         golden_tolerance: how far golden outputs may be off.
-        answering: asks the service over HTTP which versions answer; None where it cannot be reached from here.
+        answering: returns the versions that answer over HTTP; None where the service cannot be reached from here.
     """
 
     versions: Versions
@@ -57,10 +57,10 @@ class Reconciler:
     answering: Callable[[], set[str]] | None = None
 
     def reconcile_once(self) -> Action:
-        """Reads, decides, acts once, and says what it did.
+        """Reads, decides, acts once, and returns the action.
 
         Raises:
-            UnavailableError: MLflow, its artifacts or Serve cannot be asked now; nothing was changed.
+            UnavailableError: MLflow, its artifacts or Serve cannot be reached now; nothing was changed.
         """
         desired = self.versions.desired()
         marked = self.versions.marked()
@@ -87,7 +87,7 @@ class Reconciler:
         except UnavailableError:
             raise  # not the version's fault: try again
         except MerError as error:
-            # The registry's copy may be of another version than the one that was read; the mark says which was tried.
+            # The alias may have moved since it was read; the mark names the version that was tried.
             reason = f"the bundle may not be served: {error}"
             self.versions.mark(version, "refused", reason)
             return Action(kind="refuse", version=version, reason=reason)
@@ -111,7 +111,7 @@ class Reconciler:
     def _reference(self, version: VersionInfo) -> VersionRef:
         sha256 = version.bundle_sha256
         if sha256 is None:
-            raise BundleError("the version says nothing of its bundle", where=f"{version.name} {version.version}")
+            raise BundleError("the version does not name its bundle", where=f"{version.name} {version.version}")
         return VersionRef(
             model_name=version.name, version=version.version, bundle_sha256=sha256, tracking_uri=self.tracking_uri
         )
@@ -137,7 +137,7 @@ class Loop:
     wake: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Steps until `stop` is set. An error is told when it first appears, and the next step tries again."""
+        """Steps until `stop` is set. An error is reported when it first appears, and the next step tries again."""
         trouble = ""
         while not self.stop.is_set():
             pause_s, seen = self._step()
@@ -155,7 +155,7 @@ class Loop:
         self.wake.set()
 
     def _step(self) -> tuple[float, str]:
-        """Seconds until the next step, and what went wrong in this one."""
+        """Seconds until the next step, and the error of this one, if any."""
         try:
             action = self.reconciler.reconcile_once()
         except MerError as error:

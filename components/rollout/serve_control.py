@@ -1,4 +1,4 @@
-"""The one place that tells Ray Serve what to run: by configuration, so that a new version is a `reconfigure` in place.
+"""The only module that configures Ray Serve; a new version is a changed configuration, a `reconfigure` in place.
 
 `serve.run` would restart every replica. The call below is the one that Serve's own REST endpoint makes; going to the
 controller directly needs no dashboard process.
@@ -26,9 +26,9 @@ class ServeControl:
         serving: host, port and size of the service.
         cache: folder for downloaded bundles, the same for all replicas of a machine.
         golden_tolerance: for the replicas' self-test.
-        alias: whose version is served, for the replicas' hint while there is none.
+        alias: of the served version, for the replicas' hint while there is none.
         route_prefix: where the application hangs below the HTTP root.
-        attach: the application is declared elsewhere (a RayService) and only its version is ours: Serve is never
+        attach: the application is declared elsewhere (a RayService) and only its version is set here: Serve is never
             started, and sizes and arguments stay as they were declared.
     """
 
@@ -58,14 +58,14 @@ class ServeControl:
         return f"http://{host}:{self.serving.port}{self.route_prefix.rstrip('/')}"
 
     def actual(self) -> ServedApplication:
-        """What Serve does now. Raises UnavailableError when Ray or Serve cannot be asked."""
+        """The present state of Serve. Raises UnavailableError when Ray or Serve cannot be reached."""
         return actual_of(self._details(), self.application, DEPLOYMENT)
 
     def deploy(self, version: VersionRef | None) -> None:
         """Gives a version to the replicas and returns at once; starts Serve if it is not there and not `attach`.
 
         Raises:
-            UnavailableError: Ray or Serve cannot be asked; with `attach`, nobody has declared the application yet.
+            UnavailableError: Ray or Serve cannot be reached; with `attach`, the application is not declared yet.
         """
         from ray import serve
         from ray.serve.config import HTTPOptions
@@ -110,7 +110,7 @@ class ServeControl:
             raise UnavailableError(
                 "the application is not declared yet",
                 where=f"Ray Serve: {self.application}",
-                remedy="It is looked for again; KubeRay declares it when the head is ready.",
+                remedy="The next step looks for it again; KubeRay declares it when the head is ready.",
             )
         return with_version(declared, DEPLOYMENT, version)
 
@@ -125,7 +125,7 @@ class ServeControl:
 
 
 def with_version(declared: Mapping[str, Any], deployment: str, version: VersionRef | None) -> dict[str, Any]:
-    """A declared application with another version and nothing else changed: only then does Serve keep the replicas."""
+    """A declared application with only its version replaced: otherwise Serve would restart the replicas."""
     user_config = version.model_dump() if version else {}
     entries = [dict(entry) for entry in declared.get("deployments", ())]
     if all(entry.get("name") != deployment for entry in entries):
@@ -139,5 +139,5 @@ def with_version(declared: Mapping[str, Any], deployment: str, version: VersionR
 def _unavailable(error: Exception) -> UnavailableError:
     text = [line for line in str(error).splitlines() if line.strip()]
     return UnavailableError(
-        "Ray Serve cannot be asked", where="rollout", seen=text[-1].strip() if text else type(error).__name__
+        "Ray Serve cannot be reached", where="rollout", seen=text[-1].strip() if text else type(error).__name__
     )

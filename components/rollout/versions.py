@@ -1,8 +1,8 @@
-"""What the registry says of versions, and what is written back to them: tags, nothing else.
+"""The versions of the registry and their rollout tags, the only thing written to them.
 
 rollout.state      rolling | serving | refused | superseded
 rollout.reason     why, in words
-rollout.at         when it became so, UTC, ISO 8601
+rollout.at         time of the last change, UTC, ISO 8601
 rollout.evidence   fingerprint of what a refusal was based on; when that changes, the version is tried again
 """
 
@@ -41,7 +41,7 @@ def evidence_of(version: VersionInfo) -> str:
 
 
 def stands_refused(version: VersionInfo) -> bool:
-    """Whether the version was refused and nothing about it has changed since. Deleting `rollout.state` asks again."""
+    """Whether the version was refused and is unchanged since. Deleting `rollout.state` makes it eligible again."""
     return version.tags.get(STATE) == "refused" and version.tags.get(EVIDENCE) == evidence_of(version)
 
 
@@ -64,10 +64,10 @@ class MlflowVersions:
         return sorted(found, key=lambda version: version.tags.get(AT, ""), reverse=True)
 
     def mark(self, version: VersionInfo, state: State, reason: str) -> None:
-        """Writes state, reason and time, unless state and reason stand there already. Raises UnavailableError."""
+        """Writes state, reason and time, unless they are unchanged. Raises UnavailableError."""
         tags = {REASON: reason[:MAX_REASON_CHARACTERS], EVIDENCE: evidence_of(version), STATE: state}
         if all(version.tags.get(name) == value for name, value in tags.items()):
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        # The state stays last: whoever sees it finds the reason beside it.
+        # The state stays last: a reader that sees it finds the reason beside it.
         set_tags(version.name, version.version, {AT: now, **tags}, tracking_uri=self.tracking_uri)

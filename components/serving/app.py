@@ -1,4 +1,4 @@
-"""The HTTP surface: routes, status codes and the page. FastAPI only; what answers is a `Service`."""
+"""The HTTP surface: routes, status codes and the page. FastAPI only; a `Service` computes the answers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _PREDICT_BODY = {
                         "physio": {
                             "type": "string",
                             "format": "binary",
-                            "description": "Parquet with `time_s` (seconds) and one column a channel (ecg, eda, …).",
+                            "description": "Parquet with `time_s` (seconds) and one column per channel (ecg, eda, …).",
                         },
                     },
                 }
@@ -69,7 +69,7 @@ _PREDICT_BODY = {
 _PROBLEMS: dict[int | str, dict[str, object]] = {
     HTTP_BAD_REQUEST: {"model": Problem, "description": "The request is malformed or the file is empty."},
     HTTP_TOO_LARGE: {"model": Problem, "description": "The file is over the limit."},
-    HTTP_UNSUPPORTED: {"model": Problem, "description": "The file is no media."},
+    HTTP_UNSUPPORTED: {"model": Problem, "description": "The file is not a media file."},
     HTTP_UNPROCESSABLE: {"model": Problem, "description": "The clip cannot be decoded."},
     HTTP_UNAVAILABLE: {"model": Problem, "description": "No version is loaded, or the queue is full."},
 }

@@ -31,7 +31,7 @@ def clip_of_file(
         guard: of who will align the clip; it opens the file, under its limits.
         transcript: what is said; laid over the speech when `words` is empty.
         words: what is said, with times.
-        physio: a Parquet file with `time_s` and one column a channel.
+        physio: a Parquet file with `time_s` and one column per channel.
 
     Raises:
         MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, or holds neither
@@ -59,7 +59,7 @@ def clip_of_file(
 
 
 def check_media(path: Path, limits: MediaLimits) -> None:
-    """Refuses what is plainly no clip before any decoder sees it; errors as in `clip_of_file`."""
+    """Refuses a file that is plainly not a clip before any decoder opens it; errors as in `clip_of_file`."""
     head = check_file(path, max_bytes=limits.max_bytes, where=path.name)
     if is_text(head):
         raise MediaError(
@@ -72,11 +72,11 @@ def check_media(path: Path, limits: MediaLimits) -> None:
 
 
 def check_parquet(path: Path) -> None:
-    """Refuses a physiological recording that is no Parquet file (MediaError `unsupported-media`), or no file."""
+    """Refuses a physiological recording that is missing or not a Parquet file (MediaError `unsupported-media`)."""
     head = check_file(path, where=path.name)
     if not head.startswith(PARQUET_MAGIC):
         raise MediaError(
-            "a physiological recording must be a Parquet file with a column `time_s` and one column a channel",
+            "a physiological recording must be a Parquet file with a column `time_s` and one column per channel",
             where=path.name,
             seen=head[:SHOWN_BYTES].decode("utf-8", "replace") if is_text(head) else f"bytes {head[:4].hex(' ')}",
             allowed="Parquet",

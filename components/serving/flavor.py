@@ -23,7 +23,7 @@ class ClipModel:
         self.predictor = predictor
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Judges one clip a row.
+        """Judges one clip per row.
 
         Args:
             model_input: column `path`, and `transcript` if it is known (empty or missing: unknown).
@@ -42,8 +42,8 @@ class ClipModel:
         rows = []
         for row in model_input.to_dict("records"):
             transcript = row.get("transcript")
-            said = transcript if isinstance(transcript, str) and transcript.strip() else None
-            clip = clip_of_file(Path(str(row["path"])), self.predictor.guard, transcript=said)
+            spoken = transcript if isinstance(transcript, str) and transcript.strip() else None
+            clip = clip_of_file(Path(str(row["path"])), self.predictor.guard, transcript=spoken)
             answer = self.predictor.predict(clip)
             rows.append(
                 {

@@ -1,4 +1,4 @@
-"""What versions share in a process: frozen encoders, and the guarded children that open media."""
+"""The objects that versions share in a process: frozen encoders, and the guarded children that open media."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WARM_CROP_PX = 96
 
 class EncoderPool:
     """Loaded encoders by (modality, fingerprint) and guards by their settings, so that two versions with the same ones
-    load them once and a swap between them takes no time. The pool keeps nothing alive that no version holds.
+    load them once and a swap between them takes no time. Objects that no version uses are released.
 
     `lock` is what encoding takes turns on: the libraries below are not all thread-safe, and a replica is given one
     core's worth of work at a time anyway.
@@ -50,7 +50,7 @@ class EncoderPool:
         """The encoders by modality, created and warmed where they were not loaded.
 
         Raises:
-            BundleError: the encoder installed here is another one than the bundle was made with.
+            BundleError: the encoder installed here is not the one that the bundle was made with.
             ConfigError, UnavailableError: as `components.features.registry.create`.
         """
         return {modality: self._load(modality, spec) for modality, spec in wanted.items()}

@@ -1,4 +1,4 @@
-"""An answer as a picture of text: what a person sees after `mer predict`."""
+"""Prints an answer on a terminal, for `mer predict`."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _level(share: float, levels: str) -> str:
 
 
 def _letters(classes: Sequence[str]) -> dict[str, str]:
-    """One distinct capital a class: its first letter that is still free."""
+    """One distinct capital per class: its first letter that is still free."""
     letters: dict[str, str] = {}
     for name in classes:
         free = [letter for letter in name.upper() if letter.isalpha() and letter not in letters.values()]

@@ -1,4 +1,4 @@
-"""What a caller gets: one `Answer` a clip, or one `Problem`. The JSON of both is stable; `schema` names its version.
+"""The service's responses: one `Answer` per clip, or one `Problem`. Their JSON is stable; `schema` names its version.
 
 `mer.answer/1` becomes `mer.answer/2` when a field is removed, or changes its meaning, its unit or its type. An added
 field never does: a reader ignores fields that are new to it, as these classes do.
@@ -40,7 +40,7 @@ class ClipFacts(Record):
 
     name: str = Field(description="File name as given.")
     duration_s: float = Field(description="Length of the clip, seconds.")
-    rate_hz: float = Field(description="Steps a second of the timeline.")
+    rate_hz: float = Field(description="Steps per second of the timeline.")
 
 
 class ModalityView(Record):
@@ -170,7 +170,7 @@ class ProblemDetail(Record):
 
 
 class Problem(Record):
-    """The body of every response that is no answer."""
+    """The body of every response that is not an answer."""
 
     error: ProblemDetail
 
@@ -190,7 +190,7 @@ class Problem(Record):
 
 
 class ServedVersion(Record):
-    """What `GET /v1/version` says: the version that this replica answers with."""
+    """The response of `GET /v1/version`: the version that this replica serves."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""One replica's state: the version it answers with, and how it changes to another without a moment in between.
+"""One replica's state: the version it answers with, and the change to a different one without downtime.
 
 No Ray and no web framework here. The predictor of a new version is made completely (fetched, hash checked, encoders
 loaded, golden examples held, the child that opens media ready) before one assignment puts it in the place of the old
@@ -51,7 +51,7 @@ def load_version(wanted: VersionRef, cache: Path) -> Bundle:
     else from MLflow.
 
     Raises:
-        BundleError: as `fetch_bundle` and `load_bundle`; or the registry now names another bundle for the version.
+        BundleError: as `fetch_bundle` and `load_bundle`; or the registry now has a different bundle for the version.
         UnavailableError: it is not in the cache and MLflow cannot be reached.
     """
     cached = cache / wanted.bundle_sha256
@@ -67,7 +67,7 @@ def load_version(wanted: VersionRef, cache: Path) -> Bundle:
     bundle = load_bundle(folder)
     if bundle.sha256 != wanted.bundle_sha256:
         raise BundleError(
-            "the registry holds another bundle for this version than was asked for",
+            "the registry has a different bundle for this version than was requested",
             where=f"{wanted.model_name} version {wanted.version}",
             seen=bundle.sha256,
             allowed=wanted.bundle_sha256,
@@ -77,14 +77,14 @@ def load_version(wanted: VersionRef, cache: Path) -> Bundle:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
-    """What a replica is told once.
+    """The settings of a replica, fixed at its start.
 
     Attributes:
         cache: folder that holds downloaded bundles, by hash.
         limits: what an upload may cost.
         golden_tolerance: how far golden outputs may be off.
         alias: whose version is served, for the hint while there is none.
-        wall_s: the most seconds by the clock that an upload's media may take: nobody waits longer. None: any.
+        wall_s: the most seconds by the clock that an upload's media may take, the request's own timeout. None: any.
         device: where checkpoint encoders run.
     """
 
@@ -100,7 +100,7 @@ class Service:
     """Answers with the current version.
 
     Args:
-        settings: what a replica is told once.
+        settings: of the replica.
         replica: this replica's own name.
     """
 

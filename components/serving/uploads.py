@@ -136,7 +136,7 @@ def parse_words(text: str) -> tuple[Word, ...]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise bad("the words are no JSON", error) from error
+        raise bad("the words are not JSON", error) from error
     if not isinstance(rows, list):
         raise bad("the words must be a list", type(rows).__name__)
     words: list[Word] = []
@@ -160,7 +160,7 @@ class _BodyReader:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise DataError(
-                "the request is no form with files",
+                "the request is not a form with files",
                 where="Content-Type",
                 seen=content_type[:MAX_NAME_CHARACTERS] or "nothing",
                 allowed="multipart/form-data with a boundary",

@@ -1,4 +1,4 @@
-"""Scores as sentences for a person who knows nothing of distances and divergences."""
+"""Scores as sentences for readers without a background in statistics."""
 
 from __future__ import annotations
 

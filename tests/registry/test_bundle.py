@@ -104,13 +104,13 @@ def test_an_unknown_file_is_refused(folder: Path) -> None:
 def test_a_folder_that_is_no_bundle_says_so(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such bundle"):
         load_bundle(tmp_path / "nowhere")
-    with pytest.raises(BundleError, match="this folder is no bundle"):
+    with pytest.raises(BundleError, match="this folder is not a bundle"):
         load_bundle(tmp_path)
 
 
 def test_another_format_is_refused(folder: Path) -> None:
     rewrite(folder, lambda value: value.update(format=2))
-    with pytest.raises(BundleError, match=r"another format; seen 2; allowed: 1"):
+    with pytest.raises(BundleError, match=r"a different format; seen 2; allowed: 1"):
         load_bundle(folder)
 
 

@@ -82,7 +82,7 @@ def test_what_was_altered_in_the_store_is_refused_and_leaves_nothing(tmp_path: P
 def test_a_version_whose_tag_names_another_bundle_is_refused(tmp_path: Path, mlflow_uri: str) -> None:
     _, done = put(tmp_path, mlflow_uri, "fetch-swapped")
     MlflowClient(mlflow_uri).set_model_version_tag("fetch-swapped", done.version, BUNDLE_TAG, "0" * 64)
-    with pytest.raises(BundleError, match="holds another bundle than its tag names"):
+    with pytest.raises(BundleError, match="the version's bundle is not the one that its tag names"):
         fetch_bundle("fetch-swapped", done.version, tracking_uri=mlflow_uri, cache_dir=tmp_path / "cache")
 
 
@@ -91,14 +91,14 @@ def test_a_tag_that_is_no_hash_never_becomes_a_path(tmp_path: Path, mlflow_uri: 
     name = f"fetch-tag-{len(tag)}-{tag[:1] or 'none'}".replace(".", "dot")
     _, done = put(tmp_path, mlflow_uri, name)
     MlflowClient(mlflow_uri).set_model_version_tag(name, done.version, BUNDLE_TAG, tag)
-    with pytest.raises(BundleError, match="no SHA-256"):
+    with pytest.raises(BundleError, match="not a SHA-256"):
         fetch_bundle(name, done.version, tracking_uri=mlflow_uri, cache_dir=tmp_path / "cache")
 
 
 def test_a_version_without_a_bundle_tag_is_refused(tmp_path: Path, mlflow_uri: str) -> None:
     _, done = put(tmp_path, mlflow_uri, "fetch-untagged")
     MlflowClient(mlflow_uri).delete_model_version_tag("fetch-untagged", done.version, BUNDLE_TAG)
-    with pytest.raises(BundleError, match="says nothing of its bundle"):
+    with pytest.raises(BundleError, match="does not name its bundle"):
         fetch_bundle("fetch-untagged", done.version, tracking_uri=mlflow_uri, cache_dir=tmp_path / "cache")
 
 

@@ -87,7 +87,7 @@ def test_a_corrected_consent_reaches_the_card_of_the_version_that_is_there(
     again = call_stage("register", params, corrected)
     assert (again["version"], again["bundle_sha256"]) == (first["version"], first["bundle_sha256"])
     description = MlflowClient(mlflow_uri).get_model_version("stage-toy", again["version"]).description
-    assert "consent: **unknown**: ask who recorded it" in description
+    assert "consent: **unknown**: ask its authors what the people in it agreed to" in description
     assert "in writing" not in description
 
 
@@ -159,14 +159,14 @@ def test_a_bundle_holds_the_weights_of_the_second_training_and_the_calibration_o
     golden = bundle.goldens[0]
     np.testing.assert_allclose(golden.expected["clip"], answered[golden.name]["posterior"], atol=1e-6)
     version = MlflowClient(mlflow_uri).get_model_version("stage-refit", summary["version"])
-    assert "trained again, from the start, on the people of both" in version.description
+    assert "trained again, from the start, on both splits" in version.description
     assert "then trained again on both" in (layout.evaluated / "report.html").read_text()
 
 
 def test_other_alignment_settings_are_refused(project: tuple[Params, Layout]) -> None:
     params, layout = project
     other = params.model_copy(update={"alignment": params.alignment.model_copy(update={"rate_hz": 12.5})})
-    with pytest.raises(ModelError, match="other alignment settings"):
+    with pytest.raises(ModelError, match="alignment settings that differ from the configured ones"):
         call_stage("register", other, layout)
 
 

@@ -74,7 +74,7 @@ def test_the_terms_on_the_clips_of_every_adapter_reach_the_card(name: str, tmp_p
     assert f"  * licence: {licence}\n    consent: {consent}\n" in text
     assert f"{len(clips)} clips of {people} people; source: {adapter.about.title}, " in text
     assert adapter.about.homepage in text
-    assert ("nobody: drawn and synthesised" in text) == (name == "synthetic")
+    assert ("no real people: drawn and synthesised" in text) == (name == "synthetic")
 
 
 def test_mixed_terms_in_one_corpus_are_counted_by_split() -> None:

@@ -93,5 +93,5 @@ def test_a_damaged_copy_in_the_cache_is_replaced_from_the_registry(tmp_path: Pat
     (cache / sha256 / "model.safetensors").write_bytes(b"torn")
     assert load_version(wanted, cache).sha256 == sha256
     other = wanted.model_copy(update={"bundle_sha256": "0" * 64})
-    with pytest.raises(BundleError, match="another bundle"):
+    with pytest.raises(BundleError, match="has a different bundle for this version than was requested"):
         load_version(other, cache)

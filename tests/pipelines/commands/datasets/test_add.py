@@ -113,7 +113,7 @@ def test_a_name_that_cannot_be_or_is_taken_is_refused_and_nothing_is_written(nam
 def test_a_test_of_that_name_is_not_overwritten(project: Path) -> None:
     (project / "tests/datasets/corpora/test_moodbox.py").write_text("# somebody's work\n")
     before = contents(project)
-    with pytest.raises(ConfigError, match="such a test already"):
+    with pytest.raises(ConfigError, match="this test exists already"):
         add("moodbox", root=project)
     assert contents(project) == before
 
@@ -123,7 +123,7 @@ def test_an_adapter_that_was_changed_is_not_touched(project: Path) -> None:
     path = project / "components/datasets/corpora/moodbox.py"
     path.write_text(path.read_text().replace("return Scan", "return  Scan"))
     before = contents(project)
-    with pytest.raises(ConfigError, match="such a module already"):
+    with pytest.raises(ConfigError, match="this module exists already"):
         add("moodbox", root=project)
     assert contents(project) == before
 

@@ -92,13 +92,13 @@ def test_several_terms_of_one_corpus_are_listed_each_and_what_is_unknown_comes_f
     lines = [line.strip() for line in text.splitlines()]
     licences = [line for line in lines if line.startswith("* licence: ")]
     assert licences[0] == (
-        "* licence: **unknown**: ask its owner under which licence it may be used, and until then use it for nothing"
+        "* licence: **unknown**: ask its owner under which licence it may be used, and do not use it until then"
     )
     assert licences[1:] == ["* licence: CC BY 4.0", "* licence: CC0"]
     assert [line for line in lines if line.startswith("consent: ")] == [
         "consent: in writing",
-        "consent: **unknown**: ask who recorded it what the people in it agreed to, write that on its clips, and until "
-        "then take it that they did not agree",
+        "consent: **unknown**: ask its authors what the people in it agreed to, record that on its clips, and until "
+        "then assume that they did not agree",
         "consent: in writing",
     ]
     assert "72 clips of 6 people" in text

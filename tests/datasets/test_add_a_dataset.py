@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.walkthrough import blocks, copy_project, passes
+from tests.walkthrough import ROOT, blocks, copy_project, passes
 
 FLAGS = re.MULTILINE | re.DOTALL
 COPIED = (
@@ -42,7 +42,8 @@ FILES = (
 def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which `mer datasets add` was called."""
     root = tmp_path_factory.mktemp("project")
-    copy_project(root, COPIED)
+    cache = (".mypy_cache",) if (ROOT / ".mypy_cache").is_dir() else ()
+    copy_project(root, (*COPIED, *cache))
     for command in titled()["add"].splitlines():
         passes(command, root)
     return root

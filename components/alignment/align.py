@@ -81,7 +81,7 @@ class Aligner:
             root: the project's root.
 
         Raises:
-            MediaError: the clip cannot be used; `code` is the reason. See `source`, `decode`, `media`, `physio`,
+            MediaError: the clip cannot be used; `code` is the reason. See `media.source`, `streams`, `physio`,
                 `quality`.
         """
         aligned = self.align_ungated(clip, root=root)

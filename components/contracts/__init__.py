@@ -1,1 +1,10 @@
-"""Definitions that all components share: configuration, records, labels, time, layout, errors and fingerprints."""
+"""Definitions that all components share.
+
+config/         `params.yaml` as typed sections; every setting with its meaning
+records.py      the rows between components, and their Arrow schemas
+labels.py       emotion names and taxonomies
+timebase.py     seconds, grids, intervals
+errors.py       the tree of errors; codes.py: their codes
+layout.py       where each stage writes; atomic.py: write beside, then rename
+versions.py     the declared version of each stage
+"""

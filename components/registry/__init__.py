@@ -1,1 +1,10 @@
-"""The model bundle (safetensors + JSON) and its registration in MLflow."""
+"""The model bundle (safetensors + JSON) and its registration in MLflow.
+
+bundle.py      everything a served model needs, as data in one folder
+goldens.py     a few inputs and the outputs they must give
+register.py    a bundle as a registered version with its gate tags
+model_card.py  the description of a version; `terms.py`: licence and consent of its clips
+fetch.py       from the registry to a verified folder on this machine
+subjects.py, marking.py  the people behind a version, and those who withdrew
+stage.py       the `register` stage
+"""

@@ -1,1 +1,8 @@
-"""Makes the served version follow the alias in the registry."""
+"""Makes the served version follow the alias in the registry.
+
+decide.py         a pure function: target and served version → the next action and its reason
+reconcile.py      the loop that reads, decides and acts
+actual.py         the served application, read from Ray Serve
+serve_control.py  deploys a version by configuration
+versions.py       what the decision reads of a version, and the tags written back
+"""

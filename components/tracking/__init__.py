@@ -1,4 +1,4 @@
-"""The room that talks to MLflow; nothing outside it imports `mlflow`.
+"""The only package that talks to MLflow; nothing outside it imports `mlflow`.
 
 address.py    where the store is
 client.py     the one client of it, whose errors are the project's (`errors.py`)

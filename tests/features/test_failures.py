@@ -127,13 +127,13 @@ def test_a_person_may_ask_for_another_try_and_gets_one(tmp_path: Path, tried: li
 def test_a_failure_with_a_code_of_before_is_remembered_as_todays(tmp_path: Path, tried: list[str]) -> None:
     layout = Layout(tmp_path)
     align(layout, [broken(), good(2)])
-    stage.run("tiny", FACE, layout)
+    call_stage("features", FACE, layout, "tiny")
     stored = layout.features("tiny") / FILE
     table = pq.read_table(stored)
     former = pa.array(["non_finite"] * table.num_rows)
     pq.write_table(table.set_column(table.schema.get_field_index("code"), table.schema.field("code"), former), stored)
     tried.clear()
-    stage.run("tiny", FACE, layout)
+    call_stage("features", FACE, layout, "tiny")
     assert tried == []
     rows = pq.read_table(layout.features("tiny") / "quarantine.parquet").to_pylist()
     assert [(row["clip_id"], row["code"]) for row in rows] == [(BROKEN, "not-finite")]

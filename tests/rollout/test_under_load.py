@@ -18,6 +18,7 @@ from components.rollout.versions import AT, REASON, STATE, MlflowVersions
 from components.serving.schemas import Answer
 from components.serving.service import VersionRef
 from tests.rollout.registry import TinyRegistry
+from tests.rollout.versions_of_before import BUNDLE, SHA256
 from tests.serving import media
 from tests.serving.bundles import break_goldens, tiny_bundle
 from tests.serving.ports import http_port
@@ -221,3 +222,13 @@ def test_refusals_reach_the_client_through_the_proxy(line: Line) -> None:
         response = httpx.post(f"{url}/v1/predict", files={"clip": (name, content)}, timeout=120)
         assert (name, response.status_code) == (name, status)
         assert response.json()["error"]["where"] == name
+
+
+def test_a_version_of_before_is_promoted_and_answers(line: Line) -> None:
+    """Registered by the code before its modules moved (`before/README.md`)."""
+    before = line.registry.add(BUNDLE, SHA256)
+    line.promote(before, "serving")
+    assert line.served() == before
+    response = httpx.post(f"{line.control.url}/v1/predict", files={"clip": ("a.mp4", line.clip)}, timeout=60)
+    assert response.json()["model"]["version"] == before
+    assert response.json()["model"]["bundle_sha256"] == SHA256

@@ -227,7 +227,7 @@ def test_refusals_reach_the_client_through_the_proxy(line: Line) -> None:
 def test_a_version_of_before_is_promoted_and_answers(line: Line) -> None:
     """Registered by the code before its modules moved (`before/README.md`)."""
     before = line.registry.add(BUNDLE, SHA256)
-    line.promote(before, "serving")
+    line.promote(before, "serving", START_S)  # its encoders are not loaded yet
     assert line.served() == before
     response = httpx.post(f"{line.control.url}/v1/predict", files={"clip": ("a.mp4", line.clip)}, timeout=60)
     assert response.json()["model"]["version"] == before

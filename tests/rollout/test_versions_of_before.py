@@ -19,11 +19,12 @@ import yaml
 
 from components.contracts.config import MediaLimits
 from components.registry.bundle import load_bundle
-from components.registry.register import LOADER_MODULE, default_store
+from components.registry.register import LOADER_MODULE
 from components.rollout.reconcile import Reconciler
 from components.rollout.versions import STATE, MlflowVersions
 from components.serving.clips import clip_of_file
 from components.serving.service import Service, ServiceSettings
+from components.tracking.client import default_store
 from tests.rollout.registry import TinyRegistry
 from tests.rollout.test_reconcile import Stage
 from tests.rollout.versions_of_before import ARTIFACTS, BUNDLE, SHA256, STORED, register_as_it_was, write_sound
@@ -98,7 +99,9 @@ def test_the_reconciler_verifies_and_promotes_it(mlflow_uri: str, version: str, 
 
 
 def test_a_replica_serves_it_and_answers_as_before(mlflow_uri: str, version: str, sound: Path, tmp_path: Path) -> None:
-    service = Service(ServiceSettings(cache=tmp_path / "cache", limits=MediaLimits(), golden_tolerance=TOLERANCE))
+    service = Service(
+        ServiceSettings(cache=tmp_path / "cache", limits=MediaLimits(), golden_tolerance=TOLERANCE, alias="champion")
+    )
     service.load({"model_name": NAME, "version": version, "bundle_sha256": SHA256, "tracking_uri": mlflow_uri})
     served = service.served_version()
     assert (served.name, served.version, served.bundle_sha256) == (NAME, version, SHA256)

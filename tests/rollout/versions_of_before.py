@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from mlflow import MlflowClient
 
-from components.registry.register import default_store
+from components.tracking.client import default_store
 
 BEFORE = Path(__file__).parent / "before"
 ARTIFACTS = BEFORE / "artifacts"

@@ -111,8 +111,8 @@ def test_the_reconciler_alone_needs_a_ray_that_runs_elsewhere(project: Path) -> 
 
 
 def test_only_what_changes_and_trouble_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    serve._tell("keep", "version 3 is served")
+    serve._report("keep", "version 3 is served")
     assert capsys.readouterr().err == ""
     for kind in (*serve.EVENTS, "trouble"):
-        serve._tell(kind, "version 4")
+        serve._report(kind, "version 4")
         assert f"  {kind}: version 4\n" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_a_settled_world_is_left_alone(world: World) -> None:
         ({"gates": None}, "no tag gates.passed"),
         ({"gates": "false"}, "the gates did not pass"),
         ({"broken": True}, "golden examples do not hold"),
-        ({"sha256": "0" * 64}, "the version's bundle is not the one that its tag names"),
+        ({"sha256": "0" * 64}, "bundle is not the one that its tag names"),
     ],
 )
 def test_what_may_not_be_served_never_reaches_the_replicas(world: World, flaw: dict[str, object], says: str) -> None:

@@ -19,7 +19,7 @@ from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import Taxonomy
-from components.features.given import is_given
+from components.features.encoders.given import is_given
 
 ENCODE_ALIKE = "Run the features stage of every dataset with one configuration: `mer run`"
 RENAME = (

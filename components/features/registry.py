@@ -11,17 +11,17 @@ from pathlib import Path
 from components.contracts.config import MODALITIES
 from components.contracts.errors import ConfigError
 from components.features.base import Encoder
-from components.features.fer import Fer
-from components.features.given import from_spec, is_given
-from components.features.hashing import HashedWords
-from components.features.hog import Hog
-from components.features.minilm import MiniLm
-from components.features.physio_signal import PhysioSignal
-from components.features.signal import VoiceSignal
-from components.features.transformers_face import TransformersFace
-from components.features.transformers_text import TransformersText
-from components.features.transformers_voice import TransformersVoice
-from components.features.whisper_tiny import WhisperTiny
+from components.features.encoders.fer import Fer
+from components.features.encoders.given import from_spec, is_given
+from components.features.encoders.hashing import HashedWords
+from components.features.encoders.hog import Hog
+from components.features.encoders.minilm import MiniLm
+from components.features.encoders.physio_signal import PhysioSignal
+from components.features.encoders.signal import VoiceSignal
+from components.features.encoders.transformers_face import TransformersFace
+from components.features.encoders.transformers_text import TransformersText
+from components.features.encoders.transformers_voice import TransformersVoice
+from components.features.encoders.whisper_tiny import WhisperTiny
 
 ENCODERS: dict[tuple[str, str], Callable[[str], Encoder]] = {
     ("face", "fer"): Fer,

@@ -26,8 +26,8 @@ from components.contracts.readmitted import read_decisions
 from components.contracts.records import Quarantined, quarantine_table
 from components.features.base import Encoded, Encoder
 from components.features.encode import EncodingResult, encode_clips
+from components.features.encoders.given import Given
 from components.features.failures import FILE, Failures
-from components.features.given import Given
 from components.features.pools import encoded_in, pools
 from components.features.registry import CHECKPOINT, create, portable
 from components.features.store import FeatureStore

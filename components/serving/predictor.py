@@ -21,7 +21,7 @@ from components.contracts.codes import Code
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.records import AlignedClip, Clip
-from components.features.given import is_given
+from components.features.encoders.given import is_given
 from components.inference.contradiction import find_spans
 from components.inference.episodes import find_episodes, transitions
 from components.inference.outliers import OutlierCheck

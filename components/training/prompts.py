@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from components.contracts.config import Model, Train
-from components.features.minilm import WIDTH, MiniLm
+from components.features.encoders.minilm import WIDTH, MiniLm
 from components.model.spec import ModelSpec
 
 

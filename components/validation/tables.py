@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from components.alignment.quality import best_coverage
 from components.contracts.labels import CANONICAL
-from components.features.given import is_given
+from components.features.encoders.given import is_given
 from components.validation.measure import Measured
 from components.validation.upstream import Upstream
 

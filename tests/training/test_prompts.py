@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from components.contracts.config import Model, Train
-from components.features.minilm import WIDTH, MiniLm
+from components.features.encoders.minilm import WIDTH, MiniLm
 from components.model.spec import ModelSpec
 from components.training.prompts import class_texts, embedding_width
 

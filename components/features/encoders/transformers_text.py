@@ -1,0 +1,127 @@
+"""`transformers:<name or folder>` (text): RoBERTa, BERT, MiniLM and their like.
+
+Works as `minilm.py` does: each utterance in one piece, a word is the mean over its tokens, the utterance the mean over
+all its tokens, blended on the grid by `utterances.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.errors import UnavailableError
+from components.contracts.records import AlignedClip
+from components.features.base import Encoded, empty
+from components.features.encoders.utterances import (
+    UTTERANCES_VERSION,
+    Utterance,
+    on_grid,
+    utterances,
+    word_means,
+    word_of_offsets,
+)
+from components.runtime.checkpoint import Checkpoint, load_model
+
+VERSION = 1
+MAX_TOKENS = 512
+BATCH_UTTERANCES = 32
+# Families whose encoder alone reads a text; a decoder or a vision model would load and mean nothing.
+MODEL_TYPES = (
+    "albert",
+    "bert",
+    "camembert",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "modernbert",
+    "mpnet",
+    "roberta",
+    "xlm-roberta",
+)
+
+
+class TransformersText:
+    """A text checkpoint; half precision and batches across clips on a GPU, each utterance by itself in float32 on a
+    CPU."""
+
+    modality = "text"
+
+    def __init__(self, name: str, location: str, device: str) -> None:
+        self.name = name
+        self._checkpoint = Checkpoint(name, location, device)
+        config = self._checkpoint.config
+        self._checkpoint.require_type(MODEL_TYPES, modality=self.modality)
+        self.width = int(config.get("hidden_size") or config["dim"])
+        # RoBERTa's positions start after the padding index, so two of its 514 are not for tokens.
+        self._max_tokens = min(MAX_TOKENS, int(config.get("max_position_embeddings", MAX_TOKENS)) - 2)
+        self._tokenizer: Any = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of this code's version, the checkpoint's content and the precision."""
+        return self._checkpoint.content_fingerprint(["text", VERSION, UTTERANCES_VERSION])
+
+    def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """(T, D) per clip; valid where the text mask is and an utterance lasts."""
+        spoken = [utterances(clip.words) for clip in clips]
+        vectors = self._vectors([utterance for group in spoken for utterance in group])
+        encoded, at = [], 0
+        for clip, group in zip(clips, spoken, strict=True):
+            own = vectors[at : at + len(group)]
+            at += len(group)
+            if own:
+                encoded.append(on_grid(clip, group, [words for words, _ in own], np.stack([whole for _, whole in own])))
+            else:
+                encoded.append(empty(clip.grid.num_steps, self.width))
+        return encoded
+
+    def _vectors(self, spoken: Sequence[Utterance]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """(words, D) and (D,) of each utterance."""
+        if not spoken:
+            return []
+        import torch
+
+        model, tokenizer = self._parts()
+        batch_size = BATCH_UTTERANCES if self._checkpoint.device == "cuda" else 1
+        found = []
+        for start in range(0, len(spoken), batch_size):
+            batch = spoken[start : start + batch_size]
+            tokens = tokenizer(
+                [utterance.text for utterance in batch],
+                padding=True,
+                truncation=True,
+                max_length=self._max_tokens,
+                return_offsets_mapping=True,
+                return_tensors="pt",
+            )
+            offsets = tokens.pop("offset_mapping").numpy()
+            with torch.inference_mode():
+                inputs = {name: values.to(self._checkpoint.device) for name, values in tokens.items()}
+                states = model(**inputs).last_hidden_state.float().cpu().numpy()
+            for utterance, hidden, offset, mask in zip(
+                batch, states, offsets, tokens["attention_mask"].numpy().astype(bool), strict=True
+            ):
+                owner = word_of_offsets(utterance, offset[mask])
+                found.append((word_means(hidden[mask], owner, len(utterance.words)), hidden[mask].mean(axis=0)))
+        return found
+
+    def _parts(self) -> tuple[Any, Any]:
+        if self._checkpoint.model is None:
+            from transformers import AutoTokenizer
+
+            folder = self._checkpoint.folder
+            self._checkpoint.model = load_model("AutoModel", folder, self._checkpoint.device)
+            try:
+                self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            except (OSError, ValueError) as error:
+                raise UnavailableError(
+                    "the checkpoint has no usable tokenizer",
+                    where=str(folder),
+                    seen=str(error),
+                    remedy="Save its tokenizer.json beside the weights",
+                ) from error
+        return self._checkpoint.model, self._tokenizer

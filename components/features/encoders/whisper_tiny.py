@@ -1,0 +1,97 @@
+"""`whisper-tiny` (voice): the encoder of Whisper tiny.en, 384 features per step; needs no download.
+
+The wave is level-normalised (`audio.py`), goes through Whisper's own log-mel and its encoder at the clip's *own*
+length: not padded to 30 s as Whisper does, which would cost ten times as much. A clip longer than 30 s, for which the
+encoder has no positions, is cut into equal parts. Frame k of the encoder is centred on k · 20 ms; frames are pooled
+into the steps they overlap.
+
+The features are the mean of the outputs of layers 1 to 3 of 4. The last layer serves the decoder, that is the words;
+how something is said is clearer before it. Logistic regression on the clip mean, RAVDESS speech, eight classes, six
+folds of four unseen actors (accuracy ± spread over folds): layer 1 0.678 ± 0.073, 2 0.730 ± 0.058, 3 0.724 ± 0.047,
+4 (the usual choice) 0.705 ± 0.047, mean of 1 to 3 0.738 ± 0.061. On eight actors alone, in four
+folds: 0.535, 0.579, 0.575 and 0.531.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.contracts.fingerprint import fingerprint
+from components.contracts.records import AlignedClip
+from components.contracts.timebase import pool_mean
+from components.features.base import Encoded, empty, mask_of, masked
+from components.features.encoders.audio import AUDIO_VERSION, has_voice, level_normalised
+from components.features.encoders.ct2_reader import read_ct2
+from components.features.encoders.log_mel import HOP_SAMPLES, RATE_HZ, whisper_log_mel
+from components.runtime.weights import WEIGHTS, weight_file
+
+if TYPE_CHECKING:
+    from components.features.encoders.whisper_net import WhisperEncoder
+
+VERSION = 1
+WIDTH = 384
+FRAME_S = 2 * HOP_SAMPLES / RATE_HZ
+CHUNK_SAMPLES = 30 * RATE_HZ
+FIRST_LAYER, LAST_LAYER = 1, 3
+
+
+class WhisperTiny:
+    """Whisper tiny.en's encoder, in float32 on the CPU. About 40 ms for 3.7 s of speech on one thread."""
+
+    modality = "voice"
+    width = WIDTH
+
+    def __init__(self, name: str = "whisper-tiny") -> None:
+        self.name = name
+        self._net: WhisperEncoder | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the spec, this code's version and the weights."""
+        return fingerprint(
+            {
+                "spec": self.name,
+                "version": [VERSION, AUDIO_VERSION],
+                "layers": [FIRST_LAYER, LAST_LAYER],
+                "weights": WEIGHTS["whisper-tiny"].sha256,
+            }
+        )
+
+    def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """(T, 384) per clip; valid where the voice mask is."""
+        return [self._encode(clip) for clip in clips]
+
+    def _encode(self, clip: AlignedClip) -> Encoded:
+        if not has_voice(clip):
+            return empty(clip.grid.num_steps, self.width)
+        import torch
+
+        net = self._network()
+        wave = level_normalised(clip)
+        parts = math.ceil(wave.size / CHUNK_SAMPLES)
+        # Whole frames a part, so that the frames of all parts lie on one 20 ms raster.
+        part = math.ceil(wave.size / parts / (2 * HOP_SAMPLES)) * 2 * HOP_SAMPLES
+        frames = []
+        with torch.inference_mode():
+            for start in range(0, wave.size, part):
+                mel = torch.from_numpy(whisper_log_mel(wave[start : start + part]))
+                states = net.hidden_states(mel[None], layers=LAST_LAYER)[FIRST_LAYER:]
+                frames.append(torch.stack(states).mean(dim=0)[0].numpy())
+        values = np.concatenate(frames)
+        centres_s = np.arange(len(values), dtype=np.float64) * FRAME_S
+        starts_s, ends_s = np.maximum(centres_s - FRAME_S / 2, 0.0), centres_s + FRAME_S / 2
+        ends_s[-1] = max(ends_s[-1], wave.size / RATE_HZ)
+        pooled, covered = pool_mean(values, starts_s, ends_s, clip.grid)
+        return masked(pooled, covered & mask_of(clip, "voice"))
+
+    def _network(self) -> WhisperEncoder:
+        if self._net is None:
+            from components.features.encoders.whisper_net import encoder_from_ct2
+
+            model = read_ct2(weight_file("whisper-tiny"), lambda name: name.startswith("encoder/"))
+            self._net = encoder_from_ct2(model.variables)
+        return self._net

@@ -30,7 +30,7 @@ def database(uri: str) -> Path | None:
 
 
 def exists(uri: str) -> bool:
-    """Whether there is a store to ask: asking a local one that is not there would make an empty one."""
+    """Whether there is a store: a request to a missing local one would create it, empty."""
     file = database(uri)
     return file is None or file.is_file()
 

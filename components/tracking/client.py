@@ -45,7 +45,7 @@ def client_of(tracking: Tracking, root: Path) -> Client:
 
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
-    """Makes a store MLflow's default for a while: a `models:/` source is looked up there, whatever the client says."""
+    """Makes a store MLflow's default for a while: MLflow looks up a `models:/` source there, not in a client's store."""
     import mlflow
 
     before = {name: os.environ.get(name) for name in (VARIABLE, "MLFLOW_REGISTRY_URI")}
@@ -69,6 +69,6 @@ def without_progress_bars() -> None:
 
 def impatient() -> None:
     """For this process and its children, before they import MLflow: an answer within seconds when it is away (its own
-    patience is four minutes), for those who ask again anyway."""
+    patience is four minutes), for callers that try again anyway."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

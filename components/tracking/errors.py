@@ -4,8 +4,8 @@
     MlflowRefusedError    it does not take this value                       exit 5, a ModelError
     AlreadyInMlflowError  it has this already                               exit 5, a MlflowRefusedError
     ConfigError           the address is not one                            exit 2
-    UnavailableError      everything else: nobody answers, somebody else    exit 7
-                          answers, nobody is let in, the file is broken
+    UnavailableError      everything else: no answer, a different server    exit 7
+                          answers, access denied, the file is broken
 
 Only the last is worth trying again.
 """
@@ -45,7 +45,7 @@ class AlreadyInMlflowError(MlflowRefusedError):
 
 @dataclass(frozen=True)
 class Kind:
-    """What becomes of an error: its class, what is said, and what to do."""
+    """The translation of an error: its class, message and remedy."""
 
     error: type[MerError]
     what: str
@@ -101,7 +101,7 @@ def translation(error: Exception, uri: str) -> MerError | None:
         kind = OTHER
     elif kind is None:
         kind = Kind(UnavailableError, "cannot reach MLflow", START if is_server(uri) else FILE)
-    # An address that is none says so itself; MLflow's own words for it list every kind of store it was ever given.
+    # MLflow's own message for a wrong address lists every kind of store that it supports.
     seen = None if kind is NO_ADDRESS else reason(error)
     return kind.error(kind.what, where=uri, seen=seen, remedy=kind.remedy)
 

@@ -24,7 +24,7 @@ def write_model_folder(folder: Path, bundle: Path, *, loader_module: str, requir
     Args:
         folder: where to; it must not be there.
         bundle: the folder that `write_bundle` wrote.
-        loader_module: what MLflow imports when somebody loads the model.
+        loader_module: what MLflow imports to load the model.
         requirements: `name==version` of every package that loading it takes.
     """
     import mlflow.pyfunc
@@ -57,7 +57,7 @@ def write_model_folder(folder: Path, bundle: Path, *, loader_module: str, requir
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Warnings only: MLflow tells the terminal of every step."""
+    """Warnings only: MLflow logs every step."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.WARNING)

@@ -144,7 +144,7 @@ def find_run(tracking: Tracking, root: Path, model_sha256: str) -> str:
 
 
 def run_of(tracking: Tracking, root: Path, model_sha256: str) -> Run:
-    """The run that trained a model; a new one that says so when this store does not have it.
+    """The run that trained a model; a new one, marked as restored, when this store does not have it.
 
     A training whose outputs came from a DVC cache, or a store that was deleted, has no run; what follows it must still
     have a place to be seen.

@@ -116,7 +116,7 @@ def set_alias(name: str, alias: str, version: str, *, tracking_uri: str) -> None
 
 
 def set_tags(name: str, version: str, tags: Mapping[str, str], *, tracking_uri: str) -> None:
-    """Writes tags in their order: whoever sees the last one finds those before it."""
+    """Writes tags in their order: a reader of the last one finds those before it."""
     client = Client(tracking_uri)
     for tag, value in tags.items():
         client.set_model_version_tag(name, version, tag, value)

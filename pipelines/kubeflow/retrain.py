@@ -1,4 +1,4 @@
-"""The Kubeflow pipeline, generated from `dvc.yaml`: one task a stage, the same names, the same edges.
+"""The Kubeflow pipeline, generated from `dvc.yaml`: one task per stage, the same names, the same edges.
 
 A task's name is the stage's address with `@` written as `-`, since Kubeflow allows only lower-case letters, digits
 and `-`: `alignment@synthetic` → `alignment-synthetic`. The address stands as the display name.
@@ -67,7 +67,9 @@ def load_settings(root: Path) -> PipelineSettings:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         return PipelineSettings(**raw)
     except (OSError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError("these are no settings of the Kubeflow pipeline", where=str(path), seen=str(error)) from error
+        raise ConfigError(
+            "these are not settings of the Kubeflow pipeline", where=str(path), seen=str(error)
+        ) from error
 
 
 def task_name(address: str) -> str:
@@ -112,7 +114,7 @@ def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: boo
 
 
 def run_local(workspace: Path | None = None) -> int:
-    """Runs the pipeline with KFP's local runner: a subprocess a task, in this environment, one Ray for all.
+    """Runs the pipeline with KFP's local runner: one subprocess per task, in this environment, one Ray for all.
 
     Args:
         workspace: the project folder to work in; the one of the current folder when left out.

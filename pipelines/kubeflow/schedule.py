@@ -97,7 +97,7 @@ class ScheduleChange:
     kind: str
     name: str
     why: tuple[str, ...] = ()
-    wanted: Schedule | None = None
+    desired: Schedule | None = None
     old: tuple[RecurringRun, ...] = ()
 
     def __str__(self) -> str:
@@ -130,19 +130,19 @@ def command(*, apply: bool = False, host: str | None = None, file: Path | None =
     """What `mer schedule` prints. Without a host, the file; with one, the differences, which `apply` removes.
 
     Raises:
-        ConfigError: the file is wrong, or `apply` was asked for without a host.
+        ConfigError: the file is wrong, or `apply` was given without a host.
         UnavailableError: the server does not answer.
     """
     path = file or find_root() / FILE
-    wanted = read(path)
+    desired = read(path)
     if host is None:
         if apply:
             raise ConfigError(
                 "a server is needed", where="--apply", remedy="Add --host with the address of Kubeflow Pipelines"
             )
-        return "\n".join(describe(schedule) for schedule in wanted.schedules) or "No recurring runs."
+        return "\n".join(describe(schedule) for schedule in desired.schedules) or "No recurring runs."
     try:
-        return reconcile(_connect(host), wanted, _package, apply=apply)
+        return reconcile(_connect(host), desired, _package, apply=apply)
     except (ConfigError, UnavailableError):
         raise
     except Exception as error:  # the client raises urllib3's, its own and bare errors alike
@@ -150,7 +150,7 @@ def command(*, apply: bool = False, host: str | None = None, file: Path | None =
 
 
 def read(path: Path) -> Schedules:
-    """The desired state. Raises ConfigError: the file is missing, no YAML, or says something unknown."""
+    """The desired state. Raises ConfigError: the file is missing, is not YAML, or has an unknown key."""
     try:
         return Schedules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
@@ -168,17 +168,17 @@ def describe(schedule: Schedule) -> str:
 
 def reconcile(
     client: Client,
-    wanted: Schedules,
+    desired: Schedules,
     package: Callable[[], Path],
     *,
     apply: bool,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Compares, and with `apply` makes the server's recurring runs equal the file; says what it found and did.
+    """Compares, and with `apply` makes the server's recurring runs equal the file; returns a report.
 
     Args:
         client: a Kubeflow Pipelines client.
-        wanted: the desired state.
+        desired: the desired state.
         package: compiles the pipeline and gives the file; called once.
         apply: whether to change anything.
         sleep: waits between two looks at a run that is to finish.
@@ -186,27 +186,27 @@ def reconcile(
     Raises:
         UnavailableError: a paused recurring run's last run did not finish in time; nothing was deleted.
     """
-    experiment_id = client.create_experiment(wanted.experiment).experiment_id
+    experiment_id = client.create_experiment(desired.experiment).experiment_id
     compiled = package()
-    changes = differences(stamped(wanted, compiled), actual(client, wanted.prefix, experiment_id))
+    changes = differences(stamped(desired, compiled), actual(client, desired.prefix, experiment_id))
     if not changes:
-        return f"{len(wanted.schedules)} recurring runs are as they should be."
+        return f"{len(desired.schedules)} recurring runs are as they should be."
     if apply:
         for change in changes:
             _carry_out(client, change, experiment_id, compiled, sleep)
     return "\n".join(f"{'done' if apply else 'would'}: {change}" for change in changes)
 
 
-def stamped(wanted: Schedules, package: Path) -> Schedules:
+def stamped(desired: Schedules, package: Path) -> Schedules:
     """The schedules with the compiled pipeline's hash in their descriptions.
 
-    The server writes a pipeline back differently from how it was given, so a changed pipeline is told by its hash.
+    The server writes a pipeline back differently from how it was given, so its hash shows a change.
     """
     sha256 = file_sha256(package)[:12]
     named = [
-        one.model_copy(update={"description": f"{one.description} [pipeline {sha256}]"}) for one in wanted.schedules
+        one.model_copy(update={"description": f"{one.description} [pipeline {sha256}]"}) for one in desired.schedules
     ]
-    return wanted.model_copy(update={"schedules": tuple(named)})
+    return desired.model_copy(update={"schedules": tuple(named)})
 
 
 def actual(client: Client, prefix: str, experiment_id: str) -> list[RecurringRun]:
@@ -215,23 +215,23 @@ def actual(client: Client, prefix: str, experiment_id: str) -> list[RecurringRun
     return [_actual(one) for one in found if (one.display_name or "").startswith(prefix)]
 
 
-def differences(wanted: Schedules, found: Sequence[RecurringRun]) -> list[ScheduleChange]:
+def differences(desired: Schedules, existing: Sequence[RecurringRun]) -> list[ScheduleChange]:
     """What has to change, by name. A pure function of both states.
 
     Several recurring runs of one name are what an interrupted replacement leaves; they are replaced by one.
     """
     changes = []
-    names = {schedule.name for schedule in wanted.schedules}
-    for schedule in wanted.schedules:
-        same = tuple(one for one in found if one.schedule.name == schedule.name)
+    names = {schedule.name for schedule in desired.schedules}
+    for schedule in desired.schedules:
+        same = tuple(one for one in existing if one.schedule.name == schedule.name)
         if not same:
-            changes.append(ScheduleChange(kind="create", name=schedule.name, wanted=schedule))
+            changes.append(ScheduleChange(kind="create", name=schedule.name, desired=schedule))
             continue
         why = _why(schedule, same)
         if why:
-            changes.append(ScheduleChange(kind="replace", name=schedule.name, why=why, wanted=schedule, old=same))
-    for name in sorted({one.schedule.name for one in found} - names):
-        old = tuple(one for one in found if one.schedule.name == name)
+            changes.append(ScheduleChange(kind="replace", name=schedule.name, why=why, desired=schedule, old=same))
+    for name in sorted({one.schedule.name for one in existing} - names):
+        old = tuple(one for one in existing if one.schedule.name == name)
         changes.append(ScheduleChange(kind="delete", name=name, why=("not in the file",), old=old))
     return changes
 
@@ -267,15 +267,15 @@ def _carry_out(
         client.disable_recurring_run(old.recurring_run_id)
     for old in change.old:
         _wait_for_its_run(client, old, sleep)
-    if change.wanted is not None:
+    if change.desired is not None:
         client.create_recurring_run(
             experiment_id,
-            change.wanted.name,
-            description=change.wanted.description,
-            cron_expression=change.wanted.cron,
-            max_concurrency=change.wanted.max_concurrency,
-            no_catchup=change.wanted.no_catchup,
-            enabled=change.wanted.enabled,
+            change.desired.name,
+            description=change.desired.description,
+            cron_expression=change.desired.cron,
+            max_concurrency=change.desired.max_concurrency,
+            no_catchup=change.desired.no_catchup,
+            enabled=change.desired.enabled,
             enable_caching=False,
             pipeline_package_path=str(package),
         )

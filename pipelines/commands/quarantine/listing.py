@@ -21,7 +21,7 @@ from pipelines.project import find_root, load
 
 FILE = "quarantine.parquet"
 ALIGNMENT = "alignment"
-# Of a clip, what tells a person which one it is.
+# The columns that identify a clip for a person.
 _ABOUT = ("subject_id", "session_id", "emotion", "split", "transcript", "content_sha256")
 
 
@@ -35,7 +35,9 @@ def listing(
         return "\n".join(json.dumps(asdict(row), sort_keys=True, ensure_ascii=False) for row in rows)
     if not rows:
         return "Nothing was set aside."
-    return "\n".join([*map(_block, rows), "`mer quarantine show CLIP` tells all about one", f"{len(rows)} set aside"])
+    return "\n".join(
+        [*map(_block, rows), "`mer quarantine show CLIP` shows everything about one clip", f"{len(rows)} set aside"]
+    )
 
 
 def show(clip_id: str, *, root: Path | None = None) -> str:
@@ -81,14 +83,14 @@ def _rows(layout: Layout, name: str) -> Iterator[Quarantined]:
 
 
 def _block(row: Quarantined) -> str:
-    """A row for a person: which clip, why, and, where the message does not say it, which file and what to do."""
+    """A row for a person: the clip, the reason, and the file and remedy unless the message has them."""
     lines = [f"{row.clip_id}  [{row.stage}: {row.code}]", row.message]
-    lines += [f"{name} {told}" for name, told in (("file", row.path), ("try", row.remedy)) if _untold(row, told)]
+    lines += [f"{name} {text}" for name, text in (("file", row.path), ("try", row.remedy)) if _adds(row, text)]
     return "\n    ".join(lines)
 
 
-def _untold(row: Quarantined, told: str | None) -> bool:
-    return bool(told) and str(told) not in row.message
+def _adds(row: Quarantined, text: str | None) -> bool:
+    return bool(text) and str(text) not in row.message
 
 
 def _reason(row: Quarantined) -> str:
@@ -127,7 +129,7 @@ def _decision(row: Readmitted) -> str:
 def _ways(rows: Sequence[Quarantined]) -> list[str]:
     clip_id = rows[0].clip_id
     lines = [row.remedy for row in rows if row.remedy]
-    lines.append("mend it and `mer run`: a file or label that changed is tried by itself")
+    lines.append("repair it and `mer run`: a file or label that changed is tried automatically")
     if any(row.stage != VALIDATION for row in rows):
         lines.append(f"`mer quarantine readmit {clip_id}`, then `mer run`: try once more as it is")
     if any(map(may_be_taken, rows)):

@@ -96,11 +96,14 @@ def _chosen(
 def _refusal(row: Quarantined, reason: str | None) -> DataError:
     """Why this row cannot be readmitted this way."""
     if reason is not None:
-        what, remedy = "nobody can take this clip as it is", row.remedy
+        what, remedy = "this clip cannot be accepted as it is", row.remedy
     elif may_be_taken(row):
-        what, remedy = "another try would say the same again", 'Say why it can be used: --reason "…"; or mend it'
+        what, remedy = (
+            "a second try would have the same result",
+            'Give a reason to accept it: --reason "…"; or repair it',
+        )
     else:
-        what, remedy = "another try would say the same again", row.remedy
+        what, remedy = "a second try would have the same result", row.remedy
     return DataError(what, where=f"{row.clip_id} [{row.stage}: {row.code}]", seen=row.seen, remedy=remedy)
 
 

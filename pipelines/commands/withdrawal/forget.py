@@ -123,7 +123,7 @@ class Forgetting:
     def _in_state(self) -> Iterator[Removal]:
         state = self._layout.state
         hashes = state / "hashes" / f"{self._trace.dataset}.json"
-        if self._inside(self._layout.catalog):  # an unfinished training does not say whom it learns from
+        if self._inside(self._layout.catalog):  # an unfinished training has no list of its people
             yield from map(self._removal, sorted((state / TRAININGS).glob("*")))
         units = [path for name in UNITS for path in sorted((state / name).glob("*")) if path.name != RESULTS]
         yield from (self._removal(unit) for unit in units if self._inside(unit))

@@ -101,7 +101,7 @@ def read_corpus(name: str, params: Params, layout: Layout) -> CorpusOnDisk:
 
 
 def tables_of(layout: Layout, name: str, cache: Path | None) -> list[Path]:
-    """Every table that may say which clips are whose: of the stages, and their earlier states in DVC's cache."""
+    """Every table that may link clips to people: of the stages, and their earlier states in DVC's cache."""
     outputs = (layout.dataset(name), layout.validated(name), layout.features(name), layout.catalog, layout.evaluated)
     places = [*outputs, *([cache] if cache is not None else [])]
     return [path for place in places for path in files_below(place) if is_parquet(path)]
@@ -126,7 +126,7 @@ def joint_names(corpus: CorpusOnDisk) -> dict[str, tuple[str, ...]]:
 def find(name: str, subject_id: str, tables: Sequence[Path], corpus: CorpusOnDisk) -> Trace:
     """Everything that names a person.
 
-    Where the corpus can be read it decides which clips somebody is in; a table knows only under which joint name.
+    Where the corpus can be read it decides which clips a person is in; a table holds only the joint name.
     """
     clips = {clip.clip_id: clip for clip in corpus.scan.clips} if corpus.scan is not None else {}
     inside = {
@@ -151,7 +151,7 @@ def find(name: str, subject_id: str, tables: Sequence[Path], corpus: CorpusOnDis
 
 
 def unknown(subject: str, known: Iterable[str], datasets: Iterable[str], trouble: Iterable[str]) -> DataError:
-    """The error for somebody whom nothing knows, with the nearest ids."""
+    """The error for an unknown person, with the nearest ids."""
     names = sorted(known)
     near = difflib.get_close_matches(subject, names, n=SHOWN_NAMES, cutoff=0.5)
     near = near or [one for one in names if one.rpartition("/")[2] == subject.rpartition("/")[2]][:SHOWN_NAMES]
@@ -159,7 +159,7 @@ def unknown(subject: str, known: Iterable[str], datasets: Iterable[str], trouble
     hints += [f"Not read: {one}" for one in trouble]
     hints += [] if names else ["Nothing was processed yet: `mer run --stage datasets` lists the people"]
     return DataError(
-        "nobody is called so",
+        "no person has this id",
         where="mer withdraw",
         seen=subject,
         allowed=f"one of {len(names)} subject ids of {', '.join(datasets)}, such as {names[0]}" if names else None,
@@ -175,13 +175,13 @@ def _covers(joint: str, subject_id: str, dataset: str) -> bool:
 
 def _rows(name: str, tables: Iterable[Path], *columns: str) -> Iterator[dict[str, Any]]:
     """`clip_id` and some more columns of the dataset's clips, out of every table that has them."""
-    wanted = ["clip_id", *columns]
+    required = ["clip_id", *columns]
     for path in tables:
         try:
-            if set(wanted) <= set(pq.read_schema(path).names):
-                rows = pq.read_table(path, columns=wanted).to_pylist()
+            if set(required) <= set(pq.read_schema(path).names):
+                rows = pq.read_table(path, columns=required).to_pylist()
                 yield from (row for row in rows if row["clip_id"].startswith(f"{name}/"))
-        except (OSError, pa.ArrowException):  # a damaged one names nobody
+        except (OSError, pa.ArrowException):  # a damaged table names no person
             continue
 
 
@@ -210,7 +210,7 @@ def files_below(place: Path) -> list[Path]:
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file says of itself that it is a table."""
+    """Whether a file begins and ends like a Parquet table."""
     try:
         with path.open("rb") as stream:
             return stream.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC

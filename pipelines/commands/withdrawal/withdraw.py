@@ -68,12 +68,12 @@ def run(
     Args:
         subject: a subject id as the clip tables have it, `<dataset>/<person>`; with `dataset` the person alone will do.
         dataset: where to look; otherwise everywhere.
-        dry_run: say what would be done and do nothing.
+        dry_run: report what would be done and do nothing.
         root: the project; found from the current folder when left out.
         done: called after each change of the project's files.
 
     Raises:
-        DataError: nobody is called so, or several people count under this name.
+        DataError: no person has this id, or several people count under it.
         UnavailableError: another run works here; or MLflow cannot be reached, when all but the marking is done.
     """
     layout = Layout(root or find_root())
@@ -125,8 +125,8 @@ def text(outcome: Withdrawn, root: Path, *, dry_run: bool) -> str:
 def _resolve(
     subject: str, dataset: str | None, layout: Layout, params: Params, cache: Path | None
 ) -> tuple[Trace, CorpusOnDisk]:
-    """Whom a name means. Where no table and no corpus knows it (any more), an unfinished or earlier withdrawal may, or
-    a version of a dataset that is no longer here."""
+    """The person of a name. A name that is in no table and no corpus (any more) may be in an unfinished or earlier
+    withdrawal, or in a version of a dataset that is no longer here."""
     prefix = dataset or subject.partition("/")[0]
     everywhere = datasets_of(layout, params)
     scope = (prefix,) if dataset or prefix in everywhere else everywhere
@@ -207,9 +207,9 @@ def _left(
         yield f"the corpus itself, {len(files)} recordings ({named}); they are no longer read"
     if corpus.trouble:
         yield f"clips that no table holds: the corpus could not be read ({corpus.trouble})"
-    if told := forgetting.in_mlflow():
-        named = _some([_below(path, layout.root) for path in told])
-        yield f"evidence in MLflow, {len(told)} files ({named}); delete those runs there if it has to go"
+    if evidence := forgetting.in_mlflow():
+        named = _some([_below(path, layout.root) for path in evidence])
+        yield f"evidence in MLflow, {len(evidence)} files ({named}); delete those runs there if it has to go"
     if remotes:
         yield f"copies of earlier outputs in DVC's remotes: {', '.join(remotes)}"
 
@@ -219,12 +219,12 @@ def _version_line(one: Concerned, *, dry_run: bool) -> str:
     done = "would be marked" if dry_run else "marked"
     line = f"{one.name} version {one.version} was made with them ({used}): {'is marked' if one.marked else done}"
     if one.tags.get(STATE) in ("serving", "rolling"):
-        line += "; it IS SERVING NOW and goes on until another version is promoted"
+        line += "; it IS SERVING NOW and stays in service until a different version is promoted"
     return line
 
 
 def _parted(outcome: Withdrawn) -> tuple[list[Removal], list[Removal]]:
-    """The changes in DVC's cache, where names say nothing, and the others."""
+    """The changes in DVC's cache, where names mean nothing, and the others."""
     inside = [outcome.cache is not None and change.path.is_relative_to(outcome.cache) for change in outcome.changes]
     pairs = list(zip(outcome.changes, inside, strict=True))
     return [change for change, is_copy in pairs if is_copy], [change for change, is_copy in pairs if not is_copy]

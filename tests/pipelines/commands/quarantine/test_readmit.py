@@ -100,7 +100,7 @@ def test_what_is_decided_comes_in_with_its_reason_and_what_is_mended_by_itself(l
 
 
 def test_all_about_a_clip_is_told(layout: Layout) -> None:
-    assert listing().endswith("`mer quarantine show CLIP` tells all about one\n3 set aside")
+    assert listing().endswith("`mer quarantine show CLIP` shows everything about one clip\n3 set aside")
     shown = show(TWICE[0])
     for said in (
         "set aside by validation: one_emotion_a_recording",
@@ -150,13 +150,13 @@ def test_everything_at_once_leaves_what_has_to_be_judged_and_says_so(layout: Lay
     assert 'Say why it can be used: --reason "…"' in said
     said = readmit(everything=True, reason="checked by ear")
     assert "2 to be taken as they are" in said
-    assert f"{GONE} [datasets: no-features]: nobody can take this clip as it is" in said
+    assert f"{GONE} [datasets: no-features]: this clip cannot be accepted as it is" in said
 
 
 def test_what_cannot_be_readmitted_says_what_to_do_instead(layout: Layout) -> None:
-    with pytest.raises(DataError, match="another try would say the same again"):
+    with pytest.raises(DataError, match="a second try would have the same result"):
         readmit([TWICE[0]])
-    with pytest.raises(DataError, match="nobody can take this clip as it is"):
+    with pytest.raises(DataError, match="this clip cannot be accepted as it is"):
         readmit([GONE], reason="I like it")
     with pytest.raises(ConfigError, match="the reason is empty"):
         readmit([TWICE[0]], reason=" ")

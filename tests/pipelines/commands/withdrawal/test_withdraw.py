@@ -316,7 +316,7 @@ def test_marking_waits_for_a_registry_that_is_away(
 def test_somebody_unknown_gets_the_nearest_names(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["withdraw", "--subject", f"{NAME}/p1O"]) == 3
     shown = capsys.readouterr().err
-    assert "error (unknown-subject): nobody is called so" in shown
+    assert "error (unknown-subject): no person has this id" in shown
     assert f"Nearest: {NAME}/p0" in shown
     assert call(["withdraw", "--subject", "p04"]) == 3
     assert f"Nearest: {NAME}/p04" in capsys.readouterr().err
@@ -339,7 +339,7 @@ def test_what_is_only_in_copies_and_versions_is_found_too(project: Path, made: M
     again = withdraw.run(f"{NAME}/p05", root=project)
     assert again.changes == []
     assert all(one.marked for one in again.versions.concerned)
-    with pytest.raises(DataError, match="nobody is called so"):
+    with pytest.raises(DataError, match="no person has this id"):
         withdraw.run(f"{NAME}/p55", root=project)
 
 

@@ -45,7 +45,7 @@ def client_of(tracking: Tracking, root: Path) -> Client:
 
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
-    """Makes a store MLflow's default for a while: MLflow looks up a `models:/` source there, not in a client's store."""
+    """Makes a store MLflow's default for a while: a `models:/` source is looked up there, not in a client's store."""
     import mlflow
 
     before = {name: os.environ.get(name) for name in (VARIABLE, "MLFLOW_REGISTRY_URI")}

@@ -319,7 +319,7 @@ def test_a_corpus_of_which_nothing_can_be_aligned_ends_with_4_and_says_why(tmp_p
     done = mer(layout, "validation", "--dataset", NAME)
     assert done.returncode == 4, done.stderr
     assert "1 of 1 rows" in done.stderr
-    assert "`mer quarantine list` says why" in done.stderr
+    assert "See `mer quarantine list` for the reason of each clip" in done.stderr
     assert "cannot be read as media" in mer_here(layout, "quarantine", "list").stdout
 
 

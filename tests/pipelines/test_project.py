@@ -14,7 +14,7 @@ def test_the_root_is_found_from_below(project: Path) -> None:
 
 
 def test_elsewhere_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no mer project"):
+    with pytest.raises(ConfigError, match="neither this folder nor one above it is a mer project"):
         find_root(tmp_path)
 
 

@@ -147,7 +147,7 @@ def test_everything_at_once_leaves_what_has_to_be_judged_and_says_so(layout: Lay
     said = readmit(everything=True)
     assert "1 to be tried again" in said
     assert said.count("left in quarantine: ") == 2
-    assert 'Say why it can be used: --reason "…"' in said
+    assert 'Give a reason to accept it: --reason "…"' in said
     said = readmit(everything=True, reason="checked by ear")
     assert "2 to be taken as they are" in said
     assert f"{GONE} [datasets: no-features]: this clip cannot be accepted as it is" in said

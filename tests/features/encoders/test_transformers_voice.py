@@ -120,7 +120,7 @@ def test_another_rate_or_model_is_refused(tmp_path: Path) -> None:
         create(f"transformers:{tmp_path}", "voice", "cpu")
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
-    with pytest.raises(ConfigError, match="no voice encoder"):
+    with pytest.raises(ConfigError, match="not a supported voice encoder"):
         create(f"transformers:{tmp_path}", "voice", "cpu")
 
 

@@ -1,8 +1,8 @@
 """From a clip to an answer: the predictor, and the Ray Serve application around it.
 
 predictor.py  one clip → one answer, without Ray
-schemas.py    the answer and the problem, as JSON; `words.py` and `render.py` put them in sentences
+schemas.py    the answer and the problem, as JSON; `words.py` has their sentences, `render.py` prints an answer
 app.py        the HTTP routes; `uploads.py` reads multipart bodies under limits; `page/` is the page
-service.py    the state of a replica; `replica.py` is the Ray Serve deployment, `pool.py` what versions share
+service.py    the state of a replica; `replica.py` is the Ray Serve deployment, `pool.py` holds what versions share
 flavor.py     `mlflow.pyfunc.load_model`
 """

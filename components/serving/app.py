@@ -24,7 +24,7 @@ HTTP_UNPROCESSABLE = 422
 HTTP_INTERNAL = 500
 HTTP_UNAVAILABLE = 503
 
-# First by the error's code, then by its class, most special first.
+# First by the error's code, then by its class, the most specific class first.
 STATUS_BY_CODE = {
     Code.BAD_REQUEST: HTTP_BAD_REQUEST,
     Code.BAD_WORDS: HTTP_BAD_REQUEST,
@@ -50,7 +50,7 @@ _PREDICT_BODY = {
                     "required": ["clip"],
                     "properties": {
                         "clip": {"type": "string", "format": "binary", "description": "A video or sound file."},
-                        "transcript": {"type": "string", "description": "What is said."},
+                        "transcript": {"type": "string", "description": "The spoken words."},
                         "words": {
                             "type": "string",
                             "description": 'Word times as JSON: [{"text", "start_s", "end_s"}, …] in order of time.',
@@ -84,7 +84,7 @@ def status_of(error: MerError) -> int:
 
 def create_app(service: Service) -> FastAPI:
     """The application around one replica's service."""
-    app = FastAPI(title="mer", description="What a person in a clip feels, moment by moment.", version="1")
+    app = FastAPI(title="mer", description="The emotions that a person in a clip shows, moment by moment.", version="1")
     page = PAGE.read_text(encoding="utf-8")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -99,13 +99,13 @@ def create_app(service: Service) -> FastAPI:
     async def readyz() -> dict[str, str]:
         return {"status": "ready", "version": service.current().model.version}
 
-    @app.get("/v1/version", summary="Which version answers?", responses=_only(HTTP_UNAVAILABLE))
+    @app.get("/v1/version", summary="Which version is in service?", responses=_only(HTTP_UNAVAILABLE))
     async def version() -> ServedVersion:
         return service.served_version()
 
     @app.post(
         "/v1/predict",
-        summary="What does the person in this clip feel?",
+        summary="Which emotions does the person in this clip show?",
         response_model=Answer,
         responses=_PROBLEMS,
         openapi_extra=_PREDICT_BODY,

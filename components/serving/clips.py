@@ -1,4 +1,4 @@
-"""One media file, and what came with it, as a `Clip`: the row that alignment reads, for a file that is in no corpus."""
+"""A media file that belongs to no corpus, and the data sent with it, as a `Clip`: the row that alignment reads."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def clip_of_file(
     words: tuple[Word, ...] = (),
     physio: Path | None = None,
 ) -> Clip:
-    """The clip of one file. Its name is the file's own.
+    """The clip of one file, with the file's name as its id.
 
     Args:
         path: a video (its own sound is used) or a sound file.
-        guard: of who will align the clip; it opens the file, under its limits.
-        transcript: what is said; laid over the speech when `words` is empty.
-        words: what is said, with times.
+        guard: of the predictor that will align the clip; it opens the file, under its limits.
+        transcript: the spoken words; spread over the speech when `words` is empty.
+        words: the spoken words, with times.
         physio: a Parquet file with `time_s` and one column per channel.
 
     Raises:
-        MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, or holds neither
-            picture nor sound, or ends whoever opens it (codes of `media.source` and `media.probe`, `crashed`, and
+        MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, has neither picture nor
+            sound, or crashes the process that opens it (codes of `media.source` and `media.probe`, `crashed`, and
             `unsupported-media`).
     """
     check_media(path, guard.limits)
@@ -63,7 +63,7 @@ def check_media(path: Path, limits: MediaLimits) -> None:
     head = check_file(path, max_bytes=limits.max_bytes, where=path.name)
     if is_text(head):
         raise MediaError(
-            "this is a text file, whatever its name says",
+            "this is a text file, not a media file",
             where=path.name,
             seen=head[:SHOWN_BYTES].decode("utf-8", "replace"),
             allowed=MEDIA,

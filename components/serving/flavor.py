@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ClipModel:
-    """Clips by path in, one row of answers out."""
+    """Paths of clips in, one row per clip out."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor

@@ -25,10 +25,9 @@ WARM_CROP_PX = 96
 
 class EncoderPool:
     """Loaded encoders by (modality, fingerprint) and guards by their settings, so that two versions with the same ones
-    load them once and a swap between them takes no time. Objects that no version uses are released.
+    load them once and a change between such versions loads nothing. Objects that no version uses are released.
 
-    `lock` is what encoding takes turns on: the libraries below are not all thread-safe, and a replica is given one
-    core's worth of work at a time anyway.
+    Encoding must hold `lock`: not all libraries below are thread-safe, and a replica is meant to use one core anyway.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -38,7 +37,7 @@ class EncoderPool:
         self._guards: WeakValueDictionary[tuple[object, ...], Guard] = WeakValueDictionary()
 
     def guard(self, config: Alignment, root: Path, *, wall_s: float | None) -> Guard:
-        """The guard of these settings; its child is being started. It ends when no version holds it any longer."""
+        """The guard with these settings; its child is being started and ends when no version refers to the guard."""
         key = (config.model_dump_json(), root, wall_s)
         guard = self._guards.get(key)
         if guard is None:
@@ -46,35 +45,35 @@ class EncoderPool:
         guard.start()
         return guard
 
-    def load(self, wanted: Mapping[str, EncoderSpec]) -> dict[str, Encoder]:
+    def load(self, specs: Mapping[str, EncoderSpec]) -> dict[str, Encoder]:
         """The encoders by modality, created and warmed where they were not loaded.
 
         Raises:
             BundleError: the encoder installed here is not the one that the bundle was made with.
             ConfigError, UnavailableError: as `components.features.registry.create`.
         """
-        return {modality: self._load(modality, spec) for modality, spec in wanted.items()}
+        return {modality: self._load(modality, spec) for modality, spec in specs.items()}
 
-    def _load(self, modality: str, wanted: EncoderSpec) -> Encoder:
-        loaded = self._loaded.get((modality, wanted.fingerprint))
+    def _load(self, modality: str, spec: EncoderSpec) -> Encoder:
+        loaded = self._loaded.get((modality, spec.fingerprint))
         if loaded is not None:
             return loaded
-        encoder = matching_encoder(modality, wanted, self.device)
+        encoder = matching_encoder(modality, spec, self.device)
         with self.lock:
             encoder.encode([_warm_clip()])
-        self._loaded[modality, wanted.fingerprint] = encoder
+        self._loaded[modality, spec.fingerprint] = encoder
         return encoder
 
 
-def matching_encoder(modality: str, wanted: EncoderSpec, device: str = "cpu") -> Encoder:
+def matching_encoder(modality: str, expected: EncoderSpec, device: str = "cpu") -> Encoder:
     """The encoder of a bundle's description, weights not loaded; raises as `EncoderPool.load`."""
-    encoder = create(wanted.spec, modality, device)
-    if encoder.fingerprint != wanted.fingerprint or encoder.width != wanted.width:
+    encoder = create(expected.spec, modality, device)
+    if encoder.fingerprint != expected.fingerprint or encoder.width != expected.width:
         raise BundleError(
             "the encoder installed here is not the one this version was trained with",
-            where=f"encoder of {modality}: {wanted.spec}",
+            where=f"encoder of {modality}: {expected.spec}",
             seen=f"{encoder.fingerprint[:12]}, width {encoder.width}",
-            allowed=f"{wanted.fingerprint[:12]}, width {wanted.width}",
+            allowed=f"{expected.fingerprint[:12]}, width {expected.width}",
             remedy="Serve it with the code and weights it was trained with, or train again.",
             code=Code.ENCODER_MISMATCH,
         )

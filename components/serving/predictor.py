@@ -1,7 +1,7 @@
 """One clip in, one answer out: the same alignment, encoders and transform as the stages, then the model of one bundle.
 
-No Ray here: `mer predict`, a replica and a test call the same object. A predictor is of one version and never changes;
-another version is another predictor. Media are opened in a guarded child alone, so a file that kills a decoder is
+No Ray here: `mer predict`, a replica and a test call the same object. A predictor belongs to one version and never
+changes; a different version has its own. Media are opened only in a guarded child, so a file that kills a decoder is
 refused like any other.
 """
 
@@ -51,15 +51,15 @@ class Predictor:
 
     Args:
         bundle: what was trained.
-        name, version: how the registry calls it.
+        name, version: in the registry.
         pool: encoders and guarded children to share with other versions; a pool of its own by default.
         limits: what the media may cost; the bundle's alignment settings by default. They never change an answer.
-        wall_s: the most seconds by the clock that the media of a clip may take; None: any.
+        wall_s: the most seconds of wall-clock time that opening a clip's media may take; None: no limit.
         root: where relative media paths start.
         device: where checkpoint encoders run. The model itself always runs on the CPU in float32.
 
     Raises:
-        BundleError: an encoder installed here differs from the one the bundle was made with, or the alignment does.
+        BundleError: an encoder or the alignment installed here differs from the one that the bundle was made with.
         UnavailableError: weights that are not installed.
     """
 
@@ -89,15 +89,15 @@ class Predictor:
             bundle_sha256=bundle.sha256,
         )
         self._encoders = self.pool.load(used_encoders(bundle))
-        self._given = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
+        self._ready_made = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
         self._scorer = Scorer(bundle.model, bundle.calibration)
         self.guard.wait()  # it started while the encoders were loaded
 
     def predict(self, clip: Clip) -> Answer:
         """Judges one clip.
 
-        A clip that has none of the modalities this version was trained on is answered too: with no emotion, and with
-        what it does have in the notes. That is a fact about the version, not a fault of the media.
+        A clip that has none of the modalities this version was trained on is answered too: without an emotion, and
+        with the modalities that it does have in the notes. That is a fact about the version, not a fault of the media.
 
         Raises:
             MediaError: the media cannot be used.
@@ -130,11 +130,11 @@ class Predictor:
             np.zeros((aligned.grid.num_steps, len(classes)), np.float32) if scored is None else scored.step_posterior
         )
         duration_s = aligned.quality.duration_s
-        found = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
-        # The last step of the grid may reach beyond the clip; what is told to a person does not.
-        found = [replace(episode, offset_s=min(episode.offset_s, duration_s)) for episode in found]
+        episodes = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
+        # The last step of the grid may reach beyond the clip; no time in an answer does.
+        episodes = [replace(episode, offset_s=min(episode.offset_s, duration_s)) for episode in episodes]
         presence = {name: float(mask.mean()) for name, mask in masks.items()}
-        unknown = {
+        unused = {
             name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
         }
         posterior = _by_class(classes, scored.clip_posterior) if scored else {}
@@ -148,7 +148,7 @@ class Predictor:
             notes=(
                 *aligned.quality.notes,
                 *_gate_note(aligned, self.bundle.alignment.quality),
-                *presence_notes(presence, unknown, self._given),
+                *presence_notes(presence, unused, self._ready_made),
             ),
             posterior=posterior,
             emotion=emotion,
@@ -159,17 +159,18 @@ class Predictor:
             arousal=arousal,
             outside_training=_outside(judged, trained_on=tuple(masks)),
             timeline=_timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
-            episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in found),
-            transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(found)),
+            episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in episodes),
+            transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(episodes)),
         )
 
 
 def _gate_note(aligned: AlignedClip, bounds: AlignmentQuality) -> list[str]:
-    """A person who asks gets an answer also for a clip that is too poor to train on, but is told so."""
+    """A clip of too poor a quality to train on is answered too, with this note."""
     try:
         gate(aligned.quality, bounds, where=aligned.clip_id)
     except MediaError as error:
-        return [f"too poor to have been trained on: {error.what} (seen {error.seen}, allowed {error.allowed})"]
+        bound = f"{error.what} (seen {error.seen}, allowed {error.allowed})"
+        return [f"a clip of this quality is not used in training: {bound}"]
     return []
 
 
@@ -180,14 +181,14 @@ def used_encoders(bundle: Bundle) -> dict[str, EncoderSpec]:
 
 def check_alignment(bundle: Bundle) -> None:
     """Raises BundleError when this code aligns differently from the code that the bundle was made with."""
-    seen = alignment_fingerprint(bundle.alignment)
-    wanted = bundle.description.alignment_fingerprint
-    if seen != wanted:
+    installed = alignment_fingerprint(bundle.alignment)
+    expected = bundle.description.alignment_fingerprint
+    if installed != expected:
         raise BundleError(
             "the alignment installed here is not the one this version was trained with",
             where="alignment",
-            seen=seen[:12],
-            allowed=wanted[:12],
+            seen=installed[:12],
+            allowed=expected[:12],
             remedy="Serve it with the code and weights it was trained with, or train again.",
             code=Code.ALIGNMENT_MISMATCH,
         )
@@ -196,8 +197,8 @@ def check_alignment(bundle: Bundle) -> None:
 def check_fits(bundle: Bundle, device: str = "cpu") -> None:
     """Raises as the constructor of `Predictor` would, without loading an encoder's weights."""
     check_alignment(bundle)
-    for modality, wanted in used_encoders(bundle).items():
-        matching_encoder(modality, wanted, device)
+    for modality, spec in used_encoders(bundle).items():
+        matching_encoder(modality, spec, device)
 
 
 def _by_class(classes: tuple[str, ...], row: NDArray[np.float32]) -> dict[str, float]:
@@ -215,8 +216,8 @@ def _contradiction(classes: tuple[str, ...], scored: Scored | None, threshold: f
         words = contradiction_words(None, None, {}, threshold=threshold, present=scored.present if scored else ())
         return Contradiction(score=None, threshold=threshold, at_s=None, pair=None, modalities=views, words=words)
     score, pair, at_s = scored.contradiction, scored.contradiction_pair, moments.worst_step / rate_hz
-    says = moments.emotions(slice(moments.worst_step, moments.worst_step + 1), classes)
-    words = contradiction_words(score, pair, says, threshold=threshold, at_s=at_s, present=scored.present)
+    emotions = moments.emotions(slice(moments.worst_step, moments.worst_step + 1), classes)
+    words = contradiction_words(score, pair, emotions, threshold=threshold, at_s=at_s, present=scored.present)
     return Contradiction(score=score, threshold=threshold, at_s=at_s, pair=pair, modalities=views, words=words)
 
 
@@ -225,7 +226,7 @@ def _spans(
 ) -> tuple[ContradictionSpan, ...]:
     if scored is None or scored.moments is None:
         return ()
-    found = find_spans(scored.moments, scored.step_contradiction, threshold=threshold, classes=classes, rate_hz=rate_hz)
+    spans = find_spans(scored.moments, scored.step_contradiction, threshold=threshold, classes=classes, rate_hz=rate_hz)
     return tuple(
         ContradictionSpan(
             onset_s=span.onset_s,
@@ -236,14 +237,14 @@ def _spans(
             says={name: emotion for name, (emotion, _) in span.says.items()},
             words=f"{span.onset_s:.1f} to {min(span.offset_s, duration_s):.1f} s: {pair_words(span.pair, span.says)}",
         )
-        for span in found
+        for span in spans
     )
 
 
 def _outside(judged: Mapping[str, OutlierCheck], *, trained_on: tuple[str, ...]) -> OutsideTraining:
     distances = {
-        name: ModalityDistance(distance=verdict.distance, threshold=verdict.threshold, outside=bool(verdict.outside))
-        for name, verdict in judged.items()
+        name: ModalityDistance(distance=check.distance, threshold=check.threshold, outside=bool(check.outside))
+        for name, check in judged.items()
     }
     return OutsideTraining(
         flag=not distances or any(distance.outside for distance in distances.values()),
@@ -284,5 +285,5 @@ def _timeline(
 
 
 def _mood(values: NDArray[np.float32] | None) -> tuple[float | None, float | None]:
-    """(valence, arousal) of a row (2,), or two times nothing."""
+    """(valence, arousal) of a row (2,); both None without one."""
     return (None, None) if values is None else (float(values[0]), float(values[1]))

@@ -33,9 +33,9 @@ TICK_COLUMNS = 10
 
 
 def render(answer: Answer, console: Console) -> None:
-    """Prints the answer: verdict, per-moment strip, episodes, contradiction, warnings, and who said so.
+    """Prints the answer: verdict, per-moment strip, episodes, contradiction, warnings, and the version that gave it.
 
-    Fits the console's width; colours only where the console has them, and plain ASCII where its encoding has no more.
+    Fits the console's width; colours only where the console has them, and plain ASCII where its encoding is not UTF-8.
     """
     plain = "utf" not in (console.encoding or "").lower()
     _verdict(answer, console, plain)
@@ -95,16 +95,16 @@ def _strip(answer: Answer, console: Console, plain: bool) -> None:
     nothing = ASCII_NOTHING if plain else NOTHING
     emotions = [_main(cell) for cell in cells]
 
-    feels, sure = _label("emotion"), _label("confidence")
+    emotion_row, confidence_row = _label("emotion"), _label("confidence")
     for cell, emotion in zip(cells, emotions, strict=True):
         if emotion is None:
-            feels.append(nothing, style="dim")
-            sure.append(" ")
+            emotion_row.append(nothing, style="dim")
+            confidence_row.append(" ")
             continue
-        feels.append(letters[emotion], style=f"bold {_colour(emotion)}")
+        emotion_row.append(letters[emotion], style=f"bold {_colour(emotion)}")
         confidences = [moment.posterior[emotion] for moment in cell if moment.posterior]
-        sure.append(_level(sum(confidences) / len(confidences), levels), style=_colour(emotion))
-    rows = [_ticks(cells), feels, sure]
+        confidence_row.append(_level(sum(confidences) / len(confidences), levels), style=_colour(emotion))
+    rows = [_ticks(cells), emotion_row, confidence_row]
     for modality in answer.presence:
         row = _label(modality)
         for cell in cells:
@@ -145,7 +145,7 @@ def _episodes(answer: Answer, console: Console) -> None:
 
 
 def _line(console: Console, label: str, text: str, style: str) -> None:
-    """A labelled sentence, wrapped under itself."""
+    """A labelled sentence; further lines are indented to the same column."""
     room = max(console.width - LABEL_COLUMNS - 3, MIN_STRIP_COLUMNS)
     for index, part in enumerate(Text(text).wrap(console, room)):
         row = _label(label if index == 0 else "")
@@ -167,12 +167,12 @@ def _cuts(count: int, columns: int) -> list[tuple[int, int]]:
 
 
 def _main(cell: Sequence[Moment]) -> str | None:
-    """The emotion with the most mass in a column, or None where nothing is present."""
-    mass: dict[str, float] = {}
+    """The emotion with the largest total probability in a column, or None where no modality is present."""
+    totals: dict[str, float] = {}
     for moment in cell:
         for emotion, probability in moment.posterior.items():
-            mass[emotion] = mass.get(emotion, 0.0) + probability
-    return max(mass, key=lambda emotion: mass[emotion]) if mass else None
+            totals[emotion] = totals.get(emotion, 0.0) + probability
+    return max(totals, key=lambda emotion: totals[emotion]) if totals else None
 
 
 def _level(share: float, levels: str) -> str:
@@ -180,7 +180,7 @@ def _level(share: float, levels: str) -> str:
 
 
 def _letters(classes: Sequence[str]) -> dict[str, str]:
-    """One distinct capital per class: its first letter that is still free."""
+    """One distinct capital letter per class: the first of its letters that no earlier class has."""
     letters: dict[str, str] = {}
     for name in classes:
         free = [letter for letter in name.upper() if letter.isalpha() and letter not in letters.values()]

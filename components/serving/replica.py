@@ -1,8 +1,8 @@
-"""The Ray Serve deployment: one process (and its child that decodes) that holds one `Service` and lets Serve change its
-version in place.
+"""The Ray Serve deployment: one process (and its child, which decodes) with one `Service`, whose version Serve changes
+in place.
 
-`user_config` names the version; Serve calls `reconfigure` when it changes. If that raises, Serve takes this replica out
-and the others go on with the old version; the reconciler then puts the old `user_config` back.
+`user_config` names the version; Serve calls `reconfigure` when it changes. If that raises, Serve removes this replica
+and the others keep the old version; the reconciler then restores the old `user_config`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Replica:
         import torch
 
         settings = ReplicaArgs.model_validate(dict(args))
-        # Replicas are the parallelism; threads of one model would only fight over the same cores.
+        # The service scales by replicas; several threads per model would only compete for the same cores.
         torch.set_num_threads(1)
         self._service = Service(
             ServiceSettings(
@@ -68,7 +68,7 @@ class Replica:
         return create_app(self._service)
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Changes to the version named there, in a thread: requests and health checks go on meanwhile."""
+        """Changes to the version in `user_config`, in a thread: requests and health checks go on meanwhile."""
         await asyncio.to_thread(self._service.load, user_config)
 
 

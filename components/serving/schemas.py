@@ -14,29 +14,29 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.contracts.errors import MerError
 
-VALENCE = "Unpleasant (-1) to pleasant (1); null when the version was not trained to tell."
-AROUSAL = "Calm (-1) to excited (1); null when the version was not trained to tell."
+VALENCE = "Unpleasant (-1) to pleasant (1); null when the version was not trained to predict it."
+AROUSAL = "Calm (-1) to excited (1); null when the version was not trained to predict it."
 ANSWER_SCHEMA: Literal["mer.answer/1"] = "mer.answer/1"
 
 
 class Record(BaseModel):
-    """A frozen part of an answer. Keys that it does not have, as a later version may write them, are left out."""
+    """A frozen part of an answer. Unknown keys, which a later version may write, are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
 class ModelIdentity(Record):
-    """Who answered."""
+    """The version that gave the answer."""
 
     name: str = Field(description="Registered model's name.")
     version: str = Field(description="Registered version, or 'unregistered' for a bundle folder.")
     git_commit: str = Field(description="Commit of the code that trained it; 'unknown' if it was not in git.")
     data_sha256: str = Field(description="Hash of the exact training list (the catalog).")
-    bundle_sha256: str = Field(description="Hash of the bundle that answered.")
+    bundle_sha256: str = Field(description="Hash of the version's bundle.")
 
 
 class ClipFacts(Record):
-    """What was judged."""
+    """The clip that was judged."""
 
     name: str = Field(description="File name as given.")
     duration_s: float = Field(description="Length of the clip, seconds.")
@@ -44,7 +44,7 @@ class ClipFacts(Record):
 
 
 class ModalityView(Record):
-    """What one modality alone says about the whole clip."""
+    """The prediction from one modality alone, for the whole clip."""
 
     emotion: str = Field(description="Its most probable class.")
     confidence: float = Field(description="Calibrated probability of that class, 0 to 1.")
@@ -52,19 +52,19 @@ class ModalityView(Record):
 
 
 class Contradiction(Record):
-    """Whether face, voice, words and body tell the same story: as contradictory as the clip's worst moment."""
+    """Whether face, voice, words and body agree; a clip is as contradictory as its worst moment."""
 
     score: float | None = Field(
-        description="Share of ordinary clips whose worst moment is less contradictory, 0 to 1: 0.95 is reached by 5 % "
-        "of them. Null when there are not two modalities to compare."
+        description="Share of ordinary clips whose worst moment is less contradictory, 0 to 1: 5 % of them reach 0.95. "
+        "Null when there are not two modalities to compare."
     )
     threshold: float = Field(
-        description="From this score on it is called a contradiction; few ordinary clips get there."
+        description="A clip with this score or more counts as contradictory; few ordinary clips reach it."
     )
     at_s: float | None = Field(description="The worst moment, seconds; null with `score`.")
     pair: tuple[str, str] | None = Field(description="The two modalities furthest apart then; null with `score`.")
-    modalities: dict[str, ModalityView] = Field(description="Each present modality's own view of the whole clip.")
-    words: str = Field(description="The same in a sentence.")
+    modalities: dict[str, ModalityView] = Field(description="Present modality to its own prediction for the clip.")
+    words: str = Field(description="The same as a sentence.")
 
 
 class ContradictionSpan(Record):
@@ -74,8 +74,8 @@ class ContradictionSpan(Record):
     offset_s: float
     score: float = Field(description="As the clip's score, of the stretch's worst moment.")
     pair: tuple[str, str] = Field(description="The two modalities furthest apart at that moment.")
-    says: dict[str, str] = Field(description="Modality to the emotion that it alone says over the stretch.")
-    words: str = Field(description="The same in a sentence.")
+    says: dict[str, str] = Field(description="Modality to the emotion that it alone shows over the stretch.")
+    words: str = Field(description="The same as a sentence.")
 
 
 class ModalityDistance(Record):
@@ -91,7 +91,7 @@ class OutsideTraining(Record):
 
     flag: bool = Field(description="True when any modality lies outside, or none could be judged.")
     modalities: dict[str, ModalityDistance] = Field(description="Per present modality.")
-    words: str = Field(description="The same in a sentence.")
+    words: str = Field(description="The same as a sentence.")
 
 
 class Moment(Record):
@@ -103,7 +103,8 @@ class Moment(Record):
     posterior: dict[str, float] = Field(description="Class to calibrated probability; empty where none is present.")
     present: tuple[str, ...] = Field(description="Modalities that are valid in this step.")
     contradiction: float | None = Field(
-        default=None, description="As the clip's contradiction score, of this moment; null without two opinions."
+        default=None,
+        description="As the clip's contradiction score, of this moment; null with fewer than two predictions.",
     )
     valence: float | None = Field(default=None, description=VALENCE)
     arousal: float | None = Field(default=None, description=AROUSAL)
@@ -120,7 +121,7 @@ class EpisodeView(Record):
 
 
 class Transition(Record):
-    """One emotion giving way to another."""
+    """A change from one emotion to the next."""
 
     at_s: float
     before: str
@@ -128,13 +129,15 @@ class Transition(Record):
 
 
 class Answer(Record):
-    """Everything the model says about one clip."""
+    """The whole answer about one clip."""
 
     schema_name: Literal["mer.answer/1"] = Field(default=ANSWER_SCHEMA, alias="schema")
     model: ModelIdentity
     clip: ClipFacts
-    presence: dict[str, float] = Field(description="Share of steps in which each modality the version knows is valid.")
-    notes: tuple[str, ...] = Field(description="What a person should know about the input, in words.")
+    presence: dict[str, float] = Field(
+        description="Modality of the version to the share of steps in which it is valid."
+    )
+    notes: tuple[str, ...] = Field(description="Remarks on the input, as sentences.")
     posterior: dict[str, float] = Field(
         description="Whole clip: class to calibrated probability; sums to 1, or empty when nothing could be judged."
     )
@@ -144,7 +147,7 @@ class Answer(Record):
     confidence: float | None = Field(description="Whole clip: its calibrated probability; null with `emotion`.")
     contradiction: Contradiction
     contradictions: tuple[ContradictionSpan, ...] = Field(
-        default=(), description="Where in time modalities contradict each other; none in most clips."
+        default=(), description="The stretches of time in which modalities contradict each other; none in most clips."
     )
     valence: float | None = Field(default=None, description=f"Whole clip. {VALENCE}")
     arousal: float | None = Field(default=None, description=f"Whole clip. {AROUSAL}")
@@ -198,4 +201,4 @@ class ServedVersion(Record):
     git_commit: str
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
-    replica: str = Field(description="Which replica said so.")
+    replica: str = Field(description="Name of the replica that answered.")

@@ -1,8 +1,8 @@
-"""One replica's state: the version it answers with, and the change to a different one without downtime.
+"""The state of one replica: the version that it serves, and the change to a different one without downtime.
 
-No Ray and no web framework here. The predictor of a new version is made completely (fetched, hash checked, encoders
-loaded, golden examples held, the child that opens media ready) before one assignment puts it in the place of the old
-one; a request keeps the predictor it started with.
+No Ray and no web framework here. The predictor of a new version is completed (bundle fetched, hash and golden examples
+checked, encoders loaded, the child that opens media ready) before one assignment replaces the old one; a request keeps
+the predictor it started with.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from components.serving.uploads import Upload
 
 
 class VersionRef(BaseModel):
-    """Names one version; what `user_config` of the Serve deployment holds."""
+    """Identifies one version; the content of `user_config` of the Serve deployment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -46,31 +46,31 @@ class VersionRef(BaseModel):
             raise section_error(error, cls, where="user_config") from error
 
 
-def load_version(wanted: VersionRef, cache: Path) -> Bundle:
-    """The verified bundle of a version: from the cache if it is there (so a replica restarts while MLflow is away),
-    else from MLflow.
+def load_version(version: VersionRef, cache: Path) -> Bundle:
+    """The verified bundle of a version: from the cache if it is there (so that a replica can restart while MLflow is
+    away), otherwise from MLflow.
 
     Raises:
         BundleError: as `fetch_bundle` and `load_bundle`; or the registry now has a different bundle for the version.
         UnavailableError: it is not in the cache and MLflow cannot be reached.
     """
-    cached = cache / wanted.bundle_sha256
+    cached = cache / version.bundle_sha256
     if cached.is_dir():
         try:
             bundle = load_bundle(cached)
         except BundleError:
-            pass  # a damaged copy; fetching replaces it, or says what is wrong with the original
+            pass  # a damaged copy; fetching replaces it, or reports what is wrong with the original
         else:
-            if bundle.sha256 == wanted.bundle_sha256:
+            if bundle.sha256 == version.bundle_sha256:
                 return bundle
-    folder = fetch_bundle(wanted.model_name, wanted.version, tracking_uri=wanted.tracking_uri, cache_dir=cache)
+    folder = fetch_bundle(version.model_name, version.version, tracking_uri=version.tracking_uri, cache_dir=cache)
     bundle = load_bundle(folder)
-    if bundle.sha256 != wanted.bundle_sha256:
+    if bundle.sha256 != version.bundle_sha256:
         raise BundleError(
             "the registry has a different bundle for this version than was requested",
-            where=f"{wanted.model_name} version {wanted.version}",
+            where=f"{version.model_name} version {version.version}",
             seen=bundle.sha256,
-            allowed=wanted.bundle_sha256,
+            allowed=version.bundle_sha256,
         )
     return bundle
 
@@ -83,8 +83,9 @@ class ServiceSettings:
         cache: folder that holds downloaded bundles, by hash.
         limits: what an upload may cost.
         golden_tolerance: how far golden outputs may be off.
-        alias: whose version is served, for the hint while there is none.
-        wall_s: the most seconds by the clock that an upload's media may take, the request's own timeout. None: any.
+        alias: the alias whose version is served, for the hint while there is none.
+        wall_s: the most seconds of wall-clock time that opening an upload's media may take: the request's own timeout.
+            None: no limit.
         device: where checkpoint encoders run.
     """
 
@@ -101,7 +102,7 @@ class Service:
 
     Args:
         settings: of the replica.
-        replica: this replica's own name.
+        replica: the name of this replica.
     """
 
     def __init__(self, settings: ServiceSettings, *, replica: str = "local") -> None:
@@ -117,7 +118,7 @@ class Service:
         return self.settings.limits
 
     def current(self) -> Predictor:
-        """The predictor that answers now. Raises UnavailableError (`no-version`) while there is none."""
+        """The present predictor. Raises UnavailableError (`no-version`) while there is none."""
         predictor = self._predictor
         if predictor is None:
             raise UnavailableError(
@@ -132,25 +133,24 @@ class Service:
         return predictor
 
     def load(self, user_config: Mapping[str, Any] | None) -> None:
-        """Changes to the version that `user_config` names; with an empty one the service has no version.
+        """Changes to the version in `user_config`; with an empty one the service has no version.
 
         Raises:
-            ConfigError, UnavailableError, BundleError: it cannot be served; the old version goes on answering.
+            ConfigError, UnavailableError, BundleError: it cannot be served; the old version remains in service.
         """
         with self._loading:
             if not user_config:
                 self._predictor = None
                 return
-            wanted = VersionRef.of(user_config)
-            self._predictor = self._prepared(wanted)
+            self._predictor = self._prepared(VersionRef.of(user_config))
 
-    def _prepared(self, wanted: VersionRef) -> Predictor:
-        bundle = load_version(wanted, self.settings.cache)
+    def _prepared(self, version: VersionRef) -> Predictor:
+        bundle = load_version(version, self.settings.cache)
         bundle.check_goldens(self.settings.golden_tolerance)
         return Predictor(
             bundle,
-            name=wanted.model_name,
-            version=wanted.version,
+            name=version.model_name,
+            version=version.version,
             pool=self._pool,
             limits=self.limits,
             wall_s=self.settings.wall_s,
@@ -169,7 +169,7 @@ class Service:
         return predictor.predict(clip)
 
     def served_version(self) -> ServedVersion:
-        """Which version answers. Raises UnavailableError while there is none."""
+        """The version in service. Raises UnavailableError while there is none."""
         predictor = self.current()
         return ServedVersion(
             name=predictor.model.name,

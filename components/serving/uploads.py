@@ -1,7 +1,7 @@
-"""A multipart request straight to disk, under limits, without trusting a single length or name in it.
+"""Reads a multipart request straight to disk, under limits, without trusting any length or name in it.
 
-The body is parsed while it arrives: the clip goes to a file in a private folder, no byte more than the limit is kept,
-and the folder disappears with the `Upload`. Nothing here knows a web framework.
+The body is parsed while it arrives: the clip goes to a file in a private folder, never more bytes than the limit are
+kept, and the folder is removed with the `Upload`. No web framework is used here.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FILES = ("clip", "physio")
 TEXTS = ("transcript", "words")
 MAX_TEXT_BYTES = 1 << 20
 MAX_PHYSIO_BYTES = 64 << 20
-# Four bytes a character at most: below the 255 bytes of a file name.
+# At most four bytes per character: below the 255 bytes of a file name.
 MAX_NAME_CHARACTERS = 60
 MAX_PARTS = 16
-# What the headers and boundaries of a form may add to the payloads.
+# Bytes that the headers and boundaries of a form may add to the payloads.
 OVERHEAD_BYTES = 1 << 16
-# A client that is told "too large" in the middle of sending often sees a broken pipe instead of the message, so a
-# body somewhat over the limit is read to its end and thrown away.
+# A client that receives "too large" while it is still sending often reports a broken pipe instead of the message, so a
+# body somewhat over the limit is read to its end and discarded.
 DRAIN_FACTOR = 2
 
 
@@ -57,7 +57,7 @@ class Upload:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def path(self, part: str) -> Path | None:
-        """Where a file part lies, under its own (safe) name, or None if it was not sent."""
+        """The path of a file part, under its own (safe) name, or None if it was not sent."""
         return self.folder / part / self.names[part] if part in self.names else None
 
     @property
@@ -72,7 +72,7 @@ class Upload:
 
     @property
     def clip(self) -> Path:
-        """Where the clip lies. Raises DataError when it was not sent."""
+        """The path of the clip. Raises DataError when it was not sent."""
         path = self.path("clip")
         if path is None:
             raise DataError(
@@ -95,17 +95,17 @@ async def receive(stream: AsyncIterator[bytes], content_type: str, *, max_clip_b
         max_clip_bytes: the most that the clip may have.
 
     Raises:
-        DataError: no multipart, a malformed one, an unknown part (`bad-request`, `bad-words`).
+        DataError: the body is not multipart or malformed, or has an unknown part (`bad-request`, `bad-words`).
         MediaError: a part over its limit (`too-large`).
     """
     upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-")))
     try:
         reader = _BodyReader(upload, content_type, max_clip_bytes)
         most = DRAIN_FACTOR * max_clip_bytes + MAX_PHYSIO_BYTES + 2 * MAX_TEXT_BYTES + OVERHEAD_BYTES
-        seen = 0
+        received = 0
         async for block in stream:
-            seen += len(block)
-            if seen > most:
+            received += len(block)
+            if received > most:
                 break
             if reader.refused is None:
                 reader.write(block)
@@ -121,7 +121,7 @@ def parse_words(text: str) -> tuple[Word, ...]:
     """Word times from JSON ``[{"text": …, "start_s": …, "end_s": …}, …]``.
 
     Raises:
-        DataError: no such list, a span that ends before it starts, or words out of order; code `bad-words`.
+        DataError: not such a list, a span that ends before it starts, or words out of order; code `bad-words`.
     """
 
     def bad(what: str, seen: object) -> DataError:
@@ -154,7 +154,7 @@ def parse_words(text: str) -> tuple[Word, ...]:
 
 
 class _BodyReader:
-    """Callbacks of the parser; the first complaint is kept and raised at the end of the body."""
+    """Callbacks of the parser; the first error is kept and raised at the end of the body."""
 
     def __init__(self, upload: Upload, content_type: str, max_clip_bytes: int) -> None:
         kind, options = parse_options_header(content_type)
@@ -199,11 +199,11 @@ class _BodyReader:
         )
 
     def write(self, block: bytes) -> None:
-        """Feeds the parser; keeps the complaint, if any."""
+        """Feeds the parser; keeps its error, if any."""
         self._keep(lambda: self._parser.write(block))
 
     def finish(self) -> None:
-        """Raises the first complaint, or that the body was cut off."""
+        """Raises the first error, or one for a body that was cut off."""
         if self.refused is None:
             self._keep(self._parser.finalize)
         if self._file is not None:
@@ -244,14 +244,14 @@ class _BodyReader:
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
-        known = (*FILES, *TEXTS)
-        if self._part not in known:
+        parts = (*FILES, *TEXTS)
+        if self._part not in parts:
             raise DataError(
                 "unknown part",
                 where="request",
                 seen=self._part[:MAX_NAME_CHARACTERS],
-                allowed=", ".join(known),
-                remedy=nearest(self._part, known),
+                allowed=", ".join(parts),
+                remedy=nearest(self._part, parts),
                 code=Code.BAD_REQUEST,
             )
         if self._part in self._upload.names or self._part in self._upload.texts:
@@ -295,7 +295,7 @@ class _BodyReader:
 
 
 def safe_name(name: str) -> str:
-    """The last part of a file name as sent, printable and bounded; 'clip' when nothing is left."""
+    """The last part of a file name as sent, printable and bounded; 'clip' when nothing remains."""
     last = PureWindowsPath(PurePosixPath(name).name).name
     printable = "".join(character for character in last if character.isprintable()).strip()[-MAX_NAME_CHARACTERS:]
     return printable if printable.strip(".") else "clip"

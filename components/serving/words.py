@@ -10,7 +10,7 @@ TITLES = {"face": "the face", "voice": "the voice", "text": "the words", "physio
 
 
 def title(modality: str) -> str:
-    """How a sentence names a modality."""
+    """The name of a modality in a sentence."""
     return TITLES.get(modality, modality)
 
 
@@ -22,7 +22,7 @@ def percent(share: float) -> str:
 def contradiction_words(
     score: float | None,
     pair: tuple[str, str] | None,
-    says: Mapping[str, tuple[str, float]],
+    emotions: Mapping[str, tuple[str, float]],
     *,
     threshold: float,
     at_s: float | None = None,
@@ -33,27 +33,31 @@ def contradiction_words(
     Args:
         score: the share of ordinary clips that are less contradictory; None when there is nothing to compare.
         pair: the two modalities furthest apart at the worst moment, `at_s`; None with `score`.
-        says: modality → (emotion, probability) at that moment.
+        emotions: modality → (emotion, probability) at that moment.
         threshold: the score that few ordinary clips of unseen people reach, from the version's calibration.
         present: the modalities of the clip.
     """
     if score is None or pair is None:
-        only = ", ".join(title(modality) for modality in present)
-        if len(present) > 1:
-            return f"It cannot be told whether {only} agree: never do two of them have an opinion of their own at once."
-        return f"Only {only} could be judged, so there is nothing to compare." if only else "Nothing could be judged."
-    told = pair_words(pair, says)
+        if not present:
+            return "Nothing could be judged."
+        if len(present) == 1:
+            return f"Only {title(present[0])} could be judged, so there is nothing to compare."
+        return "There is nothing to compare: at no moment do two modalities have a prediction of their own."
+    both = pair_words(pair, emotions)
     when = "" if at_s is None else f" around {at_s:.1f} s"
     if score >= threshold:
-        return f"They contradict each other, most{when}: {told}. Of ordinary clips, {percent(score)} never do as much."
-    if says[pair[0]][0] != says[pair[1]][0]:
-        return f"They differ no more than in many clips, most{when}: {told}."
-    return f"They agree: {told}."
+        return (
+            f"The modalities contradict each other, most strongly{when}: {both}. "
+            f"{percent(score)} of ordinary clips are less contradictory."
+        )
+    if emotions[pair[0]][0] != emotions[pair[1]][0]:
+        return f"The modalities differ, but no more than in many ordinary clips, most strongly{when}: {both}."
+    return f"The modalities agree: {both}."
 
 
-def pair_words(pair: tuple[str, str], says: Mapping[str, tuple[str, float]]) -> str:
-    """What two modalities say, such as "the face says anger (80 %), the words say fear (55 %)"."""
-    return ", ".join(f"{_says(name)} {says[name][0]} ({percent(says[name][1])})" for name in pair)
+def pair_words(pair: tuple[str, str], emotions: Mapping[str, tuple[str, float]]) -> str:
+    """The emotions of two modalities, such as "the face shows anger (80 %), the words show fear (55 %)"."""
+    return ", ".join(f"{_shows(name)} {emotions[name][0]} ({percent(emotions[name][1])})" for name in pair)
 
 
 def outside_words(distances: Mapping[str, ModalityDistance], trained_on: Sequence[str]) -> str:
@@ -61,12 +65,12 @@ def outside_words(distances: Mapping[str, ModalityDistance], trained_on: Sequenc
 
     Args:
         distances: of the modalities that are present.
-        trained_on: the modalities that the version knows.
+        trained_on: the modalities of the version.
     """
     outside = [modality for modality, distance in distances.items() if distance.outside]
     if not distances:
-        known = ", ".join(title(modality) for modality in trained_on)
-        return f"This version was trained on {known}, and the clip has none of it: there is no answer."
+        titles = ", ".join(title(modality) for modality in trained_on)
+        return f"There is no answer: the clip has nothing that this version was trained on ({titles})."
     if not outside:
         return "This clip looks like what the version was trained on."
     parts = ", ".join(
@@ -77,26 +81,27 @@ def outside_words(distances: Mapping[str, ModalityDistance], trained_on: Sequenc
 
 
 def presence_notes(
-    presence: Mapping[str, float], seen_but_unknown: Mapping[str, float], given: Collection[str] = ()
+    presence: Mapping[str, float], unused: Mapping[str, float], ready_made: Collection[str] = ()
 ) -> list[str]:
     """Notes on what the version could not use.
 
     Args:
-        presence: modality the version knows → share of steps that are valid.
-        seen_but_unknown: modality the version does not know → share of steps in which the clip has it.
-        given: the modalities that the version takes ready-made and no media can give.
+        presence: modality of the version → share of steps that are valid.
+        unused: modality that the version was trained without → share of steps in which the clip has it.
+        ready_made: the modalities whose features must come with a clip, since none can be made from media.
     """
     notes = [
-        f"{modality}: absent from this clip" + (", this version takes it ready-made" if modality in given else "")
+        f"{modality}: absent from this clip"
+        + ("; this version needs its features ready-made" if modality in ready_made else "")
         for modality, share in presence.items()
         if share == 0.0
     ]
     notes += [
-        f"{modality}: seen in {percent(share)} of the clip, but this version was trained without it: ignored"
-        for modality, share in sorted(seen_but_unknown.items())
+        f"{modality}: present in {percent(share)} of the clip, ignored because this version was trained without it"
+        for modality, share in sorted(unused.items())
     ]
     return notes
 
 
-def _says(modality: str) -> str:
-    return f"{title(modality)} {'say' if modality == 'text' else 'says'}"
+def _shows(modality: str) -> str:
+    return f"{title(modality)} {'show' if modality == 'text' else 'shows'}"

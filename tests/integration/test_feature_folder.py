@@ -115,5 +115,5 @@ def test_a_video_is_answered_without_them_and_told_why(line: tuple[Path, Layout]
     answer = predictor.predict(clip)
     assert answer.presence == {"face_au": 0.0, "prosody": 0.0}
     assert answer.emotion is None
-    assert "face_au: absent from this clip, this version takes it ready-made" in answer.notes
+    assert "face_au: absent from this clip; this version needs its features ready-made" in answer.notes
     assert "trained on face_au, prosody, and the clip has none of it" in answer.outside_training.words

@@ -26,7 +26,7 @@ from components.registry.goldens import Golden
 
 CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 SPECS = {"face": "hog", "voice": "signal", "text": "hashing"}
-# No weights needed: the whole picture is the face, and energy tells speech.
+# No weights needed: the whole picture is the face, and energy stands for speech.
 ALIGNMENT = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignment(activity="energy"))
 
 
@@ -37,7 +37,7 @@ def tiny_bundle(
     modalities: tuple[str, ...] = ("face", "voice", "text"),
     specs: Mapping[str, str] = SPECS,
 ) -> str:
-    """Writes the bundle and returns its hash; another seed is another model. `specs` names each encoder."""
+    """Writes the bundle and returns its hash; a different seed gives a different model. `specs` names each encoder."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     encoders = {name: create(specs[name], name, "cpu") for name in modalities}

@@ -12,7 +12,7 @@ from tests.serving.bundles import tiny_bundle
 
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows face, voice and text."""
+    """A bundle of face, voice and text."""
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     tiny_bundle(folder)
     return folder

@@ -1,5 +1,5 @@
-// Shows the answer on standard input in the page (its path is the argument) and prints what a person would read.
-// Just so much of a document as the page's script asks for.
+// Shows the answer on standard input in the page (its path is the argument) and prints the visible texts.
+// Only the parts of a document that the page's script uses.
 const fs = require("fs");
 
 class Element {
@@ -9,7 +9,7 @@ class Element {
   addEventListener() {}
   append(...children) { this.children.push(...children); }
   replaceChildren(...children) { this.children = children; }
-  // The last part of an answer is its JSON, which is everything that came.
+  // The last part of an answer is its JSON, which repeats everything.
   get words() { return this.tag === "details" ? [] : this.children.flatMap((child) => child.words ?? [String(child)]); }
 }
 const byId = {};

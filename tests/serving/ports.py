@@ -8,7 +8,7 @@ from functools import cache
 
 @cache
 def http_port() -> int:
-    """A port that was free when it was first asked for."""
+    """A port that was free at the first call."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The HTTP surface on the ASGI application itself; `test_replica.py` has it behind Ray Serve."""
+"""The HTTP surface on the ASGI application itself; `tests/rollout/test_under_load.py` has it behind Ray Serve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from components.serving.service import Service, ServiceSettings, VersionRef
 from tests.serving import media
 from tests.serving.bundles import tiny_bundle
 
-# A child whose decoder really dies of clips that are called so.
+# A child whose decoder really dies of clips with this name.
 DEADLY = """
 import os, signal
 from components.alignment.align import Aligner
@@ -95,8 +95,8 @@ def test_an_upload_that_kills_its_decoder_is_refused_and_the_next_one_answered(
         patch.setattr(guarded, "CHILD", DEADLY)
         response = posted(service, clip_path.read_bytes(), name="deadly.mp4")
         assert response.status_code == 422
-        told = problem(response).error
-        assert (told.code, told.where, told.seen) == ("crashed", "deadly.mp4", "signal SIGSEGV, 2 times")
+        error = problem(response).error
+        assert (error.code, error.where, error.seen) == ("crashed", "deadly.mp4", "signal SIGSEGV, 2 times")
         before = guard.pid
         assert before is not None
         again = posted(service, clip_path.read_bytes())
@@ -126,7 +126,7 @@ def test_uploads_at_once_get_their_own_answers(service: Service, clip_path: Path
     assert [response.text for response in called(service, together)] == alone * 2  # type: ignore[attr-defined, arg-type]
 
 
-def test_words_and_physiology_are_taken(service: Service, clip_path: Path, tmp_path: Path) -> None:
+def test_words_and_physiology_are_used(service: Service, clip_path: Path, tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"time_s": [index / 64 for index in range(128)], "ecg": [0.0, 1.0] * 64}), tmp_path / "p.parquet"
     )
@@ -135,10 +135,10 @@ def test_words_and_physiology_are_taken(service: Service, clip_path: Path, tmp_p
     response = posted(service, clip_path.read_bytes(), words=words, physio=physio)
     answer = Answer.model_validate(response.json())
     assert [m.start_s for m in answer.timeline if "text" in m.present] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
-    assert any(note.startswith("physio: seen in") for note in answer.notes)
+    assert any(note.startswith("physio: present in") for note in answer.notes)
 
 
-def test_bad_uploads_are_refused_in_words(service: Service, clip_path: Path, tmp_path: Path) -> None:
+def test_bad_uploads_are_refused_with_a_reason(service: Service, clip_path: Path, tmp_path: Path) -> None:
     clip = clip_path.read_bytes()
     long = media.sound(tmp_path / "long.wav", seconds=6).read_bytes()
     lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
@@ -152,9 +152,9 @@ def test_bad_uploads_are_refused_in_words(service: Service, clip_path: Path, tmp
     ):
         response = posted(service, content, name=name)
         assert response.status_code == status, (name, response.text)
-        told = problem(response).error
-        assert told.where == name
-        assert code is None or told.code == code
+        error = problem(response).error
+        assert error.where == name
+        assert code is None or error.code == code
         assert "/tmp" not in response.text
 
 
@@ -163,8 +163,8 @@ def test_a_face_without_sound_and_sound_without_a_face_are_answered(service: Ser
     answer = Answer.model_validate(posted(service, mute.read_bytes()).json())
     assert answer.presence["face"] == 1.0
     assert answer.presence["voice"] == 0.0
-    heard = media.sound(tmp_path / "a.wav")
-    answer = Answer.model_validate(posted(service, heard.read_bytes(), name="a.wav").json())
+    tone = media.sound(tmp_path / "a.wav")
+    answer = Answer.model_validate(posted(service, tone.read_bytes(), name="a.wav").json())
     assert answer.presence["face"] == 0.0
     assert answer.presence["voice"] > 0.5
 
@@ -178,7 +178,7 @@ def test_silence_is_answered_without_an_emotion(service: Service, tmp_path: Path
     assert "the sound is silent" in answer.notes
 
 
-def test_requests_that_are_no_form(service: Service) -> None:
+def test_requests_that_are_not_a_form(service: Service) -> None:
     response = called(service, lambda client: client.post("/v1/predict", json={"clip": "a.mp4"}))
     assert (response.status_code, problem(response).error.code) == (400, "bad-request")
     response = posted(service, b"x", words="nonsense")
@@ -188,7 +188,7 @@ def test_requests_that_are_no_form(service: Service) -> None:
         assert (response.status_code, problem(response).error.code) == (status, "http")
 
 
-def test_no_version_is_said_with_503_and_the_process_is_healthy(tmp_path: Path) -> None:
+def test_without_a_version_the_status_is_503_and_the_process_is_healthy(tmp_path: Path) -> None:
     empty = Service(ServiceSettings(cache=tmp_path, limits=LIMITS, golden_tolerance=1e-4, alias="champion"))
     for path in ("/readyz", "/v1/version"):
         response = called(empty, lambda client, path=path: client.get(path))
@@ -198,7 +198,7 @@ def test_no_version_is_said_with_503_and_the_process_is_healthy(tmp_path: Path) 
     assert called(empty, lambda client: client.get("/healthz")).status_code == 200
 
 
-def test_a_defect_tells_no_internals(service: Service, clip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_reveals_no_internals(service: Service, clip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> Answer:
         raise RuntimeError("secret path /srv/keys")
 
@@ -209,8 +209,8 @@ def test_a_defect_tells_no_internals(service: Service, clip_path: Path, monkeypa
 
 
 def test_version_ready_and_health(service: Service) -> None:
-    told = called(service, lambda client: client.get("/v1/version")).json()
-    assert (told["name"], told["version"], told["modalities"]) == ("tiny", "4", ["face", "text", "voice"])
+    served = called(service, lambda client: client.get("/v1/version")).json()
+    assert (served["name"], served["version"], served["modalities"]) == ("tiny", "4", ["face", "text", "voice"])
     assert called(service, lambda client: client.get("/readyz")).json() == {"status": "ready", "version": "4"}
 
 

@@ -27,7 +27,7 @@ def refused(guard: Guard, path: Path, content: bytes) -> MediaError:
     return caught.value
 
 
-def test_a_video_brings_its_own_sound(guard: Guard, clip_path: Path) -> None:
+def test_a_video_is_used_with_its_own_sound(guard: Guard, clip_path: Path) -> None:
     clip = clip_of_file(clip_path, guard, transcript="hello")
     assert (clip.video_path, clip.audio_path, clip.transcript) == (str(clip_path), None, "hello")
 
@@ -38,7 +38,7 @@ def test_a_sound_file_is_a_sound_file_whatever_its_name(guard: Guard, tmp_path: 
     assert (clip.video_path, clip.audio_path) == (None, str(path))
 
 
-def test_the_content_hash_covers_what_was_said(guard: Guard, clip_path: Path) -> None:
+def test_the_content_hash_covers_the_spoken_words(guard: Guard, clip_path: Path) -> None:
     plain = clip_of_file(clip_path, guard)
     spoken = clip_of_file(clip_path, guard, transcript="hello")
     timed = clip_of_file(clip_path, guard, words=(Word(text="hello", start_s=0, end_s=1),))
@@ -47,7 +47,7 @@ def test_the_content_hash_covers_what_was_said(guard: Guard, clip_path: Path) ->
     assert timed.transcript == "hello"
 
 
-def test_files_that_are_no_clips(guard: Guard, tmp_path: Path, clip_path: Path) -> None:
+def test_files_that_are_not_clips(guard: Guard, tmp_path: Path, clip_path: Path) -> None:
     lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
     assert refused(guard, tmp_path / "empty.mp4", b"").code == "empty-file"
     assert refused(guard, tmp_path / "pointer.mp4", lfs).code == "lfs-pointer"

@@ -44,7 +44,7 @@ def test_mlflow_loads_the_champion_and_gives_the_predictors_answer(
     finally:
         mlflow.set_tracking_uri(before)
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert sys.path == path  # nothing of the artifact is importable
+    assert sys.path == path  # nothing in the artifact is importable
     rows = model.predict(pd.DataFrame({"path": [str(clip), str(clip)], "transcript": ["hello there", None]}))
     assert list(rows.columns) == ["emotion", "confidence", "contradiction", "answer_json"]
     answers = [json.loads(text) for text in rows["answer_json"]]

@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parent / "page.js"
 
 
 def shown(answer: object) -> list[str]:
-    """The words that the page shows of an answer."""
+    """The texts that the page shows for an answer."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node")

@@ -22,14 +22,14 @@ def described(modality: str) -> EncoderSpec:
     return EncoderSpec(spec=LIGHT[modality], fingerprint=encoder.fingerprint, width=encoder.width)
 
 
-def test_versions_share_an_encoder_and_nobody_keeps_an_unused_one() -> None:
+def test_versions_share_an_encoder_and_an_unused_one_is_released() -> None:
     pool = EncoderPool()
     first = pool.load({"voice": described("voice")})
     assert pool.load({"voice": described("voice")})["voice"] is first["voice"]
-    gone = weakref.ref(first["voice"])
+    encoder = weakref.ref(first["voice"])
     del first
     gc.collect()
-    assert gone() is None
+    assert encoder() is None
 
 
 def test_versions_share_a_guard_and_its_child_ends_with_the_last_of_them() -> None:
@@ -50,10 +50,10 @@ def test_every_modality_can_be_warmed(modality: str) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"fingerprint": "0" * 64}, {"width": 3}])
-def test_another_encoder_is_refused_with_both_values(changes: dict[str, object]) -> None:
-    wanted = described("text")
-    fields = {"spec": wanted.spec, "fingerprint": wanted.fingerprint, "width": wanted.width, **changes}
+def test_a_different_encoder_is_refused_with_both_values(changes: dict[str, object]) -> None:
+    installed = described("text")
+    fields = {"spec": installed.spec, "fingerprint": installed.fingerprint, "width": installed.width, **changes}
     with pytest.raises(BundleError) as caught:
         EncoderPool().load({"text": EncoderSpec(**fields)})  # type: ignore[arg-type]
     assert caught.value.code == "encoder-mismatch"
-    assert str(wanted.width) in str(caught.value)
+    assert str(installed.width) in str(caught.value)

@@ -41,7 +41,7 @@ def answer(predictor: Predictor, clip_path: Path) -> Answer:
     return predictor.predict(clip_of_file(clip_path, predictor.guard, words=WORDS))
 
 
-def test_an_answer_says_who_gave_it(answer: Answer, predictor: Predictor) -> None:
+def test_an_answer_names_the_version_that_gave_it(answer: Answer, predictor: Predictor) -> None:
     assert (answer.model.name, answer.model.version) == ("tiny", "7")
     assert answer.model.bundle_sha256 == predictor.bundle.sha256
     assert answer.model.data_sha256 == "3" * 64
@@ -85,11 +85,11 @@ def test_contradictions_are_spans_of_the_moments_that_reach_the_threshold(
         described = replace(bundle.description, calibration=calibration)
         return Predictor(replace(bundle, description=described), pool=predictor.pool).predict(clip)
 
-    known = [moment.contradiction for moment in answered(1.0).timeline if moment.contradiction is not None]
-    assert max(known) > min(known)
-    threshold = float(np.median(known))
+    scores = [moment.contradiction for moment in answered(1.0).timeline if moment.contradiction is not None]
+    assert max(scores) > min(scores)
+    threshold = float(np.median(scores))
     answer = answered(threshold)
-    assert answer.contradiction.score == max(known)
+    assert answer.contradiction.score == max(scores)
     reached = [m.contradiction is not None and m.contradiction >= threshold for m in answer.timeline]
     inside = [any(s.onset_s <= m.start_s < s.offset_s - 1e-9 for s in answer.contradictions) for m in answer.timeline]
     assert inside == reached
@@ -99,7 +99,7 @@ def test_contradictions_are_spans_of_the_moments_that_reach_the_threshold(
         assert set(span.pair) <= set(span.says)
         assert all(emotion in CLASSES for emotion in span.says.values())
         assert span.offset_s <= answer.clip.duration_s
-    assert answer.contradiction.words.startswith("They contradict each other, most around")
+    assert answer.contradiction.words.startswith("The modalities contradict each other, most strongly around")
 
 
 def test_the_same_clip_gives_the_same_answer(predictor: Predictor, clip_path: Path, answer: Answer) -> None:
@@ -142,27 +142,27 @@ def test_no_moment_or_episode_reaches_beyond_the_clip(predictor: Predictor, tmp_
     assert max(episode.offset_s for episode in answer.episodes) <= answer.clip.duration_s
 
 
-def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_is_told_why(predictor: Predictor, tmp_path: Path) -> None:
+def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_a_reason(predictor: Predictor, tmp_path: Path) -> None:
     answer = predictor.predict(clip_of_file(media.sound(tmp_path / "quiet.wav", level=0), predictor.guard))
     assert answer.emotion is None
     assert answer.confidence is None
     assert not answer.posterior
     assert not answer.episodes
     assert answer.outside_training.flag
-    assert "has none of it" in answer.outside_training.words
+    assert answer.outside_training.words.startswith("There is no answer: the clip has nothing that this version was")
     assert "the sound is silent" in answer.notes
     assert {moment.emotion for moment in answer.timeline} == {None}
     assert Answer.model_validate_json(answer.to_json()) == answer
 
 
-def test_a_modality_that_the_version_does_not_know_is_named_and_ignored(
+def test_a_modality_that_the_version_was_trained_without_is_named_and_ignored(
     pool: EncoderPool, tmp_path: Path, clip_path: Path
 ) -> None:
     tiny_bundle(tmp_path / "voice-only", modalities=("voice",))
-    deaf = Predictor(load_bundle(tmp_path / "voice-only"), pool=pool)
-    answer = deaf.predict(clip_of_file(clip_path, deaf.guard))
+    voice_only = Predictor(load_bundle(tmp_path / "voice-only"), pool=pool)
+    answer = voice_only.predict(clip_of_file(clip_path, voice_only.guard))
     assert list(answer.presence) == ["voice"]
-    assert any("face: seen in 100 % of the clip, but this version was trained without it" in n for n in answer.notes)
+    assert "face: present in 100 % of the clip, ignored because this version was trained without it" in answer.notes
 
 
 def test_a_modality_that_comes_ready_made_is_absent_from_media_and_the_rest_is_judged(
@@ -177,7 +177,7 @@ def test_a_modality_that_comes_ready_made_is_absent_from_media_and_the_rest_is_j
     assert answer.emotion in CLASSES
     assert answer.presence["face_au"] == 0.0
     assert answer.presence["voice"] > 0.0
-    assert "face_au: absent from this clip, this version takes it ready-made" in answer.notes
+    assert "face_au: absent from this clip; this version needs its features ready-made" in answer.notes
 
 
 def _with_encoder(bundle: Bundle, **changes: object) -> Bundle:
@@ -185,7 +185,7 @@ def _with_encoder(bundle: Bundle, **changes: object) -> Bundle:
     return replace(bundle, description=replace(bundle.description, encoders=encoders))
 
 
-def test_another_encoder_or_alignment_than_the_bundles_is_refused(bundle_folder: Path) -> None:
+def test_an_encoder_or_alignment_other_than_the_bundles_is_refused(bundle_folder: Path) -> None:
     bundle = load_bundle(bundle_folder)
     check_fits(bundle)
     for broken, code in (
@@ -232,9 +232,9 @@ def test_online_equals_offline(predictor: Predictor, clip_path: Path, tmp_path: 
     for step, moment in enumerate(answer.timeline):
         assert moment.present == tuple(name for name, mask in masks.items() if mask[step])
         if moment.present:
-            seen = [moment.posterior[name] for name in CLASSES]
-            assert np.allclose(seen, offline.step_posterior[step], atol=PARITY, rtol=0)
+            posterior = [moment.posterior[name] for name in CLASSES]
+            assert np.allclose(posterior, offline.step_posterior[step], atol=PARITY, rtol=0)
     assert answer.contradiction.score == pytest.approx(offline.contradiction, abs=PARITY)
     judged = bundle.reference.judge(features, masks)
-    for name, verdict in answer.outside_training.modalities.items():
-        assert verdict.distance == pytest.approx(judged[name].distance, rel=PARITY)
+    for name, check in answer.outside_training.modalities.items():
+        assert check.distance == pytest.approx(judged[name].distance, rel=PARITY)

@@ -63,9 +63,9 @@ def test_moments_without_any_modality_are_empty() -> None:
     assert strip(text, "emotion") == "A·"
 
 
-def test_warnings_are_said_in_words() -> None:
+def test_warnings_are_printed_as_sentences() -> None:
     text = printed(long_answer(10), width=100)
-    assert "They contradict each other." in text
+    assert "The modalities contradict each other." in text
     assert "This clip is unlike the training data." in text
     assert "sound only" in text
 
@@ -75,7 +75,7 @@ def test_no_colour_off_a_terminal_and_colour_on_one() -> None:
     assert "\x1b[" in printed(long_answer(10), width=80, force_terminal=True)
 
 
-def test_plain_ascii_where_the_encoding_has_no_more() -> None:
+def test_plain_ascii_where_the_encoding_is_not_utf8() -> None:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii") as file:
         render(long_answer(40), Console(file=file, width=80))

@@ -34,7 +34,7 @@ def answer_fields() -> dict[str, object]:
                 "face": {"emotion": "neutral", "confidence": 0.9, "posterior": {"neutral": 0.9, "anger": 0.1}},
                 "voice": {"emotion": "anger", "confidence": 0.8, "posterior": {"neutral": 0.2, "anger": 0.8}},
             },
-            "words": "They contradict each other.",
+            "words": "The modalities contradict each other.",
         },
         "contradictions": [
             {
@@ -43,7 +43,7 @@ def answer_fields() -> dict[str, object]:
                 "score": 0.6,
                 "pair": ["face", "voice"],
                 "says": {"face": "neutral", "voice": "anger"},
-                "words": "0.0 to 0.1 s: the face says neutral (90 %), the voice says anger (80 %)",
+                "words": "0.0 to 0.1 s: the face shows neutral (90 %), the voice shows anger (80 %)",
             }
         ],
         "valence": -0.5,
@@ -99,7 +99,7 @@ def later(value: object) -> object:
     return {**{key: later(item) for key, item in value.items()}, **({} if by_name else {"added_later": [1, "x"]})}
 
 
-def test_another_schema_is_refused() -> None:
+def test_a_different_schema_is_refused() -> None:
     with pytest.raises(ValidationError):
         Answer.model_validate({**answer_fields(), "schema": "mer.answer/2"})
 
@@ -116,14 +116,14 @@ def test_clients_that_are_generated_from_the_schema_may_get_more_fields() -> Non
     assert all(record.get("additionalProperties", True) for record in records if record["type"] == "object")
 
 
-def test_every_field_with_a_meaning_that_the_name_does_not_tell_is_documented() -> None:
+def test_every_field_whose_name_does_not_explain_it_is_documented() -> None:
     documented = Answer.model_json_schema()["$defs"]
     for record in ("ModelIdentity", "ClipFacts", "Contradiction", "ModalityDistance", "ModalityView"):
         for name, field in documented[record]["properties"].items():
             assert field.get("description"), f"{record}.{name}"
 
 
-def test_a_problem_tells_everything_that_the_error_knows() -> None:
+def test_a_problem_has_every_field_of_the_error() -> None:
     error = MediaError("too long", where="a.mp4", seen=400, allowed="at most 300 s", remedy="Cut it.", code="too-long")
     assert Problem.of(error).model_dump() == {
         "error": {

@@ -10,7 +10,7 @@ from components.contracts.errors import BundleError, ConfigError, UnavailableErr
 from components.serving.service import Service, ServiceSettings, VersionRef, load_version
 from tests.serving.bundles import break_goldens, tiny_bundle
 
-# Nobody listens there: what is in the cache must do.
+# Nothing listens there, so a bundle can only come from the cache.
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -31,10 +31,10 @@ def service(tmp_path: Path) -> Service:
     )
 
 
-def test_without_a_version_it_says_what_to_do(service: Service) -> None:
-    for ask in (service.current, service.served_version):
+def test_without_a_version_the_error_has_a_remedy(service: Service) -> None:
+    for method in (service.current, service.served_version):
         with pytest.raises(UnavailableError) as caught:
-            ask()
+            method()
         assert caught.value.code == "no-version"
         assert "champion" in str(caught.value)
 
@@ -47,10 +47,10 @@ def test_the_hint_names_the_alias_that_is_configured(tmp_path: Path) -> None:
 
 def test_it_changes_its_version_and_goes_back(service: Service, tmp_path: Path) -> None:
     first, second = cached(tmp_path, seed=1), cached(tmp_path, seed=2, version="2")
-    for wanted in (first, second, first):
-        service.load(wanted.model_dump())
-        told = service.served_version()
-        assert (told.version, told.bundle_sha256, told.replica) == (wanted.version, wanted.bundle_sha256, "r1")
+    for version in (first, second, first):
+        service.load(version.model_dump())
+        served = service.served_version()
+        assert (served.version, served.bundle_sha256, served.replica) == (version.version, version.bundle_sha256, "r1")
     service.load({})
     with pytest.raises(UnavailableError):
         service.current()
@@ -73,7 +73,7 @@ def test_a_version_that_fails_leaves_the_old_one_in_place(
     assert service.current() is before
 
 
-def test_a_hash_that_is_no_hash_reaches_no_path() -> None:
+def test_a_string_that_is_not_a_hash_reaches_no_path() -> None:
     fields = {"model_name": "tiny", "version": "1", "tracking_uri": NOWHERE}
     with pytest.raises(ConfigError):
         VersionRef.of({**fields, "bundle_sha256": "../../etc"})
@@ -87,11 +87,11 @@ def test_a_damaged_copy_in_the_cache_is_replaced_from_the_registry(tmp_path: Pat
     registry = TinyRegistry(mlflow_uri, "damaged", tmp_path / "registry")
     sha256 = tiny_bundle(tmp_path / "bundle")
     version = registry.add(tmp_path / "bundle", sha256)
-    wanted = VersionRef(model_name="damaged", version=version, bundle_sha256=sha256, tracking_uri=mlflow_uri)
+    reference = VersionRef(model_name="damaged", version=version, bundle_sha256=sha256, tracking_uri=mlflow_uri)
     cache = tmp_path / "cache"
-    assert load_version(wanted, cache).sha256 == sha256
+    assert load_version(reference, cache).sha256 == sha256
     (cache / sha256 / "model.safetensors").write_bytes(b"torn")
-    assert load_version(wanted, cache).sha256 == sha256
-    other = wanted.model_copy(update={"bundle_sha256": "0" * 64})
+    assert load_version(reference, cache).sha256 == sha256
+    other = reference.model_copy(update={"bundle_sha256": "0" * 64})
     with pytest.raises(BundleError, match="has a different bundle for this version than was requested"):
         load_version(other, cache)

@@ -38,13 +38,13 @@ def refused(body: bytes, content_type: str, **options: int) -> MerError:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Uploads go here, so that a test sees what is left over."""
+    """The folder of uploads, so that a test can check for left-over files."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
 
 @pytest.mark.parametrize("block", [1, 7, 100_000])
-def test_parts_arrive_whole_whatever_the_blocks(block: int, folder: Path) -> None:
+def test_parts_arrive_complete_for_any_size_of_blocks(block: int, folder: Path) -> None:
     content = bytes(range(256)) * 3 + b"\r\n--boundary-like\r\n"
     words = json.dumps([{"text": "hi", "start_s": 0, "end_s": 0.5}])
     body, kind = body_of(clip=("a b.mp4", content), transcript="Grüße  ", words=words, physio=("p.parquet", b"PAR1x"))
@@ -82,31 +82,31 @@ def test_a_body_far_over_the_limit_is_not_read_to_its_end(monkeypatch: pytest.Mo
     monkeypatch.setattr(uploads, "MAX_PHYSIO_BYTES", 0)
     monkeypatch.setattr(uploads, "MAX_TEXT_BYTES", 0)
     body, kind = body_of(clip=("a.mp4", b"x"))
-    head, seen = body.split(b"x", maxsplit=1)[0], 0
+    head, sent = body.split(b"x", maxsplit=1)[0], 0
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal seen
+        nonlocal sent
         yield head
         while True:
-            seen += 1000
+            sent += 1000
             yield b"x" * 1000
 
     with pytest.raises(MediaError):
         asyncio.run(receive(endless(), kind, max_clip_bytes=10_000))
-    assert seen < 100_000
+    assert sent < 100_000
 
 
 @pytest.mark.parametrize(
-    ("parts", "says"),
+    ("parts", "message"),
     [
         ({"clips": ("a.mp4", b"x")}, "Did you mean 'clip'?"),
         ({"physio": ("p.parquet", b"PAR1")}, "no file part named 'clip'"),
     ],
 )
-def test_wrong_parts(parts: dict[str, object], says: str) -> None:
+def test_wrong_parts(parts: dict[str, object], message: str) -> None:
     error = refused(*body_of(**parts))
     assert error.code == "bad-request"
-    assert says in str(error)
+    assert message in str(error)
 
 
 def test_wrong_bodies(folder: Path) -> None:
@@ -134,7 +134,7 @@ def test_wrong_bodies(folder: Path) -> None:
         "[" * 100_000,
     ],
 )
-def test_words_that_are_no_words(text: str) -> None:
+def test_text_that_is_not_a_list_of_words(text: str) -> None:
     with pytest.raises(DataError) as caught:
         parse_words(text)
     assert caught.value.code == "bad-words"

@@ -5,28 +5,29 @@ from components.serving.words import contradiction_words, outside_words, presenc
 
 
 def test_contradiction_in_words() -> None:
-    says = {"face": ("happiness", 0.82), "voice": ("sadness", 0.75)}
+    emotions = {"face": ("happiness", 0.82), "voice": ("sadness", 0.75)}
     pair = ("face", "voice")
-    assert contradiction_words(0.96, pair, says, threshold=0.9, at_s=2.34) == (
-        "They contradict each other, most around 2.3 s: the face says happiness (82 %), the voice says sadness (75 %). "
-        "Of ordinary clips, 96 % never do as much."
+    assert contradiction_words(0.96, pair, emotions, threshold=0.9, at_s=2.34) == (
+        "The modalities contradict each other, most strongly around 2.3 s: the face shows happiness (82 %), the voice "
+        "shows sadness (75 %). 96 % of ordinary clips are less contradictory."
     )
-    assert contradiction_words(0.5, pair, says, threshold=0.9, at_s=2.34) == (
-        "They differ no more than in many clips, most around 2.3 s: the face says happiness (82 %), the voice says "
-        "sadness (75 %)."
+    assert contradiction_words(0.5, pair, emotions, threshold=0.9, at_s=2.34) == (
+        "The modalities differ, but no more than in many ordinary clips, most strongly around 2.3 s: the face shows "
+        "happiness (82 %), the voice shows sadness (75 %)."
     )
     agreeing = {"face": ("anger", 0.8), "text": ("anger", 0.7)}
     assert contradiction_words(0.1, ("face", "text"), agreeing, threshold=0.9) == (
-        "They agree: the face says anger (80 %), the words say anger (70 %)."
+        "The modalities agree: the face shows anger (80 %), the words show anger (70 %)."
     )
 
 
-def test_nothing_to_compare_is_said() -> None:
+def test_a_clip_with_nothing_to_compare() -> None:
     words = contradiction_words(None, None, {}, threshold=0.6, present=("voice",))
     assert words == "Only the voice could be judged, so there is nothing to compare."
     assert contradiction_words(None, None, {}, threshold=0.6) == "Nothing could be judged."
-    words = contradiction_words(None, None, {}, threshold=0.6, present=("face", "voice"))
-    assert words.startswith("It cannot be told whether the face, the voice agree")
+    assert contradiction_words(None, None, {}, threshold=0.6, present=("face", "voice")) == (
+        "There is nothing to compare: at no moment do two modalities have a prediction of their own."
+    )
 
 
 def test_outside_training_names_only_what_lies_outside() -> None:
@@ -37,14 +38,14 @@ def test_outside_training_names_only_what_lies_outside() -> None:
     assert "voice" not in words
     assert outside_words({"voice": inside}, ("voice",)) == "This clip looks like what the version was trained on."
     assert outside_words({}, ("voice", "text")) == (
-        "This version was trained on the voice, the words, and the clip has none of it: there is no answer."
+        "There is no answer: the clip has nothing that this version was trained on (the voice, the words)."
     )
 
 
-def test_what_the_version_cannot_use_is_said() -> None:
-    notes = presence_notes({"voice": 0.5, "text": 0.0, "face_au": 0.0}, {"face": 0.9}, given={"face_au"})
+def test_notes_name_what_the_version_cannot_use() -> None:
+    notes = presence_notes({"voice": 0.5, "text": 0.0, "face_au": 0.0}, {"face": 0.9}, ready_made={"face_au"})
     assert notes == [
         "text: absent from this clip",
-        "face_au: absent from this clip, this version takes it ready-made",
-        "face: seen in 90 % of the clip, but this version was trained without it: ignored",
+        "face_au: absent from this clip; this version needs its features ready-made",
+        "face: present in 90 % of the clip, ignored because this version was trained without it",
     ]

@@ -4,5 +4,5 @@ decide.py         a pure function: target and served version → the next action
 reconcile.py      the loop that reads, decides and acts
 actual.py         the served application, read from Ray Serve
 serve_control.py  deploys a version by configuration
-versions.py       what the decision reads of a version, and the tags written back
+versions.py       the versions of the registry as the decision reads them, and the tags written back
 """

@@ -31,7 +31,7 @@ class ServedApplication:
     Attributes:
         phase: absent (no application), rolling (replicas are changing), running (all replicas follow `applied`), or
             failed (they could not).
-        applied: the version last given to the replicas; None for none.
+        applied: the version last deployed to the replicas; None without one.
         message: Serve's message when it failed.
     """
 
@@ -42,10 +42,10 @@ class ServedApplication:
 
 def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> ServedApplication:
     """The state of one application in the report of Serve's controller."""
-    found = details.get("applications", {}).get(application)
-    if not found:
+    reported = details.get("applications", {}).get(application)
+    if not reported:
         return ServedApplication(phase="absent")
-    config = found.get("deployed_app_config") or {}
+    config = reported.get("deployed_app_config") or {}
     applied = None
     for entry in config.get("deployments", ()):
         if entry.get("name") == deployment and entry.get("user_config"):
@@ -53,10 +53,10 @@ def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> 
                 applied = VersionRef.of(entry["user_config"])
             except ConfigError:
                 applied = None  # a foreign configuration; it is replaced
-    message = str(found.get("message") or "")
-    for entry in found.get("deployments", {}).values():
+    message = str(reported.get("message") or "")
+    for entry in reported.get("deployments", {}).values():
         message = str(entry.get("message") or "") or message
-    phase = PHASES.get(str(getattr(found["status"], "value", found["status"])), "rolling")
+    phase = PHASES.get(str(getattr(reported["status"], "value", reported["status"])), "rolling")
     return ServedApplication(phase=phase, applied=applied, message=plain(message))
 
 
@@ -65,5 +65,5 @@ def plain(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     own = [line.split(ERROR_MARK, maxsplit=1)[1] for line in lines if ERROR_MARK in line]
     # Without the class name: "BundleError: the golden examples do not hold".
-    told = own[-1].split(": ", maxsplit=1)[-1] if own else (lines[-1] if lines else "")
-    return told[:MAX_MESSAGE_CHARACTERS]
+    text = own[-1].split(": ", maxsplit=1)[-1] if own else (lines[-1] if lines else "")
+    return text[:MAX_MESSAGE_CHARACTERS]

@@ -1,7 +1,7 @@
 """The rollout decision as a pure function: desired and actual state → the next action, and why.
 
-The reconciler calls it at every step with newly read states. So there is no progress to lose: after any crash or
-restart the same states give the right action.
+The reconciler calls it at every step with newly read states. So there is no progress to lose: after a crash or restart
+the states read then give the right action.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from components.tracking.versions import BUNDLE_TAG, VersionInfo
 
 GATES_TAG = "gates.passed"
 
-# keep: the states agree. wait: replicas are changing. refuse: mark the version, touch nothing else. deploy: check the
-# bundle, then give it to the replicas (None: start without a version). confirm: all replicas have it, write it down.
+# keep: the states agree. wait: replicas are changing. refuse: mark the version, change nothing else. deploy: check the
+# bundle, then deploy it to the replicas (None: start without a version). confirm: all replicas have it; record that.
 Kind = Literal["keep", "wait", "refuse", "deploy", "confirm"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One thing to do, with the version concerned."""
+    """One step, with the version concerned."""
 
     kind: Kind
     reason: str
@@ -36,13 +36,13 @@ def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: Served
 
     Args:
         desired: the version under the alias.
-        good: the version that is (or was last) serving, to fall back to; never one that stands refused.
+        good: the version that is (or was last) serving, to fall back to; never one with a refusal in force.
         actual: the state of Serve.
     """
     if desired is None:
         return _hold(good, actual, "no version has the alias")
     if stands_refused(desired):
-        return _hold(good, actual, f"version {desired.version} stands refused")
+        return _hold(good, actual, f"version {desired.version} was refused and has not changed since")
     if lacking := missing_evidence(desired) or (None if _serves(desired, actual) else withdrawn(desired)):
         return Action(kind="refuse", version=desired, reason=lacking)
     if actual.phase == "absent" or not same(actual.applied, desired):
@@ -66,7 +66,7 @@ def missing_evidence(version: VersionInfo) -> str | None:
 
 def withdrawn(version: VersionInfo) -> str | None:
     """Why a version made with people who withdrew may not be rolled out, or None."""
-    people = [one for one in version.tags.get(SUBJECTS_TAG, "").split(",") if one]
+    people = [subject for subject in version.tags.get(SUBJECTS_TAG, "").split(",") if subject]
     if not people or version.tags.get(ACCEPTED_TAG):
         return None
     return (
@@ -77,14 +77,14 @@ def withdrawn(version: VersionInfo) -> str | None:
 
 
 def _serves(version: VersionInfo, actual: ServedApplication) -> bool:
-    """Whether it is served, or was until the service stopped: a mark does not take a service down."""
+    """Whether it is in service, or was until the service stopped: a mark does not end a service."""
     if actual.phase == "absent":
         return version.tags.get(STATE) == "serving"
     return same(actual.applied, version)
 
 
 def same(applied: VersionRef | None, version: VersionInfo) -> bool:
-    """Whether the replicas were given exactly this version with exactly this bundle."""
+    """Whether exactly this version, with exactly this bundle, was deployed to the replicas."""
     return (
         applied is not None
         and applied.model_name == version.name
@@ -94,7 +94,7 @@ def same(applied: VersionRef | None, version: VersionInfo) -> bool:
 
 
 def _hold(good: VersionInfo | None, actual: ServedApplication, why: str) -> Action:
-    """Nothing new may be served: keep the served version, or restore the last one."""
+    """No new version may be served: keep the present one, or restore the last one."""
     if good is None:
         if actual.phase == "absent":
             return Action(kind="deploy", reason=f"{why}, and none was serving: starting without a version")
@@ -107,7 +107,7 @@ def _hold(good: VersionInfo | None, actual: ServedApplication, why: str) -> Acti
 
 
 def _settle(version: VersionInfo, actual: ServedApplication, why: str = "") -> Action:
-    """The replicas were given the right version: wait for them, then record it."""
+    """The right version was deployed: wait for the replicas, then record it."""
     if actual.phase == "rolling":
         return Action(kind="wait", version=version, reason=f"replicas are changing to version {version.version}")
     if version.tags.get(STATE) != "serving":

@@ -1,7 +1,8 @@
 """The loop that makes the served version follow the alias.
 
 Level-triggered: every step reads the registry and Serve again, takes the one action that `decide` returns, and keeps no
-state. Killed, restarted, or started before or after anything else, it converges. A webhook could only wake it earlier.
+state. It converges after any crash or restart, and in whatever order it and the other processes start. A webhook could
+only wake it earlier.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from components.serving.predictor import check_fits
 from components.serving.service import VersionRef, load_version
 from components.tracking.versions import VersionInfo
 
-# While replicas change, poll more often than usual: a person who moved the alias is waiting.
+# While replicas change, poll more often than usual, for the person who moved the alias.
 BUSY_POLL_S = 0.3
 log = logging.getLogger("mer.rollout")
 
 
 class Control(Protocol):
-    """Serve as the reconciler sees it."""
+    """The operations on Serve that the reconciler needs."""
 
     def actual(self) -> ServedApplication:
-        """What is being served."""
+        """The present state of the application."""
 
     def deploy(self, version: VersionRef | None) -> None:
-        """Gives a version to the replicas; returns at once."""
+        """Deploys a version to the replicas; returns at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class Reconciler:
         versions: the registry.
         control: Ray Serve.
         tracking_uri: passed to the replicas, to fetch a bundle that is not in their cache.
-        cache: where bundles are kept, by hash.
-        golden_tolerance: how far golden outputs may be off.
+        cache: the folder of bundles, by hash.
+        golden_tolerance: the largest allowed deviation of a golden output.
         answering: returns the versions that answer over HTTP; None where the service cannot be reached from here.
     """
 
@@ -85,7 +86,7 @@ class Reconciler:
             bundle.check_goldens(self.golden_tolerance)
             check_fits(bundle)
         except UnavailableError:
-            raise  # not the version's fault: try again
+            raise  # no fault of the version: try again
         except MerError as error:
             # The alias may have moved since it was read; the mark names the version that was tried.
             reason = f"the bundle may not be served: {error}"
@@ -98,10 +99,11 @@ class Reconciler:
 
     def _confirm(self, action: Action, version: VersionInfo, marked: list[VersionInfo]) -> Action:
         if self.answering is not None:
-            heard = self.answering()
-            if heard != {version.version}:
-                told = ", ".join(sorted(heard)) or "nothing"
-                return Action(kind="wait", version=version, reason=f"asked for version {version.version}, heard {told}")
+            versions = self.answering()
+            if versions != {version.version}:
+                seen = ", ".join(sorted(versions)) or "none"
+                reason = f"not all replicas answer with version {version.version} yet; answers came from: {seen}"
+                return Action(kind="wait", version=version, reason=reason)
         self.versions.mark(version, "serving", action.reason)
         for other in marked:
             if other.version != version.version:
@@ -118,8 +120,8 @@ class Reconciler:
 
 
 def _good(desired: VersionInfo | None, marked: list[VersionInfo]) -> VersionInfo | None:
-    """What to fall back to: the version that is serving by its tags, or else one that had passed its checks and was
-    being rolled out; never the one in question."""
+    """The version to fall back to: the one that is serving according to its tags, otherwise one that had passed its
+    checks and was being rolled out; never the desired one."""
     others = [version for version in marked if desired is None or version.version != desired.version]
     serving = [version for version in others if version.tags.get(STATE) == "serving"]
     return next(iter(serving or others), None)
@@ -138,14 +140,14 @@ class Loop:
 
     def run(self) -> None:
         """Steps until `stop` is set. An error is reported when it first appears, and the next step tries again."""
-        trouble = ""
+        reported = ""
         while not self.stop.is_set():
-            pause_s, seen = self._step()
-            if seen and seen != trouble:
-                log.warning("%s", seen)
+            pause_s, error = self._step()
+            if error and error != reported:
+                log.warning("%s", error)
                 if self.on_error is not None:
-                    self.on_error(seen)
-            trouble = seen
+                    self.on_error(error)
+            reported = error
             self.wake.wait(pause_s)
             self.wake.clear()
 
@@ -160,7 +162,7 @@ class Loop:
             action = self.reconciler.reconcile_once()
         except MerError as error:
             return self.poll_s, str(error)
-        except Exception as error:  # a step may fail in any library; the loop is what keeps the service right
+        except Exception as error:  # a step may fail in any library, and the loop must go on
             log.debug("a rollout step failed", exc_info=True)
             return self.poll_s, f"a rollout step failed: {type(error).__name__}: {error}"
         log.log(

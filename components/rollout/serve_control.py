@@ -1,6 +1,6 @@
 """The only module that configures Ray Serve; a new version is a changed configuration, a `reconfigure` in place.
 
-`serve.run` would restart every replica. The call below is the one that Serve's own REST endpoint makes; going to the
+`serve.run` would restart every replica. The call below is the one that Serve's own REST endpoint makes; calling the
 controller directly needs no dashboard process.
 """
 
@@ -27,9 +27,9 @@ class ServeControl:
         cache: folder for downloaded bundles, the same for all replicas of a machine.
         golden_tolerance: for the replicas' self-test.
         alias: of the served version, for the replicas' hint while there is none.
-        route_prefix: where the application hangs below the HTTP root.
+        route_prefix: the path of the application below the HTTP root.
         attach: the application is declared elsewhere (a RayService) and only its version is set here: Serve is never
-            started, and sizes and arguments stay as they were declared.
+            started, and sizes and arguments stay as declared.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ServeControl:
 
     @property
     def url(self) -> str:
-        """Where the application answers on this machine."""
+        """The address of the application on this machine."""
         host = "127.0.0.1" if self.serving.host in ("0.0.0.0", "::") else self.serving.host
         return f"http://{host}:{self.serving.port}{self.route_prefix.rstrip('/')}"
 
@@ -62,7 +62,7 @@ class ServeControl:
         return actual_of(self._details(), self.application, DEPLOYMENT)
 
     def deploy(self, version: VersionRef | None) -> None:
-        """Gives a version to the replicas and returns at once; starts Serve if it is not there and not `attach`.
+        """Deploys a version to the replicas and returns at once; starts Serve if it does not run and not `attach`.
 
         Raises:
             UnavailableError: Ray or Serve cannot be reached; with `attach`, the application is not declared yet.
@@ -72,7 +72,7 @@ class ServeControl:
         from ray.serve.context import _get_global_client
         from ray.serve.schema import ServeDeploySchema
 
-        wanted = self._wanted(version)
+        desired = self._desired(version)
         try:
             if _get_global_client(raise_if_no_controller_running=False) is None:
                 serve.start(
@@ -84,18 +84,18 @@ class ServeControl:
                     ),
                     logging_config={"log_level": "WARNING", "enable_access_log": False},
                 )
-            # A configuration names all applications; those of others stay as they are.
+            # A configuration lists all applications; the others stay as they are.
             others = [
-                found["deployed_app_config"]
-                for name, found in self._details().get("applications", {}).items()
-                if name != self.application and found.get("deployed_app_config")
+                details["deployed_app_config"]
+                for name, details in self._details().get("applications", {}).items()
+                if name != self.application and details.get("deployed_app_config")
             ]
-            config = ServeDeploySchema.model_validate({"applications": [*others, wanted]})
+            config = ServeDeploySchema.model_validate({"applications": [*others, desired]})
             _get_global_client().deploy_apps(config)
         except Exception as error:
             raise _unavailable(error) from error
 
-    def _wanted(self, version: VersionRef | None) -> dict[str, Any]:
+    def _desired(self, version: VersionRef | None) -> dict[str, Any]:
         if not self.attach:
             return {
                 "name": self.application,
@@ -104,8 +104,8 @@ class ServeControl:
                 "args": self._args.model_dump(mode="json"),
                 "deployments": [{"name": DEPLOYMENT, "user_config": version.model_dump() if version else {}}],
             }
-        found = self._details().get("applications", {}).get(self.application) or {}
-        declared = found.get("deployed_app_config")
+        details = self._details().get("applications", {}).get(self.application) or {}
+        declared = details.get("deployed_app_config")
         if not declared:
             raise UnavailableError(
                 "the application is not declared yet",

@@ -1,9 +1,9 @@
-"""The versions of the registry and their rollout tags, the only thing written to them.
+"""The versions of the registry and their rollout tags; nothing else about a version is written.
 
 rollout.state      rolling | serving | refused | superseded
-rollout.reason     why, in words
+rollout.reason     why, as a sentence
 rollout.at         time of the last change, UTC, ISO 8601
-rollout.evidence   fingerprint of what a refusal was based on; when that changes, the version is tried again
+rollout.evidence   fingerprint of the facts that a refusal was based on; when they change, the version is tried again
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ MAX_REASON_CHARACTERS = 500
 
 
 class Versions(Protocol):
-    """The registry as the reconciler sees it."""
+    """The operations on the registry that the reconciler needs."""
 
     def desired(self) -> VersionInfo | None:
         """The version under the alias."""
 
     def marked(self) -> list[VersionInfo]:
-        """Versions that are serving or rolling by their tags, the latest `rollout.at` first."""
+        """Versions that are serving or rolling according to their tags, the latest `rollout.at` first."""
 
     def mark(self, version: VersionInfo, state: State, reason: str) -> None:
-        """Writes the tags, when they change."""
+        """Writes the tags if they change."""
 
 
 def evidence_of(version: VersionInfo) -> str:
-    """Fingerprint of everything a refusal can be based on: the version's own tags and where its files are."""
+    """Fingerprint of everything a refusal can be based on: the version's own tags and the location of its files."""
     own = {name: value for name, value in version.tags.items() if not name.startswith(PREFIX)}
     return fingerprint([own, version.source])
 
@@ -58,10 +58,10 @@ class MlflowVersions:
         return resolve(self.model_name, self.alias, tracking_uri=self.tracking_uri)
 
     def marked(self) -> list[VersionInfo]:
-        """Versions that are serving or rolling by their tags, the latest first. Raises UnavailableError."""
+        """Versions that are serving or rolling according to their tags, the latest first. Raises UnavailableError."""
         versions = versions_of(self.model_name, tracking_uri=self.tracking_uri)
-        found = [version for version in versions if version.tags.get(STATE) in ("serving", "rolling")]
-        return sorted(found, key=lambda version: version.tags.get(AT, ""), reverse=True)
+        active = [version for version in versions if version.tags.get(STATE) in ("serving", "rolling")]
+        return sorted(active, key=lambda version: version.tags.get(AT, ""), reverse=True)
 
     def mark(self, version: VersionInfo, state: State, reason: str) -> None:
         """Writes state, reason and time, unless they are unchanged. Raises UnavailableError."""
@@ -69,5 +69,5 @@ class MlflowVersions:
         if all(version.tags.get(name) == value for name, value in tags.items()):
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        # The state stays last: a reader that sees it finds the reason beside it.
+        # The state comes last: when it can be read, so can the reason.
         set_tags(version.name, version.version, {AT: now, **tags}, tracking_uri=self.tracking_uri)

@@ -23,15 +23,15 @@ class TinyRegistry:
 
     def add(self, bundle: Path, sha256: str, *, gates: str | None = "true", **tags: str) -> str:
         """Registers a copy of a bundle; `gates` None leaves the tag out."""
-        with contextlib.suppress(MlflowException):  # it is there
+        with contextlib.suppress(MlflowException):  # it exists already
             self.client.create_registered_model(self.name)
         source = self.folder / f"artifacts-{len(list(self.folder.iterdir()))}"
         shutil.copytree(bundle, source / BUNDLE_PATH)
         version = self.client.create_model_version(self.name, source.as_uri()).version
-        wanted = {BUNDLE_TAG: sha256, **tags}
+        all_tags = {BUNDLE_TAG: sha256, **tags}
         if gates is not None:
-            wanted["gates.passed"] = gates
-        for key, value in wanted.items():
+            all_tags["gates.passed"] = gates
+        for key, value in all_tags.items():
             self.client.set_model_version_tag(self.name, version, key, value)
         return str(version)
 
@@ -40,5 +40,5 @@ class TinyRegistry:
         self.client.set_registered_model_alias(self.name, "champion", version)
 
     def tags(self, version: str) -> dict[str, Any]:
-        """The version's tags now."""
+        """The version's present tags."""
         return dict(self.client.get_model_version(self.name, version).tags)

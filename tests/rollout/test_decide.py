@@ -24,14 +24,14 @@ def version(
     return VersionInfo(name="mer", version=number, tags=tags, source=info.source)
 
 
-def given_to(info: VersionInfo) -> VersionRef:
+def reference_of(info: VersionInfo) -> VersionRef:
     return VersionRef(
         model_name=info.name, version=info.version, bundle_sha256=info.version * 64, tracking_uri="sqlite://"
     )
 
 
 def serving(info: VersionInfo | None, phase: str = "running") -> ServedApplication:
-    return ServedApplication(phase=phase, applied=info and given_to(info), message="out of memory")  # type: ignore[arg-type]
+    return ServedApplication(phase=phase, applied=info and reference_of(info), message="out of memory")  # type: ignore[arg-type]
 
 
 ONE, TWO = version("1"), version("2")
@@ -65,7 +65,7 @@ MARK = {"withdrawn.subjects": "0a1b2c3d4e5f", "withdrawn.splits": "train", "with
         (REFUSED, GOOD, serving(TWO, "failed"), "deploy", "1"),
         (REFUSED, None, serving(TWO, "failed"), "deploy", None),
         (REFUSED, GOOD, serving(GOOD, "rolling"), "wait", "1"),
-        # somebody withdrew: nothing new of it is served, what is served goes on, and a person may answer for it
+        # a person withdrew: the version is not newly served, stays where it is served, and may be accepted by name
         (version("2", **MARK), GOOD, serving(GOOD), "refuse", "2"),
         (version("2", **MARK), None, ServedApplication(phase="absent"), "refuse", "2"),
         (version("2", state="superseded", **MARK), GOOD, serving(GOOD), "refuse", "2"),
@@ -75,11 +75,11 @@ MARK = {"withdrawn.subjects": "0a1b2c3d4e5f", "withdrawn.splits": "train", "with
         (version("2", **MARK, **{"withdrawn.accepted_by": "kim"}), GOOD, serving(GOOD), "deploy", "2"),
         # the alias moves on, or back, while replicas are changing
         (ONE, None, serving(TWO, "rolling"), "deploy", "1"),
-        # the alias is taken away: what answers goes on answering
+        # the alias is removed: the served version stays in service
         (None, GOOD, serving(GOOD), "keep", "1"),
     ],
 )
-def test_the_one_next_thing(
+def test_the_next_action(
     desired: VersionInfo | None, good: VersionInfo | None, actual: ServedApplication, kind: str, about: str | None
 ) -> None:
     action = decide(desired, good, actual)
@@ -87,24 +87,24 @@ def test_the_one_next_thing(
     assert action.reason
 
 
-def test_a_failed_load_is_refused_with_the_replicas_words() -> None:
+def test_a_failed_load_is_refused_with_the_replicas_message() -> None:
     assert "out of memory" in decide(TWO, GOOD, serving(TWO, "failed")).reason
 
 
 def test_a_refusal_stands_until_something_about_the_version_changes() -> None:
     assert decide(REFUSED, GOOD, serving(GOOD)).kind == "keep"
-    mended = VersionInfo(
+    changed = VersionInfo(
         name="mer", version="2", tags={**REFUSED.tags, "gates.reviewed_by": "kim"}, source=REFUSED.source
     )
-    assert decide(mended, GOOD, serving(GOOD)).kind == "deploy"
-    asked_again = {name: value for name, value in REFUSED.tags.items() if name != STATE}
-    again = VersionInfo(name="mer", version="2", tags=asked_again, source=REFUSED.source)
+    assert decide(changed, GOOD, serving(GOOD)).kind == "deploy"
+    without_state = {name: value for name, value in REFUSED.tags.items() if name != STATE}
+    again = VersionInfo(name="mer", version="2", tags=without_state, source=REFUSED.source)
     assert decide(again, GOOD, serving(GOOD)).kind == "deploy"
 
 
-def test_another_bundle_under_the_same_number_is_another_thing() -> None:
-    assert same(given_to(ONE), ONE)
-    assert not same(given_to(ONE).model_copy(update={"bundle_sha256": "f" * 64}), ONE)
+def test_a_different_bundle_under_the_same_number_is_a_different_version() -> None:
+    assert same(reference_of(ONE), ONE)
+    assert not same(reference_of(ONE).model_copy(update={"bundle_sha256": "f" * 64}), ONE)
     assert not same(None, ONE)
 
 

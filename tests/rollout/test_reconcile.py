@@ -1,4 +1,4 @@
-"""Single steps against a real registry; Serve is a stand-in here, so that it can fail and die at will.
+"""Single steps against a real registry, with a stand-in for Serve that can fail and die at will.
 
 `test_under_load.py` has the real Serve.
 """
@@ -22,19 +22,19 @@ from tests.serving.bundles import break_goldens, tiny_bundle
 pytestmark = pytest.mark.integration
 
 
-class Stage:
-    """Takes every version at once, except those it is told to fail on."""
+class ServeStandIn:
+    """Deploys every version at once, except those in `fails`."""
 
     def __init__(self) -> None:
         self.state = ServedApplication(phase="absent")
         self.fails: set[str] = set()
-        self.given: list[str | None] = []
+        self.deployed: list[str | None] = []
 
     def actual(self) -> ServedApplication:
         return self.state
 
     def deploy(self, version: VersionRef | None) -> None:
-        self.given.append(version.version if version else None)
+        self.deployed.append(version.version if version else None)
         failed = version is not None and version.version in self.fails
         self.state = ServedApplication(
             phase="failed" if failed else "running", applied=version, message="no memory left"
@@ -42,20 +42,20 @@ class Stage:
 
 
 class World:
-    """A registry, a stage and a reconciler between them."""
+    """A registry, a stand-in for Serve, and a reconciler between them."""
 
     def __init__(self, uri: str, name: str, folder: Path) -> None:
         (folder / "registry").mkdir()
         self.folder = folder
         self.registry = TinyRegistry(uri, name, folder / "registry")
-        self.stage = Stage()
+        self.serve = ServeStandIn()
         self.restart()
 
     def restart(self) -> None:
-        """Another reconciler that remembers nothing."""
+        """A new reconciler, as after a restart of its process."""
         self.reconciler = Reconciler(
             versions=MlflowVersions(model_name=self.registry.name, alias="champion", tracking_uri=self.registry.uri),
-            control=self.stage,
+            control=self.serve,
             tracking_uri=self.registry.uri,
             cache=self.folder / "cache",
             golden_tolerance=1e-4,
@@ -63,10 +63,10 @@ class World:
 
     def add(self, seed: int, *, broken: bool = False, gates: str | None = "true", sha256: str | None = None) -> str:
         folder = self.folder / f"bundle-{seed}"
-        right = tiny_bundle(folder, seed=seed)
+        own_sha256 = tiny_bundle(folder, seed=seed)
         if broken:
-            right = break_goldens(folder)
-        return self.registry.add(folder, sha256 or right, gates=gates)
+            own_sha256 = break_goldens(folder)
+        return self.registry.add(folder, sha256 or own_sha256, gates=gates)
 
     def settle(self) -> Action:
         """Steps until nothing is left to do."""
@@ -87,30 +87,30 @@ def world(mlflow_uri: str, tmp_path: Path, request: pytest.FixtureRequest) -> Wo
 
 def test_promote_and_roll_back(world: World) -> None:
     world.settle()
-    assert world.stage.given == [None]
+    assert world.serve.deployed == [None]
     first, second = world.add(1), world.add(2)
-    for wanted, other in ((first, None), (second, first), (first, second)):
-        world.registry.promote(wanted)
+    for promoted, other in ((first, None), (second, first), (first, second)):
+        world.registry.promote(promoted)
         world.settle()
-        assert world.stage.given[-1] == wanted
-        assert world.state(wanted) == "serving"
+        assert world.serve.deployed[-1] == promoted
+        assert world.state(promoted) == "serving"
         assert other is None or world.state(other) == "superseded"
 
 
-def test_a_settled_world_is_left_alone(world: World) -> None:
+def test_nothing_changes_once_the_states_agree(world: World) -> None:
     version = world.add(1)
     world.registry.promote(version)
     world.settle()
-    at, given = world.registry.tags(version)[AT], list(world.stage.given)
+    at, deployed = world.registry.tags(version)[AT], list(world.serve.deployed)
     for _ in range(3):
         world.restart()
         assert world.settle().kind == "keep"
     assert world.registry.tags(version)[AT] == at
-    assert world.stage.given == given
+    assert world.serve.deployed == deployed
 
 
 @pytest.mark.parametrize(
-    ("flaw", "says"),
+    ("flaw", "reason"),
     [
         ({"gates": None}, "no tag gates.passed"),
         ({"gates": "false"}, "the gates did not pass"),
@@ -118,31 +118,31 @@ def test_a_settled_world_is_left_alone(world: World) -> None:
         ({"sha256": "0" * 64}, "bundle is not the one that its tag names"),
     ],
 )
-def test_what_may_not_be_served_never_reaches_the_replicas(world: World, flaw: dict[str, object], says: str) -> None:
+def test_what_may_not_be_served_never_reaches_the_replicas(world: World, flaw: dict[str, object], reason: str) -> None:
     good = world.add(1)
     world.registry.promote(good)
     world.settle()
     bad = world.add(2, **flaw)  # type: ignore[arg-type]
     world.registry.promote(bad)
     world.settle()
-    assert bad not in world.stage.given
+    assert bad not in world.serve.deployed
     assert world.state(bad) == "refused"
-    assert says in world.registry.tags(bad)[REASON]
+    assert reason in world.registry.tags(bad)[REASON]
     assert world.state(good) == "serving"
 
 
-def test_a_version_that_replicas_cannot_load_is_taken_back(world: World) -> None:
+def test_a_version_that_replicas_cannot_load_is_replaced_by_the_old_one(world: World) -> None:
     good, heavy = world.add(1), world.add(2)
     world.registry.promote(good)
     world.settle()
-    world.stage.fails.add(heavy)
+    world.serve.fails.add(heavy)
     world.registry.promote(heavy)
     world.settle()
-    assert world.stage.given[-2:] == [heavy, good]
+    assert world.serve.deployed[-2:] == [heavy, good]
     assert (world.state(heavy), world.state(good)) == ("refused", "serving")
     assert "no memory left" in world.registry.tags(heavy)[REASON]
-    # Deleting the state asks again, and now it works.
-    world.stage.fails.clear()
+    # Deleting the state makes it eligible again, and now it loads.
+    world.serve.fails.clear()
     world.registry.client.delete_model_version_tag(world.registry.name, heavy, STATE)
     world.settle()
     assert (world.state(heavy), world.state(good)) == ("serving", "superseded")
@@ -154,10 +154,10 @@ def test_serve_and_reconciler_restart_while_the_alias_names_a_refused_version(wo
     world.settle()
     world.registry.promote(world.add(2, broken=True))
     world.settle()
-    world.stage.state = ServedApplication(phase="absent")
+    world.serve.state = ServedApplication(phase="absent")
     world.restart()
     world.settle()
-    assert world.stage.given[-1] == good
+    assert world.serve.deployed[-1] == good
     assert world.state(good) == "serving"
 
 
@@ -174,26 +174,26 @@ def test_killed_at_any_step_of_a_roll_the_next_one_finishes_it(world: World, ste
     assert (world.state(first), world.state(second)) == ("superseded", "serving")
 
 
-def test_the_service_itself_has_the_last_word(world: World) -> None:
+def test_a_version_is_confirmed_only_when_the_service_answers_with_it_alone(world: World) -> None:
     version = world.add(1)
     world.registry.promote(version)
-    heard = {"0", version}
+    answering = {"0", version}
     world.reconciler = Reconciler(
         versions=world.reconciler.versions,
-        control=world.stage,
+        control=world.serve,
         tracking_uri=world.registry.uri,
         cache=world.folder / "cache",
         golden_tolerance=1e-4,
-        answering=lambda: heard,
+        answering=lambda: answering,
     )
     assert [world.reconciler.reconcile_once().kind for _ in range(3)] == ["deploy", "wait", "wait"]
     assert world.state(version) == "rolling"
-    heard.discard("0")
+    answering.discard("0")
     assert world.reconciler.reconcile_once().kind == "confirm"
     assert world.state(version) == "serving"
 
 
-def test_artifacts_that_cannot_be_read_now_are_no_refusal(world: World) -> None:
+def test_artifacts_that_cannot_be_read_now_are_not_a_refusal(world: World) -> None:
     version = world.add(1)
     world.registry.promote(version)
     store = world.folder / "registry"
@@ -203,26 +203,26 @@ def test_artifacts_that_cannot_be_read_now_are_no_refusal(world: World) -> None:
     assert world.state(version) is None
     (world.folder / "away").rename(store)
     world.reconciler.reconcile_once()
-    assert world.stage.given == [version]
+    assert world.serve.deployed == [version]
 
 
-def test_the_loop_tells_of_trouble_once_and_goes_on(world: World) -> None:
+def test_the_loop_reports_an_error_once_and_goes_on(world: World) -> None:
     failures = iter([UnavailableError("Serve is away"), UnavailableError("Serve is away"), ValueError("odd")])
-    whole = world.stage.actual
+    working = world.serve.actual
 
     def flaky() -> ServedApplication:
         for error in failures:
             raise error
-        return whole()
+        return working()
 
-    world.stage.actual = flaky  # type: ignore[method-assign]
-    trouble: list[str] = []
+    world.serve.actual = flaky  # type: ignore[method-assign]
+    errors: list[str] = []
     done = threading.Event()
     loop = Loop(
         reconciler=world.reconciler,
         poll_s=0.01,
         on_action=lambda action: done.set() if action.kind == "keep" else None,
-        on_error=trouble.append,
+        on_error=errors.append,
     )
     worker = threading.Thread(target=loop.run)
     worker.start()
@@ -230,5 +230,5 @@ def test_the_loop_tells_of_trouble_once_and_goes_on(world: World) -> None:
     loop.halt()
     worker.join(30)
     assert not worker.is_alive()
-    assert trouble == ["Serve is away", "a rollout step failed: ValueError: odd"]
-    assert world.stage.given == [None]
+    assert errors == ["Serve is away", "a rollout step failed: ValueError: odd"]
+    assert world.serve.deployed == [None]

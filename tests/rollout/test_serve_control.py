@@ -19,16 +19,16 @@ DECLARED: dict[str, Any] = {
 
 def test_only_the_version_changes() -> None:
     before = copy.deepcopy(DECLARED)
-    wanted = with_version(DECLARED, "Replica", VERSION)
+    result = with_version(DECLARED, "Replica", VERSION)
     assert before == DECLARED
-    assert wanted["deployments"][1].pop("user_config") == VERSION.model_dump()
-    assert wanted == before
+    assert result["deployments"][1].pop("user_config") == VERSION.model_dump()
+    assert result == before
 
 
 def test_no_version_is_an_empty_configuration() -> None:
     assert with_version(DECLARED, "Replica", None)["deployments"][1]["user_config"] == {}
 
 
-def test_a_deployment_that_was_not_spelt_out_is_added() -> None:
-    wanted = with_version({"name": "mer", "import_path": "somewhere:build"}, "Replica", VERSION)
-    assert wanted["deployments"] == [{"name": "Replica", "user_config": VERSION.model_dump()}]
+def test_a_deployment_that_was_not_declared_is_added() -> None:
+    result = with_version({"name": "mer", "import_path": "somewhere:build"}, "Replica", VERSION)
+    assert result["deployments"] == [{"name": "Replica", "user_config": VERSION.model_dump()}]

@@ -1,4 +1,4 @@
-"""Promote, roll back, and try what may not be served, on a real Ray Serve and a real MLflow, while requests go on."""
+"""Promotions, rollbacks and refusals on a real Ray Serve and a real MLflow, while requests go on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.serving.ports import http_port
 pytestmark = pytest.mark.integration
 
 START_S = 240.0
-# What a person who moves the alias is promised.
+# The longest that a change may take after the alias was moved.
 PROMISED_S = 15.0
 PAUSE_S = 0.05
 
@@ -42,12 +42,12 @@ def until(true: Callable[[], bool], within_s: float, what: str) -> None:
 
 @dataclass
 class Load:
-    """Clients that post one clip after the other and keep what they heard."""
+    """Clients that post one clip after the other and keep the responses."""
 
     url: str
     clip: bytes
     clients: int = 2
-    heard: list[tuple[int, str]] = field(default_factory=list)
+    responses: list[tuple[int, str]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Load:
@@ -67,9 +67,9 @@ class Load:
                 try:
                     response = client.post(f"{self.url}/v1/predict", files={"clip": ("a.mp4", self.clip)})
                     version = response.json()["model"]["version"] if response.is_success else response.text
-                    self.heard.append((response.status_code, version))
+                    self.responses.append((response.status_code, version))
                 except httpx.HTTPError as error:
-                    self.heard.append((0, repr(error)))
+                    self.responses.append((0, repr(error)))
                 time.sleep(PAUSE_S)
 
 
@@ -152,35 +152,35 @@ def test_promotion_under_load(line: Line) -> None:
     first, second = line.add(1), line.add(2)
     line.promote(first, "serving", START_S)
     with Load(url, line.clip) as load:
-        for wanted, old in ((second, first), (first, second)):
-            line.promote(wanted, "serving")
-            assert line.served() == wanted
+        for promoted, old in ((second, first), (first, second)):
+            line.promote(promoted, "serving")
+            assert line.served() == promoted
             until(lambda old=old: line.state(old) == "superseded", PROMISED_S, "the old version is superseded")
 
-        for bad, says in (
+        for bad, reason in (
             (line.add(3, broken=True), "golden examples do not hold"),
             (line.add(4, gates=None), "no tag gates.passed"),
         ):
             line.promote(bad, "refused")
             tags = line.registry.tags(bad)
-            assert says in tags[REASON]
+            assert reason in tags[REASON]
             assert tags[AT]
             assert line.served() == first
             assert line.state(first) == "serving"
 
-        # Past the reconciler's own check, the replicas hold their ground too.
-        seen = len(load.heard)
+        # The version that is served already is promoted again: requests go on.
+        before_it = len(load.responses)
         line.registry.promote(first)
-        until(lambda: len(load.heard) > seen + 4, PROMISED_S, "requests go on")
+        until(lambda: len(load.responses) > before_it + 4, PROMISED_S, "requests go on")
 
-    assert [heard for heard in load.heard if heard[0] != 200] == []
-    assert {version for _, version in load.heard} == {first, second}
-    assert len(load.heard) > 20
+    assert [response for response in load.responses if response[0] != 200] == []
+    assert {version for _, version in load.responses} == {first, second}
+    assert len(load.responses) > 20
 
 
 def test_replicas_that_refuse_a_version_leave_the_old_one_answering(line: Line) -> None:
     """A broken bundle given to Serve directly, without the check before it: Serve keeps one old replica answering, and
-    the reconciler puts the version of the alias back."""
+    the reconciler restores the version of the alias."""
     url = line.control.url
     good = line.served()
     folder = line.folder / "sneaked"
@@ -194,8 +194,8 @@ def test_replicas_that_refuse_a_version_leave_the_old_one_answering(line: Line) 
         line.control.deploy(sneaked)
         until(lambda: (line.control.actual().applied or sneaked).version == good, PROMISED_S, "the old version is back")
         until(lambda: line.control.actual().phase == "running", START_S, "all replicas are back")
-    assert {heard for heard in load.heard if heard[0] != 200} == set()
-    assert {version for _, version in load.heard} == {good}
+    assert {response for response in load.responses if response[0] != 200} == set()
+    assert {version for _, version in load.responses} == {good}
 
 
 def test_a_form_through_the_proxy_gives_a_whole_answer(line: Line) -> None:

@@ -71,9 +71,9 @@ def test_a_refusal_is_bound_to_what_was_refused(registry: TinyRegistry, tmp_path
     assert not stands_refused(changed)
 
 
-def test_an_unreachable_registry_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_registry_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     versions = MlflowVersions(model_name="x", alias="champion", tracking_uri="http://127.0.0.1:9")
-    for ask in (versions.desired, versions.marked):
+    for method in (versions.desired, versions.marked):
         with pytest.raises(UnavailableError):
-            ask()
+            method()

@@ -1,4 +1,4 @@
-"""What was registered before modules moved is loaded, checked, promoted and served as ever.
+"""Versions that were registered before modules moved are still loaded, checked, promoted and served.
 
 Covered: `MLmodel` with its loader module by name; the files of the bundle, its hash and golden examples; the
 fingerprints of its alignment and encoders; the tags that the reconciler reads. Codes that were spelt differently in
@@ -26,7 +26,7 @@ from components.serving.clips import clip_of_file
 from components.serving.service import Service, ServiceSettings
 from components.tracking.client import default_store
 from tests.rollout.registry import TinyRegistry
-from tests.rollout.test_reconcile import Stage
+from tests.rollout.test_reconcile import ServeStandIn
 from tests.rollout.versions_of_before import ARTIFACTS, BUNDLE, SHA256, STORED, register_as_it_was, write_sound
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same_answer(answer: dict[str, Any]) -> None:
-    """What the code of then said of the same sound."""
+    """Compares with the answer of the code of that time for the same sound."""
     before = STORED["answer"]
     assert answer.keys() == before.keys()
     assert answer["emotion"] == before["emotion"]
@@ -56,7 +56,7 @@ def same_answer(answer: dict[str, Any]) -> None:
 
 
 def _numbers(value: Any) -> list[float]:
-    """Every number of an answer, in order, but for who gave it."""
+    """Every number of an answer, in order, apart from the version's."""
     if isinstance(value, dict):
         return [number for key in sorted(value) if key != "model" for number in _numbers(value[key])]
     if isinstance(value, list):
@@ -64,13 +64,13 @@ def _numbers(value: Any) -> list[float]:
     return [float(value)] if isinstance(value, int | float) and np.isfinite(value) else []
 
 
-def test_its_loader_module_is_still_where_mlmodel_says() -> None:
+def test_its_loader_module_is_still_the_one_in_mlmodel() -> None:
     flavor = yaml.safe_load((ARTIFACTS / "MLmodel").read_text())["flavors"]["python_function"]
     assert flavor["loader_module"] == LOADER_MODULE == "components.serving.flavor"
     assert flavor["code"] is None
 
 
-def test_its_bundle_holds_its_hash_and_its_goldens() -> None:
+def test_its_bundle_has_its_hash_and_reproduces_its_goldens() -> None:
     bundle = load_bundle(BUNDLE)
     assert bundle.sha256 == SHA256
     bundle.check_goldens(TOLERANCE)
@@ -84,17 +84,17 @@ def test_mlflow_loads_it_by_alias_and_it_answers_as_before(mlflow_uri: str, vers
 
 
 def test_the_reconciler_verifies_and_promotes_it(mlflow_uri: str, version: str, tmp_path: Path) -> None:
-    stage = Stage()
+    serve = ServeStandIn()
     reconciler = Reconciler(
         versions=MlflowVersions(model_name=NAME, alias="champion", tracking_uri=mlflow_uri),
-        control=stage,
+        control=serve,
         tracking_uri=mlflow_uri,
         cache=tmp_path / "cache",
         golden_tolerance=TOLERANCE,
     )
     kinds = [reconciler.reconcile_once().kind for _ in range(3)]
     assert kinds == ["deploy", "confirm", "keep"]
-    assert stage.given == [version]
+    assert serve.deployed == [version]
     assert TinyRegistry(mlflow_uri, NAME, tmp_path).tags(version)[STATE] == "serving"
 
 

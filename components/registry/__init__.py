@@ -5,6 +5,6 @@ goldens.py     a few inputs and the outputs they must give
 register.py    a bundle as a registered version with its gate tags
 model_card.py  the description of a version; `terms.py`: licence and consent of its clips
 fetch.py       from the registry to a verified folder on this machine
-subjects.py, marking.py  the people behind a version, and those who withdrew
+subjects.py, marking.py  the people in the data of a version, and marks for those who withdrew
 stage.py       the `register` stage
 """

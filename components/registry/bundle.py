@@ -52,7 +52,7 @@ FILES: tuple[str, ...] = (
     GOLDEN_TENSORS,
     GOLDEN_JSON,
 )
-# A bundle may come from anyone who can write to the registry: nothing is read into memory before its size is known.
+# A bundle may come from anyone who can write to the registry: nothing is read into memory before its size is checked.
 MAX_JSON_BYTES = 4 << 20
 MAX_TENSORS_BYTES = 4 << 30
 # Far above any model of this code; a spec beyond them would only exhaust memory.
@@ -106,7 +106,7 @@ class Description:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, where: str) -> Description:
-        """From `to_json`'s value. Raises BundleError naming what is missing or wrong."""
+        """From the value of `to_json`. Raises BundleError naming the missing or wrong part."""
         try:
             spec = ModelSpec.from_json(value["model"])
             _check_bounds(spec, where)
@@ -274,9 +274,9 @@ def verify_files(folder: Path) -> tuple[str, dict[str, Any]]:
         raise BundleError("the list of files is missing", where=f"{folder.name}/{DESCRIPTION}")
     _check_names(folder, hashes)
     for name, recorded in sorted(hashes.items()):
-        seen = file_sha256(folder / name)
-        if seen != recorded:
-            raise BundleError("the file was altered", where=f"{folder.name}/{name}", seen=seen, allowed=recorded)
+        sha256 = file_sha256(folder / name)
+        if sha256 != recorded:
+            raise BundleError("the file was altered", where=f"{folder.name}/{name}", seen=sha256, allowed=recorded)
     return file_sha256(path), value
 
 
@@ -384,10 +384,10 @@ def _check_bounds(spec: ModelSpec, where: str) -> None:
         "modalities": (len(spec.modalities), MAX_MODALITIES),
         "features": (max(spec.modalities.values()), MAX_FEATURES),
     }
-    for name, (seen, allowed) in bounds.items():
-        if seen > allowed:
+    for name, (size, allowed) in bounds.items():
+        if size > allowed:
             raise BundleError(
-                "the model is larger than this code allows", where=f"{where}: {name}", seen=seen, allowed=allowed
+                "the model is larger than this code allows", where=f"{where}: {name}", seen=size, allowed=allowed
             )
 
 

@@ -1,7 +1,8 @@
 """Downloads the bundle of a registered version into a verified folder on this machine.
 
-The cache is content-addressed: `<cache>/<bundle_sha256>/` is complete and verified or does not exist, so any number
-of replicas may share it and a damaged download is never used. Only the bundle is fetched, not the files beside it.
+The cache is content-addressed: `<cache>/<bundle_sha256>/` is either complete and verified or does not exist, so any
+number of replicas can share it and a damaged download is never used. Only the bundle is fetched, not the files beside
+it.
 """
 
 from __future__ import annotations
@@ -26,43 +27,43 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
     Args:
         name, version: of the registered model.
         tracking_uri: of MLflow.
-        cache_dir: where bundles are kept, by hash.
+        cache_dir: the folder of bundles, by hash.
 
     Returns:
         `cache_dir / <bundle_sha256>`.
 
     Raises:
-        BundleError: there is no such version, it has no bundle, the bundle is damaged, or its hash is not that
-            of the version's tag.
+        BundleError: there is no such version, it has no bundle, the bundle is damaged, or its hash differs from the
+            version's tag.
         UnavailableError: MLflow or its artifact store cannot be reached.
     """
     info = version_info(name, version, tracking_uri=tracking_uri)
     if info is None:
         raise BundleError("there is no such version", where=f"{name} version {version}")
-    wanted = info.bundle_sha256
-    if wanted is None:
+    tagged_sha256 = info.bundle_sha256
+    if tagged_sha256 is None:
         raise BundleError(
             "the version does not name its bundle", where=f"{name} version {version}", seen=f"no tag {BUNDLE_TAG}"
         )
-    if cached := _cached(cache_dir, wanted):
+    if cached := _cached(cache_dir, tagged_sha256):
         return cached
     cache_dir.mkdir(parents=True, exist_ok=True)
     with (
         _alone_in(cache_dir),
         tempfile.TemporaryDirectory(dir=cache_dir, prefix=".fetch-") as scratch,
     ):
-        if cached := _cached(cache_dir, wanted):  # another process was faster
+        if cached := _cached(cache_dir, tagged_sha256):  # another process was faster
             return cached
         folder = _download(name, version, tracking_uri, Path(scratch))
-        seen, _ = verify_files(folder)
-        if seen != wanted:
+        sha256, _ = verify_files(folder)
+        if sha256 != tagged_sha256:
             raise BundleError(
                 "the version's bundle is not the one that its tag names",
                 where=f"{name} version {version}",
-                seen=seen,
-                allowed=wanted,
+                seen=sha256,
+                allowed=tagged_sha256,
             )
-        target = cache_dir / wanted
+        target = cache_dir / tagged_sha256
         if target.exists():
             os.replace(target, Path(scratch) / "damaged")
         os.replace(folder, target)
@@ -71,7 +72,7 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Waits until no other process or thread is inside this block for the folder; the lock ends with its holder."""
+    """Waits until no other process or thread is in this block for the folder; the lock ends with its holder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -87,22 +88,22 @@ def _cached(cache_dir: Path, sha256: str) -> Path | None:
     if not folder.is_dir():
         return None
     try:
-        seen, _ = verify_files(folder)
+        present_sha256, _ = verify_files(folder)
     except BundleError:
         return None
-    return folder if seen == sha256 else None
+    return folder if present_sha256 == sha256 else None
 
 
 def _download(name: str, version: str, tracking_uri: str, scratch: Path) -> Path:
     try:
         folder = download(name, version, BUNDLE_PATH, into=scratch, tracking_uri=tracking_uri)
     except MerError as error:
-        # Also a file that the store has lost: once it is restored, the version can be used again.
+        # This covers a file missing from the store: once it is restored, the version can be used again.
         raise UnavailableError(
             "cannot download the bundle", where=f"{name} version {version}", seen=error.seen
         ) from error
     if scratch.resolve() not in folder.resolve().parents:
-        # A local artifact store returns its own folder; work on a copy, never on the registry's files.
+        # A local artifact store returns its own folder: continue with a copy, never with the registry's files.
         copied = scratch / "bundle"
         shutil.copytree(folder, copied, symlinks=True)
         return copied

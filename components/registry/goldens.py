@@ -1,6 +1,6 @@
 """Golden examples: transformed inputs of a few test clips and the posteriors that the evaluated model gave for them.
 
-Every process that loads the model scores them again before it answers its first request.
+Every process that loads the model scores them again before its first request.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Golden:
         masks: Mapping[str, NDArray[np.bool_]],
         scorer: Scorer,
     ) -> Golden:
-        """The example of a clip, with the scorer's present outputs."""
+        """The example of a clip, with the outputs of `scorer`."""
         return cls(name=name, features=features, masks=masks, expected=outputs(scorer.score(features, masks)))
 
 
@@ -56,12 +56,12 @@ def outputs(scored: Scored) -> dict[str, NDArray[np.float32]]:
 def worst_deviation(golden: Golden, scorer: Scorer) -> tuple[float, str]:
     """(largest absolute deviation, the output it is in); infinite when an output is missing, has a different shape, or
     contains NaN."""
-    seen = outputs(scorer.score(golden.features, golden.masks))
+    actual, expected = outputs(scorer.score(golden.features, golden.masks)), golden.expected
     worst, place = 0.0, CLIP
-    for name in sorted(seen.keys() | golden.expected.keys()):
-        if name not in seen or name not in golden.expected or seen[name].shape != golden.expected[name].shape:
+    for name in sorted(actual.keys() | expected.keys()):
+        if name not in actual or name not in expected or actual[name].shape != expected[name].shape:
             return float("inf"), name
-        deviation = float(np.abs(seen[name].astype(np.float64) - golden.expected[name]).max(initial=0.0))
+        deviation = float(np.abs(actual[name].astype(np.float64) - expected[name]).max(initial=0.0))
         if np.isnan(deviation):
             return float("inf"), name
         if deviation > worst:
@@ -90,7 +90,7 @@ def save_goldens(folder: Path, goldens: Sequence[Golden]) -> None:
 
 
 def load_goldens(folder: Path, spec: ModelSpec) -> tuple[Golden, ...]:
-    """Reads what `save_goldens` wrote. Raises BundleError if a file is missing, damaged, or of a different model."""
+    """Reads the files of `save_goldens`. Raises BundleError if one is missing, damaged, or of a different model."""
     from safetensors.numpy import load_file
 
     try:

@@ -1,10 +1,10 @@
-"""Marks versions that were made with people who have withdrawn: tags and a line on top of the description, in MLflow.
+"""Marks versions that were made with people who have withdrawn: MLflow tags and a line at the top of the description.
 
-    withdrawn.subjects   the people, as the hashes in the version's own list
-    withdrawn.splits     what they were used for: train, calibration, test
+    withdrawn.subjects   the people, by the hashes in the version's own list
+    withdrawn.splits     the splits they were in: train, calibration, test
     withdrawn.at         the day of the last withdrawal
 
-Nothing else about a version changes. The rollout refuses to begin serving a marked version until the tag
+Nothing else about a version changes. The rollout does not start to serve a marked version until the tag
 `withdrawn.accepted_by` is set on it.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from components.registry.subjects import SUBJECTS, found_in
+from components.registry.subjects import SUBJECTS, splits_by_person
 from components.tracking.client import Client
 from components.tracking.runs import Run
 from components.tracking.versions import describe, set_tags, versions_of
@@ -26,8 +26,8 @@ HEAD = "> **Withdrawn:**"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concerned:
-    """A version made with some of the people: `people` has hash → splits, `tags` are the version's present ones."""
+class AffectedVersion:
+    """A version made with some of the people: `people` maps hash → splits, `tags` are the version's present ones."""
 
     name: str
     version: str
@@ -37,36 +37,36 @@ class Concerned:
 
     @property
     def marked(self) -> bool:
-        """Whether its tags already name all of them."""
+        """Whether its tags already list all of them."""
         return set(self.people) <= set(_listed(self.tags))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """The result of a search: the versions made with them, and those without a list of their people."""
+class VersionSearch:
+    """The result of a search: the versions made with the people, and the versions without a list of people."""
 
-    concerned: tuple[Concerned, ...]
-    silent: tuple[str, ...]
+    affected: tuple[AffectedVersion, ...]
+    unlisted: tuple[str, ...]
 
 
-def search(subject_ids: Collection[str], *, tracking_uri: str) -> Search:
+def search(subject_ids: Collection[str], *, tracking_uri: str) -> VersionSearch:
     """The versions of every registered model that were made with one of these people.
 
     Raises:
         UnavailableError: MLflow or its artifacts cannot be reached.
     """
     client = Client(tracking_uri)
-    concerned, silent = [], []
+    affected, unlisted = [], []
     lists: dict[str | None, Any] = {None: None}
     for version in versions_of(tracking_uri=tracking_uri):
         if version.run_id is not None and version.run_id not in lists:
             lists[version.run_id] = Run(client, version.run_id).read_json(SUBJECTS)
         listed = lists[version.run_id]
         if listed is None:
-            silent.append(f"{version.name} {version.version}")
-        elif people := found_in(listed, subject_ids):
-            concerned.append(
-                Concerned(
+            unlisted.append(f"{version.name} {version.version}")
+        elif people := splits_by_person(listed, subject_ids):
+            affected.append(
+                AffectedVersion(
                     name=version.name,
                     version=version.version,
                     people=people,
@@ -74,23 +74,23 @@ def search(subject_ids: Collection[str], *, tracking_uri: str) -> Search:
                     description=version.description,
                 )
             )
-    return Search(
-        concerned=tuple(sorted(concerned, key=lambda entry: (entry.name, int(entry.version)))),
-        silent=tuple(sorted(silent)),
+    return VersionSearch(
+        affected=tuple(sorted(affected, key=lambda entry: (entry.name, int(entry.version)))),
+        unlisted=tuple(sorted(unlisted)),
     )
 
 
-def mark(concerned: Concerned, *, day: date, tracking_uri: str) -> None:
+def mark(version: AffectedVersion, *, day: date, tracking_uri: str) -> None:
     """Writes the tags and the line, unless they exist already. Raises UnavailableError as `search`."""
-    if concerned.marked:
+    if version.marked:
         return
-    people = sorted({*_listed(concerned.tags), *concerned.people})
-    used = {name for splits in concerned.people.values() for name in splits}
-    splits = sorted({*filter(None, concerned.tags.get(SPLITS_TAG, "").split(",")), *used})
-    text = _described(concerned.description, len(people), splits, day)
-    describe(concerned.name, concerned.version, text, tracking_uri=tracking_uri)
+    people = sorted({*_listed(version.tags), *version.people})
+    used = {name for splits in version.people.values() for name in splits}
+    splits = sorted({*filter(None, version.tags.get(SPLITS_TAG, "").split(",")), *used})
+    text = _described(version.description, len(people), splits, day)
+    describe(version.name, version.version, text, tracking_uri=tracking_uri)
     tags = {SPLITS_TAG: ",".join(splits), AT_TAG: day.isoformat(), SUBJECTS_TAG: ",".join(people)}
-    set_tags(concerned.name, concerned.version, tags, tracking_uri=tracking_uri)
+    set_tags(version.name, version.version, tags, tracking_uri=tracking_uri)
 
 
 def _listed(tags: Mapping[str, str]) -> list[str]:
@@ -100,7 +100,7 @@ def _listed(tags: Mapping[str, str]) -> list[str]:
 def _described(before: str, people: int, splits: Collection[str], day: date) -> str:
     card = before.partition("\n\n")[2] if before.startswith(HEAD) else before
     line = (
-        f"{HEAD} {people} of the people whose recordings this version was made with ({', '.join(splits)}) took their "
-        f"consent back, the last on {day.isoformat()}. Train again without them, and do not roll this version out."
+        f"{HEAD} {people} of the people whose recordings this version was made with ({', '.join(splits)}) withdrew "
+        f"their consent, the last on {day.isoformat()}. Train again without them, and do not roll this version out."
     )
     return f"{line}\n\n{card}"

@@ -31,10 +31,10 @@ studying expression over time, testing media. It infers what a face, a voice and
 
 
 DATA_HEADING = "## Data and consent"
-# Per corpus; further pairs of licence and consent are only counted. Those with unknowns come first.
+# Pairs of licence and consent listed per corpus, those with unknowns first; further ones are only counted.
 MAX_TERMS = 6
 MARKUP = re.compile(r"[\\`*_\[\]<>#|]")
-NOT_SAID = {"", "unknown", "not stated yet"}
+NOT_STATED = {"", "unknown", "not stated yet"}
 ASK_LICENCE = "**unknown**: ask its owner under which licence it may be used, and do not use it until then"
 ASK_CONSENT = (
     "**unknown**: ask its authors what the people in it agreed to, record that on its clips, and until then assume "
@@ -130,19 +130,19 @@ def _honesty(metrics: Mapping[str, Any]) -> str:
                 f"* Confidence of {level}s: calibration error {_interval(row['ece_before'])} before temperature "
                 f"scaling, {_interval(row['ece_after'])} after."
             )
-    found = metrics.get("contradiction")
-    if found:
+    figures = metrics.get("contradiction")
+    if figures:
         lines.append(
-            f"* Contradiction score: {_share(found['false_alarms_at_threshold'])} of ordinary clips reach "
-            f"{found['threshold']:g}; the target is at most {1 - found['threshold']:.0%}."
+            f"* Contradiction score: {_share(figures['false_alarms_at_threshold'])} of ordinary clips reach "
+            f"{figures['threshold']:g}; the target is at most {1 - figures['threshold']:.0%}."
         )
-    if found and found["planted"]:
+    if figures and figures["planted"]:
         lines.append(
-            f"* Planted contradictions ({found['planted']}) are separated from other clips with AUROC "
-            f"{_interval(found['auroc'])}, moments with {_interval(found['step']['auroc'])}; the answer names "
-            f"{_share(found['spans']['found'])} of them."
+            f"* Planted contradictions ({figures['planted']}) are separated from other clips with AUROC "
+            f"{_interval(figures['auroc'])}, moments with {_interval(figures['step']['auroc'])}; answers list "
+            f"{_share(figures['spans']['found'])} of them."
         )
-    if not found:
+    if not figures:
         lines.append("* It has no contradiction score: fewer than two modalities have a prediction of their own.")
     return "\n".join(lines)
 
@@ -152,8 +152,8 @@ def _failures(metrics: Mapping[str, Any]) -> str:
     worst = sorted(metrics["per_class"].items(), key=lambda row: row[1]["f1"]["value"] or 0.0)[:3]
     lines.append("* Worst emotions: " + ", ".join(f"{name} (F1 {_interval(row['f1'])})" for name, row in worst) + ".")
     if metrics["confusions"]:
-        some = list(metrics["confusions"].items())[:4]
-        pairs = ", ".join(f"{name} ({row['items']}×, {row['share']:.0%} of it)" for name, row in some)
+        largest = list(metrics["confusions"].items())[:4]
+        pairs = ", ".join(f"{name} ({row['items']}×, {row['share']:.0%} of it)" for name, row in largest)
         lines.append(f"* Confused emotions: {pairs}.")
     drops = {name: row for name, row in metrics["all_minus"].items() if name in metrics["subsets"]}
     if drops:
@@ -196,7 +196,7 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, 
             "may come from memorised sentences."
         )
     if readmitted := catalog["readmitted"]:
-        lines += ["", "Used by decision of a person although they break a data contract:", ""]
+        lines += ["", "Used because a person decided so, although they break a data contract:", ""]
         lines += [
             f"* `{clip['clip_id']}` ({clip['code']}, seen {clip['seen']}): {clip['reason']}" for clip in readmitted
         ]
@@ -206,10 +206,10 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, 
 def _corpus(corpus: Corpus, sha256: str) -> list[str]:
     people = "no real people: drawn and synthesised as " if corpus.rendered else ""
     lines = [f"* **{corpus.name}**: {people}{_count(corpus.total)}; source: {corpus.source}; hash `{sha256[:12]}`"]
-    ordered = sorted(corpus.terms, key=lambda terms: not (_unsaid(terms.licence) or _unsaid(terms.consent)))
+    ordered = sorted(corpus.terms, key=lambda terms: not (_not_stated(terms.licence) or _not_stated(terms.consent)))
     for terms in ordered[:MAX_TERMS]:
-        licence = ASK_LICENCE if _unsaid(terms.licence) else _plain(terms.licence)
-        consent = ASK_CONSENT if _unsaid(terms.consent) else _plain(terms.consent)
+        licence = ASK_LICENCE if _not_stated(terms.licence) else _plain(terms.licence)
+        consent = ASK_CONSENT if _not_stated(terms.consent) else _plain(terms.consent)
         splits = ", ".join(f"{split} {_count(count)}" for split, count in terms.splits.items())
         lines += [f"  * licence: {licence}", f"    consent: {consent}", f"    clips: {splits}"]
     if rest := ordered[MAX_TERMS:]:
@@ -222,12 +222,12 @@ def _count(count: Count) -> str:
     return f"{count.clips} clips of {count.people} people"
 
 
-def _unsaid(text: str) -> bool:
-    return text.strip().lower() in NOT_SAID
+def _not_stated(text: str) -> bool:
+    return text.strip().lower() in NOT_STATED
 
 
 def _plain(text: str) -> str:
-    """Text of a table as one line of Markdown, with its own markup escaped."""
+    """A text from a table as one line of Markdown, with its markup escaped."""
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 

@@ -54,14 +54,14 @@ def register(
     alias: str,
     tracking_uri: str,
 ) -> Registered:
-    """Registers a bundle. Doing it again finds the first version, and updates its card's section on data and consent
-    where that changed: both are recorded on the clips and are not part of the bundle.
+    """Registers a bundle. If it is registered already, only the section on data and consent of that version's card is
+    updated: both are recorded on the clips and are not part of the bundle.
 
     The alias `challenger` moves to the version. The rollout's alias is set only when no version has it and the
     gates passed: from then on it is moved only by hand.
 
     Args:
-        bundle: the folder that `write_bundle` wrote.
+        bundle: the folder from `write_bundle`.
         tags: of the version, beside the bundle's hash.
         card: the model card, Markdown.
         run_id: the run that trained the model.
@@ -94,12 +94,12 @@ def register(
     if gates_passed and alias not in aliases_of(name, tracking_uri=tracking_uri):
         set_alias(name, alias, version, tracking_uri=tracking_uri)
     aliases = aliases_of(name, tracking_uri=tracking_uri)
-    mine = sorted(alias for alias, number in aliases.items() if number == version)
-    return Registered(version=version, aliases=tuple(mine), reused=reused)
+    own = sorted(alias for alias, number in aliases.items() if number == version)
+    return Registered(version=version, aliases=tuple(own), reused=reused)
 
 
 def registered_version(name: str, bundle_sha256: str, *, tracking_uri: str) -> str | None:
-    """The newest version that holds this bundle and is ready, or None when the registry has none."""
+    """The newest version with this bundle that is ready, or None."""
     numbers = [
         int(version.version)
         for version in versions_of(name, tracking_uri=tracking_uri)
@@ -111,15 +111,15 @@ def registered_version(name: str, bundle_sha256: str, *, tracking_uri: str) -> s
 def _model_description(alias: str) -> str:
     return (
         "The emotions that a person in a clip shows over time, from face, voice, words and physiological signals. "
-        f"Move the alias `{alias}` to promote a version; the service follows. Each version's description is "
-        "its model card."
+        f"Move the alias `{alias}` to promote a version; the service follows. The description of a version is its "
+        "model card."
     )
 
 
 def _restate(name: str, version: str, card: str, *, tracking_uri: str) -> None:
-    """Puts the card's section on data and consent in place of the version's own, and the card beside the model.
+    """Replaces the version's section on data and consent by the card's, and stores the card beside the model.
 
-    The rest of the description stays: a person may have written in it, and a withdrawal stands on top of it.
+    The rest of the description stays: a person may have written in it, and a withdrawal is noted at its top.
     """
     stored = version_info(name, version, tracking_uri=tracking_uri)
     if stored is None:

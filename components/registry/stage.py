@@ -59,9 +59,9 @@ def run(
     rollout's: the first version that passes its gates gets it.
 
     Raises:
-        ModelError: the alignment configured now is not the one that the features were made with.
+        ModelError: the configured alignment is not the one that the features were made with.
         DataError: a clip table is not the one that the catalog was made from.
-        BundleError: the bundle just written does not load or does not reproduce its goldens.
+        BundleError: the new bundle does not load or does not reproduce its goldens.
         UnavailableError: MLflow cannot be reached.
     """
     catalog = read_json(layout.catalog / "catalog.json")
@@ -133,7 +133,7 @@ def _build(
     metrics: Mapping[str, Any],
     gates: Sequence[Mapping[str, Any]],
 ) -> tuple[Path, str]:
-    """Writes the bundle, loads it back, checks its goldens, and puts it under its hash."""
+    """Writes the bundle, loads it again, checks its goldens, and stores it under its hash."""
     fingerprint = alignment_fingerprint(alignment)
     if fingerprint != catalog["alignment_fingerprint"]:
         raise ModelError(
@@ -178,8 +178,8 @@ def _build(
 
 
 def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
-    """A few test clips, one of each informative kind; the first once more with one modality only, since a missing
-    modality takes a different path through the model."""
+    """A few test clips, one of each informative kind, and the first again with one modality only: a missing modality
+    takes a different path through the model."""
     chosen = [cases[index] for index in shown_clips(cases, GOLDENS)]
     goldens = [Golden.record(case.clip_id, case.features, case.masks, scorer) for case in chosen]
     if chosen and len(chosen[0].present) > 1:
@@ -193,7 +193,8 @@ def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
 
 
 def measured_cost(layout: Layout, model: EmotionModel) -> Cost:
-    """Size and computing time of the model on this machine; for people, so it is in the registry and in no output."""
+    """Size and computing time of the model on this machine: for the model card only, since no output may depend on the
+    machine."""
     cases = prepare(load_examples(layout, "test"), Transform.load(layout.trained))[:TIMED_CLIPS]
     scorer = Scorer(model, Calibration())
     taken = []
@@ -211,7 +212,7 @@ def measured_cost(layout: Layout, model: EmotionModel) -> Cost:
 
 
 def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """`gates.passed`, and `gates.<name>` with the evidence in words, for the reconciler and reviewers."""
+    """`gates.passed` for the reconciler, and `gates.<name>` with the evidence in words for reviewers."""
     tags = {"gates.passed": "true" if gates and all(gate["passed"] for gate in gates) else "false"}
     for gate in gates:
         tags[f"gates.{gate['name']}"] = f"{'passed' if gate['passed'] else 'failed'}: {gate['words']}"[:MAX_TAG]
@@ -219,7 +220,7 @@ def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def contract_tags(layout: Layout, datasets: Mapping[str, Any]) -> dict[str, str]:
-    """`gx.success`, and `gx.<dataset>`: whether each dataset held its contract, where that is known."""
+    """`gx.success`, and `gx.<dataset>`: whether each validated dataset meets its data contract."""
     tags: dict[str, str] = {}
     for name in sorted(datasets):
         path = layout.validated(name) / "result.json"

@@ -1,7 +1,7 @@
 """The people a version was made with, as an anonymous list: salted hashes of subject ids, by split.
 
-The list is an artifact of the version's run. When a person withdraws, it identifies the versions made with them
-(`marking.py`); it has no other use, so neither the bundle nor the catalog's description contains it.
+The list is an artifact of the version's run. When a person withdraws, it identifies the versions made with their
+recordings (`marking.py`); it has no other use, so neither the bundle nor the catalog's description contains it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def list_subjects(rows: Iterable[Mapping[str, Any]], *, salt: str) -> dict[str, 
     return {"salt": salt, "splits": {name: sorted(hashes) for name, hashes in sorted(splits.items())}}
 
 
-def found_in(listed: Mapping[str, Any], subject_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Which of some people are in a list: the beginning of their hash → the splits they are in."""
+def splits_by_person(listed: Mapping[str, Any], subject_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The people among `subject_ids` who are in a list: the beginning of their hash → the splits they are in."""
     splits_of = {}
     for subject_id in sorted(set(subject_ids)):
         digest = salted_sha256(listed["salt"], subject_id)

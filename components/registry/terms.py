@@ -31,7 +31,7 @@ class Count:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Count:
-        """Of rows of the catalog."""
+        """The count of rows of the catalog."""
         return cls(clips=len(rows), people=len({row["subject_id"] for row in rows}))
 
 
@@ -48,12 +48,12 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus as a version used it.
+    """A corpus in the data of a version.
 
     Attributes:
         source: its title, and where to obtain it.
         rendered: whether it was synthesised, without real people.
-        total: the clips in any split.
+        total: the clips of all splits.
         terms: one per distinct pair of licence and consent, most clips first.
     """
 

@@ -1,4 +1,4 @@
-"""A small real bundle for tests: an untrained model of two modalities, fitted on noise. Fast, exact, from a seed."""
+"""A small real bundle for tests: an untrained model of two modalities, fitted to noise. Fast, exact, from a seed."""
 
 from __future__ import annotations
 

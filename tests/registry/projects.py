@@ -1,4 +1,4 @@
-"""A project folder after `evaluate`, from toy features: what the register stage finds."""
+"""A project folder after `evaluate`, from toy features: the input of the register stage."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_project(root: Path, params: Params, *, upto: str = "evaluate") -> Layou
 
 
 def toy_clips(layout: Layout) -> list[Clip]:
-    """The clip table that the toy catalog would have been made from; test people agreed to more than the others."""
+    """The clip table that belongs to the toy catalog; test people agreed to more than the others."""
     columns = ["clip_id", "dataset", "content_sha256", "subject_id", "session_id", "split"]
     rows = pq.read_table(layout.catalog / "catalog.parquet", columns=columns).to_pylist()
     consents = {"train": "in writing", "calibration": "in writing", "test": "in writing, and to publication"}

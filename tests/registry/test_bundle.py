@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def rewrite(folder: Path, change) -> None:
-    """Changes bundle.json as somebody would who knows the format, hashes mended."""
+    """Changes bundle.json consistently with the format: the hashes are computed again."""
     value = json.loads((folder / DESCRIPTION).read_text())
     change(value)
     value["files"] = {name: file_sha256(folder / name) for name in value["files"] if (folder / name).is_file()} | {
@@ -32,7 +32,7 @@ def rewrite(folder: Path, change) -> None:
     (folder / DESCRIPTION).write_text(json.dumps(value))
 
 
-def test_what_is_loaded_computes_what_was_written(tmp_path: Path) -> None:
+def test_a_loaded_bundle_computes_as_the_written_one(tmp_path: Path) -> None:
     sha256 = make_bundle(tmp_path / "bundle")
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.sha256 == sha256 == file_sha256(tmp_path / "bundle" / DESCRIPTION)
@@ -80,7 +80,7 @@ def test_there_is_no_pickle_and_no_code_in_it(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*FILES])
-def test_one_altered_byte_is_seen_in_every_file(folder: Path, name: str) -> None:
+def test_one_altered_byte_is_detected_in_every_file(folder: Path, name: str) -> None:
     data = bytearray((folder / name).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / name).write_bytes(bytes(data))
@@ -101,14 +101,14 @@ def test_an_unknown_file_is_refused(folder: Path) -> None:
         load_bundle(folder)
 
 
-def test_a_folder_that_is_no_bundle_says_so(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such bundle"):
         load_bundle(tmp_path / "nowhere")
     with pytest.raises(BundleError, match="this folder is not a bundle"):
         load_bundle(tmp_path)
 
 
-def test_another_format_is_refused(folder: Path) -> None:
+def test_a_different_format_is_refused(folder: Path) -> None:
     rewrite(folder, lambda value: value.update(format=2))
     with pytest.raises(BundleError, match=r"a different format; seen 2; allowed: 1"):
         load_bundle(folder)
@@ -128,19 +128,19 @@ def test_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
         load_bundle(folder)
 
 
-def test_weights_of_another_shape_are_refused(folder: Path) -> None:
+def test_weights_of_a_different_shape_are_refused(folder: Path) -> None:
     rewrite(folder, lambda value: value["model"]["model"].update(width=32))
     with pytest.raises(BundleError, match="the weights do not fit the model"):
         load_bundle(folder)
 
 
-def test_another_label_map_is_refused(folder: Path) -> None:
+def test_a_different_label_map_is_refused(folder: Path) -> None:
     rewrite(folder, lambda value: value.update(classes=["anger", "neutral", "happiness", "sadness"]))
     with pytest.raises(BundleError, match="the label map and the model disagree"):
         load_bundle(folder)
 
 
-def test_another_feature_width_is_refused(folder: Path) -> None:
+def test_a_different_feature_width_is_refused(folder: Path) -> None:
     rewrite(folder, lambda value: value["encoders"]["face"].update(width=7))
     with pytest.raises(BundleError, match=r"face: the encoder does not fit the model; seen 7; allowed: 6"):
         load_bundle(folder)
@@ -161,7 +161,7 @@ def test_an_incomplete_description_names_what_is_missing(folder: Path, key: str)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
-def test_a_description_that_is_no_json_object_is_refused(folder: Path, text: str) -> None:
+def test_a_description_that_is_not_a_json_object_is_refused(folder: Path, text: str) -> None:
     (folder / DESCRIPTION).write_text(text)
     with pytest.raises(BundleError):
         verify_files(folder)

@@ -27,11 +27,11 @@ def put(
     alias: str = "champion",
     card: str = "# card\n",
 ) -> tuple[str, Registered]:
-    """Registers a made bundle; returns its hash and what became of it."""
+    """Registers a made bundle; returns its hash and the outcome."""
     client = MlflowClient(uri)
-    found = client.get_experiment_by_name(name)
+    existing = client.get_experiment_by_name(name)
     location = str(tmp_path / "artifacts")
-    experiment = found.experiment_id if found else client.create_experiment(name, artifact_location=location)
+    experiment = existing.experiment_id if existing else client.create_experiment(name, artifact_location=location)
     run = client.create_run(experiment)
     sha256 = make_bundle(tmp_path / f"made-{seed}", seed=seed)
     done = register(
@@ -68,7 +68,7 @@ def test_a_damaged_cache_entry_is_replaced(tmp_path: Path, mlflow_uri: str) -> N
     assert load_bundle(folder).sha256 == sha256
 
 
-def test_what_was_altered_in_the_store_is_refused_and_leaves_nothing(tmp_path: Path, mlflow_uri: str) -> None:
+def test_a_file_altered_in_the_store_is_refused_and_leaves_nothing(tmp_path: Path, mlflow_uri: str) -> None:
     _, done = put(tmp_path, mlflow_uri, "fetch-altered")
     weights = next((tmp_path / "artifacts").rglob("model.safetensors"))
     data = bytearray(weights.read_bytes())
@@ -79,7 +79,7 @@ def test_what_was_altered_in_the_store_is_refused_and_leaves_nothing(tmp_path: P
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_a_version_whose_tag_names_another_bundle_is_refused(tmp_path: Path, mlflow_uri: str) -> None:
+def test_a_version_whose_tag_has_the_hash_of_a_different_bundle_is_refused(tmp_path: Path, mlflow_uri: str) -> None:
     _, done = put(tmp_path, mlflow_uri, "fetch-swapped")
     MlflowClient(mlflow_uri).set_model_version_tag("fetch-swapped", done.version, BUNDLE_TAG, "0" * 64)
     with pytest.raises(BundleError, match="the version's bundle is not the one that its tag names"):
@@ -87,7 +87,7 @@ def test_a_version_whose_tag_names_another_bundle_is_refused(tmp_path: Path, mlf
 
 
 @pytest.mark.parametrize("tag", ["../../etc", "", "Z" * 64])
-def test_a_tag_that_is_no_hash_never_becomes_a_path(tmp_path: Path, mlflow_uri: str, tag: str) -> None:
+def test_a_tag_that_is_not_a_hash_never_becomes_a_path(tmp_path: Path, mlflow_uri: str, tag: str) -> None:
     name = f"fetch-tag-{len(tag)}-{tag[:1] or 'none'}".replace(".", "dot")
     _, done = put(tmp_path, mlflow_uri, name)
     MlflowClient(mlflow_uri).set_model_version_tag(name, done.version, BUNDLE_TAG, tag)

@@ -41,7 +41,7 @@ def recorded(scorer: Scorer, seed: int) -> Golden:
     return Golden.record(f"tiny/{seed}", features, masks, scorer)
 
 
-def test_what_is_saved_is_loaded_and_holds(scorer: Scorer, tmp_path: Path) -> None:
+def test_saved_goldens_are_loaded_and_hold(scorer: Scorer, tmp_path: Path) -> None:
     goldens = [recorded(scorer, seed) for seed in range(3)]
     save_goldens(tmp_path, goldens)
     loaded = load_goldens(tmp_path, SPEC)
@@ -73,7 +73,7 @@ def test_a_deviation_is_named_with_its_size(scorer: Scorer) -> None:
     assert worst_deviation(not_a_number, scorer) == (float("inf"), CLIP)
 
 
-def test_an_output_that_is_missing_or_of_another_shape_never_holds(scorer: Scorer) -> None:
+def test_an_output_that_is_missing_or_of_a_different_shape_never_holds(scorer: Scorer) -> None:
     golden = recorded(scorer, 1)
     without = {name: values for name, values in golden.expected.items() if name != CLIP}
     assert worst_deviation(replace(golden, expected=without), scorer) == (float("inf"), CLIP)
@@ -83,7 +83,7 @@ def test_an_output_that_is_missing_or_of_another_shape_never_holds(scorer: Score
     assert worst_deviation(replace(golden, expected=more), scorer) == (float("inf"), "unimodal.smell")
 
 
-def test_examples_of_another_model_are_refused(scorer: Scorer, tmp_path: Path) -> None:
+def test_examples_of_a_different_model_are_refused(scorer: Scorer, tmp_path: Path) -> None:
     save_goldens(tmp_path, [recorded(scorer, 1)])
     wider = ModelSpec(modalities={**WIDTHS, "face": 7}, classes=CLASSES, model=SMALL)
     with pytest.raises(BundleError, match="does not fit the model") as caught:

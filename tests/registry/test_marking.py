@@ -28,16 +28,16 @@ def with_people(tmp_path: Path, uri: str, name: str, *, seed: int, people: dict[
     return done.version
 
 
-def test_exactly_the_versions_that_know_a_person_are_marked_once(tmp_path: Path, mlflow_uri: str) -> None:
+def test_exactly_the_versions_made_with_a_person_are_marked_once(tmp_path: Path, mlflow_uri: str) -> None:
     name, client = "marking", MlflowClient(mlflow_uri)
     old = with_people(tmp_path, mlflow_uri, name, seed=0, people={"ann": "train", "bo": "test"})
     other = with_people(tmp_path, mlflow_uri, name, seed=1, people={"bo": "train", "cy": "test"})
-    _, silent = put(tmp_path, mlflow_uri, name, seed=2)
+    _, unlisted = put(tmp_path, mlflow_uri, name, seed=2)
 
-    found = search({"marking/ann"}, tracking_uri=mlflow_uri)
-    assert [(one.name, one.version, one.marked) for one in found.concerned] == [(name, old, False)]
-    assert f"{name} {silent.version}" in found.silent
-    mark(found.concerned[0], day=FIRST, tracking_uri=mlflow_uri)
+    result = search({"marking/ann"}, tracking_uri=mlflow_uri)
+    assert [(entry.name, entry.version, entry.marked) for entry in result.affected] == [(name, old, False)]
+    assert f"{name} {unlisted.version}" in result.unlisted
+    mark(result.affected[0], day=FIRST, tracking_uri=mlflow_uri)
     version = client.get_model_version(name, old)
     assert version.tags[AT_TAG] == "2026-03-01"
     assert version.tags[SPLITS_TAG] == "train"
@@ -46,13 +46,13 @@ def test_exactly_the_versions_that_know_a_person_are_marked_once(tmp_path: Path,
     assert "ann" not in str(version.tags) + version.description
     assert SUBJECTS_TAG not in client.get_model_version(name, other).tags
 
-    [again] = search({"marking/ann"}, tracking_uri=mlflow_uri).concerned
+    [again] = search({"marking/ann"}, tracking_uri=mlflow_uri).affected
     assert again.marked
     mark(again, day=SECOND, tracking_uri=mlflow_uri)
     assert dict(client.get_model_version(name, old).tags) == dict(version.tags)
 
-    for one in search({"marking/bo"}, tracking_uri=mlflow_uri).concerned:
-        mark(one, day=SECOND, tracking_uri=mlflow_uri)
+    for affected in search({"marking/bo"}, tracking_uri=mlflow_uri).affected:
+        mark(affected, day=SECOND, tracking_uri=mlflow_uri)
     version = client.get_model_version(name, old)
     assert len(version.tags[SUBJECTS_TAG].split(",")) == 2
     assert (version.tags[SPLITS_TAG], version.tags[AT_TAG]) == ("test,train", "2026-04-01")
@@ -61,18 +61,18 @@ def test_exactly_the_versions_that_know_a_person_are_marked_once(tmp_path: Path,
     assert client.get_model_version(name, other).tags[SPLITS_TAG] == "train"
 
 
-def test_a_full_card_makes_room_for_the_line(tmp_path: Path, mlflow_uri: str) -> None:
+def test_a_full_card_is_cut_for_the_line(tmp_path: Path, mlflow_uri: str) -> None:
     version = with_people(tmp_path, mlflow_uri, "marking-long", seed=0, people={"ann": "train"})
     client = MlflowClient(mlflow_uri)
     client.update_model_version("marking-long", version, "x" * MAX_DESCRIPTION)
-    [one] = search({"marking-long/ann"}, tracking_uri=mlflow_uri).concerned
-    mark(one, day=FIRST, tracking_uri=mlflow_uri)
+    [affected] = search({"marking-long/ann"}, tracking_uri=mlflow_uri).affected
+    mark(affected, day=FIRST, tracking_uri=mlflow_uri)
     text = client.get_model_version("marking-long", version).description
     assert text.startswith("> **Withdrawn:**")
     assert len(text) == MAX_DESCRIPTION
 
 
-def test_a_registry_that_is_away_is_said_so(tmp_path: Path) -> None:
+def test_an_unreachable_registry_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnavailableError, match="cannot reach MLflow"):
         search({"a"}, tracking_uri=f"sqlite:///{tmp_path / 'file' / 'x.db'}")

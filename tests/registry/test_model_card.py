@@ -21,7 +21,7 @@ CATALOG = {
 
 
 def made(name: str, *pairs: tuple[str, str]) -> Corpus:
-    """A corpus of 24 clips of two people for each pair of licence and consent."""
+    """A corpus with 24 clips of two people per pair of licence and consent."""
     terms = tuple(
         Terms(
             licence=licence,
@@ -53,7 +53,7 @@ def card_of(*corpora: Corpus) -> str:
     )
 
 
-def test_it_says_what_a_reader_must_know() -> None:
+def test_everything_that_a_reader_needs_is_in_it() -> None:
     text = card("synthetic")
     for words in (
         "# mer: emotion over time from face and voice",
@@ -87,7 +87,7 @@ def test_real_data_is_not_called_synthetic() -> None:
     assert "Part of the data is a synthetic corpus" in card("ravdess", "synthetic")
 
 
-def test_several_terms_of_one_corpus_are_listed_each_and_what_is_unknown_comes_first() -> None:
+def test_all_terms_of_a_corpus_are_listed_and_unknown_ones_come_first() -> None:
     text = card_of(made("ravdess", ("CC0", "in writing"), ("", "in writing"), ("CC BY 4.0", " Unknown ")))
     lines = [line.strip() for line in text.splitlines()]
     licences = [line for line in lines if line.startswith("* licence: ")]
@@ -104,7 +104,7 @@ def test_several_terms_of_one_corpus_are_listed_each_and_what_is_unknown_comes_f
     assert "72 clips of 6 people" in text
 
 
-def test_many_terms_are_counted_and_none_that_is_unknown_is_among_those() -> None:
+def test_of_many_terms_the_rest_is_counted_and_unknown_ones_are_listed() -> None:
     pairs = [("CC0", f"form {number}") for number in range(20)]
     text = card_of(made("ravdess", *pairs, ("CC0", "")))
     assert "consent: **unknown**" in text
@@ -113,7 +113,7 @@ def test_many_terms_are_counted_and_none_that_is_unknown_is_among_those() -> Non
     assert "  * 15 more pairs of licence and consent, on 360 clips\n" in text
 
 
-def test_words_of_a_table_are_no_markup() -> None:
+def test_text_from_a_table_is_not_markup() -> None:
     text = card_of(made("ravdess", ("CC0\n\n## Gates\n* passed", "<b>yes</b> | `x`")))
     assert "licence: CC0 \\#\\# Gates \\* passed\n" in text
     assert "consent: \\<b\\>yes\\</b\\> \\| \\`x\\`\n" in text

@@ -62,8 +62,9 @@ def test_the_stage_registers_what_was_evaluated(
     assert bundle.spec.absent == ("never",)
     people = {row["subject_id"]: row["split"] for row in pq.read_table(layout.catalog / "catalog.parquet").to_pylist()}
     for subject_id, split in people.items():
-        knowing = [one for one in search({subject_id}, tracking_uri=mlflow_uri).concerned if one.name == "stage-toy"]
-        assert [(one.version, *one.people.values()) for one in knowing] == [(champion.version, (split,))]
+        affected = search({subject_id}, tracking_uri=mlflow_uri).affected
+        own = [entry for entry in affected if entry.name == "stage-toy"]
+        assert [(entry.version, *entry.people.values()) for entry in own] == [(champion.version, (split,))]
     version = MlflowClient(mlflow_uri).get_model_version("stage-toy", champion.version)
     assert version.description.startswith("# stage-toy: emotion over time from face, voice and text")
     assert version.run_id == summary["run_id"]
@@ -75,7 +76,7 @@ def test_the_stage_registers_what_was_evaluated(
         assert line in version.description
 
 
-def test_a_corrected_consent_reaches_the_card_of_the_version_that_is_there(
+def test_a_corrected_consent_reaches_the_card_of_the_registered_version(
     project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
 ) -> None:
     params, layout = project
@@ -163,14 +164,14 @@ def test_a_bundle_holds_the_weights_of_the_second_training_and_the_calibration_o
     assert "then trained again on both" in (layout.evaluated / "report.html").read_text()
 
 
-def test_other_alignment_settings_are_refused(project: tuple[Params, Layout]) -> None:
+def test_different_alignment_settings_are_refused(project: tuple[Params, Layout]) -> None:
     params, layout = project
     other = params.model_copy(update={"alignment": params.alignment.model_copy(update={"rate_hz": 12.5})})
     with pytest.raises(ModelError, match="alignment settings that differ from the configured ones"):
         call_stage("register", other, layout)
 
 
-def test_gate_tags_without_any_gate_say_that_none_passed() -> None:
+def test_without_any_gate_the_tag_is_false() -> None:
     assert gate_tags([]) == {"gates.passed": "false"}
 
 

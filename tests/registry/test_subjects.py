@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from components.registry.subjects import found_in, list_subjects
+from components.registry.subjects import list_subjects, splits_by_person
 
 ROWS = [
     {"subject_id": "tiny/ann", "split": "train"},
@@ -13,14 +13,14 @@ ROWS = [
 ]
 
 
-def test_a_list_finds_who_is_asked_for_and_names_nobody() -> None:
+def test_a_list_has_the_splits_of_a_person_and_no_names() -> None:
     listed = list_subjects(ROWS, salt="s")
     assert {name: len(hashes) for name, hashes in listed["splits"].items()} == {"calibration": 1, "test": 1, "train": 2}
     assert "ann" not in json.dumps(listed)
-    [(short, splits)] = found_in(listed, ["tiny/bo"]).items()
+    [(short, splits)] = splits_by_person(listed, ["tiny/bo"]).items()
     assert splits == ("test", "train")
     assert any(digest.startswith(short) for digest in listed["splits"]["test"])
-    assert found_in(listed, ["tiny/dee", "ann"]) == {}
+    assert splits_by_person(listed, ["tiny/dee", "ann"]) == {}
 
 
 def test_lists_of_different_catalogs_cannot_be_compared() -> None:

@@ -21,7 +21,7 @@ from tests.datasets.feature_folders import separable, write_features
 from tests.datasets.tiny_corpora import CORPORA
 from tests.registry.test_model_card import card_of
 
-# What tiny corpora without terms of their own are said to be under.
+# The terms that the sections of tiny corpora state, for corpora without terms of their own.
 IN_THE_SECTION = {
     "folder": ("CC0", "in writing"),
     "manifest": ("CC0", "in writing"),
@@ -30,7 +30,7 @@ IN_THE_SECTION = {
 
 
 def section(name: str, folder: Path) -> dict[str, Any]:
-    """A tiny corpus on disk, and the section that names it."""
+    """Writes a tiny corpus; returns its section of params.yaml."""
     if name == "synthetic":
         return {"subjects": 2, "clips_per_subject": 1, "picture_px": 128}
     folder.mkdir()
@@ -42,7 +42,7 @@ def section(name: str, folder: Path) -> dict[str, Any]:
 
 
 def listed(clips: list[Clip]) -> list[dict[str, Any]]:
-    """Rows of a catalog that has these clips, in turns in two splits."""
+    """Rows of a catalog with these clips, alternating between two splits."""
     names = ("clip_id", "dataset", "content_sha256", "subject_id")
     return [
         {**{name: getattr(clip, name) for name in names}, "split": ("train", "test")[number % 2]}

@@ -1,1 +1,1 @@
-"""`mer withdraw`: a person takes their consent back."""
+"""`mer withdraw`: a person withdraws their consent."""

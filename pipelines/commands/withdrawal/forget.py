@@ -1,11 +1,11 @@
-"""Takes a person out of the project's own files: tables, shards, features, caches, rendered media.
+"""Removes a person from the project's own files: tables, shards, features, caches, rendered media.
 
-Order matters to who is interrupted: what is only found by way of the clip tables goes first, the clip tables last.
-Every single change is whole or not at all, and doing all of it again finds what is left.
+The order matters if the command is interrupted: files that are only found through the clip tables are changed first,
+the clip tables last. Each change is atomic, and running the command again makes the remaining ones.
 
-Outputs lose the person's rows, or go altogether where rows cannot be taken out (a report; a catalog, which is described
-by its hash). The next `mer run` brings the rest into its one form, as though the person had never been in the corpus.
-Caches lose every file that names them.
+Outputs lose the person's rows, or are removed as a whole where rows cannot be taken out (a report; a catalog, which is
+described by its hash). After the next `mer run` the outputs are as if the person had never been in the corpus. Caches
+lose every file that names the person.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from pipelines.commands.withdrawal.trace import Trace, files_below, is_parquet, 
 NAMING = ("clip_id", "subject_id", "key")
 CHUNK_BYTES, OVERLAP_BYTES = 4 << 20, 8 << 10
 START_BYTES = 6
-# Folders of `.mer` whose entries stand or fall as one: reports of ablations, bundles, pages of a dataset.
+# Folders of `.mer` whose entries are removed as a whole: reports of ablations, bundles, pages of a dataset.
 UNITS = ("ablation", "bundles", "data_docs")
 RESULTS, TRAININGS, TRASH = "results", "train", "trash"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """One thing that was, or would be, done: where, what, and how."""
+    """One change of a file: where, a description, and the function that makes it."""
 
     path: Path
     what: str
@@ -51,22 +51,22 @@ class Removal:
 
 
 class Forgetting:
-    """Takes one person out of one project.
+    """Removes one person from one project.
 
     Args:
-        trace: who, and by what they are named.
+        trace: the person, and everything by which files name them.
         layout: the project.
         cache: DVC's cache of outputs, if there is one.
-        kept: files and folders below the project that belong to MLflow; they are only looked at.
+        mlflow: files and folders below the project that belong to MLflow; they are only read.
     """
 
-    def __init__(self, trace: Trace, layout: Layout, *, cache: Path | None, kept: Sequence[Path] = ()) -> None:
-        self._trace, self._layout, self._cache, self._kept = trace, layout, cache, kept
+    def __init__(self, trace: Trace, layout: Layout, *, cache: Path | None, mlflow: Sequence[Path] = ()) -> None:
+        self._trace, self._layout, self._cache, self._mlflow = trace, layout, cache, mlflow
         self._needles = _needles(trace)
 
     def run(self, done: Callable[[Removal], None] = lambda change: None) -> list[Removal]:
-        """Does all of it; `done` is called after each change."""
-        shutil.rmtree(self._layout.state / TRASH, ignore_errors=True)  # of one that was interrupted
+        """Makes all changes; `done` is called after each."""
+        shutil.rmtree(self._layout.state / TRASH, ignore_errors=True)  # of an interrupted run
         made = []
         for change in self.changes():
             change.act()
@@ -76,7 +76,7 @@ class Forgetting:
         return made
 
     def changes(self) -> Iterator[Removal]:
-        """What is to be done, in order."""
+        """The changes to make, in order."""
         layout, name = self._layout, self._trace.dataset
         yield from self._in_cache()
         yield from self._in_state()
@@ -92,19 +92,19 @@ class Forgetting:
         yield from self._tables(layout.dataset(name))
 
     def in_mlflow(self) -> list[Path]:
-        """MLflow's files that name the person: evidence of runs and versions, which is not taken away here."""
-        return [path for folder in self._kept for path in files_below(folder) if self._names_them(path)]
+        """MLflow's files that name the person: evidence of runs and versions, which is not removed here."""
+        return [path for folder in self._mlflow for path in files_below(folder) if self._names_them(path)]
 
     def _removal(self, path: Path) -> Removal:
         return Removal(path=path, what="removed", act=partial(self._discard, path))
 
     def _discard(self, path: Path) -> None:
-        """Out of sight in one step, whatever happens while it is deleted."""
+        """Moves the path away in one step, so that an interrupted deletion leaves nothing half removed in its place."""
         trash = self._layout.state / TRASH / uuid.uuid4().hex
         trash.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(path, trash)
-        except OSError:  # on another file system, as a cache may be
+        except OSError:  # on a different file system, as a cache may be
             trash = path
         if trash.is_dir():
             shutil.rmtree(trash)
@@ -112,7 +112,7 @@ class Forgetting:
             trash.unlink(missing_ok=True)
 
     def _in_cache(self) -> Iterator[Removal]:
-        """Copies of outputs: by what they hold, and media by their hash, which is their name there."""
+        """Copies of outputs: found by their content, and media by their hash, which is their name in the cache."""
         if self._cache is None:
             return
         media = {file_digest(path, "md5") for path in self._rendered()}
@@ -128,19 +128,23 @@ class Forgetting:
         units = [path for name in UNITS for path in sorted((state / name).glob("*")) if path.name != RESULTS]
         yield from (self._removal(unit) for unit in units if self._inside(unit))
         for path in files_below(state):
-            if self._is_kept(path) or any(path.is_relative_to(unit) for unit in units) or not self._names_them(path):
+            if (
+                self._is_mlflow_file(path)
+                or any(path.is_relative_to(unit) for unit in units)
+                or not self._names_them(path)
+            ):
                 continue
             if path == hashes:
                 yield Removal(path=path, what="entries removed", act=partial(self._forget_hashes, path))
             elif path != journal(self._layout, self._trace):
                 yield self._removal(path)
 
-    def _is_kept(self, path: Path) -> bool:
-        """Also what a database keeps beside itself."""
-        return any(path.is_relative_to(one) or str(path).startswith(f"{one}-") for one in self._kept)
+    def _is_mlflow_file(self, path: Path) -> bool:
+        """Whether a file is MLflow's, including the files that a database writes beside itself."""
+        return any(path.is_relative_to(place) or str(path).startswith(f"{place}-") for place in self._mlflow)
 
     def _tables(self, folder: Path) -> Iterator[Removal]:
-        """Tables lose their rows; other files that name the person go, to be made anew."""
+        """Tables lose the person's rows; other files that name the person are removed, to be made anew."""
         for path in files_below(folder):
             if not self._names_them(path):
                 continue
@@ -157,11 +161,11 @@ class Forgetting:
     def _features(self, folder: Path) -> Iterator[Removal]:
         store = FeatureStore(folder)
         for modality in store.modalities():
-            held = store.keys(modality)
-            theirs = held & self._trace.keys
+            keys = store.keys(modality)
+            theirs = keys & self._trace.keys
             if theirs:
                 what = f"features of {len(theirs)} clips removed"
-                act = partial(store.compact, modality, held - theirs)
+                act = partial(store.compact, modality, keys - theirs)
                 yield Removal(path=folder / modality, what=what, act=act)
         yield from self._but_shards(folder)
 
@@ -187,10 +191,10 @@ class Forgetting:
             yield Removal(path=path, what=what, act=partial(write_readmitted, path, rest))
 
     def _rendered(self) -> list[Path]:
-        """Their recordings that the project made or fetched itself; a corpus elsewhere is its owner's."""
-        found = sorted(media_file(self._layout, path) for path in self._trace.media)
+        """Their recordings that the project made or downloaded; a corpus elsewhere belongs to its owner."""
+        media = sorted(media_file(self._layout, path) for path in self._trace.media)
         own = (self._layout.root / "data", self._layout.state)
-        return [path for path in found if path.exists() and any(path.is_relative_to(folder) for folder in own)]
+        return [path for path in media if path.exists() and any(path.is_relative_to(folder) for folder in own)]
 
     def _inside(self, place: Path) -> bool:
         return any(self._names_them(path) for path in files_below(place))
@@ -209,7 +213,7 @@ class Forgetting:
         )
 
     def _count(self, path: Path) -> int:
-        """How many rows of a table are theirs; 0 for one that cannot be read."""
+        """The number of rows of a table that are theirs; 0 for a table that cannot be read."""
         try:
             columns = _naming(pq.read_schema(path))
             return int(pc.sum(self._theirs(pq.read_table(path, columns=columns))).as_py() or 0) if columns else 0
@@ -221,12 +225,12 @@ class Forgetting:
         values = {"clip_id": self._trace.clip_ids, "subject_id": {self._trace.subject_id}, "key": self._trace.keys}
         mask = pa.array([False] * table.num_rows)
         for name in _naming(table.schema):
-            mine = pa.array(sorted(values[name]), pa.string())
-            mask = pc.or_(mask, pc.is_in(table[name].combine_chunks(), value_set=mine))
+            theirs = pa.array(sorted(values[name]), pa.string())
+            mask = pc.or_(mask, pc.is_in(table[name].combine_chunks(), value_set=theirs))
         return mask
 
     def _without_rows(self, path: Path) -> None:
-        """A row group at a time."""
+        """Rewrites a table without their rows, one row group at a time."""
         with (
             pq.ParquetFile(path) as file,
             atomic_file(path) as beside,
@@ -237,30 +241,30 @@ class Forgetting:
                 writer.write_table(table.filter(pc.invert(self._theirs(table))))
 
     def _forget_hashes(self, path: Path) -> None:
-        gone = {str(media_file(self._layout, one)) for one in self._trace.media}
-        write_json(path, {name: entry for name, entry in read_json(path).items() if name not in gone})
+        removed = {str(media_file(self._layout, recording)) for recording in self._trace.media}
+        write_json(path, {name: entry for name, entry in read_json(path).items() if name not in removed})
 
 
 def journal(layout: Layout, trace: Trace) -> Path:
-    """Where an unfinished withdrawal keeps what names the person, so that it can be finished."""
+    """The file in which an unfinished withdrawal keeps its trace of the person, so that it can be finished."""
     return layout.state / f"withdraw-{hashlib.sha256(trace.subject_id.encode()).hexdigest()[:16]}.json"
 
 
 def _needles(trace: Trace) -> dict[bytes, tuple[bytes, ...]]:
-    """Clip ids and media paths as they may stand in text, in JSON, in JSON inside JSON, and in HTML; by how they begin,
-    which is alike for most and seldom found elsewhere, so that a large file is looked through once."""
-    found = set()
+    """Clip ids and media paths as they are written in text, in JSON, in JSON inside JSON, and in HTML, by their first
+    bytes: most share these and other text seldom contains them, so a large file is searched only once."""
+    texts = set()
     for name in (*trace.clip_ids, *trace.media):
-        found |= {name, json.dumps(name)[1:-1], json.dumps(json.dumps(name))[3:-3], html.escape(name)}
+        texts |= {name, json.dumps(name)[1:-1], json.dumps(json.dumps(name))[3:-3], html.escape(name)}
     by_start: dict[bytes, tuple[bytes, ...]] = {}
-    for text in sorted(found):
+    for text in sorted(texts):
         needle = text.encode(errors="surrogateescape")
         by_start[needle[:START_BYTES]] = (*by_start.get(needle[:START_BYTES], ()), needle)
     return by_start
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    """A file in pieces that overlap by more than any name is long."""
+    """A file in pieces, which overlap by more than the longest name."""
     with path.open("rb") as stream:
         before = b""
         while block := stream.read(CHUNK_BYTES):

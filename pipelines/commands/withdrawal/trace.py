@@ -1,4 +1,4 @@
-"""Who is meant by a subject id, and everything by which the project's files name them."""
+"""Finds the person with a subject id, and everything by which the project's files name them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Trace:
     """One person in one dataset.
 
     Attributes:
-        dataset, subject_id: who.
-        joint: subject ids under which their clips stand; other than their own where several people count as one.
+        dataset, subject_id: the person.
+        joint: subject ids of their clips; different from their own where several people count as one.
         clip_ids: of every clip they are in.
         keys: of every feature that only these clips have.
-        media: paths of the recordings that only these clips have, as clip rows hold them.
+        media: paths of the recordings that only these clips have, as in the clip rows.
     """
 
     dataset: str
@@ -51,7 +51,7 @@ class Trace:
         return self.joint | {self.subject_id}
 
     def joined(self, other: Trace) -> Trace:
-        """What either of two looks at the same person found."""
+        """The union of two traces of the same person."""
         return replace(self, **{name: getattr(self, name) | getattr(other, name) for name in SETS})
 
     def to_json(self) -> dict[str, Any]:
@@ -71,21 +71,21 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusOnDisk:
-    """A corpus as it lies on disk: None where it is not looked at, with the reason if that is a fault."""
+    """The scan of a corpus on disk; None where it was not scanned, with the reason if that is an error."""
 
     scan: Scan | None = None
     trouble: str | None = None
 
 
 def datasets_of(layout: Layout, params: Params) -> tuple[str, ...]:
-    """The datasets in use, and those that only left their outputs."""
+    """The datasets in use, and those of which only outputs remain."""
     folder = layout.dataset("any").parent
-    left = (path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
-    return tuple(dict.fromkeys([*params.datasets, *sorted(left)]))
+    with_outputs = (path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
+    return tuple(dict.fromkeys([*params.datasets, *sorted(with_outputs)]))
 
 
 def read_corpus(name: str, params: Params, layout: Layout) -> CorpusOnDisk:
-    """The corpus's own list of its clips; None for one that is rendered, which a look would render."""
+    """The corpus's own list of its clips; not for a rendered corpus, since a scan would render it."""
     if name not in params.datasets:
         return CorpusOnDisk()
     reader = adapter(name)
@@ -108,25 +108,25 @@ def tables_of(layout: Layout, name: str, cache: Path | None) -> list[Path]:
 
 
 def subjects_of(name: str, tables: Iterable[Path], corpus: CorpusOnDisk) -> set[str]:
-    """Everybody in a dataset, by its tables and by the corpus itself."""
-    known = {row["subject_id"] for row in _rows(name, tables, "subject_id")}
+    """All people in a dataset, according to its tables and to the corpus itself."""
+    people = {row["subject_id"] for row in _rows(name, tables, "subject_id")}
     if corpus.scan is not None:
-        known |= {subject for clip in corpus.scan.clips for subject in people_in(corpus.scan, clip)}
-    return known
+        people |= {subject for clip in corpus.scan.clips for subject in people_in(corpus.scan, clip)}
+    return people
 
 
 def joint_names(corpus: CorpusOnDisk) -> dict[str, tuple[str, ...]]:
-    """Joint subject id → the subject ids of those who count under it."""
-    found: dict[str, set[str]] = {}
+    """Joint subject id → the subject ids of the people it covers."""
+    people_of: dict[str, set[str]] = {}
     for clip in corpus.scan.clips if corpus.scan is not None else ():
-        found.setdefault(clip.subject_id, set()).update(people_in(corpus.scan, clip))  # type: ignore[arg-type]
-    return {joint: tuple(sorted(people)) for joint, people in found.items() if people != {joint}}
+        people_of.setdefault(clip.subject_id, set()).update(people_in(corpus.scan, clip))  # type: ignore[arg-type]
+    return {joint: tuple(sorted(people)) for joint, people in people_of.items() if people != {joint}}
 
 
 def find(name: str, subject_id: str, tables: Sequence[Path], corpus: CorpusOnDisk) -> Trace:
-    """Everything that names a person.
+    """Everything by which files name a person.
 
-    Where the corpus can be read it decides which clips a person is in; a table holds only the joint name.
+    A corpus that can be read decides which clips a person is in; a table has only the joint id.
     """
     clips = {clip.clip_id: clip for clip in corpus.scan.clips} if corpus.scan is not None else {}
     inside = {
@@ -150,13 +150,13 @@ def find(name: str, subject_id: str, tables: Sequence[Path], corpus: CorpusOnDis
     )
 
 
-def unknown(subject: str, known: Iterable[str], datasets: Iterable[str], trouble: Iterable[str]) -> DataError:
+def unknown(subject: str, subjects: Iterable[str], datasets: Iterable[str], trouble: Iterable[str]) -> DataError:
     """The error for an unknown person, with the nearest ids."""
-    names = sorted(known)
+    names = sorted(subjects)
     near = difflib.get_close_matches(subject, names, n=SHOWN_NAMES, cutoff=0.5)
-    near = near or [one for one in names if one.rpartition("/")[2] == subject.rpartition("/")[2]][:SHOWN_NAMES]
+    near = near or [name for name in names if name.rpartition("/")[2] == subject.rpartition("/")[2]][:SHOWN_NAMES]
     hints = [f"Nearest: {', '.join(near)}"] if near else []
-    hints += [f"Not read: {one}" for one in trouble]
+    hints += [f"Not read: {reason}" for reason in trouble]
     hints += [] if names else ["Nothing was processed yet: `mer run --stage datasets` lists the people"]
     return DataError(
         "no person has this id",
@@ -169,12 +169,12 @@ def unknown(subject: str, known: Iterable[str], datasets: Iterable[str], trouble
 
 
 def _covers(joint: str, subject_id: str, dataset: str) -> bool:
-    """Whether a subject id of a table is this person, or a joint name with them in it."""
+    """Whether a subject id of a table is this person's, or a joint id that covers them."""
     return joint == subject_id or subject_id.partition("/")[2] in joint.removeprefix(f"{dataset}/").split("+")
 
 
 def _rows(name: str, tables: Iterable[Path], *columns: str) -> Iterator[dict[str, Any]]:
-    """`clip_id` and some more columns of the dataset's clips, out of every table that has them."""
+    """`clip_id` and further columns of the dataset's clips, from every table that has them."""
     required = ["clip_id", *columns]
     for path in tables:
         try:
@@ -197,20 +197,20 @@ def _media_of(name: str, tables: Iterable[Path], inside: set[str], clips: Mappin
     of_clip = {clip_id: _paths(vars(clip)) for clip_id, clip in clips.items()}
     for row in _rows(name, tables, *MEDIA_PATHS):
         of_clip.setdefault(row["clip_id"], _paths(row))
-    theirs = {one for clip_id, paths in of_clip.items() if clip_id in inside for one in paths}
-    return frozenset(theirs - {one for clip_id, paths in of_clip.items() if clip_id not in inside for one in paths})
+    theirs = {path for clip_id, paths in of_clip.items() if clip_id in inside for path in paths}
+    return frozenset(theirs - {path for clip_id, paths in of_clip.items() if clip_id not in inside for path in paths})
 
 
 def files_below(place: Path) -> list[Path]:
-    """Every file at or below a place, links not followed, in a fixed order."""
+    """Every file at or below a path, without following links to folders, in a fixed order."""
     if place.is_file():
         return [place]
-    found = [Path(folder, name) for folder, _, names in os.walk(place) for name in names]
-    return sorted(path for path in found if path.is_file())
+    paths = [Path(folder, name) for folder, _, names in os.walk(place) for name in names]
+    return sorted(path for path in paths if path.is_file())
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file begins and ends like a Parquet table."""
+    """Whether a file begins like a Parquet table."""
     try:
         with path.open("rb") as stream:
             return stream.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
@@ -223,5 +223,5 @@ def _paths(row: Mapping[str, Any]) -> set[str]:
 
 
 def media_file(layout: Layout, path: str) -> Path:
-    """Where a clip row's path leads."""
+    """The file of a path in a clip row."""
     return layout.root / Path(path).expanduser()

@@ -26,9 +26,9 @@ def layout(tmp_path: Path) -> Layout:
     return Layout(tmp_path)
 
 
-def forget(layout: Layout, *, cache: Path | None = None, kept: tuple[Path, ...] = ()) -> dict[str, str]:
-    """Does it; file below the project → what was done."""
-    changes = Forgetting(ANN, layout, cache=cache, kept=kept).run()
+def forget(layout: Layout, *, cache: Path | None = None, mlflow: tuple[Path, ...] = ()) -> dict[str, str]:
+    """Makes the changes; file below the project → description of its change."""
+    changes = Forgetting(ANN, layout, cache=cache, mlflow=mlflow).run()
     return {change.path.relative_to(layout.root).as_posix(): change.what for change in changes}
 
 
@@ -48,7 +48,7 @@ def put(path: Path, data: bytes) -> Path:
         "/elsewhere/a2.mp4",
     ],
 )
-def test_a_cache_that_names_them_goes_however_it_is_written(layout: Layout, text: str) -> None:
+def test_a_cache_that_names_them_is_removed_in_any_notation(layout: Layout, text: str) -> None:
     put(layout.state / "pages" / "theirs", b"\xff\x00" + text.encode())
     put(layout.state / "pages" / "others", b"tiny/b1 tiny/annabel")
     assert forget(layout) == {".mer/pages/theirs": "removed"}
@@ -78,13 +78,13 @@ def test_a_table_loses_their_rows_by_clip_by_person_and_by_key(layout: Layout) -
     assert pq.read_table(folder / "numbers.parquet").num_rows == 2
 
 
-def test_what_stands_or_falls_as_one_falls_as_one(layout: Layout) -> None:
+def test_folders_that_are_removed_as_a_whole(layout: Layout) -> None:
     put(layout.state / "bundles" / "one" / "golden.json", b'["tiny/a1"]')
     put(layout.state / "bundles" / "one" / "model.safetensors", b"weights")
     put(layout.state / "bundles" / "two" / "golden.json", b'["tiny/b1"]')
     put(layout.state / "train" / "unfinished" / "state", b"weights")
     assert forget(layout) == {".mer/bundles/one": "removed"}
-    # A training learns from the catalog.
+    # A training depends on the catalog.
     put(layout.catalog / "catalog.json", b'["tiny/a1"]')
     put(layout.catalog / "other.json", b"{}")
     assert forget(layout) == {".mer/train/unfinished": "removed", "data/catalog": "removed"}
@@ -105,19 +105,19 @@ def test_rendered_media_go_with_their_copies_and_the_corpus_is_not_touched(layou
 
 def test_file_hashes_of_others_stay(layout: Layout) -> None:
     hashes = layout.state / "hashes" / "tiny.json"
-    mine = str(layout.root / "data/datasets/tiny/media/a1.mp4")
-    write_json(hashes, {mine: [1, 2, "x"], "/elsewhere/a2.mp4": [1, 2, "y"], "/elsewhere/b1.mp4": [1, 2, "z"]})
+    own = str(layout.root / "data/datasets/tiny/media/a1.mp4")
+    write_json(hashes, {own: [1, 2, "x"], "/elsewhere/a2.mp4": [1, 2, "y"], "/elsewhere/b1.mp4": [1, 2, "z"]})
     assert forget(layout) == {".mer/hashes/tiny.json": "entries removed"}
     assert read_json(hashes) == {"/elsewhere/b1.mp4": [1, 2, "z"]}
 
 
-def test_what_is_mlflows_is_named_and_left(layout: Layout) -> None:
+def test_mlflows_files_are_listed_and_left_alone(layout: Layout) -> None:
     database = put(layout.state / "mlflow.db", b"tiny/a1")
     journal = put(layout.state / "mlflow.db-wal", b"tiny/a1")
     report = put(layout.state / "mlartifacts" / "1" / "report.html", b"tiny/a1")
-    kept = (database, layout.state / "mlartifacts")
-    assert Forgetting(ANN, layout, cache=None, kept=kept).in_mlflow() == [database, report]
-    assert forget(layout, kept=kept) == {}
+    mlflow = (database, layout.state / "mlartifacts")
+    assert Forgetting(ANN, layout, cache=None, mlflow=mlflow).in_mlflow() == [database, report]
+    assert forget(layout, mlflow=mlflow) == {}
     assert all(path.exists() for path in (database, journal, report))
 
 

@@ -35,12 +35,12 @@ def test_everything_that_names_a_person_and_nothing_that_names_others_too(tmp_pa
     write_table(
         layout.features("tiny") / "index.parquet", keys(a1=[("face", "1"), ("voice", "2")], b1=[("voice", "2")])
     )
-    # A clip that was in the corpus once.
+    # A clip that was in the corpus earlier.
     write_table(tmp_path / "cache" / "ab" / "cd", clip_table([clip("a0", "ann", video_path="a0.mp4")]))
     tables = tables_of(layout, "tiny", tmp_path / "cache")
     assert subjects_of("tiny", tables, CorpusOnDisk()) == {"tiny/ann", "tiny/bo", "tiny/ann+bo", "tiny/annabel"}
-    found = find("tiny", "tiny/ann", tables, CorpusOnDisk())
-    assert found == Trace(
+    trace = find("tiny", "tiny/ann", tables, CorpusOnDisk())
+    assert trace == Trace(
         dataset="tiny",
         subject_id="tiny/ann",
         joint=frozenset({"tiny/ann", "tiny/ann+bo"}),
@@ -48,10 +48,10 @@ def test_everything_that_names_a_person_and_nothing_that_names_others_too(tmp_pa
         keys=frozenset({"1"}),
         media=frozenset({"a0.mp4", "a1.mp4"}),
     )
-    assert Trace.from_json(found.to_json()) == found
+    assert Trace.from_json(trace.to_json()) == trace
 
 
-def test_a_corpus_knows_better_than_a_joint_name(tmp_path: Path) -> None:
+def test_the_people_of_a_corpus_go_before_a_joint_id(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     clips = [clip("d1", "ann+bo"), clip("b1", "ann+bo")]
     write_table(layout.dataset("tiny") / "clips.parquet", clip_table(clips))
@@ -63,7 +63,7 @@ def test_a_corpus_knows_better_than_a_joint_name(tmp_path: Path) -> None:
     assert joint_names(CorpusOnDisk()) == {}
 
 
-def test_two_looks_are_one_trace() -> None:
+def test_two_traces_of_a_person_are_joined() -> None:
     first = Trace(dataset="tiny", subject_id="tiny/ann", clip_ids=frozenset({"tiny/a1"}))
     second = Trace(dataset="tiny", subject_id="tiny/ann", clip_ids=frozenset({"tiny/a2"}), keys=frozenset({"1"}))
     joined = first.joined(second)
@@ -71,7 +71,7 @@ def test_two_looks_are_one_trace() -> None:
     assert joined.keys == {"1"}
 
 
-def test_an_unknown_name_gets_near_ones_or_is_told_that_nothing_ran() -> None:
+def test_an_unknown_id_gets_the_nearest_ids_or_a_hint_that_nothing_ran() -> None:
     error = unknown("ravdess/1", ["ravdess/01", "ravdess/11", "emodb/03"], ["ravdess"], [])
     assert error.exit_code == 3
     assert "ravdess/01" in str(error.remedy)

@@ -1,5 +1,5 @@
-"""A person withdraws from a small project that is real throughout: every stage has run, DVC has its copies, MLflow a
-version. What is left of them is looked for by its own means here, not by those of the command."""
+"""A person withdraws from a small real project: every stage has run, DVC has its copies, MLflow a version. These tests
+search for what remains of the person by their own means, not by those of the command."""
 
 from __future__ import annotations
 
@@ -103,23 +103,23 @@ def made(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Made:
     for number, learned in enumerate((ids[:5], ids[5:])):
         numbers = np.zeros(1, np.int64)
         answers = Answers(clips=(ids[-1 - number],), clip=numbers, truth=numbers, posterior={}, unimodal={})
-        facts = {"learned_from": [one for one in learned if one != ids[-1 - number]]}
+        facts = {"learned_from": [clip_id for clip_id in learned if clip_id != ids[-1 - number]]}
         path = layout.state / "ablation" / "results" / f"{number}.safetensors"
         save_result(path, FoldResult(answers={("test", "clip"): answers}, prior={}, facts=facts))
     report = layout.state / "ablation" / "all" / "report.html"
     report.parent.mkdir(parents=True)
-    report.write_text("".join(f"<td>{one}</td>" for one in ids))
-    rows = [Readmitted(dataset=NAME, clip_id=one, stage="datasets", code="x", how="again") for one in ids]
+    report.write_text("".join(f"<td>{clip_id}</td>" for clip_id in ids))
+    rows = [Readmitted(dataset=NAME, clip_id=clip_id, stage="datasets", code="x", how="again") for clip_id in ids]
     write_readmitted(layout.readmitted, rows)
     inputs.write(params, layout)
-    # DVC takes what is there as the outputs of its stages, and copies it.
+    # DVC takes the present files as the outputs of its stages, and copies them.
     subprocess.run([sys.executable, "-m", "dvc", "commit", "--quiet", "--force"], cwd=root, check=True)
     return Made(root=root, version=version)
 
 
 @pytest.fixture
 def project(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of one's own; the registry is shared, so every test withdraws somebody else."""
+    """A copy per test; the registry is shared, so every test withdraws a different person."""
     root = tmp_path / "copy"
     shutil.copytree(made.root, root, symlinks=True)
     monkeypatch.chdir(root)
@@ -132,13 +132,13 @@ def strings(value: object) -> Iterator[str]:
     elif isinstance(value, dict):
         yield from strings(list(value.items()))
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from strings(one)
+        for item in value:
+            yield from strings(item)
 
 
 def naming(root: Path, person: str) -> set[str]:
-    """The files that name a person or one of their clips, but for git's, MLflow's and the corpus."""
-    found = set()
+    """The files that name a person or one of their clips, apart from git's, MLflow's and the corpus."""
+    places = set()
     for path in root.rglob("*"):
         place = path.relative_to(root).as_posix()
         if not path.is_file() or place.startswith((".git/", ".mer/mlartifacts/", "sets/", "components/", "pipelines/")):
@@ -147,10 +147,10 @@ def naming(root: Path, person: str) -> set[str]:
         if data[:4] == b"PAR1":
             words = set(strings([column.to_pylist() for column in pq.read_table(path).columns]))
             if any(word == f"{NAME}/{person}" or word.startswith(f"{NAME}/{person}_") for word in words):
-                found.add(place)
+                places.add(place)
         elif f"{person}_c".encode() in data or f'"{NAME}/{person}"'.encode() in data:
-            found.add(place)
-    return found
+            places.add(place)
+    return places
 
 
 def keys_of(root: Path, person: str) -> set[str]:
@@ -212,7 +212,7 @@ def test_a_person_is_gone_from_everywhere_and_does_not_come_back(
     assert not keys & stored_keys(project)
     assert "p01" not in (project / FILE).read_text()
     assert naming(project, "p02")  # the others are still there
-    # A training learns from some and answers about others; the second one knows p01 in neither way.
+    # A training uses some people and is tested on others; the second one uses p01 in neither way.
     assert [path.name for path in (project / ".mer" / "ablation" / "results").iterdir()] == ["1.safetensors"]
     assert not (project / ".mer" / "train" / "unfinished").exists()
     assert len(read_readmitted(project / "readmitted.csv")) == SUBJECTS - 1
@@ -220,7 +220,7 @@ def test_a_person_is_gone_from_everywhere_and_does_not_come_back(
     assert len(tags[SUBJECTS_TAG].split(",")) == 1
     assert tags[SPLITS_TAG] in ("train", "calibration", "test")
 
-    # The corpus still holds them; the stages make what they would make of one that never did.
+    # The corpus still holds them; the stages give the outputs of a corpus without them.
     params, layout = load(project), Layout(project)
     to_catalog(params, layout)
     assert naming(project, "p01") == set()
@@ -230,7 +230,7 @@ def test_a_person_is_gone_from_everywhere_and_does_not_come_back(
     for place in ("aligned", "features", "validated", "catalog"):
         assert tree_sha256(project / "data" / place) == tree_sha256(other.root / "data" / place), place
 
-    # A version trained now does not know them.
+    # A version trained now is made without them.
     version = to_version(params, layout)
     assert version != made.version
     assert call(["withdraw", "--subject", f"{NAME}/p01"]) == 0
@@ -239,7 +239,7 @@ def test_a_person_is_gone_from_everywhere_and_does_not_come_back(
     assert tags_of(mlflow_uri, made.version)[SUBJECTS_TAG] == tags[SUBJECTS_TAG]
 
 
-def test_the_line_runs_on_without_them_and_makes_nothing_again(project: Path) -> None:
+def test_the_pipeline_runs_without_them_and_makes_nothing_again(project: Path) -> None:
     layout = Layout(project)
     for source in ("params.yaml", "dvc.yaml", "components/contracts/versions.py", "components/features/encode.py"):
         (project / source).write_text(f"# a comment\n{(project / source).read_text()}")
@@ -260,18 +260,18 @@ def test_the_line_runs_on_without_them_and_makes_nothing_again(project: Path) ->
     assert set(encoded.values()) == {0}
     assert "encoded.face_au" in encoded
     assert naming(project, "p06") == set()
-    # DVC knows it, so nothing of it would run again.
+    # It is in DVC's lock, so nothing would run again.
     assert make_plan(layout, load(project), targets=up_to_catalog).pending == ()
 
 
 def outputs(root: Path) -> dict[str, str]:
-    """What a withdrawal leaves, but for the salt and the day of its record."""
+    """The files after a withdrawal, apart from the salt and the day of its record."""
     places = [*(root / "data").iterdir(), root / ".dvc" / "cache", *(root / ".mer").glob("[abh]*")]
     trees = {place.relative_to(root).as_posix(): tree_sha256(place) for place in places if place.is_dir()}
     return {**trees, "readmitted.csv": (root / "readmitted.csv").read_text()}
 
 
-def test_an_interrupt_after_any_step_can_be_made_good(project: Path, made: Made, tmp_path: Path) -> None:
+def test_an_interrupted_withdrawal_is_completed_by_the_next(project: Path, made: Made, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     shutil.copytree(project, whole, symlinks=True)
     steps = len(withdraw.run(f"{NAME}/p02", root=whole).changes)
@@ -282,9 +282,9 @@ def test_an_interrupt_after_any_step_can_be_made_good(project: Path, made: Made,
         shutil.copytree(made.root, root, symlinks=True)
         made_changes: list[Removal] = []
 
-        def done(change: Removal, seen: list[Removal] = made_changes, stop: int = stop) -> None:
-            seen.append(change)
-            if len(seen) == stop:
+        def done(change: Removal, changes: list[Removal] = made_changes, stop: int = stop) -> None:
+            changes.append(change)
+            if len(changes) == stop:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -313,7 +313,7 @@ def test_marking_waits_for_a_registry_that_is_away(
     assert len(after) > len(before)
 
 
-def test_somebody_unknown_gets_the_nearest_names(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_id_gets_the_nearest_ids(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["withdraw", "--subject", f"{NAME}/p1O"]) == 3
     shown = capsys.readouterr().err
     assert "error (unknown-subject): no person has this id" in shown
@@ -329,21 +329,21 @@ def test_what_is_only_in_copies_and_versions_is_found_too(project: Path, made: M
     for place in (project / "data", project / "sets"):
         shutil.rmtree(place)
     keys = keys_of(made.root, "p05")
-    found = withdraw.run(f"{NAME}/p05", root=project)
+    outcome = withdraw.run(f"{NAME}/p05", root=project)
     assert naming(project, "p05") == set()
     assert not keys & stored_keys(project)
-    assert made.version in {one.version for one in found.versions.concerned}
-    # Nothing but the versions knows them now.
+    assert made.version in {version.version for version in outcome.versions.affected}
+    # Only the versions name them now.
     shutil.rmtree(project / ".dvc" / "cache")
     (project / FILE).unlink()
     again = withdraw.run(f"{NAME}/p05", root=project)
     assert again.changes == []
-    assert all(one.marked for one in again.versions.concerned)
+    assert all(version.marked for version in again.versions.affected)
     with pytest.raises(DataError, match="no person has this id"):
         withdraw.run(f"{NAME}/p55", root=project)
 
 
-def test_a_joint_name_is_refused_and_each_of_its_people_is_known(tmp_path: Path, mlflow_uri: str) -> None:
+def test_a_joint_id_is_refused_and_each_of_its_people_is_accepted(tmp_path: Path, mlflow_uri: str) -> None:
     root = make_project(tmp_path / "project", settings(mlflow_uri))
     table, arrays = separable(3, 2)
     lines = table.splitlines()
@@ -353,8 +353,8 @@ def test_a_joint_name_is_refused_and_each_of_its_people_is_known(tmp_path: Path,
     with pytest.raises(DataError, match=f"several people.*{NAME}/p00, {NAME}/p01"):
         withdraw.run(f"{NAME}/p00+p01", root=root)
     call_stage("datasets", load(root), Layout(root), NAME)
-    found = withdraw.run(f"{NAME}/p00", root=root)
-    assert found.trace.clip_ids == {f"{NAME}/d", f"{NAME}/p00_c1"}
+    outcome = withdraw.run(f"{NAME}/p00", root=root)
+    assert outcome.trace.clip_ids == {f"{NAME}/d", f"{NAME}/p00_c1"}
     call_stage("datasets", load(root), Layout(root), NAME)
     rows = pq.read_table(Layout(root).dataset(NAME) / "clips.parquet").to_pylist()
     assert {row["clip_id"]: row["subject_id"] for row in rows} == {

@@ -1,9 +1,9 @@
-"""A submission to the expression challenge of ABAW: a class for every frame that its list names, in the list's order.
+"""A submission to the expression challenge of ABAW: a class for every frame of its list, in the list's order.
 
     image_location,Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other
     video/00001.jpg,4
 
-The list has such lines itself (the part after the name does not count), or a video's name alone, which stands for all
+The list itself has such lines (the part after the name is ignored), or the name of a video alone, which stands for all
 of its frames. A frame is identified by the number in its file name, not by its position among the existing crops.
 """
 
@@ -21,7 +21,7 @@ from components.contracts.codes import Code
 from components.contracts.errors import DataError, ModelError
 from components.contracts.timebase import STEP_SLACK
 
-# The challenge's name of a class, in the order of its numbers → ours.
+# The challenge's name of a class → ours, in the order of the challenge's numbers.
 CLASSES: Mapping[str, str] = {
     "Neutral": "neutral",
     "Anger": "anger",
@@ -39,8 +39,8 @@ VIDEO = re.compile(r"([^/]+?)(?:\.(?:mp4|avi|txt))?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A frame that the list names, counted from 1; None: all frames of the video."""
+class RequestedFrames:
+    """One line of the list: a frame, counted from 1, or with None all frames of the video."""
 
     video: str
     frame: int | None
@@ -60,11 +60,11 @@ class VideoClasses:
     borrowed: NDArray[np.bool_]
 
 
-def read_list(text: str, *, where: str) -> list[Wanted]:
-    """The frames that a list names, in its order.
+def read_list(text: str, *, where: str) -> list[RequestedFrames]:
+    """The frames of a list, in its order.
 
     Raises:
-        DataError: a line is neither; no frame is named.
+        DataError: a line is neither a frame nor a video; the list is empty.
     """
     requested = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
@@ -73,9 +73,9 @@ def read_list(text: str, *, where: str) -> list[Wanted]:
             continue
         frame, video = FRAME.fullmatch(name), VIDEO.fullmatch(name)
         if frame:
-            requested.append(Wanted(video=frame.group(1), frame=int(frame.group(2))))
+            requested.append(RequestedFrames(video=frame.group(1), frame=int(frame.group(2))))
         elif video:
-            requested.append(Wanted(video=video.group(1), frame=None))
+            requested.append(RequestedFrames(video=video.group(1), frame=None))
         else:
             raise _bad_list(f"{where} line {number}", name[:80])
     if not requested:
@@ -107,7 +107,7 @@ def judge(
     """The class of each frame: the most probable one of the step that the frame lies in.
 
     Args:
-        times_s: (N,) when the frames are shown, on the clip's clock.
+        times_s: (N,) presentation times of the frames, on the clip's clock.
         posterior: (T, K) of the clip's steps.
         valid: (T,) True where any modality is valid; other steps take the class of the nearest valid one.
         rate_hz: steps per second.
@@ -120,7 +120,7 @@ def judge(
     order = order_of(classes)
     observed = np.nonzero(valid)[0]
     if not observed.size:
-        raise DataError("nothing of the person is seen or heard at any moment", code=Code.NOTHING_TO_JUDGE)
+        raise DataError("no modality of the person is valid at any moment", code=Code.NOTHING_TO_JUDGE)
     steps = np.floor(times_s * rate_hz + STEP_SLACK).astype(np.int64).clip(0, len(posterior) - 1)
     after = np.searchsorted(observed, steps).clip(0, observed.size - 1)
     before = (after - 1).clip(0)
@@ -129,7 +129,9 @@ def judge(
     return VideoClasses(classes=posterior[:, order].argmax(axis=1)[chosen], borrowed=~valid[steps])
 
 
-def rows(requested: Iterable[Wanted], judged: Mapping[str, VideoClasses], counts: Counter[str]) -> Iterator[str]:
+def rows(
+    requested: Iterable[RequestedFrames], judged: Mapping[str, VideoClasses], counts: Counter[str]
+) -> Iterator[str]:
     """The lines of the submission, header first; `counts` counts frames, and those without a class of their own.
 
     A frame numbered beyond the video's last gets the class of the last one.
@@ -141,8 +143,8 @@ def rows(requested: Iterable[Wanted], judged: Mapping[str, VideoClasses], counts
         for number in range(1, last + 1) if request.frame is None else (request.frame,):
             index = min(number, last) - 1
             counts["frames"] += 1
-            counts["beyond the video's last frame: the last one's class"] += number > last
-            counts["nobody seen or heard: the nearest moment's class"] += bool(answer.borrowed[index])
+            counts["beyond the video's last frame, with the class of the last one"] += number > last
+            counts["without evidence, with the class of the nearest moment"] += bool(answer.borrowed[index])
             yield f"{request.video}/{number:05d}.jpg,{answer.classes[index]}"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from components.contracts.atomic import atomic_file
 from components.contracts.codes import Code
 from components.contracts.errors import DataError
-from components.evaluation.abaw import CLASSES, VideoClasses, Wanted, judge, order_of, read_list, rows
+from components.evaluation.abaw import CLASSES, RequestedFrames, VideoClasses, judge, order_of, read_list, rows
 from components.runtime.progress import progress
 from pipelines.commands import predict
 from pipelines.project import find_root, load
@@ -35,7 +35,7 @@ def run(
     fill: str | None = None,
     root: Path | None = None,
 ) -> int:
-    """Judges every video that a list names and writes the submission.
+    """Judges every video of a list and writes the submission.
 
     Args:
         frames: the challenge's list: lines `video/00001.jpg`, or names of videos.
@@ -115,9 +115,9 @@ def _video(name: str, files: CorpusFiles, predictor: Predictor) -> VideoClasses:
     )
 
 
-def _filled(name: str, listed: Iterable[Wanted], files: CorpusFiles, fill: str) -> VideoClasses:
-    """One class for all frames that the list names. Raises DataError: it names the whole video, and its frames cannot
-    be counted."""
+def _filled(name: str, listed: Iterable[RequestedFrames], files: CorpusFiles, fill: str) -> VideoClasses:
+    """One class for all listed frames of a video. Raises DataError: the whole video is listed, and its frames cannot be
+    counted."""
     numbers = [frame.frame for frame in listed if frame.video == name]
     last = max(number or 0 for number in numbers)
     if None in numbers:
@@ -130,7 +130,7 @@ def _filled(name: str, listed: Iterable[Wanted], files: CorpusFiles, fill: str) 
 
 def _unjudged(name: str, error: DataError) -> DataError:
     return DataError(
-        f"the list names a video that cannot be judged: {error.what}",
+        f"a video of the list cannot be judged: {error.what}",
         where=name,
         seen=error.seen,
         allowed=error.allowed,

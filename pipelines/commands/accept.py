@@ -1,4 +1,4 @@
-"""`mer accept`: makes the present data the baseline that later data are compared with."""
+"""`mer accept`: makes the present data the baseline with which later data are compared."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def _profile(layout: Layout, name: str) -> dict[str, Any]:
     if not (folder / "result.json").is_file() or not (folder / "profile.json").is_file():
         raise DataError("this dataset has not been validated", where=name, remedy="Run `mer run` first")
     broken = [
-        f"{suite}.{promise}"
+        f"{suite}.{expectation}"
         for suite, outcome in read_json(folder / "result.json")["suites"].items()
-        for promise, how in outcome["failed"].items()
-        if how["level"] == "critical"
+        for expectation, failure in outcome["failed"].items()
+        if failure["level"] == "critical"
     ]
     if broken:
         raise ContractError(

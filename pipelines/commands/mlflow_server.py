@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 START_S = 90.0
 STOP_S = 10.0
 POLL_S = 0.2
-ASK_TIMEOUT_S = 2.0
+REQUEST_TIMEOUT_S = 2.0
 LOG_LINES = 15
 PR_SET_PDEATHSIG = 1
 
@@ -72,7 +72,7 @@ def wait_ready(address: str, log: Path) -> None:
     """Waits until the server answers. Raises UnavailableError with the last lines of its log."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        if answer_of(f"{address}/health", timeout_s=ASK_TIMEOUT_S) is not None:
+        if answer_of(f"{address}/health", timeout_s=REQUEST_TIMEOUT_S) is not None:
             return
         time.sleep(POLL_S)
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
@@ -84,7 +84,7 @@ def free_port(port: int, what: str, *, strict: bool) -> int:
 
     Args:
         port: the configured port.
-        what: the service that uses it, for the message.
+        what: the name of the service, for the message.
         strict: whether it must be this port.
 
     Raises:

@@ -132,7 +132,7 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
         return None
     if len(files) != 1:
         raise DataError(
-            "a transcript belongs to one clip",
+            "a transcript needs exactly one clip",
             where="--transcript",
             seen=f"{len(files)} clips",
             remedy="Judge the clips one by one.",

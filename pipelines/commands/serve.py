@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from components.rollout.serve_control import ServeControl
 
 READY_S = 180.0
-ASK_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 5.0
 POLL_S = 0.3
-# Enough that with two replicas, chosen at random, one that still has the old version is detected.
-ASKED_TIMES = 8
+# Requests per check: enough that with two replicas, chosen at random, one that still has the old version is detected.
+CHECK_REQUESTS = 8
 LOG = Path("logs") / "mlflow-server.log"
 EVENTS = ("deploy", "confirm", "refuse")
 
@@ -136,8 +136,8 @@ def reconciler_of(
 def answering(url: str) -> set[str]:
     """The versions that a service reports over several requests; a failed request counts as ""."""
     versions = set()
-    for _ in range(ASKED_TIMES):
-        answer = answer_of(f"{url}/v1/version", timeout_s=ASK_TIMEOUT_S)
+    for _ in range(CHECK_REQUESTS):
+        answer = answer_of(f"{url}/v1/version", timeout_s=REQUEST_TIMEOUT_S)
         try:
             versions.add("" if answer is None else str(answer.json()["version"]))
         except (ValueError, KeyError):
@@ -152,7 +152,7 @@ def _prepare_environment() -> None:
 
 
 def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> str:
-    """The address of MLflow: the one in the environment, or that of a server of our own."""
+    """The address of MLflow: the one in the environment, or that of a server started here."""
     from components.tracking.address import is_server, tracking_uri
 
     uri = tracking_uri(params.tracking, layout.root)
@@ -198,7 +198,7 @@ def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, stop:
 
 def _end_loop(loop: Loop, worker: threading.Thread) -> None:
     loop.halt()
-    worker.join(timeout=ASK_TIMEOUT_S)
+    worker.join(timeout=REQUEST_TIMEOUT_S)
 
 
 def _end_service() -> None:
@@ -217,7 +217,7 @@ def _wait_service(url: str, stop: threading.Event) -> bool:
     while time.monotonic() < deadline:
         if stop.wait(POLL_S):
             return False
-        if answer_of(f"{url}/healthz", timeout_s=ASK_TIMEOUT_S) is not None:
+        if answer_of(f"{url}/healthz", timeout_s=REQUEST_TIMEOUT_S) is not None:
             return True
     raise UnavailableError(
         "the service did not start", where=url, remedy="Ray's logs are in /tmp/mer-ray-*/session_latest/logs."
@@ -247,12 +247,12 @@ Ctrl-C stops everything.""",
 def _signals(stop: threading.Event) -> Iterator[None]:
     """Ctrl-C and SIGTERM set `stop` instead of interrupting a child's shutdown; a second one ends at once."""
 
-    def asked(number: int, frame: object) -> None:
+    def on_signal(number: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,1 +1,1 @@
-"""The DAG on Kubernetes: `retrain.py` generates the pipeline from `dvc.yaml`, the others what surrounds it."""
+"""The pipeline on Kubernetes: `retrain.py` generates it from `dvc.yaml`; also schedules and manifests."""

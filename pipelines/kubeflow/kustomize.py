@@ -1,7 +1,7 @@
 """The part of kustomize that `infra/` uses, so that manifests can be rendered and checked without its binary.
 
-Understood: `resources` (files and folders), `namespace`, `images`, and `patches` of JSON 6902 operations with a
-target's kind and name. Everything else in a kustomization is refused, so that a check here never passes something that
+Supported: `resources` (files and folders), `namespace`, `images`, and `patches` of JSON 6902 operations with a
+target's kind and name. Everything else in a kustomization is refused, so that no check here passes a file that
 kustomize would read differently.
 """
 
@@ -33,26 +33,30 @@ def render(folder: Path) -> list[Manifest]:
     for key in config:
         if key not in KEYS:
             raise ConfigError.unknown("key", key, KEYS, where=str(path))
-    found: list[Manifest] = []
+    manifests: list[Manifest] = []
     for name in config.get("resources", []):
         place = (folder / name).resolve()
-        found += render(place) if place.is_dir() else list(_documents(place))
+        manifests += render(place) if place.is_dir() else list(_documents(place))
     for patch in config.get("patches", []):
-        _patch(found, patch, folder)
-    for manifest in found:
+        _patch(manifests, patch, folder)
+    for manifest in manifests:
         if "namespace" in config and manifest["kind"] not in CLUSTER_WIDE:
             manifest["metadata"]["namespace"] = config["namespace"]
         for image in config.get("images", []):
             _set_image(manifest, image)
-    return found
+    return manifests
 
 
 def find(manifests: list[Manifest], kind: str, name: str | None = None) -> Manifest:
-    """The one manifest of a kind (and name). Raises ConfigError when there is none or more than one."""
-    found = [one for one in manifests if one["kind"] == kind and name in (None, one["metadata"]["name"])]
-    if len(found) != 1:
-        raise ConfigError("expected exactly one manifest", where=f"infra: {kind} {name or ''}".strip(), seen=len(found))
-    return found[0]
+    """The manifest of a kind (and name). Raises ConfigError when there is none or more than one."""
+    matches = [
+        manifest for manifest in manifests if manifest["kind"] == kind and name in (None, manifest["metadata"]["name"])
+    ]
+    if len(matches) != 1:
+        raise ConfigError(
+            "expected exactly one manifest", where=f"infra: {kind} {name or ''}".strip(), seen=len(matches)
+        )
+    return matches[0]
 
 
 def _documents(path: Path) -> Iterator[Manifest]:
@@ -60,7 +64,7 @@ def _documents(path: Path) -> Iterator[Manifest]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError("cannot read a manifest", where=str(path), seen=str(error.strerror)) from error
-    # Each document is loaded on its own: anchors share objects, and a patch must not reach through them.
+    # Anchors share objects; each object gets a copy of its own, so that a patch changes one place only.
     yield from (_unshared(document) for document in yaml.safe_load_all(text) if document)
 
 
@@ -106,7 +110,7 @@ def _add(place: Any, part: str, value: Any) -> None:
 
 def _replace(place: Any, part: str, value: Any) -> None:
     key = _key(place, part)
-    place[key]  # replacing what is not there is an error
+    place[key]  # replacing a missing value is an error
     place[key] = value
 
 
@@ -118,7 +122,7 @@ OPERATIONS: dict[str, Callable[[Any, str, Any], None]] = {"add": _add, "replace"
 
 
 def _set_image(value: Any, image: Mapping[str, str]) -> None:
-    """Sets the image of every container called by the kustomization's `name`, wherever containers stand."""
+    """Sets the image of every container whose image has the kustomization's `name`, at any depth of the manifest."""
     if isinstance(value, list):
         for inner in value:
             _set_image(inner, image)

@@ -1,4 +1,4 @@
-"""`mer rayjob`: a KubeRay RayJob for the whole line or one stage, from an overlay of `infra/`."""
+"""`mer rayjob`: a KubeRay RayJob for the whole pipeline or one stage, from an overlay of `infra/`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | Non
     """The RayJob as YAML.
 
     Args:
-        stage: an address of `dvc.yaml`; the job then runs that stage alone, and is named after it.
+        stage: an address of `dvc.yaml`; the job then runs only that stage, and is named after it.
         overlay: a folder of `infra/overlays`.
         root: the project.
 
     Raises:
-        ConfigError: the stage or overlay does not exist; a `foreach` stage is named without its dataset.
+        ConfigError: the stage or overlay does not exist; the name of a `foreach` stage lacks the dataset.
     """
     root = root or find_root()
     job = kustomize.find(kustomize.render(_overlay(root, overlay)), "RayJob")
@@ -30,7 +30,9 @@ def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | Non
         nodes = dag.read(root)
         addresses = dag.resolve(nodes, stage)
         if len(addresses) != 1:
-            raise ConfigError("this names several stages", where="--stage", seen=stage, allowed=", ".join(addresses))
+            raise ConfigError(
+                "several stages have this name", where="--stage", seen=stage, allowed=", ".join(addresses)
+            )
         job["metadata"]["name"] += f"-{task_name(addresses[0])}"
         job["spec"]["entrypoint"] = f"sh -c 'cd /workspace && exec python -m pipelines.cli run --only {addresses[0]}'"
     return yaml.safe_dump(job, sort_keys=False)
@@ -39,6 +41,6 @@ def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | Non
 def _overlay(root: Path, name: str) -> Path:
     folder = root / "infra" / "overlays" / name
     if not folder.is_dir():
-        known = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
-        raise ConfigError.unknown("overlay", name, known, where="infra/overlays")
+        overlays = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
+        raise ConfigError.unknown("overlay", name, overlays, where="infra/overlays")
     return folder

@@ -1,12 +1,12 @@
 """The Kubeflow pipeline, generated from `dvc.yaml`: one task per stage, the same names, the same edges.
 
 A task's name is the stage's address with `@` written as `-`, since Kubeflow allows only lower-case letters, digits
-and `-`: `alignment@synthetic` → `alignment-synthetic`. The address stands as the display name.
+and `-`: `alignment@synthetic` → `alignment-synthetic`. The address is the display name.
 
-Each task runs `mer run --only STAGE` in the project's workspace, so DVC decides there too what is up to date, keeps
-`dvc.lock` and gives the same hashes; Kubeflow's own cache is therefore off. On a cluster the workspace is a volume that
-all tasks and Ray pods mount, and a task of a heavy stage hands that same command to the RayCluster as a Ray job (a Ray
-driver has to run on a node of its cluster); with KFP's local runner the workspace is a folder and Ray runs beside it.
+Each task runs `mer run --only STAGE` in the project's workspace. So DVC decides there too which stages are up to date,
+keeps `dvc.lock` and gives the same hashes; Kubeflow's own cache is off. On a cluster the workspace is a volume that all
+tasks and Ray pods mount, and the task of a heavy stage submits the same command to the RayCluster as a Ray job (a Ray
+driver has to run on a node of its cluster). With KFP's local runner the workspace is a folder and Ray runs beside it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class PipelineSettings:
     """How the tasks run on a cluster; `infra/kubeflow.yaml`.
 
     Attributes:
-        image: holds the environment and the code; its name must contain "python" for KFP's local runner to be silent.
-        workspace_claim, workspace: the volume claim with the project, and where it is mounted.
+        image: the image with the environment and the code; KFP's local runner warns unless its name contains "python".
+        workspace_claim, workspace: the volume claim with the project, and its mount path.
         ray_jobs_address: of the RayCluster's job server, for the stages that need Ray.
         token_secret, token_key: the secret with Ray's authentication token.
         retries: attempts after the first; stages are idempotent.
@@ -67,9 +67,7 @@ def load_settings(root: Path) -> PipelineSettings:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         return PipelineSettings(**raw)
     except (OSError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            "these are not settings of the Kubeflow pipeline", where=str(path), seen=str(error)
-        ) from error
+        raise ConfigError("not the settings of the Kubeflow pipeline", where=str(path), seen=str(error)) from error
 
 
 def task_name(address: str) -> str:
@@ -92,7 +90,7 @@ def compile_to(path: Path, root: Path | None = None) -> str:
 
 
 def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: bool = True) -> Any:
-    """The pipeline of a resolved DAG; `cluster=False` leaves out what only Kubernetes understands."""
+    """The pipeline of a resolved DAG; `cluster=False` leaves out the settings for Kubernetes."""
     from kfp import dsl
 
     def pipeline(workspace: str = settings.workspace) -> None:
@@ -117,10 +115,10 @@ def run_local(workspace: Path | None = None) -> int:
     """Runs the pipeline with KFP's local runner: one subprocess per task, in this environment, one Ray for all.
 
     Args:
-        workspace: the project folder to work in; the one of the current folder when left out.
+        workspace: the project folder to work in; by default the project of the current folder.
 
     Returns:
-        0, or the exit code of the stage that failed; its output is above.
+        0, or the exit code of the stage that failed; its output has been printed.
     """
     from kfp import local
 
@@ -165,7 +163,7 @@ def submit(host: str, root: Path | None = None) -> str:
 
 
 def stage_task(stage: str, workspace: str) -> None:
-    """Runs one stage in the workspace; the body of every task, so it imports what it needs itself."""
+    """Runs one stage in the workspace. It is the body of every task, so it has its own imports."""
     import os
     import shlex
     import subprocess
@@ -187,13 +185,13 @@ def _component(node: dag.Node, image: str) -> Callable[..., Any]:
 
     component = dsl.component(_typed(stage_task), base_image=image, install_kfp_package=False)
     name = task_name(node.address)
-    component.component_spec.name = name  # KFP names tasks after their function; all tasks here have the same one
+    component.component_spec.name = name  # by default the name of the function, which all tasks share
     component.name = name
     return component
 
 
 def _typed(function: Callable[..., None]) -> Callable[..., None]:
-    """The function with real types as annotations; KFP reads them, and postponed ones are strings."""
+    """The function with types as annotations: KFP reads annotations, and postponed ones are strings."""
     function.__annotations__ = {**get_type_hints(function), "return": None}
     return function
 

@@ -1,8 +1,8 @@
 """`mer schedule`: the recurring runs of `infra/schedules.yaml`, compared with a Kubeflow Pipelines server and applied.
 
-The file is the desired state. A recurring run cannot be changed once it exists, so a difference is replaced: pause the
-old one, let its run finish, create the new one, delete the old one. Should that stop half-way, the next `--apply` sees
-what there is and goes on from there.
+The file is the desired state. A recurring run cannot be changed once it exists, so one that differs is replaced: the
+old one is paused, its current run finishes, the new one is created, the old one is deleted. After an interruption the
+next `--apply` continues from the present state of the server.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from pipelines.project import find_root
 FILE = Path("infra") / "schedules.yaml"
 CRON_FIELDS = 6
 PAGE = 100
-# What KFP calls a run that is over; everything else still works, or will.
+# KFP's states of a run that is over; in every other state it is running or waiting.
 FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 POLL_S = 10.0
 LONGEST_RUN_S = 12 * 3600.0
 
 
 class Schedule(Section):
-    """One recurring run as it should be."""
+    """The desired state of one recurring run."""
 
     name: str
     """Name of the recurring run. It should start with the file's `prefix`, by which the server's runs are recognised
     as the file's."""
 
     description: str = ""
-    """What it is for, in words; the hash of the compiled pipeline is added to it."""
+    """Its purpose; the hash of the compiled pipeline is added to it."""
 
     cron: str
     """When it runs, in six fields: second minute hour day month weekday."""
@@ -47,7 +47,7 @@ class Schedule(Section):
     """The most runs of it at a time."""
 
     no_catchup: bool = True
-    """Whether runs that were missed are skipped; false catches up on every one."""
+    """Whether missed runs are skipped; false catches up on all of them."""
 
     enabled: bool = True
     """Whether it runs; false pauses it."""
@@ -64,7 +64,7 @@ class Schedules(Section):
     """`infra/schedules.yaml`."""
 
     prefix: str = Field(min_length=1)
-    """Recurring runs on the server whose names start with this belong to the file: what it does not list is deleted."""
+    """Recurring runs on the server whose names start with this are the file's: those not listed in it are deleted."""
 
     experiment: str
     """Name of the experiment in Kubeflow Pipelines."""
@@ -77,13 +77,13 @@ class Schedules(Section):
     def _once(cls, schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
         names = [schedule.name for schedule in schedules]
         if len(set(names)) != len(names):
-            raise ValueError("a name stands twice")
+            raise ValueError("a name occurs twice")
         return schedules
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecurringRun:
-    """One recurring run as the server has it."""
+    """One recurring run on the server."""
 
     recurring_run_id: str
     experiment_id: str
@@ -92,7 +92,7 @@ class RecurringRun:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleChange:
-    """One thing to do: create, replace or delete; `why` lists what differs."""
+    """One change: create, replace or delete; `why` lists the differences."""
 
     kind: str
     name: str
@@ -105,29 +105,29 @@ class ScheduleChange:
 
 
 class Client(Protocol):
-    """The calls of `kfp.Client` that are used, with its own names and arguments."""
+    """The methods of `kfp.Client` that are used, with its own names and arguments."""
 
     def create_experiment(self, name: str) -> Any:
-        """Makes the experiment, or finds it; its `experiment_id`."""
+        """Returns the experiment, created if it does not exist; it has an `experiment_id`."""
 
     def list_recurring_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
         """A page: `recurring_runs` (or None) and `next_page_token`."""
 
     def create_recurring_run(self, experiment_id: str, job_name: str, **arguments: Any) -> Any:
-        """Makes one; its `recurring_run_id`."""
+        """Creates a recurring run; it has a `recurring_run_id`."""
 
     def disable_recurring_run(self, recurring_run_id: str) -> Any:
-        """Pauses one."""
+        """Pauses a recurring run."""
 
     def delete_recurring_run(self, recurring_run_id: str) -> Any:
-        """Deletes one."""
+        """Deletes a recurring run."""
 
     def list_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
         """A page: `runs` (or None), each with `recurring_run_id` and `state`, and `next_page_token`."""
 
 
 def command(*, apply: bool = False, host: str | None = None, file: Path | None = None) -> str:
-    """What `mer schedule` prints. Without a host, the file; with one, the differences, which `apply` removes.
+    """The output of `mer schedule`. Without a host, the file; with one, the differences, which `apply` removes.
 
     Raises:
         ConfigError: the file is wrong, or `apply` was given without a host.
@@ -179,9 +179,9 @@ def reconcile(
     Args:
         client: a Kubeflow Pipelines client.
         desired: the desired state.
-        package: compiles the pipeline and gives the file; called once.
+        package: compiles the pipeline and returns the file; called once.
         apply: whether to change anything.
-        sleep: waits between two looks at a run that is to finish.
+        sleep: waits between two checks of a run that has to finish.
 
     Raises:
         UnavailableError: a paused recurring run's last run did not finish in time; nothing was deleted.
@@ -200,38 +200,39 @@ def reconcile(
 def stamped(desired: Schedules, package: Path) -> Schedules:
     """The schedules with the compiled pipeline's hash in their descriptions.
 
-    The server writes a pipeline back differently from how it was given, so its hash shows a change.
+    The server returns a pipeline in a different form from the submitted one, so a change is detected by its hash.
     """
     sha256 = file_sha256(package)[:12]
-    named = [
-        one.model_copy(update={"description": f"{one.description} [pipeline {sha256}]"}) for one in desired.schedules
-    ]
-    return desired.model_copy(update={"schedules": tuple(named)})
+    schedules = tuple(
+        schedule.model_copy(update={"description": f"{schedule.description} [pipeline {sha256}]"})
+        for schedule in desired.schedules
+    )
+    return desired.model_copy(update={"schedules": schedules})
 
 
 def actual(client: Client, prefix: str, experiment_id: str) -> list[RecurringRun]:
     """The server's recurring runs whose names start with the prefix."""
-    found = _pages(client.list_recurring_runs, "recurring_runs", experiment_id)
-    return [_actual(one) for one in found if (one.display_name or "").startswith(prefix)]
+    listed = _pages(client.list_recurring_runs, "recurring_runs", experiment_id)
+    return [_actual(run) for run in listed if (run.display_name or "").startswith(prefix)]
 
 
 def differences(desired: Schedules, existing: Sequence[RecurringRun]) -> list[ScheduleChange]:
-    """What has to change, by name. A pure function of both states.
+    """The changes that make the states equal, by name. A pure function of both.
 
-    Several recurring runs of one name are what an interrupted replacement leaves; they are replaced by one.
+    An interrupted replacement leaves several recurring runs of one name; they are replaced by one.
     """
     changes = []
     names = {schedule.name for schedule in desired.schedules}
     for schedule in desired.schedules:
-        same = tuple(one for one in existing if one.schedule.name == schedule.name)
+        same = tuple(run for run in existing if run.schedule.name == schedule.name)
         if not same:
             changes.append(ScheduleChange(kind="create", name=schedule.name, desired=schedule))
             continue
         why = _why(schedule, same)
         if why:
             changes.append(ScheduleChange(kind="replace", name=schedule.name, why=why, desired=schedule, old=same))
-    for name in sorted({one.schedule.name for one in existing} - names):
-        old = tuple(one for one in existing if one.schedule.name == name)
+    for name in sorted({run.schedule.name for run in existing} - names):
+        old = tuple(run for run in existing if run.schedule.name == name)
         changes.append(ScheduleChange(kind="delete", name=name, why=("not in the file",), old=old))
     return changes
 
@@ -243,19 +244,19 @@ def _why(schedule: Schedule, same: Sequence[RecurringRun]) -> tuple[str, ...]:
     return tuple(f"{key} {before[key]!r} -> {value!r}" for key, value in after.items() if before[key] != value)
 
 
-def _actual(one: Any) -> RecurringRun:
-    cron = one.trigger.cron_schedule.cron if one.trigger and one.trigger.cron_schedule else ""
+def _actual(run: Any) -> RecurringRun:
+    cron = run.trigger.cron_schedule.cron if run.trigger and run.trigger.cron_schedule else ""
     return RecurringRun(
-        recurring_run_id=one.recurring_run_id,
-        experiment_id=one.experiment_id,
-        # What the server holds need not be valid for us (a periodic trigger has no cron); it is compared, not obeyed.
+        recurring_run_id=run.recurring_run_id,
+        experiment_id=run.experiment_id,
+        # A schedule of the server need not be valid here (a periodic trigger has no cron): it is only compared.
         schedule=Schedule.model_construct(
-            name=one.display_name,
-            description=one.description or "",
+            name=run.display_name,
+            description=run.description or "",
             cron=cron,
-            max_concurrency=int(one.max_concurrency or 0),
-            no_catchup=bool(one.no_catchup),
-            enabled=one.status == "ENABLED",
+            max_concurrency=int(run.max_concurrency or 0),
+            no_catchup=bool(run.no_catchup),
+            enabled=run.status == "ENABLED",
         ),
     )
 
@@ -300,14 +301,14 @@ def _wait_for_its_run(client: Client, old: RecurringRun, sleep: Callable[[float]
 
 
 def _pages(call: Callable[..., Any], field: str, experiment_id: str) -> list[Any]:
-    found: list[Any] = []
+    items: list[Any] = []
     token = ""
     while True:
         page = call(page_token=token, page_size=PAGE, experiment_id=experiment_id)
-        found += getattr(page, field) or []
+        items += getattr(page, field) or []
         token = page.next_page_token or ""
         if not token:
-            return found
+            return items
 
 
 def _connect(host: str) -> Client:

@@ -9,7 +9,7 @@ import pytest
 
 from components.contracts.errors import DataError, ModelError
 from components.contracts.labels import ABAW8
-from components.evaluation.abaw import HEADER, VideoClasses, Wanted, judge, read_list, rows
+from components.evaluation.abaw import HEADER, RequestedFrames, VideoClasses, judge, read_list, rows
 
 CLASSES = ABAW8.classes
 
@@ -29,22 +29,22 @@ def test_the_header_is_the_official_one() -> None:
 def test_a_list_names_frames_or_whole_videos() -> None:
     text = f"{HEADER}\nb/00010.jpg,\n2-30-640x360/00001.jpg,0,0,0\nvideo5_left\n\nlast one.mp4\n"
     assert read_list("\ufeff" + text, where="list") == [
-        Wanted(video="b", frame=10),
-        Wanted(video="2-30-640x360", frame=1),
-        Wanted(video="video5_left", frame=None),
-        Wanted(video="last one", frame=None),
+        RequestedFrames(video="b", frame=10),
+        RequestedFrames(video="2-30-640x360", frame=1),
+        RequestedFrames(video="video5_left", frame=None),
+        RequestedFrames(video="last one", frame=None),
     ]
 
 
 @pytest.mark.parametrize("text", ["", HEADER, "a/00000.jpg", "a/b/00001.jpg", "a/first.jpg", "../00001.jpg/x"])
-def test_what_names_no_frame_is_refused_with_its_line(text: str) -> None:
+def test_a_line_that_is_not_a_frame_is_refused(text: str) -> None:
     with pytest.raises(DataError) as refused:
         read_list(f"ok\n{text}" if text.count("/") else text, where="list.txt")
     assert refused.value.code == "bad-list"
     assert refused.value.where == ("list.txt line 2" if text.count("/") else "list.txt")
 
 
-def test_a_frame_has_the_class_of_the_step_it_lies_in_whatever_the_rate() -> None:
+def test_a_frame_has_the_class_of_its_step_at_any_rate() -> None:
     steps = posterior("neutral", "anger", "happiness", "other")
     for fps in (14.0, 25.0, 60.0):
         times_s = np.arange(int(0.4 * fps)) / fps
@@ -53,7 +53,7 @@ def test_a_frame_has_the_class_of_the_step_it_lies_in_whatever_the_rate() -> Non
         assert not judged.borrowed.any()
 
 
-def test_classes_are_told_by_name_in_whatever_order_the_model_has_them() -> None:
+def test_classes_are_matched_by_name_in_any_order() -> None:
     turned = CLASSES[::-1]
     judged = judge(
         np.array([0.0, 0.1]),
@@ -67,7 +67,7 @@ def test_classes_are_told_by_name_in_whatever_order_the_model_has_them() -> None
         judge(np.zeros(1), np.ones((1, 8)), np.ones(1, dtype=bool), rate_hz=10.0, classes=("calm", *CLASSES[1:]))
 
 
-def test_where_nobody_is_there_the_nearest_moment_answers() -> None:
+def test_a_moment_without_evidence_gets_the_class_of_the_nearest_one() -> None:
     steps = posterior("fear", "fear", "anger", "surprise", "surprise", "neutral")
     valid = np.array([True, False, False, False, True, False])
     times_s = (np.arange(8) + 0.5) / 10  # two frames after the last step
@@ -79,17 +79,17 @@ def test_where_nobody_is_there_the_nearest_moment_answers() -> None:
     assert refused.value.code == "nothing-to-judge"
 
 
-def test_rows_go_by_the_number_in_the_name_and_not_by_the_place_in_the_list() -> None:
-    wanted = [
-        Wanted(video="b", frame=3),
-        Wanted(video="a", frame=2),
-        Wanted(video="b", frame=1),
-        Wanted(video="a", frame=9),
-        Wanted(video="c", frame=None),
+def test_rows_go_by_the_number_in_the_name_and_not_by_the_position_in_the_list() -> None:
+    requested = [
+        RequestedFrames(video="b", frame=3),
+        RequestedFrames(video="a", frame=2),
+        RequestedFrames(video="b", frame=1),
+        RequestedFrames(video="a", frame=9),
+        RequestedFrames(video="c", frame=None),
     ]
     counts: Counter[str] = Counter()
     judged = {"a": wholly(0, 4), "b": wholly(1, 2, 3), "c": wholly(7, 6)}
-    assert list(rows(wanted, judged, counts)) == [
+    assert list(rows(requested, judged, counts)) == [
         HEADER,
         "b/00003.jpg,3",
         "a/00002.jpg,4",
@@ -98,4 +98,4 @@ def test_rows_go_by_the_number_in_the_name_and_not_by_the_place_in_the_list() ->
         "c/00001.jpg,7",
         "c/00002.jpg,6",
     ]
-    assert +counts == Counter({"frames": 6, "beyond the video's last frame: the last one's class": 1})
+    assert +counts == Counter({"frames": 6, "beyond the video's last frame, with the class of the last one": 1})

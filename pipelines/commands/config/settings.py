@@ -36,12 +36,12 @@ class Setting:
 
     Attributes:
         key: with the sections before it, joined by dots.
-        value: at present; also None where `needed` and not set.
+        value: the present value; also None where `needed` and not set.
         origin: params.yaml, the preset that sets or does not use the value, default, or "not set".
         default: the value when the key is not in params.yaml and no preset sets it; None where `needed`.
         needed: whether a value must be given.
         allowed: bounds and choices, in words.
-        meaning: what the value does, in which unit, after which source.
+        meaning: the effect of the value, its unit and its source.
     """
 
     key: str
@@ -78,13 +78,13 @@ def every_setting(params: Params) -> Iterator[Setting]:
     """Every key of params.yaml, then every option of every dataset."""
     yield from _settings(params, default=Params(), preset=params.model.preset)
     for dataset, adapter in ADAPTERS.items():
-        given = params.sources.get(dataset, {})
+        section = params.sources.get(dataset, {})
         for name, field in adapter.Options.model_fields.items():
             default = None if field.is_required() else field.get_default(call_default_factory=True)
             yield Setting(
                 key=f"{dataset}.{name}",
-                value=given.get(name, _plain(default)),
-                origin=FILE if name in given else NOT_SET if field.is_required() else DEFAULT,
+                value=section.get(name, _plain(default)),
+                origin=FILE if name in section else NOT_SET if field.is_required() else DEFAULT,
                 default=_plain(default),
                 needed=field.is_required(),
                 allowed=allowed(adapter.Options, name),
@@ -93,7 +93,7 @@ def every_setting(params: Params) -> Iterator[Setting]:
 
 
 def _settings(
-    section: Section, *, default: Section | None, preset: str, path: tuple[str, ...] = (), given: bool = True
+    section: Section, *, default: Section | None, preset: str, path: tuple[str, ...] = (), in_file: bool = True
 ) -> Iterator[Setting]:
     """The keys at and below a section.
 
@@ -103,23 +103,23 @@ def _settings(
             has the default of its own field.
         preset: the preset, which may also set a value.
         path: of the section.
-        given: whether the section is in params.yaml.
+        in_file: whether the section is in params.yaml.
     """
     for name, field in type(section).model_fields.items():
         if name == HIDDEN and not path:
             continue
         value = getattr(section, name)
-        here = given and name in section.model_fields_set
+        key_in_file = in_file and name in section.model_fields_set
         left_out = _default(field) if default is None else getattr(default, name)
         if isinstance(value, Section):
             yield from _settings(
-                value, default=None if here else left_out, preset=preset, path=(*path, name), given=here
+                value, default=None if key_in_file else left_out, preset=preset, path=(*path, name), in_file=key_in_file
             )
             continue
         yield Setting(
             key=".".join([*path, name]),
             value=_plain(value),
-            origin=_origin(path, name, preset, given=here),
+            origin=_origin(path, name, preset, in_file=key_in_file),
             default=_plain(left_out),
             needed=False,
             allowed=CHOICES.get(".".join([*path, name])) or allowed(type(section), name),
@@ -127,9 +127,9 @@ def _settings(
         )
 
 
-def _origin(path: tuple[str, ...], name: str, preset: str, *, given: bool) -> str:
+def _origin(path: tuple[str, ...], name: str, preset: str, *, in_file: bool) -> str:
     section = path[0] if len(path) == 1 else ""
-    if given:
+    if in_file:
         return FILE
     if name in WITHOUT[preset].get(section, ()):
         return f"unused by preset {preset}"

@@ -1,4 +1,4 @@
-"""`mer quarantine list` and `show`: everything that any stage set aside, in one list, or all about one clip."""
+"""`mer quarantine list` and `show`: all clips that any stage set aside, or everything about one of them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def listing(
 
 
 def show(clip_id: str, *, root: Path | None = None) -> str:
-    """Everything about a clip in quarantine: each reason with all its fields, whose clip it is, the files and whether
-    they are there, what was decided, and what can be done.
+    """Everything about a clip in quarantine: each reason with all its fields, the person, the files and whether they
+    exist, the decisions about it, and what can be done.
 
     Raises:
         DataError: the clip is not in quarantine.
@@ -51,12 +51,12 @@ def show(clip_id: str, *, root: Path | None = None) -> str:
     rows = quarantine(layout)
     own = [row for row in rows if row.clip_id == clip_id]
     if not own:
-        known = sorted({row.clip_id for row in rows})
+        clip_ids = sorted({row.clip_id for row in rows})
         raise DataError(
             "this clip is not in quarantine",
             where=clip_id,
-            seen=f"{len(known)} clips are",
-            remedy=nearest(clip_id, known) or "`mer quarantine list` names them",
+            seen=f"{len(clip_ids)} clips are",
+            remedy=nearest(clip_id, clip_ids) or "`mer quarantine list` lists them",
         )
     decided = [row for row in read_readmitted(layout.readmitted) if row.clip_id == clip_id]
     parts = [clip_id, *(_reason(row) for row in own), *_clip(layout, own[0])]
@@ -65,14 +65,14 @@ def show(clip_id: str, *, root: Path | None = None) -> str:
 
 
 def quarantine(layout: Layout, dataset: str | None = None) -> list[Quarantined]:
-    """Each stage's own rows, of the datasets in use or of one. Validation's table repeats those of the stages before it
-    as they were when it last ran."""
+    """Each stage's own rows, of the datasets in use or of one. Validation's table also has the rows that earlier stages
+    had when it last ran; these are left out."""
     names: Sequence[str] = load(layout.root).datasets if dataset is None else (dataset,)
     return [row for name in names for row in _rows(layout, name)]
 
 
 def may_be_taken(row: Quarantined) -> bool:
-    """Whether a person may take a clip as it is in spite of this row."""
+    """Whether a person may take a clip as it is despite this row."""
     return (row.stage == VALIDATION and row.code in waivable()) or (row.stage == ALIGNMENT and row.code in GATES)
 
 
@@ -83,7 +83,7 @@ def _rows(layout: Layout, name: str) -> Iterator[Quarantined]:
 
 
 def _block(row: Quarantined) -> str:
-    """A row for a person: the clip, the reason, and the file and remedy unless the message has them."""
+    """A row as text: the clip, the reason, and the file and remedy unless the message contains them."""
     lines = [f"{row.clip_id}  [{row.stage}: {row.code}]", row.message]
     lines += [f"{name} {text}" for name, text in (("file", row.path), ("try", row.remedy)) if _adds(row, text)]
     return "\n    ".join(lines)
@@ -100,12 +100,13 @@ def _reason(row: Quarantined) -> str:
 
 
 def _clip(layout: Layout, row: Quarantined) -> list[str]:
-    """The clip's own row and its files; only the file where the corpus did not get as far as a row."""
+    """The clip's row and its files; only the file where the clip has no row."""
     table = layout.dataset(row.dataset) / "clips.parquet"
     rows = pq.read_table(table, filters=[("clip_id", "=", row.clip_id)]).to_pylist() if table.is_file() else []
-    found: dict[str, Any] = rows[0] if rows else {}
-    about = [f"  {name:<14} {found[name]}" for name in _ABOUT if found.get(name)]
-    media = [found[name] for name in MEDIA_PATHS if found.get(name)] + [one["path"] for one in found.get("given") or ()]
+    clip: dict[str, Any] = rows[0] if rows else {}
+    about = [f"  {name:<14} {clip[name]}" for name in _ABOUT if clip.get(name)]
+    media = [clip[name] for name in MEDIA_PATHS if clip.get(name)]
+    media += [features["path"] for features in clip.get("given") or ()]
     files = list(dict.fromkeys([*media, *([row.path] if row.path else [])]))
     parts = [["the clip", *about]] if about else []
     if files:
@@ -116,11 +117,11 @@ def _clip(layout: Layout, row: Quarantined) -> list[str]:
 def _state(path: Path) -> str:
     if path.is_dir():
         return "a folder"
-    return f"{path.stat().st_size} bytes" if path.is_file() else "not there"
+    return f"{path.stat().st_size} bytes" if path.is_file() else "missing"
 
 
 def _decision(row: Readmitted) -> str:
-    what = "to be taken as it is" if row.how == "as_is" else f"to be tried again (asked {row.tries} times)"
+    what = "to be taken as it is" if row.how == "as_is" else f"to be tried again ({row.tries} times so far)"
     lines = [f"decided for {row.stage}: {row.code}", f"  {what}"]
     lines += [f"  {name:<8} {value}" for name, value in (("seen", row.seen), ("reason", row.reason)) if value]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`mer quarantine readmit`: a person's decision about clips in quarantine, into `readmitted.csv`."""
+"""`mer quarantine readmit`: records a person's decision about clips in quarantine in `readmitted.csv`."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ def readmit(
     reason: str | None = None,
     root: Path | None = None,
 ) -> str:
-    """Writes down what is to become of clips in quarantine; the next run does it.
+    """Records a decision about clips in quarantine; the next run applies it.
 
-    Without a reason each is tried once more by the stage that set it aside. With one it is taken as it is, which goes
-    for promises that a person may judge better (`waivable`) and for nothing else.
+    Without a reason each clip is tried once more by the stage that set it aside. With a reason it is taken as it is,
+    which is possible only for expectations that a person may waive (`waivable`).
 
     Args:
-        clip_ids: these clips. code: every clip with this reason. everything: all of them. One of the three.
+        clip_ids: these clips. code: every clip with this code. everything: all clips. Exactly one of the three.
         reason: why the clips are taken as they are.
 
     Returns:
-        What was written, for a person.
+        The recorded decisions as text.
 
     Raises:
-        ConfigError: nothing or too much was chosen. DataError: a clip is not in quarantine, or not one of those that
-            were chosen can be readmitted this way.
+        ConfigError: not exactly one choice of clips. DataError: a clip is not in quarantine, or none of the chosen
+            clips can be readmitted this way.
     """
     layout = Layout(root or find_root())
     rows = _chosen(quarantine(layout), clip_ids, code=code, everything=everything)
     if reason is not None and not reason.strip():
-        raise ConfigError("the reason is empty", where="--reason", remedy="Say in words why the clips can be used")
+        raise ConfigError("the reason is empty", where="--reason", remedy="Describe why the clips can be used")
     fit = [row for row in rows if (may_be_taken(row) if reason is not None else row.stage != VALIDATION)]
     unfit = [row for row in rows if row not in fit]
     if not fit:
         raise _refusal(unfit[0], reason)
-    known = {_key(row): row for row in read_readmitted(layout.readmitted)}
+    decisions = {_key(row): row for row in read_readmitted(layout.readmitted)}
     for row in fit:
-        decision = _decision(row, reason, known.get(_key(row)))
-        known[_key(decision)] = decision
-    write_readmitted(layout.readmitted, known.values())
+        decision = _decision(row, reason, decisions.get(_key(row)))
+        decisions[_key(decision)] = decision
+    write_readmitted(layout.readmitted, decisions.values())
     what = "tried again" if reason is None else "taken as they are"
     lines = [f"{row.clip_id}  [{row.stage}: {row.code}]" for row in fit]
     lines += [f"left in quarantine: {_refusal(row, reason)}" for row in unfit]
@@ -68,8 +68,8 @@ def _chosen(
     ways = [bool(clip_ids), code is not None, everything]
     if sum(ways) != 1:
         raise ConfigError(
-            "say which clips",
-            seen=f"{sum(ways)} of them",
+            "clips must be chosen in exactly one way",
+            seen=f"{sum(ways)} ways",
             allowed="clip ids, or --code CODE, or --all",
             where="readmit",
         )
@@ -78,10 +78,10 @@ def _chosen(
         raise DataError(
             "this clip is not in quarantine",
             where=missing[0],
-            remedy=nearest(missing[0], {row.clip_id for row in rows}) or "`mer quarantine list` names those that are",
+            remedy=nearest(missing[0], {row.clip_id for row in rows}) or "`mer quarantine list` shows all that are",
         )
-    wanted_code = None if code is None else current(code)
-    chosen = [row for row in rows if everything or row.clip_id in clip_ids or row.code == wanted_code]
+    chosen_code = None if code is None else current(code)
+    chosen = [row for row in rows if everything or row.clip_id in clip_ids or row.code == chosen_code]
     if not chosen:
         codes = sorted({row.code for row in rows})
         raise DataError(

@@ -128,18 +128,14 @@ class Forgetting:
         units = [path for name in UNITS for path in sorted((state / name).glob("*")) if path.name != RESULTS]
         yield from (self._removal(unit) for unit in units if self._inside(unit))
         for path in files_below(state):
-            if (
-                self._is_mlflow_file(path)
-                or any(path.is_relative_to(unit) for unit in units)
-                or not self._names_them(path)
-            ):
+            if self._is_mlflows(path) or any(path.is_relative_to(unit) for unit in units) or not self._names_them(path):
                 continue
             if path == hashes:
                 yield Removal(path=path, what="entries removed", act=partial(self._forget_hashes, path))
             elif path != journal(self._layout, self._trace):
                 yield self._removal(path)
 
-    def _is_mlflow_file(self, path: Path) -> bool:
+    def _is_mlflows(self, path: Path) -> bool:
         """Whether a file is MLflow's, including the files that a database writes beside itself."""
         return any(path.is_relative_to(place) or str(path).startswith(f"{place}-") for place in self._mlflow)
 

@@ -36,7 +36,7 @@ def submit(project: Path, text: str, **options: str) -> list[str]:
     return out.read_text().splitlines()
 
 
-def test_every_frame_of_the_list_is_answered_in_its_order(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_frame_of_the_list_has_a_class_in_its_order(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = f"{HEADER}\ntest/00012.jpg\nvideo5_right/00003.jpg,0\ntest/00001.jpg\nvideo5_left\ntest/00040.jpg\n"
     lines = submit(project, text)
     assert lines[0] == HEADER
@@ -48,9 +48,9 @@ def test_every_frame_of_the_list_is_answered_in_its_order(project: Path, capsys:
         "test/00040.jpg",
     ]
     assert all(0 <= int(line.partition(",")[2]) < 8 for line in lines[1:])
-    told = capsys.readouterr()
-    assert "16 frames of 3 videos, by bundle unregistered" in told.out
-    assert "1 beyond the video's last frame" in told.err
+    printed = capsys.readouterr()
+    assert "16 frames of 3 videos, by bundle unregistered" in printed.out
+    assert "1 beyond the video's last frame" in printed.err
 
 
 def test_a_frame_has_the_answer_of_its_own_moment_and_without_a_crop_that_of_the_nearest(project: Path) -> None:
@@ -58,12 +58,12 @@ def test_a_frame_has_the_answer_of_its_own_moment_and_without_a_crop_that_of_the
 
     files = CorpusFiles(Affwild2Options(root="corpus"), project)
     answer = Predictor(load_bundle(project / "bundle"), root=project).predict(files.clip(files.find("test")))
-    # At 20 a second frames 1 and 2 are of step 0, 3 and 4 of step 1, 9 and 10 of step 4, 11 and 12 of step 5.
+    # At 20 frames per second frames 1 and 2 are of step 0, 3 and 4 of step 1, 9 and 10 of step 4, 11 and 12 of step 5.
     assert [bool(moment.present) for moment in answer.timeline][:6] == [True, True, False, False, True, True]
-    said = [None if one.emotion is None else ABAW8.classes.index(one.emotion) for one in answer.timeline]
+    classes = [None if moment.emotion is None else ABAW8.classes.index(moment.emotion) for moment in answer.timeline]
     lines = submit(project, "test")
     step_of_frame = [0, 0, 1, 1, 1, 1, 4, 4, 4, 4, 5, 5]
-    assert [int(line.partition(",")[2]) for line in lines[1:]] == [said[step] for step in step_of_frame]
+    assert [int(line.partition(",")[2]) for line in lines[1:]] == [classes[step] for step in step_of_frame]
 
 
 def test_a_video_that_cannot_be_judged_stops_it_unless_a_class_is_named(
@@ -81,7 +81,7 @@ def test_a_video_that_cannot_be_judged_stops_it_unless_a_class_is_named(
         capsys.readouterr().err
     )
     with pytest.raises(MediaError):
-        submit(project, "nowhere", fill="other")  # nobody can say how many frames it has
+        submit(project, "nowhere", fill="other")  # the number of its frames is unknown
     with pytest.raises(DataError, match="happiness"):
         submit(project, text, fill="hapiness")
 

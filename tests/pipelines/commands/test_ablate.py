@@ -14,12 +14,12 @@ from pipelines.cli import call
 from pipelines.commands.ablate import configured
 
 
-def test_options_of_a_call_stand_over_the_file_and_bounds_hold() -> None:
+def test_options_of_a_call_go_before_the_file_and_bounds_hold() -> None:
     params = Params.model_validate({"ablate": {"seeds": 3, "folds": "corpus"}})
-    found = configured(params, {"folds": 4, "workers": 1, "epochs": None, "variants": ["causal"]})
-    assert (found.ablate.folds, found.ablate.seeds, found.ablate.workers) == (4, 3, 1)
-    assert found.ablate.variants == ("causal",)
-    assert found.ablate.epochs is None
+    result = configured(params, {"folds": 4, "workers": 1, "epochs": None, "variants": ["causal"]})
+    assert (result.ablate.folds, result.ablate.seeds, result.ablate.workers) == (4, 3, 1)
+    assert result.ablate.variants == ("causal",)
+    assert result.ablate.epochs is None
     with pytest.raises(ConfigError, match="mer ablate: folds"):
         configured(params, {"folds": "people"})
     with pytest.raises(ConfigError, match="mer ablate: folds"):
@@ -32,7 +32,7 @@ def test_a_name_that_leaves_the_folder_is_refused(project: Path, capsys: pytest.
 
 
 def mer(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own: the command starts and ends a Ray, and this one may have the session's."""
+    """Runs a process of its own: the command starts and ends a Ray, and this process may be connected to one."""
     environment = {
         name: value for name, value in os.environ.items() if name not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}
     }

@@ -29,7 +29,7 @@ def leaves(section: type[Section], prefix: str) -> list[str]:
     return keys
 
 
-def test_every_setting_is_there_once_and_explained() -> None:
+def test_every_setting_is_listed_once_and_explained() -> None:
     keys = [key for key in leaves(Params, "") if key != "sources"]
     keys += [key for name, adapter in ADAPTERS.items() for key in leaves(adapter.Options, f"{name}.")]
     settings = list(every_setting(Params()))
@@ -57,7 +57,7 @@ def test_every_setting_is_there_once_and_explained() -> None:
         ("folder.licence", "text, not empty"),
     ],
 )
-def test_what_is_allowed_is_said_in_words(key: str, words: str) -> None:
+def test_allowed_values_in_words(key: str, words: str) -> None:
     settings = {setting.key: setting for setting in every_setting(Params())}
     assert settings[key].allowed == words
 
@@ -67,7 +67,7 @@ def test_the_datasets_are_listed() -> None:
     assert all(name in datasets.allowed for name in ADAPTERS)
 
 
-def test_a_value_says_where_it_comes_from(project: Path) -> None:
+def test_a_value_has_its_origin(project: Path) -> None:
     settings = configured(project, "train: {epochs: 5}\nravdess: {root: /data/ravdess}\n")
     epochs, workers = settings["train.epochs"], settings["train.workers"]
     assert (epochs.value, epochs.origin, epochs.default) == (5, "params.yaml", 30)
@@ -78,7 +78,7 @@ def test_a_value_says_where_it_comes_from(project: Path) -> None:
     assert (settings["iemocap.root"].origin, settings["iemocap.root"].shown) == ("not set", "-")
 
 
-def test_a_preset_is_named_where_it_gives_the_value_or_does_without(project: Path) -> None:
+def test_a_preset_is_named_where_it_sets_or_does_not_use_the_value(project: Path) -> None:
     settings = configured(project, "model: {preset: paper}\ntrain: {epochs: 5}\n")
     rate, epochs, width = settings["train.learning_rate"], settings["train.epochs"], settings["model.width"]
     assert (rate.value, rate.origin, rate.default) == (1e-5, "preset paper", 2e-3)
@@ -87,7 +87,7 @@ def test_a_preset_is_named_where_it_gives_the_value_or_does_without(project: Pat
     assert settings["train.workers"].origin == "default"
 
 
-def test_the_default_is_what_counts_when_the_key_is_left_out(project: Path) -> None:
+def test_the_default_is_the_value_when_the_key_is_left_out(project: Path) -> None:
     whole = configured(project, "serving: {port: 0}\n")["serving.upload_limits.max_duration_s"]
     assert (whole.value, whole.default, whole.origin) == (300.0, 300.0, "default")
     part = configured(project, "serving: {upload_limits: {max_bytes: 1000}}\n")

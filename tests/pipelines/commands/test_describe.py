@@ -6,7 +6,7 @@ from pipelines import dag
 from pipelines.commands.describe import pipeline
 
 
-def test_every_stage_with_what_it_reads_and_writes(project: Path) -> None:
+def test_every_stage_with_its_inputs_and_outputs(project: Path) -> None:
     shown = pipeline()
     for node in dag.read(project):
         assert f"{node.address}: {node.description}" in shown
@@ -14,5 +14,5 @@ def test_every_stage_with_what_it_reads_and_writes(project: Path) -> None:
             assert path in shown
 
 
-def test_short_is_one_line_a_stage(project: Path) -> None:
+def test_short_is_one_line_per_stage(project: Path) -> None:
     assert len(pipeline(short=True).splitlines()) == len(dag.read(project))

@@ -21,7 +21,7 @@ VERSIONS = ("3", "4")
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the starter sets for its replicas ends with the test."""
+    """Variables that the starter sets for its replicas are restored after the test."""
     for name in ("ARTIFACTS_PROGRESS_BAR", "HTTP_REQUEST_MAX_RETRIES", "HTTP_REQUEST_TIMEOUT"):
         monkeypatch.setenv(f"MLFLOW_{'ENABLE_' if name.startswith('ART') else ''}{name}", "1")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -29,12 +29,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def answers(*bodies: bytes, status: int = 200) -> Iterator[str]:
-    """A service that gives these answers in turn; its address."""
-    asked = iter(range(10_000))
+    """Runs a service that gives these answers in turn; yields its address."""
+    numbers = iter(range(10_000))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = bodies[next(asked) % len(bodies)]
+            body = bodies[next(numbers) % len(bodies)]
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -58,7 +58,7 @@ def closed_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_every_version_that_answers_is_named_and_silence_counts() -> None:
+def test_every_version_that_answers_is_listed_and_failures_count() -> None:
     with answers(*(f'{{"version": "{version}"}}'.encode() for version in VERSIONS)) as url:
         assert serve.answering(url) == set(VERSIONS)
     with answers(b"not JSON", b"{}") as url:
@@ -68,18 +68,18 @@ def test_every_version_that_answers_is_named_and_silence_counts() -> None:
     assert serve.answering(f"http://127.0.0.1:{closed_port()}") == {""}
 
 
-def test_it_waits_until_a_replica_answers_or_somebody_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_until_a_replica_answers_or_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "POLL_S", 0.01)
     with answers(b"ok") as url:
         assert serve._wait_service(url, threading.Event())
     stopped = threading.Event()
     stopped.set()
-    nobody = f"http://127.0.0.1:{closed_port()}"
-    assert not serve._wait_service(nobody, stopped)
+    unused = f"http://127.0.0.1:{closed_port()}"
+    assert not serve._wait_service(unused, stopped)
     monkeypatch.setattr(serve, "READY_S", 0.05)
     with pytest.raises(UnavailableError, match="the service did not start") as late:
-        serve._wait_service(nobody, threading.Event())
-    assert late.value.where == nobody
+        serve._wait_service(unused, threading.Event())
+    assert late.value.where == unused
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -110,7 +110,7 @@ def test_the_reconciler_alone_needs_a_ray_that_runs_elsewhere(project: Path) -> 
     assert "mer serve" in str(refused.value.remedy)
 
 
-def test_only_what_changes_and_trouble_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_changes_and_trouble_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     serve._report("keep", "version 3 is served")
     assert capsys.readouterr().err == ""
     for kind in (*serve.EVENTS, "trouble"):

@@ -31,7 +31,7 @@ def patched(tmp_path: Path, patch: list[dict[str, Any]]) -> dict[str, Any]:
     return find(render(write(tmp_path, {"resources": ["pod.yaml"], "patches": [target]}, patch)), "Pod")
 
 
-def test_namespace_and_images_reach_through_folders(tmp_path: Path) -> None:
+def test_namespace_and_images_apply_to_folders_of_resources(tmp_path: Path) -> None:
     write(tmp_path / "base", {"resources": ["pod.yaml"], "namespace": "here"})
     top = write(
         tmp_path / "top", {"resources": ["../base"], "images": [{"name": "mer", "newName": "r/m", "newTag": "2"}]}
@@ -62,19 +62,19 @@ def test_patches(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "word"),
+    ("operation", "message"),
     [
         ({"op": "replace", "path": "/spec/nothing", "value": 1}, "does not apply"),
         ({"op": "remove", "path": "/spec/containers/9"}, "does not apply"),
         ({"op": "move", "path": "/spec"}, "unknown operation"),
     ],
 )
-def test_a_patch_that_does_not_fit_is_an_error(tmp_path: Path, operation: dict[str, Any], word: str) -> None:
-    with pytest.raises(ConfigError, match=word):
+def test_a_patch_that_does_not_fit_is_an_error(tmp_path: Path, operation: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         patched(tmp_path, [operation])
 
 
-def test_what_is_not_understood_is_refused(tmp_path: Path) -> None:
+def test_unsupported_keys_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'patches'"):
         render(write(tmp_path, {"resources": ["pod.yaml"], "patchez": []}))
 

@@ -10,7 +10,7 @@ from pipelines.kubeflow.rayjob import manifest
 from tests.pipelines.projects import TINY
 
 
-def test_the_whole_line(project: Path) -> None:
+def test_the_whole_pipeline(project: Path) -> None:
     job = yaml.safe_load(manifest(overlay="prod"))
     assert job["metadata"]["name"] == "mer-run"
     assert job["spec"]["entrypoint"].endswith("pipelines.cli run'")
@@ -22,7 +22,7 @@ def test_one_stage_has_a_name_of_its_own(project: Path) -> None:
     assert "run --only alignment@synthetic" in job["spec"]["entrypoint"]
 
 
-def test_a_name_that_means_several_is_refused(project: Path) -> None:
+def test_a_name_of_several_stages_is_refused(project: Path) -> None:
     (project / "params.yaml").write_text(yaml.safe_dump({**TINY, "datasets": ["synthetic", "ravdess"]}))
     with pytest.raises(ConfigError, match="alignment@synthetic, alignment@ravdess"):
         manifest(stage="alignment")

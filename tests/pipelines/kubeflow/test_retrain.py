@@ -16,7 +16,7 @@ from tests.pipelines.projects import TINY
 
 @pytest.fixture
 def compiled(project: Path, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The pipeline's and the platform's document for two datasets."""
+    """The documents of the pipeline and of the platform, for two datasets."""
     (project / "params.yaml").write_text(yaml.safe_dump({**TINY, "datasets": ["synthetic", "ravdess"]}))
     path = tmp_path / "mer.yaml"
     retrain.compile_to(path)
@@ -35,7 +35,7 @@ def test_the_pipeline_has_the_stages_and_edges_of_dvc_yaml(compiled: tuple, proj
     }
 
 
-def test_names_stay_apart(compiled: tuple) -> None:
+def test_task_names_are_distinct(compiled: tuple) -> None:
     tasks = compiled[0]["root"]["dag"]["tasks"]
     assert "alignment-synthetic" in tasks
     assert "alignment-ravdess" in tasks
@@ -43,7 +43,7 @@ def test_names_stay_apart(compiled: tuple) -> None:
 
 
 def test_dvc_decides_what_is_up_to_date(compiled: tuple) -> None:
-    """KFP's cache would skip a stage whose inputs it does not see."""
+    """KFP's cache would skip a stage whose inputs are not passed through KFP."""
     for task in compiled[0]["root"]["dag"]["tasks"].values():
         assert not task["cachingOptions"].get("enableCache", False)
 
@@ -69,7 +69,7 @@ def test_heavy_stages_go_to_the_ray_cluster(compiled: tuple, project: Path) -> N
         assert variables.get("MER_RAY_JOBS_ADDRESS") == (settings.ray_jobs_address if heavy else None)
 
 
-def test_settings_that_are_wrong_are_a_clear_word(project: Path) -> None:
+def test_wrong_settings_are_a_clear_error(project: Path) -> None:
     path = project / retrain.SETTINGS
     path.write_text(path.read_text() + "retry: 3\n")
     with pytest.raises(ConfigError, match="retry"):

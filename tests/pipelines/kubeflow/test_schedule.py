@@ -1,4 +1,4 @@
-"""Recurring runs against a recorded client: the answers are objects of KFP's own client library."""
+"""Recurring runs against a server in memory, whose answers are objects of KFP's own client library."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pipelines.kubeflow import schedule
 from pipelines.kubeflow.schedule import Schedule, Schedules
 from tests.pipelines.projects import ROOT
 
-WANTED = Schedules(
+DESIRED = Schedules(
     prefix="mer-", experiment="mer", schedules=(Schedule(name="mer-nightly", description="d", cron="0 0 2 * * *"),)
 )
 
 
-class Recorded:
-    """A server in memory. It answers with the classes and field types of the real one (`max_concurrency` is text)."""
+class MemoryClient:
+    """A client of a server in memory, with the classes and field types of the real one (`max_concurrency` is text)."""
 
     def __init__(self, page: int = 100) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -36,16 +36,16 @@ class Recorded:
 
     def list_recurring_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
         begin = int(page_token or 0)
-        found = [one for one in self.recurring.values() if one.experiment_id == experiment_id]
+        runs = [run for run in self.recurring.values() if run.experiment_id == experiment_id]
         end = begin + self.page
         return api.V2beta1ListRecurringRunsResponse(
-            recurring_runs=found[begin:end] or None, next_page_token=str(end) if end < len(found) else None
+            recurring_runs=runs[begin:end] or None, next_page_token=str(end) if end < len(runs) else None
         )
 
     def create_recurring_run(self, experiment_id: str, job_name: str, **arguments: Any) -> Any:
         inspect.signature(KfpClient.create_recurring_run).bind(None, experiment_id, job_name, **arguments)
         self.calls.append(("create", job_name))
-        one = api.V2beta1RecurringRun(
+        run = api.V2beta1RecurringRun(
             recurring_run_id=next(self._ids),
             experiment_id=experiment_id,
             display_name=job_name,
@@ -55,8 +55,8 @@ class Recorded:
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=arguments["cron_expression"])),
             status="ENABLED" if arguments["enabled"] else "DISABLED",
         )
-        self.recurring[one.recurring_run_id] = one
-        return one
+        self.recurring[run.recurring_run_id] = run
+        return run
 
     def disable_recurring_run(self, recurring_run_id: str) -> Any:
         self.calls.append(("pause", recurring_run_id))
@@ -67,7 +67,7 @@ class Recorded:
         del self.recurring[recurring_run_id]
 
     def list_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
-        self.calls.append(("look", None))
+        self.calls.append(("list", None))
         return api.V2beta1ListRunsResponse(runs=self.runs or None, next_page_token=None)
 
 
@@ -78,12 +78,12 @@ def package(tmp_path: Path) -> Path:
     return path
 
 
-def reconcile(client: Recorded, wanted: Schedules, package: Path, *, apply: bool = True, sleep: Any = None) -> str:
-    return schedule.reconcile(client, wanted, lambda: package, apply=apply, sleep=sleep or (lambda _: None))
+def reconcile(client: MemoryClient, desired: Schedules, package: Path, *, apply: bool = True, sleep: Any = None) -> str:
+    return schedule.reconcile(client, desired, lambda: package, apply=apply, sleep=sleep or (lambda _: None))
 
 
 def changed(**fields: Any) -> Schedules:
-    return WANTED.model_copy(update={"schedules": (WANTED.schedules[0].model_copy(update=fields),)})
+    return DESIRED.model_copy(update={"schedules": (DESIRED.schedules[0].model_copy(update=fields),)})
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,19 @@ def test_the_client_has_these_calls_and_arguments(name: str) -> None:
 
 
 def test_without_apply_nothing_is_done(package: Path) -> None:
-    client = Recorded()
-    assert reconcile(client, WANTED, package, apply=False) == "would: create mer-nightly"
+    client = MemoryClient()
+    assert reconcile(client, DESIRED, package, apply=False) == "would: create mer-nightly"
     assert client.calls == []
 
 
 def test_apply_creates_and_a_second_apply_does_nothing(package: Path) -> None:
-    client = Recorded()
-    assert reconcile(client, WANTED, package) == "done: create mer-nightly"
+    client = MemoryClient()
+    assert reconcile(client, DESIRED, package) == "done: create mer-nightly"
     client.calls.clear()
-    assert "as they should be" in reconcile(client, WANTED, package)
+    assert "as they should be" in reconcile(client, DESIRED, package)
     assert client.calls == []
-    (made,) = client.recurring.values()
-    assert (made.max_concurrency, made.no_catchup, made.status) == ("1", True, "ENABLED")
+    (created,) = client.recurring.values()
+    assert (created.max_concurrency, created.no_catchup, created.status) == ("1", True, "ENABLED")
 
 
 @pytest.mark.parametrize(
@@ -130,24 +130,24 @@ def test_apply_creates_and_a_second_apply_does_nothing(package: Path) -> None:
     ],
 )
 def test_a_difference_is_replaced_in_the_safe_order(package: Path, fields: dict[str, Any]) -> None:
-    client = Recorded()
-    reconcile(client, WANTED, package)
+    client = MemoryClient()
+    reconcile(client, DESIRED, package)
     client.calls.clear()
     assert next(iter(fields)) in reconcile(client, changed(**fields), package)
-    assert [what for what, _ in client.calls] == ["pause", "look", "create", "delete"]
+    assert [what for what, _ in client.calls] == ["pause", "list", "create", "delete"]
     assert "as they should be" in reconcile(client, changed(**fields), package)
 
 
 def test_a_changed_pipeline_is_a_difference(package: Path) -> None:
-    client = Recorded()
-    reconcile(client, WANTED, package)
+    client = MemoryClient()
+    reconcile(client, DESIRED, package)
     package.write_text("root: {dag: {}}\n")
-    assert "replace mer-nightly" in reconcile(client, WANTED, package)
+    assert "replace mer-nightly" in reconcile(client, DESIRED, package)
 
 
 def test_it_waits_for_the_old_ones_run(package: Path) -> None:
-    client = Recorded()
-    reconcile(client, WANTED, package)
+    client = MemoryClient()
+    reconcile(client, DESIRED, package)
     (old,) = client.recurring
     client.runs = [api.V2beta1Run(run_id="r", recurring_run_id=old, state="RUNNING")]
     slept: list[float] = []
@@ -163,16 +163,16 @@ def test_it_waits_for_the_old_ones_run(package: Path) -> None:
     assert old not in client.recurring
 
 
-def test_another_ones_run_is_not_waited_for(package: Path) -> None:
-    client = Recorded()
-    reconcile(client, WANTED, package)
-    client.runs = [api.V2beta1Run(run_id="r", recurring_run_id="someone-else", state="RUNNING")]
+def test_runs_of_other_schedules_are_not_waited_for(package: Path) -> None:
+    client = MemoryClient()
+    reconcile(client, DESIRED, package)
+    client.runs = [api.V2beta1Run(run_id="r", recurring_run_id="not-ours", state="RUNNING")]
     assert "done: replace" in reconcile(client, changed(cron="0 0 3 * * *"), package, sleep=None)
 
 
 def test_a_run_that_never_ends_deletes_nothing(package: Path) -> None:
-    client = Recorded()
-    reconcile(client, WANTED, package)
+    client = MemoryClient()
+    reconcile(client, DESIRED, package)
     (old,) = client.recurring
     client.runs = [api.V2beta1Run(run_id="r", recurring_run_id=old, state="RUNNING")]
     with pytest.raises(UnavailableError, match="does not finish"):
@@ -180,10 +180,10 @@ def test_a_run_that_never_ends_deletes_nothing(package: Path) -> None:
     assert client.recurring[old].status == "DISABLED"
 
 
-def test_what_an_interrupted_replacement_left_is_put_right(package: Path) -> None:
-    client = Recorded()
-    reconcile(client, WANTED, package)
-    stamped = schedule.stamped(WANTED, package).schedules[0]
+def test_an_interrupted_replacement_is_completed(package: Path) -> None:
+    client = MemoryClient()
+    reconcile(client, DESIRED, package)
+    stamped = schedule.stamped(DESIRED, package).schedules[0]
     client.create_recurring_run(
         "experiment-mer",
         "mer-nightly",
@@ -193,14 +193,14 @@ def test_what_an_interrupted_replacement_left_is_put_right(package: Path) -> Non
         no_catchup=True,
         enabled=True,
     )
-    assert "2 of this name" in reconcile(client, WANTED, package)
+    assert "2 of this name" in reconcile(client, DESIRED, package)
     assert len(client.recurring) == 1
 
 
-def test_what_is_not_in_the_file_goes_and_others_stay(package: Path) -> None:
-    client = Recorded(page=1)
-    reconcile(client, WANTED, package)
-    for name in ("mer-old", "someone-elses"):
+def test_runs_with_the_prefix_that_are_not_in_the_file_are_deleted_and_others_stay(package: Path) -> None:
+    client = MemoryClient(page=1)
+    reconcile(client, DESIRED, package)
+    for name in ("mer-old", "not-ours"):
         client.create_recurring_run(
             "experiment-mer",
             name,
@@ -210,18 +210,18 @@ def test_what_is_not_in_the_file_goes_and_others_stay(package: Path) -> None:
             no_catchup=True,
             enabled=True,
         )
-    assert reconcile(client, WANTED, package) == "done: delete mer-old: not in the file"
-    assert {one.display_name for one in client.recurring.values()} == {"mer-nightly", "someone-elses"}
+    assert reconcile(client, DESIRED, package) == "done: delete mer-old: not in the file"
+    assert {run.display_name for run in client.recurring.values()} == {"mer-nightly", "not-ours"}
 
 
 def test_the_committed_file() -> None:
-    wanted = schedule.read(ROOT / schedule.FILE)
-    assert all(one.name.startswith(wanted.prefix) for one in wanted.schedules)
-    assert all(one.max_concurrency == 1 and one.no_catchup for one in wanted.schedules)
+    committed = schedule.read(ROOT / schedule.FILE)
+    assert all(entry.name.startswith(committed.prefix) for entry in committed.schedules)
+    assert all(entry.max_concurrency == 1 and entry.no_catchup for entry in committed.schedules)
 
 
 @pytest.mark.parametrize(
-    ("text", "word"),
+    ("text", "message"),
     [
         ("prefix: m-\nexperiment: e\nschedules: [{name: a, cron: '0 2 * * *'}]", "six fields"),
         ("prefix: m-\nexperiment: e\nschedules: [{name: a, cron: '0 0 2 * * *', paused: true}]", "unknown key"),
@@ -233,10 +233,10 @@ def test_the_committed_file() -> None:
         ("[", "cannot read"),
     ],
 )
-def test_a_wrong_file_is_a_clear_word(tmp_path: Path, text: str, word: str) -> None:
+def test_a_wrong_file_is_a_clear_error(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "schedules.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=word):
+    with pytest.raises(ConfigError, match=message):
         schedule.read(path)
 
 
@@ -250,6 +250,6 @@ def test_without_a_server_the_file_is_printed() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_a_server_that_is_not_there(project: Path) -> None:
+def test_an_unreachable_server(project: Path) -> None:
     with pytest.raises(UnavailableError, match="does not answer"):
         schedule.command(host="http://127.0.0.1:9")

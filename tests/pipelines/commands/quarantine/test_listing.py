@@ -22,7 +22,7 @@ def aside(project: Path) -> None:
         write_table(folder / "quarantine.parquet", quarantine_table([row]))
 
 
-def test_nothing_is_said_plainly(project: Path) -> None:
+def test_an_empty_quarantine(project: Path) -> None:
     assert listing() == "Nothing was set aside."
 
 
@@ -33,7 +33,7 @@ def test_every_stages_quarantine_is_listed_with_its_reason(project: Path) -> Non
     assert shown.endswith("\n2 set aside")
 
 
-def test_what_validation_repeats_is_listed_once(project: Path) -> None:
+def test_rows_repeated_by_validation_are_listed_once(project: Path) -> None:
     aside(project)
     layout = Layout(project)
     upstream = [
@@ -51,6 +51,6 @@ def test_one_stage_as_json(project: Path) -> None:
     assert row["clip_id"] == "synthetic/alignment"
 
 
-def test_another_dataset_has_none(project: Path) -> None:
+def test_a_different_dataset_has_none(project: Path) -> None:
     aside(project)
     assert listing(dataset="ravdess") == "Nothing was set aside."

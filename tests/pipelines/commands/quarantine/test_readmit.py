@@ -1,4 +1,4 @@
-"""From quarantine back: what is listed, shown, decided and accepted, with real stages on a tiny folder of features."""
+"""Quarantine: listing, details, decisions and acceptance, with real stages on a tiny folder of features."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ pytestmark = pytest.mark.integration
 
 NAME = "feature_table"
 TWICE = ("feature_table/p00_c0", "feature_table/p00_c1")  # one recording under two labels
-GONE = "feature_table/p05_c2"  # nothing was measured of it
+GONE = "feature_table/p05_c2"  # it has no features
 
 
-def corpus(folder: Path, *, mended: bool = False) -> None:
+def corpus(folder: Path, *, repaired: bool = False) -> None:
     table, arrays = separable(6, 3)
     for values in arrays.values():
         values["p00_c1"] = values["p00_c0"]
-        if not mended:
+        if not repaired:
             del values["p05_c2"]
     write_features(folder, table, arrays)
 
@@ -54,8 +54,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("readmit") / "project"
     root.mkdir()
     (root / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
-    given = {"datasets": [NAME], NAME: {"root": "sets"}, "validation": {"min_clips": 4, "min_clips_per_class": 1}}
-    (root / "params.yaml").write_text(yaml.safe_dump(given))
+    params = {"datasets": [NAME], NAME: {"root": "sets"}, "validation": {"min_clips": 4, "min_clips_per_class": 1}}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
     corpus(root / "sets")
     run(Layout(root))
     return root
@@ -74,22 +74,22 @@ def accepted(layout: Layout) -> set[str]:
     return set(pq.read_table(layout.validated(NAME) / "accepted.parquet").column("clip_id").to_pylist())
 
 
-def test_what_is_decided_comes_in_with_its_reason_and_what_is_mended_by_itself(layout: Layout) -> None:
+def test_a_clip_is_accepted_by_decision_with_its_reason_and_after_a_repair_by_itself(layout: Layout) -> None:
     assert not {*TWICE, GONE} & accepted(layout)
     assert accept() == (
         f"{NAME}: 15 clips of 6 people\n"
         "Commit baselines/: from the next `mer run` on, data are compared with this baseline"
     )
-    said = readmit(TWICE, reason="the actor was told to do both,\nsays the director")
-    assert "2 to be taken as they are by the next `mer run`; commit readmitted.csv" in said
+    printed = readmit(TWICE, reason="the actor was to do both,\naccording to the director")
+    assert "2 to be taken as they are by the next `mer run`; commit readmitted.csv" in printed
     assert "decided for validation: one_emotion_a_recording" in show(TWICE[0])
-    corpus(layout.root / "sets", mended=True)
+    corpus(layout.root / "sets", repaired=True)
     run(layout)
     assert {*TWICE, GONE} <= accepted(layout)
     assert listing() == "Nothing was set aside."
     result = read_json(layout.validated(NAME) / "result.json")
-    reason = "the actor was told to do both, says the director"
-    assert [(one["clip_id"], one["seen"], one["reason"]) for one in result["readmitted"]] == [
+    reason = "the actor was to do both, according to the director"
+    assert [(clip["clip_id"], clip["seen"], clip["reason"]) for clip in result["readmitted"]] == [
         (clip_id, "2", reason) for clip_id in TWICE
     ]
     assert result["drift"]["compared_with"] == {"clips": 15, "people": 6}
@@ -99,10 +99,10 @@ def test_what_is_decided_comes_in_with_its_reason_and_what_is_mended_by_itself(l
     assert accept().startswith(f"{NAME}: 15 clips of 6 people → 18 clips of 6 people\n")
 
 
-def test_all_about_a_clip_is_told(layout: Layout) -> None:
+def test_everything_about_a_clip_is_shown(layout: Layout) -> None:
     assert listing().endswith("`mer quarantine show CLIP` shows everything about one clip\n3 set aside")
     shown = show(TWICE[0])
-    for said in (
+    for line in (
         "set aside by validation: one_emotion_a_recording",
         "  seen     2",
         "  allowed  one emotion",
@@ -111,7 +111,7 @@ def test_all_about_a_clip_is_told(layout: Layout) -> None:
         "  sets/face_au.npz  (",
         f'`mer quarantine readmit {TWICE[0]} --reason "…"`, then `mer run`: take it as it is',
     ):
-        assert said in shown
+        assert line in shown
     assert "try once more" not in shown
     gone = show(GONE)
     assert "set aside by datasets: no-features" in gone
@@ -121,17 +121,17 @@ def test_all_about_a_clip_is_told(layout: Layout) -> None:
         show("feature_table/p00_c")
 
 
-def test_another_try_is_counted_and_others_decisions_stay(layout: Layout) -> None:
+def test_a_further_try_is_counted_and_other_decisions_stay(layout: Layout) -> None:
     other = Readmitted(dataset="else", clip_id="else/a", stage="alignment", code="crashed", how="again")
     write_readmitted(layout.readmitted, [other])
     assert "1 to be tried again" in readmit(code="no-features")
     readmit([GONE])
-    mine, kept = sorted(read_readmitted(layout.readmitted), key=lambda row: row.dataset, reverse=True)
-    assert kept == other
-    assert (mine.clip_id, mine.stage, mine.how, mine.tries) == (GONE, "datasets", "again", 2)
+    own, unchanged = sorted(read_readmitted(layout.readmitted), key=lambda row: row.dataset, reverse=True)
+    assert unchanged == other
+    assert (own.clip_id, own.stage, own.how, own.tries) == (GONE, "datasets", "again", 2)
 
 
-def test_a_decision_about_a_code_of_before_counts_on(layout: Layout) -> None:
+def test_a_decision_about_a_former_code_is_continued(layout: Layout) -> None:
     folder = layout.features(NAME)
     folder.mkdir(parents=True, exist_ok=True)
     row = Quarantined(dataset=NAME, clip_id=TWICE[0], stage="features", code="non_finite", message="not finite")
@@ -143,26 +143,26 @@ def test_a_decision_about_a_code_of_before_counts_on(layout: Layout) -> None:
     assert [row.tries for row in read_readmitted(layout.readmitted)] == [5]
 
 
-def test_everything_at_once_leaves_what_has_to_be_judged_and_says_so(layout: Layout) -> None:
-    said = readmit(everything=True)
-    assert "1 to be tried again" in said
-    assert said.count("left in quarantine: ") == 2
-    assert 'Give a reason to accept it: --reason "…"' in said
-    said = readmit(everything=True, reason="checked by ear")
-    assert "2 to be taken as they are" in said
-    assert f"{GONE} [datasets: no-features]: this clip cannot be accepted as it is" in said
+def test_everything_at_once_leaves_and_lists_clips_that_need_a_reason(layout: Layout) -> None:
+    printed = readmit(everything=True)
+    assert "1 to be tried again" in printed
+    assert printed.count("left in quarantine: ") == 2
+    assert 'Give a reason to accept it: --reason "…"' in printed
+    printed = readmit(everything=True, reason="checked by ear")
+    assert "2 to be taken as they are" in printed
+    assert f"{GONE} [datasets: no-features]: this clip cannot be accepted as it is" in printed
 
 
-def test_what_cannot_be_readmitted_says_what_to_do_instead(layout: Layout) -> None:
+def test_what_cannot_be_readmitted_is_refused_with_a_remedy(layout: Layout) -> None:
     with pytest.raises(DataError, match="a second try would have the same result"):
         readmit([TWICE[0]])
     with pytest.raises(DataError, match="this clip cannot be accepted as it is"):
         readmit([GONE], reason="I like it")
     with pytest.raises(ConfigError, match="the reason is empty"):
         readmit([TWICE[0]], reason=" ")
-    with pytest.raises(ConfigError, match="say which clips"):
+    with pytest.raises(ConfigError, match="clips must be chosen in exactly one way"):
         readmit()
-    with pytest.raises(ConfigError, match="say which clips"):
+    with pytest.raises(ConfigError, match="clips must be chosen in exactly one way"):
         readmit([GONE], everything=True)
     with pytest.raises(DataError, match="Did you mean 'no-features'"):
         readmit(code="no-feature")
@@ -171,7 +171,7 @@ def test_what_cannot_be_readmitted_says_what_to_do_instead(layout: Layout) -> No
     assert not layout.readmitted.exists()
 
 
-def test_data_that_break_a_promise_are_not_accepted_unless_it_is_that_they_moved(layout: Layout) -> None:
+def test_data_that_break_an_expectation_other_than_drift_are_not_accepted(layout: Layout) -> None:
     path = layout.validated(NAME) / "result.json"
     result = read_json(path)
     moved = {"what": "durations", "value": 9.0, "limit": 1.0, "by_chance": False, "seen": "longer", "moved": True}
@@ -188,13 +188,13 @@ def test_data_that_break_a_promise_are_not_accepted_unless_it_is_that_they_moved
     assert not layout.baseline(NAME).exists()
 
 
-def test_features_are_as_the_corpus_holds_them(layout: Layout) -> None:
-    """The profile that is accepted is of the data, told by hand."""
+def test_the_accepted_profile_is_that_of_the_corpus(layout: Layout) -> None:
+    """Compared with figures computed here from the arrays."""
     _, arrays = separable(6, 3)
-    kept = sorted(name.partition("/")[2] for name in accepted(layout))
-    values = np.concatenate([arrays["face_au"][name] for name in kept])
+    names = sorted(name.partition("/")[2] for name in accepted(layout))
+    values = np.concatenate([arrays["face_au"][name] for name in names])
     profile = read_json(layout.validated(NAME) / "profile.json")
-    # A vector without a rate holds at every step of a clip, and these clips are of one length.
+    # A vector without a rate is valid at every step of a clip, and these clips have equal lengths.
     assert profile["features"]["face_au"]["mean"] == pytest.approx(values.mean(axis=0), rel=1e-4)
     assert profile["emotions"] == {"anger": 5, "fear": 5, "happiness": 5}
     assert profile["effective_people"] == pytest.approx(15**2 / (1 + 4 * 9 + 4), rel=1e-5)

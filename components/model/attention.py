@@ -32,8 +32,8 @@ QUERY_BLOCK_STEPS = 256
 FIRST_SLOPES_PER_S = (2.0, 0.05)
 
 
-class Told(NamedTuple):
-    """Keys beside values of one modality (B, T, 2W), zeros at invalid steps, and its mask (B, T)."""
+class KeyValues(NamedTuple):
+    """Keys and values of one modality side by side (B, T, 2W), zeros at invalid steps, and its mask (B, T)."""
 
     key_value: Tensor
     mask: Tensor
@@ -102,32 +102,32 @@ class CrossAttention(nn.Module):
         normed = {name: self.norm[name](streams[name]) for name in self.names}
         return self._exchange(streams, masks, normed, self._key_values(normed, masks))
 
-    def start(self, clips: int) -> dict[str, Told]:
+    def start(self, clips: int) -> dict[str, KeyValues]:
         """The cache of the last `window_steps` steps of each key modality, before the first step."""
         zeros_BTW = self.relative_time.raw_H.new_zeros(clips, self.window_steps, 2 * self.width)
         invalid_BT = torch.zeros(clips, self.window_steps, dtype=torch.bool, device=zeros_BTW.device)
-        return {name: Told(zeros_BTW, invalid_BT) for name in self.key_value}
+        return {name: KeyValues(zeros_BTW, invalid_BT) for name in self.key_value}
 
     def advance(
-        self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor], cache: Mapping[str, Told]
-    ) -> tuple[dict[str, Tensor], dict[str, Told]]:
+        self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor], cache: Mapping[str, KeyValues]
+    ) -> tuple[dict[str, Tensor], dict[str, KeyValues]]:
         """`forward` of a causal layer for the next steps, and the cache for those after them."""
         normed = {name: self.norm[name](streams[name]) for name in self.names}
         key_values = {
-            name: Told(
+            name: KeyValues(
                 torch.cat([cache[name].key_value, new.key_value], dim=1), torch.cat([cache[name].mask, new.mask], dim=1)
             )
             for name, new in self._key_values(normed, masks).items()
         }
         next_cache = {
-            name: Told(extended.key_value[:, -self.window_steps :], extended.mask[:, -self.window_steps :])
+            name: KeyValues(extended.key_value[:, -self.window_steps :], extended.mask[:, -self.window_steps :])
             for name, extended in key_values.items()
         }
         return self._exchange(streams, masks, normed, key_values), next_cache
 
-    def _key_values(self, normed: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Told]:
+    def _key_values(self, normed: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, KeyValues]:
         return {
-            name: Told(zero_invalid(layer(normed[name]), masks[name]), masks[name])
+            name: KeyValues(zero_invalid(layer(normed[name]), masks[name]), masks[name])
             for name, layer in self.key_value.items()
         }
 
@@ -136,7 +136,7 @@ class CrossAttention(nn.Module):
         streams: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
         normed: Mapping[str, Tensor],
-        key_values: Mapping[str, Told],
+        key_values: Mapping[str, KeyValues],
     ) -> dict[str, Tensor]:
         """The queries of `normed` to keys that end with the same step and may begin further back."""
         queries = {name: self._split(layer(normed[name])) for name, layer in self.query.items()}

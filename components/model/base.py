@@ -31,11 +31,11 @@ class ClipFeatures(NamedTuple):
     masks: Mapping[str, NDArray[np.bool_]]
 
 
-class Lesson(NamedTuple):
-    """Training targets in place of a batch's clips as they are: `scores` (R, K) of clips after noise and mixing.
+class MixedTargets(NamedTuple):
+    """Training targets that replace the batch's own clips: `scores` (R, K) of clips after noise and mixing.
 
     Row r counts with `weight` (R,) as an example of the class of clip `clip` (R,) of the batch. A mixture of two clips
-    has two rows, one for each of them.
+    has two rows, one per clip.
     """
 
     scores: Tensor
@@ -66,7 +66,7 @@ class ModelOutput(NamedTuple):
     step_valence_arousal: Tensor | None = None
     embedding: Tensor | None = None
     clip_ways: Mapping[str, Tensor] = MappingProxyType({})
-    mixed_targets: Mapping[str, Lesson] = MappingProxyType({})
+    mixed_targets: Mapping[str, MixedTargets] = MappingProxyType({})
 
 
 class EmotionModel(nn.Module, ABC):

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.contracts.labels import UNLABELLED
-from components.model.base import Lesson, ModelOutput
+from components.model.base import MixedTargets, ModelOutput
 
 
 class LossPart(NamedTuple):
@@ -197,7 +197,7 @@ def _clips(
     )
 
 
-def _mixed(inputs: LossInputs, mixed: Lesson) -> LossPart:
+def _mixed(inputs: LossInputs, mixed: MixedTargets) -> LossPart:
     labels_B, mask_BT = inputs.clip_labels[mixed.clip], inputs.valid[mixed.clip]
     return _clips(inputs, mixed.scores, labels_B, mask_BT, mixed.weight)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from components.model.attention import CrossAttention
-from components.model.base import ClipFeatures, EmotionModel, Lesson, ModelOutput
+from components.model.base import ClipFeatures, EmotionModel, MixedTargets, ModelOutput
 from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.spec import ModelSpec
@@ -154,7 +154,7 @@ class TemporalModel(EmotionModel):
             assert self.clip_head is not None
             step_BTK, clip_BK = self.step_head(fused_BTW), self.clip_head.scores(summary_BW)
         ways: dict[str, Tensor] = {}
-        mixed_targets: dict[str, Lesson] = {}
+        mixed_targets: dict[str, MixedTargets] = {}
         if self.statistics is not None:
             ways["statistics"] = self.close(self.statistics(statistics))
             if self.training:

@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from components.model.base import Lesson
+from components.model.base import MixedTargets
 from components.model.temporal import zero_invalid
 
 # Length of a modality's standardised statistics as inputs of the hidden layer, whatever their number: a modality of 35
@@ -120,21 +120,21 @@ class StatisticsHead(nn.Module):
         """{m: (B, S)} → (B, K)."""
         return self._scores(self._inputs(statistics))
 
-    def mixed_targets(self, statistics: Mapping[str, Tensor]) -> Lesson:
+    def mixed_targets(self, statistics: Mapping[str, Tensor]) -> MixedTargets:
         """{m: (B, S)} → training targets, with noise and mixing."""
         inputs_BI = self._inputs(
             {name: values + self.noise * torch.randn_like(values) for name, values in statistics.items()}
         )
         clip_B = torch.arange(len(inputs_BI), device=inputs_BI.device)
         if not self.mixup:
-            return Lesson(self._scores(inputs_BI), clip_B, torch.ones_like(inputs_BI[:, 0]))
+            return MixedTargets(self._scores(inputs_BI), clip_B, torch.ones_like(inputs_BI[:, 0]))
         # One share and one order per batch, as its authors do; the larger share is the clip's own.
         drawn = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
         share = max(drawn, 1 - drawn)
         other_B = torch.randperm(len(inputs_BI)).to(inputs_BI.device)
         scores_BK = self._scores(share * inputs_BI + (1 - share) * inputs_BI[other_B])
         ones_B = torch.ones_like(inputs_BI[:, 0])
-        return Lesson(
+        return MixedTargets(
             torch.cat([scores_BK, scores_BK]),
             torch.cat([clip_B, other_B]),
             torch.cat([share * ones_B, (1 - share) * ones_B]),

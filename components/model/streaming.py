@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from components.contracts.errors import ModelError
-from components.model.attention import Told
+from components.model.attention import KeyValues
 from components.model.heads import RunningSoftmax
 from components.model.model import TemporalModel
 from components.model.statistics import RunningMoments
@@ -53,7 +53,7 @@ class StreamState:
     """
 
     encoders: Mapping[str, tuple[Tensor, ...]]
-    key_value_cache: Mapping[str, Told]
+    key_value_cache: Mapping[str, KeyValues]
     clip: RunningSoftmax | None
     unimodal: Mapping[str, RunningSoftmax]
     statistics: Mapping[str, RunningMoments]
@@ -204,7 +204,8 @@ class StreamingModel:
                 for name, past in blank.encoders.items()
             },
             key_value_cache={
-                name: Told(*(moved[f"told.{name}.{field}"] for field in Told._fields)) for name in blank.key_value_cache
+                name: KeyValues(*(moved[f"told.{name}.{field}"] for field in KeyValues._fields))
+                for name in blank.key_value_cache
             },
             clip=None
             if blank.clip is None

@@ -1,4 +1,4 @@
-"""The training step on a GPU: bf16 and compiled against fp32 and eager; steps a second and share of the peak.
+"""The training step on a GPU: bf16 and compiled against fp32 and eager; steps per second and share of the peak.
 
 The share is of what the device's data sheet promises for the arithmetic of that side: dense bf16 tensor cores for the
 one, fp32 without tensor cores for the other (torch multiplies fp32 matrices in full precision by default). Operations
@@ -158,7 +158,7 @@ def _detail(operations: int, seconds: float, peak: Peak | None, kind: Literal["b
 
 
 BENCHMARK = Benchmark(
-    question="on a GPU: the training step in bf16 and compiled against fp32 eager; steps a second, share of peak",
+    question="on a GPU: the training step in bf16 and compiled against fp32 eager; steps per second, share of peak",
     run=run,
     full=Sizes(
         shapes=(

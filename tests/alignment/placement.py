@@ -272,7 +272,7 @@ def _cases() -> list[Case]:
     ]
     cases += [
         Case(
-            name=f"drift_{clock}_{suffix}", group="drifting sound clock, ±2 ms a second", sound_clock=clock,
+            name=f"drift_{clock}_{suffix}", group="drifting sound clock, ±2 ms per second", sound_clock=clock,
             duration_s=20.0, suffix=suffix, audio_codec=codec, fps=15.0,
         )
         for clock in (0.998, 1.002) for suffix, codec in (("mkv", "pcm_s16le"), ("mp4", "aac"))

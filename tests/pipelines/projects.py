@@ -1,4 +1,4 @@
-"""A small project of one's own: a copy of what makes this folder a project, with a corpus that renders in seconds."""
+"""A small project: a copy of the files that make this folder a project, with a corpus that renders in seconds."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ HEAVY = ("torch", "ray", "mlflow", "dvc", "kfp", "great_expectations", "transfor
 
 
 def commands(typer_app=app, prefix=()) -> list[tuple[str, ...]]:
-    found = [(*prefix, command.name or command.callback.__name__) for command in typer_app.registered_commands]
+    names = [(*prefix, command.name or command.callback.__name__) for command in typer_app.registered_commands]
     for group in typer_app.registered_groups:
-        found += [(*prefix, group.name), *commands(group.typer_instance, (*prefix, group.name))]
-    return found
+        names += [(*prefix, group.name), *commands(group.typer_instance, (*prefix, group.name))]
+    return names
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...], capsys
     assert f"mer {command[0]}" in shown.split("Examples:")[1]
 
 
-def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["--version"]) == 0
     assert capsys.readouterr().out.split() == ["mer", metadata.version("mer")]
 
@@ -60,7 +60,7 @@ def test_a_missing_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -
     assert "--dataset" in capsys.readouterr().err
 
 
-def test_outside_a_project_it_says_so(
+def test_outside_a_project_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -75,15 +75,15 @@ def test_data_only_flows_down(nodes: tuple[dag.Node, ...]) -> None:
 def test_every_dataset_reaches_the_catalog(project: Path) -> None:
     params = {**TINY, "datasets": ["synthetic", "ravdess"]}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    found = {node.address: node for node in dag.read(project)}
-    assert {"validation@synthetic", "validation@ravdess"} <= set(found["catalog"].upstream)
-    assert found["features@ravdess"].upstream == ("alignment@ravdess", "inputs")
-    assert found["train"].upstream == ("catalog", "inputs")
+    node_of = {node.address: node for node in dag.read(project)}
+    assert {"validation@synthetic", "validation@ravdess"} <= set(node_of["catalog"].upstream)
+    assert node_of["features@ravdess"].upstream == ("alignment@ravdess", "inputs")
+    assert node_of["train"].upstream == ("catalog", "inputs")
 
 
 def test_only_the_first_stage_always_runs() -> None:
     text = re.findall(r"^  (\w+):|always_changed: (true)", (ROOT / "dvc.yaml").read_text(), flags=re.MULTILINE)
-    owners = [text[index - 1][0] for index, found in enumerate(text) if found[1]]
+    owners = [text[index - 1][0] for index, (_, always) in enumerate(text) if always]
     assert owners == [dag.ALWAYS]
 
 

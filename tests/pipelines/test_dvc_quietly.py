@@ -17,7 +17,7 @@ def reproduce(root: Path, command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
 
 
-def test_it_says_which_stage_runs_and_gives_no_advice(project: Path) -> None:
+def test_it_names_the_stage_that_runs_and_gives_no_advice(project: Path) -> None:
     command = "mkdir -p data/catalog && touch data/catalog/rows"
     done = reproduce(project, command)
     assert (done.returncode, done.stderr) == (0, "")
@@ -25,7 +25,7 @@ def test_it_says_which_stage_runs_and_gives_no_advice(project: Path) -> None:
     assert (project / "dvc.lock").is_file()
 
 
-def test_errors_and_what_a_stage_says_come_through(project: Path) -> None:
+def test_errors_and_the_output_of_a_stage_are_passed_on(project: Path) -> None:
     done = reproduce(project, "sh -c 'echo the cause >&2; exit 3'")
     assert done.returncode != 0
     assert "the cause" in done.stderr
@@ -33,7 +33,7 @@ def test_errors_and_what_a_stage_says_come_through(project: Path) -> None:
     assert "exited with 3" in done.stderr
 
 
-def test_a_broken_dvc_yaml_is_said(project: Path) -> None:
+def test_a_broken_dvc_yaml_is_an_error(project: Path) -> None:
     done = reproduce(project, "x\n    nonsense: 1")
     assert done.returncode != 0
     assert "dvc.yaml" in done.stderr

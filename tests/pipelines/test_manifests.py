@@ -57,9 +57,9 @@ def pod_specs(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def owned_pod_specs(manifests: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for one in manifests:
-        for spec in pod_specs(one):
-            yield one, spec
+    for manifest in manifests:
+        for spec in pod_specs(manifest):
+            yield manifest, spec
 
 
 def secrets(value: Any) -> Iterator[tuple[str, str]]:
@@ -75,16 +75,17 @@ def secrets(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def container(spec: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = (one for one in spec["containers"] if one["name"] == name)
-    return dict(found)
+    (match,) = (container for container in spec["containers"] if container["name"] == name)
+    return dict(match)
 
 
 def reaches(manifests: list[dict[str, Any]], labels: dict[str, str], target: dict[str, str], port: int) -> bool:
     """Whether the network policies let a pod of this namespace with `labels` reach `port` of pods labelled `target`."""
     policies = [
-        one["spec"]
-        for one in manifests
-        if one["kind"] == "NetworkPolicy" and one["spec"]["podSelector"]["matchLabels"].items() <= target.items()
+        manifest["spec"]
+        for manifest in manifests
+        if manifest["kind"] == "NetworkPolicy"
+        and manifest["spec"]["podSelector"]["matchLabels"].items() <= target.items()
     ]
     return not policies or any(
         ("ports" not in rule or port in {entry["port"] for entry in rule["ports"]})
@@ -105,7 +106,7 @@ def crd(kind: str) -> dict[str, Any]:
     if not path.is_file():
         pytest.skip("KubeRay's schemas are not on this machine (../shared/schemas)")
     schema = json.loads(path.read_text())["schema"]
-    # The schema of the custom resource says only that `metadata` is an object; Kubernetes checks it itself.
+    # The schema of the custom resource requires only that `metadata` is an object; Kubernetes checks it itself.
     checked = strict(schema)
     checked["additionalProperties"] = False
     return checked
@@ -128,21 +129,23 @@ def test_a_misspelt_field_is_noticed(path: str) -> None:
 
 
 def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
-    core = [one for one in manifests if one["kind"] not in CUSTOM]
+    core = [manifest for manifest in manifests if manifest["kind"] not in CUSTOM]
     expected = {"Namespace", "PersistentVolumeClaim", "ConfigMap", "NetworkPolicy", "Deployment", "Service"}
-    assert {one["kind"] for one in core} - {"StatefulSet"} == expected
-    for one in core:
-        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    assert {manifest["kind"] for manifest in core} - {"StatefulSet"} == expected
+    for manifest in core:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
-def test_everything_stands_in_the_namespace_once(manifests: list[dict[str, Any]]) -> None:
-    names = [(one["kind"], one["metadata"]["name"]) for one in manifests]
+def test_everything_is_in_the_namespace_once(manifests: list[dict[str, Any]]) -> None:
+    names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
     assert len(set(names)) == len(names)
-    assert {one["metadata"].get("namespace") for one in manifests if one["kind"] != "Namespace"} == {"mer"}
+    assert {manifest["metadata"].get("namespace") for manifest in manifests if manifest["kind"] != "Namespace"} == {
+        "mer"
+    }
 
 
 def test_references_between_manifests_hold(manifests: list[dict[str, Any]]) -> None:
-    known = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    known = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
     for owner, spec in owned_pod_specs(manifests):
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
         claimed = {claim["metadata"]["name"] for claim in owner["spec"].get("volumeClaimTemplates", [])}
@@ -285,14 +288,14 @@ def test_the_image_is_made_from_the_locks() -> None:
 
 
 def test_files_below_infra_are_all_used() -> None:
-    """A manifest that no kustomization names would be checked by nobody."""
+    """A manifest that no kustomization lists would never be checked."""
     named: set[Path] = set()
     for path in INFRA.rglob(kustomize.FILE):
         config = yaml.safe_load(path.read_text())
         named |= {(path.parent / name).resolve() for name in config.get("resources", [])}
         named |= {(path.parent / patch["path"]).resolve() for patch in config.get("patches", [])}
-    found = {path.resolve() for path in INFRA.glob("*/**/*.yaml")}
-    assert {path for path in found if path.name != kustomize.FILE} <= named
+    existing = {path.resolve() for path in INFRA.glob("*/**/*.yaml")}
+    assert {path for path in existing if path.name != kustomize.FILE} <= named
 
 
 RAY_POD = {"ray.io/is-ray-node": "yes", "app.kubernetes.io/part-of": "mer"}
@@ -357,7 +360,7 @@ def test_production_survives_its_heads_and_dev_needs_no_redis() -> None:
         assert cluster["gcsFaultToleranceOptions"]["redisAddress"] == address
         assert set(secrets(cluster["gcsFaultToleranceOptions"])) == set(secrets(redis))
     assert all("gcsFaultToleranceOptions" not in cluster for cluster in clusters(dev))
-    assert "StatefulSet" not in {one["kind"] for one in dev}
+    assert "StatefulSet" not in {manifest["kind"] for manifest in dev}
 
 
 def test_every_secret_has_its_command_in_the_documentation() -> None:

@@ -83,7 +83,7 @@ def test_an_interrupted_stage_interrupts_the_run() -> None:
         run.failure([timing("train", 130, "interrupted")])
 
 
-# A stage that takes its time; the next one is never reached.
+# A slow stage; the next one is never reached.
 SLOW = """\
 stages:
   inputs:
@@ -111,7 +111,7 @@ main()
 
 @contextmanager
 def ended(child: subprocess.Popen[str]) -> Iterator[None]:
-    """Whatever fails inside, the child is gone afterwards, so that the test fails instead of hanging."""
+    """Ends the child also after a failure, so that the test fails instead of hanging."""
     try:
         yield
     finally:

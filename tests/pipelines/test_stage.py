@@ -51,9 +51,9 @@ def test_a_wrong_configuration_is_noted_too(project: Path) -> None:
     assert timings(Layout(project), "this")[0].exit_code == 2
 
 
-def test_notes_of_another_run_do_not_count(project: Path) -> None:
+def test_notes_of_a_different_run_do_not_count(project: Path) -> None:
     run_stage("train", lambda params, layout: {})
-    assert timings(Layout(project), "another") == []
+    assert timings(Layout(project), "different") == []
 
 
 def test_addresses() -> None:

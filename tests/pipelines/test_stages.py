@@ -43,16 +43,17 @@ def test_only_the_stage_that_resolves_the_configuration_has_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES.values() if not stage.whole], ids=lambda stage: stage.name)
-def test_a_stage_takes_exactly_what_its_line_names(stage: Stage) -> None:
+def test_a_stage_takes_exactly_the_values_of_its_line(stage: Stage) -> None:
     values = stage.values(Params(), "synthetic")
     extra = stage.own_section + stage.recorded
     assert len(values) == len(stage.decided_by) + len(stage.runs_with) + extra  # no two of one name
     parameters = inspect.signature(stage.function()).parameters.values()
     kinds = inspect.Parameter
-    by_place = [one.name for one in parameters if one.kind is not kinds.KEYWORD_ONLY]
-    assert by_place == (["name", "layout"] if stage.per_dataset else ["layout"])
-    assert {one.name for one in parameters if one.kind is kinds.KEYWORD_ONLY} == set(values)
-    assert all(one.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY) for one in parameters)
+    positional = [parameter.name for parameter in parameters if parameter.kind is not kinds.KEYWORD_ONLY]
+    assert positional == (["name", "layout"] if stage.per_dataset else ["layout"])
+    keywords = {parameter.name for parameter in parameters if parameter.kind is kinds.KEYWORD_ONLY}
+    assert keywords == set(values)
+    assert all(parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY) for parameter in parameters)
 
 
 def reads_whole(tree: ast.AST) -> set[str]:
@@ -65,14 +66,14 @@ def reads_whole(tree: ast.AST) -> set[str]:
     return (names & WHOLE) | files
 
 
-def test_no_component_gets_at_the_rest_of_the_configuration() -> None:
+def test_no_component_can_read_the_rest_of_the_configuration() -> None:
     folder = ROOT / "components"
-    found = {
+    reads_of = {
         path.relative_to(folder).as_posix(): reads
         for path in folder.rglob("*.py")
         if (reads := reads_whole(ast.parse(path.read_text())))
     }
-    assert {name: reads for name, reads in found.items() if not name.startswith(EXEMPT)} == {}
+    assert {name: reads for name, reads in reads_of.items() if not name.startswith(EXEMPT)} == {}
 
 
 @pytest.mark.parametrize(
@@ -83,11 +84,11 @@ def test_no_component_gets_at_the_rest_of_the_configuration() -> None:
         "yaml.safe_load(layout.params.read_text())",
     ],
 )
-def test_a_read_of_the_whole_would_be_seen(source: str) -> None:
+def test_a_read_of_the_whole_would_be_detected(source: str) -> None:
     assert reads_whole(ast.parse(source))
 
 
-def test_a_value_that_only_says_how_it_runs_is_no_deciding_one() -> None:
+def test_a_value_for_running_only_does_not_decide_the_output() -> None:
     for stage in STAGES.values():
         assert not set(stage.decided_by) & set(stage.runs_with)
 

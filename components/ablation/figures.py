@@ -156,7 +156,7 @@ def details(row: TableRow, items: Items, classes: Sequence[str], config: Evaluat
     )
     groups = [*items.groups] * len(posterior)
     return {
-        "per_class": {one.pop("class"): one for one in per_class(sample, classes, bootstrap=bootstrap)},
+        "per_class": {scores.pop("class"): scores for scores in per_class(sample, classes, bootstrap=bootstrap)},
         "slices": slice_scores(sample, groups, bootstrap=bootstrap, bins=config.calibration_bins),
     }
 

@@ -54,16 +54,16 @@ def forest(table: Sequence[Mapping[str, Any]], *, confidence: float) -> bytes:
 def _limits(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Wide enough for all but the rows that are far worse than the typical one."""
     differences = [row["minus_default"][HEADLINE] for row in rows]
-    lows = sorted(-(one["value"] if one["low"] is None else one["low"]) for one in differences) or [0.0]
-    highs = [one["value"] if one["high"] is None else one["high"] for one in differences] or [0.0]
+    lows = sorted(-(entry["value"] if entry["low"] is None else entry["low"]) for entry in differences) or [0.0]
+    highs = [entry["value"] if entry["high"] is None else entry["high"] for entry in differences] or [0.0]
     reach = max(0.02, 3 * lows[len(lows) // 2])
     right = max(0.01, *highs) * 1.15
     return -min(max(lows[-1] * 1.05, 0.01), reach), right
 
 
 def _draw(axis: Any, place: int, row: Mapping[str, Any], left: float) -> None:
-    one = row["minus_default"][HEADLINE]
-    value, low, high = one["value"], one["low"], one["high"]
+    difference = row["minus_default"][HEADLINE]
+    value, low, high = difference["value"], difference["low"], difference["high"]
     shade = GREY
     if low is not None and high is not None:
         shade = BETTER if low > 0 else WORSE if high < 0 else GREY
@@ -73,8 +73,8 @@ def _draw(axis: Any, place: int, row: Mapping[str, Any], left: float) -> None:
         return
     if low is not None and high is not None:
         axis.plot([max(low, left), high], [place, place], color=shade, lw=2.2, solid_capstyle="butt")
-    if one["seed_sd"] is not None:
-        spread = [value - one["seed_sd"], value + one["seed_sd"]]
+    if difference["seed_sd"] is not None:
+        spread = [value - difference["seed_sd"], value + difference["seed_sd"]]
         axis.plot(spread, [place + 0.24] * 2, color=ORANGE, lw=1.4, alpha=0.8, solid_capstyle="butt")
     axis.plot(
         [value], [place], "o" if row["kind"] == "trained" else "D", color=shade if shade != GREY else BLUE, ms=5.5

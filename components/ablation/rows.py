@@ -44,8 +44,8 @@ def make_rows(
     Returns:
         the rows, the pooled answers by variant, and the variant that each fold's calibration split chose.
     """
-    pooled = {one.variant.name: pool(one.results, level) for one in trained}
-    rows = [_row(one, pooled[one.variant.name]) for one in trained]
+    pooled = {results.variant.name: pool(results.results, level) for results in trained}
+    rows = [_row(results, pooled[results.variant.name]) for results in trained]
     default = pooled[DEFAULT]
     patterns = [name for name in default.posterior if name != ALL]
     rows.append(_made("majority", "the class frequencies of the training split", {ALL: majority(default)}))
@@ -53,14 +53,16 @@ def make_rows(
         made = products(default.unimodal, patterns, default.prior)
         rows.append(_made("product_of_experts", "product of the default's calibrated unimodal heads", made))
     alone = {
-        name.removeprefix(UNIMODAL): one.posterior[name.removeprefix(UNIMODAL)]
-        for name, one in pooled.items()
-        if name.startswith(UNIMODAL) and name.removeprefix(UNIMODAL) in one.posterior
+        name.removeprefix(UNIMODAL): answers.posterior[name.removeprefix(UNIMODAL)]
+        for name, answers in pooled.items()
+        if name.startswith(UNIMODAL) and name.removeprefix(UNIMODAL) in answers.posterior
     }
     if len(alone) > 1:
         made = products(alone, patterns, default.prior)
         rows.append(_made("product_of_unimodal", "product of calibrated models trained on one modality each", made))
-    candidates = {one.variant.name: pooled[one.variant.name] for one in trained if one.variant.candidate}
+    candidates = {
+        results.variant.name: pooled[results.variant.name] for results in trained if results.variant.candidate
+    }
     if default.seeds > 1:
         best = max(candidates, key=lambda name: _mean_macro_f1(candidates[name]))
         for name in dict.fromkeys((DEFAULT, best)):

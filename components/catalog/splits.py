@@ -1,10 +1,10 @@
-"""Deals subjects to splits: subjects, never clips, so that nobody is in two splits.
+"""Deals subjects to splits: subjects, never clips, so that no person is in two splits.
 
 The deal is a function of the seed and of the *set of subjects*. Subjects are ordered by a hash of their id, dataset by
 dataset, and cut into consecutive blocks of the configured sizes. Therefore:
 
 * adding or removing a subject changes the split of at most one *other* subject of that dataset at each cut (two in
-  all), and of nobody in other datasets;
+  all), and of none in other datasets;
 * adding, removing or reordering clips of subjects that stay changes nothing.
 
 Datasets with fewer subjects than splits are dealt together. All this holds as long as no class is missing from a split
@@ -196,9 +196,9 @@ def _pairs(
                 continue
             have = [s for s in ordered if name in s.clips_per_class][:_PAIRS_TRIED]
             pairs += [
-                (one, other)
-                for one in have
-                for other in [s for s in ordered if split_of[s.subject_id] == split and s.datasets == one.datasets][
+                (giver, other)
+                for giver in have
+                for other in [s for s in ordered if split_of[s.subject_id] == split and s.datasets == giver.datasets][
                     :_PAIRS_TRIED
                 ]
             ]

@@ -104,7 +104,7 @@ def _span_figures(
         spans = spans_of(case, item, threshold=threshold, classes=classes)
         inside = planted_steps(case)
         overlapping = [span for span in spans if inside[_steps(span, case.rate_hz)].any()]
-        changed = {one.modality for one in case.planted if one.kind == KIND}
+        changed = {planted.modality for planted in case.planted if planted.kind == KIND}
         hit.append(bool(overlapping))
         named.append(any(changed & set(span.pair) for span in overlapping))
     return {

@@ -23,8 +23,8 @@ ALT = {
     "slices": "accuracy by group",
 }
 SYNTHETIC_NOTE = (
-    "The corpus “synthetic” is drawn and synthesised by this project. Scores on it show that the whole line works and "
-    "that the model can combine modalities over time; they say nothing about how well it reads real people."
+    "The corpus “synthetic” is drawn and synthesised by this project. Scores on it show that the whole pipeline works "
+    "and that the model can combine modalities over time; they are no evidence of how well it works on real people."
 )
 
 

@@ -1,7 +1,7 @@
-"""What passes from one actor of the features stage to the next: tables of results, and of clips that wait.
+"""The tables that pass from one actor of the features stage to the next: results, and waiting clips.
 
-Both are columns of one schema, as a Ray Data stream has only one: `result` holds what became of a modality of a clip,
-`waiting` an aligned clip with the modality → key that the next pool shall encode. In each row one of them is null.
+Both are columns of one schema, as a Ray Data stream has only one: `result` holds the outcome of a modality of a clip,
+`waiting` an aligned clip with the modality → key that the next pool has to encode. In each row one of them is null.
 """
 
 from __future__ import annotations

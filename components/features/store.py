@@ -54,23 +54,23 @@ class FeatureStore:
         return tuple(sorted(path.name for path in self.folder.iterdir() if path.is_dir()))
 
     def keys(self, modality: str) -> frozenset[str]:
-        """The keys that are there. Reads the key column only."""
+        """The stored keys. Reads the key column only."""
         return frozenset(key for shard in self.shards(modality) for key in _unique_keys(shard))
 
     def coverage(self, modality: str, keys: Collection[str]) -> dict[str, float]:
-        """Share of valid steps by key, for those of `keys` that are there; does not read the values."""
+        """Share of valid steps by key, for those of `keys` that are stored; does not read the values."""
         requested = set(keys)
-        found: dict[str, float] = {}
+        coverage_of: dict[str, float] = {}
         for shard in self.shards(modality):
             table = pq.read_table(shard, columns=["key", "valid"])
             means = table.group_by("key").aggregate([("valid", "mean")])
             for key, mean in zip(means["key"].to_pylist(), means["valid_mean"].to_pylist(), strict=True):
                 if key in requested:
-                    found[key] = mean
-        return found
+                    coverage_of[key] = mean
+        return coverage_of
 
     def drop_damaged(self, modality: str) -> list[Path]:
-        """Removes shards whose bytes are not the ones their names promise; returns them."""
+        """Removes shards whose bytes do not match the hash in their names; returns them."""
         damaged = [shard for shard in self.shards(modality) if shard.stem != f"shard-{file_sha256(shard)}"]
         for shard in damaged:
             shard.unlink()
@@ -100,24 +100,24 @@ class FeatureStore:
         return self._write_shard(modality, sorted(encoded.items()))
 
     def read(self, modality: str, keys: Iterable[str], *, width: int | None = None) -> dict[str, Encoded]:
-        """Reads clips, in the order of `keys`; only the row groups that hold them are read.
+        """Reads clips, in the order of `keys`; only the row groups that contain them are read.
 
         Args:
             modality: whose features.
             keys: which clips.
-            width: features a step that the caller needs.
+            width: features per step that the caller needs.
 
         Raises:
             DataError: a key is missing, or the features have a different width.
         """
         ordered = list(dict.fromkeys(keys))
         requested = set(ordered)
-        found: dict[str, Encoded] = {}
+        items: dict[str, Encoded] = {}
         for shard in self.shards(modality):
-            if len(found) == len(requested):
+            if len(items) == len(requested):
                 break
-            for key, item in _read_shard(shard, requested - found.keys()):
-                found[key] = item
+            for key, item in _read_shard(shard, requested - items.keys()):
+                items[key] = item
                 if width is not None and item.values.shape[1] != width:
                     raise DataError(
                         "features have a different width",
@@ -126,7 +126,7 @@ class FeatureStore:
                         allowed=width,
                         remedy="They come from a different encoder; run the features stage again",
                     )
-        missing = [key for key in ordered if key not in found]
+        missing = [key for key in ordered if key not in items]
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(ordered)} keys are not in the feature store",
@@ -134,7 +134,7 @@ class FeatureStore:
                 seen=missing[0],
                 remedy="Run the features stage again",
             )
-        return {key: found[key] for key in ordered}
+        return {key: items[key] for key in ordered}
 
     def compact(self, modality: str, keys: Collection[str]) -> None:
         """Brings a modality into its canonical form, with exactly these keys; all other rows are dropped.

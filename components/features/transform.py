@@ -95,11 +95,11 @@ class Transform:
 
         Args:
             clips: per clip, modality → Encoded. Invalid steps and steps with a non-finite value do not count.
-            widths: features a step of every modality that may come.
+            widths: features per step of every modality that may occur.
             standardise: whether `apply` changes values.
 
         Raises:
-            DataError: a modality of a different width, or one that `widths` does not name; no valid step at all.
+            DataError: a modality of a different width, or one that is not in `widths`; no valid step at all.
         """
         moments = {name: _Moments(width) for name, width in sorted(widths.items())}
         for clip in clips:

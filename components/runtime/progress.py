@@ -17,7 +17,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yields `advance(n)`. Writes to standard error, so that standard output stays for results."""
     terminal = Console(file=sys.stderr).is_terminal
     if terminal:
-        # Said once: while lines are filtered (`dropped.py`), standard error is no terminal.
+        # Decided once: while lines are filtered (`dropped.py`), standard error is not a terminal.
         console = Console(file=sys.stderr, force_terminal=True)
         columns = (
             TextColumn("{task.description}"),

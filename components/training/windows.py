@@ -1,4 +1,4 @@
-"""Training clips cut into windows, each a clip of its own that is labelled like its last step."""
+"""Training clips cut into windows, each a clip of its own with the label of its last step."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ def level_normalised(clip: AlignedClip) -> NDArray[np.float32]:
         return wave.astype(np.float32)
     valid_step = mask_of(clip, "voice")
     step = np.minimum((np.arange(wave.size) * (clip.grid.rate_hz / RATE_HZ)).astype(np.int64), valid_step.size - 1)
-    heard = valid_step[step]
-    if heard.any():
-        wave -= wave[heard].mean()
-        rms = float(np.sqrt(np.mean(wave[heard] ** 2)))
+    valid_sample = valid_step[step]
+    if valid_sample.any():
+        wave -= wave[valid_sample].mean()
+        rms = float(np.sqrt(np.mean(wave[valid_sample] ** 2)))
         if rms > 0:
             wave *= TARGET_RMS / rms
     return wave.astype(np.float32)

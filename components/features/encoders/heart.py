@@ -39,11 +39,11 @@ def beats(signal: NDArray[np.floating], rate_hz: float, kind: str) -> NDArray[np
     usual = float(np.percentile(wave[candidates], 75))
     if usual <= 0 or usual <= 1e-12 * float(np.abs(signal).max(initial=0.0)) ** 2:
         return np.zeros(0)
-    found = candidates[wave[candidates] > 0.4 * usual]
-    left, centre, right = wave[found - 1], wave[found], wave[found + 1]
+    peaks = candidates[wave[candidates] > 0.4 * usual]
+    left, centre, right = wave[peaks - 1], wave[peaks], wave[peaks + 1]
     bend = left - 2 * centre + right
     shift = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, -1.0), 0.0)
-    return (found + np.clip(shift, -0.5, 0.5)) / rate_hz
+    return (peaks + np.clip(shift, -0.5, 0.5)) / rate_hz
 
 
 def heart_features(beat_s: NDArray[np.float64], centres_s: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -95,7 +95,7 @@ class PhysioSignal:
 def known_channels(physio: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
     """The known channels that have enough finite samples, gaps filled in a straight line."""
     by_name = {name.lower(): values for name, values in sorted(physio.items())}
-    found: dict[str, NDArray[np.float64]] = {}
+    channels: dict[str, NDArray[np.float64]] = {}
     for kind, names in CHANNELS.items():
         for name in names:
             values = by_name.get(name)
@@ -104,9 +104,9 @@ def known_channels(physio: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArr
             finite = np.isfinite(values)
             if finite.sum() >= MIN_SAMPLES:
                 index = np.arange(values.size)
-                found[kind] = np.interp(index, index[finite], values[finite].astype(np.float64))
+                channels[kind] = np.interp(index, index[finite], values[finite].astype(np.float64))
             break
-    return found
+    return channels
 
 
 def _heart(channels: Mapping[str, NDArray[np.float64]], rate_hz: float, grid: Grid) -> NDArray[np.float64]:
@@ -179,5 +179,5 @@ def _of(
 def _at_steps(columns: Sequence[NDArray[np.float64]], rate_hz: float, grid: Grid) -> NDArray[np.float64]:
     """Columns at the steps' centres, and a last column for the presence of the channel: 1 up to its last sample."""
     time_s = np.arange(columns[0].size) / rate_hz
-    found = [np.interp(grid.centres_s, time_s, column) for column in columns]
-    return np.stack([*found, (grid.starts_s <= time_s[-1]).astype(np.float64)], axis=1)
+    resampled = [np.interp(grid.centres_s, time_s, column) for column in columns]
+    return np.stack([*resampled, (grid.starts_s <= time_s[-1]).astype(np.float64)], axis=1)

@@ -70,8 +70,8 @@ class TransformersFace:
         vectors: list[NDArray[np.float32]] = []
         for group in groups:
             pictures = [picture for index in group for picture in rgb_crops(clips[index], steps[index])]
-            found = self._vectors(pictures)
-            vectors += np.split(found, np.cumsum([steps[index].size for index in group])[:-1])
+            group_vectors = self._vectors(pictures)
+            vectors += np.split(group_vectors, np.cumsum([steps[index].size for index in group])[:-1])
         encoded = []
         for clip, valid, rows in zip(clips, steps, vectors, strict=True):
             values = np.zeros((clip.grid.num_steps, self.width), dtype=np.float32)

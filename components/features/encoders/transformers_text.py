@@ -87,7 +87,7 @@ class TransformersText:
 
         model, tokenizer = self._parts()
         batch_size = BATCH_UTTERANCES if self._checkpoint.device == "cuda" else 1
-        found = []
+        vectors = []
         for start in range(0, len(spoken), batch_size):
             batch = spoken[start : start + batch_size]
             tokens = tokenizer(
@@ -106,8 +106,8 @@ class TransformersText:
                 batch, states, offsets, tokens["attention_mask"].numpy().astype(bool), strict=True
             ):
                 owner = word_of_offsets(utterance, offset[mask])
-                found.append((word_means(hidden[mask], owner, len(utterance.words)), hidden[mask].mean(axis=0)))
-        return found
+                vectors.append((word_means(hidden[mask], owner, len(utterance.words)), hidden[mask].mean(axis=0)))
+        return vectors
 
     def _parts(self) -> tuple[Any, Any]:
         if self._checkpoint.model is None:

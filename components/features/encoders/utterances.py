@@ -36,7 +36,7 @@ def utterances(words: Sequence[Word]) -> list[Utterance]:
 
     An utterance is what a sentence encoder was trained on; a whole monologue would average every mood in it away.
     """
-    found: list[Utterance] = []
+    cut: list[Utterance] = []
     current: list[Word] = []
     for word in sorted((word for word in words if word.text.strip()), key=lambda word: (word.start_s, word.end_s)):
         if current and (
@@ -44,12 +44,12 @@ def utterances(words: Sequence[Word]) -> list[Utterance]:
             or word.start_s - current[-1].end_s >= PAUSE_S
             or len(current) >= MAX_WORDS
         ):
-            found.append(Utterance(words=tuple(current)))
+            cut.append(Utterance(words=tuple(current)))
             current = []
         current.append(word)
     if current:
-        found.append(Utterance(words=tuple(current)))
-    return found
+        cut.append(Utterance(words=tuple(current)))
+    return cut
 
 
 def on_grid(

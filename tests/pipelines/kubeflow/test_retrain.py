@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,35 @@ from pipelines import dag
 from pipelines.kubeflow import retrain
 from pipelines.run import Plan
 from pipelines.stages import STAGES
-from tests.pipelines.projects import TINY
+from tests.pipelines.projects import TINY, make_project
 
 
-@pytest.fixture
-def compiled(project: Path, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The documents of the pipeline and of the platform, for two datasets."""
-    (project / "params.yaml").write_text(yaml.safe_dump({**TINY, "datasets": ["synthetic", "ravdess"]}))
-    path = tmp_path / "mer.yaml"
-    retrain.compile_to(path)
-    pipeline, platform = yaml.safe_load_all(path.read_text())
-    return pipeline, platform
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """A project with two datasets, and the documents of its pipeline: KFP's own and that of Kubernetes."""
+
+    root: Path
+    pipeline: dict[str, Any]
+    platform: dict[str, Any]
+
+    @property
+    def tasks(self) -> dict[str, Any]:
+        return self.pipeline["root"]["dag"]["tasks"]
 
 
-def test_the_pipeline_has_the_stages_and_edges_of_dvc_yaml(compiled: tuple, project: Path) -> None:
-    tasks = compiled[0]["root"]["dag"]["tasks"]
-    nodes = dag.read(project)
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """Compiled once, since it takes DVC and the compiler seconds; the tests only read it."""
+    folder = tmp_path_factory.mktemp("compiled")
+    root = make_project(folder / "project", {**TINY, "datasets": ["synthetic", "ravdess"]})
+    retrain.compile_to(folder / "mer.yaml", root)
+    pipeline, platform = yaml.safe_load_all((folder / "mer.yaml").read_text())
+    return Compiled(root=root, pipeline=pipeline, platform=platform)
+
+
+def test_the_pipeline_has_the_stages_and_edges_of_dvc_yaml(compiled: Compiled) -> None:
+    tasks = compiled.tasks
+    nodes = dag.read(compiled.root)
     assert {name: sorted(task.get("dependentTasks", [])) for name, task in tasks.items()} == {
         retrain.task_name(node.address): sorted(retrain.task_name(name) for name in node.upstream) for node in nodes
     }
@@ -35,41 +49,40 @@ def test_the_pipeline_has_the_stages_and_edges_of_dvc_yaml(compiled: tuple, proj
     }
 
 
-def test_task_names_are_distinct(compiled: tuple) -> None:
-    tasks = compiled[0]["root"]["dag"]["tasks"]
+def test_task_names_are_distinct(compiled: Compiled) -> None:
+    tasks = compiled.tasks
     assert "alignment-synthetic" in tasks
     assert "alignment-ravdess" in tasks
     assert len(tasks) == 4 * 2 + 5
 
 
-def test_dvc_decides_what_is_up_to_date(compiled: tuple) -> None:
+def test_dvc_decides_what_is_up_to_date(compiled: Compiled) -> None:
     """KFP's cache would skip a stage whose inputs are not passed through KFP."""
-    for task in compiled[0]["root"]["dag"]["tasks"].values():
+    for task in compiled.tasks.values():
         assert not task["cachingOptions"].get("enableCache", False)
 
 
-def test_every_task_retries_has_a_deadline_and_the_workspace(compiled: tuple, project: Path) -> None:
-    settings = retrain.load_settings(project)
-    pipeline, platform = compiled
-    for task in pipeline["root"]["dag"]["tasks"].values():
+def test_every_task_retries_has_a_deadline_and_the_workspace(compiled: Compiled) -> None:
+    settings = retrain.load_settings(compiled.root)
+    for task in compiled.tasks.values():
         assert task["retryPolicy"]["maxRetryCount"] == settings.retries
-    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert set(executors) == set(pipeline["deploymentSpec"]["executors"])
+    executors = compiled.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(executors) == set(compiled.pipeline["deploymentSpec"]["executors"])
     for executor in executors.values():
         assert int(executor["activeDeadlineSeconds"]) > 0
         assert executor["pvcMount"][0]["mountPath"] == settings.workspace
         assert executor["podMetadata"]["labels"] == {"app.kubernetes.io/part-of": "mer"}
 
 
-def test_heavy_stages_go_to_the_ray_cluster(compiled: tuple, project: Path) -> None:
-    settings = retrain.load_settings(project)
-    for name, executor in compiled[0]["deploymentSpec"]["executors"].items():
+def test_heavy_stages_go_to_the_ray_cluster(compiled: Compiled) -> None:
+    settings = retrain.load_settings(compiled.root)
+    for name, executor in compiled.pipeline["deploymentSpec"]["executors"].items():
         variables = {entry["name"]: entry["value"] for entry in executor["container"]["env"]}
         heavy = name.removeprefix("exec-").split("-")[0] in {"alignment", "features", "train"}
         assert variables.get("MER_RAY_JOBS_ADDRESS") == (settings.ray_jobs_address if heavy else None)
 
 
-def test_wrong_settings_are_a_clear_error(project: Path) -> None:
+def test_settings_that_are_wrong_are_a_clear_word(project: Path) -> None:
     path = project / retrain.SETTINGS
     path.write_text(path.read_text() + "retry: 3\n")
     with pytest.raises(ConfigError, match="retry"):

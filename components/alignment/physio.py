@@ -14,8 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow.dataset import dataset
-from scipy.signal import resample_poly
 
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
@@ -63,6 +61,8 @@ def read_physio(path: Path, limits: MediaLimits, *, where: str, span: Span | Non
         if len(channels) > MAX_CHANNELS:
             raise _refused(path, where, f"{len(channels)} channels", f"at most {MAX_CHANNELS}")
         within = None if span is None else _within(span)
+        from pyarrow.dataset import dataset  # with pandas, a second of imports
+
         rows = dataset(path).count_rows(filter=within)
         if rows > limits.max_duration_s * MAX_RATE_HZ:
             raise _refused(path, where, f"{rows} rows", f"at most {MAX_RATE_HZ:g} rows per second of the longest clip")
@@ -125,6 +125,8 @@ def _resampled(
     if factor > 1:
         # The mean is taken out so that the filter's zero padding does not bend the ends of a signal with an offset.
         mean = float(fine.mean())
+        from scipy.signal import resample_poly  # a second of imports
+
         fine = resample_poly(fine - mean, 1, factor) + mean
     following = np.clip(np.searchsorted(times, grid_s, side="left"), 0, times.size - 1)
     preceding = np.clip(np.searchsorted(times, grid_s, side="right") - 1, 0, times.size - 1)

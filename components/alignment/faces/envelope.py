@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt, sosfilt_zi
 
 from components.media.sound import FULL_SCALE
 
@@ -34,6 +33,8 @@ def envelope(pcm: NDArray[np.int16], rate_hz: int) -> Envelope | None:
     count = pcm.size // hop
     if not count:
         return None
+    from scipy.signal import butter, sosfilt, sosfilt_zi  # a second of imports, which clips without a face spare
+
     sections = butter(2, BAND_HZ, "band", fs=rate_hz, output="sos")
     state = sosfilt_zi(sections) * 0.0
     power = np.zeros(count)

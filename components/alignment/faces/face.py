@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from components.alignment.faces.detection import Detection
 from components.alignment.faces.envelope import Envelope
 from components.alignment.faces.lips import Grey, Lips, mouth_of
-from components.alignment.faces.mtcnn import Detection, Mtcnn
 from components.alignment.faces.speaker import find_speaker
 from components.alignment.faces.tracks import Box, Track, associated, persons, same_face, weight
 from components.contracts.config import FaceAlignment
@@ -59,6 +59,8 @@ def create_detector(config: FaceAlignment) -> Detector:
     """The detector that the configuration names. Raises UnavailableError if its weights are not installed."""
     if config.detector == "whole_frame":
         return WholeFrame()
+    from components.alignment.faces.mtcnn import Mtcnn  # with torch, seconds of imports
+
     return Mtcnn(min_face_px=config.min_face_px, min_confidence=config.min_confidence)
 
 

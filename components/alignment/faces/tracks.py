@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from components.alignment.faces.detection import Detection, overlap
 from components.alignment.faces.lips import Lips
-from components.alignment.faces.mtcnn import Detection, overlap
 
 MIN_IOU = 0.2  # of a face with itself one detection later
 JOIN_FACE_SIDES = 1.5  # pieces of one face lie within this many face sides of each other,

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from components.alignment.faces.detection import Detection
 from components.alignment.faces.face import Faces, FaceTracker, Picture, WholeFrame, create_detector, crop_jpeg
-from components.alignment.faces.mtcnn import Detection, Mtcnn
+from components.alignment.faces.mtcnn import Mtcnn
 from components.contracts.config import FaceAlignment
 from tests.alignment.media import jpeg
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from components.alignment.faces.detection import overlap
 from components.alignment.faces.face import detect_scaled
-from components.alignment.faces.mtcnn import Mtcnn, overlap, suppress
+from components.alignment.faces.mtcnn import Mtcnn, suppress
 from tests.alignment.media import draw_face
 
 

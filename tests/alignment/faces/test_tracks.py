@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.alignment.faces.mtcnn import Detection
+from components.alignment.faces.detection import Detection
 from components.alignment.faces.tracks import Track, associated, persons, same_face, weight
 
 

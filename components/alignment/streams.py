@@ -21,10 +21,13 @@ from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
 from components.media.clock import Intervals, intervals
+from components.media.presented import NOTE as DECODE_ORDERED_NOTE
 from components.media.scan import FileScan, Pictures, scan
 from components.media.sound import Sound
 from components.media.source import too_long
 from components.media.span import MIN_DURATION_S, Span, Window
+
+JITTER_NOTE = "the timestamps of the sound jump to and fro; it is placed by its sample count"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +210,14 @@ def _stream_notes(clip: Clip, video: FileScan | None, audio: FileScan | None) ->
         notes.append("no sound")
     elif audio.sound is None:
         notes.append("nothing of the sound decodes")
+    for file in (video, audio if audio is not video else None):
+        notes += file.timeline.notes() if file is not None else []
     if video is not None and video.pictures is not None:
+        notes += [DECODE_ORDERED_NOTE] if video.pictures.decode_ordered else []
         notes += quality.ended_early("picture", video.pictures.end_s, video.pictures.declared_end_s)
     if audio is not None and audio.sound is not None:
         notes += quality.ended_early("sound", audio.sound.end_s, audio.sound.declared_end_s)
+        notes += [JITTER_NOTE] if audio.sound.jitters else []
         if audio.sound.damaged_packets:
             notes.append(f"{audio.sound.damaged_packets} damaged sound packets left out")
     return notes

@@ -6,7 +6,11 @@ source.py       opening a file under limits
 scan.py         the first pass: the sound, and when each picture is shown
 frames.py       the second pass: the pictures that steps need
 span.py         a stretch of a longer recording
+chained.py      files of Ogg put end to end
+timeline.py     one clock for a file whose clock starts again
+presented.py    pictures whose packets tell only when they are decoded
 sound.py        samples at the times of their timestamps
+jitter.py       timestamps of sound that jump to and fro
 upright.py      pictures as a player shows them
 clock.py        zero, duration, and the frame of each step
 numbered.py     folders of numbered pictures

@@ -11,15 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.config import MediaLimits
-from components.media.reader import stamp_s
+from components.media.presented import DecodingTimes, PictureTimes, decoding_s, stores_decoding
+from components.media.reader import readable, stamp_s
 from components.media.scan import SAME_TIME_S
-from components.media.source import check_size, decoded, open_media, packets_of, picture_stream, too_many_frames
+from components.media.source import (
+    check_size,
+    decoded,
+    open_media,
+    packets_of,
+    picture_stream,
+    too_many_frames,
+)
 from components.media.span import Window, seek
+from components.media.timeline import PLAIN, Timeline
 from components.media.upright import Upright
 
 GLANCE_RATE_HZ = 60.0  # the highest rate of glances
@@ -42,6 +50,8 @@ def frames(
     *,
     where: str,
     window: Window | None = None,
+    timeline: Timeline = PLAIN,
+    decode_ordered: bool = False,
     glance: Callable[[float, NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """The second pass: the pictures shown at the requested times, upright, with square pixels and in RGB.
@@ -53,6 +63,7 @@ def frames(
         report: receives the counts.
         where: the clip, for messages.
         window: the clip's span of the file, as `scan` returned it; None for the whole file.
+        timeline, decode_ordered: of the pictures, as `scan` returned them.
         glance: called with every picture from the first to the last requested one, before it is yielded: its time on
             the container's clock and its brightness (h, w), shrunk (`Upright.small`); at most GLANCE_RATE_HZ times per
             second.
@@ -75,8 +86,10 @@ def frames(
         if window is not None and window.picture_seek_s is not None:
             seek(container, video, window.picture_seek_s)
             from_s = float(requested_s[0])
-        for frame in _clean_frames(container, video, limits, report, where=where, from_s=from_s):
-            time_s = float(frame.pts * frame.time_base)
+        packets = timeline.restamped(packets_of(container, [video], limits, where=where))
+        stored_s = decoding_s if stores_decoding(container) else stamp_s
+        times = DecodingTimes(stored_s=stored_s) if decode_ordered else PictureTimes()
+        for time_s, frame in _clean_frames(packets, limits, report, where=where, from_s=from_s, times=times):
             if glance is not None and time_s >= due_s:
                 glance(time_s, upright.small(frame))
                 due_s = time_s + 1.0 / GLANCE_RATE_HZ - SAME_TIME_S
@@ -119,40 +132,42 @@ class _Damage:
 
 
 def _clean_frames(
-    container: Any, video: Any, limits: MediaLimits, report: DecodeReport, *, where: str, from_s: float | None
-) -> Iterator[Any]:
-    """Decoded frames with a time, without those that are damaged or predicted from damaged ones.
+    packets: Iterator[Any],
+    limits: MediaLimits,
+    report: DecodeReport,
+    *,
+    where: str,
+    from_s: float | None,
+    times: PictureTimes,
+) -> Iterator[tuple[float, Any]]:
+    """Decoded frames with their time, without those that are damaged or predicted from damaged ones.
 
     After a seek, `from_s` is when the first requested picture is shown: damage to earlier ones is not counted. Pictures
     before the first key frame there, stored or shown, were predicted from pictures before the seek and are skipped.
+    `times` says when each is shown.
     """
     damage = _Damage()
-    packets = packets_of(container, [video], limits, where=where)
     key_s = None if from_s is not None else -np.inf
-    while True:
-        try:
-            packet = next(packets)
-        except MemoryError:
-            raise
-        except (StopIteration, av.error.FFmpegError):
-            return
+    for packet in readable(packets):
         if key_s is None:
             key_s = stamp_s(packet) if packet.is_keyframe else None
         if key_s is None:
             continue
         counted = from_s is None or (stamp_s(packet) or 0.0) >= from_s
         damage.feed(packet)
+        times.feed(packet)
         shown = decoded(packet)
         if shown is None:
             report.damaged_packets += counted
             damage.mark(packet.pts if packet.pts is not None else packet.dts)
+            times.lose(packet)
             continue
         for frame in shown:
             report.decoded += 1
             if report.decoded > limits.max_decoded_frames:
                 raise too_many_frames(limits, where)
             check_size(frame.width, frame.height, limits, where)
-            shown_s = key_s if frame.pts is None else float(frame.pts * frame.time_base)
+            shown_s = times.show(frame, otherwise_s=key_s)
             if shown_s < key_s:
                 continue
             if frame.is_corrupt:
@@ -160,4 +175,4 @@ def _clean_frames(
             if frame.pts is None or not damage.is_intact(frame.pts):
                 report.dropped_frames += from_s is None or shown_s >= from_s
                 continue
-            yield frame
+            yield shown_s, frame

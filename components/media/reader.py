@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
+from components.media.chained import Chain, links_of
+from components.media.timeline import PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
@@ -84,12 +86,16 @@ def serve(settings: Fields) -> Handler:
     """The handler of a child, as `runtime.guarded` requires it."""
 
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
-        with _opened(Path(request["path"])) as container:
-            if request["do"] == "times":
-                return {}, np.array(_times_s(container), dtype=np.float64).tobytes()
-            duration_s = container.duration / US_PER_S if container.duration and container.duration > 0 else None
+        path = Path(request["path"])
+        if request["do"] == "times":
+            return {}, np.array(_times_s(path), dtype=np.float64).tobytes()
+        with _opened(path) as container:
             sound = bool(container.streams.audio)
-            return {"duration_s": duration_s, "picture": bool(picture_streams(container)), "sound": sound}, None
+            return {
+                "duration_s": _duration_s(container),
+                "picture": bool(picture_streams(container)),
+                "sound": sound,
+            }, None
 
     return handler
 
@@ -117,18 +123,36 @@ def open_container(path: Path, **options: str) -> Any:
 
     Args:
         path: the file.
-        options: further FFmpeg options.
+        options: further FFmpeg options, for the container and its decoders.
 
     Raises the errors of PyAV.
     """
     import av
 
+    def opened(source: Any) -> Any:
+        settings = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options}
+        container = av.open(source, options=settings, metadata_errors="replace")
+        for stream in (*container.streams.video, *container.streams.audio):
+            if stream.codec_context is not None:
+                stream.codec_context.options = options
+        return container
+
+    links = links_of(path) if path.is_file() else []
     # With the protocol in front, the name is only a name; a bare `concat:a|b` would be a request.
-    return av.open(
-        f"file:{path}",
-        options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
-        metadata_errors="replace",
-    )
+    return Chain(path, links, opened) if len(links) > 1 else opened(f"file:{path}")
+
+
+def readable(packets: Iterator[Any]) -> Iterator[Any]:
+    """Packets until the file ends or breaks off."""
+    import av
+
+    while True:
+        try:
+            yield next(packets)
+        except MemoryError:
+            raise
+        except (StopIteration, av.error.FFmpegError):
+            return
 
 
 def picture_streams(container: Any) -> list[Any]:
@@ -150,12 +174,42 @@ def _opened(path: Path) -> Iterator[Any]:
         raise refused("the video cannot be read", path, type(error).__name__, Code.NOT_MEDIA) from error
 
 
-def _times_s(container: Any) -> list[float]:
-    streams, times_s = picture_streams(container), []
-    for packet in container.demux(streams[:1]) if streams else ():
-        at_s = stamp_s(packet)
-        if at_s is not None:
-            times_s.append(at_s)
-        if len(times_s) > MAX_FRAMES:
-            break
+def _duration_s(container: Any) -> float | None:
+    """The duration in the header; where the container has none, that of its packets on one clock."""
+    if container.format.name in STAMPED:
+        streams = _first_streams(container)
+        joined = timeline_of(readable(container.demux(streams))) if streams else PLAIN
+        if joined.parts > 1 or joined.wild:
+            return joined.duration_s
+    return container.duration / US_PER_S if container.duration and container.duration > 0 else None
+
+
+def _times_s(path: Path) -> list[float]:
+    """The stamps of the first picture stream on one clock, in the file's order."""
+    try:
+        return _stamps_s(path, None)
+    except ClockBreak:
+        with _opened(path) as container:
+            timeline = timeline_of(container.demux(_first_streams(container)))
+        return _stamps_s(path, timeline)
+
+
+def _stamps_s(path: Path, timeline: Timeline | None) -> list[float]:
+    """`_times_s` with the file's timeline; with None, raises ClockBreak where a plain one does not do."""
+    times_s: list[float] = []
+    watch = StampWatch() if timeline is None else None
+    with _opened(path) as container:
+        streams = picture_streams(container)[:1]
+        for packet in (timeline or PLAIN).restamped(container.demux(streams) if streams else ()):
+            if watch is not None:
+                watch.note(packet)
+            at_s = stamp_s(packet)
+            if at_s is not None:
+                times_s.append(at_s)
+            if len(times_s) > MAX_FRAMES:
+                break
     return times_s
+
+
+def _first_streams(container: Any) -> list[Any]:
+    return [*picture_streams(container)[:1], *container.streams.audio[:1]]

@@ -8,8 +8,9 @@ nothing else. A packet that does not decode is counted, never papered over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,31 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.clock import intervals
+from components.media.presented import contradicts, decoding_s, stores_decoding
 from components.media.reader import stamp_s
 from components.media.sound import Sound, SoundCollector, cut
 from components.media.source import (
     check_size,
+    declared_s,
     decoded,
     open_media,
     packets_of,
     picture_stream,
+    read_timeline,
     sound_stream,
     too_long,
     too_many_frames,
 )
 from components.media.span import LEAD_S, Span, Window, locate, seek
+from components.media.timeline import PLAIN, ClockBreak, StampWatch, Timeline
 
 SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base
 PADDING_CODECS = ("aac",)
 DEFAULT_INTERVAL_S = 0.04  # of a picture stream with a single frame and no duration
 DECLARED_RATE_SLACK = 1.01  # a declared rate of 240/1.001 is not measured exactly
 LOOK_BACK_S = 2.0  # the picture that a span begins with was first shown at most this long before
+KNOWN_TIMELINES = 64
+MIN_REORDERED = 3  # pictures of which one can be predicted from a later one
 EDGE_S = 0.05  # sound decoded on either side of a span, so that resampling has its edges outside
 
 
@@ -51,16 +58,21 @@ class Pictures:
         times_s: (N,) when each picture is shown, ascending, on the container's clock.
         end_s: when the last one ends.
         declared_end_s: the end according to the container's header, if it has one.
+        timeline: of the file; the times above are on its continuous clock.
+        decode_ordered: the file stores when pictures are decoded; they are shown in the codec's order.
     """
 
     times_s: NDArray[np.float64]
     end_s: float
     declared_end_s: float | None
+    timeline: Timeline = PLAIN
+    decode_ordered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileScan:
-    """The result of the first pass over one file; `window` is the requested span on the file's clock."""
+    """The result of the first pass over one file; `window` is the requested span on the file's clock, and `timeline`
+    makes that clock continuous."""
 
     pictures: Pictures | None
     sound: Sound | None
@@ -68,23 +80,30 @@ class FileScan:
     has_sound_stream: bool
     broke_off: str | None
     window: Window | None = None
+    timeline: Timeline = PLAIN
 
 
 @dataclass
 class _PacketTimes:
-    """Times of the picture packets of the first pass."""
+    """Times of the picture packets of the first pass; `ascend` says that they come in the order of showing."""
 
     limits: MediaLimits
     where: str
     window: Window | None = None
+    stores_decoding: bool = False
     times: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
+    stored: list[float] = field(default_factory=list)
+    ascend: bool = True
 
     def add(self, packet: Any) -> None:
         at_s = stamp_s(packet)
         if at_s is None or (self.window and not self._near(at_s, self.window)):
             return
+        self.ascend = self.ascend and (not self.times or at_s > self.times[-1])
         self.times.append(at_s)
+        if self.stores_decoding:
+            self.stored.append(decoding_s(packet) or 0.0)
         self.ends.append(at_s + (packet.duration or 0) * float(packet.time_base))
         if len(self.times) > self.limits.max_decoded_frames:
             raise too_many_frames(self.limits, self.where)
@@ -93,11 +112,18 @@ class _PacketTimes:
     def _near(at_s: float, window: Window) -> bool:
         return window.start_s - LOOK_BACK_S <= at_s < window.end_s - SAME_TIME_S
 
-    def pictures(self, declared_end_s: float | None) -> Pictures | None:
+    def pictures(
+        self, declared_end_s: float | None, timeline: Timeline = PLAIN, *, decode_ordered: bool = False
+    ) -> Pictures | None:
         if not self.times:
             return None
-        order = np.argsort(np.array(self.times), kind="stable")
-        times, ends = np.array(self.times)[order], np.array(self.ends)[order]
+        stamps = np.array(self.times)
+        shown = np.array(self.stored) if decode_ordered else stamps
+        order = np.argsort(shown, kind="stable")
+        times, ends = (
+            shown[order],
+            (np.array(self.ends) - stamps + shown if decode_ordered else np.array(self.ends))[order],
+        )
         if self.window is not None:
             # The picture that is shown when the span begins, and those that follow.
             begin = max(0, int(np.searchsorted(times, self.window.start_s + SAME_TIME_S, side="right")) - 1)
@@ -123,7 +149,13 @@ class _PacketTimes:
                 return None
         if end_s - start_s > self.limits.max_duration_s:
             raise too_long(end_s - start_s, self.limits, self.where)
-        return Pictures(times_s=times, end_s=float(end_s), declared_end_s=declared_end_s)
+        return Pictures(
+            times_s=times,
+            end_s=float(end_s),
+            declared_end_s=declared_end_s,
+            timeline=timeline,
+            decode_ordered=decode_ordered,
+        )
 
 
 def scan(
@@ -143,61 +175,135 @@ def scan(
         MediaError: the file cannot be used at all; see `source.open_media`, and `too-long`, `too-many-frames`,
             `frame-rate`, `picture-size`.
     """
-    window = None if span is None else locate(path, span, limits, where=where, picture=picture, sound=sound)
+
+    def scanned(timeline: Timeline | None) -> FileScan:
+        return _scanned(
+            path, limits, rate_hz=rate_hz, where=where, picture=picture, sound=sound, span=span, timeline=timeline
+        )
+
+    try:
+        return scanned(None)
+    except ClockBreak:
+        status = path.stat()
+        try:
+            timeline = _timeline(path, (status.st_size, status.st_mtime_ns), limits, picture=picture, sound=sound)
+        except MediaError as error:
+            raise error.at(where) from error
+        if span is None and (timeline.duration_s or 0.0) > limits.max_duration_s:
+            raise too_long(timeline.duration_s or 0.0, limits, where) from None
+        return scanned(timeline)
+
+
+@lru_cache(maxsize=KNOWN_TIMELINES)
+def _timeline(path: Path, version: tuple[int, int], limits: MediaLimits, *, picture: bool, sound: bool) -> Timeline:
+    """The timeline of one version of a file. The spans of a recording come one after the other: it is read once."""
+    return read_timeline(path, limits, where=path.name, picture=picture, sound=sound)
+
+
+def _scanned(
+    path: Path,
+    limits: MediaLimits,
+    *,
+    rate_hz: int,
+    where: str,
+    picture: bool,
+    sound: bool,
+    span: Span | None,
+    timeline: Timeline | None,
+) -> FileScan:
+    """`scan` with the file's timeline; with None, raises ClockBreak where a plain one does not do."""
+    window = None
+    if span is not None:
+        window = locate(path, span, limits, where=where, picture=picture, sound=sound, timeline=timeline)
+    clock = timeline or PLAIN
     with open_media(path, limits, where=where, whole_file=span is None) as container:
+        if timeline is None and span is None and declared_s(container) > limits.max_duration_s:
+            raise ClockBreak  # the header of such a container only subtracts stamps
         video = picture_stream(container) if picture else None
         audio = sound_stream(container) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
-        times = _PacketTimes(limits=limits, where=where, window=window)
+        times = _PacketTimes(limits=limits, where=where, window=window, stores_decoding=stores_decoding(container))
         span_limits = limits.model_copy(update={"max_duration_s": limits.max_duration_s + LEAD_S})  # for a span's edges
         collector = SoundCollector(rate_hz=rate_hz, limits=limits if window is None else span_limits, where=where)
-        damaged = 0
-        broke_off = None
-        if video is not None:
-            size = video.codec_context.width, video.codec_context.height
-            if all(size) or audio is None:  # a size beyond the limit reads as 0; a clip with sound is still used
-                check_size(*size, limits, where)
-        if audio is not None:
-            audio.codec_context.thread_count = 1
+        _prepare(video, audio, limits, where)
         if window is not None and window.seek_s is not None:
             seek(container, streams[0], window.seek_s)
-        packets = packets_of(container, streams, limits, where=where)
-        reach = _Reach(window)
-        while not reach.passed(streams):
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except MemoryError:
-                raise
-            except av.error.FFmpegError as error:
-                broke_off = str(error.strerror)
-                break
-            reach.note(packet)
-            if video is not None and packet.stream.index == video.index:
-                times.add(packet)
-                continue
-            if reach.before(packet):
-                continue
-            frames = decoded(packet)
-            damaged += frames is None
-            for frame in frames or ():
-                if reach.within(frame):
-                    collector.push(frame)
+        packets = clock.restamped(packets_of(container, streams, limits, where=where), on_seam=collector.end_run)
+        reading = _Reading(times=times, collector=collector, watch=StampWatch() if timeline is None else None)
+        reading.read(packets, _Reach(window, streams=len(streams)))
         begins = window is None or (window.sound_s is not None and window.start_s <= window.sound_s)
         collected = collector.finish(
-            damaged_packets=damaged,
-            declared_end_s=_declared_end(audio, window),
+            damaged_packets=reading.damaged,
+            declared_end_s=_declared_end(audio, window) if clock.is_plain else None,
             codec_frame_s=_codec_frame_s(audio) if begins else 0.0,
         )
         return FileScan(
-            pictures=times.pictures(_declared_end(video, window)),
+            pictures=times.pictures(
+                _declared_end(video, window) if clock.is_plain else None,
+                timeline=clock,
+                decode_ordered=_is_decode_ordered(path, video, times, limits, clock),
+            ),
             sound=collected if collected is None or window is None else cut(collected, window.start_s, window.end_s),
             has_picture_stream=video is not None,
             has_sound_stream=audio is not None,
-            broke_off=broke_off,
+            broke_off=reading.broke_off,
             window=window,
+            timeline=clock,
         )
+
+
+def _is_decode_ordered(path: Path, video: Any, times: _PacketTimes, limits: MediaLimits, timeline: Timeline) -> bool:
+    """Whether the stored times are of decoding: those of a codec that reorders pictures do not ascend otherwise."""
+    if not times.ascend or len(times.times) < MIN_REORDERED or not video.codec_context.has_b_frames:
+        return False
+    return times.stores_decoding or contradicts(path, limits, timeline, where=times.where)
+
+
+def _prepare(video: Any | None, audio: Any | None, limits: MediaLimits, where: str) -> None:
+    if video is not None:
+        size = video.codec_context.width, video.codec_context.height
+        if all(size) or audio is None:  # a size beyond the limit reads as 0; a clip with sound is still used
+            check_size(*size, limits, where)
+    if audio is not None:
+        audio.codec_context.thread_count = 1
+
+
+@dataclass
+class _Reading:
+    """Reads the packets of the first pass: counts those that are damaged, and says why the file breaks off."""
+
+    times: _PacketTimes
+    collector: SoundCollector
+    watch: StampWatch | None
+    damaged: int = 0
+    broke_off: str | None = None
+
+    def read(self, packets: Iterator[Any], reach: _Reach) -> None:
+        """Takes the packets until all streams have passed the window, or the file ends."""
+        while not reach.passed():
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except MemoryError:
+                raise
+            except av.error.FFmpegError as error:
+                self.broke_off = str(error.strerror)
+                return
+            if self.watch is not None:
+                self.watch.note(packet)
+            reach.note(packet)
+            if packet.stream.type == "video":
+                self.times.add(packet)
+            elif not reach.before(packet):
+                self._decode(packet, reach)
+
+    def _decode(self, packet: Any, reach: _Reach) -> None:
+        frames = decoded(packet)
+        self.damaged += frames is None
+        for frame in frames or ():
+            if reach.within(frame):
+                self.collector.push(frame)
 
 
 @dataclass
@@ -205,6 +311,7 @@ class _Reach:
     """Which packets and frames of the first pass belong to a window, and when both streams have passed it."""
 
     window: Window | None
+    streams: int
     past: set[int] = field(default_factory=set)
 
     def note(self, packet: Any) -> None:
@@ -215,9 +322,9 @@ class _Reach:
         if float(packet.dts * packet.time_base) >= self.window.end_s + EDGE_S:
             self.past.add(packet.stream.index)
 
-    def passed(self, streams: Sequence[Any]) -> bool:
+    def passed(self) -> bool:
         """Whether the window has been read completely: by each stream, since they may lie far apart in a file."""
-        return bool(streams) and len(self.past) == len(streams)
+        return self.streams > 0 and len(self.past) == self.streams
 
     def before(self, packet: Any) -> bool:
         """Whether a packet of sound lies before the lead that the codec needs."""

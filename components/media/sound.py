@@ -1,16 +1,18 @@
 """Sound on the clip's clock: 16 kHz mono samples, each at the time of its timestamp, and which of them exist.
 
-Decoded audio frames are joined to *runs* as long as timestamps follow the sample count. A jump of the timestamps ends
-a run, so lost packets leave a hole (zeros that are marked as missing) instead of pulling everything after them
-forward. Inside a run the sample count is the clock; where the timestamps depart from it slowly and steadily (a
-microphone that does not keep its nominal rate), the run is stretched to the timestamps.
+Decoded audio frames are joined to *runs* as long as timestamps follow the sample count. A jump of the timestamps that
+lasts ends a run, so lost packets leave a hole (zeros that are marked as missing) instead of pulling everything after
+them forward. Inside a run the sample count is the clock; where the timestamps depart from it slowly and steadily (a
+microphone that does not keep its nominal rate), the run is stretched to the timestamps. Timestamps that jump to and fro
+jitter: `jitter.py` finds what is behind them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -20,9 +22,9 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.clock import DriftEstimate
+from components.media.jitter import JUMP_S, LASTING_S, MAX_JITTER_S, pieces
 from components.media.source import too_long
 
-JUMP_S = 0.015  # timestamps that leave the smoothed clock by more than this start a new run
 SMOOTHING = 0.05  # of that clock, per frame: follows a drift, ignores jitter
 STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched to them
 SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only approximate
@@ -49,7 +51,8 @@ class Sound:
     """One decoded audio stream: its runs in time order, with its drift and damage.
 
     `padding_s` is how much of the start is the encoder's own: transform codecs put one frame before the first sample,
-    and a container whose stream starts late keeps it as if it were sound.
+    and a container whose stream starts late keeps it as if it were sound. `jitters` says that timestamps jumped to and
+    fro, so that the sample count placed the sound.
     """
 
     runs: tuple[SampleRun, ...]
@@ -58,6 +61,7 @@ class Sound:
     damaged_packets: int
     declared_end_s: float | None
     padding_s: float = 0.0
+    jitters: bool = False
 
     @property
     def start_s(self) -> float:
@@ -68,6 +72,15 @@ class Sound:
     def end_s(self) -> float:
         """End of the last sample on the container's clock."""
         return max(run.start_s + run.pcm.size / self.rate_hz for run in self.runs)
+
+
+class _Heard(NamedTuple):
+    """A decoded frame with its format, its timestamp and its length."""
+
+    frame: Any
+    layout: tuple[str, str, int]
+    stamp_s: float | None
+    lasts_s: float
 
 
 @dataclass
@@ -87,6 +100,9 @@ class SoundCollector:
     drift: DriftEstimate = field(default_factory=DriftEstimate)
     decoded_s: float = 0.0
     damaged: int = 0
+    jitters: bool = False
+    _held: deque[_Heard] = field(default_factory=deque)
+    _run_jitters: bool = False
     _resampler: Any = None
     _format: tuple[str, str, int] | None = None
     _parts: list[NDArray[np.int16]] = field(default_factory=list)
@@ -110,17 +126,69 @@ class SoundCollector:
         if not _audible(frame):
             self.damaged += 1
             return
-        layout = (frame.format.name, frame.layout.name, frame.sample_rate)
-        stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-        if self._resampler is not None and (layout != self._format or self._jumps(stamp)):
+        heard = _Heard(frame, (frame.format.name, frame.layout.name, frame.sample_rate), _stamp_s(frame), seconds)
+        if self._held or self._leaves(heard):
+            self._held.append(heard)
+            self._settle(complete=False)
+        else:
+            self._add(heard)
+
+    def end_run(self) -> None:
+        """Ends the current run: what follows was recorded with a clock of its own."""
+        self._settle(complete=True)
+        if self._resampler is not None:
+            self._close()
+
+    def _leaves(self, heard: _Heard) -> bool:
+        """Whether a frame's timestamp departs from the current run, so that those after it have to decide."""
+        if self._resampler is None or self._run_jitters or heard.stamp_s is None or heard.layout != self._format:
+            return False
+        return abs(self._error_of(heard.stamp_s)) > JUMP_S
+
+    def _error_of(self, stamp_s: float, *, after_s: float = 0.0) -> float:
+        """How far a timestamp is from the smoothed clock, of a frame so much after the end of the run."""
+        return stamp_s - (self._start_s + self._length_s + after_s) - self._error_s
+
+    def _settle(self, *, complete: bool) -> None:
+        """Adds the frames that were held back, as far as those after them decide; all of them if `complete`."""
+        while self._held:
+            leaves = self._leaves(self._held[0])
+            if leaves and not complete and sum(later.lasts_s for later in self._held) <= LASTING_S:
+                return
+            heard = self._held.popleft()
+            if leaves and self._jump_lasts(heard):
+                self._close()
+            elif leaves:
+                self._run_jitters = self.jitters = True
+            self._add(heard)
+
+    def _jump_lasts(self, heard: _Heard) -> bool:
+        """Whether no timestamp of the next second is back on the clock that this frame left."""
+        jump_s = self._error_of(heard.stamp_s or 0.0)
+        after_s, errors = heard.lasts_s, []
+        for later in self._held:
+            if after_s > LASTING_S or later.layout != self._format:
+                break
+            if later.stamp_s is not None:
+                errors.append(self._error_of(later.stamp_s, after_s=after_s))
+            after_s += later.lasts_s
+        if not errors:  # the last frame has no witness: one that goes far is wild
+            return abs(jump_s) <= LASTING_S
+        return min(errors) > JUMP_S if jump_s > 0 else max(errors) < -JUMP_S
+
+    def _add(self, heard: _Heard) -> None:
+        stamp = heard.stamp_s
+        if self._resampler is not None and heard.layout != self._format:
             self._close()
         if self._resampler is None:
-            self._open(layout, stamp)
+            self._open(heard.layout, stamp)
+        elif stamp is not None and not self._run_jitters:
+            self._error_s += SMOOTHING * self._error_of(stamp)
         self._counted.append(self._length_s)
         self._stamped.append(self._start_s + self._length_s if stamp is None else stamp)
-        self._length_s += seconds
+        self._length_s += heard.lasts_s
         try:
-            self._take(self._resampler.resample(frame))
+            self._take(self._resampler.resample(heard.frame))
         except MemoryError:
             raise
         except av.error.FFmpegError:
@@ -129,8 +197,7 @@ class SoundCollector:
 
     def finish(self, *, damaged_packets: int, declared_end_s: float | None, codec_frame_s: float) -> Sound | None:
         """The complete stream, or None when nothing was decoded; `codec_frame_s` is the length of a codec's frame."""
-        if self._resampler is not None:
-            self._close()
+        self.end_run()
         if not self.runs:
             return None
         runs = tuple(sorted(self.runs, key=lambda run: run.start_s))
@@ -143,6 +210,7 @@ class SoundCollector:
             drift_s_per_min=self.drift.drift_s_per_min,
             damaged_packets=damaged_packets + self.damaged,
             declared_end_s=declared_end_s,
+            jitters=self.jitters,
         )
 
     def _open(self, layout: tuple[str, str, int], stamp: float | None) -> None:
@@ -154,16 +222,8 @@ class SoundCollector:
         self._format = layout
         self._parts, self._counted, self._stamped = [], [], []
         self._length_s = self._error_s = 0.0
+        self._run_jitters = False
         self._start_s = start
-
-    def _jumps(self, stamp: float | None) -> bool:
-        if stamp is None:
-            return False
-        error = stamp - (self._start_s + self._length_s)
-        if abs(error - self._error_s) > JUMP_S:
-            return True
-        self._error_s += SMOOTHING * (error - self._error_s)
-        return False
 
     def _take(self, frames: list[Any]) -> None:
         self._parts.extend(frame.to_ndarray().reshape(-1) for frame in frames if frame.samples)
@@ -175,12 +235,42 @@ class SoundCollector:
         # Resamplers may add a few samples of their own tail; the length of the source is that of the recording.
         pcm = pcm[: round(self._length_s * self.rate_hz)]
         counted, stamped = np.array(self._counted), np.array(self._stamped)
-        self.drift.add(counted, stamped)
-        self._closed += 1
+        if self._run_jitters:
+            runs = self._pieces(pcm, counted, stamped)
+        else:
+            self.drift.add(counted, stamped)
+            runs = [SampleRun(start_s=float(stamped[0]), pcm=_stretched(pcm, counted, stamped))] if pcm.size else []
+        self._closed += max(1, len(runs))
         if self._closed > MAX_RUNS:
-            raise _torn(self.where)
-        if pcm.size:
-            self.runs.append(SampleRun(start_s=float(stamped[0]), pcm=_stretched(pcm, counted, stamped)))
+            raise _torn(
+                self.where, f"more than {MAX_RUNS} pieces", f"at most {MAX_RUNS} pieces without a jump between them"
+            )
+        self.runs.extend(runs)
+
+    def _pieces(
+        self, pcm: NDArray[np.int16], counted: NDArray[np.float64], stamped: NDArray[np.float64]
+    ) -> list[SampleRun]:
+        """The runs of sound whose timestamps jitter; counts its drift only where it is beyond their scatter."""
+        laid = pieces(counted, stamped)
+        if laid is None:
+            raise _torn(
+                self.where,
+                f"more than {MAX_JITTER_S:g} s from the sample count at every other packet",
+                f"at most {MAX_JITTER_S:g} s",
+            )
+        bounds = [*(round(piece.from_s * self.rate_hz) for piece in laid), pcm.size]
+        runs = []
+        for piece, first, last in zip(laid, bounds, bounds[1:], strict=False):
+            at = counted[piece.first : piece.last]
+            on_line = piece.start_s + piece.slope * (at - piece.from_s)
+            self.drift.add(at, on_line)
+            if first < last:
+                runs.append(SampleRun(start_s=piece.start_s, pcm=_stretched(pcm[first:last], at, on_line)))
+        return runs
+
+
+def _stamp_s(frame: Any) -> float | None:
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
 
 
 def _audible(frame: Any) -> bool:
@@ -203,12 +293,12 @@ def _refused_rate(rate_hz: int, where: str) -> MediaError:
     )
 
 
-def _torn(where: str) -> MediaError:
+def _torn(where: str, seen: str, allowed: str) -> MediaError:
     return MediaError(
         "the timestamps of the sound jump again and again",
         where=where,
-        seen=f"more than {MAX_RUNS} pieces",
-        allowed=f"at most {MAX_RUNS} pieces without a jump between them",
+        seen=seen,
+        allowed=allowed,
         remedy="The file is damaged, or was put together wrongly: export or download it again",
         code=Code.TIMESTAMPS,
     )

@@ -21,7 +21,8 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.probe import check_boxes, check_file
-from components.media.reader import CONTAINERS, US_PER_S, open_container, picture_streams
+from components.media.reader import CONTAINERS, US_PER_S, open_container, picture_streams, readable
+from components.media.timeline import STAMPED, Timeline, timeline_of
 
 
 @contextmanager
@@ -49,12 +50,9 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole_file: bool 
             code=Code.NOT_MEDIA,
         ) from error
     try:
-        for stream in (*container.streams.video, *container.streams.audio):
-            if stream.codec_context is not None:
-                stream.codec_context.options = codec_options(limits)
         _check_container(container, path, where)
-        if whole_file and container.duration is not None and container.duration / US_PER_S > limits.max_duration_s:
-            raise too_long(container.duration / US_PER_S, limits, where)
+        if whole_file and container.format.name not in STAMPED and declared_s(container) > limits.max_duration_s:
+            raise too_long(declared_s(container), limits, where)
         yield container
     except MemoryError as error:
         raise out_of_memory(limits, where) from error
@@ -91,6 +89,19 @@ def packets_of(container: Any, streams: Sequence[Any], limits: MediaLimits, *, w
         if time.thread_time() > until_s:
             raise too_slow(limits, where)
         yield packet
+
+
+def declared_s(container: Any) -> float:
+    """The duration according to the header, 0 without one; of `STAMPED` containers the last stamp minus the first."""
+    return float((container.duration or 0) / US_PER_S)
+
+
+def read_timeline(path: Path, limits: MediaLimits, *, where: str, picture: bool, sound: bool) -> Timeline:
+    """The timeline of a file's picture and sound streams; reads the whole file and decodes none of it."""
+    with open_media(path, limits, where=where, whole_file=False) as container:
+        chosen = (picture_stream(container) if picture else None, sound_stream(container) if sound else None)
+        streams = [stream for stream in chosen if stream is not None]
+        return timeline_of(readable(packets_of(container, streams, limits, where=where)))
 
 
 def decoded(packet: Any) -> list[Any] | None:

@@ -8,7 +8,7 @@ follows from the packets after it, since containers differ. Without such a point
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
-from components.media.reader import US_PER_S, stamp_s
+from components.media.reader import US_PER_S, readable, stamp_s
 from components.media.source import (
     decoded,
     open_media,
@@ -28,6 +28,7 @@ from components.media.source import (
     sound_stream,
     too_long,
 )
+from components.media.timeline import STAMPED, ClockBreak, Timeline
 
 MIN_DURATION_S = 0.1  # anything shorter decodes to too little picture and sound to be of use
 # For codecs that carry state from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.
@@ -98,13 +99,18 @@ class Window:
         return max(self.sound_s, self.start_s) - max(self.picture_s, self.start_s)
 
 
-def locate(path: Path, span: Span, limits: MediaLimits, *, where: str, picture: bool, sound: bool) -> Window:
-    """Finds a span in a file; `picture` and `sound` select the streams.
+def locate(
+    path: Path, span: Span, limits: MediaLimits, *, where: str, picture: bool, sound: bool, timeline: Timeline | None
+) -> Window:
+    """Finds a span in a file; `picture` and `sound` select the streams, `timeline` is the file's where it was read.
 
     Raises:
         MediaError: see `source.open_media`.
+        ClockBreak: the container's clock may start again before the span, so the timeline has to be read.
     """
     with open_media(path, limits, where=where, whole_file=False) as container:
+        if timeline is None and container.format.name in STAMPED:
+            raise ClockBreak
         video = picture_stream(container) if picture else None
         audio = sound_stream(container) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
@@ -112,7 +118,7 @@ def locate(path: Path, span: Span, limits: MediaLimits, *, where: str, picture: 
         origin_s = min(first.values(), default=0.0)
         start_s = origin_s + span.start_s
         seek_s = picture_seek_s = None
-        if container.format.name not in UNTIMED:
+        if container.format.name not in UNTIMED and (timeline is None or timeline.is_plain):
             seek_s = picture_seek_s = _seek_point(container, streams, first, start_s, limits=limits, where=where)
             if seek_s is None and video is not None:
                 picture_seek_s = _seek_point(container, [video], first, start_s, limits=limits, where=where)
@@ -136,7 +142,7 @@ def _first_times(container: Any, streams: Sequence[Any], limits: MediaLimits, wh
     """The first timestamp of each stream by its index: of the first pictures shown, of the first sound that decodes."""
     times: dict[int, float] = {}
     counts = dict.fromkeys((stream.index for stream in streams), 0)
-    for packet in _readable(container, streams, limits, where):
+    for packet in readable(packets_of(container, streams, limits, where=where)):
         index = packet.stream.index
         if packet.stream.type == "video":
             at_s = stamp_s(packet)
@@ -192,22 +198,10 @@ def _arrivals(container: Any, streams: Sequence[Any], limits: MediaLimits, where
     Sound may lie anywhere in the file, so where it is missing the file is read to its end.
     """
     times: dict[int, float] = {}
-    for packet in _readable(container, streams, limits, where):
+    for packet in readable(packets_of(container, streams, limits, where=where)):
         at_s = stamp_s(packet)
         if at_s is not None and (packet.stream.type == "audio" or packet.is_keyframe):
             times.setdefault(packet.stream.index, at_s)
         if len(times) == len(streams):
             break
     return times
-
-
-def _readable(container: Any, streams: Sequence[Any], limits: MediaLimits, where: str) -> Iterable[Any]:
-    """Packets until the file ends or breaks off."""
-    packets = packets_of(container, streams, limits, where=where)
-    while True:
-        try:
-            yield next(packets)
-        except MemoryError:
-            raise
-        except (StopIteration, av.error.FFmpegError):
-            return

@@ -92,6 +92,8 @@ def write_clip(
     sound_start_s: float = 0.0,
     sound_gaps: Sequence[tuple[float, float]] = (),
     sound_clock: float = 1.0,
+    sound_jitter_s: float = 0.0,
+    sound_frame: int = AUDIO_FRAME,
     video_codec: str = "libx264",
     audio_codec: str = "aac",
     gop: int = 250,
@@ -102,6 +104,7 @@ def write_clip(
 
     `times_s` are the presentation times of the pictures (default: k / fps). Frames of sound that begin in one of
     `sound_gaps` are left out while the timestamps go on; `sound_clock` is timestamp seconds a counted second.
+    The stamps of frames of `sound_frame` samples are off by up to `sound_jitter_s` either way, as far as they ascend.
     `pixel_ratio` is the width of a pixel over its height, as the header says it.
     """
     options = {"movflags": "faststart"} if faststart else {}
@@ -114,7 +117,8 @@ def write_clip(
             video.codec_context.gop_size = gop
             if pixel_ratio != 1.0:
                 video.codec_context.sample_aspect_ratio = Fraction(pixel_ratio).limit_denominator(1000)
-            if video_codec not in WHOLE_RATES:
+            whole = video_codec in WHOLE_RATES or (path.suffix == ".avi" and video_codec == "libx264")
+            if not whole:
                 video.codec_context.time_base = TIME_BASE
                 video.time_base = TIME_BASE
             if video_codec == "libx264":
@@ -130,7 +134,7 @@ def write_clip(
             stamps = times_s if times_s is not None else [k / fps for k in range(len(pictures))]
             for picture, time_s in zip(pictures, stamps, strict=True):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                base = 1 / Fraction(fps).limit_denominator(1001) if video_codec in WHOLE_RATES else TIME_BASE
+                base = 1 / Fraction(fps).limit_denominator(1001) if whole else TIME_BASE
                 frame.pts, frame.time_base = round(time_s / base), base
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
@@ -139,12 +143,25 @@ def write_clip(
             stamps_s = sound_start_s + sound_clock * counted_s
             for begin, end in sound_gaps:
                 stamps_s[(begin <= counted_s) & (counted_s < end)] = np.nan
+            if sound_jitter_s:
+                stamps_s[::sound_frame] = jittered(stamps_s[::sound_frame], sound_jitter_s)
             for frame in _sound_frames(
-                sound, stamps_s, rate_hz=sound_rate_hz, layout=layout, sample_format=audio.format.name
+                sound,
+                stamps_s,
+                rate_hz=sound_rate_hz,
+                layout=layout,
+                sample_format=audio.format.name,
+                size=sound_frame,
             ):
                 container.mux(audio.encode(frame))
             container.mux(audio.encode(None))
     return path
+
+
+def jittered(stamps_s: NDArray[np.float64], most_s: float, seed: int = 0) -> NDArray[np.float64]:
+    """Stamps (N,) that are off by up to `most_s` either way and do not descend; the first is not before zero."""
+    off = np.random.default_rng(seed).uniform(-most_s, most_s, stamps_s.size)
+    return np.fmax.accumulate(np.maximum(stamps_s + off, 0.0)) + 0.0 * stamps_s
 
 
 def _sound_frames(
@@ -154,14 +171,15 @@ def _sound_frames(
     rate_hz: int,
     layout: str,
     sample_format: str,
+    size: int = AUDIO_FRAME,
 ) -> list[av.AudioFrame]:
     """Audio frames of a mono signal whose k-th sample is stamped `times_s[k]`; samples stamped NaN are left out."""
     frames = []
     channels = {name: count for count, name in LAYOUTS.items()}[layout]
-    for first in range(0, sound.size, AUDIO_FRAME):
+    for first in range(0, sound.size, size):
         if np.isnan(times_s[first]):
             continue
-        part = sound[first : first + AUDIO_FRAME]
+        part = sound[first : first + size]
         shaped = np.tile(part, (channels, 1)) if sample_format.endswith("p") else np.repeat(part, channels)[None]
         if sample_format.startswith("s32"):
             shaped = (shaped * (2**31 - 1)).astype(np.int32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.alignment.align import Aligner
 from components.contracts.config import Alignment, FaceAlignment, VoiceAlignment
 from components.contracts.records import AlignedClip
-from tests.alignment.media import Picture, jpeg, rotate, write_clip
+from tests.alignment.media import AUDIO_FRAME, Picture, jpeg, rotate, write_clip
 from tests.builders import make_clip
 
 GRID_HZ = 100.0  # the finest grid there is, so that a step is finer than a frame
@@ -37,7 +37,10 @@ MAX_SOUND_ERROR_S = 0.010
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One file. Times are the container's; the events are planted at shares of the clip."""
+    """One file. Times are the container's; the events are planted at shares of the clip.
+
+    `parts` times the same file is put end to end, so that its clock starts again.
+    """
 
     name: str
     group: str
@@ -55,6 +58,9 @@ class Case:
     sound_start_s: float = 0.0
     sound_clock: float = 1.0
     sound_gaps: tuple[tuple[float, float], ...] = ()
+    sound_jitter_s: float = 0.0
+    sound_frame: int = AUDIO_FRAME
+    parts: int = 1
     events: tuple[float, ...] = (0.2, 0.5, 0.85)
     width: int = 64
     height: int = 48
@@ -142,16 +148,22 @@ def render(case: Case, folder: Path) -> tuple[Path, NDArray[np.float64], NDArray
         sound_start_s=case.sound_start_s,
         sound_clock=case.sound_clock,
         sound_gaps=case.sound_gaps,
+        sound_jitter_s=case.sound_jitter_s,
+        sound_frame=case.sound_frame,
         audio_codec=case.audio_codec,
     )
     if case.rotation:
         rotate(path, case.rotation)
     moved_s, first_s = muxed(path, times)
-    origin_s = first_s - moved_s
+    # Of AVI plain decoding finds a guess of FFmpeg's; what is stored begins with the file.
+    origin_s = 0.0 if (case.suffix, case.video_codec) == ("avi", "libx264") else first_s - moved_s
     intervals = np.diff(times, append=times[-1] + 1 / case.fps)
     before = np.concatenate([[intervals[0]], np.diff(times)])
     frame_s = np.maximum(intervals, before)[flashes] if times.size > 1 else np.full(flashes.size, 1 / case.fps)
-    return path, times[flashes] - origin_s, chirps_s - origin_s, frame_s
+    path.write_bytes(case.parts * path.read_bytes())
+    later_s = [part * case.duration_s - origin_s for part in range(case.parts)]
+    flashes_s, chirps_s = (np.concatenate([at_s + by_s for by_s in later_s]) for at_s in (times[flashes], chirps_s))
+    return path, flashes_s, chirps_s, np.tile(frame_s, case.parts)
 
 
 def muxed(path: Path, times_s: NDArray[np.float64]) -> tuple[float, float]:
@@ -281,6 +293,28 @@ def _cases() -> list[Case]:
         Case(name="lost_packets", group="lost packets of sound", sound_gaps=((1.2, 1.8), (2.4, 3.0)), **pcm),
         Case(name="lost_packets_aac", group="lost packets of sound", sound_gaps=((1.2, 1.8), (2.4, 3.0))),
     ]
+    cases += [
+        Case(
+            name=f"joined_{suffix}_{parts}", group="a clock that starts again", suffix=suffix, video_codec=video,
+            audio_codec=audio, parts=parts,
+        )
+        for suffix, video, audio in (("ts", "libx264", "aac"), ("mpg", "mpeg2video", "mp2"), ("mkv", "libx264", "flac"))
+        for parts in (2, 3)
+    ]  # fmt: skip
+    cases += [
+        Case(
+            name=f"jitter_{jitter}_{len(gaps)}", group="timestamps of sound that jitter", sound_jitter_s=jitter,
+            sound_frame=2880, duration_s=8.0, sound_gaps=gaps, **pcm,
+        )
+        for jitter in (0.02, 0.04, 0.06) for gaps in ((), ((2.04, 3.0),))
+    ]  # fmt: skip
+    cases += [
+        Case(
+            name=f"no_presentation_{fps}", group="no presentation times (H.264 in AVI)", suffix="avi",
+            audio_codec="pcm_s16le", fps=fps,
+        )
+        for fps in (15.0, 25.0, 50.0)
+    ]  # fmt: skip
     cases += [Case(name=f"rotated_{turn}", group="rotated pictures", rotation=turn) for turn in (90, 180, 270)]
     cases += [
         Case(

@@ -41,7 +41,7 @@ def fine() -> Aligner:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_events_lie_where_they_were_planted(fine: Aligner, tmp_path: Path, case: Case) -> None:
     found = placed(case, tmp_path, fine)
-    assert found.picture_s.size == len(case.events)
+    assert found.picture_s.size == case.parts * len(case.events)
     assert (np.abs(found.picture_s) <= found.frame_s).all(), found.picture_s
     assert (np.abs(found.sound_s) <= MAX_SOUND_ERROR_S).all(), found.sound_s
     if case.rotation:

@@ -62,6 +62,8 @@ def faces_in_video(
         report,
         where=where,
         window=media.picture_window,
+        timeline=pictures.timeline,
+        decode_ordered=pictures.decode_ordered,
         glance=glance if sound is not None else None,  # without speech nobody asks what the mouths do
     )
     for index, picture in shown:

@@ -1,0 +1,127 @@
+"""Chained Ogg: files put end to end, each with streams and a clock of its own (RFC 3533, section 4).
+
+A player shows the links one after the other. FFmpeg reads them as one stream, but keeps the headers of the first link:
+one with more channels ends the file, and the first packet of a link has a stamp of the link before. Here each link is
+opened by itself, and the packets of all come one after the other.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+CAPTURE = b"OggS"
+FIRST_PAGE = CAPTURE + b"\x00\x02"  # version 0, "beginning of stream" and nothing else
+SEGMENT_COUNT_AT = 26  # in a page's header, before as many lengths of segments
+MAX_LINKS = 200  # each stays open; the last one takes what is left
+
+Opener = Callable[[Any], Any]
+
+
+def links_of(path: Path) -> list[tuple[int, int]]:
+    """(first byte, end) of the links of an Ogg file, in order; none for any other file."""
+    with path.open("rb") as file:
+        if file.read(len(FIRST_PAGE)) != FIRST_PAGE:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            starts: list[int] = []
+            at, after = 0, -1
+            while at >= 0 and len(starts) < MAX_LINKS:
+                if at != after:  # first pages in a row begin the streams of one link
+                    starts.append(at)
+                after = at + _page_bytes(data, at)
+                at = data.find(FIRST_PAGE, at + 1)
+            return list(zip(starts, [*starts[1:], len(data)], strict=True))
+
+
+def _page_bytes(data: mmap.mmap, at: int) -> int:
+    lengths = at + SEGMENT_COUNT_AT + 1
+    count = data[lengths - 1] if lengths <= len(data) else 0
+    return lengths - at + count + sum(data[lengths : lengths + count])
+
+
+class Link(io.RawIOBase):
+    """One link of a file as a file of its own, for reading."""
+
+    def __init__(self, path: Path, first: int, end: int) -> None:
+        self._file = path.open("rb")
+        self._first, self._size = first, end - first
+        self._file.seek(first)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """The position in the link."""
+        return self._file.tell() - self._first
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves within the link."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._size}[whence]
+        self._file.seek(self._first + max(0, base + offset))
+        return self.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, none at the link's end."""
+        left = max(0, self._size - self.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        super().close()
+
+
+class Chain:
+    """The links of a file as one PyAV container, whose streams are those of the first link.
+
+    Args:
+        path: the file.
+        links: as `links_of` returns them.
+        opened: opens a link as a PyAV container.
+    """
+
+    def __init__(self, path: Path, links: list[tuple[int, int]], opened: Opener) -> None:
+        self._path, self._links, self._opener = path, links, opened
+        self._containers = [opened(Link(path, *links[0]))]
+        self.format, self.streams = self._containers[0].format, self._containers[0].streams
+        self.duration = None  # no header covers all links
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        """The packets of some streams, link by link; an empty one at the end of each flushes its decoder."""
+        chosen = [stream.index for stream in _flat(streams)]
+        for number, link in enumerate(self._links):
+            if number == len(self._containers):
+                self._containers.append(self._opener(Link(self._path, *link)))
+            present = [stream for stream in self._containers[number].streams if stream.index in chosen]
+            if present:
+                yield from self._containers[number].demux(present)
+
+    def seek(self, *_: Any, **__: Any) -> None:
+        """Nothing: a chain is read from its beginning."""
+
+    def close(self) -> None:
+        """Closes all links: not before, since packets and streams of a closed container must not be touched."""
+        for container in self._containers:
+            container.close()
+
+    def __enter__(self) -> Chain:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+        self.close()
+
+
+def _flat(streams: tuple[Any, ...]) -> Iterator[Any]:
+    for stream in streams:
+        yield from stream if isinstance(stream, list | tuple) else [stream]

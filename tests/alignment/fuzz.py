@@ -4,9 +4,10 @@ A case is a pure function of its seed: a valid file of one of the containers the
 runs overwritten, length fields edited, boxes or stretches swapped, repeated, cut out or cut off. Each is decoded by the
 aligner in a guarded process, so a crash or a hang is seen and the run goes on.
 
-    python -m tests.alignment.fuzz --hours 2              from seed 0 on, until the time is over
-    python -m tests.alignment.fuzz --first 7 --cases 1    one case again
-    python -m tests.alignment.fuzz --write 7 DIR          its file
+    python -m tests.alignment.fuzz --hours 2                  from seed 0 on, until the time is over
+    python -m tests.alignment.fuzz --hours 2 --kind stamps    the same with changed times (`stamps.py`)
+    python -m tests.alignment.fuzz --first 7 --cases 1        one case again
+    python -m tests.alignment.fuzz --write 7 DIR              its file
 
 A failure prints its seed and the file's fingerprint, and the file is kept in `--keep`.
 """
@@ -36,6 +37,7 @@ from components.contracts.config import Alignment, FaceAlignment, MediaLimits, V
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256
 from components.media.probe import probe_media, probe_physio
+from tests.alignment import stamps
 from tests.alignment.containers import KINDS, SOUND_ONLY, boxes, moving, valid
 from tests.builders import make_clip
 
@@ -141,6 +143,9 @@ MUTATIONS: tuple[Mutation, ...] = (
 )
 
 
+KINDS_OF_CASES: dict[str, tuple[Mutation, ...]] = {"bytes": MUTATIONS, "stamps": stamps.MUTATIONS}
+
+
 @cache
 def original(suffix: str, variant: int = 0) -> bytes:
     """The valid file that is mutated; an mp4 with its index in front in one of two cases."""
@@ -155,20 +160,21 @@ def original(suffix: str, variant: int = 0) -> bytes:
     return valid(suffix, front=bool(variant) and suffix == ".mp4")
 
 
-def case(seed: int) -> tuple[str, bytes]:
+def case(seed: int, kind: str = "bytes") -> tuple[str, bytes]:
     """(suffix, bytes) of a case."""
     rng = np.random.default_rng(seed)
-    suffix = str(rng.choice(SUFFIXES))
+    mutations = KINDS_OF_CASES[kind]
+    suffix = str(rng.choice(SUFFIXES if kind == "bytes" else stamps.SUFFIXES))
     data = original(suffix, int(rng.integers(2)))
     for _ in range(int(rng.integers(1, 4))):
         if data:
-            data = MUTATIONS[int(rng.integers(len(MUTATIONS)))](data, rng)[:MAX_FILE_BYTES]
+            data = mutations[int(rng.integers(len(mutations)))](data, rng)[:MAX_FILE_BYTES]
     return suffix, data
 
 
-def run_case(seed: int, guard: Guard, folder: Path) -> tuple[str, Failure | None]:
+def run_case(seed: int, guard: Guard, folder: Path, kind: str = "bytes") -> tuple[str, Failure | None]:
     """What became of a case, in a word, and the failure if it is one."""
-    suffix, data = case(seed)
+    suffix, data = case(seed, kind)
     if suffix == PICTURES:
         (folder / "case").mkdir(exist_ok=True)
         path = folder / "case" / f"00001{suffix}"
@@ -206,7 +212,9 @@ def _judge(result: ClipOutcome) -> tuple[str, str | None]:
     return "aligned", None if sane else f"impossible quality: {result.quality}"
 
 
-def run(seeds: Iterator[int], folder: Path, keep: Path | None, until_s: float) -> tuple[Counter[str], list[Failure]]:
+def run(
+    seeds: Iterator[int], folder: Path, keep: Path | None, until_s: float, kind: str = "bytes"
+) -> tuple[Counter[str], list[Failure]]:
     """Runs cases until the seeds or the time run out."""
     words: Counter[str] = Counter()
     failures = []
@@ -214,7 +222,7 @@ def run(seeds: Iterator[int], folder: Path, keep: Path | None, until_s: float) -
         for seed in seeds:
             if time.monotonic() > until_s:
                 break
-            word, failure = run_case(seed, guard, folder)
+            word, failure = run_case(seed, guard, folder, kind)
             words[word] += 1
             if failure is not None:
                 failures.append(failure)
@@ -222,14 +230,14 @@ def run(seeds: Iterator[int], folder: Path, keep: Path | None, until_s: float) -
                     f"seed {failure.seed} ({failure.suffix}, sha256 {failure.sha256[:12]}): {failure.told}", flush=True
                 )
                 if keep is not None:
-                    _write(seed, keep)
+                    _write(seed, keep, kind)
     return words, failures
 
 
-def _write(seed: int, folder: Path) -> Path:
-    suffix, data = case(seed)
+def _write(seed: int, folder: Path, kind: str) -> Path:
+    suffix, data = case(seed, kind)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"seed-{seed}{suffix}"
+    path = folder / (f"seed-{seed}{suffix}" if kind == "bytes" else f"{kind}-{seed}{suffix}")
     path.write_bytes(data)
     return path
 
@@ -240,18 +248,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--hours", type=float, help="for so long")
     parser.add_argument("--cases", type=int, help="so many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--kind", choices=sorted(KINDS_OF_CASES), default="bytes", help="what is changed")
     parser.add_argument("--keep", type=Path, help="where the files of failures are kept")
     parser.add_argument("--write", nargs=2, metavar=("SEED", "DIR"), help="only write the file of a case")
     given = parser.parse_args(arguments)
     if given.write:
-        print(_write(int(given.write[0]), Path(given.write[1])))
+        print(_write(int(given.write[0]), Path(given.write[1]), given.kind))
         return 0
     if given.hours is None and given.cases is None:
         parser.error("say how long: --hours or --cases")
     last = given.first + given.cases if given.cases is not None else sys.maxsize
     until_s = time.monotonic() + 3600 * given.hours if given.hours is not None else float("inf")
     with tempfile.TemporaryDirectory() as folder:
-        words, failures = run(iter(range(given.first, last)), Path(folder), given.keep, until_s)
+        words, failures = run(iter(range(given.first, last)), Path(folder), given.keep, until_s, given.kind)
     print(f"{words.total()} cases, {len(failures)} failures: {dict(words.most_common())}")
     return 1 if failures else 0
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.alignment.fuzz import SUFFIXES, case, main, original, run
 
 CASES = 400
+STAMPS_CASES = 60
 # What earlier runs found, each with what it was.
 FOUND = {
     1957: "sound without timestamps",
@@ -29,6 +30,18 @@ def test_what_was_found_stays_mended(tmp_path: Path) -> None:
     words, failures = run(iter(FOUND), tmp_path, None, float("inf"))
     assert not failures
     assert words.total() == len(FOUND)
+
+
+def test_whatever_the_stamps_are_the_file_is_aligned_or_refused(tmp_path: Path) -> None:
+    words, failures = run(iter(range(STAMPS_CASES)), tmp_path, None, float("inf"), "stamps")
+    assert not failures
+    assert words["aligned"] > STAMPS_CASES // 2
+
+
+def test_most_cases_have_other_stamps() -> None:
+    cases = [case(seed, "stamps") for seed in range(60)]
+    assert sum(data not in (original(suffix, 0), original(suffix, 1)) for suffix, data in cases) > 40
+    assert case(7, "stamps") == case(7, "stamps")
 
 
 def test_a_case_is_a_function_of_its_seed() -> None:

@@ -9,17 +9,18 @@ reason. Three things follow:
 * a recording that is added to, changed in or removed from a corpus outside the project is detected;
 * an edited comment in `params.yaml` does not count as a change.
 
-Files are compared by relative name, size and modification time: reading every byte of a large corpus to find that
-nothing changed would cost minutes. For an object store the same values are listed, and nothing is downloaded. A file
-that was only touched makes the `datasets` stage run; that stage hashes contents, so nothing after it runs.
+Files are compared by relative name and content, so copies of one corpus are one input on every machine. A file whose
+path, size and modification time are those of an earlier run is not read again (`.mer/hashes/`): reading every byte of
+a large corpus to find that nothing changed would cost minutes. Of an object store, sizes and times are listed and
+nothing is downloaded; an object that was only written anew makes the `datasets` stage run, which hashes contents, so
+that nothing after it runs.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -31,6 +32,9 @@ from components.contracts.readmitted import decisions_json, read_readmitted
 from pipelines.stage import Summary
 from pipelines.stages import STAGES
 
+if TYPE_CHECKING:
+    from components.datasets.content import HashCache
+
 
 def folder(layout: Layout) -> Path:
     """Where the stage writes."""
@@ -39,6 +43,7 @@ def folder(layout: Layout) -> Path:
 
 def write(params: Params, layout: Layout) -> Summary:
     """Writes the resolved configuration and one file per dataset; returns the number of files per corpus."""
+    from components.datasets.content import HashCache, inputs_cache
     from components.datasets.registry import adapter
     from components.datasets.withdrawn import read_withdrawn
 
@@ -49,7 +54,9 @@ def write(params: Params, layout: Layout) -> Summary:
         for name in params.datasets:
             corpus = adapter(name)
             options = corpus.options(params.sources.get(name, {}))
-            files = {str(path): _files(path, layout.root) for path in corpus.places(options)}
+            cache = HashCache(inputs_cache(layout, name))
+            files = {str(path): _files(path, layout.root, cache) for path in corpus.places(options)}
+            cache.save()
             taken = {
                 "dataset": name,
                 "options": options.model_dump(mode="json"),
@@ -73,25 +80,17 @@ def _write_decided(name: str, layout: Layout, beside: Path) -> None:
     write_json(beside / layout.reference(name).relative_to(layout.inputs), accepted)
 
 
-def _files(place: Path, root: Path) -> dict[str, Any]:
+def _files(place: Path, root: Path, cache: HashCache) -> dict[str, Any]:
     from components.datasets import remote
+    from components.datasets.content import content_of
 
+    entries: Sequence[tuple[str, int, int | str]]
     if remote.is_mirror(place):
         entries = [(file.name, file.size, file.changed_ns) for file in remote.listing(place)]
     else:
-        entries = sorted(_stats(root / place, root / place))
+        entries = content_of(root / place, cache)
     return {
         "count": len(entries),
         "bytes": sum(size for _, size, _ in entries),
         "fingerprint": fingerprint([list(entry) for entry in entries]),
     }
-
-
-def _stats(place: Path, base: Path) -> Iterator[tuple[str, int, int]]:
-    """(relative name, bytes, modification time in ns) of every file at or below a place; empty if it does not exist."""
-    from components.datasets.base import files_below
-
-    for path in (place,) if place.is_file() else files_below(place):
-        if path.is_file():  # not a broken link
-            status = path.stat()
-            yield os.path.relpath(path, base), status.st_size, status.st_mtime_ns

@@ -4,7 +4,7 @@
 comment re-runs nothing. Raise a number by one in the change that alters what the stage writes for the same input.
 """
 
-DATASETS = 4
+DATASETS = 5
 ALIGNMENT = 4
 FEATURES = 3
 VALIDATION = 2

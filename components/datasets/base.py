@@ -21,6 +21,7 @@ from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
 from components.datasets import remote
 from components.datasets.about import About
+from components.datasets.litter import litter
 
 STAGE = "datasets"
 
@@ -28,8 +29,14 @@ STAGE = "datasets"
 NOT_HASHED = ""
 
 # File name endings of recordings whose containers the decoder reads.
-VIDEO = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts")
-SOUND = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aiff", ".aif", ".caf", ".amr")
+VIDEO = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".flv", ".f4v"),
+    *(".wmv", ".asf", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".ogv"),
+)
+SOUND = (
+    *(".wav", ".w64", ".flac", ".mp3", ".m4a", ".m4b", ".mka", ".weba", ".wma"),
+    *(".ogg", ".oga", ".opus", ".aac", ".aiff", ".aif", ".aifc", ".caf", ".amr"),
+)
 
 # Options with such names hold a path.
 PLACE_ENDS = ("_root", "_path", "_file")
@@ -62,6 +69,8 @@ class Adapter(ABC, Generic[OptionsT]):
         Options: the type of the dataset's own section of `params.yaml`.
         files: options that name a file or folder outside the project, besides `root` and names that end in `_root`,
             `_path` or `_file`; see `places`.
+        reads: patterns (`fnmatch`) of the files below the corpus folder that the adapter reads besides recordings:
+            tables, transcripts. `check` counts the files that are neither.
     """
 
     name: ClassVar[str]
@@ -69,6 +78,7 @@ class Adapter(ABC, Generic[OptionsT]):
     about: ClassVar[About] = About()
     Options: type[OptionsT]
     files: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def scan(self, options: OptionsT, root: Path, seed: int) -> Scan:
@@ -131,14 +141,15 @@ def corpus_file(given: str, root: Path) -> Path:
     return root / Path(given).expanduser()
 
 
-def files_below(folder: Path, *, skip: Collection[Path] = ()) -> Iterator[Path]:
+def files_below(folder: Path, *, skip: Collection[Path] = (), with_litter: bool = False) -> Iterator[Path]:
     """Every file below a folder, broken links included. Links to folders elsewhere are followed, cycles are not, and
-    the folders in `skip` are not entered."""
+    the folders in `skip` are not entered. What systems leave in folders (`litter.py`) is left out, unless asked for."""
     top = os.path.realpath(folder)
     entered = {top, *(os.path.realpath(path) for path in skip)}
     for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in sorted(folders) if _enters(os.path.join(place, name), top, entered)]
-        yield from (Path(place, name) for name in files)
+        named = [name for name in sorted(folders) if with_litter or litter(name) is None]
+        folders[:] = [name for name in named if _enters(os.path.join(place, name), top, entered)]
+        yield from (Path(place, name) for name in files if with_litter or litter(name) is None)
 
 
 def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.labels import Taxonomy
 from components.contracts.records import Clip, Quarantined
 from components.datasets import remote
-from components.datasets.base import Adapter, corpus_folder
+from components.datasets.base import Adapter, Scan, corpus_folder
 from components.datasets.given_check import check_given
+from components.datasets.names import scan_of
 from components.datasets.stage import portable, unique, unusable
+from components.datasets.unused import UnusedFiles, unused_files
 from components.datasets.withdrawn import Withdrawal, leave_out
 from components.media.numbered import numbered_pictures
 from components.media.reader import MediaReader
@@ -51,6 +53,7 @@ class Findings:
         copies: pairs of (file, earlier file with the same bytes).
         looked: clip id → facts from the headers of its files.
         notes: the adapter's notes.
+        unused: suffix, or name of a kind of litter → the files that nothing uses.
     """
 
     clips: list[Clip]
@@ -59,6 +62,7 @@ class Findings:
     copies: list[tuple[str, str]]
     looked: Mapping[str, Looked]
     notes: list[str]
+    unused: Mapping[str, UnusedFiles] = field(default_factory=dict)
 
     def as_json(self, taxonomy: Taxonomy) -> dict[str, Any]:
         """All figures, as JSON values."""
@@ -88,6 +92,7 @@ class Findings:
             "modalities": dict(sorted(modalities.items())),
             "splits": dict(sorted(Counter(clip.split or "none" for clip in self.clips).items())),
             "notes": self.notes,
+            "unused": {kind: asdict(files) for kind, files in self.unused.items()},
         }
 
     def _emotions(self, taxonomy: Taxonomy) -> dict[str, dict[str, Any]]:
@@ -128,7 +133,9 @@ def check(
             remote.sync(place, root)  # into the project's own mirror, so that the stage need not fetch it again
     if isinstance(folder := getattr(options, "root", None), str):
         corpus_folder(folder, root, dataset=adapter.name)  # here, so that its message names the project, not `scratch`
-    scan, left_out = leave_out(adapter.scan(settled(adapter, options, root), scratch, seed), withdrawn)
+    absolute = settled(adapter, options, root)
+    scanned = scan_of(adapter, absolute, scratch, seed)
+    scan, left_out = leave_out(scanned, withdrawn)
     clips, repeated = unique(scan.clips)
     readable = check_given(clips, scratch)
     good, refused, reader = [], [], MediaReader(THREADS)
@@ -150,7 +157,23 @@ def check(
         copies=[(_short(copy, root), _short(original, root)) for copy, original in _copies(usable, scratch)],
         looked={clip.clip_id: headers for clip, headers in good},
         notes=scan.notes,
+        unused=_unused(adapter, absolute, scanned, root),
     )
+
+
+def _unused(adapter: Adapter[Any], options: Any, scan: Scan, root: Path) -> dict[str, UnusedFiles]:
+    """The files of the corpus folders that are neither part of a clip, nor named by a quarantine row, nor read."""
+    named = [path for clip in scan.clips for path in (*clip.media_paths, *(given.path for given in clip.given))]
+    named += [row.path for row in scan.quarantined if row.path is not None]
+    named += [str(value) for key, value in options.model_dump().items() if adapter.is_place(key) and value]
+    pictures = {clip.pictures_path for clip in scan.clips if clip.pictures_path is not None}
+    found = unused_files(
+        [place for place in adapter.places(options) if place.is_dir()],
+        map(Path, named),
+        adapter.reads,
+        map(Path, pictures),
+    )
+    return {kind: replace(files, example=_short(files.example, root)) for kind, files in found.items()}
 
 
 def settled(adapter: Adapter[Any], options: Section, root: Path) -> Any:

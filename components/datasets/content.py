@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from components.contracts.atomic import write_json
+from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
+from components.contracts.layout import Layout
 from components.contracts.records import Clip
-from components.media.numbered import pictures_sha256, pictures_state
+from components.datasets.base import files_below
+from components.media.numbered import numbered_pictures, pictures_sha256, pictures_state
+
+THREADS = 4
+KEY_DIGITS = 32
 
 
 def media_sha256(path: Path) -> str:
@@ -59,19 +68,24 @@ class HashCache:
     """File hashes, cached by path, size and modification time.
 
     A file whose size and time (in nanoseconds) are unchanged is taken as unchanged, as git and DVC do; so is a folder
-    of numbered pictures of which that holds. The cache is a JSON file; a damaged one counts as empty. Threads may share
-    it: a recording that many clips are cut from is read once, and concurrent calls for the same file wait for it.
+    of numbered pictures of which that holds. The cache is a JSON file that holds digests of the paths, not the paths; a
+    damaged one counts as empty. Threads may share it: a recording that many clips are cut from is read once, and
+    concurrent calls for the same file wait for it.
+
+    Args:
+        path: the cache's file.
+        known: another cache's file, whose entries are used but not kept.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, known: Path | None = None) -> None:
         self._path = path
-        self._stored = _read(path)
+        self._stored = {**(_read(known) if known is not None else {}), **_read(path)}
         self._used: dict[str, list[object]] = {}
         self._reading: dict[str, Lock] = {}
 
     def __call__(self, file: Path) -> str:
         """The SHA-256 of a file or of a folder of numbered pictures. Raises as `media_sha256`."""
-        key = str(file)
+        key = path_key(file)
         with self._reading.setdefault(key, Lock()):
             state = _state(file)
             entry = self._used.get(key) or self._stored.get(key)
@@ -82,6 +96,60 @@ class HashCache:
     def save(self) -> None:
         """Writes the entries used since the cache was opened; the others are dropped."""
         write_json(self._path, self._used)
+
+
+def inputs_cache(layout: Layout, dataset: str) -> Path:
+    """The cache of all files of a corpus, which the stage `inputs` keeps."""
+    return layout.state / "hashes" / f"{dataset}-inputs.json"
+
+
+def clips_cache(layout: Layout, dataset: str) -> Path:
+    """The cache of a corpus's clips, which the stage `datasets` keeps."""
+    return layout.state / "hashes" / f"{dataset}.json"
+
+
+def path_key(file: Path) -> str:
+    """What stands for a path in a cache: it tells nobody what a file is called."""
+    return hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:KEY_DIGITS]
+
+
+def content_of(place: Path, cache: HashCache) -> list[tuple[str, int, str]]:
+    """(name relative to the place, bytes, SHA-256) of every file at or below a place, by name; empty if it does not
+    exist. The numbered pictures of a folder are one entry. Litter (`litter.py`) is not part of a corpus.
+
+    Cost: every byte is read once, by a few threads; later on only what changed.
+    """
+    files_of: dict[Path, list[Path]] = {}
+    for path in (place,) if place.is_file() else files_below(place):
+        if path.is_file():  # not a broken link
+            files_of.setdefault(path.parent, []).append(path)
+    entries = [entry for folder, files in files_of.items() for entry in _entries(folder, files)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        digests = pool.map(lambda entry: _digest(entry[0], cache), entries)
+        listed = [
+            (os.path.relpath(path, place), size, digest) for (path, size), digest in zip(entries, digests, strict=True)
+        ]
+    return sorted(listed)
+
+
+def _entries(folder: Path, files: list[Path]) -> list[tuple[Path, int]]:
+    """(path, bytes) of what is hashed on its own: each file, or a folder of numbered pictures and its other files."""
+    sizes = {path: path.stat().st_size for path in files}
+    try:
+        pictures = sizes.keys() & set(numbered_pictures(folder).values())
+    except MediaError:
+        pictures = set()
+    if not pictures:
+        return list(sizes.items())
+    rest = [(path, size) for path, size in sizes.items() if path not in pictures]
+    return [(folder, sum(size for path, size in sizes.items() if path in pictures)), *rest]
+
+
+def _digest(path: Path, cache: HashCache) -> str:
+    try:
+        return cache(path)
+    except (OSError, MediaError):
+        return "unreadable"
 
 
 def _state(file: Path) -> list[object]:

@@ -6,6 +6,7 @@ that are not media into quarantine, and hashes the content of the rest. It reads
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +23,21 @@ from components.contracts.layout import Layout
 from components.contracts.records import Clip, GivenFeatures, Quarantined, clip_table, quarantine_table
 from components.datasets import registry
 from components.datasets.base import STAGE
-from components.datasets.content import HashCache, content_sha256
+from components.datasets.content import HashCache, clips_cache, content_sha256, inputs_cache
 from components.datasets.given_check import check_given
+from components.datasets.names import scan_of
 from components.datasets.withdrawn import leave_out, read_withdrawn
 from components.media.numbered import numbered_pictures
 from components.media.probe import probe_media, probe_physio
 from components.runtime.progress import progress
 
 HASHING_THREADS = 4
+# One word that ends like the name of a file: the path of a transcript, where its words belong.
+TEXT_PATH = re.compile(
+    r"\S+\.(?:txt|srt|vtt|json|jsonl|textgrid|csv|tsv|ass|ssa|lab|ctm|docx?|rtf|pdf|wav|mp3|m4a|flac|mp4|mkv)",
+    re.IGNORECASE,
+)
+CORRECT = "Correct the text; unreadable text often comes from a wrong encoding, or from a different file"
 MAX_TEXT_CHARACTERS = 100_000  # half an hour of fast speech has a third as many
 FIRST_PRINTABLE = 0x20
 
@@ -48,10 +56,10 @@ def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> 
     adapter = registry.adapter(name)
     options = adapter.options(section)
     withdrawn = read_withdrawn(layout.root, name)
-    scan, left_out = leave_out(adapter.scan(options, layout.root, seed), withdrawn)
+    scan, left_out = leave_out(scan_of(adapter, options, layout.root, seed), withdrawn)
     _remove_own_media(left_out, layout, name)
     named, repeated = unique(scan.clips)
-    cache = HashCache(layout.state / "hashes" / f"{name}.json")
+    cache = HashCache(clips_cache(layout, name), known=inputs_cache(layout, name))
     readable = check_given(named, layout.root)
     clips, refused = _checked(list(readable.clips), readable.hashes, layout.root, cache)
     cache.save()
@@ -144,14 +152,14 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
         )
     wrong = _wrong_text(clip)
     if wrong is not None:
-        field, message = wrong
+        field, message, remedy = wrong
         return _refusal(
             clip,
             code=Code.BAD_TEXT,
             message=f"{clip.clip_id}: {message}",
             path=clip.main_path,
             field=field,
-            remedy="Correct the text; unreadable text often comes from a wrong encoding, or from a different file",
+            remedy=remedy,
         )
     names = [clip.emotion, *(segment.emotion for segment in clip.segments)]
     unknown = next((name for name in names if name is not None and name not in CANONICAL), None)
@@ -187,8 +195,8 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
     return None
 
 
-def _wrong_text(clip: Clip) -> tuple[str, str] | None:
-    """(field, defect) of the first malformed text of a clip, if there is one."""
+def _wrong_text(clip: Clip) -> tuple[str, str, str] | None:
+    """(field, defect, remedy) of the first malformed text of a clip, if there is one."""
     texts = {"transcript": clip.transcript, "subject_id": clip.subject_id, "session_id": clip.session_id}
     texts |= {"text_id": clip.text_id, "words": " ".join(word.text for word in clip.words)}
     texts |= {f"group {name}": value for name, value in clip.groups.items()}
@@ -196,9 +204,12 @@ def _wrong_text(clip: Clip) -> tuple[str, str] | None:
         if text is None:
             continue
         if len(text) > MAX_TEXT_CHARACTERS:
-            return field, f"the {field} has {len(text)} characters; allowed: {MAX_TEXT_CHARACTERS}"
+            return field, f"the {field} has {len(text)} characters; allowed: {MAX_TEXT_CHARACTERS}", CORRECT
         if text != _printable(text) or any(ord(sign) < FIRST_PRINTABLE and not sign.isspace() for sign in text):
-            return field, f"the {field} holds bytes that are not text"
+            return field, f"the {field} holds bytes that are not text", CORRECT
+    if TEXT_PATH.fullmatch((clip.transcript or "").strip()):
+        what = f"the transcript is the path of a file, {clip.transcript!r}, not the words in it"
+        return "transcript", what, "Write the words themselves into the table"
     return None
 
 

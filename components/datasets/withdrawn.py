@@ -21,6 +21,7 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.errors import ConfigError
 from components.contracts.records import Clip
 from components.datasets.base import Scan
+from components.datasets.names import spellings
 from components.datasets.sequences import joint_subjects
 
 FILE = "withdrawn.json"
@@ -37,8 +38,8 @@ class Withdrawal:
     at: str
 
     def means(self, subject_id: str) -> bool:
-        """Whether the entry is about this person."""
-        return salted_sha256(self.salt, subject_id) == self.sha256
+        """Whether the entry is about this person, in this spelling of the id or one of before (`names.spellings`)."""
+        return any(salted_sha256(self.salt, spelled) == self.sha256 for spelled in spellings(subject_id))
 
 
 def salted_sha256(salt: str, subject_id: str) -> str:

@@ -15,6 +15,7 @@ from components.contracts.config import Params
 from components.contracts.errors import BundleError, DataError, MediaError, MerError
 from components.contracts.layout import Layout
 from components.datasets.base import SOUND, VIDEO
+from components.datasets.litter import litter
 from components.tracking.client import without_progress_bars
 from pipelines.project import find_root, load
 from pipelines.stage import one_thread
@@ -116,7 +117,9 @@ def _files(clips: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES)
+        files = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES and litter(file.name) is None
+        )
         if not files:
             raise DataError(
                 "the folder has no video or sound file",

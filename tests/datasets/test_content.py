@@ -11,7 +11,7 @@ import pytest
 from components.contracts.fingerprint import file_sha256
 from components.contracts.records import Word
 from components.datasets import content
-from components.datasets.content import HashCache, content_sha256
+from components.datasets.content import HashCache, content_of, content_sha256, media_sha256
 from tests.builders import make_clip
 
 
@@ -72,6 +72,40 @@ def test_a_recording_of_many_clips_is_read_once_whoever_asks(tmp_path: Path, mon
         hashes = set(pool.map(ask, range(4)))
     assert hashes == {file_sha256(file)}
     assert read == [file]
+
+
+def test_the_files_of_a_corpus_are_read_once_for_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tmp_path / "corpus"
+    for name in ("a.wav", "deep/b.txt", "crops/1.jpg", "crops/2.jpg", "crops/notes.txt", ".hidden"):
+        (corpus / name).parent.mkdir(parents=True, exist_ok=True)
+        (corpus / name).write_bytes(name.encode())
+    read: list[str] = []
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return media_sha256(path)
+
+    monkeypatch.setattr(content, "media_sha256", counted)
+    inputs = HashCache(tmp_path / "inputs.json")
+    listed = content_of(corpus, inputs)
+    inputs.save()
+    assert [(name, size) for name, size, _ in listed] == [
+        ("a.wav", 5),
+        ("crops", 22),
+        ("crops/notes.txt", 15),
+        ("deep/b.txt", 10),
+    ]
+    assert sorted(read) == ["a.wav", "b.txt", "crops", "notes.txt"]
+    read.clear()
+    assert content_of(corpus, HashCache(tmp_path / "inputs.json")) == listed
+    clips = HashCache(tmp_path / "clips.json", known=tmp_path / "inputs.json")
+    assert clips(corpus / "a.wav") == listed[0][2]
+    assert clips(corpus / "crops") == listed[1][2]
+    assert not read
+    assert str(corpus) not in (tmp_path / "inputs.json").read_text()
+    [alone] = content_of(corpus / "crops" / "notes.txt", inputs)
+    assert alone[:2] == (".", 15)
+    assert content_of(corpus / "gone", inputs) == []
 
 
 def test_a_damaged_cache_is_the_same_as_none(tmp_path: Path) -> None:

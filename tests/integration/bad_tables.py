@@ -69,6 +69,7 @@ ROWS = [
     at_once("no-media", "bad-label"),
     later("no-sound", "no-audio", audio="silent-film.mp4"),
     # What is said about them.
+    at_once("text-path", "bad-text", **HERE, transcript="words/here.srt"),
     at_once("gloomy", "unknown-emotion", **HERE, emotion="gloomy"),
     at_once("nested", "bad-label", **HERE, emotion={"a": [1]}),
     at_once("list", "bad-label", audio=["here.wav"]),

@@ -61,6 +61,34 @@ def test_a_corpus_outside_the_project_is_watched(project: Path, tmp_path: Path) 
     assert write(project, params) != changed
 
 
+def test_copies_of_one_corpus_are_one_input(project: Path, tmp_path: Path) -> None:
+    """A file's time says nothing about its content: a copy, a clone and an unpacked archive each have times of their
+    own. Of a folder that was only touched nothing is new either, and what systems leave there is no part of it."""
+    corpus, aside = tmp_path / "corpus", tmp_path / "aside"
+    for name in ("a/1.wav", "b/2.wav", "crops/00001.jpg", "crops/00002.jpg", "notes.txt"):
+        (corpus / name).parent.mkdir(parents=True, exist_ok=True)
+        (corpus / name).write_bytes(name.encode())
+    params = {"datasets": ["ravdess"], "ravdess": {"root": str(corpus)}}
+    first = write(project, params)
+    for at, path in enumerate(sorted(corpus.rglob("*"))):
+        os.utime(path, (at + 1, at + 1))
+    assert write(project, params) == first
+    shutil.copytree(corpus, aside, copy_function=shutil.copyfile)
+    shutil.rmtree(corpus)
+    shutil.copytree(aside, corpus, copy_function=shutil.copyfile)
+    (corpus / "._1.wav").write_bytes(b"x")
+    (corpus / "a" / ".DS_Store").write_bytes(b"x")
+    shutil.rmtree(project / ".mer")
+    assert write(project, params) == first
+    for name in ("a/1.wav", "crops/00002.jpg"):
+        before = (corpus / name).read_bytes()
+        (corpus / name).write_bytes(before[::-1])
+        os.utime(corpus / name, (9, 9))
+        assert write(project, params) != first
+        (corpus / name).write_bytes(before)
+    assert write(project, params) == first
+
+
 def test_a_file_beside_the_corpus_is_watched(project: Path, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     units = tmp_path / "units.npz"

@@ -193,6 +193,7 @@ class Affwild2(Adapter[Affwild2Options]):
         "`catalog: {use_corpus_splits: true}`",
     )
     Options = Affwild2Options
+    reads = ("*_Set/*.txt",)
 
     def scan(self, options: Affwild2Options, root: Path, seed: int) -> Scan:
         """Lists the labelled recordings; see `Adapter.scan`.
@@ -217,7 +218,7 @@ class Affwild2(Adapter[Affwild2Options]):
 def _label_files(folder: Path) -> list[Path]:
     """The label files, by set and name."""
     places = [place for pattern in (LABELS, f"*/{LABELS}") for place in sorted(folder.glob(pattern)) if place.is_dir()]
-    files = [path for place in places[:1] for inside in SETS for path in sorted((place / inside).glob("*.txt"))]
+    files = [path for place in places[:1] for inside in SETS for path in sorted((place / inside).glob("[!.]*.txt"))]
     if not files:
         raise DataError(
             "there are no labels",

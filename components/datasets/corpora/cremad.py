@@ -35,7 +35,8 @@ from components.datasets.base import (
     set_aside,
     stored_path,
 )
-from components.datasets.pairing import read_labels
+from components.datasets.names import name_of
+from components.datasets.table import read_labels
 
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 PATTERN = "ACTOR_SENTENCE_EMOTION_LEVEL such as 1001_IEO_ANG_HI"
@@ -113,6 +114,7 @@ class Cremad(Adapter[CremadOptions]):
         splits="none of its own: actors are dealt to splits",
     )
     Options = CremadOptions
+    reads = ("VideoDemographics.csv", "processedResults/summaryTable.csv")
 
     def scan(self, options: CremadOptions, root: Path, seed: int) -> Scan:
         """Lists the performances; see `Adapter.scan`.
@@ -134,7 +136,7 @@ class Cremad(Adapter[CremadOptions]):
                 performance.audio = performance.audio or stored
             else:
                 performance.video = performance.video or stored
-        tables, notes = _tables(folder, options)
+        tables, notes = _tables(folder, options, quarantined)
         clips = []
         for name, performance in sorted(performances.items()):
             emotion = EMOTIONS[performance.parts[2]] if options.label == "intended" else tables.votes.get(name)
@@ -159,14 +161,17 @@ def _parse(path: Path, stored: str) -> tuple[str, ...] | Quarantined:
     return bad_name(Cremad.name, path, stored, what=what, field=name, seen=part, allowed=", ".join(allowed))
 
 
-def _tables(folder: Path, options: CremadOptions) -> tuple[_Tables, list[str]]:
+def _tables(folder: Path, options: CremadOptions, quarantined: list[Quarantined]) -> tuple[_Tables, list[str]]:
+    """The tables, and notes; lines that do not fit a table's header go to quarantine."""
     notes = []
     groups: dict[str, dict[str, str]] = {}
     demographics = folder / "VideoDemographics.csv"
     if demographics.is_file():
         columns = ("Age", "Sex", "Race", "Ethnicity")
-        for row in read_labels(demographics, key="ActorID", columns=columns, dataset=Cremad.name):
-            groups[row["ActorID"]] = {
+        labels = read_labels(demographics, key="ActorID", columns=columns, dataset=Cremad.name)
+        quarantined += labels.quarantined
+        for row in labels.rows:
+            groups[name_of(row["ActorID"])] = {
                 "gender": row["Sex"].lower(),
                 "age": _age(row["Age"]),
                 "race": row["Race"],
@@ -178,9 +183,11 @@ def _tables(folder: Path, options: CremadOptions) -> tuple[_Tables, list[str]]:
     if options.label != "intended":
         column = VOTE_COLUMNS[options.label]
         table = folder / "processedResults" / "summaryTable.csv"
-        for row in read_labels(table, key="FileName", columns=(column,), dataset=Cremad.name):
+        labels = read_labels(table, key="FileName", columns=(column,), dataset=Cremad.name)
+        quarantined += labels.quarantined
+        for row in labels.rows:
             if row[column] in VOTES:
-                votes[row["FileName"]] = VOTES[row[column]]
+                votes[name_of(row["FileName"])] = VOTES[row[column]]
     return _Tables(groups=groups, votes=votes), notes
 
 

@@ -17,11 +17,13 @@ from components.contracts.labels import CANONICAL
 from components.contracts.records import Quarantined
 from components.contracts.splits import CORPUS_SPLITS
 from components.datasets.base import set_aside
-from components.datasets.pairing import read_labels
+from components.datasets.names import name_of, names_of
+from components.datasets.table import read_labels
 
 NEEDED = ("clip_id", "subject_id", "label")
 NUMBERS = ("start_s", "end_s", "valence", "arousal")
 COLUMNS = (*NEEDED, *NUMBERS, "split", "sequence_id", "session_id", "text_id", "transcript")
+TEXTS = (*NUMBERS, "transcript")  # cells that are not names
 GROUP = "group_"
 
 # Other names of canonical emotions in corpora.
@@ -85,6 +87,7 @@ def emotion_of(row: FeatureRow, emotions: Mapping[str, str]) -> str | None:
     if row.label is None:
         return None
     lower = row.label.lower()
+    emotions = names_of(emotions)
     return emotions.get(row.label) or emotions.get(lower) or ALIASES.get(lower, lower)
 
 
@@ -99,8 +102,8 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow
     Raises:
         DataError: the table cannot be read, lacks a column, or has an unknown one.
     """
-    raw = read_labels(path, key=NEEDED[0], columns=NEEDED[1:], dataset=dataset)
-    for column in raw[0] if raw else ():
+    labels = read_labels(path, key=NEEDED[0], columns=NEEDED[1:], dataset=dataset, stored=stored)
+    for column in labels.columns:
         if column not in COLUMNS and not column.startswith(GROUP):
             raise DataError(
                 "unknown column",
@@ -111,10 +114,11 @@ def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow
                 code=Code.BAD_LABELS,
             )
     rows: list[FeatureRow] = []
-    quarantined: list[Quarantined] = []
+    quarantined = list(labels.quarantined)
     lines: dict[str, int] = {}
-    for number, fields in enumerate(raw, start=2):  # line 1 is the header
-        cells = {column: value for column, value in fields.items() if value}
+    for fields in labels.rows:
+        cells = {column: value if column in TEXTS else name_of(value) for column, value in fields.items() if value}
+        number = fields.line
         defect = next(_defects(cells), None)
         name = cells.get("clip_id", f"line {number}")
         if defect is None and name in lines:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -27,6 +27,8 @@ from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
 from components.datasets.corpora.feature_rows import FeatureRow, emotion_of, read_rows
 from components.datasets.given import SUFFIXES, GivenReader
+from components.datasets.litter import litter
+from components.datasets.names import name_of
 from components.datasets.sequences import Sequenced, joint_subjects, sequenced
 
 TABLE = "clips.csv"
@@ -73,6 +75,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         splits="the column `split`, with `catalog: {use_corpus_splits: true}`; else people are dealt to splits",
     )
     Options = FeatureTableOptions
+    reads = (TABLE, ABOUT)
 
     def scan(self, options: FeatureTableOptions, root: Path, seed: int) -> Scan:
         """Joins the table with the feature files; see `Adapter.scan`.
@@ -92,7 +95,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
                 where = f"{self.name}.rates.{modality}"
                 raise ConfigError("this is not a positive rate", where=where, seen=rate_hz, allowed="above 0 Hz")
         reader = GivenReader(root)
-        keys = {modality: dict.fromkeys(reader.keys(path, modality)) for modality, path in files.items()}
+        keys = {modality: _by_name(reader.keys(path, modality)) for modality, path in files.items()}
         notes += _unmatched(rows, keys)
         by_sequence: dict[str, list[FeatureRow]] = defaultdict(list)
         for row in rows:
@@ -151,7 +154,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         terms: Terms,
         people: Mapping[str, str],
         files: Mapping[str, str],
-        keys: Mapping[str, Mapping[str, None]],
+        keys: Mapping[str, Mapping[str, str]],
     ) -> tuple[Clip | Quarantined, list[Quarantined]]:
         """The clip of a sequence, and a row for each unknown label, whose utterance stays without a label."""
         given: list[GivenFeatures] = []
@@ -220,7 +223,7 @@ def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[
     files: dict[str, str] = {}
     notes = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES or litter(path.name):
             continue
         if not MODALITY.fullmatch(path.stem):
             notes.append(f"{path.name} is not used: a modality's name is lower-case letters, digits and _")
@@ -248,7 +251,7 @@ def _files(folder: Path, root: str, dataset: str) -> tuple[dict[str, str], list[
 def _given(
     row: FeatureRow,
     files: Mapping[str, str],
-    keys: Mapping[str, Mapping[str, None]],
+    keys: Mapping[str, Mapping[str, str]],
     terms: Terms,
     *,
     start_s: float = 0.0,
@@ -260,7 +263,7 @@ def _given(
         GivenFeatures(
             modality=modality,
             path=path,
-            key=row.clip_id,
+            key=keys[modality][row.clip_id],
             rate_hz=terms.rates.get(modality),
             start_s=start_s,
             end_s=last_s,
@@ -268,6 +271,14 @@ def _given(
         for modality, path in files.items()
         if row.clip_id in keys[modality]
     )
+
+
+def _by_name(keys: Iterable[str]) -> dict[str, str]:
+    """A clip's name → its array's key as the file spells it; of two keys with one name, the first."""
+    spelled: dict[str, str] = {}
+    for key in keys:
+        spelled.setdefault(name_of(key), key)
+    return spelled
 
 
 def _without(dataset: str, name: str) -> Quarantined:
@@ -280,7 +291,7 @@ def _without(dataset: str, name: str) -> Quarantined:
     )
 
 
-def _unmatched(rows: Sequence[FeatureRow], keys: Mapping[str, Mapping[str, None]]) -> list[str]:
+def _unmatched(rows: Sequence[FeatureRow], keys: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Notes on rows without an array and arrays without a row."""
     names = dict.fromkeys(row.clip_id for row in rows)
     notes = []

@@ -1,21 +1,26 @@
 """Any folder of recordings that is sorted by emotion: `<root>/<emotion>/…/<recording>`.
 
 A folder's name is a canonical emotion, or one that `emotions:` maps to one. The person is found in the path below the
-emotion's folder by `subject`, a regular expression with a group `subject`; without one, a folder between the emotion
-and the file names the person (`anger/ann/take1.mp4`). A clip without either counts as a separate person, and a note in
-the summary warns that splits may then put one person on both sides.
+emotion's folder by `subject`, a regular expression with a group `subject`; without one, the folder below the emotion
+names the person (`anger/ann/take1.mp4`). A clip without either counts as a separate person, and a note in the summary
+warns that splits may then put one person on both sides. Where people are the first level and emotions the second
+(`ann/anger/take1.mp4`), by the names of most recordings' folders, the folders are read that way round. A note names the
+reading that was taken wherever the folders admit a second one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
 from components.contracts.codes import Code
 from components.contracts.config import Section
+from components.contracts.labels import CANONICAL
 from components.contracts.records import Clip, Quarantined
 from components.datasets.about import About
 from components.datasets.base import (
@@ -29,8 +34,18 @@ from components.datasets.base import (
     set_aside,
     stored_path,
 )
+from components.datasets.names import name_of, names_of, one_spelling
 
 SUBJECT = "subject"
+OTHERWISE = "Set `folder: subject:` to name the person otherwise"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The level of folders that names the emotion, 0 for the first, and notes where a second reading was possible."""
+
+    emotion_level: int
+    notes: tuple[str, ...] = ()
 
 
 class FolderOptions(Section):
@@ -82,19 +97,26 @@ class Folder(Adapter[FolderOptions]):
     def scan(self, options: FolderOptions, root: Path, seed: int) -> Scan:
         """Lists the recordings; see `Adapter.scan`."""
         folder = corpus_folder(options.root, root, dataset=self.name)
+        emotions = names_of(options.emotions)
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
         unnamed = 0
-        for path in media_files(folder, VIDEO + SOUND):
+        paths = media_files(folder, VIDEO + SOUND)
+        folders_of = {path: [name_of(part) for part in path.relative_to(folder).parts[:-1]] for path in paths}
+        reading = read_layout(folders_of.values(), {*emotions, *CANONICAL}, person_stated=options.subject is not None)
+        for path, folders in folders_of.items():
             below = path.relative_to(folder)
             stored = stored_path(path, folder, options.root)
-            if len(below.parts) == 1:
+            if not folders:
                 quarantined.append(_without_emotion(below, stored))
                 continue
-            subject = _subject(Path(*below.parts[1:]), options.subject)
+            at = reading.emotion_level if len(folders) > reading.emotion_level else 0
+            beside = [*folders[:at], *folders[at + 1 :]]
+            subject = _subject(beside, below.name, options.subject)
             unnamed += subject is None
-            clips.append(_clip(below, stored, subject, options))
-        notes = []
+            emotion = emotions.get(folders[at], folders[at].lower())
+            clips.append(_clip(below, stored, subject, emotion, options))
+        notes = list(reading.notes)
         if unnamed:
             notes.append(
                 f"the person in {unnamed} clips is unknown: each counts as a separate person, so one person may be in "
@@ -103,17 +125,52 @@ class Folder(Adapter[FolderOptions]):
         return Scan(clips=clips, quarantined=quarantined, notes=notes)
 
 
-def _subject(below: Path, pattern: str | None) -> str | None:
+def read_layout(
+    folders_of: Iterable[Sequence[str]], emotions: Collection[str], *, person_stated: bool = False
+) -> Reading:
+    """Which level of folders names the emotion.
+
+    Args:
+        folders_of: the folders of each recording, from the corpus's root on.
+        emotions: the names of emotions, mapped and canonical.
+        person_stated: whether `subject:` says where the person is named.
+    """
+    nested = [tuple(folders) for folders in folders_of if len(folders) > 1]
+    named = [tuple(name in emotions or name.lower() in emotions for name in folders[:2]) for folders in nested]
+    first, second, both = (Counter(named)[levels] for levels in ((True, False), (False, True), (True, True)))
+    if second > first + both:
+        example = "/".join(nested[named.index((False, True))][:2])
+        rest = f", which {len(nested) - second} do not fit" if second < len(nested) else ""
+        note = f"the folders are read as <person>/<emotion>{rest}: by their names {example} is a person's emotion"
+        return Reading(emotion_level=1, notes=(note,))
+    notes = []
+    if both:
+        emotion, person = nested[named.index((True, True))][:2]
+        notes.append(
+            f"{both} recordings lie in two folders that name an emotion: of {emotion}/{person} {emotion} is taken as "
+            f"the emotion and {person} as the person. {OTHERWISE}"
+        )
+    deep = [folders for folders in nested if len(folders) > 2 and not person_stated]
+    if deep:
+        person, last = deep[0][1], deep[0][-1]
+        notes.append(
+            f"{len(deep)} recordings lie more than one folder below their emotion: of {'/'.join(deep[0])} {person} is "
+            f"taken as the person, not {last}. {OTHERWISE}"
+        )
+    return Reading(emotion_level=0, notes=tuple(notes))
+
+
+def _subject(folders: Sequence[str], file: str, pattern: str | None) -> str | None:
+    """The person of a recording, from its file name and its folders but that of the emotion."""
     if pattern is not None:
-        match = re.search(pattern, below.as_posix())
+        match = re.search(pattern, "/".join([*folders, one_spelling(file)]))
         return match.group(SUBJECT) if match else None
-    return below.parts[0] if len(below.parts) > 1 else None
+    return folders[0] if folders else None
 
 
-def _clip(below: Path, stored: str, subject: str | None, options: FolderOptions) -> Clip:
+def _clip(below: Path, stored: str, subject: str | None, emotion: str, options: FolderOptions) -> Clip:
     name = below.as_posix()
     person = f"{Folder.name}/{subject or name}"
-    emotion = below.parts[0]
     is_video = below.suffix.lower() in VIDEO
     return Clip(
         clip_id=f"{Folder.name}/{name}",
@@ -123,7 +180,7 @@ def _clip(below: Path, stored: str, subject: str | None, options: FolderOptions)
         session_id=person,
         video_path=stored if is_video else None,
         audio_path=None if is_video else stored,
-        emotion=options.emotions.get(emotion, emotion.lower()),
+        emotion=emotion,
         licence=options.licence,
         consent=options.consent,
     )

@@ -107,6 +107,7 @@ class Iemocap(Adapter[IemocapOptions]):
         splits="session 5 tests: `catalog: {use_corpus_splits: true}`; or five folds: `catalog: {folds: corpus}`",
     )
     Options = IemocapOptions
+    reads = ("Session?/dialog/EmoEvaluation/*.txt", "Session?/dialog/transcriptions/*.txt", "*.wdseg")
 
     def scan(self, options: IemocapOptions, root: Path, seed: int) -> Scan:
         """Lists the utterances of the label tables; see `Adapter.scan`.

@@ -23,7 +23,8 @@ from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Word
 from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
-from components.datasets.pairing import read_labels
+from components.datasets.names import name_of
+from components.datasets.table import read_labels
 
 # The corpus's name of a split → the folder of its recordings.
 FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
@@ -71,6 +72,7 @@ class Meld(Adapter[MeldOptions]):
         known_bad=dict.fromkeys(sorted(BROKEN), "does not show its utterance, or cannot be decoded"),
     )
     Options = MeldOptions
+    reads = tuple(f"{split}_sent_emo.csv" for split in FOLDERS)
 
     def scan(self, options: MeldOptions, root: Path, seed: int) -> Scan:
         """Lists the utterances of the three tables; see `Adapter.scan`. A table that is missing is a note.
@@ -87,9 +89,10 @@ class Meld(Adapter[MeldOptions]):
             if not table.is_file():
                 notes.append(f"{table.name} is missing: its utterances are not used")
                 continue
-            rows = read_labels(table, key="Sr No.", columns=COLUMNS, dataset=self.name)
-            for number, row in enumerate(rows, start=2):
-                outcome = _clip(row, split, folder, options, line=f"{table.name} line {number}")
+            labels = read_labels(table, key="Sr No.", columns=COLUMNS, dataset=self.name)
+            quarantined += labels.quarantined
+            for row in labels.rows:
+                outcome = _clip(row, split, folder, options, line=f"{table.name} line {row.line}")
                 (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
         if len(notes) == len(FOLDERS):
             raise DataError(
@@ -103,7 +106,7 @@ class Meld(Adapter[MeldOptions]):
 
 
 def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions, *, line: str) -> Clip | Quarantined:
-    name = f"{split}/dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
+    name = f"{split}/dia{name_of(row['Dialogue_ID'])}_utt{name_of(row['Utterance_ID'])}"
     duration_s = _duration_s(row)
     emotion = EMOTIONS.get(row["Emotion"].lower())
     defect = None
@@ -132,7 +135,7 @@ def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions
         dataset=Meld.name,
         content_sha256=NOT_HASHED,
         subject_id=f"{Meld.name}/{row['Speaker']}",
-        session_id=f"{Meld.name}/{split}/dia{row['Dialogue_ID']}",
+        session_id=f"{Meld.name}/{split}/dia{name_of(row['Dialogue_ID'])}",
         video_path=None if options.text_only else stored_path(path, folder, options.root),
         transcript=row["Utterance"],
         words=spread(row["Utterance"], duration_s) if options.text_only and duration_s is not None else (),

@@ -34,7 +34,8 @@ from components.contracts.records import Clip, Quarantined
 from components.contracts.splits import CORPUS_SPLITS
 from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_file, corpus_folder, set_aside, stored_path
-from components.datasets.pairing import read_labels
+from components.datasets.names import name_of
+from components.datasets.table import LabelTable, read_labels
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 NEUTRAL = "neutral"
@@ -109,6 +110,7 @@ class Mosei(Adapter[MoseiOptions]):
         splits="the SDK's standard folds by video, as `splits_file`, with `catalog: {use_corpus_splits: true}`",
     )
     Options = MoseiOptions
+    reads = ("Transcript/Segmented/Combined/*.txt", "Labels/*.csv")
 
     def scan(self, options: MoseiOptions, root: Path, seed: int) -> Scan:
         """Lists the labelled sentences; see `Adapter.scan`.
@@ -121,7 +123,7 @@ class Mosei(Adapter[MoseiOptions]):
         sentences = _sentences(folder, options, quarantined)
         notes: list[str] = []
         ratings = _ratings(folder, options, quarantined, notes)
-        split_of = _splits(options, root)
+        split_of = _splits(options, root, quarantined)
         clips: list[Clip] = []
         for key, sentence_ratings in sorted(ratings.items()):
             if key in sentences:
@@ -184,22 +186,22 @@ def parse_sentence(line: str) -> tuple[Key, TranscriptLine] | str:
         return "index, start or end is not a number"
     if not start_s < end_s < math.inf:
         return "the sentence has no length"
-    return (parts[0], index), TranscriptLine(start_s=start_s, end_s=end_s, text=parts[4].strip())
+    return (name_of(parts[0]), index), TranscriptLine(start_s=start_s, end_s=end_s, text=parts[4].strip())
 
 
-def _label_tables(place: Path, notes: list[str]) -> Iterator[tuple[Path, list[dict[str, str]]]]:
+def _label_tables(place: Path, notes: list[str]) -> Iterator[tuple[Path, LabelTable]]:
     """Every readable table of ratings; an unreadable one is a note, and an error if no table can be read."""
     refused: DataError | None = None
     read = 0
     for table in sorted(path for path in place.glob("*.csv") if not path.name.startswith("._")):
         try:
-            rows = read_labels(table, key=VIDEO, columns=(INDEX, SENTIMENT), dataset=Mosei.name)
+            labels = read_labels(table, key=VIDEO, columns=(INDEX, SENTIMENT), dataset=Mosei.name)
         except DataError as error:
             refused = error
             notes.append(f"{table.name} is not a table of ratings ({error.what}): it is not used")
             continue
         read += 1
-        yield table, rows
+        yield table, labels
     if not read:
         raise refused or _missing("there is no label table", place, f"a CSV file with {VIDEO}, {INDEX}, {SENTIMENT}")
 
@@ -209,10 +211,11 @@ def _ratings(
 ) -> dict[Key, Ratings]:
     """The ratings of every sentence, over all tables."""
     ratings: dict[Key, Ratings] = {}
-    for table, rows in _label_tables(folder / "Labels", notes):
-        rated = [emotion for emotion, column in EMOTION_COLUMNS.items() if rows and column in rows[0]]
+    for table, labels in _label_tables(folder / "Labels", notes):
+        quarantined += labels.quarantined
+        rated = [emotion for emotion, column in EMOTION_COLUMNS.items() if column in labels.columns]
         columns = {SENTIMENT: MOST_SENTIMENT, **{EMOTION_COLUMNS[emotion]: MOST_EMOTION for emotion in rated}}
-        for number, row in enumerate(rows, start=2):
+        for row in labels.rows:
             if not any(row[column] for column in columns):
                 continue  # a rater without an answer
             column = _wrong_rating(row, columns)
@@ -220,9 +223,9 @@ def _ratings(
                 quarantined.append(
                     set_aside(
                         Mosei.name,
-                        f"{table.stem} line {number}",
+                        f"{table.stem} line {row.line}",
                         code=Code.BAD_LABEL,
-                        message=f"{table.name} line {number}: {column} is not a rating",
+                        message=f"{table.name} line {row.line}: {column} is not a rating",
                         path=stored_path(table, folder, options.root),
                         field=column,
                         seen=row[column],
@@ -231,7 +234,7 @@ def _ratings(
                     )
                 )
                 continue
-            key = (row[VIDEO].rsplit("/", maxsplit=1)[-1], int(float(row[INDEX])))
+            key = (name_of(row[VIDEO].rsplit("/", maxsplit=1)[-1]), int(float(row[INDEX])))
             sentence = ratings.setdefault(key, Ratings())
             sentence.sentiments.append(float(row[SENTIMENT] or 0))
             for emotion in rated:
@@ -252,14 +255,15 @@ def _wrong_rating(row: Mapping[str, str], columns: Mapping[str, float]) -> str |
     return None
 
 
-def _splits(options: MoseiOptions, root: Path) -> dict[str, str]:
+def _splits(options: MoseiOptions, root: Path, quarantined: list[Quarantined]) -> dict[str, str]:
     if options.splits_file is None:
         return {}
-    rows = read_labels(corpus_file(options.splits_file, root), key="video", columns=("split",), dataset=Mosei.name)
-    for row in rows:
+    labels = read_labels(corpus_file(options.splits_file, root), key="video", columns=("split",), dataset=Mosei.name)
+    quarantined += labels.quarantined
+    for row in labels.rows:
         if row["split"] not in CORPUS_SPLITS:
             raise DataError.unknown("split", row["split"], CORPUS_SPLITS, where=options.splits_file)
-    return {row["video"]: row["split"] for row in rows}
+    return {name_of(row["video"]): row["split"] for row in labels.rows}
 
 
 def _clip(key: Key, sentence: TranscriptLine, ratings: Ratings, folder: Path, options: MoseiOptions) -> Clip:

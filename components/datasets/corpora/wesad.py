@@ -34,7 +34,7 @@ from components.contracts.layout import Layout
 from components.contracts.records import Clip, Quarantined
 from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, STAGE, Adapter, Scan, bad_name, corpus_folder, stored_path
-from components.datasets.content import HashCache
+from components.datasets.content import HashCache, clips_cache, inputs_cache
 from components.datasets.corpora.wesad_media import VERSION, channels_of, labels_of, pieces_of, table_of
 from components.datasets.corpora.wesad_pickle import read_tree
 from components.media.probe import check_file
@@ -93,12 +93,14 @@ class Wesad(Adapter[WesadOptions]):
         splits="one person is left out at a time: group `fold`, `catalog: {folds: corpus}`",
     )
     Options = WesadOptions
+    reads = ("S*/S*.pkl", "S*/*_readme.txt")
 
     def scan(self, options: WesadOptions, root: Path, seed: int) -> Scan:
         """Lists the recordings and writes the signals of those that are new; see `Adapter.scan`."""
         folder = corpus_folder(options.root, root, dataset=self.name)
         media = Layout(root).dataset(self.name) / "media"
-        hashes = HashCache(Layout(root).state / "hashes" / f"{self.name}-recordings.json")
+        layout = Layout(root)
+        hashes = HashCache(clips_cache(layout, f"{self.name}-recordings"), known=inputs_cache(layout, self.name))
         stored_files, current_files = _index(media / INDEX), dict[str, list[Written]]()
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []

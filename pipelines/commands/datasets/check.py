@@ -16,6 +16,8 @@ from components.datasets.withdrawn import read_withdrawn
 from pipelines.commands.datasets.settings import DatasetSettings, settings
 from pipelines.commands.table import table
 
+MAX_KINDS = 12  # of unused files that the table shows
+
 
 def command(name: str, *, root: str | None, assignments: Sequence[str], as_json: bool, strict: bool) -> tuple[str, int]:
     """The text to print, and the exit code: 0, or 3 if no clip can be used (with `strict`: if any cannot)."""
@@ -57,6 +59,8 @@ def words(findings: dict[str, Any], limits: Validation) -> str:
             (name, row["class"] or "–", row["clips"], row["subjects"]) for name, row in findings["emotions"].items()
         ]
         parts.append(table(("emotion", f"class in {findings['taxonomy']}", "clips", "people"), rows, right=(2, 3)))
+    if findings["unused"]:
+        parts.append(table(("not used", "files", "for example"), _unused(findings["unused"]), right=(1,)))
     remedies = {code: row["remedy"] for code, row in findings["reasons"].items() if row["remedy"]}
     if remedies:
         parts.append(table(("reason", "what to do"), remedies.items()))
@@ -77,6 +81,16 @@ def _outcomes(found: dict[str, Any]) -> Iterator[tuple[str, str, int, str]]:
     if found["copies"]:
         copy, first = found["copies"][0]
         yield "used", "same bytes", len(found["copies"]), f"{copy} is {first}"
+
+
+def _unused(found: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
+    """The kinds of files that nothing uses, the most frequent first; of many kinds, the rest together."""
+    kinds = sorted(found.items(), key=lambda entry: (-entry[1]["count"], entry[0]))
+    for kind, files in kinds[:MAX_KINDS]:
+        yield kind, files["count"], files["example"]
+    rest = kinds[MAX_KINDS:]
+    if rest:
+        yield f"{len(rest)} other suffixes", sum(files["count"] for _, files in rest), rest[0][1]["example"]
 
 
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ from components.contracts.atomic import atomic_dir, atomic_file, read_json, writ
 from components.contracts.fingerprint import file_digest
 from components.contracts.layout import Layout
 from components.contracts.readmitted import read_readmitted, write_readmitted
+from components.datasets.content import clips_cache, inputs_cache, path_key
 from components.features.store import FeatureStore
 from pipelines.commands.withdrawal.trace import Trace, files_below, is_parquet, media_file
 
@@ -122,7 +123,6 @@ class Forgetting:
 
     def _in_state(self) -> Iterator[Removal]:
         state = self._layout.state
-        hashes = state / "hashes" / f"{self._trace.dataset}.json"
         if self._inside(self._layout.catalog):  # an unfinished training has no list of its people
             yield from map(self._removal, sorted((state / TRAININGS).glob("*")))
         units = [path for name in UNITS for path in sorted((state / name).glob("*")) if path.name != RESULTS]
@@ -130,10 +130,12 @@ class Forgetting:
         for path in files_below(state):
             if self._is_mlflows(path) or any(path.is_relative_to(unit) for unit in units) or not self._names_them(path):
                 continue
-            if path == hashes:
-                yield Removal(path=path, what="entries removed", act=partial(self._forget_hashes, path))
-            elif path != journal(self._layout, self._trace):
+            if path != journal(self._layout, self._trace):
                 yield self._removal(path)
+        dataset = self._trace.dataset
+        for path in (clips_cache(self._layout, dataset), inputs_cache(self._layout, dataset)):
+            if path.is_file() and self._hashed & read_json(path).keys():
+                yield Removal(path=path, what="entries removed", act=partial(self._forget_hashes, path))
 
     def _is_mlflows(self, path: Path) -> bool:
         """Whether a file is MLflow's, including the files that a database writes beside itself."""
@@ -237,8 +239,12 @@ class Forgetting:
                 writer.write_table(table.filter(pc.invert(self._theirs(table))))
 
     def _forget_hashes(self, path: Path) -> None:
-        removed = {str(media_file(self._layout, recording)) for recording in self._trace.media}
-        write_json(path, {name: entry for name, entry in read_json(path).items() if name not in removed})
+        write_json(path, {name: entry for name, entry in read_json(path).items() if name not in self._hashed})
+
+    @cached_property
+    def _hashed(self) -> set[str]:
+        """How the caches of file hashes name their media."""
+        return {path_key(media_file(self._layout, recording)) for recording in self._trace.media}
 
 
 def journal(layout: Layout, trace: Trace) -> Path:

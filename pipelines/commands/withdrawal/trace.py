@@ -18,6 +18,7 @@ from components.contracts.errors import DataError, MerError
 from components.contracts.layout import Layout
 from components.contracts.records import MEDIA_PATHS, Clip
 from components.datasets.base import Scan
+from components.datasets.names import person_of, scan_of
 from components.datasets.registry import adapter
 from components.datasets.withdrawn import people_in
 from components.media.probe import PARQUET_MAGIC
@@ -92,7 +93,7 @@ def read_corpus(name: str, params: Params, layout: Layout) -> CorpusOnDisk:
     try:
         options = reader.options(params.sources.get(name, {}))
         return (
-            CorpusOnDisk(scan=reader.scan(options, layout.root, params.seed))
+            CorpusOnDisk(scan=scan_of(reader, options, layout.root, params.seed))
             if reader.places(options)
             else CorpusOnDisk()
         )
@@ -170,6 +171,7 @@ def unknown(subject: str, subjects: Iterable[str], datasets: Iterable[str], trou
 
 def _covers(joint: str, subject_id: str, dataset: str) -> bool:
     """Whether a subject id of a table is this person's, or a joint id that covers them."""
+    joint = person_of(joint)  # of a table that was written before names had one spelling
     return joint == subject_id or subject_id.partition("/")[2] in joint.removeprefix(f"{dataset}/").split("+")
 
 

@@ -17,6 +17,7 @@ from components.contracts.codes import Code
 from components.contracts.config import Params
 from components.contracts.errors import DataError, UnavailableError
 from components.contracts.layout import Layout
+from components.datasets.names import person_of
 from components.datasets.withdrawn import FILE, record, withdrawal_of
 from components.registry.marking import AffectedVersion, VersionSearch, mark, search
 from components.rollout.versions import STATE
@@ -132,6 +133,7 @@ def _resolve(
     everywhere = datasets_of(layout, params)
     scope = (prefix,) if dataset or prefix in everywhere else everywhere
     names = [subject, f"{dataset}/{subject}"] if dataset else [subject]
+    names = list(dict.fromkeys([*map(person_of, names), *names]))
     corpora = {name: read_corpus(name, params, layout) for name in scope}
     tables = {name: tables_of(layout, name, cache) for name in scope}
     dataset_of = {person: name for name in scope for person in subjects_of(name, tables[name], corpora[name])}

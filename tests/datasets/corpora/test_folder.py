@@ -51,6 +51,37 @@ def test_names_are_mapped_and_a_recording_in_no_emotions_folder_is_set_aside(tmp
     assert [(row.code, row.clip_id) for row in found.quarantined] == [("clip-without-label", "folder/stray.wav")]
 
 
+def test_people_above_emotions_are_read_that_way_round_and_it_is_said(tmp_path: Path) -> None:
+    found = scan(tmp_path, "ann/anger/1.wav", "ann/fear/2.wav", "bo/joy/x/3.wav", emotions={"joy": "happiness"})
+    assert {(clip.emotion, clip.subject_id) for clip in found.clips} == {
+        ("anger", "folder/ann"),
+        ("fear", "folder/ann"),
+        ("happiness", "folder/bo"),
+    }
+    assert ["<person>/<emotion>" in note and "ann/anger" in note for note in found.notes] == [True]
+
+
+def test_a_second_reading_of_the_person_is_named(tmp_path: Path) -> None:
+    names = ("anger/lab1/ann/1.wav", "fear/lab1/bo/2.wav")
+    found = scan(tmp_path, *names)
+    assert {clip.subject_id for clip in found.clips} == {"folder/lab1"}
+    [note] = found.notes
+    assert "2 recordings" in note
+    assert "lab1 is taken as the person, not ann" in note
+    stated = scan(tmp_path, *names, subject="([^/]+/)*(?P<subject>[^/]+)/")
+    assert {clip.subject_id for clip in stated.clips} == {"folder/ann", "folder/bo"}
+    assert not stated.notes
+
+
+def test_a_person_who_is_called_like_an_emotion_is_named(tmp_path: Path) -> None:
+    found = scan(tmp_path, "anger/Neutral/1.wav", "fear/bo/2.wav")
+    assert {(clip.emotion, clip.subject_id) for clip in found.clips} == {
+        ("anger", "folder/Neutral"),
+        ("fear", "folder/bo"),
+    }
+    assert ["1 recordings lie in two folders that name an emotion" in note for note in found.notes] == [True]
+
+
 @pytest.mark.parametrize("pattern", ["[", "no group"])
 def test_a_bad_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigError, match="subject"):

@@ -133,7 +133,7 @@ def test_a_bad_row_is_set_aside_alone(tmp_path: Path, change: dict[str, Any], fi
     assert [clip.clip_id for clip in found.clips] == ["manifest/good"]
     [row] = found.quarantined
     assert (row.code, row.field) == ("bad-label", field)
-    assert "row 1" in row.message
+    assert "table.jsonl line 1" in row.message
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,28 @@ def test_rows_of_one_recording_that_do_not_fit_together_are_set_aside(
 def test_an_unknown_column_and_a_broken_table_stop_with_the_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"emotoin.*Did you mean 'emotion'"):
         scan(tmp_path, {**ROW, "emotoin": "anger"})
-    (tmp_path / "table.jsonl").write_text("{")
-    options = ManifestOptions(table="table.jsonl", licence="CC0", consent="in writing")
-    with pytest.raises(DataError, match=r"table\.jsonl"):
-        Manifest().scan(options, tmp_path, 7)
+    options = ManifestOptions(table="table.xlsx", licence="CC0", consent="in writing")
     (tmp_path / "table.xlsx").write_bytes(b"x")
     with pytest.raises(DataError, match=r"\.csv, \.jsonl, \.parquet"):
-        Manifest().scan(options.model_copy(update={"table": "table.xlsx"}), tmp_path, 7)
+        Manifest().scan(options, tmp_path, 7)
+    (tmp_path / "table.parquet").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"table\.parquet"):
+        Manifest().scan(options.model_copy(update={"table": "table.parquet"}), tmp_path, 7)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "7", '{"audio": "a.wav", "subject": "ann", "subject": "bo"}', "[" * 9000])
+def test_a_line_that_is_no_object_is_set_aside_alone(tmp_path: Path, line: str) -> None:
+    good = json.dumps({**ROW, "audio": "good.wav", "transcript": "so\u2028then"}, ensure_ascii=False)
+    (tmp_path / "table.jsonl").write_text(f"{line}\n\n{good}", encoding="utf-8")
+    options = ManifestOptions(table="table.jsonl", licence="CC0", consent="in writing")
+    found = Manifest().scan(options, tmp_path, 7)
+    assert [clip.clip_id for clip in found.clips] == ["manifest/good"]
+    assert [row.message.partition(":")[0] for row in found.quarantined] == ["table.jsonl line 1"]
+
+
+def test_a_column_that_occurs_twice_is_refused_in_parquet_too(tmp_path: Path) -> None:
+    table = pa.table([["a.wav"], ["ann"], ["bo"]], names=["audio", "subject", "subject"])
+    pq.write_table(table, tmp_path / "table.parquet")
+    options = ManifestOptions(table="table.parquet", licence="CC0", consent="in writing")
+    with pytest.raises(DataError, match=r"a column occurs twice; seen 'subject'"):
+        Manifest().scan(options, tmp_path, 7)

@@ -195,7 +195,8 @@ class Aligner:
             kept = words.placed(clip.words, media.duration_s)
             outside = len(clip.words) - len(kept)
             notes = (f"{outside} of {len(clip.words)} words lie outside the clip",) if outside > 0 else ()
-            return Spoken(words=kept, source="given" if kept else "none", notes=notes)
+            single, lines = words.by_word(kept, voiced if voiced.any() else sound.audible, grid)
+            return Spoken(words=single, source="none" if not kept else "lines" if lines else "given", notes=notes)
         if not (clip.transcript or "").strip() and voiced.any() and self._recogniser is not None:
             recognised = self._recogniser.words(sound.pcm, self.config.voice.rate_hz, voiced, grid)
             return Spoken(words=recognised, source="recognised" if recognised else "none", notes=(RECOGNISED_NOTE,))

@@ -8,13 +8,12 @@ speech within it. Decoding is greedy, so the same sound gives the same words.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment.words import placed, spread
+from components.alignment.words import placed, within
 from components.contracts.config import WordsAlignment
 from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.records import Word
@@ -115,16 +114,8 @@ class TransformersRecogniser:
                 if self._each_word:
                     recognised.append(Word(text=chunk["text"].strip(), start_s=first, end_s=last))
                 else:
-                    recognised += _within(chunk["text"], first, last, voiced, grid)
+                    recognised += within(chunk["text"], first, last, voiced, grid)
         return placed(recognised, duration_s)
-
-
-def _within(text: str, first: float, last: float, voiced: NDArray[np.bool_], grid: Grid) -> list[Word]:
-    """A segment's words over the speech in it."""
-    inside = np.zeros(grid.num_steps, dtype=bool)
-    inside[grid.overlap(first, last)] = True
-    words = spread(text, inside & voiced if (inside & voiced).any() else inside, grid, last)
-    return [replace(word, start_s=max(word.start_s, first), end_s=min(word.end_s, last)) for word in words]
 
 
 def stretches(voiced: NDArray[np.bool_], grid: Grid, duration_s: float) -> list[tuple[float, float]]:

@@ -31,7 +31,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
-    """One spoken word over `[start_s, end_s)`."""
+    """One spoken word over `[start_s, end_s)`; of a clip that is not aligned yet, also a line of several words."""
 
     text: str
     start_s: float
@@ -246,8 +246,9 @@ class AlignedClip:
         pcm: (N,) int16 mono at `audio_rate_hz`, sample 0 at t = 0, zeros where the stream has no samples.
         voice_mask: (T,) True where the sound exists and is above the level floor.
         speech: (T,) float32 probability of speech.
-        words: on the clip's time base; words_source: "given" (word times came with the clip), "spread" (text laid over
-            the speech), "recognised" (by a speech recogniser) or "none".
+        words: on the clip's time base; words_source: "given" (word times came with the clip), "lines" (times of lines
+            did, and their words are laid over the speech within), "spread" (text laid over the speech), "recognised"
+            (by a speech recogniser) or "none".
         physio: channel name → (N_c,) float32 at `physio_rate_hz`, NaN where missing.
         masks: modality → (T,) True where that modality is valid: face, voice, text, physio, and the given ones.
         quality: see `Quality`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -49,6 +49,8 @@ class Scan:
     """The outcome of a scan: usable clips, rows that were set aside, and notes for the summary (files left out, and
     why).
 
+    `read` holds the paths of the files that were read for these clips beside their media, as clip rows spell paths.
+
     Where several people count as one subject, `people` maps a clip id to the names of the people in the clip: the part
     of a subject id that follows the dataset's name.
     """
@@ -57,6 +59,7 @@ class Scan:
     quarantined: list[Quarantined] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    read: Sequence[str] = ()
 
 
 class Adapter(ABC, Generic[OptionsT]):

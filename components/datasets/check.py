@@ -164,6 +164,7 @@ def check(
 def _unused(adapter: Adapter[Any], options: Any, scan: Scan, root: Path) -> dict[str, UnusedFiles]:
     """The files of the corpus folders that are neither part of a clip, nor named by a quarantine row, nor read."""
     named = [path for clip in scan.clips for path in (*clip.media_paths, *(given.path for given in clip.given))]
+    named += scan.read
     named += [row.path for row in scan.quarantined if row.path is not None]
     named += [str(value) for key, value in options.model_dump().items() if adapter.is_place(key) and value]
     pictures = {clip.pictures_path for clip in scan.clips if clip.pictures_path is not None}

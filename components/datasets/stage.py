@@ -209,7 +209,7 @@ def _wrong_text(clip: Clip) -> tuple[str, str, str] | None:
             return field, f"the {field} holds bytes that are not text", CORRECT
     if TEXT_PATH.fullmatch((clip.transcript or "").strip()):
         what = f"the transcript is the path of a file, {clip.transcript!r}, not the words in it"
-        return "transcript", what, "Write the words themselves into the table"
+        return "transcript", what, "Write the words; a manifest names such a file in the column transcript_file"
     return None
 
 

@@ -27,6 +27,7 @@ HTTP_UNAVAILABLE = 503
 # First by the error's code, then by its class, the most specific class first.
 STATUS_BY_CODE = {
     Code.BAD_REQUEST: HTTP_BAD_REQUEST,
+    Code.BAD_TEXT: HTTP_BAD_REQUEST,
     Code.BAD_WORDS: HTTP_BAD_REQUEST,
     Code.EMPTY_FILE: HTTP_BAD_REQUEST,
     Code.TOO_LARGE: HTTP_TOO_LARGE,
@@ -50,7 +51,10 @@ _PREDICT_BODY = {
                     "required": ["clip"],
                     "properties": {
                         "clip": {"type": "string", "format": "binary", "description": "A video or sound file."},
-                        "transcript": {"type": "string", "description": "The spoken words."},
+                        "transcript": {
+                            "type": "string",
+                            "description": "The spoken words: text, SubRip, WebVTT, TextGrid, or a recogniser's JSON.",
+                        },
                         "words": {
                             "type": "string",
                             "description": 'Word times as JSON: [{"text", "start_s", "end_s"}, …] in order of time.',

@@ -10,6 +10,7 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip, Word, words_to_json
+from components.datasets.transcripts.read import parse_transcript
 from components.media.probe import PARQUET_MAGIC, check_file, is_text
 
 SHOWN_BYTES = 24
@@ -29,7 +30,8 @@ def clip_of_file(
     Args:
         path: a video (its own sound is used) or a sound file.
         guard: of the predictor that will align the clip; it opens the file, under its limits.
-        transcript: the spoken words; spread over the speech when `words` is empty.
+        transcript: the spoken words, in any format of `datasets.transcripts`; spread over the speech where it has no
+            times and `words` is empty.
         words: the spoken words, with times.
         physio: a Parquet file with `time_s` and one column per channel.
 
@@ -37,13 +39,16 @@ def clip_of_file(
         MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, has neither picture nor
             sound, or crashes the process that opens it (codes of `media.source` and `media.probe`, `crashed`, and
             `unsupported-media`).
+        DataError: the transcript is of no known format (`bad-text`).
     """
+    said = parse_transcript(transcript or "", where="transcript")
+    words = words or said.words
     check_media(path, guard.limits)
     has_picture = guard.has_picture(path)
     if physio is not None:
         check_parquet(physio)
     media = [path] + ([physio] if physio else [])
-    spoken = transcript or (" ".join(word.text for word in words) or None)
+    spoken = said.text or " ".join(word.text for word in words) or None
     return Clip(
         clip_id=path.name,
         dataset="request",

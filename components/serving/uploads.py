@@ -21,10 +21,12 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, MediaError, nearest
 from components.contracts.records import Word
+from components.datasets.transcripts.read import decoded
 
 FILES = ("clip", "physio")
 TEXTS = ("transcript", "words")
 MAX_TEXT_BYTES = 1 << 20
+MAX_TRANSCRIPT_BYTES = 4 << 20  # a recogniser's JSON
 MAX_PHYSIO_BYTES = 64 << 20
 # At most four bytes per character: below the 255 bytes of a file name.
 MAX_NAME_CHARACTERS = 60
@@ -101,7 +103,7 @@ async def receive(stream: AsyncIterator[bytes], content_type: str, *, max_clip_b
     upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-")))
     try:
         reader = _BodyReader(upload, content_type, max_clip_bytes)
-        most = DRAIN_FACTOR * max_clip_bytes + MAX_PHYSIO_BYTES + 2 * MAX_TEXT_BYTES + OVERHEAD_BYTES
+        most = DRAIN_FACTOR * max_clip_bytes + MAX_PHYSIO_BYTES + MAX_TRANSCRIPT_BYTES + MAX_TEXT_BYTES + OVERHEAD_BYTES
         received = 0
         async for block in stream:
             received += len(block)
@@ -171,7 +173,7 @@ class _BodyReader:
         self._limits = {
             "clip": max_clip_bytes,
             "physio": MAX_PHYSIO_BYTES,
-            "transcript": MAX_TEXT_BYTES,
+            "transcript": MAX_TRANSCRIPT_BYTES,
             "words": MAX_TEXT_BYTES,
         }
         self._parts = 0
@@ -285,10 +287,7 @@ class _BodyReader:
             self._file.close()
             self._file = None
             return
-        try:
-            self._upload.texts[self._part] = self._text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError("the text is not UTF-8", where=self._part, code=Code.BAD_REQUEST) from error
+        self._upload.texts[self._part] = decoded(bytes(self._text), where=self._part)
 
     def _on_end(self) -> None:
         self._ended = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING
 from components.contracts.atomic import read_json
 from components.contracts.codes import Code
 from components.contracts.config import Params
-from components.contracts.errors import BundleError, DataError, MediaError, MerError
+from components.contracts.errors import BundleError, DataError, MerError
 from components.contracts.layout import Layout
 from components.datasets.base import SOUND, VIDEO
 from components.datasets.litter import litter
+from components.datasets.transcripts.read import read_text
 from components.tracking.client import without_progress_bars
 from pipelines.project import find_root, load
 from pipelines.stage import one_thread
@@ -50,7 +52,7 @@ def run(
 
     Args:
         clips: video or sound files, or folders of them.
-        transcript: the spoken words, as text or `@FILE`; for a single clip only.
+        transcript: the spoken words, as text or `@FILE`, in any format of `datasets.transcripts`; for a single clip.
         version: a version number, an alias, or a bundle's folder. By default the version under the rollout's alias, or
             the bundle of the last `mer run` while no version has it.
         as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
@@ -140,12 +142,17 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
             seen=f"{len(files)} clips",
             remedy="Judge the clips one by one.",
         )
-    if not text.startswith("@"):
-        return text
-    try:
-        return Path(text[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MediaError("cannot read the transcript", where=text[1:], seen=str(error)) from error
+    if text.startswith("@"):
+        return read_text(Path(text[1:]), where=text[1:])
+    if "\n" not in text and os.path.isfile(text):
+        raise DataError(
+            "this is the path of a file, not what is said",
+            where="--transcript",
+            seen=text,
+            remedy=f"Write @{text} to take the words from the file",
+            code=Code.BAD_TEXT,
+        )
+    return text
 
 
 def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:

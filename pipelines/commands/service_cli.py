@@ -35,7 +35,12 @@ def serve(
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them.")],
     transcript: Annotated[
-        str | None, typer.Option("--transcript", metavar="TEXT", help="The spoken words, as text or @FILE.")
+        str | None,
+        typer.Option(
+            "--transcript",
+            metavar="TEXT",
+            help="The spoken words, as text or @FILE: text, SubRip, WebVTT, TextGrid, a recogniser's JSON.",
+        ),
     ] = None,
     version: Annotated[
         str | None,

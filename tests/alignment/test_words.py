@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from components.alignment.words import placed, spread, text_mask
+from components.alignment.words import by_word, placed, spread, text_mask
 from components.contracts.records import Word
 from components.contracts.timebase import Grid
 
@@ -68,6 +68,39 @@ def test_more_words_than_steps() -> None:
     assert len(words) == 40
     assert all(word.start_s < word.end_s for word in words)
     assert all(a.end_s == pytest.approx(b.start_s) for a, b in pairwise(words))
+
+
+def test_the_words_of_a_line_lie_on_the_speech_within_its_time() -> None:
+    lines = (Word(text="one two", start_s=0.55, end_s=2.0), Word(text="three", start_s=2.0, end_s=2.1))
+    words, count = by_word(lines, voiced((0.2, 0.9), (1.5, 1.9)), GRID)
+    assert count == 1
+    assert [word.text for word in words] == ["one", "two", "three"]
+    assert (words[0].start_s, words[1].end_s) == pytest.approx((0.55, 1.9))
+    assert not text_mask(words[:2], GRID)[9:15].any()
+    assert words[2] == lines[1]
+
+
+def test_a_line_in_silence_lies_over_its_time() -> None:
+    words, _ = by_word((Word(text="a b", start_s=0.33, end_s=0.37),), voiced((2.0, 3.0)), GRID)
+    assert [(word.start_s, word.end_s) for word in words] == [pytest.approx((0.33, 0.35)), pytest.approx((0.35, 0.37))]
+
+
+def test_words_alone_are_no_lines() -> None:
+    given = (Word(text="b", start_s=1.0, end_s=1.5), Word(text="don't", start_s=1.2, end_s=1.3))
+    assert by_word(given, voiced((0, 4)), GRID) == (given, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["我们真的赢了,我不敢相信", "私たちは本当に勝った", "ฉันไม่อยากจะเชื่อเลยว่าเราชนะ", "ខ្ញុំមិនអាចជឿបាន"],
+)
+def test_a_text_without_blanks_lies_over_every_stretch_of_speech(text: str) -> None:
+    spans = ((0.5, 1.2), (1.8, 2.2), (2.9, 3.7))
+    words = spread(text, voiced(*spans), GRID, 4.0)
+    assert "".join(word.text for word in words) == text
+    mask = text_mask(words, GRID)
+    for start_s, end_s in spans:
+        assert mask[GRID.overlap(start_s, end_s)].mean() > 0.7
 
 
 def test_empty_transcripts() -> None:

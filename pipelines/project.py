@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from components.contracts.config import Params, load_params
 from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
+from components.contracts.rights import no_right
+from components.contracts.room import no_room
 
 MARKERS = ("params.yaml", "dvc.yaml")
 
@@ -27,6 +31,24 @@ def find_root(start: Path | None = None) -> Path:
         allowed=f"a folder with {' and '.join(MARKERS)}",
         remedy="Change into the project's folder",
     )
+
+
+def written(root: Path) -> tuple[Path, ...]:
+    """The folders that a project writes to: outputs, local state, DVC's cache. Each may be on a disk of its own."""
+    layout = Layout(root)
+    return (root, root / "data", layout.state, root / ".dvc" / "cache")
+
+
+@contextmanager
+def refusals_named(root: Path) -> Iterator[None]:
+    """Raises UnavailableError where the block meets a full disk or a file that this user has no right to."""
+    try:
+        yield
+    except Exception as error:
+        named = no_room(error, written(root)) or no_right(error)
+        if named is None or named is error:
+            raise
+        raise named from error
 
 
 def load(root: Path) -> Params:

@@ -27,6 +27,7 @@ from pipelines.stages import stage_of
 
 REGISTER = "register"
 FAILED_WITHOUT_REPORT = 1
+EXIT_CODES = range(2, 8)  # of the tree of errors; DVC's own are others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,18 +134,23 @@ def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str],
         os.environ.pop(RUN_ID_VARIABLE, None)
     done = timings(layout, run_id)
     if code != 0:
-        return failure(done)
+        return failure(done, code)
     summary.print_results(layout, params)
     summary.print_timings(plan.scope, done, seconds=time.monotonic() - begin, peak_bytes=memory.peak_bytes)
     return 0
 
 
-def failure(done: Sequence[Timing]) -> int:
-    """Prints which stage stopped the run and why; returns its exit code. Raises KeyboardInterrupt if interrupted."""
+def failure(done: Sequence[Timing], code: int = FAILED_WITHOUT_REPORT) -> int:
+    """Prints which stage stopped the run and why; returns its exit code. Raises KeyboardInterrupt if interrupted.
+
+    Args:
+        done: the records of the stages.
+        code: the exit code of `reproduce`, used where the stage that failed left no record.
+    """
     broken = next((timing for timing in done if timing.exit_code != 0), None)
     if broken is None:
-        print("mer run: stopped; DVC's message is above. Finished stages are kept.", file=sys.stderr)
-        return FAILED_WITHOUT_REPORT
+        print("mer run: stopped; the message is above. Finished stages are kept.", file=sys.stderr)
+        return code if code in EXIT_CODES else FAILED_WITHOUT_REPORT
     if broken.exit_code == INTERRUPTED:
         raise KeyboardInterrupt
     print(

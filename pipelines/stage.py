@@ -18,7 +18,7 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError, MerError, nearest
 from components.contracts.layout import Layout
-from pipelines.project import find_root, load
+from pipelines.project import find_root, load, refusals_named
 from pipelines.quiet import quiet_libraries
 from pipelines.stages import call_stage
 
@@ -86,7 +86,8 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
         params = load(layout.root)
         if item is not None:
             _check_dataset(item, params)
-        summary = dict(work(params, layout) or {})
+        with refusals_named(layout.root):
+            summary = dict(work(params, layout) or {})
         exit_code = 0
     except MerError as error:
         exit_code, complaint = error.exit_code, str(error)

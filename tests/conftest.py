@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from components.runtime.local_http import bypass_proxies
 from tests import tiers
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+bypass_proxies()  # as `mer` does
 os.environ.pop("COLUMNS", None)  # set in the processes of pytest-xdist; no test depends on the width of a terminal
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -13,9 +13,10 @@ import pyarrow as pa
 from components.alignment import quality
 from components.contracts.codes import Code
 from components.contracts.config import Alignment
-from components.contracts.errors import MediaError
+from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.readmitted import Decisions
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Clip, Quality, Quarantined
+from components.contracts.room import full_disk_named
 from components.media.source import out_of_memory
 
 if TYPE_CHECKING:
@@ -39,9 +40,16 @@ class ClipOutcome:
 
 
 def align_one(aligner: Aligner, clip: Clip, root: Path) -> ClipOutcome:
-    """Aligns one clip, before the quality gate (`judged`); any failure becomes a quarantine row."""
+    """Aligns one clip, before the quality gate (`judged`); any failure of the clip becomes a quarantine row.
+
+    Raises:
+        UnavailableError: the machine cannot do it, whatever the clip: weights are missing, a disk is full.
+    """
     try:
-        return measured(aligner.align_ungated(clip, root=root))
+        with full_disk_named(root):
+            return measured(aligner.align_ungated(clip, root=root))
+    except UnavailableError:
+        raise
     except MediaError as error:
         return refused(clip, error)
     except MemoryError:

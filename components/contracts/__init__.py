@@ -5,6 +5,7 @@ records.py      the rows between components, and their Arrow schemas
 labels.py       emotion names and taxonomies
 timebase.py     seconds, grids, intervals
 errors.py       the tree of errors; codes.py: their codes
-layout.py       where each stage writes; atomic.py: write beside, then rename
+layout.py       where each stage writes; atomic.py: write beside, then rename; room.py: a full disk in one error;
+                rights.py: a file that this user may not open
 versions.py     the declared version of each stage
 """

@@ -1,6 +1,7 @@
 """Atomic writing of files, folders, JSON and Parquet.
 
-Write beside, then rename: a reader gets the old file or the new one, never half of one.
+Write beside, then rename: a reader gets the old file or the new one, never half of one. A full disk is reported as
+UnavailableError with the folder, whichever library meets it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.contracts.room import full_disk_named
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -24,9 +27,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        yield beside
-        beside.chmod(0o644)  # some writers make files that only their owner may read, but stores and caches are shared
-        os.replace(beside, path)
+        with full_disk_named(path.parent):
+            yield beside
+            # Some writers make files that only their owner may read, but stores and caches are shared.
+            beside.chmod(0o644)
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -36,16 +41,17 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     """Yields a fresh folder beside `path`; on success it takes the place of `path`, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    beside.mkdir()
     try:
-        yield beside
-        if path.exists():
-            old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
-            os.replace(path, old)
-            os.replace(beside, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(beside, path)
+        with full_disk_named(path.parent):
+            beside.mkdir()
+            yield beside
+            if path.exists():
+                old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+                os.replace(path, old)
+                os.replace(beside, path)
+                shutil.rmtree(old)
+            else:
+                os.replace(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -6,5 +6,5 @@ checkpoint.py  transformers checkpoints by hub name or folder
 weights.py     the weights that come with the environment
 progress.py    bars on a terminal, lines in a log
 templates.py   Jinja2 templates as text
-local_http.py  probing of services on this machine
+local_http.py  services on this machine: no proxy on the way to them, and a probe
 """

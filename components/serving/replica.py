@@ -18,6 +18,7 @@ from ray import serve
 from ray.serve import Application
 
 from components.contracts.config import Rollout, Serving, section_error
+from components.runtime.local_http import bypass_proxies
 from components.serving.app import create_app
 from components.serving.service import Service, ServiceSettings
 
@@ -48,6 +49,7 @@ class Replica:
     def __init__(self, args: Mapping[str, Any]) -> None:
         import torch
 
+        bypass_proxies()  # a replica's environment is its Ray's, which may have been started elsewhere
         settings = ReplicaArgs.model_validate(dict(args))
         # The service scales by replicas; several threads per model would only compete for the same cores.
         torch.set_num_threads(1)

@@ -21,6 +21,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, MediaError, nearest
 from components.contracts.records import Word
+from components.contracts.room import full_disk_named
 from components.datasets.transcripts.read import decoded
 
 FILES = ("clip", "physio")
@@ -99,8 +100,14 @@ async def receive(stream: AsyncIterator[bytes], content_type: str, *, max_clip_b
     Raises:
         DataError: the body is not multipart or malformed, or has an unknown part (`bad-request`, `bad-words`).
         MediaError: a part over its limit (`too-large`).
+        UnavailableError: the disk is full (`no-room`).
     """
-    upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-")))
+    with full_disk_named():
+        upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-")))
+        return await _received(upload, stream, content_type, max_clip_bytes)
+
+
+async def _received(upload: Upload, stream: AsyncIterator[bytes], content_type: str, max_clip_bytes: int) -> Upload:
     try:
         reader = _BodyReader(upload, content_type, max_clip_bytes)
         most = DRAIN_FACTOR * max_clip_bytes + MAX_PHYSIO_BYTES + MAX_TRANSCRIPT_BYTES + MAX_TEXT_BYTES + OVERHEAD_BYTES

@@ -1,6 +1,7 @@
 """The only package that talks to MLflow; nothing outside it imports `mlflow`.
 
 address.py    where the store is
+artifacts.py  files of a project's own store, which moves with the project
 client.py     the one client of it, whose errors are the project's (`errors.py`)
 runs.py       a run: opened, found by its model, written to
 publish.py    an evaluation in the run of its training

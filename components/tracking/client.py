@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.config import Tracking
-from components.tracking.address import VARIABLE, tracking_uri
+from components.tracking import artifacts
+from components.tracking.address import VARIABLE, database, of_project, tracking_uri
 from components.tracking.errors import translated
 
 
@@ -24,8 +25,12 @@ class Client:
         from mlflow import MlflowClient
 
         self.uri = uri
+        file = database(uri)
         with translated(uri):
-            self._client = MlflowClient(tracking_uri=uri)
+            artifacts.register()
+            self._client = MlflowClient(tracking_uri=uri)  # makes the tables of a new store
+            if file is not None and of_project(file):
+                artifacts.unpin(file)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)

@@ -5,7 +5,8 @@
     AlreadyInMlflowError  it has this already                               exit 5, a MlflowRefusedError
     ConfigError           the address is not one                            exit 2
     UnavailableError      everything else: no answer, a different server    exit 7
-                          answers, access denied, the file is broken
+                          answers, access denied, the file is broken, a disk
+                          is full
 
 Only the last is worth trying again.
 """
@@ -13,13 +14,16 @@ Only the last is worth trying again.
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from components.contracts.codes import Code
 from components.contracts.errors import ConfigError, MerError, ModelError, UnavailableError
-from components.tracking.address import VARIABLE, is_server
+from components.contracts.room import is_full, no_room
+from components.tracking.address import VARIABLE, artifacts_of, database, is_server
 
 START = f"Start the server there (on one machine `make serve` does), or set {VARIABLE} to where it is."
 FILE = f"The file must be a database of this MLflow, readable and writable; {VARIABLE} or tracking.uri names it."
@@ -92,8 +96,10 @@ def translation(error: Exception, uri: str) -> MerError | None:
     from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
     from sqlalchemy.exc import SQLAlchemyError
 
-    if not isinstance(error, MlflowException | SQLAlchemyError | OSError):
+    if not isinstance(error, MlflowException | SQLAlchemyError | sqlite3.Error | OSError):
         return None
+    if is_full(error):
+        return _full(error, uri)
     kind = KINDS.get(getattr(error, "error_code", ""))
     if isinstance(error, InvalidUrlException | UnsupportedModelRegistryStoreURIException):
         kind = NO_ADDRESS
@@ -104,6 +110,17 @@ def translation(error: Exception, uri: str) -> MerError | None:
     # MLflow's own message for a wrong address lists every kind of store that it supports.
     seen = None if kind is NO_ADDRESS else reason(error)
     return kind.error(kind.what, where=uri, seen=seen, remedy=kind.remedy)
+
+
+def _full(error: Exception, uri: str) -> MerError | None:
+    """A full disk of this machine, or of the server that says so."""
+    file = database(uri)
+    if file is not None or (isinstance(error, OSError) and error.errno is not None):
+        return no_room(error, [] if file is None else [file.parent, artifacts_of(file)])
+    remedy = "Make room where the server keeps its database and artifacts, then do the same again."
+    return UnavailableError(
+        "the disk of the MLflow server is full", where=uri, seen=reason(error), remedy=remedy, code=Code.NO_ROOM
+    )
 
 
 def _is_somebody_else(error: Exception) -> bool:

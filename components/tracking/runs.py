@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from components.contracts.atomic import read_json
 from components.contracts.config import Tracking
-from components.contracts.errors import MerError, ModelError
-from components.tracking.address import SQLITE
+from components.contracts.errors import MerError, ModelError, UnavailableError
+from components.tracking.address import SQLITE, database, of_project
+from components.tracking.artifacts import LOCATION
 from components.tracking.client import Client, client_of
 from components.tracking.errors import AlreadyInMlflowError, NotInMlflowError
 from components.tracking.names import flatten
@@ -119,14 +121,39 @@ def experiment_id(client: Client, tracking: Tracking, root: Path) -> str:
     """The experiment's id; makes it if needed, with artifacts below `root` when the store is a local file."""
     experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is None:
-        location = (root.resolve() / tracking.artifacts).as_uri() if client.uri.startswith(SQLITE) else None
         try:
+            location = _location(client, tracking, root)
             return str(client.create_experiment(tracking.experiment, artifact_location=location))
         except AlreadyInMlflowError:  # by another process, just now
             experiment = client.get_experiment_by_name(tracking.experiment)
             if experiment is None:
                 raise
+    _check_location(experiment.artifact_location, tracking, client.uri)
     return str(experiment.experiment_id)
+
+
+def _location(client: Client, tracking: Tracking, root: Path) -> str | None:
+    """Of an experiment's artifacts: a server chooses it, and only a store outside the project has to name a folder."""
+    if not client.uri.startswith(SQLITE):
+        return None
+    file = database(client.uri)
+    return LOCATION if file is not None and of_project(file) else (root.resolve() / tracking.artifacts).as_uri()
+
+
+def _check_location(location: str, tracking: Tracking, uri: str) -> None:
+    """Raises UnavailableError where an experiment's artifacts went away with their project: MLflow would make the
+    project's folder anew in the old place."""
+    parts = urlsplit(location)
+    places = Path(unquote(parts.path)).parents
+    project = places[min(len(Path(tracking.artifacts).parts), len(places)) - 1] if places else None
+    if parts.scheme == "file" and project is not None and not project.is_dir():
+        raise UnavailableError(
+            "the folder of the experiment's artifacts is gone",
+            where=f"{uri}, experiment {tracking.experiment}",
+            seen=location,
+            remedy="The store is not in the project and names the folder by its path: put the folder back there, or "
+            "set tracking.experiment to a new name.",
+        )
 
 
 def find_run(tracking: Tracking, root: Path, model_sha256: str) -> str:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -134,3 +137,41 @@ def test_a_value_of_zero_is_shown() -> None:
 def test_only_goes_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["run", "--only", "train", "--force"]) == 2
     assert "--only" in capsys.readouterr().err
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "de_DE"}])
+def test_it_speaks_utf8_in_every_locale(locale: dict[str, str], tmp_path: Path) -> None:
+    """The help has letters that neither ASCII nor Latin-1 has; `de_DE` is made here, since few machines have it."""
+    if locale["LC_ALL"] == "de_DE":
+        made = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(tmp_path / "de_DE")]
+        if shutil.which("localedef") is None or subprocess.run(made, capture_output=True, check=False).returncode:
+            pytest.skip("this machine has no sources of locales")
+        locale = {**locale, "LOCPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "pipelines.cli", "ablate", "--help"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONUTF8": "0", **locale}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "…" in done.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/"), "error (no-room): the disk is full"),
+        (RuntimeError("ray::train() OSError: [Errno 28] No space left on device"), "error (no-room): the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "this user may not open or write it"),
+        (OSError(errno.EROFS, "Read-only file system", "/data/x"), "the disk is read-only"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, what: str
+) -> None:
+    def refused(**_: object) -> str:
+        raise error
+
+    monkeypatch.setattr("pipelines.commands.describe.pipeline", refused)
+    assert call(["describe"]) == 7
+    shown = capsys.readouterr().err
+    assert what in shown
+    assert "defect" not in shown
+    assert "Traceback" not in shown

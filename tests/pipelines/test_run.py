@@ -74,8 +74,12 @@ def test_the_exit_code_is_the_stages(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_failure_without_a_stage_is_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.failure([]) == 1
-    assert "DVC's message" in capsys.readouterr().err
+    assert run.failure([]) == run.failure([], 255) == 1
+    assert "the message is above" in capsys.readouterr().err
+
+
+def test_a_stage_that_could_not_leave_a_record_gives_its_exit_code_all_the_same() -> None:
+    assert run.failure([timing("catalog")], 7) == 7
 
 
 def test_an_interrupted_stage_interrupts_the_run() -> None:

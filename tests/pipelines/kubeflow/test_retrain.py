@@ -82,7 +82,7 @@ def test_heavy_stages_go_to_the_ray_cluster(compiled: Compiled) -> None:
         assert variables.get("MER_RAY_JOBS_ADDRESS") == (settings.ray_jobs_address if heavy else None)
 
 
-def test_settings_that_are_wrong_are_a_clear_word(project: Path) -> None:
+def test_wrong_settings_are_a_clear_error(project: Path) -> None:
     path = project / retrain.SETTINGS
     path.write_text(path.read_text() + "retry: 3\n")
     with pytest.raises(ConfigError, match="retry"):

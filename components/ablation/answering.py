@@ -22,8 +22,8 @@ from components.evaluation.subsets import patterns
 from components.inference.calibration import Calibration
 from components.inference.scoring import Logits, Posteriors, Scorer, keep
 from components.model.base import EmotionModel
+from components.runtime.threads import one_thread
 from components.training.items import collate
-from components.training.job import one_thread
 
 Floats = NDArray[np.float32]
 

@@ -15,11 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.features.base import Encoder
 from components.features.encode import EncodingResult, encode_clips
 from components.features.passing import only_results, result_rows, results_in, waiting_in, waiting_row
 from components.features.registry import CHECKPOINT, create
 from components.features.work import EncodingTask, read_clips
 from components.runtime.stream import blocks_of, streaming
+from components.runtime.threads import THREADS, one_thread
 
 TASKS_IN_FLIGHT = 2  # an actor works on one and already holds the next
 
@@ -94,8 +96,19 @@ class ClipEncoder:
 def _created(pool: ActorPool) -> dict[str, Any]:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     return {modality: create(spec, modality, pool.device) for modality, spec in pool.specs.items()}
+
+
+def encoded_here(
+    tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int
+) -> Iterator[EncodingResult]:
+    """The results of a few tasks, encoded in this process as an actor on the CPU would, on one thread too."""
+    for task in tasks:
+        for clips in read_clips(task, batch_clips=batch_clips):
+            with one_thread():
+                results = encode_clips(clips, encoders)
+            yield from results
 
 
 def encoded_in(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int) -> Iterator[EncodingResult]:

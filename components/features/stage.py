@@ -7,7 +7,8 @@ Features in the store are not encoded again, so a new clip costs one clip and a 
 that no clip of the dataset needs any more are dropped; failures are not tried again (`failures.py`). Ray Data runs the
 work: `features.actors` actors on the CPU read the aligned shards and run the embedded encoders, one thread each; where
 `features.device` is a GPU, clips for checkpoints stream on to one actor per GPU (`pools.py`). Ray is not started where
-nothing is missing, nor for given features, which only pass through. Features encoded before an interruption are kept.
+nothing or little is missing, nor for given features, which only pass through. Features encoded before an interruption
+are kept.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from components.features.base import Encoded, Encoder
 from components.features.encode import EncodingResult, encode_clips
 from components.features.encoders.given import Given
 from components.features.failures import FILE, Failures
-from components.features.pools import encoded_in, pools
+from components.features.pools import encoded_here, encoded_in, pools
 from components.features.registry import CHECKPOINT, create, portable
 from components.features.store import FeatureStore
 from components.features.work import EncodingTask, Scanned, given_widths, plan, read_clips, scan
@@ -42,6 +43,8 @@ FLUSH_CLIPS = 256
 FLUSH_BYTES = 32 << 20
 # The least number of tasks per actor, so that actors end together.
 TASKS_PER_ACTOR = 8
+# Starting Ray and its actors costs more than encoding this many clips in this process; the code is the same.
+IN_PROCESS_CLIPS = 8
 # When all of at least this many clips fail, the cause is not in the clips.
 SYSTEMATIC_CLIPS = 5
 
@@ -96,7 +99,9 @@ def run(
         total = sum(len(task.items) for task in (*ready, *tasks))
         with progress(f"features {name}", total) as advance:
             results = _ready(ready, given, batch_clips)
-            if tasks:
+            if tasks and on == "cpu" and sum(task.clips for task in tasks) <= IN_PROCESS_CLIPS:
+                results = chain(results, encoded_here(tasks, learned, batch_clips))
+            elif tasks:
                 connect(ray)
                 results = chain(results, _results(tasks, encoders, on, actors=actors, batch_clips=batch_clips))
             failed, encoded = _store_all(results, store, advance)

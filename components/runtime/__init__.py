@@ -3,6 +3,7 @@
 guarded.py     work in a child process under limits, so that a bad file affects no other work
 cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder
+threads.py     one thread for torch
 weights.py     the weights that come with the environment
 progress.py    bars on a terminal, lines in a log
 templates.py   Jinja2 templates as text

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from torch import Tensor
 
 from components.catalog.cases import Case
 from components.model.windows import Windows
+from components.runtime.threads import one_thread
 from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
 from components.training.loop import TrainingTask, new_learner, run_epochs
 from components.training.windows import cut_into_windows
 
 CHECKPOINT = "checkpoint"
-# Sums of floats depend on the number of threads; one thread per worker gives the same bits on any number of cores.
-THREADS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +93,3 @@ def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Train
             on_epoch(Epoch(record=record, seconds=ended - started, steps=steps))
             started = ended
     return Trained(weights=learner.averaged(), history=learner.history)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Limits torch to one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

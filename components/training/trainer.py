@@ -24,8 +24,9 @@ from torch import Tensor
 from components.contracts.config import RayResources
 from components.contracts.errors import MerError, ModelError
 from components.runtime.cluster import connect
+from components.runtime.threads import THREADS
 from components.training.checkpoint import load_checkpoint, save_checkpoint
-from components.training.job import CHECKPOINT, THREADS, Epoch, Job, Trained, fit_here
+from components.training.job import CHECKPOINT, Epoch, Job, Trained, fit_here
 from components.training.learner import Share
 from components.training.loop import new_learner, run_epochs
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.config import Features, Params, RayResources
-from components.contracts.errors import ConfigError, DataError
+from components.contracts.errors import ConfigError, DataError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
 from components.features import stage
@@ -55,7 +55,7 @@ def index_of(layout: Layout) -> dict[str, dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def encoded(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, Any]]:
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, Any]]:
     """Three encoded clips and what the stage returned, for tests that only read them or change a copy."""
     layout = Layout(tmp_path_factory.mktemp("encoded"))
     align(layout, corpus(3), shards=1)
@@ -64,11 +64,34 @@ def encoded(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
+def test_actors_write_what_this_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [*corpus(5), replace(corpus(6)[5], face_jpeg=(b"no picture",) * 17)]
+    here, there = Layout(tmp_path / "here"), Layout(tmp_path / "there")
+    for layout in (here, there):
+        align(layout, clips)
+    summary = call_stage("features", settings(), here, "tiny")
+    monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 0)
+    assert call_stage("features", settings(actors=2), there, "tiny") == summary
+    assert tree_sha256(there.features("tiny")) == tree_sha256(here.features("tiny"))
+    # An error of the project in an actor comes out as it is, though Ray wraps it.
+    with pytest.raises(UnavailableError, match="cannot load this checkpoint"):
+        call_stage("features", settings(text=f"transformers:{broken(tmp_path)}"), there, "tiny")
+
+
+def broken(folder: Path) -> Path:
+    """A checkpoint that is located and does not load."""
+    place = folder / "broken"
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 32}))
+    (place / "model.safetensors").write_bytes(b"nothing")
+    return place
+
+
 class TestStage:
     def test_every_clip_is_encoded_once(self, tmp_path: Path) -> None:
         layout, clips = Layout(tmp_path), corpus()
         align(layout, clips)
-        first = call_stage("features", settings(actors=2), layout, "tiny")
+        first = call_stage("features", settings(), layout, "tiny")
         assert first["encoded"] == dict.fromkeys(LIGHT, 6)
         before = tree_sha256(layout.features("tiny"))
 

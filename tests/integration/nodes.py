@@ -24,6 +24,7 @@ from components.alignment import stage as alignment
 from components.contracts.config import Alignment, FaceAlignment, Features, Params, VoiceAlignment
 from components.contracts.errors import MerError
 from components.contracts.layout import Layout
+from components.features import stage as features
 from components.features.pools import ActorPool, encoded_in, pools
 from components.features.work import plan, scan
 from pipelines.stages import call_stage
@@ -42,7 +43,7 @@ TOWER = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 1, "nu
 
 
 def main(folder: Path) -> None:
-    alignment.IN_PROCESS_CLIPS = 0
+    alignment.IN_PROCESS_CLIPS = features.IN_PROCESS_CLIPS = 0
     bare = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **bare})
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")

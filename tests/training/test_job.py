@@ -7,7 +7,7 @@ import torch
 
 from components.contracts.config import Train
 from components.training.checkpoint import STATE
-from components.training.job import CHECKPOINT, Epoch, Job, fit_here, one_thread
+from components.training.job import CHECKPOINT, Epoch, Job, fit_here
 from components.training.loop import TrainingTask
 from tests.model.toys import Toy, toy_spec
 
@@ -46,13 +46,6 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert seen == [2, 3]
     assert resumed.history == whole.history
     assert all(torch.equal(value, whole.weights[name]) for name, value in resumed.weights.items())
-
-
-def test_one_thread_is_put_back() -> None:
-    before = torch.get_num_threads()
-    with one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
 
 
 def test_an_epoch_counts_its_steps_per_second() -> None:

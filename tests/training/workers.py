@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from components.catalog.cases import Case
-from components.training.job import one_thread
+from components.runtime.threads import one_thread
 from components.training.learner import Learner, Share
 from components.training.loop import TrainingTask, new_learner, run_epochs
 

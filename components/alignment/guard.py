@@ -23,6 +23,7 @@ from components.media.source import open_media, out_of_memory, picture_stream, t
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 SERVE = f"{__name__}:serve"
+KILLED = "signal SIGKILL"  # so the kernel ends a process where memory runs out
 
 
 class Guard:
@@ -148,6 +149,8 @@ def _crashed(ended: ChildEndedError, where: str) -> MediaError:
         where=where,
         seen=ended.how,
         allowed="a file that decodes or is refused",
-        remedy="Convert the clip with a different tool; report the file to the makers of FFmpeg",
+        remedy="Too little memory on the machine: stop other work, or let fewer clips be aligned at once (ray.num_cpus)"
+        if ended.how.startswith(KILLED)
+        else "Convert the clip with a different tool; report the file to the makers of FFmpeg",
         code=Code.CRASHED,
     )

@@ -125,7 +125,8 @@ GATES = (
             [f"{name} {share:.0%}" for name, share in quality.coverage.items()] + list(quality.notes)
         ),
         allowed=lambda config: f"one modality on at least {config.min_coverage_any:.0%} of the steps",
-        remedy="There is no face, no sound above the level floor, no words and no physiological signal to use",
+        remedy="The figures say what was found: take the clip out where nobody is seen or heard in it for long enough, "
+        "or lower alignment.quality.min_coverage_any",
     ),
 )
 

@@ -7,6 +7,7 @@ only decoding reveals is found by alignment.
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 from pathlib import Path
@@ -43,6 +44,8 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+# Of a name that leads to nothing; any other error of `stat` is about rights, a disk or a share.
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 MAX_BOXES = 100_000  # two per fragment; bounds the work on a file of empty boxes
 ISO_SUFFIXES = frozenset({".mp4", ".m4v", ".m4a", ".mov", ".3gp"})
 ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid"})
@@ -120,7 +123,8 @@ def _size(path: Path, where: str) -> int:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        code = Code.UNREADABLE if isinstance(error, PermissionError) else Code.MISSING_FILE
+        missing = isinstance(error, ValueError) or getattr(error, "errno", None) in ABSENT
+        code = Code.MISSING_FILE if missing else Code.UNREADABLE
         raise _unopened(path, error, where, code=code) from error
     if not stat.S_ISREG(status.st_mode):
         raise MediaError(
@@ -135,15 +139,24 @@ def _size(path: Path, where: str) -> int:
 
 
 def _unopened(path: Path, error: Exception, where: str, *, code: Code) -> MediaError:
-    missing = code == Code.MISSING_FILE
     return MediaError(
         f"the file {path.name!r} cannot be opened",
         where=where,
         seen=getattr(error, "strerror", None) or str(error),
         allowed="a readable file",
-        remedy="Add the file, or take the clip out" if missing else "Give the user who runs this the right to read it",
+        remedy=_remedy(path, error, code),
         code=code,
     )
+
+
+def _remedy(path: Path, error: Exception, code: Code) -> str:
+    if isinstance(error, PermissionError):
+        return "Give the user who runs this the right to read it"
+    if code == Code.MISSING_FILE and path.is_symlink():
+        return "The link leads nowhere: fetch its content (`git annex get`, `dvc pull`), or take the clip out"
+    if code == Code.MISSING_FILE:
+        return "Add the file, or take the clip out"
+    return "Check the disk or the network share that it lies on, and run again"
 
 
 def probe_physio(path: Path) -> None:
@@ -203,6 +216,15 @@ def check_boxes(path: Path, *, where: str) -> None:
             missing += max(0, position - size) if kind == b"moov" else 0
         else:
             return
+    if b"moov" not in kinds and b"meta" in kinds:
+        raise MediaError(
+            "this is a still picture, not a recording",
+            where=where,
+            seen=" ".join(kind.decode("ascii", "replace") for kind in sorted(kinds)),
+            allowed="a file with video or sound",
+            remedy="Put the recording there (of a live photo the .mov beside it), or take the clip out",
+            code=Code.NOT_MEDIA,
+        )
     if missing or (b"moov" not in kinds and b"moof" not in kinds):
         boxes = " ".join(kind.decode("ascii", "replace") for kind in sorted(kinds))
         raise MediaError(
@@ -210,6 +232,7 @@ def check_boxes(path: Path, *, where: str) -> None:
             where=where,
             seen=f"{boxes}, {missing} bytes of moov missing" if missing else boxes,
             allowed="the whole file",
-            remedy="Copy or download the file again; nothing can be decoded without the index",
+            remedy="Copy or download the file again. A recorder that was cut off wrote no index: only a tool that "
+            "rebuilds one from a whole file of the same recorder can help",
             code=Code.TRUNCATED,
         )

@@ -113,7 +113,7 @@ def refused(what: str, path: Path, seen: str, code: Code) -> MediaError:
         where=path.name,
         seen=seen,
         allowed="a video with frames",
-        remedy="Download the video again, or take its labels out",
+        remedy="Convert the video with a different tool, or take its labels out",
         code=code,
     )
 

@@ -41,14 +41,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole_file: bool 
     except MemoryError as error:
         raise out_of_memory(limits, where) from error
     except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise MediaError(
-            f"{path.name!r} cannot be read as media",
-            where=where,
-            seen=reason(error),
-            allowed="a complete " + ", ".join(CONTAINERS.split(",")[:4]) + ", … file",
-            remedy="The file is truncated, damaged or not media at all: play it once, then export or download it again",
-            code=Code.NOT_MEDIA,
-        ) from error
+        raise _unread(path, error, where) from error
     try:
         _check_container(container, path, where)
         if whole_file and container.format.name not in STAMPED and declared_s(container) > limits.max_duration_s:
@@ -60,8 +53,31 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole_file: bool 
         container.close()
 
 
+def _unread(path: Path, error: Exception, where: str) -> MediaError:
+    # FFmpeg's answer to a format that it recognises, but that `CONTAINERS` does not list.
+    unlisted = isinstance(error, av.error.ArgumentError)
+    again = "Play it once: if it plays, convert it to mp4, mkv or wav; else export or download it again"
+    return MediaError(
+        f"{path.name!r} is in a format that is not read here" if unlisted else f"{path.name!r} cannot be read as media",
+        where=where,
+        seen=reason(error),
+        allowed=CONTAINERS.replace(",", ", "),
+        remedy="Convert it to mp4, mkv or wav" if unlisted else again,
+        code=Code.NOT_MEDIA,
+    )
+
+
 def _check_container(container: Any, path: Path, where: str) -> None:
     if picture_stream(container) is None and sound_stream(container) is None:
+        if unknown := [*picture_streams(container), *container.streams.audio]:
+            raise MediaError(
+                f"{path.name!r} is stored in a codec that is not read here",
+                where=where,
+                seen=", ".join(f"{stream.type} without a decoder" for stream in unknown),
+                allowed="a codec of FFmpeg, without copy protection",
+                remedy="Convert it to H.264 and AAC with the program that made it, or one that plays it",
+                code=Code.NO_STREAMS,
+            )
         raise MediaError(
             f"{path.name!r} contains neither picture nor sound",
             where=where,

@@ -56,7 +56,7 @@ def write(params: Params, layout: Layout) -> Summary:
             corpus = adapter(name)
             options = corpus.options(params.sources.get(name, {}))
             cache = HashCache(inputs_cache(layout, name))
-            files = {str(path): _files(path, layout.root, cache) for path in corpus.places(options)}
+            files = {str(path): _files(path, layout.root, cache, name) for path in corpus.places(options)}
             cache.save()
             taken = {
                 "dataset": name,
@@ -81,7 +81,7 @@ def _write_decided(name: str, layout: Layout, beside: Path) -> None:
     write_json(beside / layout.reference(name).relative_to(layout.inputs), accepted)
 
 
-def _files(place: Path, root: Path, cache: HashCache) -> dict[str, Any]:
+def _files(place: Path, root: Path, cache: HashCache, name: str) -> dict[str, Any]:
     from components.datasets import remote
     from components.datasets.content import content_of
 
@@ -89,7 +89,7 @@ def _files(place: Path, root: Path, cache: HashCache) -> dict[str, Any]:
     if remote.is_mirror(place):
         entries = [(file.name, file.size, file.changed_ns) for file in remote.listing(place)]
     else:
-        entries = content_of(root / place, cache)
+        entries = content_of(root / place, cache, what=f"inputs: read {name}")
     return {
         "count": len(entries),
         "bytes": sum(size for _, size, _ in entries),

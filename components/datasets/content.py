@@ -18,6 +18,7 @@ from components.contracts.layout import Layout
 from components.contracts.records import Clip
 from components.datasets.base import files_below
 from components.media.numbered import numbered_pictures, pictures_sha256, pictures_state
+from components.runtime.progress import progress
 
 THREADS = 4
 KEY_DIGITS = 32
@@ -93,6 +94,12 @@ class HashCache:
             self._used[key] = [*state, digest]
         return digest
 
+    def __contains__(self, file: Path) -> bool:
+        """Whether the hash is known without reading the file. Raises as `__call__`, if the file is not there."""
+        key = path_key(file)
+        entry = self._used.get(key) or self._stored.get(key)
+        return entry is not None and entry[:2] == _state(file)
+
     def save(self) -> None:
         """Writes the entries used since the cache was opened; the others are dropped."""
         write_json(self._path, self._used)
@@ -113,23 +120,24 @@ def path_key(file: Path) -> str:
     return hashlib.sha256(str(file).encode(errors="surrogateescape")).hexdigest()[:KEY_DIGITS]
 
 
-def content_of(place: Path, cache: HashCache) -> list[tuple[str, int, str]]:
+def content_of(place: Path, cache: HashCache, *, what: str = "read") -> list[tuple[str, int, str]]:
     """(name relative to the place, bytes, SHA-256) of every file at or below a place, by name; empty if it does not
     exist. The numbered pictures of a folder are one entry. Litter (`litter.py`) is not part of a corpus.
 
-    Cost: every byte is read once, by a few threads; later on only what changed.
+    Cost: every byte is read once, by a few threads; later on only what changed. While there is something to read,
+    progress is shown as `what`.
     """
     files_of: dict[Path, list[Path]] = {}
     for path in (place,) if place.is_file() else files_below(place):
         if path.is_file():  # not a broken link
             files_of.setdefault(path.parent, []).append(path)
     entries = [entry for folder, files in files_of.items() for entry in _entries(folder, files)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        digests = pool.map(lambda entry: _digest(entry[0], cache), entries)
-        listed = [
-            (os.path.relpath(path, place), size, digest) for (path, size), digest in zip(entries, digests, strict=True)
-        ]
-    return sorted(listed)
+    unread = [path for path, _ in entries if not _is_known(path, cache)]
+    if unread:
+        with ThreadPoolExecutor(THREADS) as pool, progress(what, len(unread)) as advance:
+            for _ in pool.map(lambda path: _digest(path, cache), unread):
+                advance(1)
+    return sorted((os.path.relpath(path, place), size, _digest(path, cache)) for path, size in entries)
 
 
 def _entries(folder: Path, files: list[Path]) -> list[tuple[Path, int]]:
@@ -143,6 +151,13 @@ def _entries(folder: Path, files: list[Path]) -> list[tuple[Path, int]]:
         return list(sizes.items())
     rest = [(path, size) for path, size in sizes.items() if path not in pictures]
     return [(folder, sum(size for path, size in sizes.items() if path in pictures)), *rest]
+
+
+def _is_known(path: Path, cache: HashCache) -> bool:
+    try:
+        return path in cache
+    except (OSError, MediaError):
+        return True
 
 
 def _digest(path: Path, cache: HashCache) -> str:

@@ -102,3 +102,36 @@ def test_a_name_in_another_encoding_can_be_printed(project: Path) -> None:
     (project / "corpus" / os.fsdecode(b"\xe4.wav")).write_bytes(b"RIFF")
     told = checked("ravdess", {"root": "corpus"}, project)
     assert sorted(row.path for row in told.quarantined if row.path)[-1].encode() == b"corpus/\\udce4.wav"
+
+
+def test_what_the_folder_holds_and_nothing_uses_is_counted(project: Path) -> None:
+    corpus = project / "corpus"
+    speech(corpus / "anger" / "ann" / "one.wav")
+    speech(corpus / "anger" / "ann" / "._one.wav")
+    for name in ("anger/ann/one.xyz", "TWO.XYZ", "notes.txt", ".DS_Store", "stray.wav"):
+        (corpus / name).write_bytes(b"x")
+    found = checked("folder", {"root": "corpus", "licence": "CC0", "consent": "given"}, project).as_json(ABAW8)
+    counts = {kind: files["count"] for kind, files in found["unused"].items()}
+    assert counts == {".xyz": 2, ".txt": 1, "AppleDouble (._*)": 1, "desktop files": 1}
+    assert found["unused"][".txt"]["example"] == "corpus/notes.txt"
+    assert found["reasons"]["clip-without-label"]["clips"] == 1
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_of_a_whole_corpus_nothing_is_left_over(name: str, project: Path) -> None:
+    """But for the recording and crops of a label file that is refused, and for what an archive of macOS holds."""
+    section = CORPORA[name](project / "corpus")
+    left = {"affwild2": {".mp4", ".jpg"}, "iemocap": {"AppleDouble (._*)"}}.get(name, set())
+    assert set(checked(name, section, project).unused) == left
+
+
+def test_rows_and_files_that_do_not_meet_are_both_named(project: Path) -> None:
+    corpus = project / "corpus"
+    speech(corpus / "one.wav")
+    speech(corpus / "two.wav")
+    (corpus / "one.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nwell\n")
+    (corpus / "table.csv").write_text("audio,subject,emotion,transcript_file\none.wav,ann,anger,one.srt\n")
+    section = {"table": "corpus/table.csv", "licence": "CC0", "consent": "given"}
+    found = checked("manifest", section, project).as_json(ABAW8)
+    assert {kind: files["count"] for kind, files in found["unused"].items()} == {".wav": 1}
+    assert found["modalities"] == {"sound": 1, "words": 1}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ FILES = (*MEDIA, TEXT_FILE)
 TEXTS = ("transcript", TEXT_FILE)
 COLUMNS = (*MEDIA, *NUMBERS, *NAMES, *TEXTS, "licence", "consent")
 GROUP = "group_"
+MAX_PATH = 255
 
 
 class Row(dict[str, Any]):
@@ -65,7 +67,7 @@ def read_rows(path: Path, stored: str) -> tuple[list[Row], list[Quarantined]]:
             if column not in COLUMNS and not column.startswith(GROUP):
                 raise DataError.unknown("column", column, COLUMNS, where=str(path))
         row = Row({name: _spelled(name, cell, path.parent, disk) for name, cell in cells.items()}, cells.where)
-        refusal = _refusal(row)
+        refusal = _refusal(row, path.parent)
         if refusal is None:
             rows.append(row)
         else:
@@ -148,9 +150,9 @@ def _spelled(column: str, cell: Any, folder: Path, disk: DiskNames) -> Any:
     return str(cell) if column == "transcript" and isinstance(cell, int | float) else cell
 
 
-def _refusal(row: Row) -> Quarantined | None:
+def _refusal(row: Row, folder: Path) -> Quarantined | None:
     """The quarantine row for the first defect of a row, if it has one."""
-    for field, message, seen in _defects(row):
+    for field, message, seen in (*_defects(row), *_path_defects(row, folder)):
         own = row.get("clip_id")
         path = next((str(row[column]) for column in MEDIA if column in row and field not in MEDIA), "")
         name = own if isinstance(own, str) else Path(path).with_suffix("").as_posix() if path else row.where
@@ -205,6 +207,12 @@ def _cell_defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
     for column in FILES:
         if column in row and not Path(str(row[column])).name.strip("."):
             yield column, f"{column} is not the path of a file", str(row[column])
+
+
+def _path_defects(row: Row, folder: Path) -> Iterator[tuple[str, str, str | None]]:
+    text = row.get("transcript")
+    if isinstance(text, str) and len(text) <= MAX_PATH and os.path.isfile(folder / text):
+        yield "transcript", "the transcript is the path of a file: name it in the column transcript_file", text
 
 
 def _crop_defects(row: Row) -> Iterator[tuple[str, str, str | None]]:

@@ -223,3 +223,10 @@ def test_words_of_a_file_belong_to_the_stretch_that_they_lie_in(tmp_path: Path) 
     assert (len(clip.segments), len(clip.words)) == (2, 2)
     found = scan(tmp_path, {**ROW, **spans[0], "transcript_file": "b.txt"}, stretches="clips")
     assert [(row.code, row.path) for row in found.quarantined] == [("bad-text", "b.txt")]
+
+
+def test_a_path_where_words_belong_is_told(tmp_path: Path) -> None:
+    (tmp_path / "my words.srt").write_text(SRT)
+    found = scan(tmp_path, {**ROW, "transcript": "my words.srt"}, {**ROW, "audio": "b.wav", "transcript": "my words"})
+    assert [clip.clip_id for clip in found.clips] == ["manifest/b"]
+    assert [(row.field, "transcript_file" in row.message) for row in found.quarantined] == [("transcript", True)]

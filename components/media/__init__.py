@@ -6,7 +6,7 @@ source.py       opening a file under limits
 scan.py         the first pass: the sound, and when each picture is shown
 frames.py       the second pass: the pictures that steps need
 span.py         a stretch of a longer recording
-chained.py      files of Ogg put end to end
+chained.py      files of Ogg or Matroska put end to end
 timeline.py     one clock for a file whose clock starts again
 presented.py    pictures whose packets tell only when they are decoded
 sound.py        samples at the times of their timestamps

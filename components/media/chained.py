@@ -1,13 +1,14 @@
-"""Chained Ogg: files put end to end, each with streams and a clock of its own (RFC 3533, section 4).
+"""Files put end to end that are read link by link: chained Ogg (RFC 3533, section 4) and joined Matroska or WebM.
 
-A player shows the links one after the other. FFmpeg reads them as one stream, but keeps the headers of the first link:
-one with more channels ends the file, and the first packet of a link has a stamp of the link before. Here each link is
-opened by itself, and the packets of all come one after the other.
+A player shows the links one after the other. FFmpeg reads chained Ogg as one stream, but keeps the headers of the first
+link: one with more channels ends the file, and the first packet of a link has a stamp of the link before. Of joined
+Matroska it reads two links. Here each link is opened by itself, and the packets of all come one after the other.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,31 +17,61 @@ from typing import Any
 CAPTURE = b"OggS"
 FIRST_PAGE = CAPTURE + b"\x00\x02"  # version 0, "beginning of stream" and nothing else
 SEGMENT_COUNT_AT = 26  # in a page's header, before as many lengths of segments
+EBML = b"\x1aE\xdf\xa3"
+SEGMENT = b"\x18S\x80g"
 MAX_LINKS = 200  # each stays open; the last one takes what is left
 
 Opener = Callable[[Any], Any]
 
 
 def links_of(path: Path) -> list[tuple[int, int]]:
-    """(first byte, end) of the links of an Ogg file, in order; none for any other file."""
+    """(first byte, end) of the links of an Ogg or Matroska file, in order; none for any other file."""
     with path.open("rb") as file:
-        if file.read(len(FIRST_PAGE)) != FIRST_PAGE:
+        starts = STARTS.get(file.read(len(CAPTURE)))
+        if starts is None:
             return []
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            starts: list[int] = []
-            at, after = 0, -1
-            while at >= 0 and len(starts) < MAX_LINKS:
-                if at != after:  # first pages in a row begin the streams of one link
-                    starts.append(at)
-                after = at + _page_bytes(data, at)
-                at = data.find(FIRST_PAGE, at + 1)
-            return list(zip(starts, [*starts[1:], len(data)], strict=True))
+            firsts = list(itertools.islice(starts(data), MAX_LINKS))
+            return list(itertools.pairwise([*firsts, len(data)])) if firsts else []
+
+
+def _ogg_starts(data: mmap.mmap) -> Iterator[int]:
+    at, after = data.find(FIRST_PAGE), -1
+    while at >= 0:
+        if at != after:  # first pages in a row begin the streams of one link
+            yield at
+        after = at + _page_bytes(data, at)
+        at = data.find(FIRST_PAGE, at + 1)
+
+
+def _matroska_starts(data: mmap.mmap) -> Iterator[int]:
+    """Where each EBML header stands; a segment of known size is skipped, a live one is searched (RFC 8794, 9559)."""
+    at = 0
+    while at >= 0 and data[at : at + len(EBML)] == EBML:
+        yield at
+        content, end = _element(data, at + len(EBML))
+        segment = end or content
+        content, end = _element(data, segment + len(SEGMENT))
+        known = end and data[segment : segment + len(SEGMENT)] == SEGMENT
+        at = end if known else data.find(EBML, max(content, at + 1))
+
+
+def _element(data: mmap.mmap, at: int) -> tuple[int, int]:
+    """(first byte, end) of the content of an element whose size stands at `at`; the end is 0 where it is unknown."""
+    first = data[at] if at < len(data) else 0
+    length = 9 - first.bit_length() if first else 1
+    largest = (1 << 7 * length) - 1
+    size = int.from_bytes(data[at : at + length], "big") & largest
+    return at + length, 0 if size == largest else at + length + size
 
 
 def _page_bytes(data: mmap.mmap, at: int) -> int:
     lengths = at + SEGMENT_COUNT_AT + 1
     count = data[lengths - 1] if lengths <= len(data) else 0
     return lengths - at + count + sum(data[lengths : lengths + count])
+
+
+STARTS: dict[bytes, Callable[[mmap.mmap], Iterator[int]]] = {CAPTURE: _ogg_starts, EBML: _matroska_starts}
 
 
 class Link(io.RawIOBase):

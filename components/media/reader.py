@@ -176,7 +176,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _duration_s(container: Any) -> float | None:
     """The duration in the header; where the container has none, that of its packets on one clock."""
-    if container.format.name in STAMPED:
+    if container.format.name in STAMPED or isinstance(container, Chain):
         streams = _first_streams(container)
         joined = timeline_of(readable(container.demux(streams))) if streams else PLAIN
         if joined.parts > 1 or joined.wild:

@@ -19,6 +19,7 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
+from components.media.chained import Chain
 from components.media.reader import US_PER_S, readable, stamp_s
 from components.media.source import (
     decoded,
@@ -109,7 +110,7 @@ def locate(
         ClockBreak: the container's clock may start again before the span, so the timeline has to be read.
     """
     with open_media(path, limits, where=where, whole_file=False) as container:
-        if timeline is None and container.format.name in STAMPED:
+        if timeline is None and (container.format.name in STAMPED or isinstance(container, Chain)):
             raise ClockBreak
         video = picture_stream(container) if picture else None
         audio = sound_stream(container) if sound else None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.alignment.physio import Series
-from components.alignment.streams import Media, read_media
+from components.alignment.streams import JITTER_NOTE, Media, read_media
 from components.contracts.config import Alignment, MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Word
@@ -44,6 +44,20 @@ def test_the_streams_of_one_file_share_its_clock(tmp_path: Path) -> None:
     assert media.duration_s == pytest.approx(1.9, abs=0.06)
     assert media.spread is not None
     assert media.spread.cv == pytest.approx(0.0, abs=1e-3)
+
+
+def test_what_was_decided_about_a_clock_is_told(tmp_path: Path) -> None:
+    part = write_clip(tmp_path / "part.ts", pictures=PICTURES, sound=tone(1.0))
+    (tmp_path / "joined.ts").write_bytes(2 * part.read_bytes())
+    joined = streams(tmp_path, video_path="joined.ts")
+    assert joined.notes == ("the file's clock starts again; its 2 parts are placed one after the other",)
+    assert joined.duration_s == pytest.approx(2.0, abs=0.05)
+    write_clip(tmp_path / "b_frames.avi", pictures=PICTURES)
+    assert "shown in the codec's order" in streams(tmp_path, video_path="b_frames.avi").notes[-1]
+    noise = (0.1 * np.random.default_rng(0).standard_normal(96_000)).astype(np.float32)
+    jitter = {"sound_jitter_s": 0.02, "sound_frame": 2880, "audio_codec": "pcm_s16le"}
+    write_clip(tmp_path / "jitter.mkv", sound=noise, **jitter)
+    assert streams(tmp_path, audio_path="jitter.mkv").notes[-1] == JITTER_NOTE
 
 
 def test_two_files_are_taken_to_start_together(tmp_path: Path) -> None:

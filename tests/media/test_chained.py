@@ -1,4 +1,4 @@
-"""Ogg files put end to end: every link with its own streams, channels and rate, one after the other."""
+"""Ogg and Matroska files put end to end: every link with its own streams, channels and rate, one after the other."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import soundfile
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.media.chained import links_of
+from components.media.chained import SEGMENT, links_of
 from components.media.reader import MediaReader
 from components.media.scan import FileScan, scan
 from components.media.sound import place
 from components.media.span import Span
-from tests.alignment.media import clicks, tone, write_clip
-from tests.alignment.passes import first_pass
+from tests.alignment.containers import patched
+from tests.alignment.media import clicks, grey, tone, write_clip
+from tests.alignment.passes import all_pictures, first_pass
 from tests.media.test_sound import onsets_s
 
 RATE_HZ = 16_000
@@ -87,6 +88,29 @@ def test_a_damaged_link_ends_the_chain(tmp_path: Path) -> None:
     sound = first_pass(path).sound
     assert sound is not None
     assert sound.end_s >= 1.0 - 0.003
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+def test_joined_matroska_has_all_its_links(tmp_path: Path, suffix: str, live: bool) -> None:
+    codecs = {"mkv": {"audio_codec": "flac"}, "webm": {"video_codec": "libvpx", "audio_codec": "libopus"}}[suffix]
+    pictures = [grey(40 + 10 * k) for k in range(10)]
+    data = write_clip(tmp_path / f"a.{suffix}", pictures=pictures, sound=tone(0.4), **codecs).read_bytes()
+    if live:  # as a browser records: the size of a segment is not known when it begins
+        at = data.index(SEGMENT) + len(SEGMENT)
+        data = patched(data, at, b"\x01" + 7 * b"\xff")
+    path = tmp_path / f"joined.{suffix}"
+    path.write_bytes(3 * data)
+    assert links_of(path) == [(k * len(data), (k + 1) * len(data)) for k in range(3)]
+    scanned = first_pass(path)
+    assert scanned.pictures is not None
+    assert scanned.sound is not None
+    assert scanned.pictures.times_s == pytest.approx(np.arange(30) / 25, abs=0.0021)
+    assert scanned.sound.end_s == pytest.approx(1.2, abs=0.021)
+    got, _ = all_pictures(path, scanned.pictures)
+    assert [round(float(got[k].mean())) for k in range(30)] == pytest.approx(
+        3 * [40 + 10 * k for k in range(10)], abs=4
+    )
 
 
 def test_other_files_have_no_links(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ only decoding reveals is found by alignment.
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import struct
 from pathlib import Path
@@ -152,7 +153,7 @@ def _unopened(path: Path, error: Exception, where: str, *, code: Code) -> MediaE
 def _remedy(path: Path, error: Exception, code: Code) -> str:
     if isinstance(error, PermissionError):
         return "Give the user who runs this the right to read it"
-    if code == Code.MISSING_FILE and path.is_symlink():
+    if code == Code.MISSING_FILE and os.path.islink(path):  # `Path.is_symlink` raises where a name is too long
         return "The link leads nowhere: fetch its content (`git annex get`, `dvc pull`), or take the clip out"
     if code == Code.MISSING_FILE:
         return "Add the file, or take the clip out"

@@ -125,3 +125,10 @@ def test_the_first_bytes_of_a_file_that_can_be_read(tmp_path: Path) -> None:
         with pytest.raises(MediaError, match="the right to read it") as caught:
             check_file(tmp_path / "a.bin", where="a")
         assert caught.value.code == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b.wav", "gone/b.wav"])
+def test_a_name_that_no_file_can_have_is_a_missing_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MediaError) as caught:
+        check_file(tmp_path / name, where="clip")
+    assert caught.value.code == "missing-file"

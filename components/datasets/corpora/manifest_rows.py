@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ def _spelled(column: str, cell: Any, folder: Path, disk: DiskNames) -> Any:
 
 def _refusal(row: Row, folder: Path) -> Quarantined | None:
     """The quarantine row for the first defect of a row, if it has one."""
-    for field, message, seen in (*_defects(row), *_path_defects(row, folder)):
+    # One at a time: what follows a cell of a wrong type cannot be looked at.
+    for field, message, seen in chain(_defects(row), _path_defects(row, folder)):
         own = row.get("clip_id")
         path = next((str(row[column]) for column in MEDIA if column in row and field not in MEDIA), "")
         name = own if isinstance(own, str) else Path(path).with_suffix("").as_posix() if path else row.where

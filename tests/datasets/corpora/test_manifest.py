@@ -123,6 +123,8 @@ def test_paths_start_at_the_tables_folder(tmp_path: Path) -> None:
         ({"start_s": 2.0, "end_s": 1.0}, "end_s"),
         ({"start_s": -1.0, "end_s": 1.0}, "end_s"),
         ({"split": "holdout"}, "split"),
+        ({"split": ["train"]}, "split"),
+        ({"transcript": {"a": [1]}}, "transcript"),
         ({"crop_x0": 0.0, "crop_y0": 0.0, "crop_x1": 0.5}, "crop_x0"),
         ({"crop_x0": 0.5, "crop_y0": 0.0, "crop_x1": 0.5, "crop_y1": 1.0}, "crop_x0"),
         ({"crop_x0": 0, "crop_y0": 0, "crop_x1": 320, "crop_y1": 240}, "crop_x0"),

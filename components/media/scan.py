@@ -229,7 +229,12 @@ def _scanned(
         if window is not None and window.seek_s is not None:
             seek(container, streams[0], window.seek_s)
         packets = clock.restamped(packets_of(container, streams, limits, where=where), on_seam=collector.end_run)
-        reading = _Reading(times=times, collector=collector, watch=StampWatch() if timeline is None else None)
+        reading = _Reading(
+            times=times,
+            collector=collector,
+            watch=StampWatch() if timeline is None else None,
+            video=None if video is None else video.index,
+        )
         reading.read(packets, _Reach(window, streams=len(streams)))
         begins = window is None or (window.sound_s is not None and window.start_s <= window.sound_s)
         collected = collector.finish(
@@ -275,6 +280,7 @@ class _Reading:
     times: _PacketTimes
     collector: SoundCollector
     watch: StampWatch | None
+    video: int | None
     damaged: int = 0
     broke_off: str | None = None
 
@@ -293,7 +299,7 @@ class _Reading:
             if self.watch is not None:
                 self.watch.note(packet)
             reach.note(packet)
-            if packet.stream.type == "video":
+            if packet.stream.index == self.video:
                 self.times.add(packet)
             elif not reach.before(packet):
                 self._decode(packet, reach)

@@ -134,14 +134,15 @@ class StampWatch:
 
     def note(self, packet: Any) -> None:
         """Compares a packet's stamp with the previous one of its stream, in the stream's ticks."""
-        stamp, index = decoding_stamp(packet), packet.stream.index
+        stamp, index = packet.dts, packet.stream.index
         if stamp is None or packet.is_discard:
             if lacks_stamp(packet):
                 raise ClockBreak
             return
         before = self.last.get(index)
         if before is None:
-            self.bounds[index] = -BACK_S / packet.time_base, AHEAD_S / packet.time_base
+            base = packet.time_base or 1
+            self.bounds[index] = -BACK_S / base, AHEAD_S / base
         elif not self.bounds[index][0] <= stamp - before <= self.bounds[index][1]:
             raise ClockBreak
         self.last[index] = stamp
@@ -150,9 +151,7 @@ class StampWatch:
 def decoding_stamp(packet: Any) -> int | None:
     """A stamp that ascends in the file's order: of decoding; sound is decoded as it is heard."""
     stamp: int | None = packet.dts
-    if stamp is None and packet.stream.type == "audio":
-        stamp = packet.pts
-    return stamp if packet.time_base else None
+    return packet.pts if stamp is None and packet.stream.type == "audio" else stamp
 
 
 def lacks_stamp(packet: Any) -> bool:

@@ -12,6 +12,8 @@ from components.contracts.config import Params
 from components.contracts.errors import ConfigError
 from pipelines.cli import call
 from pipelines.commands.ablate import configured
+from tests.datasets.feature_folders import separable, write_features
+from tests.pipelines.projects import make_project
 
 
 def test_options_of_a_call_go_before_the_file_and_bounds_hold() -> None:
@@ -40,16 +42,28 @@ def mer(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
 
 
+# Given features need neither a picture nor a sound: what is tested here begins at the catalog.
+PARAMS = {
+    "datasets": ["feature_table"],
+    "feature_table": {"root": "sets"},
+    "validation": {"min_clips": 4, "min_clips_per_class": 1},
+    "model": {"width": 16, "heads": 2, "tcn_blocks": 1},
+}
+
+
 @pytest.mark.e2e
-def test_the_command_brings_the_catalog_up_to_date_and_compares(project: Path) -> None:
+def test_the_command_brings_the_catalog_up_to_date_and_compares(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", PARAMS)
+    table, arrays = separable(9, 3, steps=8)
+    write_features(project / "sets", table, arrays, rates={"face_au": 25.0, "prosody": 25.0})
     command = ["ablate", "--variants", "no_temporal", "--seeds", "1", "--folds", "3", "--epochs", "1"]
     first = mer(project, *command, "--workers", "2", "--set", "evaluate.bootstrap=10")
     assert first.returncode == 0, first.stderr
     shown = first.stdout
     assert "| no_temporal |" in shown
     assert "not a claim" in shown
-    assert ".mer/ablation/synthetic-3/report.html" in shown
-    assert (project / ".mer" / "ablation" / "synthetic-3" / "report.html").is_file()
+    assert ".mer/ablation/feature_table-3/report.html" in shown
+    assert (project / ".mer" / "ablation" / "feature_table-3" / "report.html").is_file()
     assert (project / "data" / "catalog" / "catalog.json").is_file()
     assert not (project / "data" / "trained").exists()
     # Only --set is for the file; the other options are for this call.

@@ -25,6 +25,7 @@ WORDS = (
     "Local disk is full",  # Ray
     "No usable temporary directory",  # Python, where a file of a few bytes finds no room in any of them
 )
+UNFINISHED = ".tmp"
 BYTES_PER_MIB = 1 << 20
 
 
@@ -106,8 +107,9 @@ def _temporary() -> Path:
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder of a path that is there."""
-    return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+    """The nearest folder of a path that is there, and stays: `atomic` removes what it did not finish."""
+    places = (path.absolute(), *path.absolute().parents)
+    return next(place for place in places if place.is_dir() and not place.name.endswith(UNFINISHED))
 
 
 def _free(folder: Path) -> str:

@@ -117,9 +117,11 @@ def test_in_whatever_words_it_comes(error: Exception, tmp_path: Path) -> None:
 def test_the_file_that_was_written_says_which_disk_it_was(tmp_path: Path) -> None:
     to = tmp_path / "to" / "missing" / "file"
     (tmp_path / "to").mkdir()
-    full = no_room(OSError(errno.ENOSPC, "No space left on device", "from/file", None, str(to)), [Path("/")])
-    assert full is not None
-    assert full.where == str(tmp_path / "to")
+    (tmp_path / "to" / ".new.1234.tmp").mkdir()
+    for place in (to, tmp_path / "to" / ".new.1234.tmp" / "file"):
+        full = no_room(OSError(errno.ENOSPC, "No space left on device", "from/file", None, str(place)), [Path("/")])
+        assert full is not None
+        assert full.where == str(tmp_path / "to")
 
 
 def test_it_is_told_once_and_crosses_processes(tmp_path: Path) -> None:

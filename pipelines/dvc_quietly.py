@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.atomic import atomic_file
-from components.contracts.room import chain, no_room
+from components.contracts.room import chain, is_full, no_room
 from pipelines.project import written
 
 LOCK_AND_GIT = ("dvc.dvcfile", "dvc.repo.scm_context")  # "Updating lock file", "To track the changes with git, run"
@@ -43,6 +43,15 @@ class _Causes(logging.Filter):
         return True
 
 
+def _full_disk_ends_it(record: logging.LogRecord) -> bool:
+    """DVC reports an output that its cache has no room for, and goes on as if it were stored; it stops only where it
+    runs out of open files."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and is_full(error):
+        raise error
+    return True
+
+
 def main(arguments: list[str]) -> int:
     """Runs a command of DVC and returns its exit code."""
     from dvc.cli import main as dvc
@@ -53,6 +62,7 @@ def main(arguments: list[str]) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     causes = _Causes()
     logging.getLogger("dvc.cli").addFilter(causes)
+    logging.getLogger("dvc_data.hashfile.transfer").addFilter(_full_disk_ends_it)
     ui.write = _without(ADVICE, ui.write)
     ui.error_write = _without(SUPPORT, ui.error_write)
     _yaml._dump_data = _beside(_yaml._dump_data)

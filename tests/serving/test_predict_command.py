@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from components.contracts.errors import DataError
 from components.serving.schemas import Answer, Problem
+from pipelines.commands import predict
 
 # Prints what was imported after the command is done; the command's own output comes before.
 SCRIPT = """
@@ -54,3 +56,14 @@ def test_for_people_it_prints_a_timeline_and_ends_with_zero(bundle_folder: Path,
     assert "clip.mp4  2.0 s" in done.stdout
     assert "emotion" in done.stdout
     assert "version" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("{folder}/words.srt", "Write @"), ("@{folder}/words.doc", "bytes|not text"), ("@{folder}/gone", "cannot read")],
+)
+def test_a_transcript_that_cannot_be_read_is_refused_before_any_clip(tmp_path: Path, given: str, words: str) -> None:
+    (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nwell\n")
+    (tmp_path / "words.doc").write_bytes(b"\xd0\xcf\x11\xe0")
+    with pytest.raises(DataError, match=words):
+        predict.run([tmp_path / "a.mp4"], transcript=given.format(folder=tmp_path))

@@ -130,11 +130,13 @@ class _PacketTimes:
             times, ends = times[begin:], ends[begin:]
         spread = intervals(times)
         median_s = spread.median_s if spread else DEFAULT_INTERVAL_S
-        if spread and 1.0 / max(median_s, 1e-9) > self.limits.max_frame_rate_hz * DECLARED_RATE_SLACK:
+        if spread and median_s <= 0:
+            raise _standing_still(times, self.where)
+        if spread and 1.0 / median_s > self.limits.max_frame_rate_hz * DECLARED_RATE_SLACK:
             raise MediaError(
                 "the frame rate is too high",
                 where=self.where,
-                seen=f"{1.0 / max(median_s, 1e-9):.1f} frames/s",
+                seen=f"{1.0 / median_s:.1f} frames/s",
                 allowed=f"at most {self.limits.max_frame_rate_hz:g} frames/s",
                 remedy="Convert the clip to a lower frame rate, or raise the max_frame_rate_hz of the limits",
                 code=Code.FRAME_RATE,
@@ -262,6 +264,17 @@ def _is_decode_ordered(path: Path, video: Any, times: _PacketTimes, limits: Medi
     if not times.ascend or len(times.times) < MIN_REORDERED or not video.codec_context.has_b_frames:
         return False
     return times.stores_decoding or contradicts(path, limits, timeline, where=times.where)
+
+
+def _standing_still(times_s: NDArray[np.float64], where: str) -> MediaError:
+    return MediaError(
+        "most pictures have the same timestamp as the one before",
+        where=where,
+        seen=f"{np.unique(times_s).size} times for {times_s.size} pictures",
+        allowed="a time of its own for each picture",
+        remedy="Record or export the clip again with a tool that writes timestamps anew",
+        code=Code.TIMESTAMPS,
+    )
 
 
 def _prepare(video: Any | None, audio: Any | None, limits: MediaLimits, where: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import pytest
 
 from components.contracts.config import MediaLimits
@@ -47,3 +48,18 @@ def test_a_stream_that_is_not_wanted_is_not_read(tmp_path: Path) -> None:
     found = scan(path, LIMITS, rate_hz=16_000, where="t", picture=False, sound=True)
     assert found.pictures is None
     assert found.sound is not None
+
+
+def test_pictures_whose_clock_stands_still_are_refused_for_that(tmp_path: Path) -> None:
+    moving = write_clip(tmp_path / "moving.mkv", pictures=[grey(50)] * 40, video_codec="mpeg4")
+    path = tmp_path / "a.mkv"
+    with av.open(str(moving)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.pts = packet.dts = min(packet.pts, 400)  # milliseconds
+                packet.stream = stream
+                target.mux(packet)
+    with pytest.raises(MediaError) as caught:
+        first_pass(path)
+    assert (caught.value.code, caught.value.seen) == ("timestamps", "11 times for 40 pictures")

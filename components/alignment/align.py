@@ -174,7 +174,7 @@ class Aligner:
             return pictures.faces_of(
                 media.numbered, grid, origin_s=origin_s, duration_s=duration_s, config=face, limits=limits
             )
-        crop = Crop.of(clip, grid.num_steps)
+        crop = Crop.of(clip)
         if media.pictures is None or clip.video_path is None:  # the detector is not loaded without pictures
             return FaceTracker(face, WholeFrame(), num_steps=grid.num_steps, rate_hz=grid.rate_hz).finish(), ()
         return faces_in_video(

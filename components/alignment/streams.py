@@ -11,6 +11,7 @@ is missing from the files is masked like any other gap, and noted. Only a span w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from components.alignment import quality
@@ -20,12 +21,14 @@ from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
+from components.media.chosen import scan_chosen
 from components.media.clock import Intervals, intervals
 from components.media.presented import NOTE as DECODE_ORDERED_NOTE
-from components.media.scan import FileScan, Pictures, scan
+from components.media.scan import FileScan, Pictures
 from components.media.sound import Sound
 from components.media.source import too_long
 from components.media.span import MIN_DURATION_S, Span, Window
+from components.media.tracks import Choice, Choices, no_track
 
 JITTER_NOTE = "the timestamps of the sound jump to and fro; it is placed by its sample count"
 
@@ -77,19 +80,33 @@ def read_media(
         given_end_s: the end of the clip's given features, if it is defined.
 
     Raises:
-        MediaError: see `source`, `decode`, `pictures`, and `no-audio`, `truncated`, `no-media`, `too-long`, `bad-span`.
+        MediaError: see `source`, `decode`, `pictures`, and `no-audio`, `no-track`, `truncated`, `no-media`, `too-long`,
+            `bad-span`.
     """
     limits, where, rate_hz = config.limits, clip.clip_id, config.voice.rate_hz
+    choices = Choices(picture=Choice(number=clip.video_track), sound=Choice(number=clip.audio_track))
+    read = partial(
+        scan_chosen,
+        limits=limits,
+        rate_hz=rate_hz,
+        floor_dbfs=config.voice.level_floor_dbfs,
+        where=where,
+        span=span,
+        choices=choices,
+    )
+    _check_choices(clip)
     video: FileScan | None = None
     audio: FileScan | None = None
+    track_notes: tuple[str, ...] = ()
     if clip.video_path is not None:
         own_sound = clip.audio_path is None
-        path = root / clip.video_path
-        video = scan(path, limits, rate_hz=rate_hz, where=where, picture=True, sound=own_sound, span=span)
+        chosen = read(root / clip.video_path, picture=True, sound=own_sound)
+        video, track_notes = chosen.scan, chosen.notes
         audio = video if own_sound else None
     if clip.audio_path is not None:
         path = root / clip.audio_path
-        audio = scan(path, limits, rate_hz=rate_hz, where=where, picture=False, sound=True, span=span)
+        chosen = read(path, picture=False, sound=True)
+        audio, track_notes = chosen.scan, (*track_notes, *chosen.notes)
         if not audio.has_sound_stream:
             raise _no_audio(path, where)
     pictures = video.pictures if video else None
@@ -112,7 +129,7 @@ def read_media(
         numbered=numbered,
         windows=(video.window if video else None, audio.window if audio else None),
         span=span,
-        notes=_stream_notes(clip, video, audio),
+        notes=[*_stream_notes(clip, video, audio), *track_notes],
     )
     if media.duration_s < MIN_DURATION_S:
         raise _truncated(where, f"{media.duration_s:.3f} s")
@@ -221,6 +238,14 @@ def _stream_notes(clip: Clip, video: FileScan | None, audio: FileScan | None) ->
         if audio.sound.damaged_packets:
             notes.append(f"{audio.sound.damaged_packets} damaged sound packets left out")
     return notes
+
+
+def _check_choices(clip: Clip) -> None:
+    """Raises MediaError (`no-track`) where a track is chosen and the clip has no file that could have one."""
+    if clip.video_track is not None and clip.video_path is None:
+        raise no_track("picture", clip.video_track, (), clip.clip_id)
+    if clip.audio_track is not None and clip.video_path is None and clip.audio_path is None:
+        raise no_track("sound", clip.audio_track, (), clip.clip_id)
 
 
 def _no_audio(path: Path, where: str) -> MediaError:

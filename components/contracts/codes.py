@@ -40,6 +40,7 @@ class Code(StrEnum):
     NO_MEDIA = "no-media"
     NO_STREAMS = "no-streams"
     NO_AUDIO = "no-audio"
+    NO_TRACK = "no-track"
     TOO_LONG = "too-long"
     TOO_MANY_FRAMES = "too-many-frames"
     PICTURE_SIZE = "picture-size"

@@ -79,7 +79,7 @@ class Clip:
     """One clip of a corpus: its media, its labels and its person.
 
     `clip_id` is `<dataset>/<name in the corpus>`: stable, never a position. `content_sha256` covers the bytes of every
-    media file, the span and the crop, the words and the given features, which is all that alignment reads. Paths are
+    media file, the span, the crop and the tracks, the words and the given features: all that alignment reads. Paths are
     absolute, or relative to the project's root. `emotion` (of the whole clip) and `segments` (of parts of it) hold
     canonical names; either may be absent. `split` is the corpus's own split if it has one. `groups` are optional
     demographics for slices.
@@ -89,6 +89,9 @@ class Clip:
     times of the clip (words, segments, given features, planted events) count from the clip's own start. `crop` is the
     part of the picture that shows the person, as shares of its width and height (x0, y0, x1, y1, from the upper left):
     faces outside of it are ignored.
+
+    `video_track` and `audio_track` choose one of several tracks of the files, counted from 1 among those of the kind;
+    None leaves the choice to the file's default flags (`media/tracks.py`).
 
     `pictures_path` is a folder of numbered pictures (`00001.jpg`, from 1, some may be missing), already cropped to the
     face. Picture k is shown at the k-th presentation timestamp of the video, if there is one, else at
@@ -108,6 +111,8 @@ class Clip:
     crop: tuple[float, float, float, float] | None = None
     pictures_path: str | None = None
     pictures_rate_hz: float | None = None
+    video_track: int | None = None
+    audio_track: int | None = None
     given: tuple[GivenFeatures, ...] = ()
     transcript: str | None = None
     words: tuple[Word, ...] = ()
@@ -168,6 +173,8 @@ CLIP_SCHEMA = pa.schema(
         pa.field("crop", pa.list_(pa.float64())),  # not of fixed size: Parquet does not restore a missing one of those
         pa.field("pictures_path", pa.string()),
         pa.field("pictures_rate_hz", pa.float64()),
+        pa.field("video_track", pa.int32()),
+        pa.field("audio_track", pa.int32()),
         pa.field(
             "given",
             pa.list_(

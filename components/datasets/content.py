@@ -32,8 +32,8 @@ def media_sha256(path: Path) -> str:
 def content_sha256(
     clip: Clip, root: Path, hash_of: Callable[[Path], str] = media_sha256, *, given: Sequence[str] = ()
 ) -> str:
-    """SHA-256 over everything that alignment reads: the bytes of each media file and numbered picture, the transcript
-    and the word times, and the given features with their places in time.
+    """SHA-256 over everything that alignment reads: the bytes of each media file and numbered picture, the chosen
+    tracks, the transcript and the word times, and the given features with their places in time.
 
     Neither the names and places of the files nor the labels are part of it.
 
@@ -57,6 +57,8 @@ def content_sha256(
         content["span"] = [clip.start_s, clip.end_s]
     if clip.crop is not None:
         content["crop"] = list(clip.crop)
+    if clip.video_track is not None or clip.audio_track is not None:
+        content["tracks"] = [clip.video_track, clip.audio_track]
     if clip.given:
         content["given"] = [
             [features.modality, features.rate_hz, features.start_s, features.end_s, digest]

@@ -52,6 +52,7 @@ def frames(
     window: Window | None = None,
     timeline: Timeline = PLAIN,
     decode_ordered: bool = False,
+    stream: int | None = None,
     glance: Callable[[float, NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """The second pass: the pictures shown at the requested times, upright, with square pixels and in RGB.
@@ -64,6 +65,7 @@ def frames(
         where: the clip, for messages.
         window: the clip's span of the file, as `scan` returned it; None for the whole file.
         timeline, decode_ordered: of the pictures, as `scan` returned them.
+        stream: index of the picture stream, as `scan` returned it; None: the default one.
         glance: called with every picture from the first to the last requested one, before it is yielded: its time on
             the container's clock and its brightness (h, w), shrunk (`Upright.small`); at most GLANCE_RATE_HZ times per
             second.
@@ -76,7 +78,7 @@ def frames(
         return
     last = -1
     with open_media(path, limits, where=where, whole_file=window is None) as container:
-        video = picture_stream(container)
+        video = picture_stream(container) if stream is None else container.streams[stream]
         if video is None:
             return
         video.codec_context.thread_count = 1

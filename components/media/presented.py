@@ -32,14 +32,14 @@ def stores_decoding(container: Any) -> bool:
     return bool(container.format.name == "avi")
 
 
-def contradicts(path: Path, limits: MediaLimits, timeline: Timeline, *, where: str) -> bool:
+def contradicts(path: Path, limits: MediaLimits, timeline: Timeline, *, where: str, stream: int | None = None) -> bool:
     """Whether the pictures that a file begins with come out of the decoder against the order of their times.
 
     Cost: decodes LOOK_PICTURES; for streams with ascending times from a codec that may reorder.
     """
     last_s, count = -float("inf"), 0
     with open_media(path, limits, where=where, whole_file=False) as container:
-        video = picture_stream(container)
+        video = picture_stream(container) if stream is None else container.streams[stream]
         if video is None:
             return False
         video.codec_context.thread_count = 1

@@ -20,11 +20,11 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.chained import Chain, links_of
 from components.media.timeline import PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
+from components.media.tracks import MAX_TRIED, picture_tracks, ranked, sound_tracks
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
-ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: cover art, not a picture stream
 US_PER_S = 1_000_000  # container.duration and container.start_time are microseconds
 MAX_FRAMES = 10_000_000  # two days at 60 per second
 SERVE = f"{__name__}:serve"
@@ -93,7 +93,7 @@ def serve(settings: Fields) -> Handler:
             sound = bool(container.streams.audio)
             return {
                 "duration_s": _duration_s(container),
-                "picture": bool(picture_streams(container)),
+                "picture": bool(picture_tracks(container)),
                 "sound": sound,
             }, None
 
@@ -155,11 +155,6 @@ def readable(packets: Iterator[Any]) -> Iterator[Any]:
             return
 
 
-def picture_streams(container: Any) -> list[Any]:
-    """The video streams of a PyAV container that are not cover art, in order; some may have no decoder."""
-    return [stream for stream in container.streams.video if not int(stream.disposition) & ATTACHED_PICTURE]
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     import av
@@ -185,21 +180,34 @@ def _duration_s(container: Any) -> float | None:
 
 
 def _times_s(path: Path) -> list[float]:
-    """The stamps of the first picture stream on one clock, in the file's order."""
+    """The stamps of the picture track that alignment uses on one clock, in the file's order: of the first by its flags
+    that is more than a still."""
+    with _opened(path) as container:
+        count = min(len(_pictures(container)), MAX_TRIED)
+    first: list[float] = []
+    for rank in range(max(1, count)):
+        times_s = _track_times_s(path, rank)
+        if len(times_s) > 1:
+            return times_s
+        first = first or times_s
+    return first
+
+
+def _track_times_s(path: Path, rank: int) -> list[float]:
     try:
-        return _stamps_s(path, None)
+        return _stamps_s(path, None, rank)
     except ClockBreak:
         with _opened(path) as container:
-            timeline = timeline_of(container.demux(_first_streams(container)))
-        return _stamps_s(path, timeline)
+            timeline = timeline_of(container.demux(_first_streams(container, rank)))
+        return _stamps_s(path, timeline, rank)
 
 
-def _stamps_s(path: Path, timeline: Timeline | None) -> list[float]:
+def _stamps_s(path: Path, timeline: Timeline | None, rank: int) -> list[float]:
     """`_times_s` with the file's timeline; with None, raises ClockBreak where a plain one does not do."""
     times_s: list[float] = []
     watch = StampWatch() if timeline is None else None
     with _opened(path) as container:
-        streams = picture_streams(container)[:1]
+        streams = _pictures(container)[rank : rank + 1]
         for packet in (timeline or PLAIN).restamped(container.demux(streams) if streams else ()):
             if watch is not None:
                 watch.note(packet)
@@ -211,5 +219,12 @@ def _stamps_s(path: Path, timeline: Timeline | None) -> list[float]:
     return times_s
 
 
-def _first_streams(container: Any) -> list[Any]:
-    return [*picture_streams(container)[:1], *container.streams.audio[:1]]
+def _pictures(container: Any) -> list[Any]:
+    """The picture streams by their flags; those without a decoder where there are no others."""
+    tracks = picture_tracks(container)
+    return [container.streams[track.index] for track in ranked(tracks) or tracks]
+
+
+def _first_streams(container: Any, rank: int = 0) -> list[Any]:
+    sounds = [container.streams[track.index] for track in ranked(sound_tracks(container))[:1]]
+    return [*_pictures(container)[rank : rank + 1], *sounds]

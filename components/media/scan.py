@@ -8,7 +8,7 @@ nothing else. A packet that does not decode is counted, never papered over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
+from components.media.channels import Mix
 from components.media.clock import intervals
 from components.media.presented import contradicts, decoding_s, stores_decoding
 from components.media.reader import stamp_s
@@ -39,6 +40,7 @@ from components.media.source import (
 )
 from components.media.span import LEAD_S, Span, Window, locate, seek
 from components.media.timeline import PLAIN, ClockBreak, StampWatch, Timeline
+from components.media.tracks import BY_FLAGS, Choices, Track, picture_tracks, sound_tracks
 
 SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base
 PADDING_CODECS = ("aac",)
@@ -60,6 +62,7 @@ class Pictures:
         declared_end_s: the end according to the container's header, if it has one.
         timeline: of the file; the times above are on its continuous clock.
         decode_ordered: the file stores when pictures are decoded; they are shown in the codec's order.
+        stream: index of the stream in its file, None where they are not of one.
     """
 
     times_s: NDArray[np.float64]
@@ -67,12 +70,17 @@ class Pictures:
     declared_end_s: float | None
     timeline: Timeline = PLAIN
     decode_ordered: bool = False
+    stream: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileScan:
-    """The result of the first pass over one file; `window` is the requested span on the file's clock, and `timeline`
-    makes that clock continuous."""
+    """The result of the first pass over one file.
+
+    `window` is the requested span on the file's clock, and `timeline` makes that clock continuous; `picture_tracks` and
+    `sound_tracks` are those of the file; `lossy` are layouts of the sound that FFmpeg's mix loses, with the mix that
+    keeps it (`channels`).
+    """
 
     pictures: Pictures | None
     sound: Sound | None
@@ -81,6 +89,9 @@ class FileScan:
     broke_off: str | None
     window: Window | None = None
     timeline: Timeline = PLAIN
+    picture_tracks: tuple[Track, ...] = ()
+    sound_tracks: tuple[Track, ...] = ()
+    lossy: Mapping[str, Mix] = field(default_factory=dict)
 
 
 @dataclass
@@ -113,7 +124,12 @@ class _PacketTimes:
         return window.start_s - LOOK_BACK_S <= at_s < window.end_s - SAME_TIME_S
 
     def pictures(
-        self, declared_end_s: float | None, timeline: Timeline = PLAIN, *, decode_ordered: bool = False
+        self,
+        declared_end_s: float | None,
+        timeline: Timeline = PLAIN,
+        *,
+        stream: int | None = None,
+        decode_ordered: bool = False,
     ) -> Pictures | None:
         if not self.times:
             return None
@@ -156,12 +172,22 @@ class _PacketTimes:
             end_s=float(end_s),
             declared_end_s=declared_end_s,
             timeline=timeline,
+            stream=stream,
             decode_ordered=decode_ordered,
         )
 
 
 def scan(
-    path: Path, limits: MediaLimits, *, rate_hz: int, where: str, picture: bool, sound: bool, span: Span | None = None
+    path: Path,
+    limits: MediaLimits,
+    *,
+    rate_hz: int,
+    where: str,
+    picture: bool,
+    sound: bool,
+    span: Span | None = None,
+    choices: Choices = BY_FLAGS,
+    mixes: Mapping[str, Mix] | None = None,
 ) -> FileScan:
     """The first pass over a file.
 
@@ -172,15 +198,26 @@ def scan(
         where: the clip, for messages.
         picture, sound: which streams to read.
         span: which part of the recording to read; None for all of it.
+        choices: which track to read of several of a kind.
+        mixes: layout → mix to one channel, in place of FFmpeg's.
 
     Raises:
         MediaError: the file cannot be used at all; see `source.open_media`, and `too-long`, `too-many-frames`,
-            `frame-rate`, `picture-size`.
+            `frame-rate`, `picture-size`, `no-track`.
     """
 
     def scanned(timeline: Timeline | None) -> FileScan:
         return _scanned(
-            path, limits, rate_hz=rate_hz, where=where, picture=picture, sound=sound, span=span, timeline=timeline
+            path,
+            limits,
+            rate_hz=rate_hz,
+            where=where,
+            picture=picture,
+            sound=sound,
+            span=span,
+            timeline=timeline,
+            choices=choices,
+            mixes=mixes or {},
         )
 
     try:
@@ -188,7 +225,9 @@ def scan(
     except ClockBreak:
         status = path.stat()
         try:
-            timeline = _timeline(path, (status.st_size, status.st_mtime_ns), limits, picture=picture, sound=sound)
+            timeline = _timeline(
+                path, (status.st_size, status.st_mtime_ns), limits, picture=picture, sound=sound, choices=choices
+            )
         except MediaError as error:
             raise error.at(where) from error
         if span is None and (timeline.duration_s or 0.0) > limits.max_duration_s:
@@ -197,9 +236,11 @@ def scan(
 
 
 @lru_cache(maxsize=KNOWN_TIMELINES)
-def _timeline(path: Path, version: tuple[int, int], limits: MediaLimits, *, picture: bool, sound: bool) -> Timeline:
+def _timeline(
+    path: Path, version: tuple[int, int], limits: MediaLimits, *, picture: bool, sound: bool, choices: Choices
+) -> Timeline:
     """The timeline of one version of a file. The spans of a recording come one after the other: it is read once."""
-    return read_timeline(path, limits, where=path.name, picture=picture, sound=sound)
+    return read_timeline(path, limits, where=path.name, picture=picture, sound=sound, choices=choices)
 
 
 def _scanned(
@@ -212,21 +253,34 @@ def _scanned(
     sound: bool,
     span: Span | None,
     timeline: Timeline | None,
+    choices: Choices,
+    mixes: Mapping[str, Mix],
 ) -> FileScan:
     """`scan` with the file's timeline; with None, raises ClockBreak where a plain one does not do."""
     window = None
     if span is not None:
-        window = locate(path, span, limits, where=where, picture=picture, sound=sound, timeline=timeline)
+        window = locate(
+            path,
+            span,
+            limits,
+            where=where,
+            picture=picture,
+            sound=sound,
+            timeline=timeline,
+            choices=choices,
+        )
     clock = timeline or PLAIN
     with open_media(path, limits, where=where, whole_file=span is None) as container:
         if timeline is None and span is None and declared_s(container) > limits.max_duration_s:
             raise ClockBreak  # the header of such a container only subtracts stamps
-        video = picture_stream(container) if picture else None
-        audio = sound_stream(container) if sound else None
+        video = picture_stream(container, choices.picture, where=where) if picture else None
+        audio = sound_stream(container, choices.sound, where=where) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
         times = _PacketTimes(limits=limits, where=where, window=window, stores_decoding=stores_decoding(container))
         span_limits = limits.model_copy(update={"max_duration_s": limits.max_duration_s + LEAD_S})  # for a span's edges
-        collector = SoundCollector(rate_hz=rate_hz, limits=limits if window is None else span_limits, where=where)
+        collector = SoundCollector(
+            rate_hz=rate_hz, limits=limits if window is None else span_limits, where=where, mixes=mixes
+        )
         _prepare(video, audio, limits, where)
         if window is not None and window.seek_s is not None:
             seek(container, streams[0], window.seek_s)
@@ -248,6 +302,7 @@ def _scanned(
             pictures=times.pictures(
                 _declared_end(video, window) if clock.is_plain else None,
                 timeline=clock,
+                stream=None if video is None else video.index,
                 decode_ordered=_is_decode_ordered(path, video, times, limits, clock),
             ),
             sound=collected if collected is None or window is None else cut(collected, window.start_s, window.end_s),
@@ -256,6 +311,9 @@ def _scanned(
             broke_off=reading.broke_off,
             window=window,
             timeline=clock,
+            picture_tracks=picture_tracks(container),
+            sound_tracks=sound_tracks(container),
+            lossy=collector.lossy(),
         )
 
 
@@ -263,7 +321,7 @@ def _is_decode_ordered(path: Path, video: Any, times: _PacketTimes, limits: Medi
     """Whether the stored times are of decoding: those of a codec that reorders pictures do not ascend otherwise."""
     if not times.ascend or len(times.times) < MIN_REORDERED or not video.codec_context.has_b_frames:
         return False
-    return times.stores_decoding or contradicts(path, limits, timeline, where=times.where)
+    return times.stores_decoding or contradicts(path, limits, timeline, where=times.where, stream=video.index)
 
 
 def _standing_still(times_s: NDArray[np.float64], where: str) -> MediaError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
+from components.media.channels import ChannelMixer, Mix
 from components.media.clock import DriftEstimate
 from components.media.jitter import JUMP_S, LASTING_S, MAX_JITTER_S, pieces
 from components.media.source import too_long
@@ -30,9 +32,7 @@ STRETCH_S = 0.005  # a run that ends this far from its timestamps is stretched t
 SAMPLE_SLACK = 1e-3  # of a sample: timestamps are fractions that floats only approximate
 FULL_SCALE = 32768.0
 LEVEL_STEPS = 128  # for which levels are computed at a time
-MAX_LEVEL = 1000.0  # of a sample in floating point, whose full scale is 1
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
-MAX_CHANNELS = 8  # beyond them PyAV reads planes that do not exist, which ends the process
 MAX_RUNS = 5_000  # each costs a resampler
 PADDING_RMS = 32.0  # an encoder's padding decodes to no more than -60 dB of full scale,
 PADDING_SHARE = 0.2  # or to the faint pre-echo of what follows (0.05 to 0.12 measured)
@@ -52,7 +52,7 @@ class Sound:
 
     `padding_s` is how much of the start is the encoder's own: transform codecs put one frame before the first sample,
     and a container whose stream starts late keeps it as if it were sound. `jitters` says that timestamps jumped to and
-    fro, so that the sample count placed the sound.
+    fro, so that the sample count placed the sound. `mixes` are those that replaced FFmpeg's.
     """
 
     runs: tuple[SampleRun, ...]
@@ -62,6 +62,7 @@ class Sound:
     declared_end_s: float | None
     padding_s: float = 0.0
     jitters: bool = False
+    mixes: tuple[Mix, ...] = ()
 
     @property
     def start_s(self) -> float:
@@ -87,7 +88,8 @@ class _Heard(NamedTuple):
 class SoundCollector:
     """Takes decoded audio frames in order and builds the runs; memory is the resampled int16 signal only.
 
-    A frame that holds NaN or infinity, or more than eight channels, counts as damaged: its samples are missing.
+    A frame that holds NaN or infinity, or more than 64 channels, counts as damaged: its samples are missing. Layouts
+    in `mixes` are mixed to one channel by them, the others by FFmpeg.
 
     Raises MediaError (`too-long`, `sample-rate`, `timestamps`) as soon as more sound was decoded than the limits allow,
     its rate is not one of a recording, or its timestamps jump so often that they are useless.
@@ -96,6 +98,7 @@ class SoundCollector:
     rate_hz: int
     limits: MediaLimits
     where: str
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
     runs: list[SampleRun] = field(default_factory=list)
     drift: DriftEstimate = field(default_factory=DriftEstimate)
     decoded_s: float = 0.0
@@ -103,6 +106,7 @@ class SoundCollector:
     jitters: bool = False
     _held: deque[_Heard] = field(default_factory=deque)
     _run_jitters: bool = False
+    _mixer: ChannelMixer = field(init=False)
     _resampler: Any = None
     _format: tuple[str, str, int] | None = None
     _parts: list[NDArray[np.int16]] = field(default_factory=list)
@@ -112,6 +116,13 @@ class SoundCollector:
     _closed: int = 0
     _length_s: float = 0.0
     _error_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._mixer = ChannelMixer(self.mixes)
+
+    def lossy(self) -> dict[str, Mix]:
+        """Layouts whose usual mix loses the sound, and how to mix them instead; see `channels`."""
+        return self._mixer.lossy()
 
     def push(self, frame: Any) -> None:
         """Adds one decoded frame."""
@@ -123,7 +134,8 @@ class SoundCollector:
         self.decoded_s += seconds
         if self.decoded_s > self.limits.max_duration_s:
             raise too_long(self.decoded_s, self.limits, self.where)
-        if not _audible(frame):
+        frame = self._mixer.accept(frame)
+        if frame is None:
             self.damaged += 1
             return
         heard = _Heard(frame, (frame.format.name, frame.layout.name, frame.sample_rate), _stamp_s(frame), seconds)
@@ -211,6 +223,7 @@ class SoundCollector:
             damaged_packets=damaged_packets + self.damaged,
             declared_end_s=declared_end_s,
             jitters=self.jitters,
+            mixes=tuple(self.mixes.values()),
         )
 
     def _open(self, layout: tuple[str, str, int], stamp: float | None) -> None:
@@ -271,15 +284,6 @@ class SoundCollector:
 
 def _stamp_s(frame: Any) -> float | None:
     return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-
-
-def _audible(frame: Any) -> bool:
-    """Whether PyAV can read the frame's channels, and every sample is a finite value of a plausible level."""
-    if frame.layout.nb_channels > MAX_CHANNELS:
-        return False
-    if not frame.format.name.startswith(("flt", "dbl")):
-        return True
-    return bool((np.abs(frame.to_ndarray()) <= MAX_LEVEL).all())  # False for NaN
 
 
 def _refused_rate(rate_hz: int, where: str) -> MediaError:

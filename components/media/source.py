@@ -21,8 +21,9 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.probe import check_boxes, check_file
-from components.media.reader import CONTAINERS, US_PER_S, open_container, picture_streams, readable
+from components.media.reader import CONTAINERS, US_PER_S, open_container, readable
 from components.media.timeline import STAMPED, Timeline, timeline_of
+from components.media.tracks import BY_FLAG, BY_FLAGS, Choice, Choices, picture_tracks, sound_tracks
 
 
 @contextmanager
@@ -69,11 +70,12 @@ def _unread(path: Path, error: Exception, where: str) -> MediaError:
 
 def _check_container(container: Any, path: Path, where: str) -> None:
     if picture_stream(container) is None and sound_stream(container) is None:
-        if unknown := [*picture_streams(container), *container.streams.audio]:
+        unknown = ["video"] * len(picture_tracks(container)) + ["audio"] * len(sound_tracks(container))
+        if unknown:
             raise MediaError(
                 f"{path.name!r} is stored in a codec that is not read here",
                 where=where,
-                seen=", ".join(f"{stream.type} without a decoder" for stream in unknown),
+                seen=", ".join(f"{kind} without a decoder" for kind in unknown),
                 allowed="a codec of FFmpeg, without copy protection",
                 remedy="Convert it to H.264 and AAC with the program that made it, or one that plays it",
                 code=Code.NO_STREAMS,
@@ -112,10 +114,15 @@ def declared_s(container: Any) -> float:
     return float((container.duration or 0) / US_PER_S)
 
 
-def read_timeline(path: Path, limits: MediaLimits, *, where: str, picture: bool, sound: bool) -> Timeline:
+def read_timeline(
+    path: Path, limits: MediaLimits, *, where: str, picture: bool, sound: bool, choices: Choices = BY_FLAGS
+) -> Timeline:
     """The timeline of a file's picture and sound streams; reads the whole file and decodes none of it."""
     with open_media(path, limits, where=where, whole_file=False) as container:
-        chosen = (picture_stream(container) if picture else None, sound_stream(container) if sound else None)
+        chosen = (
+            picture_stream(container, choices.picture, where=where) if picture else None,
+            sound_stream(container, choices.sound, where=where) if sound else None,
+        )
         streams = [stream for stream in chosen if stream is not None]
         return timeline_of(readable(packets_of(container, streams, limits, where=where)))
 
@@ -199,14 +206,16 @@ def too_many_frames(limits: MediaLimits, where: str) -> MediaError:
     )
 
 
-def picture_stream(container: Any) -> Any | None:
-    """The first video stream that is not cover art and has a known codec, or None."""
-    return next((stream for stream in picture_streams(container) if stream.codec_context is not None), None)
+def picture_stream(container: Any, choice: Choice = BY_FLAG, *, where: str = "") -> Any | None:
+    """The chosen video stream that is not cover art and has a known codec, or None. Raises as `Choice.of`."""
+    track = choice.of(picture_tracks(container), "picture", where)
+    return None if track is None else container.streams[track.index]
 
 
-def sound_stream(container: Any) -> Any | None:
-    """The first audio stream with a known codec, or None."""
-    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+def sound_stream(container: Any, choice: Choice = BY_FLAG, *, where: str = "") -> Any | None:
+    """The chosen audio stream with a known codec, or None. Raises as `Choice.of`."""
+    track = choice.of(sound_tracks(container), "sound", where)
+    return None if track is None else container.streams[track.index]
 
 
 def reason(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from components.media.source import (
     too_long,
 )
 from components.media.timeline import STAMPED, ClockBreak, Timeline
+from components.media.tracks import BY_FLAGS, Choices
 
 MIN_DURATION_S = 0.1  # anything shorter decodes to too little picture and sound to be of use
 # For codecs that carry state from frame to frame: an AAC frame at 8 kHz is 0.13 s, MP3's bit reservoir up to 0.3 s.
@@ -101,9 +102,18 @@ class Window:
 
 
 def locate(
-    path: Path, span: Span, limits: MediaLimits, *, where: str, picture: bool, sound: bool, timeline: Timeline | None
+    path: Path,
+    span: Span,
+    limits: MediaLimits,
+    *,
+    where: str,
+    picture: bool,
+    sound: bool,
+    timeline: Timeline | None,
+    choices: Choices = BY_FLAGS,
 ) -> Window:
-    """Finds a span in a file; `picture` and `sound` select the streams, `timeline` is the file's where it was read.
+    """Finds a span in a file; `picture` and `sound` select the streams, `choices` among several of a kind, `timeline`
+    is the file's where it was read.
 
     Raises:
         MediaError: see `source.open_media`.
@@ -112,8 +122,8 @@ def locate(
     with open_media(path, limits, where=where, whole_file=False) as container:
         if timeline is None and (container.format.name in STAMPED or isinstance(container, Chain)):
             raise ClockBreak
-        video = picture_stream(container) if picture else None
-        audio = sound_stream(container) if sound else None
+        video = picture_stream(container, choices.picture, where=where) if picture else None
+        audio = sound_stream(container, choices.sound, where=where) if sound else None
         streams = [stream for stream in (video, audio) if stream is not None]
         first = _first_times(container, streams, limits, where)
         origin_s = min(first.values(), default=0.0)

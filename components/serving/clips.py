@@ -24,6 +24,8 @@ def clip_of_file(
     transcript: str | None = None,
     words: tuple[Word, ...] = (),
     physio: Path | None = None,
+    video_track: int | None = None,
+    audio_track: int | None = None,
 ) -> Clip:
     """The clip of one file, with the file's name as its id.
 
@@ -34,6 +36,7 @@ def clip_of_file(
             times and `words` is empty.
         words: the spoken words, with times.
         physio: a Parquet file with `time_s` and one column per channel.
+        video_track, audio_track: which of several tracks to use, counted from 1; see `Clip`.
 
     Raises:
         MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, has neither picture nor
@@ -48,16 +51,21 @@ def clip_of_file(
     if physio is not None:
         check_parquet(physio)
     media = [path] + ([physio] if physio else [])
+    hashes = [file_sha256(file) for file in media]
+    tracks = [f"video_track={video_track}"] * (video_track is not None)
+    tracks += [f"audio_track={audio_track}"] * (audio_track is not None)
     spoken = said.text or " ".join(word.text for word in words) or None
     return Clip(
         clip_id=path.name,
         dataset="request",
-        content_sha256=fingerprint([*(file_sha256(file) for file in media), spoken or "", words_to_json(words)]),
+        content_sha256=fingerprint([*hashes, spoken or "", words_to_json(words), *tracks]),
         subject_id="request/unknown",
         session_id="request/unknown",
         video_path=str(path) if has_picture else None,
         audio_path=None if has_picture else str(path),
         physio_path=str(physio) if physio else None,
+        video_track=video_track,
+        audio_track=audio_track,
         transcript=spoken,
         words=words,
     )

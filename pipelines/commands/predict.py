@@ -46,6 +46,8 @@ def run(
     transcript: str | None = None,
     version: str | None = None,
     as_json: bool = False,
+    video_track: int | None = None,
+    audio_track: int | None = None,
     root: Path | None = None,
 ) -> int:
     """Judges clips in turn and prints an answer for each; a clip that cannot be judged does not stop the others.
@@ -55,6 +57,7 @@ def run(
         transcript: the spoken words, as text or `@FILE`, in any format of `datasets.transcripts`; for a single clip.
         version: a version number, an alias, or a bundle's folder. By default the version under the rollout's alias, or
             the bundle of the last `mer run` while no version has it.
+        video_track, audio_track: which of several tracks of the files to use, counted from 1.
         as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
         root: the project; by default the one around the current folder.
 
@@ -79,7 +82,9 @@ def run(
     code = 0
     for index, file in enumerate(files):
         try:
-            clip = clip_of_file(file, predictor.guard, transcript=spoken)
+            clip = clip_of_file(
+                file, predictor.guard, transcript=spoken, video_track=video_track, audio_track=audio_track
+            )
             _print_answer(predictor, clip, as_json=as_json, first=index == 0)
         except MerError as error:
             code = code or error.exit_code

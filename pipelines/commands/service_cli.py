@@ -34,6 +34,7 @@ def serve(
 
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them.")],
+    *,
     transcript: Annotated[
         str | None,
         typer.Option(
@@ -45,6 +46,14 @@ def predict(
     version: Annotated[
         str | None,
         typer.Option("--version", metavar="VERSION", help="A version or alias; default: rollout.alias of params.yaml."),
+    ] = None,
+    audio_track: Annotated[
+        int | None,
+        typer.Option("--audio-track", metavar="N", min=1, help="Of several sound tracks; default: the flagged one."),
+    ] = None,
+    video_track: Annotated[
+        int | None,
+        typer.Option("--video-track", metavar="N", min=1, help="Of several pictures; default: the flagged one."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per clip, for machines.")] = False,
 ) -> None:
@@ -58,10 +67,19 @@ def predict(
     Examples:
       mer predict clip.mp4
       mer predict clip.mp4 --transcript "what a day" --json
+      mer predict film.mkv --audio-track 2     the second sound track
     """
     from pipelines.commands import predict as predicting
 
-    raise typer.Exit(predicting.run(clips, transcript=transcript, version=version, as_json=as_json))
+    code = predicting.run(
+        clips,
+        transcript=transcript,
+        version=version,
+        as_json=as_json,
+        video_track=video_track,
+        audio_track=audio_track,
+    )
+    raise typer.Exit(code)
 
 
 def submit(

@@ -1,11 +1,14 @@
 """Mutated media against the aligner: every file is aligned or refused with a reason; anything else is a defect.
 
 A case is a pure function of its seed: a valid file of one of the containers the project reads, with some bytes flipped,
-runs overwritten, length fields edited, boxes or stretches swapped, repeated, cut out or cut off. Each is decoded by the
-aligner in a guarded process, so a crash or a hang is seen and the run goes on.
+runs overwritten, length fields edited, boxes or stretches swapped, repeated, cut out or cut off. From the seed
+STRUCTURED on it is a file of an odd structure (`structures.py`: display matrices, picture sizes, channel layouts), left
+as it is or changed in the same ways. Each is decoded by the aligner in a guarded process, so a crash or a hang is seen
+and the run goes on.
 
     python -m tests.alignment.fuzz --hours 2                  from seed 0 on, until the time is over
     python -m tests.alignment.fuzz --hours 2 --kind stamps    the same with changed times (`stamps.py`)
+    python -m tests.alignment.fuzz --hours 1 --first 1048576  odd structures
     python -m tests.alignment.fuzz --first 7 --cases 1        one case again
     python -m tests.alignment.fuzz --write 7 DIR              its file
 
@@ -39,6 +42,7 @@ from components.contracts.fingerprint import file_sha256
 from components.media.probe import probe_media, probe_physio
 from tests.alignment import stamps
 from tests.alignment.containers import KINDS, SOUND_ONLY, boxes, moving, valid
+from tests.alignment.structures import STRUCTURES
 from tests.builders import make_clip
 
 LIMITS = MediaLimits(max_bytes=10_000_000, max_duration_s=60.0, max_side_px=1024, max_work_s=20.0, max_memory_mb=1024)
@@ -46,6 +50,7 @@ CONFIG = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignm
 DEFECTS = (Code.INTERNAL, Code.CRASHED, Code.TOO_SLOW)
 PHYSIO, PICTURES = ".parquet", ".jpg"
 SUFFIXES = (*sorted(KINDS), PHYSIO, PICTURES)
+STRUCTURED = 1 << 20
 HEAD_BYTES = 1024
 MAX_FILE_BYTES = 1_000_000
 TELLING = (0, 1, 2, 7, 8, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 1 << 24, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
@@ -164,9 +169,14 @@ def case(seed: int, kind: str = "bytes") -> tuple[str, bytes]:
     """(suffix, bytes) of a case."""
     rng = np.random.default_rng(seed)
     mutations = KINDS_OF_CASES[kind]
-    suffix = str(rng.choice(SUFFIXES if kind == "bytes" else stamps.SUFFIXES))
-    data = original(suffix, int(rng.integers(2)))
-    for _ in range(int(rng.integers(1, 4))):
+    if seed >= STRUCTURED:
+        suffix, data = STRUCTURES[int(rng.integers(len(STRUCTURES)))](rng)
+        count = int(rng.integers(3))
+    else:
+        suffix = str(rng.choice(SUFFIXES if kind == "bytes" else stamps.SUFFIXES))
+        data = original(suffix, int(rng.integers(2)))
+        count = int(rng.integers(1, 4))
+    for _ in range(count):
         if data:
             data = mutations[int(rng.integers(len(mutations)))](data, rng)[:MAX_FILE_BYTES]
     return suffix, data

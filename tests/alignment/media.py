@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import wave
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -94,6 +95,7 @@ def write_clip(
     sound_clock: float = 1.0,
     sound_jitter_s: float = 0.0,
     sound_frame: int = AUDIO_FRAME,
+    sound_weights: Sequence[float] | None = None,
     video_codec: str = "libx264",
     audio_codec: str = "aac",
     gop: int = 250,
@@ -103,8 +105,9 @@ def write_clip(
     """Writes a media file; the container follows from the suffix.
 
     `times_s` are the presentation times of the pictures (default: k / fps). Frames of sound that begin in one of
-    `sound_gaps` are left out while the timestamps go on; `sound_clock` is timestamp seconds a counted second.
-    The stamps of frames of `sound_frame` samples are off by up to `sound_jitter_s` either way, as far as they ascend.
+    `sound_gaps` are left out while the timestamps go on; `sound_clock` is timestamp seconds a counted second,
+    `sound_weights` the signal's in each channel (default: 1). The stamps of frames of `sound_frame` samples are off by
+    up to `sound_jitter_s` either way, as far as they ascend.
     `pixel_ratio` is the width of a pixel over its height, as the header says it.
     """
     options = {"movflags": "faststart"} if faststart else {}
@@ -127,7 +130,7 @@ def write_clip(
                 video.options = {"qmin": "1", "qmax": "1"}
                 video.bit_rate = 20_000_000
         if sound is not None:
-            layout = LAYOUTS[sound_channels]
+            layout = layout_of(sound_channels)
             audio = container.add_stream(audio_codec, rate=sound_rate_hz, layout=layout)
             audio.codec_context.time_base = Fraction(1, sound_rate_hz)
         if video is not None:
@@ -152,6 +155,7 @@ def write_clip(
                 layout=layout,
                 sample_format=audio.format.name,
                 size=sound_frame,
+                weights=sound_weights or [1.0] * sound_channels,
             ):
                 container.mux(audio.encode(frame))
             container.mux(audio.encode(None))
@@ -164,6 +168,11 @@ def jittered(stamps_s: NDArray[np.float64], most_s: float, seed: int = 0) -> NDA
     return np.fmax.accumulate(np.maximum(stamps_s + off, 0.0)) + 0.0 * stamps_s
 
 
+def layout_of(channels: int) -> str:
+    """The layout of so many channels, as FFmpeg writes it."""
+    return LAYOUTS.get(channels, f"{channels} channels")
+
+
 def _sound_frames(
     sound: NDArray[np.float32],
     times_s: NDArray[np.float64],
@@ -172,15 +181,16 @@ def _sound_frames(
     layout: str,
     sample_format: str,
     size: int = AUDIO_FRAME,
+    weights: Sequence[float] = (1.0,),
 ) -> list[av.AudioFrame]:
     """Audio frames of a mono signal whose k-th sample is stamped `times_s[k]`; samples stamped NaN are left out."""
     frames = []
-    channels = {name: count for count, name in LAYOUTS.items()}[layout]
     for first in range(0, sound.size, size):
         if np.isnan(times_s[first]):
             continue
         part = sound[first : first + size]
-        shaped = np.tile(part, (channels, 1)) if sample_format.endswith("p") else np.repeat(part, channels)[None]
+        each = np.array(weights, dtype=np.float32)[:, None] * part
+        shaped = each if sample_format.endswith("p") else each.T.reshape(1, -1)
         if sample_format.startswith("s32"):
             shaped = (shaped * (2**31 - 1)).astype(np.int32)
         elif not sample_format.startswith("flt"):
@@ -195,16 +205,94 @@ def _sound_frames(
 
 def rotate(path: Path, degrees_clockwise: int) -> Path:
     """Writes a display matrix into the first track header, as phones do for portrait clips."""
-    matrices = {
-        90: (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30),
-        180: (-(1 << 16), 0, 0, 0, -(1 << 16), 0, 0, 0, 1 << 30),
-        270: (0, -(1 << 16), 0, 1 << 16, 0, 0, 0, 0, 1 << 30),
-    }
+    return lay(path, {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees_clockwise])
+
+
+def lay(path: Path, matrix: tuple[float, float, float, float]) -> Path:
+    """Writes a display matrix into the first track header: a pixel (p, q) is shown at (a p + c q, b p + d q)."""
+    a, b, c, d = (round(value * (1 << 16)) for value in matrix)
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4 + MATRIX_AFTER_VERSION
-    packed = b"".join(value.to_bytes(4, "big", signed=True) for value in matrices[degrees_clockwise])
+    packed = b"".join(value.to_bytes(4, "big", signed=True) for value in (a, b, 0, c, d, 0, 0, 0, 1 << 30))
     data[start : start + len(packed)] = packed
     path.write_bytes(data)
+    return path
+
+
+def write_tracks(
+    path: Path,
+    *,
+    pictures: Sequence[Sequence[Picture]] = (),
+    sounds: Sequence[NDArray[np.float32]] = (),
+    default_picture: int = 1,
+    default_sound: int = 1,
+    tags: Sequence[dict[str, str]] = (),
+    rate_hz: int = 16_000,
+) -> Path:
+    """A Matroska file of several tracks at 25 pictures a second and of mono sound; numbers count from 1, 0 is none.
+    `tags` are those of the sound tracks."""
+    with av.open(str(path), "w", options={"default_mode": "passthrough"}) as container:
+        shown, heard = [], []
+        for number, track in enumerate(pictures, start=1):
+            video = container.add_stream("mpeg4", rate=25)
+            video.height, video.width = track[0].shape[:2]
+            video.pix_fmt = "yuv420p"
+            video.disposition = int(number == default_picture)
+            shown.append((video, track))
+        for number, signal in enumerate(sounds, start=1):
+            audio = container.add_stream("pcm_s16le", rate=rate_hz, layout="mono")
+            audio.disposition = int(number == default_sound)
+            audio.metadata.update(tags[number - 1] if tags else {})
+            heard.append((audio, signal))
+        packets = []
+        for video, track in shown:
+            for number, picture in enumerate(track):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                packets += video.encode(frame)
+            packets += video.encode(None)
+        for audio, signal in heard:
+            times_s = np.arange(signal.size) / rate_hz
+            for frame in _sound_frames(signal, times_s, rate_hz=rate_hz, layout="mono", sample_format="s16"):
+                packets += audio.encode(frame)
+            packets += audio.encode(None)
+        for packet in sorted(packets, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
+            container.mux(packet)
+    return path
+
+
+def write_sizes(path: Path, parts: Sequence[Sequence[Picture]], *, codec: str = "libvpx", fps: int = 25) -> Path:
+    """A video whose picture changes its size from part to part, as calls over the web do."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = parts[0][0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        number = 0
+        for part in parts:
+            encoder = av.CodecContext.create(codec, "w")
+            encoder.height, encoder.width = part[0].shape[:2]
+            encoder.pix_fmt, encoder.framerate, encoder.time_base = "yuv420p", Fraction(fps), Fraction(1, fps)
+            encoder.bit_rate = 8_000_000
+            encoder.options = (
+                {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx" else {"preset": "ultrafast"}
+            )
+            frames = [av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24") for picture in part]
+            for frame in [*frames, None]:
+                if frame is not None:
+                    frame.pts, frame.time_base, number = number, Fraction(1, fps), number + 1
+                for packet in encoder.encode(frame):
+                    packet.stream = stream
+                    container.mux(packet)
+    return path
+
+
+def wav_of_channels(path: Path, channels: NDArray[np.float32], rate_hz: int = 16_000) -> Path:
+    """A wav file without a layout, as field recorders write them; `channels` (N, n) float32."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels.shape[0])
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes((channels.T * 32767).astype("<i2").tobytes())
     return path
 
 

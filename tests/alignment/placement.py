@@ -8,16 +8,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from components.alignment.align import Aligner
 from components.contracts.config import Alignment, FaceAlignment, VoiceAlignment
 from components.contracts.records import AlignedClip
-from tests.alignment.media import AUDIO_FRAME, Picture, jpeg, rotate, write_clip
+from tests.alignment.media import AUDIO_FRAME, Picture, jpeg, lay, rotate, write_clip, write_sizes
 from tests.builders import make_clip
 
 GRID_HZ = 100.0  # the finest grid there is, so that a step is finer than a frame
@@ -51,6 +53,10 @@ class Case:
     picture_start_s: float = 0.0
     video_codec: str = "libx264"
     rotation: int = 0
+    matrix: tuple[int, int, int, int] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    silent_first: bool = False
+    weights: tuple[float, ...] | None = None
     sound: bool = True
     sound_rate_hz: int = 48_000
     channels: int = 2
@@ -125,6 +131,8 @@ def render(case: Case, folder: Path) -> tuple[Path, NDArray[np.float64], NDArray
     pictures = [pattern(case.width, case.height, time, flash=bright) for time, bright in zip(times, lit, strict=True)]
     if case.rotation:
         pictures = [np.ascontiguousarray(np.rot90(picture, case.rotation // 90)) for picture in pictures]
+    if case.matrix:
+        pictures = [stored(picture, case.matrix) for picture in pictures]
     signal = None
     chirps_s = np.zeros(0)
     if case.sound:
@@ -136,24 +144,33 @@ def render(case: Case, folder: Path) -> tuple[Path, NDArray[np.float64], NDArray
         for first in firsts:
             signal[first : first + burst.size] += burst[: signal.size - first]
         chirps_s = case.sound_start_s + case.sound_clock * np.array(firsts) / case.sound_rate_hz
-    path = write_clip(
-        folder / f"{case.name}.{case.suffix}",
-        pictures=pictures,
-        times_s=times.tolist(),
-        fps=case.fps,
-        video_codec=case.video_codec,
-        sound=signal,
-        sound_rate_hz=case.sound_rate_hz,
-        sound_channels=case.channels,
-        sound_start_s=case.sound_start_s,
-        sound_clock=case.sound_clock,
-        sound_gaps=case.sound_gaps,
-        sound_jitter_s=case.sound_jitter_s,
-        sound_frame=case.sound_frame,
-        audio_codec=case.audio_codec,
-    )
+    path = folder / f"{case.name}.{case.suffix}"
+    if case.sizes:
+        write_sizes(path, in_sizes(pictures, case.sizes), codec=case.video_codec, fps=round(case.fps))
+    else:
+        write_clip(
+            path,
+            pictures=pictures,
+            times_s=times.tolist(),
+            fps=case.fps,
+            video_codec=case.video_codec,
+            sound=signal,
+            sound_rate_hz=case.sound_rate_hz,
+            sound_channels=case.channels,
+            sound_start_s=case.sound_start_s,
+            sound_clock=case.sound_clock,
+            sound_gaps=case.sound_gaps,
+            sound_jitter_s=case.sound_jitter_s,
+            sound_frame=case.sound_frame,
+            audio_codec=case.audio_codec,
+            sound_weights=case.weights,
+        )
     if case.rotation:
         rotate(path, case.rotation)
+    if case.matrix:
+        lay(path, case.matrix)
+    if case.silent_first:
+        put_silence_first(path)
     moved_s, first_s = muxed(path, times)
     # Of AVI plain decoding finds a guess of FFmpeg's; what is stored begins with the file.
     origin_s = 0.0 if (case.suffix, case.video_codec) == ("avi", "libx264") else first_s - moved_s
@@ -164,6 +181,43 @@ def render(case: Case, folder: Path) -> tuple[Path, NDArray[np.float64], NDArray
     later_s = [part * case.duration_s - origin_s for part in range(case.parts)]
     flashes_s, chirps_s = (np.concatenate([at_s + by_s for by_s in later_s]) for at_s in (times[flashes], chirps_s))
     return path, flashes_s, chirps_s, np.tile(frame_s, case.parts)
+
+
+def stored(shown: Picture, matrix: tuple[int, int, int, int]) -> Picture:
+    """The picture that a display matrix shows as `shown`: a stored pixel (p, q) is shown at (a p + c q, b p + d q)."""
+    a, b, c, d = matrix
+    height, width = shown.shape[:2] if a else shown.shape[1::-1]
+    q, p = np.mgrid[0:height, 0:width]
+    x, y = a * p + c * q, b * p + d * q
+    return np.ascontiguousarray(shown[y - y.min(), x - x.min()])
+
+
+def in_sizes(pictures: list[Picture], sizes: tuple[tuple[int, int], ...]) -> list[list[Picture]]:
+    """The pictures in as many equal parts as there are sizes, each in its own."""
+    parts = np.array_split(np.arange(len(pictures)), len(sizes))
+    return [
+        [np.asarray(cv2.resize(pictures[k], size, interpolation=cv2.INTER_AREA), dtype=np.uint8) for k in part]
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+
+
+def put_silence_first(path: Path) -> None:
+    """Puts a silent sound track, which is the default one, before that of the file."""
+    source = path.rename(path.with_stem(f"{path.stem}_voice"))
+    with av.open(str(source)) as voice, av.open(str(path), "w") as container:
+        video = container.add_stream_from_template(voice.streams.video[0])
+        silence = container.add_stream("aac", rate=16_000, layout="mono")
+        silence.disposition = 1
+        sound = container.add_stream_from_template(voice.streams.audio[0])
+        sound.disposition = 0
+        copies = {voice.streams.video[0].index: video, voice.streams.audio[0].index: sound}
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = 16_000, Fraction(1, 16_000), 0
+        container.mux([*silence.encode(frame), *silence.encode(None)])
+        for packet in voice.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
 
 
 def muxed(path: Path, times_s: NDArray[np.float64]) -> tuple[float, float]:
@@ -318,6 +372,33 @@ def _cases() -> list[Case]:
     cases += [Case(name=f"rotated_{turn}", group="rotated pictures", rotation=turn) for turn in (90, 180, 270)]
     cases += [
         Case(
+            name=f"matrix_{a}_{b}_{c}_{d}",
+            group="mirrored and transposed pictures",
+            matrix=(a, b, c, d),
+            duration_s=2.0,
+        )
+        for a, b, c, d in ((-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0))
+    ]
+    cases += [
+        Case(
+            name=f"sizes_{suffix}", group="pictures that change their size", suffix=suffix, video_codec=codec,
+            sizes=((64, 48), (32, 24), (48, 64), (128, 96)), sound=False,
+        )
+        for suffix, codec in (("webm", "libvpx"), ("ts", "libx264"))
+    ]  # fmt: skip
+    cases += [
+        Case(name=f"silent_first_{suffix}", group="a silent sound track first", suffix=suffix, silent_first=True)
+        for suffix in ("mp4", "mkv")
+    ]
+    cases += [
+        Case(
+            name=f"voice_on_{'_'.join(f'{weight:g}' for weight in weights)}", group="a voice that the usual mix loses",
+            channels=len(weights), weights=weights, duration_s=2.0, **pcm,
+        )
+        for weights in ((1, -1), (0.7, -1), (0, 0, 1), (0, 0, 0, 1, 0, 0), (0,) * 9 + (1,))
+    ]  # fmt: skip
+    cases += [
+        Case(
             name=f"short_{seconds}", group="0.1 to 1 s", duration_s=seconds,
             events=(0.4,) if seconds < 1 else (0.2, 0.6), fps=60.0 if seconds < 0.3 else 30.0,
         )
@@ -341,7 +422,7 @@ def main() -> None:
     for group, found in groups.items():
         picture = max(float(np.abs(one.picture_s).max()) for one in found)
         frames = max(float((np.abs(one.picture_s) / one.frame_s).max()) for one in found)
-        sound = max(float(np.abs(one.sound_s).max()) for one in found)
+        sound = max(float(np.abs(one.sound_s).max(initial=0.0)) for one in found)
         print(f"| {group} | {len(found)} | {1000 * picture:.1f} | {frames:.2f} | {1000 * sound:.1f} |")
 
 

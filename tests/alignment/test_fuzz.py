@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.alignment.fuzz import SUFFIXES, case, main, original, run
+from tests.alignment.fuzz import STRUCTURED, SUFFIXES, case, main, original, run
 
 CASES = 400
 STAMPS_CASES = 60
+STRUCTURED_CASES = 60
 # What earlier runs found, each with what it was.
 FOUND = {
     1957: "sound without timestamps",
@@ -24,6 +25,12 @@ def test_whatever_the_bytes_are_they_are_aligned_or_refused(tmp_path: Path) -> N
     assert words.total() == CASES
     assert words["aligned"] > CASES // 10
     assert {"not-media", "truncated"} <= words.keys()
+
+
+def test_odd_matrices_sizes_and_layouts_are_aligned_or_refused(tmp_path: Path) -> None:
+    words, failures = run(iter(range(STRUCTURED, STRUCTURED + STRUCTURED_CASES)), tmp_path, None, float("inf"))
+    assert not failures
+    assert words["aligned"] > STRUCTURED_CASES // 3
 
 
 def test_what_was_found_stays_mended(tmp_path: Path) -> None:

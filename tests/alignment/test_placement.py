@@ -44,7 +44,7 @@ def test_events_lie_where_they_were_planted(fine: Aligner, tmp_path: Path, case:
     assert found.picture_s.size == case.parts * len(case.events)
     assert (np.abs(found.picture_s) <= found.frame_s).all(), found.picture_s
     assert (np.abs(found.sound_s) <= MAX_SOUND_ERROR_S).all(), found.sound_s
-    if case.rotation:
+    if case.rotation or case.matrix:
         upright = (case.width, case.height)
         assert tuple(np.nanmax(found.clip.face_box, axis=0)[2:]) == upright
     if case.sound_clock != 1.0:

@@ -30,6 +30,8 @@ def test_the_hash_covers_media_and_words_but_neither_names_nor_labels(tmp_path: 
         replace(clip, start_s=0.5),
         replace(clip, end_s=0.5),
         replace(clip, crop=(0.0, 0.0, 0.5, 1.0)),
+        replace(clip, audio_track=2),
+        replace(clip, video_track=2),
     ]
     hashes = {content_sha256(other, tmp_path) for other in changed}
     assert len(hashes | {base}) == len(changed) + 1

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 
 from components.contracts.config import MediaLimits
 from components.media.frames import DecodeReport, frames
-from tests.alignment.media import draw_face, grey, rotate, write_clip
-from tests.alignment.passes import LIMITS, levels, second_pass
+from components.media.upright import STORED, Orientation
+from tests.alignment.media import draw_face, grey, lay, rotate, write_clip, write_sizes
+from tests.alignment.passes import LIMITS, first_pass, levels, second_pass
 
 
 def test_colours_come_out_as_rgb(tmp_path: Path) -> None:
@@ -28,6 +32,77 @@ def test_a_display_matrix_turns_the_picture(tmp_path: Path, degrees: int) -> Non
     got, _ = second_pass(path, np.array([0.0]))
     assert got[0].shape == upright.shape
     assert np.abs(got[0].astype(int) - upright).mean() < 6
+
+
+# Every way to lay a picture on its grid, and two of them with a scale that a player applies alike to both sides.
+MATRICES = [
+    (1, 0, 0, 1), (-1, 0, 0, 1), (1, 0, 0, -1), (-1, 0, 0, -1),
+    (0, 1, 1, 0), (0, 1, -1, 0), (0, -1, 1, 0), (0, -1, -1, 0),
+    (2, 0, 0, -2), (0, 0.5, 0.5, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_all_eight_orientations_are_shown_as_a_player_shows_them(
+    tmp_path: Path, matrix: tuple[float, float, float, float]
+) -> None:
+    stored = draw_face(128, 96, centre=(0.35, 0.4))
+    path = lay(write_clip(tmp_path / "a.mp4", pictures=[stored] * 5), matrix)
+    glances: list[np.ndarray] = []
+    ((_, shown),) = frames(
+        path, np.array([0.0]), LIMITS, DecodeReport(), where="t", glance=lambda _, grey: glances.append(grey)
+    )
+    expected = placed_by(matrix, stored)
+    assert shown.shape == expected.shape
+    assert np.abs(shown.astype(int) - expected).mean() < 6
+    assert glances[0].shape == expected.shape[:2]
+    assert np.abs(glances[0].astype(int) - cv2.cvtColor(expected, cv2.COLOR_RGB2GRAY)).mean() < 20, "video range"
+
+
+def placed_by(matrix: tuple[float, float, float, float], picture: np.ndarray) -> np.ndarray:
+    """Each pixel (p, q) at (a p + c q, b p + d q), moved into view."""
+    a, b, c, d = np.sign(matrix).astype(int)
+    q, p = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]]
+    x, y = a * p + c * q, b * p + d * q
+    x, y = x - x.min(), y - y.min()
+    shown = np.zeros((y.max() + 1, x.max() + 1, 3), np.uint8)
+    shown[y, x] = picture
+    return shown
+
+
+def test_a_matrix_that_makes_no_sense_leaves_the_picture_as_it_is(tmp_path: Path) -> None:
+    path = lay(write_clip(tmp_path / "a.mp4", pictures=[draw_face(96, 64)] * 5), (0, 0, 0, 0))
+    got, _ = second_pass(path, np.array([0.0]))
+    assert got[0].shape == (64, 96, 3)
+    assert Orientation.of_matrix(np.full(9, -(1 << 31), dtype=np.int32)).transposed is False
+    assert Orientation.of_angle(-10.0) == STORED
+
+
+def test_an_orientation_within_the_stream_holds_for_all_pictures_of_its_key_frame(tmp_path: Path) -> None:
+    stored = draw_face(96, 64, centre=(0.35, 0.5))
+    path = tmp_path / "a.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.options = {"tune": "zerolatency"}
+        mirrored = BitStreamFilterContext("h264_metadata=display_orientation=insert:flip=horizontal", stream)
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            for packet in stream.encode(frame):
+                container.mux(mirrored.filter(packet))
+    got, _ = second_pass(path, first_pass(path).pictures.times_s)
+    assert len(got) == 5
+    assert max(float(np.abs(picture.astype(int) - stored[:, ::-1]).mean()) for picture in got.values()) < 6
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("webm", "libvpx"), ("ts", "libx264")])
+def test_a_size_that_changes_in_mid_stream_is_decoded_as_it_is(tmp_path: Path, suffix: str, codec: str) -> None:
+    parts = [[draw_face(width, height)] * 5 for width, height in ((128, 96), (64, 48), (48, 96))]
+    path = write_sizes(tmp_path / f"a.{suffix}", parts, codec=codec)
+    got, report = second_pass(path, first_pass(path).pictures.times_s)
+    assert [got[k].shape[1::-1] for k in (0, 4, 5, 9, 10, 14)] == [(128, 96)] * 2 + [(64, 48)] * 2 + [(48, 96)] * 2
+    assert report.dropped_frames == 0
 
 
 @pytest.mark.parametrize(("ratio", "stored"), [(16 / 11, (176, 144)), (0.5, (256, 64)), (8 / 9, (180, 120))])

@@ -42,7 +42,9 @@ def test_the_content_hash_covers_the_spoken_words(guard: Guard, clip_path: Path)
     plain = clip_of_file(clip_path, guard)
     spoken = clip_of_file(clip_path, guard, transcript="hello")
     timed = clip_of_file(clip_path, guard, words=(Word(text="hello", start_s=0, end_s=1),))
-    assert len({plain.content_sha256, spoken.content_sha256, timed.content_sha256}) == 3
+    tracked = [clip_of_file(clip_path, guard, audio_track=1), clip_of_file(clip_path, guard, video_track=1)]
+    assert [(clip.video_track, clip.audio_track) for clip in tracked] == [(None, 1), (1, None)]
+    assert len({clip.content_sha256 for clip in (plain, spoken, timed, *tracked)}) == 5
     assert plain == clip_of_file(clip_path, guard)
     assert timed.transcript == "hello"
 

@@ -17,13 +17,13 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of a picture, as `Clip.crop` gives it, and where its upper left corner lies for each step, (T, 2)."""
+    """A part of a picture, as `Clip.crop` gives it, and where its upper left corner lies in the first one, (2,)."""
 
     share: tuple[float, float, float, float]
-    corners: NDArray[np.float32]
+    corner: NDArray[np.float32]
 
     @classmethod
-    def of(cls, clip: Clip, num_steps: int) -> Crop:
+    def of(cls, clip: Clip) -> Crop:
         """The clip's crop. Raises MediaError (`bad-crop`) where it is not a part of a picture."""
         x0, y0, x1, y1 = share = clip.crop or WHOLE
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
@@ -35,7 +35,7 @@ class Crop:
                 remedy="Mend the crop in the corpus's table, or leave it out",
                 code=Code.BAD_CROP,
             )
-        return cls(share, np.zeros((num_steps, 2), dtype=np.float32))
+        return cls(share, np.full(2, 0.0 if share == WHOLE else np.nan, dtype=np.float32))
 
     def cut(self, picture: Picture, steps: list[int]) -> Picture:
         """The part of the (H, W, 3) picture that the steps show; at least a pixel."""
@@ -44,9 +44,10 @@ class Crop:
         height, width = picture.shape[:2]
         x0, y0 = min(round(self.share[0] * width), width - 1), min(round(self.share[1] * height), height - 1)
         x1, y1 = max(round(self.share[2] * width), x0 + 1), max(round(self.share[3] * height), y0 + 1)
-        self.corners[steps] = x0, y0
+        if steps and np.isnan(self.corner).any():  # boxes are in pixels of the first picture (`fit.py`)
+            self.corner[:] = x0, y0
         return np.ascontiguousarray(picture[y0:y1, x0:x1])
 
     def placed(self, faces: Faces) -> Faces:
         """Faces found in the part, with boxes in pixels of the whole picture."""
-        return replace(faces, box=faces.box + np.tile(self.corners, 2))
+        return replace(faces, box=faces.box + np.tile(self.corner, 2))

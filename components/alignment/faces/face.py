@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from components.alignment.faces.detection import Detection
 from components.alignment.faces.envelope import Envelope
+from components.alignment.faces.fit import Fit, Size
 from components.alignment.faces.lips import Grey, Lips, mouth_of
 from components.alignment.faces.speaker import find_speaker
 from components.alignment.faces.tracks import Box, Track, associated, persons, same_face, weight
@@ -67,7 +68,8 @@ def create_detector(config: FaceAlignment) -> Detector:
 @dataclass(frozen=True, kw_only=True)
 class Faces:
     """The chosen face on the grid: T JPEG crops or None, (T, 4) boxes in picture pixels or NaN; `others` counts
-    the people who were seen and not chosen, `why` says why this one was, `lips` what its mouth does."""
+    the people who were seen and not chosen, `why` says why this one was, `lips` what its mouth does. Boxes are in
+    pixels of the clip's first picture."""
 
     jpeg: tuple[bytes | None, ...]
     box: NDArray[np.float32]
@@ -86,6 +88,7 @@ class _Kept:
     time_s: float
     steps: tuple[int, ...]
     picture: Picture
+    fit: Fit
     found: list[Detection] | None = None
 
 
@@ -101,8 +104,9 @@ class FaceTracker:
     """Collects the faces of one clip; pictures are added in the order of time."""
 
     def __init__(self, config: FaceAlignment, detector: Detector, *, num_steps: int, rate_hz: float) -> None:
-        self._config = config
-        self._detector = detector
+        self.config = config
+        self.detector = detector
+        self._rate_hz = rate_hz
         self._num_steps = num_steps
         self._every_steps = max(1, round(config.detect_every_s * rate_hz))
         self._due_step = 0
@@ -111,6 +115,13 @@ class FaceTracker:
         self._glances: deque[tuple[float, Grey]] = deque(maxlen=MAX_GLANCES)
         self._undetected: _Kept | None = None
         self._detected_s = -np.inf
+        self._canvas: Size | None = None
+        self._fit = Fit()
+
+    def finer(self, side_px: int) -> FaceTracker:
+        """A new tracker of the same clip that looks for faces in pictures of this longer side."""
+        config = self.config.model_copy(update={"detect_side_px": side_px})
+        return FaceTracker(config, self.detector, num_steps=self._num_steps, rate_hz=self._rate_hz)
 
     def glance(self, time_s: float, grey: Grey) -> None:
         """Adds a small grey version (h, w) of any picture, before `add` of the same one; for the mouths alone."""
@@ -124,11 +135,17 @@ class FaceTracker:
             steps: the steps it serves, ascending.
             picture: (H, W, 3) uint8 RGB.
         """
-        kept = _Kept(time_s, tuple(steps), picture)
+        size = (picture.shape[1], picture.shape[0])
+        self._canvas = self._canvas or size
+        kept = _Kept(time_s, tuple(steps), picture, Fit.of(size, self._canvas))
         before = self._undetected
-        if before is not None and time_s - before.time_s > self._config.detect_every_s:
-            self._detect(before)  # pictures are missing after it, and a box is only known between two detections
+        # Pictures are missing, or the next ones lie elsewhere on the canvas: boxes are known between detections alone.
+        breaks = before is not None and time_s - before.time_s > self.config.detect_every_s
+        if breaks or kept.fit != self._fit:
             self._due_step = steps[0]
+            if before is not None:
+                self._detect(before)
+        self._fit = kept.fit
         self._kept.append(kept)
         if steps[-1] >= self._due_step:
             self._detect(kept)
@@ -161,14 +178,14 @@ class FaceTracker:
         )
 
     def _detect(self, now: _Kept) -> None:
-        height, width = now.picture.shape[:2]
+        width, height = self._canvas or (1, 1)
         gone = {id(track): track for track in self._tracks if track.times_s[-1] == self._detected_s}
         # Pairs first: a new track has no detection yet that another one could be compared with.
         for track, face in associated(self._tracks, self._found(now)[:MAX_TRACKED]):
             gone.pop(id(track), None)
             seen = _Seen(now.time_s, face.box)
             last = _Seen(track.times_s[-1], track.boxes[-1]) if track.times_s else None
-            if last is None or seen.time_s - last.time_s > self._config.max_gap_s + TIME_SLACK_S:
+            if last is None or seen.time_s - last.time_s > self.config.max_gap_s + TIME_SLACK_S:
                 last = self._furthest(seen, reversed(self._between(now)))
                 self._fill(track, last or seen, seen, from_first=True)
             else:
@@ -187,7 +204,8 @@ class FaceTracker:
     def _found(self, kept: _Kept) -> list[Detection]:
         """The faces of a picture, largest first; each picture is looked at once."""
         if kept.found is None:
-            found = detect_scaled(self._detector, kept.picture, self._config.detect_side_px)
+            found = detect_scaled(self.detector, kept.picture, self.config.detect_side_px)
+            found = [replace(face, box=kept.fit.to_canvas(face.box)) for face in found]
             kept.found = sorted(found, key=lambda face: -face.side_px)
         return kept.found
 
@@ -225,19 +243,20 @@ class FaceTracker:
 
         for kept in self._kept:
             box = box_at(kept.time_s)
-            data = None if box is None else crop_jpeg(kept.picture, box, self._config)
+            data = None if box is None else crop_jpeg(kept.picture, kept.fit.to_picture(box), self.config)
             if box is not None and data is not None:
                 track.crops.update(dict.fromkeys(kept.steps, (data, box)))
-        if self._glances and self._kept:
-            width = self._kept[-1].picture.shape[1]
-            for time_s, grey in self._glances:
-                box = box_at(time_s)
-                if box is not None:
-                    track.lips.add(time_s, mouth_of(grey, box * np.float32(grey.shape[1] / width)))
+        if self._canvas is None:
+            return
+        for time_s, grey in self._glances:
+            box = box_at(time_s)
+            if box is not None:
+                fit = Fit.of((grey.shape[1], grey.shape[0]), self._canvas)
+                track.lips.add(time_s, mouth_of(grey, fit.to_picture(box)))
 
     def _forget(self, now_s: float) -> None:
         """Lets go of the pictures that no track can be cropped on any more."""
-        horizon_s = now_s - self._config.max_gap_s - TIME_SLACK_S
+        horizon_s = now_s - self.config.max_gap_s - TIME_SLACK_S
         if not any(horizon_s <= track.times_s[-1] < now_s - TIME_SLACK_S for track in self._tracks):
             horizon_s = np.inf  # every live track was just seen
         self._kept = [kept for kept in self._kept if kept.time_s >= horizon_s]

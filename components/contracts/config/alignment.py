@@ -32,6 +32,10 @@ class FaceAlignment(Section):
     """The longer side of the shrunken picture in which faces are detected, in pixels; a smaller picture is left as it
     is. Larger finds smaller faces and costs more."""
 
+    fine_side_px: int = Field(1280, ge=64)
+    """The longer side of the shrunken picture in a second look, in pixels. A clip gets it only where the first look
+    finds no face at all (small faces in large pictures), and never where this is at most `detect_side_px`."""
+
     min_face_px: int = Field(32, ge=20)
     """The smallest face that is looked for, in pixels of the shrunken picture (`detect_side_px`)."""
 

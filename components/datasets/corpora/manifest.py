@@ -9,6 +9,8 @@
     start_s, end_s         the row describes this stretch of the recording only
     crop_x0, crop_y0, crop_x1, crop_y1
                            the part of the picture that shows the person, as shares from the upper left
+    video_track, audio_track
+                           which of several tracks of a file, counted from 1; default: the one with the default flag
     valence, arousal       in [-1, 1]
     transcript             what is said
     transcript_file        the path of a file that holds it: text, SubRip, WebVTT, TextGrid, a recogniser's JSON; its
@@ -43,10 +45,12 @@ from components.datasets.corpora.manifest_rows import (
     MEDIA,
     NAME,
     TEXT_FILE,
+    TRACKS,
     Row,
     crop_of,
     number,
     read_rows,
+    track_of,
 )
 from components.datasets.names import names_of, one_spelling
 from components.datasets.transcripts.read import SHOWN, Transcript, read_transcript
@@ -131,7 +135,7 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, given: Path, fol
     first = rows[0]
     spans = options.stretches == "clips"
     unsegmented = [row for row in rows if spans or "start_s" not in row]
-    shared = (*MEDIA, *CROP, TEXT_FILE, "subject", "split")
+    shared = (*MEDIA, *CROP, *TRACKS, TEXT_FILE, "subject", "split")
     differing = [column for column in shared if len({row.get(column) for row in rows}) > 1]
     if differing or len(unsegmented) > 1 or (unsegmented and len(rows) > 1):
         what = f"rows differ in {differing[0]}" if differing else "two rows label the same part of it"
@@ -170,6 +174,8 @@ def _clip(name: str, rows: list[Row], options: ManifestOptions, given: Path, fol
         start_s=span[0],
         end_s=span[1],
         crop=crop_of(first),
+        video_track=track_of(first, "video_track"),
+        audio_track=track_of(first, "audio_track"),
         transcript=said.text or None,
         words=said.words,
         text_id=str(first["text_id"]) if "text_id" in first else None,

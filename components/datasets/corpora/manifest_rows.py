@@ -26,7 +26,9 @@ from components.datasets.table import SHOWN, check_unrepeated, read_labels
 NAME = "manifest"
 MEDIA = ("video", "audio", "physio")
 CROP = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
-NUMBERS = ("start_s", "end_s", "valence", "arousal", *CROP)
+TRACKS = ("video_track", "audio_track")
+MAX_TRACK = 999
+NUMBERS = ("start_s", "end_s", "valence", "arousal", *CROP, *TRACKS)
 NAMES = ("emotion", "subject", "clip_id", "session", "text_id", "split")
 TEXT_FILE = "transcript_file"
 FILES = (*MEDIA, TEXT_FILE)
@@ -83,6 +85,12 @@ def number(value: object) -> float | None:
     except ValueError:
         return None
     return parsed if math.isfinite(parsed) else None
+
+
+def track_of(row: Mapping[str, Any], column: str) -> int | None:
+    """The number of a track, counted from 1, or None where the row has none."""
+    chosen = number(row.get(column))
+    return None if chosen is None else int(chosen)
 
 
 def crop_of(row: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
@@ -198,6 +206,7 @@ def _defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
         if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
             yield "end_s", "the stretch must begin at 0 or later and end after it begins", f"{start_s} to {end_s}"
     yield from _crop_defects(row)
+    yield from _track_defects(row)
     if "split" in row and row["split"] not in CORPUS_SPLITS:
         yield "split", f"the split is none of {', '.join(CORPUS_SPLITS)}", str(row["split"])
 
@@ -215,6 +224,13 @@ def _path_defects(row: Row, folder: Path) -> Iterator[tuple[str, str, str | None
     text = row.get("transcript")
     if isinstance(text, str) and len(text) <= MAX_PATH and os.path.isfile(folder / text):
         yield "transcript", "the transcript is the path of a file: name it in the column transcript_file", text
+
+
+def _track_defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
+    for column in TRACKS:
+        chosen = number(row.get(column))
+        if chosen is not None and not (1 <= chosen <= MAX_TRACK and chosen.is_integer()):
+            yield column, f"{column} is not the number of a track (1, 2, …)", str(row[column])
 
 
 def _crop_defects(row: Row) -> Iterator[tuple[str, str, str | None]]:

@@ -55,6 +55,21 @@ def test_every_kind_of_table_gives_the_same_clips(tmp_path: Path, suffix: str) -
     assert second.valence is None
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_row_may_choose_its_tracks(tmp_path: Path, suffix: str) -> None:
+    found = scan(
+        tmp_path,
+        {**ROW, "audio": None, "video": "a.mkv", "clip_id": "ann", "audio_track": 1},
+        {**ROW, "audio": None, "video": "a.mkv", "clip_id": "bo", "subject": "bo", "audio_track": 2, "video_track": 3},
+        suffix=suffix,
+    )
+    assert not found.quarantined
+    assert [(clip.clip_id, clip.video_track, clip.audio_track) for clip in found.clips] == [
+        ("manifest/ann", None, 1),
+        ("manifest/bo", 3, 2),
+    ]
+
+
 def test_rows_of_one_recording_are_one_clip_with_segments_in_order(tmp_path: Path) -> None:
     found = scan(
         tmp_path,
@@ -122,6 +137,9 @@ def test_paths_start_at_the_tables_folder(tmp_path: Path) -> None:
         ({"start_s": 1.0}, "start_s"),
         ({"start_s": 2.0, "end_s": 1.0}, "end_s"),
         ({"start_s": -1.0, "end_s": 1.0}, "end_s"),
+        ({"audio_track": 0}, "audio_track"),
+        ({"audio_track": 1.5}, "audio_track"),
+        ({"video_track": "second"}, "video_track"),
         ({"split": "holdout"}, "split"),
         ({"split": ["train"]}, "split"),
         ({"transcript": {"a": [1]}}, "transcript"),
@@ -143,6 +161,7 @@ def test_a_bad_row_is_set_aside_alone(tmp_path: Path, change: dict[str, Any], fi
     [
         ({}, "start_s"),
         ({"subject": "bo", "start_s": 0.0, "end_s": 1.0}, "subject"),
+        ({"audio_track": 2, "start_s": 0.0, "end_s": 1.0}, "audio_track"),
         ({"start_s": 0, "end_s": 1}, "start_s"),
     ],
 )

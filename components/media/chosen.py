@@ -1,0 +1,135 @@
+"""The first pass over a file, on the track that shows or says something, with the mix that keeps its sound.
+
+An ordinary file is read once. It is read again where
+
+* the picture track that the flags choose is a still (one picture, as cover art without its flag) and another is not,
+* the usual mix of its channels loses the sound (`channels.py`),
+* the sound track that the flags choose is silent, or nothing of it decodes, and another is not.
+
+A track that a person chose by its number is never exchanged for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from components.contracts.config import MediaLimits
+from components.contracts.errors import MediaError
+from components.media.channels import Mix
+from components.media.scan import FileScan, Pictures, scan
+from components.media.sound import Sound, levels_dbfs
+from components.media.span import Span
+from components.media.tracks import MAX_TRIED, Choice, Choices, Track, TrackNote, ranked, reason
+
+SILENCE_STEP_S = 0.1  # a track is silent when no stretch of this length is louder than the floor
+
+Pass = Callable[..., FileScan]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenScan:
+    """The result of the first pass over the chosen tracks, and what was chosen among several, for a person."""
+
+    scan: FileScan
+    notes: tuple[str, ...] = ()
+
+
+def scan_chosen(
+    path: Path,
+    limits: MediaLimits,
+    *,
+    rate_hz: int,
+    floor_dbfs: float,
+    where: str,
+    picture: bool,
+    sound: bool,
+    span: Span | None = None,
+    choices: Choices,
+) -> ChosenScan:
+    """As `scan.scan`; `floor_dbfs` is the level of silence, dB of full scale."""
+    read = partial(scan, path, limits, rate_hz=rate_hz, where=where, picture=picture, sound=sound, span=span)
+    scanned = read(choices=choices)
+    notes = []
+    if picture:
+        scanned, choices, why = _shown(read, scanned, choices)
+        notes += _notes("picture", scanned.picture_tracks, choices.picture, why, where)
+    if sound:
+        scanned = _kept(read, scanned, choices)
+        scanned, choices, why = _heard(read, scanned, choices, floor_dbfs)
+        notes += _notes("sound", scanned.sound_tracks, choices.sound, why, where)
+        notes += [str(mix) for mix in scanned.sound.mixes] if scanned.sound is not None else []
+    return ChosenScan(scan=scanned, notes=tuple(notes))
+
+
+def _shown(read: Pass, scanned: FileScan, choices: Choices) -> tuple[FileScan, Choices, str]:
+    """The first of the picture tracks that is more than a still, else the chosen one."""
+    if _is_still(scanned.pictures):
+        for choice in _others(choices.picture, scanned.picture_tracks):
+            other = replace(choices, picture=choice)
+            attempt = _attempt(read, other)
+            if attempt is not None and not _is_still(attempt.pictures):
+                return attempt, other, f"since track {_number(choices.picture, scanned.picture_tracks)} is a still"
+    return scanned, choices, reason(choices.picture, scanned.picture_tracks)
+
+
+def _heard(read: Pass, scanned: FileScan, choices: Choices, floor_dbfs: float) -> tuple[FileScan, Choices, str]:
+    """The first of the sound tracks that is not silent, else the chosen one."""
+    others = _others(choices.sound, scanned.sound_tracks)
+    if others and is_silent(scanned.sound, floor_dbfs):
+        for choice in others:
+            other = replace(choices, sound=choice)
+            attempt = _attempt(read, other)
+            if attempt is not None and not is_silent(attempt.sound, floor_dbfs):
+                return attempt, other, f"since track {_number(choices.sound, scanned.sound_tracks)} is silent"
+    return scanned, choices, reason(choices.sound, scanned.sound_tracks)
+
+
+def _kept(read: Pass, scanned: FileScan, choices: Choices) -> FileScan:
+    """The scan, once more with fair mixes where FFmpeg's lose the sound."""
+    mixes: Mapping[str, Mix] = scanned.lossy
+    return read(choices=choices, mixes=mixes) if mixes else scanned
+
+
+def _others(choice: Choice, tracks: Sequence[Track]) -> list[Choice]:
+    if choice.number is not None:
+        return []
+    return [Choice(rank=rank) for rank in range(min(len(ranked(tracks)), MAX_TRIED)) if rank != choice.rank]
+
+
+def _attempt(read: Pass, choices: Choices) -> FileScan | None:
+    """The scan of other tracks; None where they cannot be used, which is not a reason to refuse the file."""
+    try:
+        return _kept(read, read(choices=choices), choices)
+    except MediaError:
+        return None
+
+
+def _notes(kind: str, tracks: tuple[Track, ...], choice: Choice, why: str, where: str) -> list[str]:
+    used = choice.of(tracks, kind, where) if len(tracks) > 1 else None
+    return [] if used is None else [str(TrackNote(kind=kind, tracks=tracks, used=used, why=why))]
+
+
+def _number(choice: Choice, tracks: Sequence[Track]) -> int:
+    return ranked(tracks)[choice.rank].number
+
+
+def _is_still(pictures: Pictures | None) -> bool:
+    return pictures is None or pictures.times_s.size < 2
+
+
+def is_silent(sound: Sound | None, floor_dbfs: float) -> bool:
+    """Whether no stretch of SILENCE_STEP_S of a sound is louder than the floor."""
+    if sound is None:
+        return True
+    for run in sound.runs:
+        starts_s = np.arange(0.0, run.pcm.size / sound.rate_hz, SILENCE_STEP_S)
+        exists = np.ones(run.pcm.size, dtype=bool)
+        level, _ = levels_dbfs(run.pcm, exists, sound.rate_hz, starts_s, SILENCE_STEP_S)
+        if level.max(initial=-np.inf) > floor_dbfs:
+            return False
+    return True

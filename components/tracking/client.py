@@ -74,6 +74,6 @@ def without_progress_bars() -> None:
 
 def impatient() -> None:
     """For this process and its children, before they import MLflow: an answer within seconds when it is away (its own
-    patience is four minutes), for callers that try again anyway."""
+    patience is four minutes), for callers that try again anyway, or for whom a person waits."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

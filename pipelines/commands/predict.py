@@ -18,7 +18,7 @@ from components.contracts.layout import Layout
 from components.datasets.base import SOUND, VIDEO
 from components.datasets.litter import litter
 from components.datasets.transcripts.read import read_text
-from components.tracking.client import without_progress_bars
+from components.tracking.client import impatient, without_progress_bars
 from pipelines.project import find_root, load
 from pipelines.stage import one_thread
 
@@ -70,6 +70,7 @@ def run(
     one_thread()
     # Standard output is for answers.
     without_progress_bars()
+    impatient()  # a person waits
     from components.serving.clips import clip_of_file
     from components.serving.predictor import Predictor
 

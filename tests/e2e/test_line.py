@@ -6,15 +6,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from components.contracts.atomic import read_json
 from components.contracts.layout import Layout
+from components.runtime.local_http import answer_of
+from pipelines.commands.mlflow_server import free_port
 from pipelines.project import load
 from pipelines.run import make_plan
 from pipelines.stages import STAGES
@@ -23,12 +30,18 @@ from tests.pipelines.projects import make_project
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def mer(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}
-    }
-    command = [sys.executable, "-m", "pipelines.cli", *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
+COMMAND = [sys.executable, "-m", "pipelines.cli"]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without the addresses of services, and with these variables."""
+    left_out = {"RAY_ADDRESS", "MLFLOW_TRACKING_URI"}
+    return {**{name: value for name, value in os.environ.items() if name not in left_out}, **variables}
+
+
+def mer(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment(**variables))
 
 
 def outs(root: Path) -> dict[str, list[str]]:
@@ -172,3 +185,90 @@ def test_kubeflows_local_runner_gives_the_same_hashes(line: tuple, tmp_path: Pat
     done = mer(root, "kfp", "run", "--local")
     assert done.returncode == 0, done.stdout + done.stderr
     assert outs(root) == outs(line[0])
+
+
+NOBODY = "http://127.0.0.1:9"
+# Proxies that reach nothing, and a locale that is not installed.
+WEATHER = {
+    "HTTP_PROXY": NOBODY,
+    "https_proxy": NOBODY,
+    "ALL_PROXY": "socks5://127.0.0.1:9",
+    "NO_PROXY": "",
+    "LC_ALL": "de_DE",
+    "LANG": "C",
+}
+SERVES_S = 300.0
+
+
+def test_a_project_that_moved_runs_predicts_serves_and_promotes_in_its_new_place(line: tuple, tmp_path: Path) -> None:
+    old, root = line[0], tmp_path / "moved"
+    shutil.copytree(old, root, symlinks=True)
+    assert naming(old, root) == []
+    before = listing(old)
+    done = mer(root, "run", "--set", "evaluate.bootstrap=22", **WEATHER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.match(r"2 of \d+ stages to bring up to date: evaluate", done.stderr), done.stderr
+    clip = min((root / "data" / "datasets" / "synthetic" / "media").glob("*.mp4"))
+    predicted = mer(root, "predict", str(clip), "--json", **WEATHER)
+    assert predicted.returncode == 0, predicted.stderr
+    with served(root) as (tracking, service):
+        version = promote(tracking, service)
+        with clip.open("rb") as stream:
+            answer = httpx.post(f"{service}/v1/predict", files={"clip": (clip.name, stream)}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"]["version"] == version
+    assert naming(old, root) == naming(root, root) == []
+    assert listing(old) == before
+
+
+def naming(place: Path, root: Path) -> list[str]:
+    """The files of a project's outputs and state that name a place on this machine; logs aside."""
+    kept = [root / "dvc.lock", *(path for folder in ("data", ".mer", ".dvc") for path in (root / folder).rglob("*"))]
+    files = [path for path in kept if path.is_file() and path.suffix != ".log"]
+    return [str(path.relative_to(root)) for path in files if str(place).encode() in path.read_bytes()]
+
+
+def listing(root: Path) -> dict[str, int]:
+    """Every file of a project with the time at which it was written; compiled code aside."""
+    files = (path for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in files}
+
+
+@contextmanager
+def served(root: Path) -> Iterator[tuple[str, str]]:
+    """`mer serve`; the addresses of MLflow and the service once a replica answers."""
+    ports = [free_port(0, "test", strict=True) for _ in range(2)]
+    command = [*COMMAND, "serve", "--mlflow-port", str(ports[0]), "--port", str(ports[1])]
+    with (root / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=root, env=environment(**WEATHER), stdout=log, stderr=log)
+    tracking, service = (f"http://127.0.0.1:{port}" for port in ports)
+    try:
+        wait_for(lambda: answer_of(f"{service}/healthz", timeout_s=5) is not None, process, root / "serve.log")
+        yield tracking, service
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def promote(tracking: str, service: str) -> str:
+    """Moves `champion` to the newest version as a reviewer does; returns its number once it is served."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking)
+    version = client.get_model_version_by_alias("mer", "challenger").version
+    client.set_model_version_tag("mer", version, "gates.passed", "true")  # two epochs pass no gate
+    client.set_registered_model_alias("mer", "champion", version)
+    deadline = time.monotonic() + SERVES_S
+    while client.get_model_version("mer", version).tags.get("rollout.state") != "serving":
+        assert time.monotonic() < deadline, client.get_model_version("mer", version).tags
+        time.sleep(0.5)
+    return str(version)
+
+
+def wait_for(done: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until something is so; fails with the log of a process that ends before."""
+    deadline = time.monotonic() + SERVES_S
+    while not done():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)

@@ -388,7 +388,7 @@ def _cases() -> list[Case]:
     ]  # fmt: skip
     cases += [
         Case(name=f"silent_first_{suffix}", group="a silent sound track first", suffix=suffix, silent_first=True)
-        for suffix in ("mp4", "mkv")
+        for suffix in ("mp4", "mov")
     ]
     cases += [
         Case(

@@ -96,7 +96,8 @@ class FileScan:
 
 @dataclass
 class _PacketTimes:
-    """Times of the picture packets of the first pass; `ascend` says that they come in the order of showing."""
+    """Times of the picture packets of the first pass; `ascend` says that they come in the order of showing, `delayed`
+    that some are shown at a different time than decoded."""
 
     limits: MediaLimits
     where: str
@@ -106,12 +107,14 @@ class _PacketTimes:
     ends: list[float] = field(default_factory=list)
     stored: list[float] = field(default_factory=list)
     ascend: bool = True
+    delayed: bool = False
 
     def add(self, packet: Any) -> None:
         at_s = stamp_s(packet)
         if at_s is None or (self.window and not self._near(at_s, self.window)):
             return
         self.ascend = self.ascend and (not self.times or at_s > self.times[-1])
+        self.delayed = self.delayed or packet.dts is None or packet.pts != packet.dts
         self.times.append(at_s)
         if self.stores_decoding:
             self.stored.append(decoding_s(packet) or 0.0)
@@ -133,13 +136,11 @@ class _PacketTimes:
     ) -> Pictures | None:
         if not self.times:
             return None
-        stamps = np.array(self.times)
-        shown = np.array(self.stored) if decode_ordered else stamps
-        order = np.argsort(shown, kind="stable")
-        times, ends = (
-            shown[order],
-            (np.array(self.ends) - stamps + shown if decode_ordered else np.array(self.ends))[order],
-        )
+        times, ends = np.array(self.times), np.array(self.ends)
+        if decode_ordered and self.stored:
+            times, ends = np.array(self.stored), ends - times + np.array(self.stored)
+        order = np.argsort(times, kind="stable")
+        times, ends = times[order], ends[order]
         if self.window is not None:
             # The picture that is shown when the span begins, and those that follow.
             begin = max(0, int(np.searchsorted(times, self.window.start_s + SAME_TIME_S, side="right")) - 1)
@@ -321,7 +322,9 @@ def _is_decode_ordered(path: Path, video: Any, times: _PacketTimes, limits: Medi
     """Whether the stored times are of decoding: those of a codec that reorders pictures do not ascend otherwise."""
     if not times.ascend or len(times.times) < MIN_REORDERED or not video.codec_context.has_b_frames:
         return False
-    return times.stores_decoding or contradicts(path, limits, timeline, where=times.where, stream=video.index)
+    if times.stores_decoding:
+        return True
+    return not times.delayed and contradicts(path, limits, timeline, where=times.where, stream=video.index)
 
 
 def _standing_still(times_s: NDArray[np.float64], where: str) -> MediaError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -34,6 +35,24 @@ def test_every_picture_is_shown_in_the_codecs_order(tmp_path: Path, gop: int) ->
     got, report = all_pictures(path, scanned)
     assert [round(float(got[k].mean())) for k in range(50)] == pytest.approx(levels(), abs=3)
     assert (report.damaged_packets, report.dropped_frames) == (0, 0)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_a_file_stored_without_presentation_times(tmp_path: Path, suffix: str) -> None:
+    ordinary = write_clip(tmp_path / "a.mkv", pictures=[grey(level) for level in levels()])
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(ordinary)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            packet.pts = packet.dts = 40 * number  # milliseconds
+            packet.stream = stream
+            target.mux(packet)
+    scanned = first_pass(path).pictures
+    assert scanned is not None
+    assert scanned.decode_ordered
+    assert scanned.times_s - scanned.times_s[0] == pytest.approx(np.arange(50) / 25, abs=1e-3)
+    got, _ = all_pictures(path, scanned)
+    assert [round(float(got[k].mean())) for k in range(50)] == pytest.approx(levels(), abs=3)
 
 
 def test_a_damaged_packet_costs_its_own_pictures(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ _PREDICT_BODY = {
                             "type": "string",
                             "description": 'Word times as JSON: [{"text", "start_s", "end_s"}, …] in order of time.',
                         },
+                        "video_track": {"type": "integer", "minimum": 1, "description": "Which of several pictures."},
+                        "audio_track": {"type": "integer", "minimum": 1, "description": "Which of several sounds."},
                         "physio": {
                             "type": "string",
                             "format": "binary",

@@ -165,6 +165,8 @@ class Service:
             transcript=upload.transcript,
             words=upload.words,
             physio=upload.path("physio"),
+            video_track=upload.track("video_track"),
+            audio_track=upload.track("audio_track"),
         )
         return predictor.predict(clip)
 

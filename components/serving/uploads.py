@@ -25,7 +25,9 @@ from components.contracts.room import full_disk_named
 from components.datasets.transcripts.read import decoded
 
 FILES = ("clip", "physio")
-TEXTS = ("transcript", "words")
+TRACKS = ("video_track", "audio_track")
+TEXTS = ("transcript", "words", *TRACKS)
+MAX_TRACK_BYTES = 3  # so the number stays below 1000
 MAX_TEXT_BYTES = 1 << 20
 MAX_TRANSCRIPT_BYTES = 4 << 20  # a recogniser's JSON
 MAX_PHYSIO_BYTES = 64 << 20
@@ -67,6 +69,22 @@ class Upload:
     def transcript(self) -> str | None:
         """The transcript, or None when it is missing or blank."""
         return self.texts.get("transcript", "").strip() or None
+
+    def track(self, part: str) -> int | None:
+        """The number of the chosen track of a part in TRACKS, from 1; None without one. Raises DataError."""
+        text = self.texts.get(part, "").strip()
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and int(text)):
+            raise DataError(
+                "this is not the number of a track",
+                where=part,
+                seen=text,
+                allowed="1, 2, …",
+                remedy="Leave the part out to use the track with the default flag",
+                code=Code.BAD_REQUEST,
+            )
+        return int(text)
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -119,7 +137,7 @@ async def _received(upload: Upload, stream: AsyncIterator[bytes], content_type: 
             if reader.refused is None:
                 reader.write(block)
         reader.finish()
-        _ = upload.clip, upload.words
+        _ = upload.clip, upload.words, [upload.track(part) for part in TRACKS]
     except BaseException:
         upload.remove()
         raise
@@ -182,6 +200,7 @@ class _BodyReader:
             "physio": MAX_PHYSIO_BYTES,
             "transcript": MAX_TRANSCRIPT_BYTES,
             "words": MAX_TEXT_BYTES,
+            **dict.fromkeys(TRACKS, MAX_TRACK_BYTES),
         }
         self._parts = 0
         self._header = b""

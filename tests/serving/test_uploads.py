@@ -141,3 +141,13 @@ def test_text_that_is_not_a_list_of_words(text: str) -> None:
     assert caught.value.code == "bad-words"
     body, kind = body_of(clip=("a.mp4", b"x"), words=text)
     assert refused(body, kind, limit=10).code == "bad-words"
+
+
+def test_a_track_is_a_number_from_one() -> None:
+    body, kind = body_of(clip=("a.mkv", b"x"), audio_track="2", video_track=" ")
+    with received(body, kind) as upload:
+        assert (upload.track("audio_track"), upload.track("video_track")) == (2, None)
+    for text in ("0", "-1", "two", "²"):
+        error = refused(*body_of(clip=("a.mkv", b"x"), audio_track=text))
+        assert (error.code, error.where) == ("bad-request", "audio_track")
+    assert refused(*body_of(clip=("a.mkv", b"x"), audio_track="1000")).code == "too-large"

@@ -22,6 +22,7 @@ from components.serving.app import create_app
 from components.serving.predictor import Predictor
 from components.serving.schemas import Answer, Problem
 from components.serving.service import Service, ServiceSettings, VersionRef
+from components.serving.uploads import FILES, TEXTS
 from tests.serving import media
 from tests.serving.bundles import tiny_bundle
 
@@ -233,5 +234,5 @@ def test_the_documented_request_names_every_part(service: Service) -> None:
     schema = called(service, lambda client: client.get("/openapi.json")).json()
     operation = schema["paths"]["/v1/predict"]["post"]
     parts = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert set(parts) == {"clip", "transcript", "words", "physio"}
+    assert set(parts) == {*FILES, *TEXTS}
     assert {"200", "400", "413", "415", "422", "503"} <= set(operation["responses"])

@@ -31,12 +31,14 @@ class Case:
         make: writes it.
         stage: that refuses it, or "" where it is used.
         expected: its code there, or a part of a note.
+        clip: where it is used, its clip below the dataset; None for a hidden file, which is never a clip.
     """
 
     name: str
     make: Maker
     stage: str
     expected: str
+    clip: str | None = None
 
 
 CASES: list[Case] = []
@@ -47,20 +49,30 @@ def refused(name: str, code: str, *, stage: str = "alignment") -> Callable[[Make
     return _case(name, stage, code)
 
 
-def used(name: str, note: str = "") -> Callable[[Maker], Maker]:
-    """The decorated function writes a file that is aligned all the same, with this among its notes."""
-    return _case(name, "", note)
+def used(name: str, note: str = "", *, clip: str = "") -> Callable[[Maker], Maker]:
+    """The decorated function writes a file that is aligned all the same, with this among its notes; `clip` is the name
+    of its clip where that has a different spelling."""
+    return _case(name, "", note, clip=clip or name)
 
 
-def _case(name: str, stage: str, expected: str) -> Callable[[Maker], Maker]:
-    place = name if "/" in name else f"{PLACE}/{name}"
+def hidden(name: str) -> Callable[[Maker], Maker]:
+    """The decorated function writes a file that is neither used nor refused."""
+    return _case(name, "", "")
+
+
+def _case(name: str, stage: str, expected: str, clip: str | None = None) -> Callable[[Maker], Maker]:
+    place = _placed(name)
 
     def keep(make: Maker) -> Maker:
         assert all(case.name != place for case in CASES), place
-        CASES.append(Case(name=place, make=make, stage=stage, expected=expected))
+        CASES.append(Case(name=place, make=make, stage=stage, expected=expected, clip=clip and _placed(clip)))
         return make
 
     return keep
+
+
+def _placed(name: str) -> str:
+    return name if "/" in name else f"{PLACE}/{name}"
 
 
 def bytes_of(data: bytes) -> Maker:

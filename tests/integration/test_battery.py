@@ -183,10 +183,11 @@ def test_every_bad_file_has_its_own_reason(mixed: tuple[Layout, Watch]) -> None:
 def test_what_can_be_used_is_used_and_says_what_is_wrong(mixed: tuple[Layout, Watch]) -> None:
     said = notes(mixed[0], "folder")
     for case in CASES:
-        if not case.stage:
-            assert case.name in said, case.name
-            told = said[case.name]
+        if case.clip is not None:
+            assert case.clip in said, case.name
+            told = said[case.clip]
             assert not case.expected or any(case.expected in note for note in told), (case.name, told)
+    assert not [clip for clip in said if Path(clip).name.startswith(".")]
 
 
 def test_every_bad_row_and_table_has_its_own_reason(mixed: tuple[Layout, Watch]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from components.alignment import vad
 from components.alignment.align import Aligner
-from components.alignment.faces import face
+from components.alignment.faces import mtcnn
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import AlignedClip, Clip, GivenFeatures, Segment
@@ -131,7 +131,7 @@ def test_features_alone_load_neither_detector_nor_voice_activity(
     def forbidden(*_: object) -> None:
         raise AssertionError("loaded for nothing")
 
-    monkeypatch.setattr(face.Mtcnn, "__init__", forbidden)
+    monkeypatch.setattr(mtcnn.Mtcnn, "__init__", forbidden)
     monkeypatch.setattr(vad.Silero, "__init__", forbidden)
     np.savez(tmp_path / "face.npz", a=ONES)
     assert aligned(tmp_path, piece()).masks["face"].all()

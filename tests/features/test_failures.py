@@ -19,9 +19,10 @@ from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, decisions_json
 from components.contracts.records import AlignedClip
 from components.features import stage
-from components.features.base import Encoded
-from components.features.encode import EncodingResult, encode_clips
+from components.features.base import Encoded, Encoder
+from components.features.encode import EncodingResult
 from components.features.failures import FILE
+from components.features.pools import encoded_here
 from components.features.registry import create
 from components.features.work import EncodingTask, read_clips
 from pipelines.stages import call_stage
@@ -46,20 +47,17 @@ def good(seed: int) -> AlignedClip:
 
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The clips that an encoder was given, by the stage's own work in this process instead of actors."""
+    """The clips that an encoder was given."""
     seen: list[str] = []
 
     def here(
-        tasks: list[EncodingTask], specs: Mapping[str, str], device: str, *, actors: int, batch_clips: int
+        tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int
     ) -> Iterator[EncodingResult]:
-        encoders = {modality: create(spec, modality, device) for modality, spec in specs.items()}
         for task in tasks:
-            for clips in read_clips(task, batch_clips=batch_clips):
-                seen.extend(clip.clip_id for clip, _ in clips)
-                yield from encode_clips(clips, encoders)
+            seen.extend(clip.clip_id for clips in read_clips(task, batch_clips=batch_clips) for clip, _ in clips)
+        yield from encoded_here(tasks, encoders, batch_clips)
 
-    monkeypatch.setattr(stage, "connect", lambda resources: None)
-    monkeypatch.setattr(stage, "_results", here)
+    monkeypatch.setattr(stage, "encoded_here", here)
     return seen
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.atomic import atomic_file
-from components.contracts.room import chain, is_full, no_room
+from components.contracts.errors import error_chain
+from components.contracts.room import is_full, no_room
 from pipelines.project import written
 
 LOCK_AND_GIT = ("dvc.dvcfile", "dvc.repo.scm_context")  # "Updating lock file", "To track the changes with git, run"
@@ -34,7 +35,7 @@ class _Causes(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             return True
-        ended = (STAGE_ENDED.search(str(link)) for link in chain(error))
+        ended = (STAGE_ENDED.search(str(link)) for link in error_chain(error))
         self.exit_code = next((int(match[1]) for match in ended if match), self.exit_code)
         full = no_room(error, written(Path.cwd())) if self.exit_code is None else None
         if full is not None:

@@ -15,7 +15,7 @@ A message states what is wrong, where, the value seen, the values allowed and wh
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 from components.contracts.codes import Code
@@ -139,3 +139,16 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """A hint such as ``Did you mean 'ravdess'?``, or an empty string when no name is near."""
     match = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f"Did you mean {match[0]!r}?" if match else ""
+
+
+def error_chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those behind it: its causes, what was being handled, and the error of a Ray worker."""
+    waiting, met = [error], set[int]()
+    while waiting:
+        link = waiting.pop(0)
+        if id(link) in met:
+            continue
+        met.add(id(link))
+        yield link
+        behind = (link.__cause__, getattr(link, "cause", None), link.__context__)
+        waiting += [other for other in behind if isinstance(other, BaseException)]

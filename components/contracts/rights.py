@@ -6,8 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from components.contracts.errors import MerError, UnavailableError
-from components.contracts.room import chain
+from components.contracts.errors import MerError, UnavailableError, error_chain
 
 DENIED = frozenset({errno.EACCES, errno.EPERM})
 REMEDY = "Give this user the right to it, run as its owner, or work in a copy of your own."
@@ -18,7 +17,7 @@ def no_right(error: BaseException) -> UnavailableError | None:
     """What to report instead of an error of the operating system that means a lack of rights; None for any other."""
     if isinstance(error, MerError):
         return None
-    for link in chain(error):
+    for link in error_chain(error):
         if isinstance(link, OSError) and isinstance(link.filename, str | bytes):
             path = Path(os.fsdecode(link.filename2 or link.filename))
             if link.errno == errno.EROFS:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.contracts.codes import Code
-from components.contracts.errors import MerError, UnavailableError
+from components.contracts.errors import MerError, UnavailableError, error_chain
 
 NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
 WORDS = (
@@ -43,7 +43,7 @@ def full_disk_named(*folders: Path) -> Iterator[None]:
 
 def is_full(error: BaseException) -> bool:
     """Whether an error, or one behind it, says that a disk is full."""
-    return any(_says_so(link) for link in chain(error))
+    return any(_says_so(link) for link in error_chain(error))
 
 
 def no_room(error: BaseException, folders: Iterable[Path]) -> UnavailableError | None:
@@ -54,7 +54,7 @@ def no_room(error: BaseException, folders: Iterable[Path]) -> UnavailableError |
         folders: that were written to, beside that of temporary files. Where the error names no file, the one with the
             least room is meant: it is measured at once, before anything half written is removed.
     """
-    links = list(chain(error))
+    links = list(error_chain(error))
     for link in links:
         if isinstance(link, UnavailableError) and link.code == Code.NO_ROOM:
             return link
@@ -71,19 +71,6 @@ def no_room(error: BaseException, folders: Iterable[Path]) -> UnavailableError |
         remedy="Make room there, then do the same again: what is finished is kept.",
         code=Code.NO_ROOM,
     )
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those behind it: its causes, what was being handled, and the error of a Ray worker."""
-    waiting, met = [error], set[int]()
-    while waiting:
-        link = waiting.pop(0)
-        if id(link) in met:
-            continue
-        met.add(id(link))
-        yield link
-        behind = (link.__cause__, getattr(link, "cause", None), link.__context__)
-        waiting += [other for other in behind if isinstance(other, BaseException)]
 
 
 def _says_so(error: BaseException) -> bool:

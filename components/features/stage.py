@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from components.contracts.atomic import write_json, write_table
 from components.contracts.config import RayResources
-from components.contracts.errors import DataError, MerError
+from components.contracts.errors import DataError, MerError, error_chain
 from components.contracts.layout import Layout
 from components.contracts.readmitted import read_decisions
 from components.contracts.records import Quarantined, quarantine_table
@@ -174,20 +174,8 @@ def _results(
     try:
         yield from encoded_in(tasks, pools(specs, actors, device), batch_clips)
     except ray.exceptions.RayError as error:
-        raise _own(error) from error
-
-
-def _own(error: BaseException) -> BaseException:
-    """The project's own error inside an error of Ray, else that error."""
-    current: BaseException | None = error
-    while current is not None:
-        inner = getattr(current, "cause", None)
-        if isinstance(current, MerError):
-            return current
-        if isinstance(inner, MerError):
-            return inner
-        current = current.__cause__
-    return error
+        # The project's own error, where an actor raised one.
+        raise next((link for link in error_chain(error) if isinstance(link, MerError)), error) from error
 
 
 def _task_clips(clips: Sequence[Scanned], actors: int, batch_clips: int) -> int:

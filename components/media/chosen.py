@@ -21,7 +21,7 @@ import numpy as np
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.channels import Mix
-from components.media.scan import FileScan, Pictures, scan
+from components.media.scan import FileScan, scan
 from components.media.sound import Sound, levels_dbfs
 from components.media.span import Span
 from components.media.tracks import MAX_TRIED, Choice, Choices, Track, TrackNote, ranked, reason
@@ -56,37 +56,41 @@ def scan_chosen(
     scanned = read(choices=choices)
     notes = []
     if picture:
-        scanned, choices, why = _shown(read, scanned, choices)
+        scanned, choices, why = _giving_way(read, scanned, choices, kind="picture", useless=_is_still, why="a still")
         notes += _notes("picture", scanned.picture_tracks, choices.picture, why, where)
     if sound:
         scanned = _kept(read, scanned, choices)
-        scanned, choices, why = _heard(read, scanned, choices, floor_dbfs)
+        scanned, choices, why = _giving_way(
+            read,
+            scanned,
+            choices,
+            kind="sound",
+            useless=lambda attempt: is_silent(attempt.sound, floor_dbfs),
+            why="silent",
+        )
         notes += _notes("sound", scanned.sound_tracks, choices.sound, why, where)
         notes += [str(mix) for mix in scanned.sound.mixes] if scanned.sound is not None else []
     return ChosenScan(scan=scanned, notes=tuple(notes))
 
 
-def _shown(read: Pass, scanned: FileScan, choices: Choices) -> tuple[FileScan, Choices, str]:
-    """The first of the picture tracks that is more than a still, else the chosen one."""
-    if _is_still(scanned.pictures):
-        for choice in _others(choices.picture, scanned.picture_tracks):
-            other = replace(choices, picture=choice)
-            attempt = _attempt(read, other)
-            if attempt is not None and not _is_still(attempt.pictures):
-                return attempt, other, f"since track {_number(choices.picture, scanned.picture_tracks)} is a still"
-    return scanned, choices, reason(choices.picture, scanned.picture_tracks)
+def _giving_way(
+    read: Pass, scanned: FileScan, choices: Choices, *, kind: str, useless: Callable[[FileScan], bool], why: str
+) -> tuple[FileScan, Choices, str]:
+    """The first track of a kind that is not useless, else the chosen one; further the choices, and why it is this one.
 
-
-def _heard(read: Pass, scanned: FileScan, choices: Choices, floor_dbfs: float) -> tuple[FileScan, Choices, str]:
-    """The first of the sound tracks that is not silent, else the chosen one."""
-    others = _others(choices.sound, scanned.sound_tracks)
-    if others and is_silent(scanned.sound, floor_dbfs):
-        for choice in others:
-            other = replace(choices, sound=choice)
-            attempt = _attempt(read, other)
-            if attempt is not None and not is_silent(attempt.sound, floor_dbfs):
-                return attempt, other, f"since track {_number(choices.sound, scanned.sound_tracks)} is silent"
-    return scanned, choices, reason(choices.sound, scanned.sound_tracks)
+    Args:
+        kind: picture or sound.
+        why: the word for a track that gives way.
+    """
+    choice, tracks = getattr(choices, kind), getattr(scanned, f"{kind}_tracks")
+    others = _others(choice, tracks)
+    if others and useless(scanned):
+        for other in others:
+            changed = replace(choices, **{kind: other})
+            attempt = _attempt(read, changed)
+            if attempt is not None and not useless(attempt):
+                return attempt, changed, f"since track {ranked(tracks)[choice.rank].number} is {why}"
+    return scanned, choices, reason(choice, tracks)
 
 
 def _kept(read: Pass, scanned: FileScan, choices: Choices) -> FileScan:
@@ -114,12 +118,8 @@ def _notes(kind: str, tracks: tuple[Track, ...], choice: Choice, why: str, where
     return [] if used is None else [str(TrackNote(kind=kind, tracks=tracks, used=used, why=why))]
 
 
-def _number(choice: Choice, tracks: Sequence[Track]) -> int:
-    return ranked(tracks)[choice.rank].number
-
-
-def _is_still(pictures: Pictures | None) -> bool:
-    return pictures is None or pictures.times_s.size < 2
+def _is_still(scanned: FileScan) -> bool:
+    return scanned.pictures is None or scanned.pictures.times_s.size < 2
 
 
 def is_silent(sound: Sound | None, floor_dbfs: float) -> bool:

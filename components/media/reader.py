@@ -182,10 +182,12 @@ def _duration_s(container: Any) -> float | None:
 def _times_s(path: Path) -> list[float]:
     """The stamps of the picture track that alignment uses on one clock, in the file's order: of the first by its flags
     that is more than a still."""
+    first = _track_times_s(path, 0)
+    if len(first) > 1:
+        return first
     with _opened(path) as container:
         count = min(len(_pictures(container)), MAX_TRIED)
-    first: list[float] = []
-    for rank in range(max(1, count)):
+    for rank in range(1, count):
         times_s = _track_times_s(path, rank)
         if len(times_s) > 1:
             return times_s

@@ -25,6 +25,13 @@ GAIN = 10.0
 # Standard deviations over clips at which a statistic is clipped.
 BOUND = 6.0
 SMALLEST_SPREAD = 1e-4
+# Steps from which on features have a spread. The standard deviation of n independent values is off by a share of
+# 1 / sqrt(2 (n - 1)), here 35 %; neighbouring steps resemble each other, so that of fewer of them is nearly always far
+# too small.
+MIN_SPREAD_STEPS = 5
+# The share of the usual variance within a clip below which nothing in it changes but the noise of a codec. That of a
+# photograph saved as a video lies at a thousandth of it, that of people at rest at a tenth and more.
+STILL_SHARE = 0.01
 
 
 class RunningMoments(NamedTuple):
@@ -50,7 +57,8 @@ class ClipStatistics(nn.Module):
         self.spread = nn.Parameter(torch.ones(2 * width), requires_grad=False)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """(B, T, D), (B, T) → (B, S); zeros, the average clip, where no step is valid."""
+        """(B, T, D), (B, T) → (B, S); zeros, the average clip, where no step is valid, and for the spread where the
+        valid steps have none (`has_spread`)."""
         return self.advance(x_BTD, mask_BT, self.start(len(x_BTD)))[0]
 
     def start(self, clips: int) -> RunningMoments:
@@ -68,7 +76,15 @@ class ClipStatistics(nn.Module):
         centred_BS = plain(moments).float() - self.centre
         varies_S = self.spread > 0
         statistics_BS = torch.where(varies_S, centred_BS / torch.where(varies_S, self.spread, 1.0), 0.0)
-        return zero_invalid(statistics_BS.clamp(-BOUND, BOUND), moments.steps > 0), moments
+        present_B = moments.steps > 0
+        exists_B2 = torch.stack([present_B, has_spread(moments, self._usual_variance)], dim=1)
+        exists_BS = exists_B2.repeat_interleave(self.width, dim=1)
+        return torch.where(exists_BS, statistics_BS.clamp(-BOUND, BOUND), 0.0), moments
+
+    @property
+    def _usual_variance(self) -> Tensor:
+        """The variance within a training clip, a scalar: the mean over features and clips."""
+        return (self.centre.square() + self.spread.square())[self.width :].mean()
 
     @torch.no_grad()
     def set_from(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -159,20 +175,59 @@ def plain(moments: RunningMoments) -> Tensor:
     return torch.cat([mean_BD, (moments.squares / count_B1 - mean_BD.square()).clamp(min=0).sqrt()], dim=-1)
 
 
+def variance(moments: RunningMoments) -> Tensor:
+    """(B,) the mean variance of the features over the valid steps; zeros without a valid step."""
+    width = moments.total.shape[-1]
+    return plain(moments)[:, width:].square().mean(-1)
+
+
+def has_spread(moments: RunningMoments, usual_variance: Tensor) -> Tensor:
+    """(B,) True where the features of a clip have a spread.
+
+    Args:
+        moments: of the clips.
+        usual_variance: the mean of `variance` over training clips that have a spread, a scalar.
+    """
+    return (moments.steps >= MIN_SPREAD_STEPS) & (variance(moments) >= STILL_SHARE * usual_variance)
+
+
 def standardisation(clips: Iterable[tuple[Tensor, Tensor]], width: int) -> tuple[Tensor, Tensor]:
     """`centre` and `spread` (S,) for `ClipStatistics`, from (T, D) and (T,) of each training clip of one modality.
 
-    Clips without a valid step do not count.
+    A clip without a valid step does not count, nor one without a spread for the latter; both are 0 where none counts.
     """
     empty = ClipStatistics(width)
-    rows = [
-        plain(empty.advance(x_TD.unsqueeze(0), mask_T.unsqueeze(0), empty.start(1))[1])
+    moments = [
+        empty.advance(x_TD.unsqueeze(0), mask_T.unsqueeze(0), empty.start(1))[1]
         for x_TD, mask_T in clips
         if mask_T.any()
     ]
-    if not rows:
+    if not moments:
         return torch.zeros(2 * width), torch.zeros(2 * width)
-    rows_NS = torch.cat(rows)
-    spread_S = rows_NS.std(0, correction=0)
+    joined = RunningMoments(*(torch.cat(parts) for parts in zip(*moments, strict=True)))
+    rows_NS = plain(joined)
+    # Over all columns both times: rounding must not depend on how many columns are summed.
+    of_mean, of_spread = _centre_and_spread(rows_NS), _centre_and_spread(rows_NS[_with_spread(joined)])
+    centre_S, spread_S = (
+        torch.cat([mean_S[:width], deviation_S[width:]]) for mean_S, deviation_S in zip(of_mean, of_spread, strict=True)
+    )
     spread_S = torch.where(spread_S < SMALLEST_SPREAD, torch.zeros_like(spread_S), spread_S)
-    return rows_NS.mean(0).float(), spread_S.float()
+    return centre_S.float(), spread_S.float()
+
+
+def _with_spread(moments: RunningMoments) -> Tensor:
+    """(N,) True for the clips that have a spread, beside the usual one of the same clips."""
+    chosen_N = moments.steps >= MIN_SPREAD_STEPS
+    while chosen_N.any():  # without the stillest clips the usual variance is larger, so that others may fall out
+        kept_N = has_spread(moments, variance(moments)[chosen_N].mean())
+        if torch.equal(kept_N, chosen_N):
+            break
+        chosen_N = kept_N
+    return chosen_N
+
+
+def _centre_and_spread(rows_NS: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (S,) over rows; zeros without a row."""
+    if not len(rows_NS):
+        return rows_NS.new_zeros(rows_NS.shape[1]), rows_NS.new_zeros(rows_NS.shape[1])
+    return rows_NS.mean(0), rows_NS.std(0, correction=0)

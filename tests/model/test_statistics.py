@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.model.statistics import ClipStatistics, StatisticsHead, plain, standardisation
+from components.model.statistics import (
+    MIN_SPREAD_STEPS,
+    SMALLEST_SPREAD,
+    ClipStatistics,
+    StatisticsHead,
+    plain,
+    standardisation,
+)
 
 
 def clips(count: int = 6, steps: int = 9, width: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,15 +25,16 @@ def test_mean_and_deviation_are_of_the_valid_steps_alone() -> None:
     x_BTD, mask_BT = clips()
     layer = ClipStatistics(3)
     for clip, (x_TD, mask_T) in enumerate(zip(x_BTD, mask_BT, strict=True)):
-        seen = x_TD[mask_T]
-        expected = torch.cat([seen.mean(0), seen.std(0, correction=0)])
+        valid = x_TD[mask_T]
+        spread = valid.std(0, correction=0) if len(valid) >= MIN_SPREAD_STEPS else torch.zeros(3)
+        expected = torch.cat([valid.mean(0), spread])
         assert torch.allclose(layer(x_BTD, mask_BT)[clip], expected, atol=1e-5)
     spoiled = torch.where(mask_BT.unsqueeze(-1), x_BTD, torch.nan)
     assert torch.equal(layer(spoiled, mask_BT), layer(x_BTD, mask_BT))
 
 
 def test_standardised_over_training_clips_they_have_mean_0_and_deviation_1() -> None:
-    x_BTD, mask_BT = clips(count=40)
+    x_BTD, mask_BT = clips(count=40, steps=30)
     layer = ClipStatistics(3)
     layer.set_from(zip(x_BTD, mask_BT, strict=True))
     statistics_BS = layer(x_BTD, mask_BT)
@@ -53,6 +61,75 @@ def test_an_absent_modality_is_the_average_clip() -> None:
     layer = ClipStatistics(3)
     layer.load_state_dict({"centre": torch.full((6,), 5.0), "spread": torch.ones(6)})
     assert torch.equal(layer(x_BTD, torch.zeros_like(mask_BT)), torch.zeros(6, 6))
+
+
+def fitted() -> tuple[ClipStatistics, torch.Tensor]:
+    """A layer with the statistics of 40 clips of 30 steps, and the clips."""
+    x_BTD = clips(count=40, steps=30)[0]
+    layer = ClipStatistics(3)
+    layer.set_from((x_TD, torch.ones(30, dtype=torch.bool)) for x_TD in x_BTD)
+    return layer, x_BTD
+
+
+def stills(x_BTD: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Clips (B, T, D) without a spread: of one step, of too few, and one moment that is held, with a codec's noise."""
+    count, steps, width = x_BTD.shape
+    valid = torch.ones(count, steps, dtype=torch.bool)
+    noise = 0.03 * torch.randn(count, steps, width, generator=torch.Generator().manual_seed(5))
+    held = x_BTD[:, :1].expand(-1, steps, -1)
+    return {
+        "one step": (x_BTD[:, :1], valid[:, :1]),
+        "one step among invalid ones": (x_BTD, torch.arange(steps) == valid.new_tensor(4, dtype=torch.long)),
+        "few steps": (x_BTD[:, : MIN_SPREAD_STEPS - 1], valid[:, : MIN_SPREAD_STEPS - 1]),
+        "a held moment": (held, valid),
+        "a held moment with noise": (held + noise, valid),
+    }
+
+
+def test_a_spread_that_does_not_exist_is_that_of_the_average_clip() -> None:
+    layer, x_BTD = fitted()
+    for name, (x_BtD, mask_Bt) in stills(x_BTD).items():
+        mask_Bt = mask_Bt.expand(len(x_BTD), -1)  # noqa: PLW2901
+        statistics_BS = layer(x_BtD, mask_Bt)
+        assert torch.equal(statistics_BS[:, 3:], torch.zeros(40, 3)), name
+        first = plain(layer.advance(x_BtD, mask_Bt, layer.start(40))[1]).float()
+        assert torch.allclose(statistics_BS[:, :3], ((first - layer.centre) / layer.spread)[:, :3].clamp(-6, 6)), name
+    moving = layer(x_BTD, torch.ones(40, 30, dtype=torch.bool))
+    assert (moving[:, 3:] != 0).all()
+
+
+def test_clips_without_a_spread_leave_the_usual_spread_alone() -> None:
+    layer, x_BTD = fitted()
+    recorded = [(x_TD, torch.ones(30, dtype=torch.bool)) for x_TD in x_BTD]
+    for name, (x_BtD, mask_Bt) in stills(x_BTD).items():
+        mask_Bt = mask_Bt.expand(len(x_BTD), -1)  # noqa: PLW2901
+        centre_S, spread_S = standardisation([*recorded, *zip(x_BtD, mask_Bt, strict=True)], 3)
+        assert torch.equal(centre_S[3:], layer.centre[3:]), name
+        assert torch.equal(spread_S[3:], layer.spread[3:]), name
+        assert not torch.equal(centre_S[:3], layer.centre[:3]), name
+
+
+def test_from_photographs_alone_there_is_no_spread_to_compare_with() -> None:
+    x_BTD = clips(count=40, steps=1)[0]
+    layer = ClipStatistics(3)
+    layer.set_from((x_TD, torch.ones(1, dtype=torch.bool)) for x_TD in x_BTD)
+    assert torch.equal(layer.spread > 0, torch.tensor([True] * 3 + [False] * 3))
+    moving = layer(clips(count=5, steps=30)[0], torch.ones(5, 30, dtype=torch.bool))
+    assert torch.equal(moving[:, 3:], torch.zeros(5, 3))
+    assert (moving[:, :3] != 0).all()
+
+
+def test_recordings_are_standardised_to_the_last_bit_as_if_all_had_a_spread() -> None:
+    x_BTD, mask_BT = clips(count=40, steps=30, width=35)
+    layer = ClipStatistics(35)
+    rows_NS = plain(layer.advance(x_BTD, mask_BT, layer.start(40))[1])
+    layer.set_from(zip(x_BTD, mask_BT, strict=True))
+    deviation_S = rows_NS.std(0, correction=0)
+    assert deviation_S.min() > SMALLEST_SPREAD
+    assert torch.equal(layer.centre, rows_NS.mean(0).float())
+    assert torch.equal(layer.spread, deviation_S.float())
+    expected = (rows_NS.float() - layer.centre) / layer.spread
+    assert torch.equal(layer(x_BTD, mask_BT), expected.clamp(-6, 6))
 
 
 def test_step_by_step_they_are_those_of_every_prefix() -> None:

@@ -1,5 +1,7 @@
 """`dvc` without its hints about git and remotes, as `mer run` starts it. DVC's warnings and errors are still printed.
 
+Stages run in a host that imports their libraries once (`stage_host.py`); other commands run as DVC runs them.
+
 Its exit code is that of the stage that failed, or 7 where a disk is full. DVC's own `--quiet` would hide which stage
 runs, and errors with it.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +20,7 @@ from components.contracts.atomic import atomic_file
 from components.contracts.errors import error_chain
 from components.contracts.room import is_full, no_room
 from pipelines.project import written
+from pipelines.stage_host import StageHost, arguments_of
 
 LOCK_AND_GIT = ("dvc.dvcfile", "dvc.repo.scm_context")  # "Updating lock file", "To track the changes with git, run"
 ADVICE = "Use `dvc push`"
@@ -55,7 +59,13 @@ def _full_disk_ends_it(record: logging.LogRecord) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Runs a command of DVC and returns its exit code."""
-    from dvc.cli import main as dvc
+    with StageHost() as host:
+        return _dvc(arguments, host)
+
+
+def _dvc(arguments: list[str], host: StageHost) -> int:
+    import dvc.stage.run
+    from dvc.cli import main as dvc_main
     from dvc.ui import ui
     from dvc.utils.serialize import _yaml
 
@@ -67,8 +77,29 @@ def main(arguments: list[str]) -> int:
     ui.write = _without(ADVICE, ui.write)
     ui.error_write = _without(SUPPORT, ui.error_write)
     _yaml._dump_data = _beside(_yaml._dump_data)
-    code = int(dvc(arguments) or 0)
+    dvc.stage.run._run = _hosted(host, dvc.stage.run._run)
+    code = int(dvc_main(arguments) or 0)
     return code if causes.exit_code is None else causes.exit_code
+
+
+def _hosted(host: StageHost, run: Callable[..., None]) -> Callable[..., None]:
+    """DVC's function that runs a command, with the stages of the table in the host."""
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    def hosted(executable: str | None, command: str, **options: Any) -> None:
+        arguments = arguments_of(command)
+        if arguments is None:
+            return run(executable, command, **options)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as DVC does: the stage ends, then DVC
+        try:
+            code = host.run(arguments, folder=options["cwd"], environment=options["env"])
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if code != 0:
+            raise StageCmdFailedError(command, code)
+        return None
+
+    return hosted
 
 
 def _without(words: str, write: Callable[..., None]) -> Callable[..., None]:

@@ -30,6 +30,8 @@ class Stage:
         summary: what the stage does, in one line; the same text as `desc` in `dvc.yaml`.
         work: module and function, imported when it runs. Once per dataset it is `work(dataset, layout, **values)`, else
             `work(layout, **values)`; it writes the outputs and returns a small summary.
+        imports: functions, each `module:name`, that import the libraries that this stage shares with others; `mer run`
+            calls them in the process that its stages are forks of.
         per_dataset: whether it runs once per dataset; such a stage may set clips aside, and decisions about those
             reach it in `data/inputs/decisions/<dataset>/<stage>.json`.
         decided_by: values that decide its outputs: `dvc.yaml` declares the same ones, and DVC runs the stage when one
@@ -45,6 +47,7 @@ class Stage:
     name: str
     summary: str
     work: str
+    imports: tuple[str, ...] = ()
     per_dataset: bool = False
     decided_by: tuple[str, ...] = ()
     runs_with: tuple[str, ...] = ()
@@ -59,8 +62,13 @@ class Stage:
 
     def function(self) -> Callable[..., Mapping[str, Any]]:
         """The work itself."""
-        module, _, name = self.work.partition(":")
-        return getattr(import_module(module), name)
+        return _named(self.work)
+
+    def import_libraries(self) -> None:
+        """Imports the work, and the libraries that it shares with other stages."""
+        self.function()
+        for name in self.imports:
+            _named(name)()
 
     def values(self, params: Params, dataset: str | None = None) -> dict[str, Any]:
         """The keyword arguments of the work: the only part of the configuration that it receives."""
@@ -70,6 +78,11 @@ class Stage:
         if self.recorded:
             values["recorded"] = params.model_dump_json()
         return values
+
+
+def _named(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 STAGES: Mapping[str, Stage] = {
@@ -109,6 +122,7 @@ STAGES: Mapping[str, Stage] = {
             name="validation",
             summary="check data contracts and quarantine clips that fail",
             work="components.validation.stage:run",
+            imports=("components.validation.checkpoint:import_library",),
             per_dataset=True,
             decided_by=("alignment.quality", "labels", "validation"),
         ),
@@ -116,12 +130,14 @@ STAGES: Mapping[str, Stage] = {
             name="catalog",
             summary="list the training data in subject-disjoint splits",
             work="components.catalog.stage:run",
+            imports=("components.validation.checkpoint:import_library",),
             decided_by=("catalog", "datasets", "labels", "seed"),
         ),
         Stage(
             name="train",
             summary="train the model on the catalog, tracked in MLflow",
             work="components.training.stage:run",
+            imports=("components.tracking.client:import_library",),
             decided_by=("model", "seed", "train"),
             runs_with=("ray", "tracking"),
             recorded=True,
@@ -130,6 +146,7 @@ STAGES: Mapping[str, Stage] = {
             name="evaluate",
             summary="test on held-out subjects: metrics, calibration, gates",
             work="components.evaluation.stage:run",
+            imports=("components.tracking.client:import_library",),
             decided_by=("evaluate", "gates", "registry.model_name", "seed"),
             runs_with=("tracking",),
         ),
@@ -137,6 +154,7 @@ STAGES: Mapping[str, Stage] = {
             name="register",
             summary="bundle model, transform, evidence; register a version",
             work="components.registry.stage:run",
+            imports=("components.tracking.client:import_library",),
             decided_by=("alignment", "registry", "tracking"),
             runs_with=("rollout.alias", "rollout.golden_tolerance", "seed"),
         ),

@@ -67,6 +67,12 @@ def default_store(uri: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def import_library() -> None:
+    """Imports MLflow with its store on a database, for a process that forks others which use them."""
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 def without_progress_bars() -> None:
     """For this process and its children, before they import MLflow: standard output and logs are for other things."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

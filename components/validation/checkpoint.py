@@ -91,6 +91,15 @@ def figures(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def import_library() -> Any:
+    """Great Expectations, without analytics, which it reads when it is first imported: only here."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    return great_expectations
+
+
 class Checker:
     """Runs suites in one Great Expectations context: Suite → ValidationDefinition → Checkpoint.
 
@@ -99,11 +108,7 @@ class Checker:
     """
 
     def __init__(self, docs: Path | None = None) -> None:
-        # Read when the library is first imported, which happens only in this call.
-        os.environ["GX_ANALYTICS_ENABLED"] = "false"
-        import great_expectations as gx
-
-        logging.getLogger("great_expectations").setLevel(logging.ERROR)
+        gx = import_library()
         if docs is None:
             self._context: Any = gx.get_context(mode="ephemeral")
         else:

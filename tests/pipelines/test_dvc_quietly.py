@@ -35,6 +35,16 @@ def test_errors_and_the_output_of_a_stage_are_passed_on(project: Path) -> None:
     assert "exited with 3" in done.stderr
 
 
+def test_a_stage_of_the_table_says_and_ends_as_it_does_alone(project: Path) -> None:
+    done = reproduce(project, "mer catalog")
+    alone = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "catalog"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == alone.returncode == 3
+    assert alone.stderr.strip() in done.stderr
+    assert "exited with 3" in done.stderr
+
+
 def test_a_broken_dvc_yaml_is_an_error(project: Path) -> None:
     done = reproduce(project, "x\n    nonsense: 1")
     assert done.returncode != 0

@@ -16,6 +16,7 @@ from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.errors import UnavailableError
 from components.contracts.layout import Layout
+from components.tracking.client import check_reachable
 from pipelines import dag, inputs, summary
 from pipelines.memory import PeakMemory
 from pipelines.project import find_root, load
@@ -96,13 +97,16 @@ def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), fo
 
     Raises:
         ConfigError: a target is not a stage, or `dvc.yaml` cannot be resolved.
+        UnavailableError: a stage in scope needs MLflow, which does not answer; told before anything is done.
     """
-    inputs.write(params, layout)
     nodes = dag.read(layout.root)
     scope = tuple(node.address for node in nodes)
     if targets:
         addresses = [address for name in targets for address in dag.resolve(nodes, name)]
         scope = dag.with_upstream(nodes, addresses)
+    if any(stage_of(name.partition("@")[0]).needs_tracking for name in scope):
+        check_reachable(params.tracking, layout.root)
+    inputs.write(params, layout)
     reasons = {name: why for name, why in dag.changed(layout.root).items() if name in scope}
     pending = scope if force else tuple(name for name in dag.with_downstream(nodes, reasons) if name in scope)
     return Plan(scope=scope, pending=pending, reasons=reasons)

@@ -60,6 +60,11 @@ class Stage:
         """Whether it starts actors or workers."""
         return "ray" in self.runs_with
 
+    @property
+    def needs_tracking(self) -> bool:
+        """Whether it talks to MLflow."""
+        return "tracking" in (*self.decided_by, *self.runs_with)
+
     def function(self) -> Callable[..., Mapping[str, Any]]:
         """The work itself."""
         return _named(self.work)

@@ -56,3 +56,8 @@ def exists(uri: str) -> bool:
 def is_server(uri: str) -> bool:
     """Whether a server answers there, and not this process itself out of a file."""
     return uri.startswith(("http://", "https://"))
+
+
+def is_folder(uri: str) -> bool:
+    """Whether MLflow takes this for a folder, a kind of store that it no longer has: also a host without `http://`."""
+    return "://" not in uri or uri.startswith("file:")

@@ -14,6 +14,8 @@ from components.tracking import artifacts
 from components.tracking.address import VARIABLE, database, of_project, tracking_uri
 from components.tracking.errors import translated
 
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+
 
 class Client:
     """An `mlflow.MlflowClient` of one store: the same methods, whose errors are the project's (see `translated`).
@@ -73,6 +75,20 @@ def import_library() -> None:
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
+def check_reachable(tracking: Tracking, root: Path) -> None:
+    """Asks the configured server whether it is there, before any work is done for it. A local file is not asked: making
+    a store takes seconds, and nothing but its folder's disk can be away.
+
+    Raises:
+        UnavailableError: no MLflow answers there, told within seconds.
+        ConfigError: the address is not one.
+    """
+    uri = tracking_uri(tracking, root)
+    if database(uri) is None:
+        with _impatience():
+            Client(uri).search_experiments(max_results=1)
+
+
 def without_progress_bars() -> None:
     """For this process and its children, before they import MLflow: standard output and logs are for other things."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -81,5 +97,17 @@ def without_progress_bars() -> None:
 def impatient() -> None:
     """For this process and its children, before they import MLflow: an answer within seconds when it is away (its own
     patience is four minutes), for callers that try again anyway, or for whom a person waits."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    for name, value in IMPATIENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _impatience() -> Iterator[None]:
+    """`impatient` for a while: a long training goes on asking a server that is away for a moment."""
+    added = [name for name in IMPATIENT if name not in os.environ]
+    impatient()
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

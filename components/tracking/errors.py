@@ -23,7 +23,7 @@ from typing import Any
 from components.contracts.codes import Code
 from components.contracts.errors import ConfigError, MerError, ModelError, UnavailableError
 from components.contracts.room import is_full, no_room
-from components.tracking.address import VARIABLE, artifacts_of, database, is_server
+from components.tracking.address import VARIABLE, artifacts_of, database, is_folder, is_server
 
 START = f"Start the server there (on one machine `make serve` does), or set {VARIABLE} to where it is."
 FILE = f"The file must be a database of this MLflow, readable and writable; {VARIABLE} or tracking.uri names it."
@@ -101,7 +101,7 @@ def translation(error: Exception, uri: str) -> MerError | None:
     if is_full(error):
         return _full(error, uri)
     kind = KINDS.get(getattr(error, "error_code", ""))
-    if isinstance(error, InvalidUrlException | UnsupportedModelRegistryStoreURIException):
+    if isinstance(error, InvalidUrlException | UnsupportedModelRegistryStoreURIException) or is_folder(uri):
         kind = NO_ADDRESS
     elif _is_somebody_else(error):
         kind = OTHER

@@ -14,6 +14,7 @@ from typing import Any
 from components.contracts.config import Ablate, Params, section_error
 from components.contracts.errors import ModelError
 from components.contracts.layout import Layout
+from components.tracking.client import check_reachable
 from pipelines import run as pipeline
 from pipelines.project import find_root, load
 from pipelines.ray_head import ray_head
@@ -42,6 +43,7 @@ def run(*, assignments: Sequence[str] = (), overrides: Mapping[str, Any], root: 
         if assignments:
             pipeline.set_values(layout, assignments)
         params = configured(load(layout.root), overrides)
+        check_reachable(params.tracking, layout.root)
         plan = pipeline.make_plan(layout, params, targets=(NEEDED,))
         workers = params.ablate.workers
         if plan.needs_ray or workers:

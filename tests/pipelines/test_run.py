@@ -59,6 +59,17 @@ def test_an_unknown_target_is_refused(project: Path) -> None:
         run.make_plan(Layout(project), load(project), targets=["evaluat"])
 
 
+@pytest.mark.integration
+def test_an_mlflow_that_is_away_is_said_before_anything_is_done(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(UnavailableError, match="cannot reach MLflow"):
+        run.run(root=project)
+    assert not (project / "data").exists()
+    plan = run.make_plan(Layout(project), load(project), targets=["catalog"])  # which needs none
+    assert plan.scope[-1] == "catalog"
+
+
 def test_one_run_at_a_time(project: Path) -> None:
     lock = project / ".mer" / "run.lock"
     lock.parent.mkdir()

@@ -49,6 +49,7 @@ DECLARED_RATE_SLACK = 1.01  # a declared rate of 240/1.001 is not measured exact
 LOOK_BACK_S = 2.0  # the picture that a span begins with was first shown at most this long before
 KNOWN_TIMELINES = 64
 MIN_REORDERED = 3  # pictures of which one can be predicted from a later one
+WRITE_ANEW = "Record or export the clip again with a tool that writes timestamps anew"
 EDGE_S = 0.05  # sound decoded on either side of a span, so that resampling has its edges outside
 
 
@@ -97,7 +98,7 @@ class FileScan:
 @dataclass
 class _PacketTimes:
     """Times of the picture packets of the first pass; `ascend` says that they come in the order of showing, `delayed`
-    that some are shown at a different time than decoded."""
+    that some are shown at a different time than decoded; `falling` counts those decoded before the one before them."""
 
     limits: MediaLimits
     where: str
@@ -108,6 +109,8 @@ class _PacketTimes:
     stored: list[float] = field(default_factory=list)
     ascend: bool = True
     delayed: bool = False
+    falling: int = 0
+    _last: int | None = None
 
     def add(self, packet: Any) -> None:
         at_s = stamp_s(packet)
@@ -115,6 +118,9 @@ class _PacketTimes:
             return
         self.ascend = self.ascend and (not self.times or at_s > self.times[-1])
         self.delayed = self.delayed or packet.dts is None or packet.pts != packet.dts
+        if packet.dts is not None:
+            self.falling += self._last is not None and packet.dts < self._last
+            self._last = packet.dts
         self.times.append(at_s)
         if self.stores_decoding:
             self.stored.append(decoding_s(packet) or 0.0)
@@ -136,6 +142,8 @@ class _PacketTimes:
     ) -> Pictures | None:
         if not self.times:
             return None
+        if 2 * self.falling > len(self.times):
+            raise _running_backwards(self.falling, len(self.times), self.where)
         times, ends = np.array(self.times), np.array(self.ends)
         if decode_ordered and self.stored:
             times, ends = np.array(self.stored), ends - times + np.array(self.stored)
@@ -327,13 +335,24 @@ def _is_decode_ordered(path: Path, video: Any, times: _PacketTimes, limits: Medi
     return not times.delayed and contradicts(path, limits, timeline, where=times.where, stream=video.index)
 
 
+def _running_backwards(falling: int, count: int, where: str) -> MediaError:
+    return MediaError(
+        "the timestamps of the pictures run backwards",
+        where=where,
+        seen=f"{falling} of {count} before the one before them",
+        allowed="times that ascend",
+        remedy=WRITE_ANEW,
+        code=Code.TIMESTAMPS,
+    )
+
+
 def _standing_still(times_s: NDArray[np.float64], where: str) -> MediaError:
     return MediaError(
         "most pictures have the same timestamp as the one before",
         where=where,
         seen=f"{np.unique(times_s).size} times for {times_s.size} pictures",
         allowed="a time of its own for each picture",
-        remedy="Record or export the clip again with a tool that writes timestamps anew",
+        remedy=WRITE_ANEW,
         code=Code.TIMESTAMPS,
     )
 

@@ -25,6 +25,8 @@ from components.media.reader import CONTAINERS, US_PER_S, open_container, readab
 from components.media.timeline import STAMPED, Timeline, timeline_of
 from components.media.tracks import BY_FLAG, BY_FLAGS, Choice, Choices, picture_tracks, sound_tracks
 
+LEAST_BYTES_PER_S = 100.0  # half of what the sparest codec of speech takes (AMR at 1.8 kbit/s)
+
 
 @contextmanager
 def open_media(path: Path, limits: MediaLimits, *, where: str, whole_file: bool = True) -> Iterator[Any]:
@@ -45,7 +47,7 @@ def open_media(path: Path, limits: MediaLimits, *, where: str, whole_file: bool 
         raise _unread(path, error, where) from error
     try:
         _check_container(container, path, where)
-        if whole_file and container.format.name not in STAMPED and declared_s(container) > limits.max_duration_s:
+        if whole_file and limits.max_duration_s < declared_s(container) and _is_credible(container, path):
             raise too_long(declared_s(container), limits, where)
         yield container
     except MemoryError as error:
@@ -66,6 +68,13 @@ def _unread(path: Path, error: Exception, where: str) -> MediaError:
         remedy="Convert it to mp4, mkv or wav" if unlisted else again,
         code=Code.NOT_MEDIA,
     )
+
+
+def _is_credible(container: Any, path: Path) -> bool:
+    """Whether a header's duration is taken without reading the file: not one that FFmpeg derives from single stamps,
+    and not of a file that has too few bytes to last as long."""
+    enough = path.stat().st_size >= LEAST_BYTES_PER_S * declared_s(container)
+    return bool(container.format.name not in STAMPED and enough)
 
 
 def _check_container(container: Any, path: Path, where: str) -> None:

@@ -8,7 +8,7 @@ hole in which stamps go on is not such a seam: it stays a hole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -316,6 +316,21 @@ class _Reading:
         next_s = median(following)
         return abs(next_s - last_s) < abs(next_s - at_s)
 
+    def begins_wild(self, at_s: float, others_s: Sequence[float]) -> bool:
+        """Whether a stream's first stamp is far from those that follow, which the beginnings of the others bear out."""
+        following = self.ahead_s[1 : 1 + WITNESSES]
+        if len(following) < WITNESSES or not others_s:
+            return False
+        next_s = median(following)
+        agree = max(following) - min(following) <= AHEAD_S < abs(at_s - next_s)
+        return agree and all(abs(next_s - other_s) < abs(at_s - other_s) for other_s in others_s)
+
+    def expected_s(self) -> float:
+        """Where the stream's next packet lies in place of a wild stamp: a step after the last, or before the second."""
+        if self.last_s is not None:
+            return self.last_s + self.step_s
+        return self.ahead_s[1] - max(0.0, self.ahead_s[2] - self.ahead_s[1])
+
     def go_on(self, at_s: float, part: int) -> None:
         """Passes a packet."""
         if part == self.part and self.last_s is not None:
@@ -341,7 +356,7 @@ class _Join:
         part = self._part_of(stamp, reading)
         if part is None:
             self.wild += 1
-            part, expected_s = reading.part, (reading.last_s or 0.0) + reading.step_s
+            part, expected_s = reading.part, reading.expected_s()
             self.shifted.append((stamp, part, expected_s - stamp.at_s))
             reading.go_on(expected_s, part)
             return
@@ -355,7 +370,8 @@ class _Join:
         """The number of the part a packet belongs to, `len(parts)` for a new one, None for a wild stamp."""
         newest = len(self.parts) - 1
         if reading.last_s is None:
-            return newest
+            others_s = [other.ahead_s[0] for other in self.readings.values() if other is not reading]
+            return None if reading.begins_wild(stamp.at_s, others_s) else newest
         away_s = stamp.at_s - reading.last_s
         if reading.part < newest and abs(stamp.at_s - self.parts[newest].position_s) < abs(away_s) > BACK_S:
             return newest  # another stream has entered it already

@@ -26,7 +26,7 @@ def stamped(stamp: Callable[[int, int, int], int]) -> bytes:
     return bytes(data)
 
 
-used("backwards.flv")(bytes_of(stamped(lambda kind, number, now: 5000 - now)))
+refused("backwards.flv", "timestamps")(bytes_of(stamped(lambda kind, number, now: 5000 - now)))
 refused("all-equal.flv", "timestamps")(bytes_of(stamped(lambda kind, number, now: 0)))
 used("negative.flv", "the file's clock starts again")(bytes_of(stamped(lambda kind, number, now: now - 5000)))
 used("jumps-by-days.flv", "the file's clock starts again")(
@@ -39,5 +39,11 @@ refused("shuffled.flv", "timestamps")(bytes_of(stamped(lambda kind, number, now:
 refused("sound-half-a-minute-later.flv", "coverage")(
     bytes_of(stamped(lambda kind, number, now: now + 30_000 * (kind != VIDEO_TAG)))
 )
-refused("years.flv", "too-long")(bytes_of(stamped(lambda kind, number, now: 0x7FFFFFFF - number)))
+refused("years.flv", "timestamps")(bytes_of(stamped(lambda kind, number, now: 0x7FFFFFFF - number)))
+used("weeks-later.flv", "timestamps far off those around them")(
+    bytes_of(stamped(lambda kind, number, now: 0x7FFFFFFF - 60_000 + now))
+)
+used("weeks-later-no-duration.flv", "timestamps far off those around them")(
+    bytes_of(stamped(lambda kind, number, now: 0x7FFFFFFF - 60_000 + now).replace(b"duration", b"notation"))
+)
 used("slow-sound.flv")(bytes_of(stamped(lambda kind, number, now: now * 2 if kind != VIDEO_TAG else now)))

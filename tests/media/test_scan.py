@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ from components.contracts.errors import MediaError
 from components.media.scan import scan
 from tests.alignment.media import damage, grey, tone, write_clip
 from tests.alignment.passes import LIMITS, first_pass
+from tests.integration.bad_media_times import VIDEO_TAG, stamped
 
 
 def test_damaged_sound_packets_are_counted_and_leave_a_hole(tmp_path: Path) -> None:
@@ -63,3 +65,33 @@ def test_pictures_whose_clock_stands_still_are_refused_for_that(tmp_path: Path) 
     with pytest.raises(MediaError) as caught:
         first_pass(path)
     assert (caught.value.code, caught.value.seen) == ("timestamps", "11 times for 40 pictures")
+
+
+WEEKS_MS = 2_100_000_000  # of a counter that is never set to 0
+FALLING = {
+    "by as much as a picture lasts": lambda kind, number, now: 5000 - now,
+    "by a millisecond": lambda kind, number, now: 5000 - number,
+    "of the pictures alone": lambda kind, number, now: 5000 - now if kind == VIDEO_TAG else now,
+    "weeks after the first": lambda kind, number, now: WEEKS_MS - number,
+}
+
+
+@pytest.mark.parametrize("stamp", FALLING.values(), ids=FALLING.keys())
+def test_stamps_that_run_backwards_are_refused_for_that(stamp: Callable[[int, int, int], int], tmp_path: Path) -> None:
+    (tmp_path / "a.flv").write_bytes(stamped(stamp))
+    with pytest.raises(MediaError, match="run backwards") as refused:
+        first_pass(tmp_path / "a.flv")
+    assert refused.value.code == "timestamps"
+
+
+@pytest.mark.parametrize("declared", [b"duration", b"notation"])
+def test_a_stamp_of_weeks_does_not_make_a_short_file_too_long(declared: bytes, tmp_path: Path) -> None:
+    """Without a duration in the header FFmpeg takes it from the last stamp."""
+    data = stamped(lambda kind, number, now: WEEKS_MS + now)
+    (tmp_path / "a.flv").write_bytes(data.replace(b"duration", declared))
+    scanned = first_pass(tmp_path / "a.flv")
+    assert scanned.timeline.wild == 1
+    assert scanned.pictures is not None
+    assert scanned.sound is not None
+    assert scanned.pictures.end_s - scanned.pictures.times_s[0] == pytest.approx(1.0, abs=0.06)
+    assert scanned.sound.start_s == pytest.approx(scanned.pictures.times_s[0], abs=0.1)

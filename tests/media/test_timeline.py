@@ -166,6 +166,26 @@ def test_a_wild_stamp_takes_its_neighbours_time(off_s: float, number: int) -> No
         assert of_stream == pytest.approx(truth[index], abs=0.001)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_wild_first_stamp_lies_before_the_second(number: int) -> None:
+    """Weeks of a counter that ran on, of which the first packet of one stream shows nothing."""
+    packets = interleaved(pictures(2_000_000, 2), sound(2_000_000, 2))
+    packets[number] = replace(packets[number], pts=55, dts=55)
+    timeline, times = on_one_clock(packets)
+    assert (timeline.parts, timeline.wild) == (1, 1)
+    _, truth = on_one_clock(interleaved(pictures(2_000_000, 2), sound(2_000_000, 2)))
+    for index, of_stream in times.items():
+        assert of_stream == pytest.approx(truth[index], abs=0.001)
+    assert timeline.duration_s == pytest.approx(2.0, abs=0.021)
+
+
+def test_a_short_first_part_is_not_a_wild_stamp() -> None:
+    """One packet of sound, whose pictures bear it out."""
+    timeline, times = on_one_clock([*sound(0, 0.02), *pictures(0, 1), *both(8000, 2)])
+    assert (timeline.parts, timeline.wild) == (2, 0)
+    assert np.diff(times[PICTURE]) == pytest.approx(0.04)
+
+
 def test_a_wild_last_stamp_does_not_make_the_clip_longer() -> None:
     packets = [*sound(0, 2), _stored(SOUND, 5000.0, 0.02)]
     timeline, times = on_one_clock(packets)

@@ -11,7 +11,7 @@ import re
 
 # Scripts without blanks between words; Korean has them.
 WITHOUT_BLANKS = re.compile(
-    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u3040-\u30ff\u31f0-\u31ff"
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff]"
 )
 ANY_LANGUAGE = "und"  # the dictionaries go by script
@@ -23,6 +23,13 @@ def words_of(text: str) -> list[str]:
     for token in text.split():
         words += _segments(token) if WITHOUT_BLANKS.search(token) else [token]
     return words
+
+
+def written_together(before: str, after: str) -> bool:
+    """Whether no blank is written between two words of a text: both are of scripts without blanks, where they meet."""
+    last = next((sign for sign in reversed(before) if sign.isalnum()), "")
+    first = next((sign for sign in after if sign.isalnum()), "")
+    return bool(WITHOUT_BLANKS.match(last) and WITHOUT_BLANKS.match(first))
 
 
 def _segments(token: str) -> list[str]:

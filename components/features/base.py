@@ -42,6 +42,9 @@ class Encoder(Protocol):
         name: the spec it was created from.
         width: D, the number of features per step.
         fingerprint: SHA-256 over everything that changes its numbers: spec, version of its code, weights, settings.
+
+    An encoder whose present version differs from earlier ones for unusual input alone may list the fingerprints of
+    those as `earlier_fingerprints`: see `served_fingerprints`.
     """
 
     @property
@@ -62,6 +65,12 @@ class Encoder(Protocol):
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
         """One `Encoded` per clip, in order, on each clip's grid."""
+
+
+def served_fingerprints(encoder: Encoder) -> frozenset[str]:
+    """The fingerprints of the versions of an encoder that give the same numbers for ordinary input as this one does: a
+    model that was trained with one of them is served."""
+    return frozenset({encoder.fingerprint, *getattr(encoder, "earlier_fingerprints", ())})
 
 
 def empty(num_steps: int, width: int) -> Encoded:

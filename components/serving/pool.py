@@ -15,7 +15,7 @@ from components.contracts.config import Alignment
 from components.contracts.errors import BundleError
 from components.contracts.records import AlignedClip, Quality, Word
 from components.contracts.timebase import Grid
-from components.features.base import Encoder
+from components.features.base import Encoder, served_fingerprints
 from components.features.registry import create
 from components.registry.bundle import EncoderSpec
 
@@ -68,7 +68,7 @@ class EncoderPool:
 def matching_encoder(modality: str, expected: EncoderSpec, device: str = "cpu") -> Encoder:
     """The encoder of a bundle's description, weights not loaded; raises as `EncoderPool.load`."""
     encoder = create(expected.spec, modality, device)
-    if encoder.fingerprint != expected.fingerprint or encoder.width != expected.width:
+    if expected.fingerprint not in served_fingerprints(encoder) or encoder.width != expected.width:
         raise BundleError(
             "the encoder installed here is not the one this version was trained with",
             where=f"encoder of {modality}: {expected.spec}",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.alignment.tokens import words_of
+from components.alignment.tokens import words_of, written_together
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,22 @@ from components.alignment.tokens import words_of
 )
 def test_words_in_every_script(text: str, words: list[str]) -> None:
     assert words_of(text) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "together"),
+    [
+        ("we", "won", False),
+        ("우리가", "정말", False),
+        ("“我们", "真的", True),
+        ("赢了!”", "我", True),
+        ("人々", "は", True),
+        ("ที่", "นี่", True),
+        ("ကျွန်တော်", "တို့", True),
+        ("iPhone", "很好", False),
+        ("你好", "3", False),
+        ("…", "我", False),
+    ],
+)
+def test_scripts_without_blanks_are_written_together(before: str, after: str, *, together: bool) -> None:
+    assert written_together(before, after) is together

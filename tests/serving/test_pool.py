@@ -9,9 +9,10 @@ import pytest
 
 from components.contracts.config import MODALITIES
 from components.contracts.errors import BundleError
+from components.features.base import served_fingerprints
 from components.features.registry import create
 from components.registry.bundle import EncoderSpec
-from components.serving.pool import EncoderPool
+from components.serving.pool import EncoderPool, matching_encoder
 from tests.serving.bundles import ALIGNMENT
 
 LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}
@@ -47,6 +48,13 @@ def test_versions_share_a_guard_and_its_child_ends_with_the_last_of_them() -> No
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_every_modality_can_be_warmed(modality: str) -> None:
     assert set(EncoderPool().load({modality: described(modality)})) == {modality}
+
+
+def test_a_version_of_an_encoder_that_differs_for_unusual_input_alone_is_served() -> None:
+    encoder = create("minilm", "text")
+    (earlier,) = served_fingerprints(encoder) - {encoder.fingerprint}
+    expected = EncoderSpec(spec="minilm", fingerprint=earlier, width=encoder.width)
+    assert matching_encoder("text", expected).fingerprint == encoder.fingerprint
 
 
 @pytest.mark.parametrize("changes", [{"fingerprint": "0" * 64}, {"width": 3}])

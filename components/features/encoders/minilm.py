@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
     from components.features.encoders.bert_net import BertEncoder
 
-VERSION = 2
+VERSION = 3
+# Versions before it give the same features for words that blanks separate.
+ALIKE = (2,)
 WIDTH = 384
 MAX_TOKENS = 512
 PARTS = ("minilm-weights", "minilm-config", "minilm-tokenizer")
@@ -52,10 +54,18 @@ class MiniLm:
     @property
     def fingerprint(self) -> str:
         """Hash of the spec, this code's version, its settings and the weights."""
+        return self._fingerprint(VERSION)
+
+    @property
+    def earlier_fingerprints(self) -> frozenset[str]:
+        """Those of the versions in ALIKE."""
+        return frozenset(map(self._fingerprint, ALIKE))
+
+    def _fingerprint(self, version: int) -> str:
         return fingerprint(
             {
                 "spec": self.name,
-                "version": [VERSION, UTTERANCES_VERSION],
+                "version": [version, UTTERANCES_VERSION],
                 "word_share": WORD_SHARE,
                 "weights": [WEIGHTS[part].sha256 for part in PARTS],
             }

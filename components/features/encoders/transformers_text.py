@@ -25,7 +25,9 @@ from components.features.encoders.utterances import (
 )
 from components.runtime.checkpoint import Checkpoint, load_model
 
-VERSION = 1
+VERSION = 2
+# Versions before it give the same features for words that blanks separate.
+ALIKE = (1,)
 MAX_TOKENS = 512
 BATCH_UTTERANCES = 32
 # Families whose encoder alone reads a text; a decoder or a vision model would load and mean nothing.
@@ -63,7 +65,15 @@ class TransformersText:
     @property
     def fingerprint(self) -> str:
         """Hash of this code's version, the checkpoint's content and the precision."""
-        return self._checkpoint.content_fingerprint(["text", VERSION, UTTERANCES_VERSION])
+        return self._fingerprint(VERSION)
+
+    @property
+    def earlier_fingerprints(self) -> frozenset[str]:
+        """Those of the versions in ALIKE."""
+        return frozenset(map(self._fingerprint, ALIKE))
+
+    def _fingerprint(self, version: int) -> str:
+        return self._checkpoint.content_fingerprint(["text", version, UTTERANCES_VERSION])
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
         """(T, D) per clip; valid where the text mask is and an utterance lasts."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.alignment.tokens import written_together
 from components.contracts.records import AlignedClip, Word
 from components.features.base import Encoded, mask_of, masked
 
@@ -26,9 +28,15 @@ class Utterance:
     words: tuple[Word, ...]
 
     @property
+    def blanks(self) -> tuple[str, ...]:
+        """What is written after each word: a blank, or nothing in a script without blanks and after the last word."""
+        between = ["" if written_together(*pair) else " " for pair in pairwise(word.text for word in self.words)]
+        return (*between, "")
+
+    @property
     def text(self) -> str:
-        """The words, separated by spaces."""
-        return " ".join(word.text for word in self.words)
+        """The words as their language writes them."""
+        return "".join(word.text + blank for word, blank in zip(self.words, self.blanks, strict=True))
 
 
 def utterances(words: Sequence[Word]) -> list[Utterance]:
@@ -90,7 +98,7 @@ def on_grid(
 
 def word_of_offsets(utterance: Utterance, offsets: NDArray[np.integer]) -> NDArray[np.int64]:
     """The word (tokens,) each token lies in, by its span (tokens, 2) in the utterance's text; −1 for special tokens."""
-    ends = np.cumsum([len(word.text) + 1 for word in utterance.words])
+    ends = np.cumsum([len(word.text + blank) for word, blank in zip(utterance.words, utterance.blanks, strict=True)])
     # Some tokenizers count the space before a word as the token's; its last character is surely the word's.
     owner = np.searchsorted(ends, np.maximum(offsets[:, 1] - 1, 0), side="right")
     return np.where(offsets[:, 1] > offsets[:, 0], np.minimum(owner, len(utterance.words) - 1), -1).astype(np.int64)

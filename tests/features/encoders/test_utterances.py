@@ -72,6 +72,13 @@ def test_tokens_find_their_words() -> None:
     assert word_of_offsets(spoken, np.array([[0, 5], [5, 8]])).tolist() == [0, 1]
 
 
+def test_scripts_without_blanks_are_joined_as_they_are_written() -> None:
+    (spoken,) = utterances(words(("我们", 0, 0.2), ("真的", 0.2, 0.4), ("very", 0.4, 0.5), ("happy", 0.5, 0.6)))
+    assert spoken.text == "我们真的 very happy"
+    offsets = np.array([[0, 1], [1, 2], [2, 4], [5, 9], [10, 15]])
+    assert word_of_offsets(spoken, offsets).tolist() == [0, 0, 1, 2, 3]
+
+
 def test_a_word_without_tokens_has_the_mean() -> None:
     hidden = np.array([[1.0], [3.0]], np.float32)
     assert word_means(hidden, np.array([0, 0]), 2).tolist() == [[2.0], [2.0]]

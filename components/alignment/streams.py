@@ -28,7 +28,7 @@ from components.media.scan import FileScan, Pictures
 from components.media.sound import Sound
 from components.media.source import too_long
 from components.media.span import MIN_DURATION_S, Span, Window
-from components.media.tracks import Choice, Choices, no_track
+from components.media.tracks import Choice, Choices, check_choices
 
 JITTER_NOTE = "the timestamps of the sound jump to and fro; it is placed by its sample count"
 
@@ -94,7 +94,7 @@ def read_media(
         span=span,
         choices=choices,
     )
-    _check_choices(clip)
+    check_choices(clip)
     video: FileScan | None = None
     audio: FileScan | None = None
     track_notes: tuple[str, ...] = ()
@@ -227,8 +227,8 @@ def _stream_notes(clip: Clip, video: FileScan | None, audio: FileScan | None) ->
         notes.append("no sound")
     elif audio.sound is None:
         notes.append("nothing of the sound decodes")
-    for file in (video, audio if audio is not video else None):
-        notes += file.timeline.notes() if file is not None else []
+    timelines = [file.timeline.notes() for file in (video, audio) if file is not None]
+    notes += dict.fromkeys(note for of_file in timelines for note in of_file)  # picture and sound may be of one file
     if video is not None and video.pictures is not None:
         notes += [DECODE_ORDERED_NOTE] if video.pictures.decode_ordered else []
         notes += quality.ended_early("picture", video.pictures.end_s, video.pictures.declared_end_s)
@@ -238,14 +238,6 @@ def _stream_notes(clip: Clip, video: FileScan | None, audio: FileScan | None) ->
         if audio.sound.damaged_packets:
             notes.append(f"{audio.sound.damaged_packets} damaged sound packets left out")
     return notes
-
-
-def _check_choices(clip: Clip) -> None:
-    """Raises MediaError (`no-track`) where a track is chosen and the clip has no file that could have one."""
-    if clip.video_track is not None and clip.video_path is None:
-        raise no_track("picture", clip.video_track, (), clip.clip_id)
-    if clip.audio_track is not None and clip.video_path is None and clip.audio_path is None:
-        raise no_track("sound", clip.audio_track, (), clip.clip_id)
 
 
 def _no_audio(path: Path, where: str) -> MediaError:

@@ -16,18 +16,20 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from components.contracts.config import Section
+from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.labels import Taxonomy
 from components.contracts.records import Clip, Quarantined
 from components.datasets import remote
-from components.datasets.base import Adapter, Scan, corpus_folder
+from components.datasets.base import STAGE, Adapter, Scan, corpus_folder
 from components.datasets.given_check import check_given
 from components.datasets.names import scan_of
 from components.datasets.stage import portable, unique, unusable
 from components.datasets.unused import UnusedFiles, unused_files
 from components.datasets.withdrawn import Withdrawal, leave_out
 from components.media.numbered import numbered_pictures
-from components.media.reader import MediaReader
+from components.media.reader import Header, MediaReader
+from components.media.tracks import Choice, check_choices
 from components.runtime.progress import progress
 
 THREADS = 4
@@ -184,15 +186,17 @@ def settled(adapter: Adapter[Any], options: Section, root: Path) -> Any:
 
 
 def look(clip: Clip, root: Path, reader: MediaReader) -> Looked:
-    """Reads the headers of a clip's files."""
+    """Reads the headers of a clip's files. Raises MediaError (`no-track`): a chosen track is not there."""
+    check_choices(clip)
     ends_s: list[float | None] = []
     streams = {"picture": clip.pictures_path is not None, "sound": False}
     for path in (clip.video_path, clip.audio_path):
         if path is not None:
             header = reader.header(root / path)
             ends_s.append(header.duration_s)
-            streams["picture"] |= header.picture and path == clip.video_path
-            streams["sound"] |= header.sound
+            _check_tracks(clip, path, header)
+            streams["picture"] |= bool(header.picture_tracks) and path == clip.video_path
+            streams["sound"] |= bool(header.sound_tracks)
     if clip.physio_path is not None:
         ends_s.append(_table_seconds(root / clip.physio_path))
     if clip.pictures_path is not None and clip.pictures_rate_hz:
@@ -207,6 +211,17 @@ def look(clip: Clip, root: Path, reader: MediaReader) -> Looked:
     return Looked(duration_s=None if end_s is None else end_s - clip.start_s, modalities=(*recorded, *given))
 
 
+def _check_tracks(clip: Clip, path: str, header: Header) -> None:
+    """Raises MediaError as alignment does where a file has none of the chosen number; not of a file that cannot be
+    opened, which alignment sets aside for that."""
+    if not header.picture_tracks and not header.sound_tracks:
+        return
+    if path == clip.video_path:
+        Choice(number=clip.video_track).of(header.picture_tracks, "picture", clip.clip_id)
+    if path == (clip.audio_path or clip.video_path):
+        Choice(number=clip.audio_track).of(header.sound_tracks, "sound", clip.clip_id)
+
+
 def _table_seconds(path: Path) -> float | None:
     """The largest `time_s` of a Parquet file, from its footer."""
     try:
@@ -219,7 +234,14 @@ def _table_seconds(path: Path) -> float | None:
 
 
 def _look(clip: Clip, root: Path, reader: MediaReader) -> Quarantined | Looked:
-    return unusable(clip, root) or look(clip, root, reader)
+    refusal = unusable(clip, root)
+    if refusal is not None:
+        return refusal
+    try:
+        return look(clip, root, reader)
+    except MediaError as error:
+        path = clip.video_path or clip.audio_path
+        return Quarantined.from_error(error, dataset=clip.dataset, clip_id=clip.clip_id, stage=STAGE, path=path)
 
 
 def _copies(clips: Iterable[Clip], root: Path) -> list[tuple[str, str]]:

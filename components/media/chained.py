@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import itertools
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,30 @@ SEGMENT_COUNT_AT = 26  # in a page's header, before as many lengths of segments
 EBML = b"\x1aE\xdf\xa3"
 SEGMENT = b"\x18S\x80g"
 MAX_LINKS = 200  # each stays open; the last one takes what is left
+KNOWN_FILES = 64
 
 Opener = Callable[[Any], Any]
 
 
-def links_of(path: Path) -> list[tuple[int, int]]:
-    """(first byte, end) of the links of an Ogg or Matroska file, in order; none for any other file."""
+def links_of(path: Path) -> Sequence[tuple[int, int]]:
+    """(first byte, end) of the links of an Ogg or Matroska file, in order; none for any other file.
+
+    A chained Ogg or a live recording is searched from end to end: once per version of a file, though it is opened at
+    least twice per clip and once more for each span of it.
+    """
+    status = path.stat()
+    return _links(path, (status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=KNOWN_FILES)
+def _links(path: Path, version: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     with path.open("rb") as file:
         starts = STARTS.get(file.read(len(CAPTURE)))
         if starts is None:
-            return []
+            return ()
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             firsts = list(itertools.islice(starts(data), MAX_LINKS))
-            return list(itertools.pairwise([*firsts, len(data)])) if firsts else []
+            return tuple(itertools.pairwise([*firsts, len(data)])) if firsts else ()
 
 
 def _ogg_starts(data: mmap.mmap) -> Iterator[int]:
@@ -120,7 +132,7 @@ class Chain:
         opened: opens a link as a PyAV container.
     """
 
-    def __init__(self, path: Path, links: list[tuple[int, int]], opened: Opener) -> None:
+    def __init__(self, path: Path, links: Sequence[tuple[int, int]], opened: Opener) -> None:
         self._path, self._links, self._opener = path, links, opened
         self._containers = [opened(Link(path, *links[0]))]
         self.format, self.streams = self._containers[0].format, self._containers[0].streams

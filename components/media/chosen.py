@@ -24,7 +24,7 @@ from components.media.channels import Mix
 from components.media.scan import FileScan, scan
 from components.media.sound import Sound, levels_dbfs
 from components.media.span import Span
-from components.media.tracks import MAX_TRIED, Choice, Choices, Track, TrackNote, ranked, reason
+from components.media.tracks import MAX_TRIED, Choice, Choices, Track, TrackNote, ranked, why_used
 
 SILENCE_STEP_S = 0.1  # a track is silent when no stretch of this length is louder than the floor
 
@@ -90,7 +90,7 @@ def _giving_way(
             attempt = _attempt(read, changed)
             if attempt is not None and not useless(attempt):
                 return attempt, changed, f"since track {ranked(tracks)[choice.rank].number} is {why}"
-    return scanned, choices, reason(choice, tracks)
+    return scanned, choices, why_used(choice, tracks)
 
 
 def _kept(read: Pass, scanned: FileScan, choices: Choices) -> FileScan:

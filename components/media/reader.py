@@ -5,9 +5,10 @@ Nothing is decoded, but opening a file already runs FFmpeg on untrusted data, wh
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
@@ -19,8 +20,8 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.chained import Chain, links_of
-from components.media.timeline import PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
-from components.media.tracks import MAX_TRIED, picture_tracks, ranked, sound_tracks
+from components.media.timeline import MAX_PACKETS, PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
+from components.media.tracks import MAX_TRIED, Track, picture_tracks, ranked, sound_tracks
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
@@ -33,11 +34,11 @@ LIMITS = MediaLimits(max_work_s=600.0)  # reading a packet costs a hundredth of 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """A file's header: the duration in seconds, None where it has none, and which streams exist."""
+    """A file's header: the duration in seconds, None where it has none, and the tracks."""
 
     duration_s: float | None = None
-    picture: bool = False
-    sound: bool = False
+    picture_tracks: tuple[Track, ...] = ()
+    sound_tracks: tuple[Track, ...] = ()
 
 
 class MediaReader:
@@ -58,7 +59,11 @@ class MediaReader:
             fields, _ = self._request({"do": "header", "path": str(path)}, path)
         except MediaError:
             return Header()
-        return Header(**fields)
+        return Header(
+            duration_s=fields["duration_s"],
+            picture_tracks=tuple(Track(**track) for track in fields["picture_tracks"]),
+            sound_tracks=tuple(Track(**track) for track in fields["sound_tracks"]),
+        )
 
     def times_s(self, path: Path) -> NDArray[np.float64]:
         """(N,) timestamps of the pictures of a file, in the file's order.
@@ -90,11 +95,10 @@ def serve(settings: Fields) -> Handler:
         if request["do"] == "times":
             return {}, np.array(_times_s(path), dtype=np.float64).tobytes()
         with _opened(path) as container:
-            sound = bool(container.streams.audio)
             return {
-                "duration_s": _duration_s(container),
-                "picture": bool(picture_tracks(container)),
-                "sound": sound,
+                "duration_s": _duration_s(path, container),
+                "picture_tracks": [asdict(track) for track in picture_tracks(container)],
+                "sound_tracks": [asdict(track) for track in sound_tracks(container)],
             }, None
 
     return handler
@@ -137,7 +141,7 @@ def open_container(path: Path, **options: str) -> Any:
                 stream.codec_context.options = options
         return container
 
-    links = links_of(path) if path.is_file() else []
+    links = links_of(path) if path.is_file() else ()
     # With the protocol in front, the name is only a name; a bare `concat:a|b` would be a request.
     return Chain(path, links, opened) if len(links) > 1 else opened(f"file:{path}")
 
@@ -169,14 +173,25 @@ def _opened(path: Path) -> Iterator[Any]:
         raise refused("the video cannot be read", path, type(error).__name__, Code.NOT_MEDIA) from error
 
 
-def _duration_s(container: Any) -> float | None:
+def _duration_s(path: Path, container: Any) -> float | None:
     """The duration in the header; where the container has none, that of its packets on one clock."""
-    if container.format.name in STAMPED or isinstance(container, Chain):
-        streams = _first_streams(container)
-        joined = timeline_of(readable(container.demux(streams))) if streams else PLAIN
+    if isinstance(container, Chain) or (container.format.name in STAMPED and _clock_breaks(container)):
+        with _opened(path) as again:
+            joined = timeline_of(_first_packets(again))
         if joined.parts > 1 or joined.wild:
             return joined.duration_s
     return container.duration / US_PER_S if container.duration and container.duration > 0 else None
+
+
+def _clock_breaks(container: Any) -> bool:
+    """Whether the stamps of a file jump. Only its end can show that they do not: a comparison per packet."""
+    watch = StampWatch()
+    try:
+        for packet in itertools.islice(_first_packets(container), MAX_PACKETS):
+            watch.note(packet)
+    except ClockBreak:
+        return True
+    return False
 
 
 def _times_s(path: Path) -> list[float]:
@@ -225,6 +240,11 @@ def _pictures(container: Any) -> list[Any]:
     """The picture streams by their flags; those without a decoder where there are no others."""
     tracks = picture_tracks(container)
     return [container.streams[track.index] for track in ranked(tracks) or tracks]
+
+
+def _first_packets(container: Any) -> Iterator[Any]:
+    streams = _first_streams(container)
+    return readable(container.demux(streams)) if streams else iter(())
 
 
 def _first_streams(container: Any, rank: int = 0) -> list[Any]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.contracts.codes import Code
-from components.contracts.errors import MediaError
+from components.contracts.errors import DataError, MediaError
+from components.contracts.records import Clip
 
 # Bits of a stream's disposition (FFmpeg's avformat.h).
 DEFAULT = 0x0001
@@ -103,7 +104,7 @@ def ranked(tracks: Sequence[Track]) -> list[Track]:
     return sorted((track for track in tracks if track.decodes), key=lambda track: not track.is_default)
 
 
-def reason(choice: Choice, tracks: Sequence[Track]) -> str:
+def why_used(choice: Choice, tracks: Sequence[Track]) -> str:
     """Why a choice that was not changed later fell on its track."""
     if choice.number is not None:
         return "as requested"
@@ -123,6 +124,35 @@ def no_track(kind: str, number: int, tracks: Sequence[Track], where: str) -> Med
         remedy="Choose a track that is there, or leave the choice out: the track with the default flag is then used",
         code=Code.NO_TRACK,
     )  # fmt: skip
+
+
+def check_choices(clip: Clip) -> None:
+    """Raises MediaError (`no-track`) where a track is chosen and the clip has no file that could have one."""
+    if clip.video_track is not None and clip.video_path is None:
+        raise no_track("picture", clip.video_track, (), clip.clip_id)
+    if clip.audio_track is not None and clip.video_path is None and clip.audio_path is None:
+        raise no_track("sound", clip.audio_track, (), clip.clip_id)
+
+
+def track_number(value: object, *, where: str) -> int | None:
+    """The number of a chosen track in a request, as text or as a cell of a table; None for an empty one.
+
+    Raises:
+        DataError: `bad-request`, it is not a whole number from 1.
+    """
+    text = f"{value:g}" if isinstance(value, float) else "" if value is None else str(value).strip()
+    if text in ("", "nan"):
+        return None
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise DataError(
+            "this is not the number of a track",
+            where=where,
+            seen=text,
+            allowed="1, 2, …",
+            remedy="Leave it out to use the track with the default flag",
+            code=Code.BAD_REQUEST,
+        )
+    return int(text)
 
 
 def _tracks(streams: Any) -> tuple[Track, ...]:

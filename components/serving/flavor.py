@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.media.tracks import track_number
 from components.registry.bundle import load_bundle
+from components.tracking.packaging import TRACKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +29,8 @@ class ClipModel:
         """Judges one clip per row.
 
         Args:
-            model_input: column `path`, and `transcript` if it is known (empty or missing: unknown).
+            model_input: column `path`, and, each of them empty or missing where it is not known, `transcript`,
+                `video_track` and `audio_track` (which of several tracks of the file to use, counted from 1).
             params: not used; MLflow passes it.
 
         Returns:
@@ -34,6 +38,7 @@ class ClipModel:
 
         Raises:
             MediaError: a clip cannot be used; its path is named.
+            DataError: a track is not a whole number, or the transcript is not text.
         """
         import pandas as pd
 
@@ -43,7 +48,14 @@ class ClipModel:
         for row in model_input.to_dict("records"):
             transcript = row.get("transcript")
             spoken = transcript if isinstance(transcript, str) and transcript.strip() else None
-            clip = clip_of_file(Path(str(row["path"])), self.predictor.guard, transcript=spoken)
+            video_track, audio_track = (_track(row, name) for name in TRACKS)
+            clip = clip_of_file(
+                Path(str(row["path"])),
+                self.predictor.guard,
+                transcript=spoken,
+                video_track=video_track,
+                audio_track=audio_track,
+            )
             answer = self.predictor.predict(clip)
             rows.append(
                 {
@@ -54,6 +66,14 @@ class ClipModel:
                 }
             )
         return pd.DataFrame(rows, columns=["emotion", "confidence", "contradiction", "answer_json"])
+
+
+def _track(row: Mapping[Hashable, Any], name: str) -> int | None:
+    """The track that a row chooses; an empty cell is None, NaN or NA."""
+    import pandas as pd
+
+    cell = row.get(name)
+    return track_number(None if pd.isna(cell) else cell, where=name)
 
 
 def _load_pyfunc(path: str) -> ClipModel:

@@ -23,6 +23,7 @@ from components.contracts.errors import DataError, MediaError, nearest
 from components.contracts.records import Word
 from components.contracts.room import full_disk_named
 from components.datasets.transcripts.read import decoded
+from components.media.tracks import track_number
 
 FILES = ("clip", "physio")
 TRACKS = ("video_track", "audio_track")
@@ -72,19 +73,7 @@ class Upload:
 
     def track(self, part: str) -> int | None:
         """The number of the chosen track of a part in TRACKS, from 1; None without one. Raises DataError."""
-        text = self.texts.get(part, "").strip()
-        if not text:
-            return None
-        if not (text.isascii() and text.isdigit() and int(text)):
-            raise DataError(
-                "this is not the number of a track",
-                where=part,
-                seen=text,
-                allowed="1, 2, …",
-                remedy="Leave the part out to use the track with the default flag",
-                code=Code.BAD_REQUEST,
-            )
-        return int(text)
+        return track_number(self.texts.get(part), where=part)
 
     @property
     def words(self) -> tuple[Word, ...]:

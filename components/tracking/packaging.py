@@ -15,6 +15,8 @@ from pathlib import Path
 
 # Where in the folder the bundle lies.
 BUNDLE_PATH = "data/bundle"
+# Columns with the number of a track.
+TRACKS = ("video_track", "audio_track")
 PATH_EXAMPLE, TRANSCRIPT_EXAMPLE = "clip.mp4", "what was said, if it is known"
 
 
@@ -32,7 +34,14 @@ def write_model_folder(folder: Path, bundle: Path, *, loader_module: str, requir
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    inputs = Schema([ColSpec("string", "path"), ColSpec("string", "transcript", required=False)])
+    inputs = Schema(
+        [
+            ColSpec("string", "path"),
+            ColSpec("string", "transcript", required=False),
+            # Not integers: a column of which some cells are empty holds floats.
+            *(ColSpec("double", name, required=False) for name in TRACKS),
+        ]
+    )
     outputs = Schema(
         [
             ColSpec("string", "emotion"),

@@ -52,6 +52,8 @@ def test_what_was_decided_about_a_clock_is_told(tmp_path: Path) -> None:
     joined = streams(tmp_path, video_path="joined.ts")
     assert joined.notes == ("the file's clock starts again; its 2 parts are placed one after the other",)
     assert joined.duration_s == pytest.approx(2.0, abs=0.05)
+    apart = streams(tmp_path, video_path="joined.ts", audio_path="joined.ts")
+    assert apart.notes == joined.notes
     write_clip(tmp_path / "b_frames.avi", pictures=PICTURES)
     assert "shown in the codec's order" in streams(tmp_path, video_path="b_frames.avi").notes[-1]
     noise = (0.1 * np.random.default_rng(0).standard_normal(96_000)).astype(np.float32)

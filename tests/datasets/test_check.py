@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from components.alignment.streams import read_media
 from components.contracts.config import Params
-from components.contracts.errors import DataError
+from components.contracts.errors import DataError, MediaError
 from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
+from components.contracts.records import Clip
 from components.datasets import registry
 from components.datasets.check import Findings, check
 from components.datasets.withdrawn import Withdrawal, record
@@ -135,3 +137,29 @@ def test_rows_and_files_that_do_not_meet_are_both_named(project: Path) -> None:
     found = checked("manifest", section, project).as_json(ABAW8)
     assert {kind: files["count"] for kind, files in found["unused"].items()} == {".wav": 1}
     assert found["modalities"] == {"sound": 1, "words": 1}
+
+
+def test_a_track_that_its_file_lacks_is_told_as_alignment_tells_it(project: Path) -> None:
+    corpus = project / "corpus"
+    for name in ("a", "b", "c", "d"):
+        talking(corpus / f"{name}.mp4")
+    speech(corpus / "e.wav")
+    rows = ("a.mp4,,1,1", "b.mp4,,,2", "c.mp4,,2,", "d.mp4,e.wav,1,2", ",e.wav,1,")
+    lines = [f"{row},p{at},anger" for at, row in enumerate(rows)]
+    (corpus / "table.csv").write_text("\n".join(["video,audio,video_track,audio_track,subject,emotion", *lines]))
+    section = {"table": "corpus/table.csv", "licence": "CC0", "consent": "given"}
+    told = checked("manifest", section, project)
+    assert [clip.clip_id for clip in told.clips] == ["manifest/a"]
+    params = Params(datasets=("manifest",), sources={"manifest": section})
+    call_stage("datasets", params, Layout(project), "manifest")
+    refused = {}
+    for row in pq.read_table(Layout(project).dataset("manifest") / "clips.parquet").to_pylist():
+        clip = Clip.from_row(row)
+        try:
+            read_media(clip, params.alignment, {}, root=project)
+        except MediaError as error:
+            refused[clip.clip_id] = (error.code, str(error))
+    assert {code for code, _ in refused.values()} == {"no-track"}
+    assert sorted(refused) == sorted(row.clip_id for row in told.quarantined)
+    for row in told.quarantined:
+        assert (row.code, f"{row.message}. {row.remedy}") == refused[row.clip_id]

@@ -10,7 +10,7 @@ import soundfile
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.media.chained import SEGMENT, links_of
+from components.media.chained import SEGMENT, _links, links_of
 from components.media.reader import MediaReader
 from components.media.scan import FileScan, scan
 from components.media.sound import place
@@ -101,7 +101,7 @@ def test_joined_matroska_has_all_its_links(tmp_path: Path, suffix: str, live: bo
         data = patched(data, at, b"\x01" + 7 * b"\xff")
     path = tmp_path / f"joined.{suffix}"
     path.write_bytes(3 * data)
-    assert links_of(path) == [(k * len(data), (k + 1) * len(data)) for k in range(3)]
+    assert links_of(path) == tuple((k * len(data), (k + 1) * len(data)) for k in range(3))
     scanned = first_pass(path)
     assert scanned.pictures is not None
     assert scanned.sound is not None
@@ -113,9 +113,20 @@ def test_joined_matroska_has_all_its_links(tmp_path: Path, suffix: str, live: bo
     )
 
 
+def test_a_file_is_searched_for_links_once_per_version(tmp_path: Path) -> None:
+    path = chain(tmp_path, LINKS["opus"])
+    _links.cache_clear()
+    first = links_of(path)
+    first_pass(path)
+    assert links_of(path) == first
+    assert _links.cache_info().misses == 1
+    path.write_bytes(path.read_bytes()[: first[1][1]])
+    assert links_of(path) == first[:2]
+
+
 def test_other_files_have_no_links(tmp_path: Path) -> None:
     assert len(links_of(write_clip(tmp_path / "a.ogg", sound=tone(0.2), audio_codec="libopus"))) == 1
-    assert links_of(write_clip(tmp_path / "a.wav", sound=tone(0.2), audio_codec="pcm_s16le")) == []
+    assert links_of(write_clip(tmp_path / "a.wav", sound=tone(0.2), audio_codec="pcm_s16le")) == ()
     for name, data in (("empty.ogg", b""), ("cut.ogg", b"OggS\x00\x02"), ("short.ogg", b"OggS\x00\x02" + bytes(10))):
         (tmp_path / name).write_bytes(data)
         assert len(links_of(tmp_path / name)) <= 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from components.contracts.errors import MediaError
-from components.media.tracks import Choice, Track, TrackNote, ranked, reason
+from components.media.tracks import Choice, Track, TrackNote, ranked, why_used
 
 
 def track(number: int, *, is_default: bool = False, decodes: bool = True, **tags: str) -> Track:
@@ -21,10 +21,10 @@ def test_flagged_tracks_come_first_and_those_without_a_decoder_never() -> None:
 
 
 def test_the_reason_tells_a_flag_from_none() -> None:
-    assert reason(Choice(number=1), [track(1)]) == "as requested"
-    assert reason(Choice(), [track(1), track(2, is_default=True)]) == "the default one"
+    assert why_used(Choice(number=1), [track(1)]) == "as requested"
+    assert why_used(Choice(), [track(1), track(2, is_default=True)]) == "the default one"
     for flag in (False, True):
-        assert reason(Choice(), [track(1, is_default=flag), track(2, is_default=flag)]) == "the first one"
+        assert why_used(Choice(), [track(1, is_default=flag), track(2, is_default=flag)]) == "the first one"
 
 
 def test_tracks_are_named_by_their_tags() -> None:

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.contracts.errors import BundleError
+from components.contracts.errors import BundleError, DataError
 from components.registry.register import register
 from components.serving.flavor import _load_pyfunc
+from tests.alignment.media import tone, write_tracks
 from tests.serving.bundles import break_goldens, tiny_bundle
 from tests.serving.media import video
 
@@ -52,6 +53,15 @@ def test_mlflow_loads_the_champion_and_gives_the_predictors_answer(
     assert answers[0]["presence"]["text"] > 0
     assert answers[1]["presence"]["text"] == 0
     assert answers[0]["model"]["bundle_sha256"] == sha256
+    tracks = write_tracks(tmp_path / "tracks.mkv", sounds=[tone(1.0, 16_000), tone(1.0, 16_000, hz=500.0)])
+    chosen = model.predict(pd.DataFrame({"path": [str(tracks)] * 2, "audio_track": [None, 2]}))
+    notes = [json.loads(text)["notes"] for text in chosen["answer_json"]]
+    assert [next(note for note in of_clip if "sound tracks" in note) for of_clip in notes] == [
+        "2 sound tracks: track 1 is used, the default one",
+        "2 sound tracks: track 2 is used, as requested",
+    ]
+    with pytest.raises(DataError, match="not the number of a track"):
+        model.predict(pd.DataFrame({"path": [str(tracks)], "video_track": [1.5]}))
 
 
 def test_a_bundle_whose_goldens_do_not_hold_is_not_loaded(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def test_the_mlflow_model_has_a_signature_pinned_requirements_and_no_code(tmp_pa
     assert flavor["loader_module"] == "components.serving.flavor"
     assert flavor["code"] is None
     assert flavor["data"] == "data/bundle"
-    assert '"name": "path"' in described["signature"]["inputs"]
+    columns = {column["name"]: column["required"] for column in json.loads(described["signature"]["inputs"])}
+    assert columns == {"path": True, "transcript": False, "video_track": False, "audio_track": False}
     pinned = (tmp_path / "model" / "requirements.txt").read_text().split()
     assert all("==" in line for line in pinned)
     assert {line.split("==")[0] for line in pinned} >= {"torch", "numpy", "safetensors", "av"}

@@ -102,4 +102,5 @@ def _check(text: str, known_datasets: Iterable[str]) -> None:
 
     params = parse_params(yaml.safe_load(text), known_datasets, where="params.yaml with --set")
     for name in params.datasets:
-        adapter(name).options(params.sources.get(name, {}))
+        section = params.sources.get(name, {})
+        adapter(name, section).options(section)

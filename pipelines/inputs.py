@@ -53,17 +53,20 @@ def write(params: Params, layout: Layout) -> Summary:
         text = yaml.safe_dump(resolved, sort_keys=True, allow_unicode=True)
         (beside / "params.yaml").write_text(text, encoding="utf-8")
         for name in params.datasets:
-            corpus = adapter(name)
-            options = corpus.options(params.sources.get(name, {}))
+            section = params.sources.get(name, {})
+            corpus = adapter(name, section)
+            options = corpus.options(section)
             cache = HashCache(inputs_cache(layout, name))
             files = {str(path): _files(path, layout.root, cache, name) for path in corpus.places(options)}
             cache.save()
-            taken = {
+            taken: dict[str, Any] = {
                 "dataset": name,
                 "options": options.model_dump(mode="json"),
                 "files": files,
                 "withdrawn": [[entry.salt, entry.sha256] for entry in read_withdrawn(layout.root, name)],
             }
+            if corpus.kind != name:
+                taken["adapter"] = corpus.kind
             write_json(beside / f"{name}.json", taken)
             counts[f"files of {name}"] = sum(place["count"] for place in files.values())
             _write_decided(name, layout, beside)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import ValidationError
 
 from components.contracts.codes import Code
-from components.contracts.config import Section, section_error
+from components.contracts.config import ADAPTER, Section, section_error
 from components.contracts.errors import DataError
 from components.contracts.records import Clip, Quarantined
 from components.datasets import remote
@@ -66,7 +67,8 @@ class Adapter(ABC, Generic[OptionsT]):
     """One corpus.
 
     Attributes:
-        name: the dataset's name in `params.yaml`, in paths and in clip ids.
+        name: the dataset's name in `params.yaml` and in paths. A class has the name of the adapter, with which it
+            begins its ids; `names.scan_of` writes the dataset's.
         licence: the terms of the corpus, written on every clip.
         about: further facts that one needs before using it.
         Options: the type of the dataset's own section of `params.yaml`.
@@ -76,7 +78,7 @@ class Adapter(ABC, Generic[OptionsT]):
             tables, transcripts. `check` counts the files that are neither.
     """
 
-    name: ClassVar[str]
+    name: str
     licence: ClassVar[str]
     about: ClassVar[About] = About()
     Options: type[OptionsT]
@@ -97,10 +99,22 @@ class Adapter(ABC, Generic[OptionsT]):
                 row in `Scan.quarantined`, never an exception.
         """
 
+    def called(self, name: str) -> Self:
+        """This adapter for a dataset of a different name."""
+        named = copy(self)
+        named.name = name
+        return named
+
+    @property
+    def kind(self) -> str:
+        """The name of the adapter, whatever the dataset is called."""
+        return type(self).name
+
     def options(self, section: Mapping[str, Any]) -> OptionsT:
         """The typed section; an address in an object store becomes the path of its mirror (`remote.py`). Raises
         ConfigError: a key is unknown (with the nearest name), missing or out of bounds."""
-        local = remote.localised(section, where=f"params.yaml: {self.name}")
+        own = {key: value for key, value in section.items() if key != ADAPTER}
+        local = remote.localised(own, where=f"params.yaml: {self.name}")
         try:
             return self.Options.model_validate(local)
         except ValidationError as error:

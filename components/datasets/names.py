@@ -56,10 +56,34 @@ def spellings(name: str) -> tuple[str, ...]:
 
 
 def scan_of(adapter: Adapter[Any], options: Any, root: Path, seed: int) -> Scan:
-    """`adapter.scan` with one spelling per name. Raises as it does."""
-    scan = adapter.scan(options, root, seed)
+    """`adapter.scan` with one spelling per name, and ids that begin with the dataset's name. Raises as it does."""
+    scan = _called(adapter.scan(options, root, seed), adapter)
     people = {_path(clip_id): tuple(name_of(name) for name in names) for clip_id, names in scan.people.items()}
     return replace(scan, clips=[_spelled(clip) for clip in scan.clips], people=people)
+
+
+def _called(scan: Scan, adapter: Adapter[Any]) -> Scan:
+    """A scan whose ids begin with the dataset's name instead of the adapter's."""
+    if adapter.name == adapter.kind:
+        return scan
+
+    def named(identifier: str) -> str:
+        first, slash, rest = identifier.partition("/")
+        return f"{adapter.name}{slash}{rest}" if first == adapter.kind else identifier
+
+    def clip_named(clip: Clip) -> Clip:
+        ids = {name: named(getattr(clip, name)) for name in ("clip_id", "subject_id", "session_id")}
+        text_id = clip.text_id and named(clip.text_id)
+        if text_id and not text_id.startswith(f"{adapter.name}/"):
+            text_id = f"{adapter.name}/{text_id}"
+        return replace(clip, dataset=adapter.name, text_id=text_id, **ids)
+
+    return replace(
+        scan,
+        clips=[clip_named(clip) for clip in scan.clips],
+        quarantined=[replace(row, dataset=adapter.name, clip_id=named(row.clip_id)) for row in scan.quarantined],
+        people={named(clip_id): names for clip_id, names in scan.people.items()},
+    )
 
 
 class DiskNames:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from components.contracts.config import ADAPTER
 from components.contracts.errors import ConfigError
 from components.datasets.base import Adapter
 from components.datasets.corpora.affwild2 import Affwild2
@@ -36,12 +38,22 @@ ADAPTERS: dict[str, Adapter[Any]] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names allowed in `datasets:` and as sections of `params.yaml`."""
+    """The adapters: allowed in `datasets:`, as sections of `params.yaml`, and as `adapter:` of a section."""
     return tuple(ADAPTERS)
 
 
-def adapter(name: str) -> Adapter[Any]:
-    """The adapter of that name. Raises ConfigError with the nearest name if there is none."""
-    if name not in ADAPTERS:
-        raise ConfigError.unknown("dataset", name, ADAPTERS, where="datasets")
-    return ADAPTERS[name]
+def adapter(name: str, section: Mapping[str, Any] | None = None) -> Adapter[Any]:
+    """The adapter of a dataset: of its own name, or with the dataset's name, the one that its section names.
+
+    Raises:
+        ConfigError: there is none, with the nearest name.
+    """
+    kind = kind_of(name, section or {})
+    if kind not in ADAPTERS:
+        raise ConfigError.unknown("dataset", kind, ADAPTERS, where="datasets")
+    return ADAPTERS[kind] if kind == name else ADAPTERS[kind].called(name)
+
+
+def kind_of(name: str, section: Mapping[str, Any]) -> str:
+    """The name of a dataset's adapter."""
+    return str(section.get(ADAPTER, name))

@@ -22,7 +22,7 @@ from components.contracts.labels import CANONICAL
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, GivenFeatures, Quarantined, clip_table, quarantine_table
 from components.datasets import registry
-from components.datasets.base import STAGE
+from components.datasets.base import STAGE, Adapter
 from components.datasets.content import HashCache, clips_cache, content_sha256, inputs_cache
 from components.datasets.given_check import check_given
 from components.datasets.names import scan_of
@@ -53,7 +53,7 @@ def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> 
         DataError: the corpus folder does not exist, or no clip in it can be used (the quarantine table is written
             first, so that nothing is lost).
     """
-    adapter = registry.adapter(name)
+    adapter = registry.adapter(name, section)
     options = adapter.options(section)
     withdrawn = read_withdrawn(layout.root, name)
     scan, left_out = leave_out(scan_of(adapter, options, layout.root, seed), withdrawn)
@@ -81,7 +81,7 @@ def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> 
             code=Code.EMPTY_CORPUS,
         )
     write_table(folder / "clips.parquet", clip_table(clips))
-    summary = _summary(name, adapter.licence, clips, quarantined, scan.notes)
+    summary = _summary(adapter, clips, quarantined, scan.notes)
     write_json(folder / "summary.json", summary)
     return summary
 
@@ -233,11 +233,12 @@ def _refusal(clip: Clip, *, code: Code, message: str, **fields: str | None) -> Q
 
 
 def _summary(
-    name: str, licence: str, clips: list[Clip], quarantined: list[Quarantined], notes: list[str]
+    adapter: Adapter[Any], clips: list[Clip], quarantined: list[Quarantined], notes: list[str]
 ) -> dict[str, Any]:
     return {
-        "dataset": name,
-        "licence": licence,
+        "dataset": adapter.name,
+        **({} if adapter.kind == adapter.name else {"adapter": adapter.kind}),
+        "licence": adapter.licence,
         "clips": len(clips),
         "subjects": len({clip.subject_id for clip in clips}),
         "emotions": dict(sorted(Counter(clip.emotion or "unlabelled" for clip in clips).items())),

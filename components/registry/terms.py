@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from components.contracts.atomic import read_json
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.datasets.about import ACCESS
@@ -73,17 +74,23 @@ def read_corpora(layout: Layout, names: Iterable[str]) -> list[Corpus]:
     columns = ["clip_id", "dataset", "content_sha256", "subject_id", "split"]
     listed = pq.read_table(layout.catalog / "catalog.parquet", columns=columns).to_pylist()
     return [
-        corpus(name, [row for row in listed if row["dataset"] == name], _clip_rows(layout, name))
+        corpus(
+            name,
+            [row for row in listed if row["dataset"] == name],
+            _clip_rows(layout, name),
+            adapter=_adapter(layout, name),
+        )
         for name in sorted(names)
     ]
 
 
-def corpus(name: str, listed: Sequence[Row], clips: Iterable[Row]) -> Corpus:
+def corpus(name: str, listed: Sequence[Row], clips: Iterable[Row], *, adapter: str | None = None) -> Corpus:
     """One corpus.
 
     Args:
         listed: its rows of the catalog.
         clips: rows of its clip table, with at least `clip_id`, `content_sha256`, `licence` and `consent`.
+        adapter: that lists it; of the corpus's own name by default.
 
     Raises:
         DataError: the clip table lacks a clip of the catalog, or has it with different content.
@@ -96,21 +103,21 @@ def corpus(name: str, listed: Sequence[Row], clips: Iterable[Row]) -> Corpus:
             raise _not_the_table(name, row["clip_id"], "no such clip" if clip is None else "different content")
         by_terms[clip["licence"].strip(), clip["consent"].strip()].append(row)
     ordered = sorted(by_terms.items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    adapter = ADAPTERS.get(name)
+    kind = adapter or name
     return Corpus(
         name=name,
-        source=source_of(name),
-        rendered=adapter is not None and adapter.about.access == "rendered",
+        source=source_of(kind),
+        rendered=kind in ADAPTERS and ADAPTERS[kind].about.access == "rendered",
         total=Count.of(listed),
         terms=tuple(_terms(licence, consent, rows) for (licence, consent), rows in ordered),
     )
 
 
-def source_of(name: str) -> str:
-    """The title of a corpus and where to obtain it, according to its adapter."""
-    if name not in ADAPTERS:
+def source_of(adapter: str) -> str:
+    """The title of an adapter's corpus, and where to obtain it."""
+    if adapter not in ADAPTERS:
         return UNKNOWN
-    about = ADAPTERS[name].about
+    about = ADAPTERS[adapter].about
     return f"{about.title}, {about.homepage or about.paper or ACCESS[about.access]}"
 
 
@@ -131,6 +138,12 @@ def _clip_rows(layout: Layout, name: str) -> list[dict[str, Any]]:
     if not path.is_file():
         raise _not_the_table(name, str(path), "no such file")
     return pq.read_table(path, columns=["clip_id", "content_sha256", "licence", "consent"]).to_pylist()
+
+
+def _adapter(layout: Layout, name: str) -> str:
+    """According to the summary of the stage `datasets`, which names an adapter that has a different name."""
+    path = layout.dataset(name) / "summary.json"
+    return str(read_json(path).get("adapter", name)) if path.is_file() else name
 
 
 def _not_the_table(name: str, where: str, seen: str) -> DataError:

@@ -50,6 +50,13 @@ def test_a_datasets_section_is_kept_for_its_adapter() -> None:
     assert params.sources["ravdess"] == {"root": "corpus"}
 
 
+def test_a_section_that_names_its_adapter_is_a_dataset_of_its_own() -> None:
+    raw = {"datasets": ["speech", "ravdess"], "speech": {"adapter": "ravdess", "root": "a"}, "ravdess": {"root": "b"}}
+    params = parse_params(raw, KNOWN)
+    assert params.datasets == ("speech", "ravdess")
+    assert params.sources == {"speech": {"adapter": "ravdess", "root": "a"}, "ravdess": {"root": "b"}}
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
@@ -70,6 +77,11 @@ def test_a_datasets_section_is_kept_for_its_adapter() -> None:
         ({"model": {"fusion": "prodct"}}, ["model.fusion", "product"]),
         ({"train": {"precision": "fp16"}}, ["train.precision", "bf16"]),
         (["datasets"], ["must be a mapping", "list"]),
+        ({"faces": {"adapter": "manifst"}}, ["unknown adapter", "faces.adapter", "manifst"]),
+        ({"ravdess": {"adapter": "synthetic"}}, ["a meaning of its own", "ravdess"]),
+        ({"train": {"adapter": "synthetic"}}, ["a meaning of its own", "train"]),
+        ({"My faces": {"adapter": "synthetic"}}, ["cannot be the name of a dataset", "My faces", "lower-case"]),
+        ({"datasets": ["faces"], "faces": {"root": "x"}}, ["unknown key", "faces"]),
     ],
 )
 def test_a_wrong_configuration_says_what_and_where(raw: Any, words: list[str]) -> None:

@@ -15,6 +15,7 @@ from components.contracts.labels import CANONICAL
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clips_of
 from components.datasets import registry
+from components.datasets.names import scan_of
 from pipelines.stages import call_stage
 from tests.datasets.tiny_corpora import CORPORA
 
@@ -95,6 +96,23 @@ def test_every_clip_can_be_aligned(corpus: tuple[str, Params, Layout]) -> None:
         assert bool(aligned.masks["voice"].any()) == (clip.video_path is not None or clip.audio_path is not None)
         assert bool(aligned.masks["physio"].any()) == (clip.physio_path is not None)
         assert bool(aligned.masks["face"].any()) == (clip.video_path is not None)
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_under_a_name_of_its_own_it_lists_the_same(name: str, tmp_path: Path) -> None:
+    section = CORPORA[name](_made(tmp_path))
+    plain, named = registry.adapter(name), registry.adapter("mine", {"adapter": name})
+    expected = scan_of(plain, plain.options(section), tmp_path, 7)
+    scan = scan_of(named, named.options({"adapter": name, **section}), tmp_path, 7)
+    ids = ("clip_id", "subject_id", "session_id")
+    renamed = [{key: getattr(clip, key).replace(name, "mine", 1) for key in ids} for clip in expected.clips]
+    assert [{key: getattr(clip, key) for key in ids} for clip in scan.clips] == renamed
+    assert {clip.dataset for clip in scan.clips} == {"mine"}
+    assert all(clip.text_id is None or clip.text_id.startswith("mine/") for clip in scan.clips)
+    assert [row.clip_id for row in scan.quarantined] == [
+        row.clip_id.replace(name, "mine", 1) for row in expected.quarantined
+    ]
+    assert plain.name == name
 
 
 @pytest.mark.parametrize("name", sorted(CORPORA))

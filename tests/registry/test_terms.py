@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.catalog.rows import CATALOG_SCHEMA
-from components.contracts.atomic import write_table
+from components.contracts.atomic import read_json, write_table
 from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
@@ -75,6 +75,18 @@ def test_the_terms_on_the_clips_of_every_adapter_reach_the_card(name: str, tmp_p
     assert f"{len(clips)} clips of {people} people; source: {adapter.about.title}, " in text
     assert adapter.about.homepage in text
     assert ("no real people: drawn and synthesised" in text) == (name == "synthetic")
+
+
+def test_a_dataset_with_a_name_of_its_own_has_the_source_of_its_adapter(tmp_path: Path) -> None:
+    layout, clip = Layout(tmp_path), make_clip("a", subject_id="tiny/ann", licence="CC0", consent="in writing")
+    for adapter, source in (("emodb", "Berlin"), ("synthetic", "rendered")):
+        read = corpus("tiny", listed([clip]), rows([clip]), adapter=adapter)
+        assert source.lower() in read.source.lower()
+        assert read.rendered == (adapter == "synthetic")
+    mine = tmp_path / "corpus"
+    params = Params(datasets=("mine",), sources={"mine": {"adapter": "emodb", **section("emodb", mine)}})
+    call_stage("datasets", params, layout, "mine")
+    assert read_json(layout.dataset("mine") / "summary.json")["adapter"] == "emodb"
 
 
 def test_mixed_terms_in_one_corpus_are_counted_by_split() -> None:

@@ -18,7 +18,7 @@ from components.contracts.config.catalog import Catalog
 from components.contracts.config.evaluate import Evaluate, Gates
 from components.contracts.config.features import Features
 from components.contracts.config.labels import Labels
-from components.contracts.config.loading import load_params, parse_params, section_error
+from components.contracts.config.loading import ADAPTER, load_params, parse_params, section_error
 from components.contracts.config.media import MediaLimits
 from components.contracts.config.model import Model
 from components.contracts.config.params import Params
@@ -29,6 +29,7 @@ from components.contracts.config.train import Train
 from components.contracts.config.validation import Drift, Validation
 
 __all__ = [
+    "ADAPTER",
     "MODALITIES",
     "Ablate",
     "Alignment",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,13 +15,18 @@ from components.contracts.config.train import Train
 from components.contracts.errors import ConfigError
 from components.contracts.presets import defaults_of, with_preset
 
+# The key by which the section of a dataset that has a name of its own says how the corpus is read.
+ADAPTER = "adapter"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
 
 def load_params(path: Path, known_datasets: Iterable[str]) -> Params:
     """Reads and checks `params.yaml`.
 
     Args:
         path: the file.
-        known_datasets: names that may stand in `datasets` and as sections of their own.
+        known_datasets: the adapters. Their names, and those of sections with the key `adapter`, may stand in
+            `datasets`.
 
     Raises:
         ConfigError: the file is missing or no YAML mapping; a key or dataset is unknown (with the nearest name); a
@@ -38,10 +45,11 @@ def load_params(path: Path, known_datasets: Iterable[str]) -> Params:
 
 def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "params") -> Params:
     """Checks a configuration that has been read; errors as in `load_params`."""
-    known = tuple(known_datasets)
+    adapters = tuple(known_datasets)
     if not isinstance(raw, dict):
         raise ConfigError("the configuration must be a mapping", where=where, seen=type(raw).__name__)
     sections = set(Params.model_fields) - {"sources"}
+    known = (*adapters, *_named(raw, {*sections, *adapters}, adapters, where))
     for key in raw:
         if key not in sections and key not in known:
             raise ConfigError.unknown("key", str(key), sorted([*sections, *known]), where=where)
@@ -60,6 +68,35 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
         given = body.get(section) or {}
         getattr(params, section).model_fields_set.difference_update(set(names) - set(given))
     return params
+
+
+def _named(raw: Mapping[Any, Any], taken: Collection[str], adapters: Collection[str], where: str) -> list[str]:
+    """The sections of datasets with names of their own: those with the key `adapter`.
+
+    Raises:
+        ConfigError: the adapter is unknown, the name cannot be one of a folder and a stage, or an adapter's own section
+            names a different one.
+    """
+    named = [key for key, section in raw.items() if isinstance(section, dict) and ADAPTER in section]
+    for name in named:
+        adapter = raw[name][ADAPTER]
+        if adapter not in adapters:
+            raise ConfigError.unknown("adapter", str(adapter), adapters, where=f"{where}: {name}.{ADAPTER}")
+        if name in taken and name != adapter:
+            raise ConfigError(
+                "this name has a meaning of its own",
+                where=f"{where}: {name}",
+                seen=f"{ADAPTER}: {adapter}",
+                remedy="Give the dataset a name that is neither a section nor an adapter",
+            )
+        if not NAME.fullmatch(str(name)):
+            raise ConfigError(
+                "this cannot be the name of a dataset",
+                where=where,
+                seen=str(name),
+                allowed="lower-case letters, digits and _, with a letter first, at most 40",
+            )
+    return [name for name in named if name not in taken]
 
 
 def section_error(error: ValidationError, model: type[BaseModel], *, where: str) -> ConfigError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError
 from components.datasets.about import plain
-from components.datasets.registry import ADAPTERS
+from components.datasets.registry import ADAPTERS, kind_of
 from pipelines.commands.config.settings import FILE, Setting, select
 from pipelines.commands.table import table
 from pipelines.project import find_root, load
@@ -37,7 +37,7 @@ def command(name: str | None = None, *, as_json: bool = False) -> str:
     if len(chosen) == 1 and chosen[0].key == name:
         return _one(chosen[0])
     where = f"Values of {root / FILE}." if root else "Not in a project: every value is the default."
-    return "\n\n".join([*_tables(chosen), *([] if name else [f"{where}\n{HINT}"])])
+    return "\n\n".join([*_tables(chosen, params), *([] if name else [f"{where}\n{HINT}"])])
 
 
 def _root() -> Path | None:
@@ -47,7 +47,7 @@ def _root() -> Path | None:
         return None
 
 
-def _tables(settings: Sequence[Setting]) -> Iterator[str]:
+def _tables(settings: Sequence[Setting], params: Params) -> Iterator[str]:
     """One table per section, with the keys relative to it."""
     sections: dict[str, list[Setting]] = {}
     for setting in settings:
@@ -62,14 +62,15 @@ def _tables(settings: Sequence[Setting]) -> Iterator[str]:
             )
             for member in members
         ]
-        yield f"{_title(section)}\n\n{table(('key', 'value', 'from', 'meaning'), rows)}"
+        yield f"{_title(section, params)}\n\n{table(('key', 'value', 'from', 'meaning'), rows)}"
 
 
-def _title(section: str) -> str:
+def _title(section: str, params: Params) -> str:
     if not section:
         return "At the top of params.yaml"
-    if section in ADAPTERS:
-        about = f"options of {ADAPTERS[section].about.title or 'a dataset'}"
+    kind = kind_of(section, params.sources.get(section, {}))
+    if kind in ADAPTERS:
+        about = f"options of {ADAPTERS[kind].about.title or 'a dataset'}"
     else:
         about = inspect.cleandoc(type(getattr(Params(), section)).__doc__ or "").split("\n\n", maxsplit=1)[0]
     return textwrap.fill(f"{section}: {about}", TITLE_COLUMNS)

@@ -17,7 +17,7 @@ from components.contracts.config import Params, Section, meaning
 from components.contracts.errors import ConfigError, nearest
 from components.contracts.presets import PRESETS, WITHOUT
 from components.datasets.about import plain
-from components.datasets.registry import ADAPTERS
+from components.datasets.registry import ADAPTERS, adapter
 
 FILE = "params.yaml"
 DEFAULT = "default"
@@ -77,9 +77,10 @@ def select(name: str | None, params: Params) -> list[Setting]:
 def every_setting(params: Params) -> Iterator[Setting]:
     """Every key of params.yaml, then every option of every dataset."""
     yield from _settings(params, default=Params(), preset=params.model.preset)
-    for dataset, adapter in ADAPTERS.items():
+    for dataset in dict.fromkeys([*ADAPTERS, *params.sources]):
         section = params.sources.get(dataset, {})
-        for name, field in adapter.Options.model_fields.items():
+        options = adapter(dataset, section).Options
+        for name, field in options.model_fields.items():
             default = None if field.is_required() else field.get_default(call_default_factory=True)
             yield Setting(
                 key=f"{dataset}.{name}",
@@ -87,7 +88,7 @@ def every_setting(params: Params) -> Iterator[Setting]:
                 origin=FILE if name in section else NOT_SET if field.is_required() else DEFAULT,
                 default=_plain(default),
                 needed=field.is_required(),
-                allowed=allowed(adapter.Options, name),
+                allowed=allowed(options, name),
                 meaning=meaning(field),
             )
 

@@ -39,7 +39,6 @@ def settings(name: str, *, root: str | None = None, assignments: Sequence[str] =
     """
     import yaml
 
-    corpus = adapter(name)
     layout = Layout(find_root())
     try:
         document = yaml.safe_load(layout.params.read_text(encoding="utf-8")) or {}
@@ -47,6 +46,8 @@ def settings(name: str, *, root: str | None = None, assignments: Sequence[str] =
         raise ConfigError("not valid YAML", where=str(layout.params), seen=str(error)) from error
     if not isinstance(document, dict):
         raise ConfigError("the configuration must be a mapping", where=str(layout.params))
+    section = document.get(name)
+    corpus = adapter(name, section if isinstance(section, dict) else None)
     document["datasets"] = [name]
     if root is not None:
         if "root" not in corpus.Options.model_fields:

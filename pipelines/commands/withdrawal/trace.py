@@ -89,9 +89,10 @@ def read_corpus(name: str, params: Params, layout: Layout) -> CorpusOnDisk:
     """The corpus's own list of its clips; not for a rendered corpus, since a scan would render it."""
     if name not in params.datasets:
         return CorpusOnDisk()
-    reader = adapter(name)
+    section = params.sources.get(name, {})
+    reader = adapter(name, section)
     try:
-        options = reader.options(params.sources.get(name, {}))
+        options = reader.options(section)
         return (
             CorpusOnDisk(scan=scan_of(reader, options, layout.root, params.seed))
             if reader.places(options)

@@ -72,11 +72,17 @@ def _called(scan: Scan, adapter: Adapter[Any]) -> Scan:
         return f"{adapter.name}{slash}{rest}" if first == adapter.kind else identifier
 
     def clip_named(clip: Clip) -> Clip:
-        ids = {name: named(getattr(clip, name)) for name in ("clip_id", "subject_id", "session_id")}
         text_id = clip.text_id and named(clip.text_id)
         if text_id and not text_id.startswith(f"{adapter.name}/"):
             text_id = f"{adapter.name}/{text_id}"
-        return replace(clip, dataset=adapter.name, text_id=text_id, **ids)
+        return replace(
+            clip,
+            dataset=adapter.name,
+            clip_id=named(clip.clip_id),
+            subject_id=named(clip.subject_id),
+            session_id=named(clip.session_id),
+            text_id=text_id,
+        )
 
     return replace(
         scan,

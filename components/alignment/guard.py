@@ -2,7 +2,7 @@
 
 Every caller that aligns untrusted media (a worker of the stage, `mer predict`, a replica) passes it to a child process
 that holds the aligner. A clip that kills the child is `crashed`, one over its time `too-slow`, one over its memory
-`memory`; all other refusals come from the aligner. Starting a child takes a few seconds (its imports and networks).
+`memory`; all other refusals come from the aligner. Starting the first child takes a few seconds (its imports).
 """
 
 from __future__ import annotations
@@ -104,6 +104,16 @@ class Guard:
             if ended.over_time:
                 raise _too_late(self._wall_s, where) from ended
             raise _crashed(ended, where) from ended
+
+
+def imports(settings: Fields) -> None:
+    """What the children import, as `runtime.guarded` requires it."""
+    import scipy.signal  # noqa: F401  # for voices and faces
+
+    import components.alignment.align
+
+    if settings["config"]["face"]["detector"] == "mtcnn":
+        import components.alignment.faces.mtcnn  # noqa: F401
 
 
 def serve(settings: Fields) -> Handler:

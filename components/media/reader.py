@@ -87,6 +87,11 @@ class MediaReader:
             self._idle.put(child)
 
 
+def imports(settings: Fields) -> None:
+    """What the children import, as `runtime.guarded` requires it."""
+    import av  # noqa: F401
+
+
 def serve(settings: Fields) -> Handler:
     """The handler of a child, as `runtime.guarded` requires it."""
 

@@ -1,6 +1,7 @@
 """General machinery on which the components run: processes, Ray, checkpoints, progress, templates.
 
 guarded.py     work in a child process under limits, so that a bad file affects no other work
+fork_server.py children that start in milliseconds
 cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder
 threads.py     one thread for torch

@@ -9,8 +9,9 @@ Neither Python nor Ray can undo that. So media files are opened in a child proce
     memory         the kernel refuses more than `max_memory_mb` beyond what an idle child uses: a MemoryError there
 
 The alarms and the memory limit are the kernel's, so they hold in the middle of foreign code, and for a child whose
-parent has ended; an idle child ends with its parent, however that ends. Starting a child takes as long as its imports,
-a request about a millisecond more than without one. After its start a child sends JSON and bytes, never a pickle.
+parent has ended; an idle child ends with its parent, however that ends. Starting the first child of a kind takes as
+long as its imports, a later one milliseconds (`fork_server.py`), a request about a millisecond more than without a
+child. After its start a child sends JSON and bytes, never a pickle.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import traceback
 import weakref
@@ -36,6 +36,7 @@ from typing import Any
 from components.contracts import errors
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MerError, UnavailableError
+from components.runtime.fork_server import Child, fork_server
 
 Fields = dict[str, Any]
 # The work of a child: takes a request's fields, returns an answer's fields and bytes.
@@ -76,7 +77,8 @@ class Guarded:
     """A child process with one handler, restarted whenever it dies. Threads take turns.
 
     Args:
-        serve: ``module:function``; the child calls it with `settings` to get its `Handler`.
+        serve: ``module:function``; the child calls it with `settings` to get its `Handler`. A function `imports` of the
+            module, called with `settings`, makes the imports that its children share.
         settings: the handler's settings, JSON, sent once.
         limits: `max_work_s` and `max_memory_mb` of a request.
         wall_s: the most seconds by the clock that a request may take; None: no limit.
@@ -87,9 +89,10 @@ class Guarded:
     ) -> None:
         setup = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json"), "wall_s": wall_s}
         self._serve = serve
+        self._settings = settings
         self._setup = json.dumps(setup).encode()
         self._turn = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._line: Connection | None = None
         self._ready = False
         self._end: weakref.finalize[..., Any] | None = None
@@ -154,16 +157,9 @@ class Guarded:
         if self._child is not None:
             return
         ours, theirs = socket.socketpair()
-        # One thread: sums of floats depend on their number, and on a busy machine they only wait for each other.
-        path = os.pathsep.join(path for path in sys.path if path)
-        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        module = self._serve.partition(":")[0]
         with theirs:
-            self._child = subprocess.Popen(
-                [sys.executable, "-c", CHILD, self._serve],  # the last argument identifies it in a list of processes
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,  # libraries may print there
-                env=environment,
-            )
+            self._child = fork_server(module).start(CHILD, self._settings, stdin=theirs.fileno())
         self._line = Connection(ours.detach())
         self._end = weakref.finalize(self, _end, self._child, self._line)
         self._ready = False
@@ -201,7 +197,7 @@ class Guarded:
         return _end(child, line, dead=dead)
 
 
-def _end(child: subprocess.Popen[bytes], line: Connection, *, dead: bool = False) -> int:
+def _end(child: Child, line: Connection, *, dead: bool = False) -> int:
     line.close()
     if not dead:
         child.terminate()

@@ -1,0 +1,227 @@
+"""Children that start in milliseconds: each is a fork of a process that has made their imports.
+
+A guarded child (`guarded.py`) imports for a second or more, which a file that kills it would cost again. So the first
+child of a kind starts a server: a process with one thread that imports what such children need and is forked for each
+of them. A child has its own standard input and error, environment and folder, as if it were started directly. The
+server ends with the process that started it, however that ends. Children of a process that has changed its effective
+user come from a server that runs as that user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+SERVER = "from components.runtime.fork_server import serve; serve()"
+LENGTH = struct.Struct("!Q")
+NUMBER = struct.Struct("!q")
+FILES = 3  # sent with a request: the child's standard input and error, and the server's end of the child's channel
+LOST = -signal.SIGKILL  # of a child whose server is gone, which nothing but a kill ends early
+
+Request = dict[str, Any]
+
+
+class Child:
+    """A child process, with the part of the interface of `subprocess.Popen` that is needed.
+
+    Over its channel the server sends its process id, and its exit status when it has ended.
+    """
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._pid: int | None = None
+        self._status: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; waits until the server has made it."""
+        if self._pid is None:
+            self._pid = self._number()
+        return self._pid
+
+    def terminate(self) -> None:
+        """Sends SIGTERM, unless it has ended."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL, unless it has ended."""
+        self._signal(signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, negative for a signal. Raises subprocess.TimeoutExpired."""
+        if self._status is None:
+            _ = self.pid
+            if timeout is not None and not select.select([self._channel], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(SERVER, timeout)
+            self._status = self._number()
+            self._channel.close()
+        return self._status
+
+    def _signal(self, number: int) -> None:
+        if self.pid > 0 and self._status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _number(self) -> int:
+        try:
+            data = self._channel.recv(NUMBER.size, socket.MSG_WAITALL)
+        except OSError:
+            data = b""
+        return int(NUMBER.unpack(data)[0]) if len(data) == NUMBER.size else LOST
+
+
+class ForkServer:
+    """The server of one kind of children, as its parent sees it. Threads take turns.
+
+    Args:
+        module: what it imports. If the module has a function `imports`, it is called with a child's settings before the
+            fork.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._command = [sys.executable, "-c", SERVER, module]  # which identifies it in a list of processes
+        self._turn = threading.Lock()
+        self._line: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, program: str, settings: Mapping[str, Any], *, stdin: int) -> Child:
+        """Starts a child without waiting for it. The server starts with the first one.
+
+        Args:
+            program: Python text that the child executes, as `python -c` does.
+            settings: for `imports`, JSON.
+            stdin: a file descriptor, for its standard input.
+        """
+        request = {"program": program, "settings": settings, "environment": dict(os.environ), "folder": os.getcwd()}
+        ours, theirs = socket.socketpair()
+        with self._turn, theirs:
+            files = [stdin, 2, theirs.fileno()]
+            try:
+                _send(self._connected(), request, files)
+            except OSError:  # the server was killed
+                self._end()
+                _send(self._connected(), request, files)
+        return Child(ours)
+
+    def _connected(self) -> socket.socket:
+        if self._line is None:
+            self._line, theirs = socket.socketpair()
+            path = os.pathsep.join(path for path in sys.path if path)
+            # One thread: sums of floats depend on their number, and on a busy machine they only wait for each other.
+            environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+            with theirs:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,  # libraries may print there
+                    env=environment,
+                )
+        return self._line
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._line = self._process = None
+
+
+_servers: dict[tuple[object, ...], ForkServer] = {}
+_choice = threading.Lock()
+
+
+def fork_server(module: str) -> ForkServer:
+    """The server of this process, and of its present user, for children that need a module."""
+    with _choice:
+        return _servers.setdefault((module, os.getpid(), os.geteuid(), os.getegid()), ForkServer(module))
+
+
+def serve() -> None:
+    """The server: forks until its parent closes the line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too
+    line = socket.socket(fileno=os.dup(0))
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    channels: dict[int, socket.socket] = {}
+    while True:
+        ready = select.select([line.fileno(), woken], [], [])[0]
+        if woken in ready:
+            os.read(woken, 4096)
+            _report_ended(channels)
+        if line.fileno() in ready:
+            received = _receive(line)
+            if received is None:
+                return
+            own = [line.fileno(), woken, wake, *(channel.fileno() for channel in channels.values())]
+            _fork(*received, channels, own)
+
+
+def _fork(request: Request, files: list[int], channels: dict[int, socket.socket], own: list[int]) -> None:
+    stdin, stderr, channel = files
+    with suppress(Exception):  # the child meets the error again, and says so
+        if imports := getattr(import_module(sys.argv[1]), "imports", None):
+            imports(request["settings"])
+    pid = os.fork()
+    if pid == 0:
+        _child(request, stdin, stderr, close=[channel, *own])
+    os.close(stdin)
+    os.close(stderr)
+    channels[pid] = socket.socket(fileno=channel)
+    with suppress(OSError):  # the parent has ended
+        channels[pid].sendall(NUMBER.pack(pid))
+
+
+def _child(request: Request, stdin: int, stderr: int, *, close: list[int]) -> None:
+    """The fork. Does not return."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(stdin, 0)
+        os.dup2(stderr, 2)
+        for descriptor in (stdin, stderr, *close):
+            os.close(descriptor)
+        os.environ.clear()
+        os.environ.update(request["environment"], OMP_NUM_THREADS="1")
+        os.chdir(request["folder"])
+        exec(request["program"], {"__name__": "__main__"})
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def _report_ended(channels: dict[int, socket.socket]) -> None:
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            channel = channels.pop(ended[0])
+            with channel, suppress(OSError):
+                channel.sendall(NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
+
+
+def _send(line: socket.socket, request: Request, files: list[int]) -> None:
+    body = json.dumps(request).encode()
+    socket.send_fds(line, [LENGTH.pack(len(body))], files)
+    line.sendall(body)
+
+
+def _receive(line: socket.socket) -> tuple[Request, list[int]] | None:
+    """The next request; None at the end of the line."""
+    length, files, _, _ = socket.recv_fds(line, LENGTH.size, FILES)
+    if len(length) != LENGTH.size:
+        return None
+    return json.loads(line.recv(LENGTH.unpack(length)[0], socket.MSG_WAITALL)), files

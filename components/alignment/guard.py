@@ -19,6 +19,8 @@ from components.contracts.codes import Code
 from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import AlignedClip, Clip
+from components.media.images import image_times
+from components.media.probe import image_format
 from components.media.source import open_media, out_of_memory, picture_stream, too_slow
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
@@ -74,7 +76,8 @@ class Guard:
         return AlignedClip.from_row(pa.ipc.open_stream(row).read_all().to_pylist()[0])
 
     def has_picture(self, path: Path) -> bool:
-        """Whether a media file has a picture stream. Raises MediaError as `source.open_media`, and as `aligned`."""
+        """Whether a media file has a picture stream, or is a picture. Raises MediaError as `source.open_media`,
+        `images.image_times` and `aligned`."""
         fields, _ = self._request({"do": "open", "path": str(path)}, path.name)
         return bool(fields["picture"])
 
@@ -126,6 +129,9 @@ def serve(settings: Fields) -> Handler:
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         if request["do"] == "open":
             path = root / request["path"]
+            if image_format(path) is not None:
+                image_times(path, config.limits, where=path.name)
+                return {"picture": True}, None
             with open_media(path, config.limits, where=path.name) as container:
                 return {"picture": picture_stream(container) is not None}, None
         clip = Clip.from_row(request["clip"])

@@ -4,13 +4,17 @@ A clip's sound is the audio stream of its video file, or a separate file. In one
 offset between them is real. Two files have no common clock: each starts at its own first timestamp, and both are
 taken to start together.
 
+A still picture (a photograph, or a video of a single one) is one moment and stands for one step, so that a clip of a
+photograph alone has one step. Beside sound its face is at its moment, and the other steps are without a face: nobody
+keeps a face for as long as they speak.
+
 A clip that is a span of its files has its zero where the span begins and lasts as long as the span: any part that
 is missing from the files is masked like any other gap, and noted. Only a span with next to nothing in it is refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +34,8 @@ from components.media.source import too_long
 from components.media.span import MIN_DURATION_S, Span, Window
 from components.media.tracks import Choice, Choices, check_choices
 
+STILL_NOTE = "a still picture: one moment, without any change over time"
+STILL_BESIDE_SOUND_NOTE = "a still picture beside sound: the face counts at its own moment alone"
 JITTER_NOTE = "the timestamps of the sound jump to and fro; it is placed by its sample count"
 
 
@@ -101,7 +107,7 @@ def read_media(
     if clip.video_path is not None:
         own_sound = clip.audio_path is None
         chosen = read(root / clip.video_path, picture=True, sound=own_sound)
-        video, track_notes = chosen.scan, chosen.notes
+        video, track_notes = _of_a_step(chosen.scan, 1.0 / config.rate_hz), chosen.notes
         audio = video if own_sound else None
     if clip.audio_path is not None:
         path = root / clip.audio_path
@@ -131,7 +137,9 @@ def read_media(
         span=span,
         notes=[*_stream_notes(clip, video, audio), *track_notes],
     )
-    if media.duration_s < MIN_DURATION_S:
+    if _is_still(media.pictures) and sound is None:
+        media = replace(media, duration_s=max(media.duration_s, *_other_ends_s(clip, series, given_end_s)))
+    elif media.duration_s < MIN_DURATION_S:
         raise _truncated(where, f"{media.duration_s:.3f} s")
     if media.duration_s > limits.max_duration_s:
         raise too_long(media.duration_s, limits, where)
@@ -171,7 +179,8 @@ def _on_one_clock(
             notes.append(f"the recording ends {missing_s:.2f} s before the clip does")
     if sound and offset_s > sound.padding_s:
         offset_s += sound.padding_s  # a late stream begins with its encoder's padding; the sound follows it
-    if sound and pictures and not shared_clock and abs(ends[1] - ends[0]) > quality.NOTE_EARLY_END_S:
+    apart = sound and pictures and not (shared_clock or pictures.is_still)
+    if apart and abs(ends[1] - ends[0]) > quality.NOTE_EARLY_END_S:
         longer = "longer" if ends[1] > ends[0] else "shorter"
         notes.append(f"the sound file is {abs(ends[1] - ends[0]):.2f} s {longer} than the picture")
     spread = intervals(pictures.times_s) if pictures else None
@@ -194,13 +203,24 @@ def _on_one_clock(
     )
 
 
+def _of_a_step(scanned: FileScan, step_s: float) -> FileScan:
+    """The scan with a still picture that lasts a step."""
+    pictures = scanned.pictures
+    if pictures is None or not pictures.is_still:
+        return scanned
+    return replace(scanned, pictures=replace(pictures, end_s=float(pictures.times_s[0]) + step_s, declared_end_s=None))
+
+
+def _is_still(pictures: Pictures | None) -> bool:
+    return pictures is not None and pictures.is_still
+
+
 def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s: float | None) -> Media:
     """A clip of signals, timed words or given features alone lasts as long as they do, or as its span; one of
     single vectors that hold throughout lasts one step."""
-    ends = [float(times[-1]) for times, _ in series.values()] + [word.end_s for word in clip.words]
-    if clip.given:
-        ends.append(1.0 / config.rate_hz if given_end_s is None and not ends else given_end_s or 0.0)
-    duration_s = max(ends, default=0.0)
+    ends = _other_ends_s(clip, series, given_end_s)
+    step_s = 1.0 / config.rate_hz if clip.given and given_end_s is None and not max(ends) else 0.0
+    duration_s = max(step_s, *ends)
     if clip.end_s is not None and (series or clip.words or clip.given):
         duration_s = clip.end_s - clip.start_s
     if duration_s < MIN_DURATION_S and not clip.given:
@@ -217,16 +237,25 @@ def _without_streams(clip: Clip, config: Alignment, series: Series, given_end_s:
     return Media(duration_s=duration_s)
 
 
+def _other_ends_s(clip: Clip, series: Series, given_end_s: float | None) -> list[float]:
+    """Where signals, timed words and given features end, and 0."""
+    ends = [float(times[-1]) for times, _ in series.values()] + [word.end_s for word in clip.words]
+    return [0.0, *ends, given_end_s or 0.0]
+
+
 def _stream_notes(clip: Clip, video: FileScan | None, audio: FileScan | None) -> list[str]:
     notes = []
     if clip.video_path is None and clip.pictures_path is None:
         notes.append("sound only")
     elif video is not None and video.pictures is None:
         notes.append("the video file holds no picture")
+    still = video is not None and _is_still(video.pictures)
     if audio is None or not audio.has_sound_stream:
-        notes.append("no sound")
+        notes.append(STILL_NOTE if still else "no sound")
     elif audio.sound is None:
         notes.append("nothing of the sound decodes")
+    elif still:
+        notes.append(STILL_BESIDE_SOUND_NOTE)
     timelines = [file.timeline.notes() for file in (video, audio) if file is not None]
     notes += dict.fromkeys(note for of_file in timelines for note in of_file)  # picture and sound may be of one file
     if video is not None and video.pictures is not None:

@@ -39,6 +39,9 @@ SOUND = (
     *(".ogg", ".oga", ".opus", ".aac", ".aiff", ".aif", ".aifc", ".caf", ".amr"),
 )
 
+# Of photographs, each a clip of one moment, and of animations.
+PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".apng", ".webp", ".gif")
+
 # Options with such names hold a path.
 PLACE_ENDS = ("_root", "_path", "_file")
 

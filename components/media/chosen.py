@@ -6,7 +6,7 @@ An ordinary file is read once. It is read again where
 * the usual mix of its channels loses the sound (`channels.py`),
 * the sound track that the flags choose is silent, or nothing of it decodes, and another is not.
 
-A track that a person chose by its number is never exchanged for another.
+A track that a person chose by its number is never exchanged for another. Picture files (`images.py`) have no tracks.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.channels import Mix
-from components.media.scan import FileScan, scan
+from components.media.images import image_times
+from components.media.probe import image_format
+from components.media.scan import FileScan, Pictures, scan
 from components.media.sound import Sound, levels_dbfs
 from components.media.span import Span
-from components.media.tracks import MAX_TRIED, Choice, Choices, Track, TrackNote, ranked, why_used
+from components.media.tracks import MAX_TRIED, PICTURE_FILE, Choice, Choices, Track, TrackNote, ranked, why_used
 
 SILENCE_STEP_S = 0.1  # a track is silent when no stretch of this length is louder than the floor
 
@@ -52,6 +55,8 @@ def scan_chosen(
     choices: Choices,
 ) -> ChosenScan:
     """As `scan.scan`; `floor_dbfs` is the level of silence, dB of full scale."""
+    if image_format(path) is not None:
+        return ChosenScan(scan=_image_scan(path, limits, where=where, picture=picture, span=span, choices=choices))
     read = partial(scan, path, limits, rate_hz=rate_hz, where=where, picture=picture, sound=sound, span=span)
     scanned = read(choices=choices)
     notes = []
@@ -71,6 +76,33 @@ def scan_chosen(
         notes += _notes("sound", scanned.sound_tracks, choices.sound, why, where)
         notes += [str(mix) for mix in scanned.sound.mixes] if scanned.sound is not None else []
     return ChosenScan(scan=scanned, notes=tuple(notes))
+
+
+def _image_scan(
+    path: Path, limits: MediaLimits, *, where: str, picture: bool, span: Span | None, choices: Choices
+) -> FileScan:
+    """The first pass over a picture file."""
+    if picture:
+        choices.picture.of([PICTURE_FILE], "picture", where)
+    if span is not None:
+        raise MediaError(
+            "a picture file has no stretches",
+            where=where,
+            seen=f"a stretch from {span.start_s:g} s on",
+            allowed="the whole file",
+            remedy="Take the times out of the row; save an animation as mp4 or webm to cut it into clips",
+            code=Code.BAD_SPAN,
+        )
+    shown = image_times(path, limits, where=where) if picture else None
+    return FileScan(
+        pictures=None
+        if shown is None
+        else Pictures(times_s=shown.times_s, end_s=shown.end_s, declared_end_s=None, is_still=shown.is_still),
+        sound=None,
+        has_picture_stream=True,
+        has_sound_stream=False,
+        broke_off=None,
+    )
 
 
 def _giving_way(

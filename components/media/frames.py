@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.config import MediaLimits
+from components.media.images import image_pictures
 from components.media.presented import DecodingTimes, PictureTimes, decoding_s, stores_decoding
+from components.media.probe import image_format
 from components.media.reader import readable, stamp_s
 from components.media.scan import SAME_TIME_S
 from components.media.source import (
@@ -75,6 +77,11 @@ def frames(
         are left out.
     """
     if not requested_s.size:
+        return
+    if image_format(path) is not None:
+        for shown in image_pictures(path, requested_s, limits, where=where, glance=glance):
+            report.decoded += 1
+            yield shown
         return
     last = -1
     with open_media(path, limits, where=where, whole_file=window is None) as container:

@@ -37,6 +37,9 @@ MAGIC: tuple[bytes, ...] = (
     b"0&\xb2u",  # asf, wmv
     b"FORM",  # aiff
 )
+# First bytes of picture files → Pillow's name of their format. WebP has its own after eight bytes of RIFF.
+IMAGE_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF"}
+RIFF, WEBP = b"RIFF", b"WEBP"
 # What may stand in place of a file; none of them is opened, since reading a pipe without a writer never returns.
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -53,9 +56,9 @@ ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"m
 
 
 def probe_media(path: Path) -> None:
-    """Raises MediaError if a file is certainly not usable audio or video. Cost: two small reads."""
+    """Raises MediaError if a file is certainly no usable audio, video or picture. Cost: two small reads."""
     head = check_file(path, where=str(path))
-    if head.startswith(MAGIC):
+    if head.startswith((*MAGIC, *IMAGE_MAGIC)):
         return
     if head[4:8] in ISO_BOXES:
         check_boxes(path, where=str(path))
@@ -76,6 +79,20 @@ def probe_media(path: Path) -> None:
             remedy="Convert or download the file again",
             code=Code.NOT_MEDIA,
         )
+
+
+def image_format(path: Path) -> str | None:
+    """The format of a picture file by its first bytes, whatever its name; None for anything else."""
+    try:
+        if not path.is_file():  # reading a pipe without a writer never returns
+            return None
+        with path.open("rb") as stream:
+            head = stream.read(len(RIFF) + 4 + len(WEBP))
+    except (OSError, ValueError):  # `check_file` says what is wrong
+        return None
+    if head.startswith(RIFF) and head.endswith(WEBP):
+        return "WEBP"
+    return next((name for magic, name in IMAGE_MAGIC.items() if head.startswith(magic)), None)
 
 
 def check_file(path: Path, *, where: str, max_bytes: int | None = None) -> bytes:
@@ -219,11 +236,11 @@ def check_boxes(path: Path, *, where: str) -> None:
             return
     if b"moov" not in kinds and b"meta" in kinds:
         raise MediaError(
-            "this is a still picture, not a recording",
+            "this is a still picture in a format that is not read here (HEIC or AVIF)",
             where=where,
             seen=" ".join(kind.decode("ascii", "replace") for kind in sorted(kinds)),
-            allowed="a file with video or sound",
-            remedy="Put the recording there (of a live photo the .mov beside it), or take the clip out",
+            allowed="a photograph as JPEG, PNG or WebP, or a file with video or sound",
+            remedy="Save it as JPEG, put the recording there (of a live photo the .mov beside it), or take it out",
             code=Code.NOT_MEDIA,
         )
     if missing or (b"moov" not in kinds and b"moof" not in kinds):

@@ -20,8 +20,9 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.chained import Chain, links_of
+from components.media.probe import image_format
 from components.media.timeline import MAX_PACKETS, PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
-from components.media.tracks import MAX_TRIED, Track, picture_tracks, ranked, sound_tracks
+from components.media.tracks import MAX_TRIED, PICTURE_FILE, Track, picture_tracks, ranked, sound_tracks
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
@@ -54,7 +55,10 @@ class MediaReader:
             self._idle.put(Guarded(SERVE, {}, LIMITS))
 
     def header(self, path: Path) -> Header:
-        """The header of a file; an empty one where it cannot be opened, since alignment will set it aside."""
+        """The header of a file; an empty one where it cannot be opened, since alignment will set it aside. A picture
+        file is not read."""
+        if image_format(path) is not None:
+            return Header(picture_tracks=(PICTURE_FILE,))
         try:
             fields, _ = self._request({"do": "header", "path": str(path)}, path)
         except MediaError:

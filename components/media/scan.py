@@ -64,6 +64,7 @@ class Pictures:
         timeline: of the file; the times above are on its continuous clock.
         decode_ordered: the file stores when pictures are decoded; they are shown in the codec's order.
         stream: index of the stream in its file, None where they are not of one.
+        is_still: this is a single moment, of no length.
     """
 
     times_s: NDArray[np.float64]
@@ -72,6 +73,7 @@ class Pictures:
     timeline: Timeline = PLAIN
     decode_ordered: bool = False
     stream: int | None = None
+    is_still: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,7 @@ class _PacketTimes:
         *,
         stream: int | None = None,
         decode_ordered: bool = False,
+        may_be_still: bool = False,
     ) -> Pictures | None:
         if not self.times:
             return None
@@ -183,6 +186,7 @@ class _PacketTimes:
             timeline=timeline,
             stream=stream,
             decode_ordered=decode_ordered,
+            is_still=may_be_still and times.size == 1,
         )
 
 
@@ -313,6 +317,8 @@ def _scanned(
                 timeline=clock,
                 stream=None if video is None else video.index,
                 decode_ordered=_is_decode_ordered(path, video, times, limits, clock),
+                # Of a file that was cut off, one picture may be what is left of many.
+                may_be_still=window is None and reading.broke_off is None and video is not None and video.frames <= 1,
             ),
             sound=collected if collected is None or window is None else cut(collected, window.start_s, window.end_s),
             has_picture_stream=video is not None,

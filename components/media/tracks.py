@@ -40,6 +40,9 @@ class Track:
         return str(self.number) + (f" ({', '.join(tags)})" if tags else "")
 
 
+PICTURE_FILE = Track(number=1, index=0, is_default=True, decodes=True)  # a photograph, as the only track of its file
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """A choice among the tracks of a kind: by `number`, or the one of this `rank` by the default flag."""

@@ -14,7 +14,7 @@ from components.datasets.transcripts.read import parse_transcript
 from components.media.probe import PARQUET_MAGIC, check_file, is_text
 
 SHOWN_BYTES = 24
-MEDIA = "mp4, mov, mkv, webm, avi, wav, flac, ogg, mp3, m4a, …"
+MEDIA = "mp4, mov, mkv, webm, avi, wav, flac, ogg, mp3, m4a, …, or a photograph: jpg, png, webp"
 
 
 def clip_of_file(
@@ -30,7 +30,7 @@ def clip_of_file(
     """The clip of one file, with the file's name as its id.
 
     Args:
-        path: a video (its own sound is used) or a sound file.
+        path: a video (its own sound is used), a sound file or a photograph.
         guard: of the predictor that will align the clip; it opens the file, under its limits.
         transcript: the spoken words, in any format of `datasets.transcripts`; spread over the speech where it has no
             times and `words` is empty.

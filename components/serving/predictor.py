@@ -23,7 +23,7 @@ from components.contracts.errors import BundleError, MediaError
 from components.contracts.records import AlignedClip, Clip
 from components.features.encoders.given import is_given
 from components.inference.contradiction import find_spans
-from components.inference.episodes import find_episodes, transitions
+from components.inference.episodes import Episode, find_episodes, transitions
 from components.inference.outliers import OutlierCheck
 from components.inference.scoring import Scored, Scorer
 from components.registry.bundle import Bundle, EncoderSpec
@@ -44,6 +44,7 @@ from components.serving.schemas import (
 from components.serving.words import contradiction_words, outside_words, pair_words, presence_notes
 
 UNREGISTERED = "unregistered"
+MOMENT = "moment"
 
 
 class Predictor:
@@ -159,7 +160,7 @@ class Predictor:
             arousal=arousal,
             outside_training=_outside(judged, trained_on=tuple(masks)),
             timeline=_timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
-            episodes=tuple(EpisodeView.model_validate(episode.to_json()) for episode in episodes),
+            episodes=tuple(_episode(episode, steps=aligned.grid.num_steps) for episode in episodes),
             transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(episodes)),
         )
 
@@ -220,6 +221,12 @@ def _contradiction(classes: tuple[str, ...], scored: Scored | None, threshold: f
     emotions = moments.emotions(slice(moments.worst_step, moments.worst_step + 1), classes)
     words = contradiction_words(score, pair, emotions, threshold=threshold, at_s=at_s, present=scored.present)
     return Contradiction(score=score, threshold=threshold, at_s=at_s, pair=pair, modalities=views, words=words)
+
+
+def _episode(episode: Episode, *, steps: int) -> EpisodeView:
+    """An episode of a clip of some steps; what a single moment is the beginning or the end of is unknown."""
+    view = EpisodeView.model_validate(episode.to_json())
+    return view.model_copy(update={"kind": MOMENT}) if steps == 1 else view
 
 
 def _spans(

@@ -117,7 +117,7 @@ class EpisodeView(Record):
     offset_s: float
     emotion: str
     intensity: float = Field(description="0 to 1; how strongly the posterior stood out over the episode.")
-    kind: str = Field(description="'flash' (brief) or 'sustained'.")
+    kind: str = Field(description="'flash' (brief) or 'sustained'; 'moment' in a clip of one.")
 
 
 class Transition(Record):

@@ -15,8 +15,9 @@ from components.contracts.codes import Code
 from components.contracts.config import Params
 from components.contracts.errors import BundleError, DataError, MerError
 from components.contracts.layout import Layout
-from components.datasets.base import SOUND, VIDEO
+from components.datasets.base import PICTURES, SOUND, VIDEO
 from components.datasets.litter import litter
+from components.datasets.stills import without_previews
 from components.datasets.transcripts.read import read_text
 from components.tracking.client import impatient, without_progress_bars
 from pipelines.project import find_root, load
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from components.serving.predictor import Predictor
 
 DESCRIPTION = "bundle.json"
-MEDIA_SUFFIXES = frozenset(VIDEO + SOUND)
+MEDIA_SUFFIXES = frozenset(VIDEO + SOUND + PICTURES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def run(
     """Judges clips in turn and prints an answer for each; a clip that cannot be judged does not stop the others.
 
     Args:
-        clips: video or sound files, or folders of them.
+        clips: videos, sound files or photographs, or folders of them.
         transcript: the spoken words, as text or `@FILE`, in any format of `datasets.transcripts`; for a single clip.
         version: a version number, an alias, or a bundle's folder. By default the version under the rollout's alias, or
             the bundle of the last `mer run` while no version has it.
@@ -125,12 +126,11 @@ def _files(clips: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        files = sorted(
-            file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES and litter(file.name) is None
-        )
+        media = [file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES and litter(file.name) is None]
+        files, _ = without_previews(sorted(media))
         if not files:
             raise DataError(
-                "the folder has no video or sound file",
+                "the folder has no video, sound file or photograph",
                 where=str(path),
                 allowed=" ".join(sorted(MEDIA_SUFFIXES)),
                 code=Code.NO_CLIPS,

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from components.alignment.streams import STILL_NOTE
 from components.contracts.atomic import write_table
 from components.contracts.config import Features, MediaLimits, Params, RayResources
 from components.contracts.errors import BundleError, MediaError
@@ -131,6 +133,21 @@ def test_sound_alone_is_judged_by_the_voice(predictor: Predictor, tmp_path: Path
     assert {moment.contradiction for moment in answer.timeline} == {None}
     assert "nothing to compare" in answer.contradiction.words
     assert "face: absent from this clip" in answer.notes
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_a_photograph_is_answered_as_one_moment(predictor: Predictor, tmp_path: Path, name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
+    Image.fromarray(pixels).resize((128, 128)).save(tmp_path / name)
+    answer = predictor.predict(clip_of_file(tmp_path / name, predictor.guard))
+    assert answer.emotion in CLASSES
+    [moment] = answer.timeline
+    assert (moment.start_s, moment.end_s, moment.present) == (0.0, answer.clip.duration_s, ("face",))
+    assert answer.clip.duration_s == pytest.approx(1 / answer.clip.rate_hz)
+    assert [episode.kind for episode in answer.episodes] == ["moment"]
+    assert not answer.transitions
+    assert STILL_NOTE in answer.notes
+    assert not any("not used in training" in note for note in answer.notes)
 
 
 def test_no_moment_or_episode_reaches_beyond_the_clip(predictor: Predictor, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Any folder of recordings that is sorted by emotion: `<root>/<emotion>/…/<recording>`.
+"""Any folder of recordings or photographs that is sorted by emotion: `<root>/<emotion>/…/<recording>`.
 
 A folder's name is a canonical emotion, or one that `emotions:` maps to one. The person is found in the path below the
 emotion's folder by `subject`, a regular expression with a group `subject`; without one, the folder below the emotion
@@ -25,6 +25,7 @@ from components.contracts.records import Clip, Quarantined
 from components.datasets.about import About
 from components.datasets.base import (
     NOT_HASHED,
+    PICTURES,
     SOUND,
     VIDEO,
     Adapter,
@@ -35,6 +36,7 @@ from components.datasets.base import (
     stored_path,
 )
 from components.datasets.names import name_of, names_of, one_spelling
+from components.datasets.stills import is_picture, picture_notes, without_previews
 
 SUBJECT = "subject"
 OTHERWISE = "Set `folder: subject:` to name the person otherwise"
@@ -87,7 +89,7 @@ class Folder(Adapter[FolderOptions]):
     name = "folder"
     licence = "as its section says"
     about = About(
-        title="Class-named folders of recordings",
+        title="Class-named folders of recordings or photographs",
         modalities=("face", "voice"),
         how="Sort your recordings into one folder per emotion, and in it one folder per person",
         consent="as its section says",
@@ -101,7 +103,7 @@ class Folder(Adapter[FolderOptions]):
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
         unnamed = 0
-        paths = media_files(folder, VIDEO + SOUND)
+        paths, previews = without_previews(media_files(folder, VIDEO + SOUND + PICTURES))
         folders_of = {path: [name_of(part) for part in path.relative_to(folder).parts[:-1]] for path in paths}
         reading = read_layout(folders_of.values(), {*emotions, *CANONICAL}, person_stated=options.subject is not None)
         for path, folders in folders_of.items():
@@ -116,7 +118,8 @@ class Folder(Adapter[FolderOptions]):
             unnamed += subject is None
             emotion = emotions.get(folders[at], folders[at].lower())
             clips.append(_clip(below, stored, subject, emotion, options))
-        notes = list(reading.notes)
+        pictures = sum(is_picture(Path(clip.video_path)) for clip in clips if clip.video_path is not None)
+        notes = [*reading.notes, *picture_notes(pictures, previews)]
         if unnamed:
             notes.append(
                 f"the person in {unnamed} clips is unknown: each counts as a separate person, so one person may be in "
@@ -171,7 +174,7 @@ def _subject(folders: Sequence[str], file: str, pattern: str | None) -> str | No
 def _clip(below: Path, stored: str, subject: str | None, emotion: str, options: FolderOptions) -> Clip:
     name = below.as_posix()
     person = f"{Folder.name}/{subject or name}"
-    is_video = below.suffix.lower() in VIDEO
+    is_video = below.suffix.lower() in (*VIDEO, *PICTURES)
     return Clip(
         clip_id=f"{Folder.name}/{name}",
         dataset=Folder.name,

@@ -2,7 +2,8 @@
 
 `table` is CSV, JSONL or Parquet with these columns; paths are relative to the table's folder:
 
-    video, audio, physio   media paths, at least one of them (or `transcript`)
+    video, audio, physio   media paths, at least one of them (or `transcript`); a video may be a photograph
+    image                  a photograph, in place of video
     emotion                canonical, or a name that `emotions:` maps; empty where it is unknown
     subject                the recorded person; required
     clip_id, session       default: the first path without its suffix, with the times of a stretch; the subject
@@ -53,6 +54,7 @@ from components.datasets.corpora.manifest_rows import (
     track_of,
 )
 from components.datasets.names import names_of, one_spelling
+from components.datasets.stills import is_picture, picture_notes
 from components.datasets.transcripts.read import SHOWN, Transcript, read_transcript
 
 
@@ -111,7 +113,8 @@ class Manifest(Adapter[ManifestOptions]):
             outcome = _clip(name, clip_rows, options, table.parent, folder)
             (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
         texts = {(table.parent / str(row[TEXT_FILE])).as_posix(): None for row in rows if TEXT_FILE in row}
-        return Scan(clips=clips, quarantined=quarantined, read=tuple(texts))
+        pictures = sum(is_picture(Path(clip.video_path)) for clip in clips if clip.video_path is not None)
+        return Scan(clips=clips, quarantined=quarantined, notes=picture_notes(pictures), read=tuple(texts))
 
 
 def _name(row: Row, options: ManifestOptions) -> str:

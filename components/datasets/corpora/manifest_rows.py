@@ -25,6 +25,7 @@ from components.datasets.table import SHOWN, check_unrepeated, read_labels
 
 NAME = "manifest"
 MEDIA = ("video", "audio", "physio")
+IMAGE = "image"  # a photograph; it is the row's video
 CROP = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
 TRACKS = ("video_track", "audio_track")
 MAX_TRACK = 999
@@ -33,7 +34,7 @@ NAMES = ("emotion", "subject", "clip_id", "session", "text_id", "split")
 TEXT_FILE = "transcript_file"
 FILES = (*MEDIA, TEXT_FILE)
 TEXTS = ("transcript", TEXT_FILE)
-COLUMNS = (*MEDIA, *NUMBERS, *NAMES, *TEXTS, "licence", "consent")
+COLUMNS = (*MEDIA, IMAGE, *NUMBERS, *NAMES, *TEXTS, "licence", "consent")
 GROUP = "group_"
 MAX_PATH = 255
 
@@ -141,14 +142,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _filled(cells: Mapping[str, Any], where: str) -> Row:
     """The cells that hold something; a NaN is an empty cell, except among the numbers, where it is a defect."""
     spelled = {one_spelling(column): value for column, value in cells.items()}
-    return Row(
-        {
-            column: value
-            for column, value in spelled.items()
-            if value not in (None, "") and (column in NUMBERS or value == value)  # noqa: PLR0124
-        },
-        where,
-    )
+    filled = {
+        column: value
+        for column, value in spelled.items()
+        if value not in (None, "") and (column in NUMBERS or value == value)  # noqa: PLR0124
+    }
+    if IMAGE in filled and MEDIA[0] not in filled:
+        filled = {MEDIA[0] if column == IMAGE else column: value for column, value in filled.items()}
+    return Row(filled, where)
 
 
 def _spelled(column: str, cell: Any, folder: Path, disk: DiskNames) -> Any:
@@ -191,6 +192,8 @@ def _defects(row: Row) -> Iterator[tuple[str, str, str | None]]:
         yield "subject", "subject, the recorded person, is missing", None
     if not any(column in row for column in (*MEDIA, *TEXTS)):
         yield "video", f"the row has neither media nor words ({', '.join((*MEDIA, *TEXTS))})", None
+    if IMAGE in row:  # beside a video: otherwise it is the video
+        yield IMAGE, "the row has both an image and a video", str(row[IMAGE])
     if all(column in row for column in TEXTS):
         yield TEXT_FILE, "the words are stated twice, as transcript and as transcript_file", str(row[TEXT_FILE])
     for column in NUMBERS:

@@ -15,6 +15,7 @@ the catalog lists who is on both sides; without it, people are dealt to splits a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.contracts.codes import Code
@@ -42,6 +43,7 @@ EMOTIONS = {
 BROKEN = frozenset({"train/dia125_utt3", "train/dia309_utt0", "test/dia220_utt0", "test/dia38_utt4"})
 # The shortest utterance that fills a step on the usual grid of ten steps per second.
 MIN_TEXT_S = 0.1
+WITHOUT_RECORDINGS = "set `meld: text_only: true` to train on its words alone"
 
 
 class MeldOptions(Section):
@@ -75,22 +77,27 @@ class Meld(Adapter[MeldOptions]):
     reads = tuple(f"{split}_sent_emo.csv" for split in FOLDERS)
 
     def scan(self, options: MeldOptions, root: Path, seed: int) -> Scan:
-        """Lists the utterances of the three tables; see `Adapter.scan`. A table that is missing is a note.
+        """Lists the utterances of the three tables; see `Adapter.scan`. A table that is missing is a note, and so is a
+        split's folder of recordings.
 
         Raises:
-            DataError: also when all three tables are missing.
+            DataError: also when all three tables are missing, or all recordings without `text_only`.
         """
         folder = corpus_folder(options.root, root, dataset=self.name)
         clips: list[Clip] = []
         quarantined: list[Quarantined] = []
-        notes = []
-        for split in FOLDERS:
+        notes: list[str] = []
+        without: list[str] = []
+        for split, recordings in FOLDERS.items():
             table = folder / f"{split}_sent_emo.csv"
             if not table.is_file():
                 notes.append(f"{table.name} is missing: its utterances are not used")
                 continue
             labels = read_labels(table, key="Sr No.", columns=COLUMNS, dataset=self.name)
             quarantined += labels.quarantined
+            if not options.text_only and not (folder / recordings).is_dir():
+                without.append(f"{recordings} is missing: {len(labels.rows)} utterances have no recording")
+                continue
             for row in labels.rows:
                 outcome = _clip(row, split, folder, options, line=f"{table.name} line {row.line}")
                 (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
@@ -102,32 +109,34 @@ class Meld(Adapter[MeldOptions]):
                 allowed=", ".join(f"{split}_sent_emo.csv" for split in FOLDERS),
                 code=Code.NO_LABELS,
             )
+        if len(notes) + len(without) == len(FOLDERS):
+            raise DataError(
+                "there are no recordings",
+                where=f"{self.name}.root",
+                seen="; ".join(without),
+                allowed=", ".join(FOLDERS.values()),
+                remedy=f"Unpack them there, or {WITHOUT_RECORDINGS}",
+                code=Code.NO_MEDIA,
+            )
+        notes += [f"{note} and are not used; {WITHOUT_RECORDINGS}" for note in without]
         return Scan(clips=clips, quarantined=quarantined, notes=notes)
 
 
 def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions, *, line: str) -> Clip | Quarantined:
     name = f"{split}/dia{name_of(row['Dialogue_ID'])}_utt{name_of(row['Utterance_ID'])}"
     duration_s = _duration_s(row)
-    emotion = EMOTIONS.get(row["Emotion"].lower())
-    defect = None
-    if emotion is None:
-        defect = (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], ", ".join(EMOTIONS))
-    elif name in BROKEN and not options.text_only:
-        defect = (Code.KNOWN_BROKEN, "Utterance_ID", name, "the recordings that show their utterance")
-    elif options.text_only and (duration_s is None or duration_s < MIN_TEXT_S or not row["Utterance"]):
-        defect = (Code.BAD_LABEL, "EndTime", f"{row['StartTime']} to {row['EndTime']}", f"words over {MIN_TEXT_S} s")
-    if defect is not None or emotion is None:
-        code, field, seen, allowed = defect or (Code.UNKNOWN_EMOTION, "Emotion", row["Emotion"], "")
+    defect = _defect(row, name, duration_s, options)
+    if defect is not None:
         return set_aside(
             Meld.name,
             name,
-            code=code,
-            message=f"{line}: {field} {seen!r} cannot be used",
+            code=defect.code,
+            message=f"{line}: {defect.what}",
             path=stored_path(folder / f"{split}_sent_emo.csv", folder, options.root),
-            field=field,
-            seen=seen,
-            allowed=allowed,
-            remedy="A known-broken recording cannot be repaired; otherwise correct the table",
+            field=defect.field,
+            seen=defect.seen,
+            allowed=defect.allowed,
+            remedy=defect.remedy,
         )
     path = folder / FOLDERS[split] / f"{Path(name).name}.mp4"
     return Clip(
@@ -139,11 +148,62 @@ def _clip(row: Mapping[str, str], split: str, folder: Path, options: MeldOptions
         video_path=None if options.text_only else stored_path(path, folder, options.root),
         transcript=row["Utterance"],
         words=spread(row["Utterance"], duration_s) if options.text_only and duration_s is not None else (),
-        emotion=emotion,
+        emotion=EMOTIONS[row["Emotion"].lower()],
         split=split,
         groups={"sentiment": row["Sentiment"]},
         licence=Meld.licence,
         consent=Meld.about.consent,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Defect:
+    """Why a row cannot be used; the fields of a quarantine row."""
+
+    code: Code
+    what: str
+    field: str
+    seen: str
+    allowed: str
+    remedy: str
+
+
+def _defect(row: Mapping[str, str], name: str, duration_s: float | None, options: MeldOptions) -> _Defect | None:
+    if row["Emotion"].lower() not in EMOTIONS:
+        return _Defect(
+            code=Code.UNKNOWN_EMOTION,
+            what=f"unknown emotion {row['Emotion']!r}",
+            field="Emotion",
+            seen=row["Emotion"],
+            allowed=", ".join(EMOTIONS),
+            remedy="Correct the table",
+        )
+    if not options.text_only:
+        return None if name not in BROKEN else _Defect(
+            code=Code.KNOWN_BROKEN,
+            what="this recording does not show its utterance, or cannot be decoded, in every copy of the corpus",
+            field="Utterance_ID",
+            seen=name,
+            allowed="the recordings that show their utterance",
+            remedy=f"It cannot be repaired; {WITHOUT_RECORDINGS}",
+        )  # fmt: skip
+    times = f"{row['StartTime']} to {row['EndTime']}"
+    if duration_s is None or not row["Utterance"].strip():
+        what = "the utterance has no words" if duration_s is not None else "StartTime or EndTime is not a time"
+        seen, allowed = (times, "times such as 00:16:16,059") if duration_s is None else (row["Utterance"], "words")
+        field = "EndTime" if duration_s is None else "Utterance"
+        return _Defect(
+            code=Code.BAD_LABEL, what=what, field=field, seen=seen, allowed=allowed, remedy="Correct the table"
+        )
+    if duration_s >= MIN_TEXT_S:
+        return None
+    return _Defect(
+        code=Code.BAD_LABEL,
+        what=f"the utterance lasts {duration_s:.2f} s by its times, too short to lay its words over",
+        field="EndTime",
+        seen=times,
+        allowed=f"at least {MIN_TEXT_S:g} s",
+        remedy="Correct its times, or leave it out: some of the corpus's times are wrong",
     )
 
 

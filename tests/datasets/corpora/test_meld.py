@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from components.contracts.codes import Code
 from components.contracts.config import Params
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
@@ -59,6 +61,41 @@ def test_words_alone_are_laid_over_their_time(corpus: Path) -> None:
         ("bad-label", "meld/dev/dia1_utt0"),
         ("bad-label", "meld/dev/dia1_utt1"),
     }
+
+
+def test_a_row_that_cannot_be_used_says_what_is_true_of_it(corpus: Path) -> None:
+    rows = {
+        '3,Pheebs?,Ann,joy,positive,71,0,1,1,"00:00:01,000","00:00:01,084"': "lasts 0.08 s by its times",
+        '4,Hi,Ann,joy,positive,71,1,1,1,"00:00:02,000","00:00:01,000"': "lasts -1.00 s by its times",
+        '5," ",Ann,joy,positive,71,2,1,1,"00:00:01,000","00:00:02,000"': "has no words",
+        "6,Hi,Ann,joy,positive,71,3,1,1,soon,later": "is not a time",
+        '7,Hi,Ann,bliss,positive,71,4,1,1,"00:00:01,000","00:00:02,000"': "unknown emotion 'bliss'",
+    }
+    with (corpus / "train_sent_emo.csv").open("a") as stream:
+        stream.write("\n".join(rows) + "\n")
+    refused = scan(corpus, text_only=True).quarantined
+    assert len(refused) == len(rows)
+    for row, words in zip(refused, rows.values(), strict=True):
+        assert words in row.message
+        assert "broken" not in f"{row.message} {row.remedy}"
+
+
+def test_without_recordings_one_line_names_the_setting(corpus: Path) -> None:
+    folders = ("train_splits", "dev_splits_complete", "output_repeated_splits_test")
+    shutil.rmtree(corpus / folders[0])
+    partly = scan(corpus)
+    assert partly.notes == [
+        "train_splits is missing: 2 utterances have no recording and are not used; set `meld: text_only: true` to "
+        "train on its words alone"
+    ]
+    assert {clip.split for clip in partly.clips} == {"dev", "test"}
+    assert not partly.quarantined
+    for name in folders[1:]:
+        shutil.rmtree(corpus / name)
+    with pytest.raises(DataError, match=r"no recordings.*text_only: true") as refused:
+        scan(corpus)
+    assert refused.value.code == Code.NO_MEDIA
+    assert len(scan(corpus, text_only=True).clips) == 4
 
 
 def test_words_share_the_time_by_their_letters() -> None:

@@ -225,7 +225,7 @@ def _unread(path: Path, error: Exception, where: str) -> MediaError:
     return MediaError(
         f"the picture {path.name!r} is cut off" if cut_off else f"{path.name!r} cannot be read as a picture",
         where=where,
-        seen=type(error).__name__ if str(path) in str(error) else str(error),
+        seen="the first bytes of a picture, and no picture" if str(path) in str(error) else str(error),
         allowed="a complete JPEG, PNG, WebP or GIF",
         remedy="Look at it in a viewer: if it is whole there, save it anew as JPEG or PNG; else copy it again",
         code=Code.TRUNCATED if cut_off else Code.NOT_MEDIA,

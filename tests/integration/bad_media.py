@@ -101,7 +101,7 @@ refused("zeros.wav", "not-media")(bytes_of(bytes(65536)))
 refused("noise.mp3", "not-media")(bytes_of(b"\xff\xfb" + bytes(range(256)) * 64))
 
 # A suffix that lies.
-refused("png.mp4", "not-media", stage="datasets")(bytes_of(PNG + bytes(range(256)) * 8))
+refused("png.mp4", "not-media")(bytes_of(PNG + bytes(range(256)) * 8))
 refused("jpeg.avi", "not-media")(bytes_of(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + bytes(range(256)) * 8))
 refused("zip.mov", "not-media", stage="datasets")(bytes_of(b"PK\x03\x04\x14\x00\x00\x00" + bytes(range(256)) * 8))
 refused("gzip.mkv", "not-media")(bytes_of(b"\x1f\x8b\x08\x00" + bytes(range(256)) * 8))

@@ -135,9 +135,16 @@ def _black(path: Path) -> None:
     write_clip(path, pictures=[grey(0)] * 25)
 
 
-@refused("a-single-picture.mkv", "truncated")
+@used("a-single-picture.mkv", "a still picture")
 def _single(path: Path) -> None:
     film(path, [jpeg()], codec="mjpeg", width=64, height=64)
+
+
+used("photograph.jpg", "a still picture")(bytes_of(jpeg()))
+used("photograph-called-video.mp4", "a still picture")(bytes_of(jpeg()))
+refused("photograph-cut.jpg", "truncated")(bytes_of(jpeg()[:-200]))
+refused("photograph-bomb.png", "picture-size")(bytes_of(png(20_000, 20_000)))
+refused("photograph-lies.jpg", "picture-size")(bytes_of(jpeg_that_says(65_500, 65_500)))
 
 
 used("cut.mkv")(bytes_of(MKV[: len(MKV) * 2 // 3]))

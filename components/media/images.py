@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ ORIENTATIONS = {
     7: Orientation(transposed=True, rows_reversed=True, columns_reversed=True),
     8: Orientation(transposed=True, rows_reversed=True),
 }
+NEXT_JPEG = b"\xff\xd9\xff\xd8\xff"  # the end of a picture and the beginning of the next (ITU-T T.81, table B.1)
 GROUND = (255, 255, 255)  # white behind a transparent picture, as on a page
 WIDE = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})  # 16 bits of grey
 SHORTEST_MS, USUAL_MS = 10.0, 100.0  # browsers show a picture of a shorter time than the first for the second
@@ -128,6 +130,7 @@ def _opened(path: Path, limits: MediaLimits, where: str) -> Iterator[Any]:
             image = Image.open(path, formats=[image_format(path) or ""])
         with image:
             _check_size(image, limits, where)
+            _check_clock(path, image, where)
             yield image
     except MemoryError as error:
         raise out_of_memory(limits, where) from error
@@ -207,6 +210,25 @@ def _check_size(image: Any, limits: MediaLimits, where: str) -> None:
     longest = limits.max_side_px * (1 if _moves(image) else LARGER)
     if not 0 < min(image.size) <= max(image.size) <= longest:
         raise _too_large(f"{image.size[0]}x{image.size[1]}", limits, where)
+
+
+def _check_clock(path: Path, image: Any, where: str) -> None:
+    """Refuses JPEG pictures put end to end: a video whose rate nobody wrote down."""
+    if image.format != "JPEG":
+        return
+    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+        # A single one that follows is a second view or a map of depth, which phones append.
+        second = content.find(NEXT_JPEG)
+        if second < 0 or content.find(NEXT_JPEG, second + 1) < 0:
+            return
+    raise MediaError(
+        "this is motion JPEG without a clock",
+        where=where,
+        seen="JPEG pictures end to end",
+        allowed="a photograph, or motion JPEG in avi, mov or mkv",
+        remedy="Put it into a container with its rate: ffmpeg -framerate 25 -i FILE -c copy clip.mkv",
+        code=Code.NOT_MEDIA,
+    )
 
 
 def _too_large(seen: str, limits: MediaLimits, where: str) -> MediaError:

@@ -211,6 +211,19 @@ def test_a_picture_that_is_cut_off_is_called_so(tmp_path: Path) -> None:
         assert refused.value.code == Code.TRUNCATED
 
 
+def test_jpeg_pictures_end_to_end_have_no_clock_and_a_second_view_is_of_one_moment(tmp_path: Path) -> None:
+    single = saved(tmp_path / "a.jpg", Image.fromarray(scene())).read_bytes()
+    (tmp_path / "depth.jpg").write_bytes(2 * single)
+    assert len(pictures(tmp_path / "depth.jpg")) == 1
+    (tmp_path / "a.mjpeg").write_bytes(5 * single)
+    with pytest.raises(MediaError, match="motion JPEG without a clock") as refused:
+        pictures(tmp_path / "a.mjpeg")
+    assert refused.value.code == Code.NOT_MEDIA
+    thumbnail = b"\xff\xe1" + (len(single) + 2).to_bytes(2) + single
+    (tmp_path / "camera.jpg").write_bytes(single[:2] + thumbnail + single[2:])
+    assert len(pictures(tmp_path / "camera.jpg")) == 1
+
+
 def test_an_animation_is_bounded_like_a_video(tmp_path: Path) -> None:
     images = [Image.new("RGB", (WIDTH, HEIGHT), (level, 0, 0)) for level in (10, 90, 200)]
     path = saved(tmp_path / "a.gif", images[0], save_all=True, append_images=images[1:], duration=1000)

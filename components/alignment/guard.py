@@ -22,6 +22,7 @@ from components.contracts.records import AlignedClip, Clip
 from components.media.images import image_times
 from components.media.probe import image_format
 from components.media.source import open_media, out_of_memory, picture_stream, too_slow
+from components.runtime.fork_server import fork_server
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 
 SERVE = f"{__name__}:serve"
@@ -107,6 +108,11 @@ class Guard:
             if ended.over_time:
                 raise _too_late(self._wall_s, where) from ended
             raise _crashed(ended, where) from ended
+
+
+def prepare(config: Alignment) -> None:
+    """Starts the imports of this process's guards with a configuration, without waiting for them."""
+    fork_server(__name__).prepare({"config": config.model_dump(mode="json")})
 
 
 def imports(settings: Fields) -> None:

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from components.contracts.errors import BundleError
 from components.inference.contradiction import Rarity
@@ -179,6 +178,8 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> f
         peak = scaled.max(-1)
         log_sum = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
         return float((log_sum - scaled[np.arange(target.size), target]).mean())
+
+    from scipy.optimize import minimize_scalar  # a second of imports, for fitting alone
 
     bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     # The loss is convex in 1 / T, so it has one minimum in log T; a bounded search finds it.

@@ -95,6 +95,11 @@ class ForkServer:
         self._line: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
+    def prepare(self, settings: Mapping[str, Any]) -> None:
+        """Starts the server, and with it the imports for such children, without waiting for them."""
+        with self._turn, suppress(OSError):  # the first child tries again
+            _send(self._connected(), {"settings": settings}, [])
+
     def start(self, program: str, settings: Mapping[str, Any], *, stdin: int) -> Child:
         """Starts a child without waiting for it. The server starts with the first one.
 
@@ -163,15 +168,22 @@ def serve() -> None:
             received = _receive(line)
             if received is None:
                 return
+            request, files = received
+            _import_for(request)
+            if not files:  # `prepare`
+                continue
             own = [line.fileno(), woken, wake, *(channel.fileno() for channel in channels.values())]
-            _fork(*received, channels, own)
+            _fork(request, files, channels, own)
+
+
+def _import_for(request: Request) -> None:
+    with suppress(Exception):  # the child meets the error again, and says so
+        if imports := getattr(import_module(sys.argv[1]), "imports", None):
+            imports(request["settings"])
 
 
 def _fork(request: Request, files: list[int], channels: dict[int, socket.socket], own: list[int]) -> None:
     stdin, stderr, channel = files
-    with suppress(Exception):  # the child meets the error again, and says so
-        if imports := getattr(import_module(sys.argv[1]), "imports", None):
-            imports(request["settings"])
     pid = os.fork()
     if pid == 0:
         _child(request, stdin, stderr, close=[channel, *own])
@@ -215,7 +227,10 @@ def _report_ended(channels: dict[int, socket.socket]) -> None:
 
 def _send(line: socket.socket, request: Request, files: list[int]) -> None:
     body = json.dumps(request).encode()
-    socket.send_fds(line, [LENGTH.pack(len(body))], files)
+    if files:
+        socket.send_fds(line, [LENGTH.pack(len(body))], files)
+    else:
+        line.sendall(LENGTH.pack(len(body)))
     line.sendall(body)
 
 

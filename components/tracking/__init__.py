@@ -6,6 +6,7 @@ client.py     the one client of it, whose errors are the project's (`errors.py`)
 runs.py       a run: opened, found by its model, written to
 publish.py    an evaluation in the run of its training
 versions.py   registered versions: read, tags, aliases, files
+file_store.py one version, read from a store that is a file without MLflow
 packaging.py  the folder that MLflow loads a version from
 names.py      nested values under flat names that MLflow takes
 """

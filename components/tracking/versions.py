@@ -6,12 +6,15 @@ Every function raises UnavailableError when MLflow cannot be reached.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.tracking.address import database
 from components.tracking.client import Client, default_store
 from components.tracking.errors import AlreadyInMlflowError, MlflowRefusedError, NotInMlflowError, translated
+from components.tracking.file_store import version_of_alias, version_row
 
 BUNDLE_TAG = "mer.bundle_sha256"
 READY = "READY"
@@ -41,11 +44,21 @@ class VersionInfo:
 
 def resolve(name: str, alias: str, *, tracking_uri: str) -> VersionInfo | None:
     """The version that an alias names, or None when the model or the alias is not there."""
+    file = database(tracking_uri)
+    if file is not None and file.is_file():
+        with suppress(LookupError):
+            number = version_of_alias(file, name, alias)
+            return None if number is None else version_info(name, number, tracking_uri=tracking_uri)
     return _ask(tracking_uri, lambda client: client.get_model_version_by_alias(name, alias))
 
 
 def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo | None:
     """One version by its number, or None when it is not there."""
+    file = database(tracking_uri)
+    if file is not None and file.is_file() and version.isdecimal():
+        with suppress(LookupError):
+            row = version_row(file, name, version)
+            return None if row is None else VersionInfo(ready=row.pop("status") == READY, **row)
     return _ask(tracking_uri, lambda client: client.get_model_version(name, version))
 
 

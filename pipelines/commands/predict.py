@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from components.contracts.atomic import read_json
 from components.contracts.codes import Code
-from components.contracts.config import Params
+from components.contracts.config import Alignment, Params
 from components.contracts.errors import BundleError, DataError, MerError
 from components.contracts.layout import Layout
 from components.datasets.base import PICTURES, SOUND, VIDEO
@@ -72,11 +72,12 @@ def run(
     # Standard output is for answers.
     without_progress_bars()
     impatient()  # a person waits
+    files = list(_files(clips))
+    spoken = _transcript(transcript, files)
+    _prepare_guard(version, root)
     from components.serving.clips import clip_of_file
     from components.serving.predictor import Predictor
 
-    files = list(_files(clips))
-    spoken = _transcript(transcript, files)
     params, chosen = model_of(version, root)
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
     device = params.features.device if params else "auto"
@@ -92,6 +93,18 @@ def run(
             code = code or error.exit_code
             _print_problem(error, file, as_json=as_json)
     return code
+
+
+def _prepare_guard(version: str | None, root: Path | None) -> None:
+    """Lets the process that opens media make its imports while this one makes its own: each takes seconds. If the
+    version turns out to align differently, some of them are made later."""
+    from components.alignment.guard import prepare
+
+    prepare(Alignment() if _is_bundle(version) else load(root or find_root()).alignment)
+
+
+def _is_bundle(version: str | None) -> bool:
+    return version is not None and (Path(version) / DESCRIPTION).is_file()
 
 
 def _print_answer(predictor: Predictor, clip: Clip, *, as_json: bool, first: bool) -> None:
@@ -167,7 +180,7 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
     from components.registry.register import CHALLENGER
     from components.serving.predictor import UNREGISTERED
 
-    if version is not None and (Path(version) / DESCRIPTION).is_file():
+    if version is not None and _is_bundle(version):
         return None, Chosen(bundle=load_bundle(Path(version)), name=Path(version).name[:12], version=UNREGISTERED)
     root = root or find_root()
     params, layout = load(root), Layout(root)

@@ -23,6 +23,8 @@ line.write(json.dumps([os.getcwd(), os.environ.get("TOLD"), os.getppid(), "color
 def imports(settings: dict[str, Any]) -> None:
     import colorsys  # noqa: F401
 
+    if "file" in settings:
+        Path(settings["file"]).touch()
     if "defect" in settings:
         raise ZeroDivisionError
 
@@ -56,6 +58,13 @@ def test_a_child_has_the_folder_and_environment_of_its_start_and_the_imports_of_
     assert (folder, variable, imported) == (str(tmp_path), "late", True)
     assert child.wait(10) == 0
     assert told(server)[0][2] == parent
+
+
+def test_imports_can_be_made_before_the_first_child(tmp_path: Path) -> None:
+    server = ForkServer(__name__)
+    server.prepare({"file": str(tmp_path / "made")})
+    assert told(server)[0][3]
+    assert (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(

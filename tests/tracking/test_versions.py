@@ -51,6 +51,25 @@ def test_a_version_is_read_as_it_was_written(tmp_path: Path, mlflow_uri: str) ->
     assert version.run_id == MlflowClient(mlflow_uri).get_model_version(name, done.version).run_id
 
 
+def test_a_store_that_is_a_file_is_read_as_mlflow_reads_it(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "versions-of-a-file"
+    for seed in range(2):
+        put(tmp_path, mlflow_uri, name, seed=seed)
+    set_alias(name, "Champion", "1", tracking_uri=mlflow_uri)
+    MlflowClient(mlflow_uri).delete_model_version(name, "2")
+    questions = [
+        *((resolve, alias) for alias in ("Champion", "champion", "challenger", "other", "latest")),
+        *((version_info, version) for version in ("1", "01", "2", "3", "x")),
+    ]
+    read = [question(name, words, tracking_uri=mlflow_uri) for question, words in questions]
+    monkeypatch.setattr(versions, "database", lambda uri: None)
+    assert [question(name, words, tracking_uri=mlflow_uri) for question, words in questions] == read
+    assert read[0] is not None
+    assert read[6] == read[5] == read[0]
+
+
 def test_every_page_is_read(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "PAGE_ROWS", 2)
     for name in ("versions-many", "versions-other"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, find_peaks, sosfiltfilt
 
 HEART_VERSION = 1
 # Bands that hold the QRS complex and the pulse wave (Pan and Tompkins 1985; Elgendi et al. 2013).
@@ -25,6 +24,8 @@ def beats(signal: NDArray[np.floating], rate_hz: float, kind: str) -> NDArray[np
     """
     if signal.size < 2 * rate_hz:
         return np.zeros(0)
+    from scipy.signal import butter, find_peaks, sosfiltfilt  # a second of imports
+
     low_hz, high_hz = BANDS_HZ[kind]
     sos = butter(2, [low_hz, min(high_hz, 0.45 * rate_hz)], btype="band", fs=rate_hz, output="sos")
     wave = sosfiltfilt(sos, np.asarray(signal, dtype=np.float64))

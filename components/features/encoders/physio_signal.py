@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
-from scipy.signal import find_peaks
 
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip
@@ -135,6 +134,8 @@ def breath_features(values: NDArray[np.float64], rate_hz: float, grid: Grid) -> 
     spread = float(values.std())
     if spread <= 0:
         return np.zeros((grid.num_steps, len(RESP_NAMES)))
+    from scipy.signal import find_peaks  # a second of imports
+
     wave = gaussian_filter1d((values - values.mean()) / spread, 0.2 * rate_hz, mode="nearest")
     distance = max(1, round(MIN_BREATH_S * rate_hz))
     turns_s = np.sort(

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from components.contracts.atomic import read_json, write_json
 from components.contracts.codes import Code
@@ -133,9 +134,22 @@ def _folder(name: str, to: Path | None) -> Path:
 
 
 def _client() -> httpx.Client:
+    """A client behind the proxies of the environment. Raises UnavailableError: one of them is of an unknown kind."""
     import httpx
 
-    return httpx.Client(follow_redirects=True, timeout=TIMEOUT_S, headers={"User-Agent": "mer"})
+    try:
+        return httpx.Client(follow_redirects=True, timeout=TIMEOUT_S, headers={"User-Agent": "mer"})
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        # The kind alone: an address may hold a password.
+        proxies = sorted((name, urlsplit(url).scheme) for name, url in getproxies().items() if name != "no")
+        raise UnavailableError(
+            "a proxy of the environment cannot be used",
+            where="mer datasets download",
+            seen=", ".join(f"{name}_proxy={scheme}://…" for name, scheme in proxies),
+            allowed="http://HOST:PORT or https://HOST:PORT",
+            remedy="Name an HTTP proxy or unset the variable; for a SOCKS proxy add the package socksio to .venv",
+            code=Code.DOWNLOAD,
+        ) from error
 
 
 def _fetch_all(client: httpx.Client, files: Sequence[Remote], folder: Path, *, keep: bool) -> int:

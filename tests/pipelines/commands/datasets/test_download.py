@@ -271,3 +271,16 @@ def test_an_unknown_part_names_the_nearest(project: Path, files: Files, capsys: 
 def test_a_mirror_has_the_files_by_host() -> None:
     assert mirrored("https://a.org/b/c?d=1", "http://m/x/") == "http://m/x/a.org/b/c?d=1"
     assert mirrored("https://a.org/b", None) == "https://a.org/b"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://user:secret@127.0.0.1:9", "gopher://user:secret@127.0.0.1:9"])
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy"])
+def test_a_proxy_of_an_unknown_kind_is_named_without_its_password(
+    variable: str, proxy: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    assert call(["datasets", "download", "emodb", "--accept-licence"]) == 7
+    shown = capsys.readouterr().err
+    assert f"{variable.lower()}={proxy.partition(':')[0]}://…" in shown
+    assert "Name an HTTP proxy" in shown
+    assert "secret" not in shown

@@ -32,6 +32,39 @@ CANONICAL: tuple[str, ...] = (
     "other",
 )
 
+# Other names of them: adjectives, short forms and synonyms in corpora and in the labels of published checkpoints.
+ALIASES: Mapping[str, str] = {
+    "neu": "neutral",
+    "calmness": "calm",
+    "hap": "happiness",
+    "happy": "happiness",
+    "joy": "happiness",
+    "exc": "excitement",
+    "excited": "excitement",
+    "amused": "amusement",
+    "sad": "sadness",
+    "ang": "anger",
+    "angry": "anger",
+    "fru": "frustration",
+    "frustrated": "frustration",
+    "fea": "fear",
+    "fearful": "fear",
+    "stressed": "stress",
+    "dis": "disgust",
+    "disgusted": "disgust",
+    "contemptuous": "contempt",
+    "sur": "surprise",
+    "surprised": "surprise",
+    "bored": "boredom",
+    "others": "other",
+}
+
+
+def canonical_of(name: str) -> str | None:
+    """The canonical name behind a label in any capitals; None for one that is not known as an emotion."""
+    plain = name.strip().lower()
+    return plain if plain in CANONICAL else ALIASES.get(plain)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Taxonomy:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import DataError
+from components.contracts.pretrained import Pretrained
 from components.contracts.records import AlignedClip
 
 
@@ -65,6 +66,23 @@ class Encoder(Protocol):
 
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
         """One `Encoded` per clip, in order, on each clip's grid."""
+
+
+@runtime_checkable
+class Classifying(Protocol):
+    """An encoder that still has the classifier of emotions that it was trained with."""
+
+    @property
+    def pretrained(self) -> Pretrained | None:
+        """What the classifier distinguishes; None for a checkpoint without one."""
+
+    def classify(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """Its scores before softmax (T, labels) per clip, in order, valid where `encode` is."""
+
+
+def pretrained_of(encoder: Encoder) -> Pretrained | None:
+    """What the encoder's own classifier distinguishes, if it has one."""
+    return encoder.pretrained if isinstance(encoder, Classifying) else None
 
 
 def served_fingerprints(encoder: Encoder) -> frozenset[str]:

@@ -7,7 +7,7 @@ answer is the offline one. Legend: T steps, K classes, D width.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from components.inference.calibration import Calibration, mix, with_product
 from components.inference.contradiction import ConflictCurve, moments
+from components.inference.experts import Opinion, joined_clip, joined_steps
 from components.inference.probabilities import softmax
 from components.model.base import EmotionModel, ModelOutput
 
@@ -81,7 +82,8 @@ class Scored:
         moments: the conflict over time; None where never two modalities have an opinion at once.
         step_contradiction: (T,) how rare each moment's conflict is among the worst moments of ordinary clips, 0 to 1;
             NaN where fewer than two modalities have an opinion.
-        valence_arousal: (2,) and step_valence_arousal: (T, 2), each in [-1, 1]; None where the model has no such head.
+        valence_arousal: (2,) and step_valence_arousal: (T, 2), each in [-1, 1]; None where the model has no such head,
+            NaN at steps that a classifier alone judged.
     """
 
     present: tuple[str, ...]
@@ -92,6 +94,28 @@ class Scored:
     step_contradiction: NDArray[np.float64]
     valence_arousal: NDArray[np.float32] | None = None
     step_valence_arousal: NDArray[np.float32] | None = None
+
+    def joined(self, opinions: Mapping[str, Opinion], masks: Masks) -> Scored:
+        """With the opinions of classifiers on modalities that the version was trained without, by modality.
+
+        How far modalities contradict each other stays as it is: what is usual was measured without them.
+        """
+        if not opinions:
+            return self
+        own_valid = np.any(list(masks.values()), axis=0)
+        mood = self.step_valence_arousal
+        return replace(
+            self,
+            valence_arousal=self.valence_arousal if self.present else None,
+            step_valence_arousal=None if mood is None else np.where(own_valid[:, None], mood, np.float32(np.nan)),
+            present=tuple(sorted({*self.present, *opinions})),
+            step_posterior=joined_steps(self.step_posterior, own_valid, opinions),
+            clip_posterior=joined_clip(self.clip_posterior if self.present else None, opinions),
+            unimodal_posterior={
+                **self.unimodal_posterior,
+                **{name: opinion.clip.astype(np.float32) for name, opinion in opinions.items()},
+            },
+        )
 
     @property
     def contradiction(self) -> float | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +28,7 @@ from components.contracts.config import Alignment
 from components.contracts.errors import BundleError, MerError
 from components.contracts.fingerprint import canonical_json, file_sha256
 from components.contracts.lineage import Lineage
+from components.contracts.pretrained import Pretrained
 from components.features import transform as transforms
 from components.features.transform import Transform
 from components.inference import outliers
@@ -70,11 +71,29 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expert:
+    """The pretrained classifier that judges a modality which the training data lacked."""
+
+    encoder: EncoderSpec
+    classifier: Pretrained
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON value."""
+        return {"encoder": asdict(self.encoder), "classifier": self.classifier.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Expert:
+        """From `to_json`'s value; raises KeyError, TypeError or ValueError when it is not one."""
+        return cls(encoder=_encoder(value["encoder"]), classifier=Pretrained.from_json(value["classifier"]))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Description:
     """The content of `bundle.json` apart from the hashes.
 
     `metrics` are the headline figures with intervals, `gates` the evidence for promotion; both are read
-    by people and by the reconciler, and do not affect the model's computation.
+    by people and by the reconciler, and do not affect the model's computation. `experts` judge the modalities that
+    the training data lacked.
     """
 
     taxonomy: str
@@ -86,6 +105,7 @@ class Description:
     smoother: Smoother
     metrics: Mapping[str, Any]
     gates: Sequence[Mapping[str, Any]]
+    experts: Mapping[str, Expert] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value."""
@@ -102,7 +122,13 @@ class Description:
             "smoothing": self.smoother.to_json(),
             "metrics": dict(self.metrics),
             "gates": [dict(gate) for gate in self.gates],
+            **self._experts_to_json(),
         }
+
+    def _experts_to_json(self) -> dict[str, Any]:
+        """Nothing without experts, so that a version without any has the bundle it had before there were experts."""
+        experts = {name: expert.to_json() for name, expert in sorted(self.experts.items())}
+        return {"experts": experts} if experts else {}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, where: str) -> Description:
@@ -122,16 +148,12 @@ class Description:
                 spec=spec,
                 alignment=Alignment.model_validate(value["alignment"]["settings"]),
                 alignment_fingerprint=str(value["alignment"]["fingerprint"]),
-                encoders={
-                    str(name): EncoderSpec(
-                        spec=str(entry["spec"]), fingerprint=str(entry["fingerprint"]), width=int(entry["width"])
-                    )
-                    for name, entry in value["encoders"].items()
-                },
+                encoders={str(name): _encoder(entry) for name, entry in value["encoders"].items()},
                 calibration=Calibration.from_json(value["calibration"]),
                 smoother=Smoother.from_json(value["smoothing"]),
                 metrics=dict(value["metrics"]),
                 gates=[dict(gate) for gate in value["gates"]],
+                experts={str(name): Expert.from_json(own) for name, own in value.get("experts", {}).items()},
             )
         except BundleError:
             raise
@@ -185,6 +207,11 @@ class Bundle:
     def encoders(self) -> Mapping[str, EncoderSpec]:
         """The encoder of each modality."""
         return self.description.encoders
+
+    @property
+    def experts(self) -> Mapping[str, Expert]:
+        """The classifier of each modality that the training data lacked and one can judge."""
+        return self.description.experts
 
     def scorer(self) -> Scorer:
         """The model with its calibration."""
@@ -375,6 +402,10 @@ def _check_fit(description: Description, transform: Transform, *, where: str) ->
             )
 
 
+def _encoder(value: Mapping[str, Any]) -> EncoderSpec:
+    return EncoderSpec(spec=str(value["spec"]), fingerprint=str(value["fingerprint"]), width=int(value["width"]))
+
+
 def _check_bounds(spec: ModelSpec, where: str) -> None:
     bounds = {
         "model.width": (spec.model.width, MAX_WIDTH),
@@ -393,7 +424,7 @@ def _check_bounds(spec: ModelSpec, where: str) -> None:
 
 def _load_lineage(path: Path) -> Lineage:
     value = _read_json(path)
-    names = {field.name for field in fields(Lineage)}
+    names = {entry.name for entry in fields(Lineage)}
     if set(value) != names:
         raise BundleError(
             "the lineage has different fields",

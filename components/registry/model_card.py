@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.registry.bundle import Expert
 from components.registry.terms import Corpus, Count
 
 SYNTHETIC = (
@@ -65,6 +66,7 @@ def model_card(
     cost: Cost,
     lineage: Mapping[str, str],
     preset: str = "default",
+    experts: Mapping[str, Expert] | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -74,6 +76,7 @@ def model_card(
         encoders: modality → spec and fingerprint.
         cost: size and computing time of the model.
         preset: the value of `model.preset`.
+        experts: modality that the training data lacked → the pretrained classifier that judges it.
         lineage: MLflow tags with the origin of the version.
     """
     parts = [
@@ -84,17 +87,17 @@ def model_card(
         _failures(metrics),
         _honesty(metrics),
         _data(corpora, catalog, taxonomy, refit=bool(metrics.get("refit"))),
-        _making(encoders, cost, lineage, preset),
+        _making(encoders, cost, lineage, preset, experts or {}),
         _gates(gates),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _synthetic(corpora: Sequence[Corpus]) -> str:
-    names = [corpus.name for corpus in corpora]
-    if "synthetic" not in names:
+    rendered = [corpus.rendered for corpus in corpora]
+    if not any(rendered):
         return ""
-    return SYNTHETIC if names == ["synthetic"] else PART_SYNTHETIC
+    return SYNTHETIC if all(rendered) else PART_SYNTHETIC
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
@@ -236,9 +239,21 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(["## Gates", *rows])
 
 
-def _making(encoders: Mapping[str, Mapping[str, Any]], cost: Cost, lineage: Mapping[str, str], preset: str) -> str:
+def _making(
+    encoders: Mapping[str, Mapping[str, Any]],
+    cost: Cost,
+    lineage: Mapping[str, str],
+    preset: str,
+    experts: Mapping[str, Expert],
+) -> str:
     lines = ["## Making and cost", f"* model of the preset `{preset}`"]
     lines += [f"* {modality}: encoder `{entry['spec']}` (frozen)" for modality, entry in sorted(encoders.items())]
+    lines += [
+        f"* {modality}: **not trained and not measured here**, since no training clip had it. In a clip it is "
+        f"judged by the classifier that comes with the encoder `{expert.encoder.spec}`, trained on "
+        f"{_plain(expert.classifier.trained_on)}"
+        for modality, expert in sorted(experts.items())
+    ]
     lines.append(
         f"* {cost.parameters:,} trained parameters, {cost.weights_bytes / 1e6:.1f} MB of weights; "
         f"{1000 * cost.seconds:.0f} ms of one CPU for a clip of {cost.clip_s:.1f} s (median), encoders not counted"

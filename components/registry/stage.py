@@ -20,14 +20,19 @@ from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
+from components.contracts.labels import taxonomy
+from components.features.base import pretrained_of
+from components.features.registry import create
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
 from components.inference.scoring import Scorer, keep
 from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel, count_parameters
+from components.model.build import used_modalities
 from components.model.files import WEIGHTS, load_model
-from components.registry.bundle import Description, EncoderSpec, load_bundle, write_bundle
+from components.model.spec import ModelSpec
+from components.registry.bundle import Description, EncoderSpec, Expert, load_bundle, write_bundle
 from components.registry.goldens import Golden
 from components.registry.model_card import Cost, model_card
 from components.registry.register import register
@@ -70,6 +75,7 @@ def run(
     model = load_model(layout.trained, classes=tuple(catalog["classes"]))
     lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     encoders = {name: catalog["encoders"][name] for name in model.spec.names}
+    experts = experts_of(catalog["encoders"], model.spec, catalog["taxonomy"])
     folder, sha256 = _build(
         layout,
         catalog,
@@ -77,6 +83,7 @@ def run(
         alignment=alignment,
         golden_tolerance=golden_tolerance,
         encoders=encoders,
+        experts=experts,
         lineage=lineage,
         metrics=metrics,
         gates=gates,
@@ -91,6 +98,7 @@ def run(
         metrics=metrics,
         gates=gates,
         encoders=encoders,
+        experts=experts,
         cost=measured_cost(layout, model),
         preset=model.spec.model.preset,
         lineage=lineage.tags(),
@@ -129,6 +137,7 @@ def _build(
     alignment: Alignment,
     golden_tolerance: float,
     encoders: Mapping[str, Mapping[str, Any]],
+    experts: Mapping[str, Expert],
     lineage: Lineage,
     metrics: Mapping[str, Any],
     gates: Sequence[Mapping[str, Any]],
@@ -158,6 +167,7 @@ def _build(
         smoother=Smoother.from_json(read_json(layout.evaluated / "smoothing.json")),
         metrics={name: metrics[name] for name in HEADLINES if name in metrics},
         gates=gates,
+        experts=experts,
     )
     fresh = layout.state / "bundles" / "new"
     sha256 = write_bundle(
@@ -175,6 +185,25 @@ def _build(
         shutil.rmtree(folder)
     fresh.rename(folder)
     return folder, sha256
+
+
+def experts_of(encoders: Mapping[str, Mapping[str, Any]], spec: ModelSpec, classes: str) -> dict[str, Expert]:
+    """The classifiers of the configured encoders of the modalities that no training clip had.
+
+    Args:
+        encoders: modality → spec, fingerprint and width, of the catalog.
+        spec: of the model.
+        classes: the name of the version's taxonomy; a classifier that tells no two of its classes apart is left out.
+    """
+    experts = {}
+    for modality, entry in encoders.items():
+        if modality in spec.names or modality not in used_modalities(spec.model, {*spec.names, modality}):
+            continue
+        classifier = pretrained_of(create(entry["spec"], modality))
+        if classifier is not None and classifier.is_useful(taxonomy(classes)):
+            encoder = EncoderSpec(spec=entry["spec"], fingerprint=entry["fingerprint"], width=int(entry["width"]))
+            experts[modality] = Expert(encoder=encoder, classifier=classifier)
+    return experts
 
 
 def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:

@@ -8,7 +8,7 @@ refused like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,13 @@ from components.alignment.quality import gate
 from components.contracts.codes import Code
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
+from components.contracts.labels import taxonomy
 from components.contracts.records import AlignedClip, Clip
+from components.features.base import Classifying, pretrained_of
 from components.features.encoders.given import is_given
 from components.inference.contradiction import find_spans
 from components.inference.episodes import Episode, find_episodes, transitions
+from components.inference.experts import Opinion, posterior
 from components.inference.outliers import OutlierCheck
 from components.inference.scoring import Scored, Scorer
 from components.registry.bundle import Bundle, EncoderSpec
@@ -41,10 +44,22 @@ from components.serving.schemas import (
     OutsideTraining,
     Transition,
 )
-from components.serving.words import contradiction_words, outside_words, pair_words, presence_notes
+from components.serving.words import contradiction_words, expert_notes, outside_words, pair_words, presence_notes
 
 UNREGISTERED = "unregistered"
 MOMENT = "moment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judgement:
+    """What became of one clip: `masks` {m: (T,)} of the modalities that the version was trained on, the opinions of
+    pretrained classifiers on others, the joint outputs (None where there is nothing to judge), and how far the clip is
+    from the training data."""
+
+    masks: Mapping[str, NDArray[np.bool_]]
+    opinions: Mapping[str, Opinion] = field(default_factory=dict)
+    scored: Scored | None = None
+    distances: Mapping[str, OutlierCheck] = field(default_factory=dict)
 
 
 class Predictor:
@@ -90,9 +105,26 @@ class Predictor:
             bundle_sha256=bundle.sha256,
         )
         self._encoders = self.pool.load(used_encoders(bundle))
+        self._classifying = self._load_classifying()
         self._ready_made = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
         self._scorer = Scorer(bundle.model, bundle.calibration)
         self.guard.wait()  # it started while the encoders were loaded
+
+    def _load_classifying(self) -> dict[str, Classifying]:
+        """The encoders whose classifiers judge modalities that this version was trained without."""
+        loaded = self.pool.load({name: expert.encoder for name, expert in self.bundle.experts.items()})
+        for name, encoder in loaded.items():
+            own, expert = pretrained_of(encoder), self.bundle.experts[name]
+            if own is None or own.labels != expert.classifier.labels:
+                raise BundleError(
+                    "the classifier installed here is not the one this version was registered with",
+                    where=f"classifier of {name}: {expert.encoder.spec}",
+                    seen=None if own is None else own.labels,
+                    allowed=expert.classifier.labels,
+                    remedy="Serve it with the code and weights it was registered with, or register it again.",
+                    code=Code.ENCODER_MISMATCH,
+                )
+        return {name: encoder for name, encoder in loaded.items() if isinstance(encoder, Classifying)}
 
     def predict(self, clip: Clip) -> Answer:
         """Judges one clip.
@@ -106,26 +138,37 @@ class Predictor:
         aligned = self.guard.aligned(clip)
         with self.pool.lock:
             features, masks = self.transformed(aligned)
-            scored, judged = None, {}
-            if any(bool(mask.any()) for mask in masks.values()):
-                scored = self._scorer.score(features, masks)
-                judged = self.bundle.reference.judge(features, masks)
-        return self._answer(clip, aligned, masks, scored, judged)
+            opinions = self._opinions(aligned)
+            if not opinions and not any(bool(mask.any()) for mask in masks.values()):
+                return self._answer(clip, aligned, _Judgement(masks=masks))
+            judgement = _Judgement(
+                masks=masks,
+                opinions=opinions,
+                scored=self._scorer.score(features, masks).joined(opinions, masks),
+                distances=self.bundle.reference.judge(features, masks),
+            )
+        return self._answer(clip, aligned, judgement)
+
+    def _opinions(self, aligned: AlignedClip) -> dict[str, Opinion]:
+        """Of the pretrained classifiers on the modalities of a clip that this version was trained without."""
+        opinions = {}
+        for name, encoder in self._classifying.items():
+            scores = encoder.classify([aligned])[0]
+            if scores.valid.any():
+                classifier = self.bundle.experts[name].classifier
+                step = posterior(scores.values, classifier, taxonomy(self.bundle.description.taxonomy))
+                opinions[name] = Opinion(step=step, valid=scores.valid)
+        return opinions
 
     def transformed(self, aligned: AlignedClip) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
         """The model's input for an aligned clip: {m: (T, D)}, {m: (T,)}."""
         encoded = {name: encoder.encode([aligned])[0] for name, encoder in self._encoders.items()}
         return self.bundle.transform.apply(encoded, aligned.grid.num_steps)
 
-    def _answer(
-        self,
-        clip: Clip,
-        aligned: AlignedClip,
-        masks: Mapping[str, NDArray[np.bool_]],
-        scored: Scored | None,
-        judged: Mapping[str, OutlierCheck],
-    ) -> Answer:
+    def _answer(self, clip: Clip, aligned: AlignedClip, judgement: _Judgement) -> Answer:
         classes, rate_hz = self.bundle.spec.classes, aligned.grid.rate_hz
+        opinions, scored = judgement.opinions, judgement.scored
+        masks = {**judgement.masks, **{name: opinion.valid for name, opinion in opinions.items()}}
         valid = np.any(list(masks.values()), axis=0)
         steps_TK = (
             np.zeros((aligned.grid.num_steps, len(classes)), np.float32) if scored is None else scored.step_posterior
@@ -138,10 +181,10 @@ class Predictor:
         unused = {
             name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
         }
-        posterior = _by_class(classes, scored.clip_posterior) if scored else {}
+        by_class = _by_class(classes, scored.clip_posterior) if scored else {}
         threshold = self.bundle.calibration.contradiction_threshold
         valence, arousal = _mood(scored.valence_arousal if scored else None)
-        emotion = max(posterior, key=lambda name: posterior[name], default=None)
+        emotion = max(by_class, key=lambda name: by_class[name], default=None)
         return Answer(
             model=self.model,
             clip=ClipFacts(name=Path(clip.clip_id).name, duration_s=duration_s, rate_hz=rate_hz),
@@ -150,15 +193,16 @@ class Predictor:
                 *aligned.quality.notes,
                 *_gate_note(aligned, self.bundle.alignment.quality),
                 *presence_notes(presence, unused, self._ready_made),
+                *expert_notes({name: self.bundle.experts[name].classifier.trained_on for name in opinions}),
             ),
-            posterior=posterior,
+            posterior=by_class,
             emotion=emotion,
-            confidence=None if emotion is None else posterior[emotion],
+            confidence=None if emotion is None else by_class[emotion],
             contradiction=_contradiction(classes, scored, threshold, rate_hz),
             contradictions=_spans(classes, scored, threshold, rate_hz, duration_s),
             valence=valence,
             arousal=arousal,
-            outside_training=_outside(judged, trained_on=tuple(masks)),
+            outside_training=_outside(judgement.distances, trained_on=tuple(judgement.masks), experts=tuple(opinions)),
             timeline=_timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
             episodes=tuple(_episode(episode, steps=aligned.grid.num_steps) for episode in episodes),
             transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(episodes)),
@@ -199,7 +243,8 @@ def check_alignment(bundle: Bundle) -> None:
 def check_fits(bundle: Bundle, device: str = "cpu") -> None:
     """Raises as the constructor of `Predictor` would, without loading an encoder's weights."""
     check_alignment(bundle)
-    for modality, spec in used_encoders(bundle).items():
+    specs = {**used_encoders(bundle), **{name: expert.encoder for name, expert in bundle.experts.items()}}
+    for modality, spec in specs.items():
         matching_encoder(modality, spec, device)
 
 
@@ -249,7 +294,9 @@ def _spans(
     )
 
 
-def _outside(judged: Mapping[str, OutlierCheck], *, trained_on: tuple[str, ...]) -> OutsideTraining:
+def _outside(
+    judged: Mapping[str, OutlierCheck], *, trained_on: tuple[str, ...], experts: tuple[str, ...]
+) -> OutsideTraining:
     distances = {
         name: ModalityDistance(distance=check.distance, threshold=check.threshold, outside=bool(check.outside))
         for name, check in judged.items()
@@ -257,7 +304,7 @@ def _outside(judged: Mapping[str, OutlierCheck], *, trained_on: tuple[str, ...])
     return OutsideTraining(
         flag=not distances or any(distance.outside for distance in distances.values()),
         modalities=distances,
-        words=outside_words(distances, trained_on),
+        words=outside_words(distances, trained_on, experts),
     )
 
 
@@ -293,5 +340,5 @@ def _timeline(
 
 
 def _mood(values: NDArray[np.float32] | None) -> tuple[float | None, float | None]:
-    """(valence, arousal) of a row (2,); both None without one."""
-    return (None, None) if values is None else (float(values[0]), float(values[1]))
+    """(valence, arousal) of a row (2,); both None without one, or where it is NaN."""
+    return (None, None) if values is None or np.isnan(values).any() else (float(values[0]), float(values[1]))

@@ -42,7 +42,10 @@ def contradiction_words(
             return "Nothing could be judged."
         if len(present) == 1:
             return f"Only {title(present[0])} could be judged, so there is nothing to compare."
-        return "There is nothing to compare: at no moment do two modalities have a prediction of their own."
+        return (
+            "There is nothing to compare: at no moment do two modalities that the version was trained on have a "
+            "prediction of their own."
+        )
     both = pair_words(pair, emotions)
     when = "" if at_s is None else f" around {at_s:.1f} s"
     if score >= threshold:
@@ -60,14 +63,23 @@ def pair_words(pair: tuple[str, str], emotions: Mapping[str, tuple[str, float]])
     return ", ".join(f"{_shows(name)} {emotions[name][0]} ({percent(emotions[name][1])})" for name in pair)
 
 
-def outside_words(distances: Mapping[str, ModalityDistance], trained_on: Sequence[str]) -> str:
+def outside_words(
+    distances: Mapping[str, ModalityDistance], trained_on: Sequence[str], experts: Sequence[str] = ()
+) -> str:
     """One sentence on whether the clip is unlike the training data.
 
     Args:
         distances: of the modalities that are present.
         trained_on: the modalities of the version.
+        experts: the modalities that pretrained classifiers judged.
     """
     outside = [modality for modality, distance in distances.items() if distance.outside]
+    if not distances and experts:
+        titles = " and ".join(title(modality) for modality in experts)
+        return (
+            f"This version was not trained on {titles}, so how usual the clip is cannot be judged. "
+            "Take the answer with caution."
+        )
     if not distances:
         titles = ", ".join(title(modality) for modality in trained_on)
         return f"There is no answer: the clip has nothing that this version was trained on ({titles})."
@@ -101,6 +113,15 @@ def presence_notes(
         for modality, share in sorted(unused.items())
     ]
     return notes
+
+
+def expert_notes(experts: Mapping[str, str]) -> list[str]:
+    """Notes on modalities that pretrained classifiers judged; modality → what the classifier was trained on."""
+    return [
+        f"{modality}: judged by the pretrained classifier of its encoder (trained on {trained_on}), because this "
+        "version was trained without it"
+        for modality, trained_on in sorted(experts.items())
+    ]
 
 
 def _shows(modality: str) -> str:

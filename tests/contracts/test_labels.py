@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from components.contracts.errors import DataError
-from components.contracts.labels import CANONICAL, TAXONOMIES, taxonomy
+from components.contracts.labels import ALIASES, CANONICAL, TAXONOMIES, canonical_of, taxonomy
 
 
 @pytest.mark.parametrize("name", sorted(TAXONOMIES))
@@ -29,3 +29,15 @@ def test_excitement_is_happiness_in_four_classes_of_iemocap_and_itself_in_six() 
 def test_an_unknown_emotion_names_the_nearest() -> None:
     with pytest.raises(DataError, match="Did you mean 'happiness'"):
         taxonomy("abaw8").class_of("hapiness")
+
+
+def test_other_names_of_an_emotion_lead_to_it_in_any_capitals() -> None:
+    assert [canonical_of(name) for name in ("Joy", " ANG ", "calm", "Excited")] == [
+        "happiness",
+        "anger",
+        "calm",
+        "excitement",
+    ]
+    assert canonical_of("LABEL_3") is None
+    assert set(ALIASES.values()) <= set(CANONICAL)
+    assert not set(ALIASES) & set(CANONICAL)

@@ -11,8 +11,17 @@ from safetensors.numpy import load_file, save_file
 from components.contracts.config import Model
 from components.contracts.errors import BundleError
 from components.contracts.fingerprint import file_sha256
+from components.contracts.pretrained import Pretrained
 from components.model.paper_clips import PaperClipModel
-from components.registry.bundle import DESCRIPTION, FILES, LINEAGE, load_bundle, verify_files
+from components.registry.bundle import (
+    DESCRIPTION,
+    FILES,
+    LINEAGE,
+    EncoderSpec,
+    Expert,
+    load_bundle,
+    verify_files,
+)
 from tests.registry.made import CLASSES, WIDTHS, make_bundle, make_clip
 
 
@@ -45,6 +54,19 @@ def test_a_loaded_bundle_computes_as_the_written_one(tmp_path: Path) -> None:
     assert set(bundle.reference.modalities) == set(WIDTHS)
     assert bundle.check_goldens(1e-6) <= 1e-6
     assert [golden.name for golden in bundle.goldens] == ["tiny/0", "tiny/1", "tiny/face-only"]
+
+
+def test_experts_come_back_and_a_bundle_without_any_does_not_mention_them(tmp_path: Path) -> None:
+    own = Pretrained(labels=("anger", None, "sadness"), temperature=1.5, trained_on="pictures")
+    experts = {"text": Expert(encoder=EncoderSpec(spec="x", fingerprint="f", width=3), classifier=own)}
+    make_bundle(tmp_path / "with", experts=experts)
+    assert load_bundle(tmp_path / "with").experts == experts
+    make_bundle(tmp_path / "without")
+    assert "experts" not in json.loads((tmp_path / "without" / DESCRIPTION).read_text())
+    assert load_bundle(tmp_path / "without").experts == {}
+    rewrite(tmp_path / "with", lambda value: value["experts"]["text"]["classifier"].update(temperature=-1))
+    with pytest.raises(BundleError, match="must be positive"):
+        load_bundle(tmp_path / "with")
 
 
 def test_the_published_model_is_bundled_with_its_goldens(tmp_path: Path) -> None:

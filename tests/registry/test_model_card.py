@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from components.contracts.pretrained import Pretrained
+from components.registry.bundle import EncoderSpec, Expert
 from components.registry.model_card import Cost, model_card
 from components.registry.requirements import pinned_requirements
 from components.registry.terms import Corpus, Count, Terms
@@ -39,7 +43,7 @@ def card(*names: str) -> str:
     return card_of(*(made(name, (f"licence of {name}", f"consent of {name}")) for name in names))
 
 
-def card_of(*corpora: Corpus) -> str:
+def card_of(*corpora: Corpus, **fields: Any) -> str:
     return model_card(
         name="mer",
         corpora=corpora,
@@ -50,6 +54,7 @@ def card_of(*corpora: Corpus) -> str:
         encoders={"face": {"spec": "fer"}, "voice": {"spec": "whisper-tiny"}},
         cost=Cost(parameters=123_456, weights_bytes=2_500_000, seconds=0.012, clip_s=4.5),
         lineage={"lineage.git_commit": "c" * 40, "lineage.seed": "7"},
+        **fields,
     )
 
 
@@ -85,6 +90,15 @@ def test_everything_that_a_reader_needs_is_in_it() -> None:
 def test_real_data_is_not_called_synthetic() -> None:
     assert "synthetic" not in card("ravdess")
     assert "Part of the data is a synthetic corpus" in card("ravdess", "synthetic")
+
+
+def test_a_modality_that_a_pretrained_classifier_judges_is_said_to_be_unmeasured() -> None:
+    own = Pretrained(labels=("anger", "fear"), temperature=1.0, trained_on="FER2013 (2013)")
+    expert = Expert(encoder=EncoderSpec(spec="fer", fingerprint="f", width=3), classifier=own)
+    text = card_of(made("ravdess", ("CC0", "in writing")), experts={"face": expert})
+    [line] = [line for line in text.splitlines() if "not trained and not measured here" in line]
+    assert line.startswith("* face: **not trained")
+    assert "`fer`, trained on FER2013 (2013)" in line
 
 
 def test_all_terms_of_a_corpus_are_listed_and_unknown_ones_come_first() -> None:

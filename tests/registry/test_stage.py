@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,16 +13,19 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from components.contracts.atomic import read_json, write_json, write_table
-from components.contracts.config import Params
+from components.contracts.config import Model, Params
 from components.contracts.errors import DataError, ModelError
+from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
 from components.contracts.records import clip_table
+from components.features.registry import create
 from components.inference.calibration import Calibration
 from components.model.files import WEIGHTS
+from components.model.spec import ModelSpec
 from components.registry.bundle import load_bundle
 from components.registry.fetch import fetch_bundle
 from components.registry.marking import search
-from components.registry.stage import contract_tags, gate_tags
+from components.registry.stage import contract_tags, experts_of, gate_tags
 from components.tracking.versions import resolve
 from pipelines.stages import call_stage
 from tests.registry.projects import make_params, make_project, toy_clips
@@ -184,3 +188,24 @@ def test_one_failed_contract_fails_all(tmp_path: Path) -> None:
         "gx.b": "false",
         "gx.success": "false",
     }
+
+
+def encoders(**specs: str) -> dict[str, dict[str, Any]]:
+    """As a catalog lists them."""
+    created = {name: create(spec, name) for name, spec in specs.items()}
+    return {
+        name: {"spec": specs[name], "fingerprint": encoder.fingerprint, "width": encoder.width}
+        for name, encoder in created.items()
+    }
+
+
+def test_classifiers_judge_what_was_not_trained_and_nothing_else() -> None:
+    listed = encoders(face="fer", voice="signal", text="hashing")
+    voice = ModelSpec(modalities={"voice": listed["voice"]["width"]}, classes=taxonomy("abaw8").classes, model=Model())
+    experts = experts_of(listed, voice, "abaw8")
+    assert list(experts) == ["face"]
+    assert experts["face"].encoder.fingerprint == listed["face"]["fingerprint"]
+    assert "FER2013" in experts["face"].classifier.trained_on
+    both = replace(voice, modalities={"face": 128, "voice": listed["voice"]["width"]})
+    assert experts_of(listed, both, "abaw8") == {}
+    assert experts_of(encoders(face="hog", voice="signal"), voice, "abaw8") == {}

@@ -21,7 +21,7 @@ from components.inference.scoring import Scorer
 from components.inference.semi_markov import Smoother
 from components.model.build import build_model
 from components.model.spec import ModelSpec
-from components.registry.bundle import Description, EncoderSpec, write_bundle
+from components.registry.bundle import Description, EncoderSpec, Expert, write_bundle
 from components.registry.goldens import Golden
 
 CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
@@ -36,6 +36,7 @@ def tiny_bundle(
     seed: int = 0,
     modalities: tuple[str, ...] = ("face", "voice", "text"),
     specs: Mapping[str, str] = SPECS,
+    experts: Mapping[str, Expert] | None = None,
 ) -> str:
     """Writes the bundle and returns its hash; a different seed gives a different model. `specs` names each encoder."""
     torch.manual_seed(seed)
@@ -71,6 +72,7 @@ def tiny_bundle(
             smoother=Smoother(),
             metrics={},
             gates=[],
+            experts=experts or {},
         ),
         model=model,
         transform=transform,

@@ -11,11 +11,15 @@ from components.alignment.streams import STILL_NOTE
 from components.contracts.atomic import write_table
 from components.contracts.config import Features, MediaLimits, Params, RayResources
 from components.contracts.errors import BundleError, MediaError
+from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
 from components.contracts.records import Word, clip_table
+from components.features.base import pretrained_of
+from components.features.registry import create
 from components.features.store import FeatureStore
 from components.inference.contradiction import Rarity
-from components.registry.bundle import Bundle, load_bundle
+from components.inference.experts import posterior
+from components.registry.bundle import Bundle, EncoderSpec, Expert, load_bundle
 from components.serving.clips import clip_of_file
 from components.serving.pool import EncoderPool
 from components.serving.predictor import Predictor, check_fits
@@ -180,6 +184,64 @@ def test_a_modality_that_the_version_was_trained_without_is_named_and_ignored(
     answer = voice_only.predict(clip_of_file(clip_path, voice_only.guard))
     assert list(answer.presence) == ["voice"]
     assert "face: present in 100 % of the clip, ignored because this version was trained without it" in answer.notes
+
+
+def expert(spec: str, modality: str) -> Expert:
+    encoder = create(spec, modality)
+    own = pretrained_of(encoder)
+    assert own is not None
+    return Expert(encoder=EncoderSpec(spec=spec, fingerprint=encoder.fingerprint, width=encoder.width), classifier=own)
+
+
+@pytest.fixture(scope="module")
+def judging_faces(pool: EncoderPool, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """A version of the voice, with the classifier of `fer` for faces."""
+    folder = tmp_path_factory.mktemp("expert") / "bundle"
+    tiny_bundle(folder, modalities=("voice",), experts={"face": expert("fer", "face")})
+    return Predictor(load_bundle(folder), pool=pool)
+
+
+def test_a_modality_that_was_not_trained_is_judged_by_its_encoders_own_classifier(
+    judging_faces: Predictor, pool: EncoderPool, tmp_path: Path, clip_path: Path
+) -> None:
+    bundle = judging_faces.bundle
+    plain = Predictor(replace(bundle, description=replace(bundle.description, experts={})), pool=pool)
+    clip = clip_of_file(clip_path, plain.guard)
+    without, answer = plain.predict(clip), judging_faces.predict(clip)
+    assert answer.presence == {**without.presence, "face": 1.0}
+    assert [note for note in answer.notes if note.startswith("face: judged by the pretrained classifier")]
+    assert not [note for note in answer.notes if "ignored" in note]
+    face = np.array(list(answer.contradiction.modalities["face"].posterior.values()))
+    product = np.array(list(without.posterior.values())) * face
+    assert list(answer.posterior.values()) == pytest.approx(product / product.sum(), abs=1e-5)
+    assert {moment.present for moment in answer.timeline} <= {("voice", "face"), ("face",)}
+    assert answer.contradiction.score is None
+    assert Answer.model_validate_json(answer.to_json()) == answer
+
+
+def test_a_clip_of_nothing_else_is_answered_by_the_classifier_alone(judging_faces: Predictor, tmp_path: Path) -> None:
+    silent = media.video(tmp_path / "silent.mp4", sound=False)
+    clip = clip_of_file(silent, judging_faces.guard)
+    answer = judging_faces.predict(clip)
+    [scores] = create("fer", "face").classify([judging_faces.guard.aligned(clip)])
+    own = judging_faces.bundle.experts["face"].classifier
+    expected = posterior(scores.values[scores.valid], own, taxonomy("abaw8")).mean(0)
+    assert list(answer.posterior.values()) == pytest.approx(expected, abs=1e-5)
+    assert answer.posterior["other"] == pytest.approx(1 / 8)
+    assert answer.confidence == max(answer.posterior.values())
+    assert answer.outside_training.flag
+    assert answer.outside_training.words.startswith("This version was not trained on the face")
+    assert {moment.emotion is None for moment in answer.timeline} == {False}
+    assert Answer.model_validate_json(answer.to_json()) == answer
+
+
+def test_a_classifier_that_is_not_the_registered_one_is_refused(judging_faces: Predictor, pool: EncoderPool) -> None:
+    bundle = judging_faces.bundle
+    known = bundle.experts["face"]
+    other = replace(known, classifier=replace(known.classifier, labels=known.classifier.labels[::-1]))
+    changed = replace(bundle, description=replace(bundle.description, experts={"face": other}))
+    with pytest.raises(BundleError, match="the classifier installed here is not the one"):
+        Predictor(changed, pool=pool)
 
 
 def test_a_modality_that_comes_ready_made_is_absent_from_media_and_the_rest_is_judged(

@@ -26,7 +26,8 @@ def test_a_clip_with_nothing_to_compare() -> None:
     assert words == "Only the voice could be judged, so there is nothing to compare."
     assert contradiction_words(None, None, {}, threshold=0.6) == "Nothing could be judged."
     assert contradiction_words(None, None, {}, threshold=0.6, present=("face", "voice")) == (
-        "There is nothing to compare: at no moment do two modalities have a prediction of their own."
+        "There is nothing to compare: at no moment do two modalities that the version was trained on "
+        "have a prediction of their own."
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, nearest
-from components.contracts.labels import CANONICAL
+from components.contracts.labels import ALIASES, CANONICAL
 from components.contracts.records import Quarantined
 from components.contracts.splits import CORPUS_SPLITS
 from components.datasets.base import set_aside
@@ -25,22 +25,6 @@ NUMBERS = ("start_s", "end_s", "valence", "arousal")
 COLUMNS = (*NEEDED, *NUMBERS, "split", "sequence_id", "session_id", "text_id", "transcript")
 TEXTS = (*NUMBERS, "transcript")  # cells that are not names
 GROUP = "group_"
-
-# Other names of canonical emotions in corpora.
-ALIASES: Mapping[str, str] = {
-    "angry": "anger",
-    "amused": "amusement",
-    "bored": "boredom",
-    "disgusted": "disgust",
-    "excited": "excitement",
-    "fearful": "fear",
-    "frustrated": "frustration",
-    "happy": "happiness",
-    "joy": "happiness",
-    "sad": "sadness",
-    "stressed": "stress",
-    "surprised": "surprise",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

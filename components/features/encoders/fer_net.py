@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from components.features.encoders.fer import LABELS
+
 BN_EPS = 1e-3
 STEM = 8
 WIDTHS = (16, 32, 64, 128)
-CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 
 
 class Separable(nn.Module):
@@ -70,7 +71,7 @@ class MiniXception(nn.Module):
         self.blocks = nn.ModuleList(
             Block(inputs, outputs) for inputs, outputs in zip((STEM, *WIDTHS[:-1]), WIDTHS, strict=True)
         )
-        self.head = nn.Conv2d(WIDTHS[-1], len(CLASSES), 3, padding=1)
+        self.head = nn.Conv2d(WIDTHS[-1], len(LABELS), 3, padding=1)
 
     def maps(self, x: Tensor) -> Tensor:
         """(n, 1, 64, 64) → (n, 128, 4, 4)."""
@@ -81,7 +82,7 @@ class MiniXception(nn.Module):
         return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 1, 64, 64) → (features (n, 128) averaged over the map, logits (n, 7) in the order of CLASSES)."""
+        """(n, 1, 64, 64) → (features (n, 128) averaged over the map, logits (n, 7) in the order of LABELS)."""
         maps = self.maps(x)
         return maps.mean(dim=(2, 3)), self.head(maps).mean(dim=(2, 3))
 

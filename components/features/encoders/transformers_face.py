@@ -7,15 +7,17 @@ and deviation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.pretrained import Pretrained
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, masked
+from components.features.encoders.classification import ClassificationHead
 from components.features.encoders.faces import rgb_crops, valid_steps
 from components.runtime.checkpoint import Checkpoint, load_model, settings
 
@@ -27,6 +29,8 @@ CLS_TYPES = ("dinov2", "dinov2_with_registers", "vit", "beit", "deit")
 FILTERS = {2: "bilinear", 3: "bicubic"}
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+PicturesToRows = Callable[[list[NDArray[np.uint8]]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class TransformersFace:
     def __init__(self, name: str, location: str, device: str) -> None:
         self.name = name
         self._checkpoint = Checkpoint(name, location, device)
+        self._head = ClassificationHead(self._checkpoint, "ForImageClassification", "AutoModelForImageClassification")
         kind = self._checkpoint.require_type((*CLIP_TYPES, *CLS_TYPES), modality=self.modality)
         self._is_clip = kind in CLIP_TYPES
         config = self._checkpoint.config
@@ -62,40 +67,62 @@ class TransformersFace:
         """Hash of this code's version, the checkpoint's content and the precision."""
         return self._checkpoint.content_fingerprint(["face", VERSION])
 
+    @property
+    def pretrained(self) -> Pretrained | None:
+        """The emotions of its classification head, if it has one."""
+        return self._head.pretrained
+
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
         """(T, D) per clip; valid where there is a face. Raises MediaError on a crop that is not a picture."""
+        return self._outputs(clips, self._vectors, self.width)
+
+    def classify(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """(T, labels) scores per clip, as `encode`."""
+        return self._outputs(clips, self._scores, self._head.width)
+
+    def _outputs(self, clips: Sequence[AlignedClip], of: PicturesToRows, width: int) -> list[Encoded]:
+        """(T, width) per clip; `of` gives the (n, width) of n pictures."""
         steps = [valid_steps(clip) for clip in clips]
         together = self._checkpoint.device == "cuda"
         groups = [list(range(len(clips)))] if together else [[index] for index in range(len(clips))]
         vectors: list[NDArray[np.float32]] = []
         for group in groups:
             pictures = [picture for index in group for picture in rgb_crops(clips[index], steps[index])]
-            group_vectors = self._vectors(pictures)
+            group_vectors = of(pictures) if pictures else np.zeros((0, width), dtype=np.float32)
             vectors += np.split(group_vectors, np.cumsum([steps[index].size for index in group])[:-1])
         encoded = []
         for clip, valid, rows in zip(clips, steps, vectors, strict=True):
-            values = np.zeros((clip.grid.num_steps, self.width), dtype=np.float32)
+            values = np.zeros((clip.grid.num_steps, width), dtype=np.float32)
             mask = np.zeros(clip.grid.num_steps, dtype=bool)
             values[valid], mask[valid] = rows, True
             encoded.append(masked(values, mask))
         return encoded
 
     def _vectors(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(n, D) of RGB pictures."""
-        if not pictures:
-            return np.zeros((0, self.width), dtype=np.float32)
+        """(n, D) of RGB pictures, at least one."""
+
+        def vectors(out: Any) -> Any:
+            return out.image_embeds if self._is_clip else out.last_hidden_state[:, 0]
+
+        return self._forward(self._model(), pictures, vectors)
+
+    def _scores(self, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(n, labels) of RGB pictures, at least one."""
+        return self._forward(self._head.model(), pictures, lambda out: out.logits)
+
+    def _forward(
+        self, model: Any, pictures: list[NDArray[np.uint8]], output: Callable[[Any], Any]
+    ) -> NDArray[np.float32]:
         import torch
 
-        model, device = self._model(), self._checkpoint.device
         rows = []
         with torch.inference_mode():
             for start in range(0, len(pictures), BATCH_PICTURES):
                 batch = torch.cat(
                     [prepared(picture, self._pictures) for picture in pictures[start : start + BATCH_PICTURES]]
                 )
-                out = model(pixel_values=batch.to(device, model.dtype))
-                vectors = out.image_embeds if self._is_clip else out.last_hidden_state[:, 0]
-                rows.append(vectors.float().cpu().numpy())
+                out = model(pixel_values=batch.to(self._checkpoint.device, model.dtype))
+                rows.append(output(out).float().cpu().numpy())
         return np.concatenate(rows)
 
     def _model(self) -> Any:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import UnavailableError
+from components.contracts.pretrained import Pretrained
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, empty
+from components.features.encoders.classification import ClassificationHead
 from components.features.encoders.utterances import (
     UTTERANCES_VERSION,
     Utterance,
@@ -60,12 +62,20 @@ class TransformersText:
         self.width = int(config.get("hidden_size") or config["dim"])
         # RoBERTa's positions start after the padding index, so two of its 514 are not for tokens.
         self._max_tokens = min(MAX_TOKENS, int(config.get("max_position_embeddings", MAX_TOKENS)) - 2)
-        self._tokenizer: Any = None
+        self._head = ClassificationHead(
+            self._checkpoint, "ForSequenceClassification", "AutoModelForSequenceClassification"
+        )
+        self._loaded_tokenizer: Any = None
 
     @property
     def fingerprint(self) -> str:
         """Hash of this code's version, the checkpoint's content and the precision."""
         return self._fingerprint(VERSION)
+
+    @property
+    def pretrained(self) -> Pretrained | None:
+        """The emotions of its classification head, if it has one."""
+        return self._head.pretrained
 
     @property
     def earlier_fingerprints(self) -> frozenset[str]:
@@ -89,25 +99,39 @@ class TransformersText:
                 encoded.append(empty(clip.grid.num_steps, self.width))
         return encoded
 
+    def classify(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """(T, labels) scores per clip: those of its utterance at each step, valid as `encode`."""
+        import torch
+
+        encoded = []
+        for clip in clips:
+            group = utterances(clip.words)
+            if not group:
+                encoded.append(empty(clip.grid.num_steps, self._head.width))
+                continue
+            model, rows = self._head.model(), []
+            for utterance in group:
+                tokens = self._tokens([utterance])
+                tokens.pop("offset_mapping")
+                with torch.inference_mode():
+                    inputs = {name: values.to(self._checkpoint.device) for name, values in tokens.items()}
+                    rows.append(model(**inputs).logits[0].float().cpu().numpy())
+            words = [np.tile(row, (len(utterance.words), 1)) for utterance, row in zip(group, rows, strict=True)]
+            encoded.append(on_grid(clip, group, words, np.stack(rows)))
+        return encoded
+
     def _vectors(self, spoken: Sequence[Utterance]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """(words, D) and (D,) of each utterance."""
         if not spoken:
             return []
         import torch
 
-        model, tokenizer = self._parts()
+        model = self._model()
         batch_size = BATCH_UTTERANCES if self._checkpoint.device == "cuda" else 1
         vectors = []
         for start in range(0, len(spoken), batch_size):
             batch = spoken[start : start + batch_size]
-            tokens = tokenizer(
-                [utterance.text for utterance in batch],
-                padding=True,
-                truncation=True,
-                max_length=self._max_tokens,
-                return_offsets_mapping=True,
-                return_tensors="pt",
-            )
+            tokens = self._tokens(batch)
             offsets = tokens.pop("offset_mapping").numpy()
             with torch.inference_mode():
                 inputs = {name: values.to(self._checkpoint.device) for name, values in tokens.items()}
@@ -119,14 +143,31 @@ class TransformersText:
                 vectors.append((word_means(hidden[mask], owner, len(utterance.words)), hidden[mask].mean(axis=0)))
         return vectors
 
-    def _parts(self) -> tuple[Any, Any]:
+    def _tokens(self, batch: Sequence[Utterance]) -> Any:
+        """The tokens of utterances, padded to the longest, with their offsets."""
+        return self._tokenizer()(
+            [utterance.text for utterance in batch],
+            padding=True,
+            truncation=True,
+            max_length=self._max_tokens,
+            return_offsets_mapping=True,
+            return_tensors="pt",
+        )
+
+    def _model(self) -> Any:
         if self._checkpoint.model is None:
+            self._checkpoint.model = load_model("AutoModel", self._checkpoint.folder, self._checkpoint.device)
+        return self._checkpoint.model
+
+    def _tokenizer(self) -> Any:
+        if self._loaded_tokenizer is None:
             from transformers import AutoTokenizer
 
             folder = self._checkpoint.folder
-            self._checkpoint.model = load_model("AutoModel", folder, self._checkpoint.device)
             try:
-                self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                self._loaded_tokenizer = AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
             except (OSError, ValueError) as error:
                 raise UnavailableError(
                     "the checkpoint has no usable tokenizer",
@@ -134,4 +175,4 @@ class TransformersText:
                     seen=str(error),
                     remedy="Save its tokenizer.json beside the weights",
                 ) from error
-        return self._checkpoint.model, self._tokenizer
+        return self._loaded_tokenizer

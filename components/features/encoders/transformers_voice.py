@@ -8,17 +8,19 @@ other: the base models' group norm runs over time, so padding would change every
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ConfigError
+from components.contracts.pretrained import Pretrained
 from components.contracts.records import AlignedClip
 from components.contracts.timebase import pool_mean
 from components.features.base import Encoded, empty, mask_of, masked
 from components.features.encoders.audio import AUDIO_VERSION, has_voice, level_normalised
+from components.features.encoders.classification import ClassificationHead
 from components.features.encoders.log_mel import RATE_HZ
 from components.runtime.checkpoint import Checkpoint, load_model, settings
 
@@ -26,6 +28,8 @@ VERSION = 1
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat")
 CHUNK_SAMPLES = 30 * RATE_HZ
 VARIANCE_FLOOR = 1e-7
+
+WaveToRows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class TransformersVoice:
@@ -38,6 +42,9 @@ class TransformersVoice:
         self._checkpoint = Checkpoint(name, location, device)
         config = self._checkpoint.config
         self._checkpoint.require_type(MODEL_TYPES, modality=self.modality)
+        self._head = ClassificationHead(
+            self._checkpoint, "ForSequenceClassification", "AutoModelForAudioClassification"
+        )
         given = settings(self._checkpoint.folder, "preprocessor_config.json")
         if int(given.get("sampling_rate", RATE_HZ)) != RATE_HZ:
             raise ConfigError(
@@ -57,13 +64,24 @@ class TransformersVoice:
         """Hash of this code's version, the checkpoint's content and the precision."""
         return self._checkpoint.content_fingerprint(["voice", VERSION, AUDIO_VERSION])
 
+    @property
+    def pretrained(self) -> Pretrained | None:
+        """The emotions of its classification head, if it has one."""
+        return self._head.pretrained
+
     def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
         """(T, D) per clip; valid where the voice mask is."""
-        return [self._encode(clip) for clip in clips]
+        return [self._outputs(clip, self._frames, self.width) for clip in clips]
 
-    def _encode(self, clip: AlignedClip) -> Encoded:
+    def classify(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """(T, labels) scores per clip: those of the whole clip at each step, or of each of its parts of up to 30 s;
+        valid as `encode`."""
+        return [self._outputs(clip, self._scores, self._head.width) for clip in clips]
+
+    def _outputs(self, clip: AlignedClip, of: WaveToRows, width: int) -> Encoded:
+        """(T, width) of a clip; `of` gives the (frames, width) of a part of its wave."""
         if not has_voice(clip):
-            return empty(clip.grid.num_steps, self.width)
+            return empty(clip.grid.num_steps, width)
         wave = level_normalised(clip)
         if self._unit_variance:
             wave = ((wave - wave.mean()) / np.sqrt(wave.var() + VARIANCE_FLOOR)).astype(np.float32)
@@ -72,7 +90,7 @@ class TransformersVoice:
         values, starts_s, ends_s = [], [], []
         for start in range(0, wave.size, part):
             # Each part reads on for as long as its last frame looks, so that no frame is lost between two parts.
-            frames = self._frames(wave[start : start + part + self._field - self._hop])
+            frames = of(wave[start : start + part + self._field - self._hop])
             centres_s = (start + np.arange(len(frames)) * self._hop + self._field / 2) / RATE_HZ
             values.append(frames)
             starts_s.append(centres_s - self._hop / 2 / RATE_HZ)
@@ -85,15 +103,21 @@ class TransformersVoice:
 
     def _frames(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D) of a part."""
+        return self._forward(self._model(), wave, lambda out: out.last_hidden_state[0])
+
+    def _scores(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, labels) of a part: the same for each of its frames."""
+        scores = self._forward(self._head.model(), wave, lambda out: out.logits)
+        return np.repeat(scores, max(1, (wave.size - self._field) // self._hop + 1), axis=0)
+
+    def _forward(self, model: Any, wave: NDArray[np.float32], output: Callable[[Any], Any]) -> NDArray[np.float32]:
         import torch
 
-        model, device = self._model(), self._checkpoint.device
         if wave.size < self._field:
             wave = np.pad(wave, (0, self._field - wave.size))
         with torch.inference_mode():
-            values = torch.from_numpy(wave)[None].to(device, model.dtype)
-            hidden = model(input_values=values).last_hidden_state[0]
-            return np.asarray(hidden.float().cpu().numpy(), dtype=np.float32)
+            values = torch.from_numpy(wave)[None].to(self._checkpoint.device, model.dtype)
+            return np.asarray(output(model(input_values=values)).float().cpu().numpy(), dtype=np.float32)
 
     def _model(self) -> Any:
         if self._checkpoint.model is None:

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from components.contracts.errors import DataError
-from components.contracts.labels import CANONICAL
 from components.contracts.records import Quarantined
-from components.datasets.corpora.feature_rows import ALIASES, FeatureRow, emotion_of, read_rows
+from components.datasets.corpora.feature_rows import FeatureRow, emotion_of, read_rows
 
 
 def rows_of(tmp_path: Path, text: str | bytes) -> tuple[list[FeatureRow], list[Quarantined]]:
@@ -103,5 +102,3 @@ def test_labels_are_names_with_their_usual_forms(tmp_path: Path) -> None:
     mapped = [emotion_of(row, {"Ärger": "anger"}) for row in rows]
     assert mapped == ["anger", "fear", "4", None, "anger"]
     assert rows[2].unknown_label("4", dataset="feature_table") is not None
-    assert set(ALIASES.values()) <= set(CANONICAL)
-    assert not set(ALIASES) & set(CANONICAL)

@@ -3,10 +3,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from components.contracts.errors import MediaError
 from components.features.encoders import fer as fer_module
+from components.features.encoders.faces import grey_crops
 from components.features.encoders.fer import Fer
+from components.features.encoders.fer_net import mini_xception
+from components.runtime.weights import weight_file
 from tests.builders import make_aligned_clip
 
 
@@ -34,6 +38,19 @@ def test_a_step_is_the_same_whatever_it_is_batched_with(monkeypatch: pytest.Monk
     monkeypatch.setattr(fer_module, "BATCH_PICTURES", 3)
     (pieces,) = Fer().encode([clip])
     np.testing.assert_allclose(whole.values, pieces.values, atol=1e-5)
+
+
+def test_its_own_scores_are_those_of_the_network_beside_the_features() -> None:
+    clip = make_aligned_clip(steps=3, face_jpeg=(jpeg(0), None, jpeg(2)))
+    encoder = Fer()
+    [scores], [features] = encoder.classify([clip]), encoder.encode([clip])
+    assert scores.valid.tolist() == features.valid.tolist() == [True, False, True]
+    assert scores.values.shape == (3, len(encoder.pretrained.labels))
+    grey = grey_crops(clip, np.array([0, 2]), 64).astype(np.float32) / 127.5 - 1
+    with torch.inference_mode():
+        expected, logits = mini_xception(weight_file("fer"))(torch.from_numpy(grey)[:, None])
+    np.testing.assert_allclose(scores.values[[0, 2]], logits, atol=1e-5)
+    np.testing.assert_allclose(features.values[[0, 2]], expected, atol=1e-5)
 
 
 def test_no_face_needs_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:

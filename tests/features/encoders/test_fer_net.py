@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.signal import correlate2d
 
-from components.features.encoders.fer_net import CLASSES, MiniXception, mini_xception
+from components.features.encoders.fer import LABELS
+from components.features.encoders.fer_net import MiniXception, mini_xception
 from components.runtime.weights import weight_file
 
 
@@ -84,7 +85,7 @@ def test_equals_the_network_as_keras_defines_it(net: MiniXception) -> None:
         own_features, own_logits = net(torch.from_numpy(picture.astype(np.float32))[None, None])
     np.testing.assert_allclose(own_features[0].numpy(), features, atol=1e-4)
     np.testing.assert_allclose(own_logits[0].numpy(), logits, atol=1e-4)
-    assert logits.shape == (len(CLASSES),)
+    assert logits.shape == (len(LABELS),)
 
 
 def test_sizes(net: MiniXception) -> None:

@@ -18,9 +18,9 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Alignment, Registry, Tracking
 from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
+from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
-from components.contracts.labels import taxonomy
 from components.features.base import pretrained_of
 from components.features.registry import create
 from components.features.transform import Transform

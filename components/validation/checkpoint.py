@@ -11,15 +11,19 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 
 from components.contracts.errors import ContractError
 from components.validation.expectation import Expectation, Suite
 
 SITE = "local_site"
+VARIABLES = "gx/uncommitted/config_variables.yml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +95,30 @@ def figures(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+class _Compiled(BytecodeCache):
+    """Compiled templates, kept in memory."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+@cache
 def import_library() -> Any:
     """Great Expectations, without analytics, which it reads when it is first imported: only here."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations
+    from great_expectations.render.view import view
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    # It makes an environment for every page, and would compile the same templates for each of them.
+    view.Environment = partial(Environment, bytecode_cache=_Compiled())
     return great_expectations
 
 
@@ -115,6 +137,8 @@ class Checker:
             shutil.rmtree(docs, ignore_errors=True)
             docs.mkdir(parents=True)
             self._context = gx.get_context(mode="file", project_root_dir=docs)
+            # It holds nothing but comments, and would be read for every setting that is looked up.
+            (docs / VARIABLES).unlink(missing_ok=True)
             self._context.update_data_docs_site(SITE, _site())
         self._context.enable_analytics(False)
         self._context.variables.progress_bars = {"globally": False}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from components.catalog.cases import Case
 from components.evaluation.disagreement import KIND
 from components.evaluation.events import true_episodes
-from components.evaluation.plots import BLUE, INK, ORANGE, colour, figure_of, png, style
 from components.inference.contradiction import ContradictionSpan
 from components.inference.episodes import Episode, runs
 from components.inference.scoring import Scored
+from components.runtime.drawing import BLUE, INK, ORANGE, colour, figure_of, png, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,15 @@ All times are seconds from the clip's first presentation timestamp; spans are ha
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.contracts.errors import MerError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 VALENCE = "Unpleasant (-1) to pleasant (1); null when the version was not trained to predict it."
 AROUSAL = "Calm (-1) to excited (1); null when the version was not trained to predict it."
@@ -159,6 +163,34 @@ class Answer(Record):
     def to_json(self) -> str:
         """One line of JSON with the documented names."""
         return self.model_dump_json(by_alias=True)
+
+    def to_pandas(self) -> DataFrame:
+        """The timeline: one row per moment, with `start_s`, `end_s`, `emotion`, `confidence`, `present` (modalities,
+        joined by +), `contradiction`, `valence`, `arousal`, and one column per class with its probability. Empty
+        cells are NaN or None: nothing could be judged there."""
+        import pandas as pd
+
+        rows = [
+            {
+                "start_s": moment.start_s,
+                "end_s": moment.end_s,
+                "emotion": moment.emotion,
+                "confidence": max(moment.posterior.values(), default=None),
+                "present": "+".join(moment.present),
+                "contradiction": moment.contradiction,
+                "valence": moment.valence,
+                "arousal": moment.arousal,
+                **{name: moment.posterior.get(name) for name in self.posterior},
+            }
+            for moment in self.timeline
+        ]
+        return pd.DataFrame(rows)
+
+    def plot(self) -> Figure:
+        """The clip over time as a matplotlib figure; see `serving/plot.py`."""
+        from components.serving.plot import figure
+
+        return figure(self)
 
 
 class ProblemDetail(Record):

@@ -85,7 +85,7 @@ def check_reachable(tracking: Tracking, root: Path) -> None:
     """
     uri = tracking_uri(tracking, root)
     if database(uri) is None:
-        with _impatience():
+        with impatience():
             Client(uri).search_experiments(max_results=1)
 
 
@@ -102,7 +102,7 @@ def impatient() -> None:
 
 
 @contextmanager
-def _impatience() -> Iterator[None]:
+def impatience() -> Iterator[None]:
     """`impatient` for a while: a long training goes on asking a server that is away for a moment."""
     added = [name for name in IMPATIENT if name not in os.environ]
     impatient()

@@ -74,14 +74,9 @@ def run(
     impatient()  # a person waits
     files = list(_files(clips))
     spoken = _transcript(transcript, files)
-    _prepare_guard(version, root)
+    predictor = predictor_of(version, root)
     from components.serving.clips import clip_of_file
-    from components.serving.predictor import Predictor
 
-    params, chosen = model_of(version, root)
-    limits = params.alignment.limits if params else chosen.bundle.alignment.limits
-    device = params.features.device if params else "auto"
-    predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device)
     code = 0
     for index, file in enumerate(files):
         try:
@@ -93,6 +88,17 @@ def run(
             code = code or error.exit_code
             _print_problem(error, file, as_json=as_json)
     return code
+
+
+def predictor_of(version: str | None, root: Path | None) -> Predictor:
+    """A version, ready to judge clips; arguments and errors as of `run`."""
+    _prepare_guard(version, root)
+    from components.serving.predictor import Predictor
+
+    params, chosen = model_of(version, root)
+    limits = params.alignment.limits if params else chosen.bundle.alignment.limits
+    device = params.features.device if params else "auto"
+    return Predictor(chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device)
 
 
 def _prepare_guard(version: str | None, root: Path | None) -> None:

@@ -72,13 +72,6 @@ def test_contradictions_are_drawn_where_all_or_none_were_planted() -> None:
         pixels(plots.contradiction(np.linspace(0, 1, CLIPS), planted, 0.95))
 
 
-def test_every_class_has_a_colour_and_spare_ones_stay_with_their_place() -> None:
-    own = ("neutral", "boredom", "doubt")
-    assert plots.colour("neutral", own) == plots.COLOURS["neutral"]
-    assert plots.colour("boredom", own) != plots.colour("doubt", own)
-    assert plots.colour("doubt", own) == plots.colour("doubt", own)
-
-
 def test_drawing_leaves_matplotlib_s_settings_as_they_were() -> None:
     import matplotlib as mpl
 

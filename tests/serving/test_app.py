@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.config import MediaLimits
-from components.evaluation.plots import COLOURS
 from components.registry.bundle import load_bundle
 from components.runtime import guarded
+from components.runtime.drawing import COLOURS
 from components.serving.app import create_app
 from components.serving.predictor import Predictor
 from components.serving.schemas import Answer, Problem

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from components.catalog.splits import SPLITS
 from components.contracts.records import AlignedClip, Clip, Quarantined
-from components.evaluation.plots import BLUE, FAINT, ORANGE, colour
 from components.inference.episodes import runs
+from components.runtime.drawing import BLUE, FAINT, ORANGE, colour
 from components.runtime.templates import render as render_template
 from pipelines.commands.datasets.sample import UNLABELLED, Preview, Sampled, emotion_of
 

@@ -1,0 +1,132 @@
+"""`load` and `predict`: a version of the model in this process."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.serving.schemas import Answer
+from pipelines.project import find_root
+
+if TYPE_CHECKING:
+    from components.serving.predictor import Predictor
+
+StrPath = str | os.PathLike[str]
+# Versions that `predict` keeps loaded.
+KEPT = 2
+
+
+class Model:
+    """A version of the model, ready to judge clips; made by `load`.
+
+    Media are opened in a child process under limits, which ends with this object.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def __repr__(self) -> str:
+        return f"<mer.Model {self.name} {self.version}: {', '.join(self.modalities)}>"
+
+    @property
+    def name(self) -> str:
+        """Of the registered model."""
+        return self._predictor.model.name
+
+    @property
+    def version(self) -> str:
+        """In the registry, or `unregistered`."""
+        return self._predictor.model.version
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The emotions that it distinguishes."""
+        return self._predictor.bundle.spec.classes
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What it was trained on."""
+        return self._predictor.modalities
+
+    def predict(
+        self,
+        path: StrPath,
+        *,
+        transcript: str | None = None,
+        video_track: int | None = None,
+        audio_track: int | None = None,
+    ) -> Answer:
+        """Judges one clip.
+
+        Args:
+            path: a video, a sound file or a photograph.
+            transcript: the spoken words. By default they are recognised where the version does so.
+            video_track, audio_track: which of several tracks of the file to use, counted from 1.
+
+        Raises:
+            MerError: the file cannot be used; it says what is wrong, where, and what helps.
+        """
+        from components.runtime.threads import one_thread
+        from components.serving.clips import clip_of_file
+
+        with one_thread():  # as the command and the service: sums of floats depend on the number
+            clip = clip_of_file(
+                Path(path),
+                self._predictor.guard,
+                transcript=transcript,
+                video_track=video_track,
+                audio_track=audio_track,
+            )
+            return self._predictor.predict(clip)
+
+
+def load(version: str | os.PathLike[str] | None = None, *, project: StrPath | None = None) -> Model:
+    """A version of the model.
+
+    Args:
+        version: its number, an alias, or a bundle's folder. By default the promoted version, or that of the last
+            `mer run` while none is.
+        project: its folder; by default the one around the current folder. A bundle's folder needs none.
+
+    Raises:
+        MerError: there is no such version or project, or this installation cannot compute it.
+    """
+    from components.tracking.client import impatience
+    from pipelines.commands.predict import predictor_of
+
+    with impatience():  # a person waits
+        return Model(predictor_of(_named(version), None if project is None else find_root(Path(project))))
+
+
+def _named(version: str | os.PathLike[str] | None) -> str | None:
+    """A folder by its absolute path, so that it is the same after a change of folder."""
+    if version is None:
+        return None
+    return str(Path(version).resolve()) if Path(version).is_dir() else os.fspath(version)
+
+
+def predict(
+    path: StrPath,
+    *,
+    transcript: str | None = None,
+    version: str | os.PathLike[str] | None = None,
+    project: StrPath | None = None,
+    video_track: int | None = None,
+    audio_track: int | None = None,
+) -> Answer:
+    """Judges one clip; see `load` and `Model.predict`.
+
+    The version is loaded once per process: a version that is promoted later is used by the next process, or by `load`.
+    """
+    named = _named(version)
+    needs_project = named is None or not Path(named).is_dir()
+    place = Path.cwd() if project is None else Path(project).resolve()
+    model = _loaded(named, place if needs_project else None)
+    return model.predict(path, transcript=transcript, video_track=video_track, audio_track=audio_track)
+
+
+@lru_cache(maxsize=KEPT)
+def _loaded(version: str | None, project: Path | None) -> Model:
+    return load(version, project=project)

@@ -155,7 +155,7 @@ def _moments(image: Any, limits: MediaLimits, where: str) -> Iterator[tuple[floa
         raise too_many_frames(limits, where)
     until_s = time.thread_time() + limits.max_work_s
     start_s = 0.0
-    # The picture for viewers that do not know APNG may be no part of the animation.
+    # The picture for viewers without APNG need not be part of the animation.
     for number in range(int(bool(image.info.get("default_image"))), image.n_frames):
         image.seek(number)
         image.load()  # with the time of this picture

@@ -56,7 +56,7 @@ ISO_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"m
 
 
 def probe_media(path: Path) -> None:
-    """Raises MediaError if a file is certainly no usable audio, video or picture. Cost: two small reads."""
+    """Raises MediaError if a file is certainly not usable audio, video or picture. Cost: two small reads."""
     head = check_file(path, where=str(path))
     if head.startswith((*MAGIC, *IMAGE_MAGIC)):
         return

@@ -21,7 +21,7 @@ from components.features.passing import only_results, result_rows, results_in, w
 from components.features.registry import CHECKPOINT, create
 from components.features.work import EncodingTask, read_clips
 from components.runtime.stream import blocks_of, streaming
-from components.runtime.threads import THREADS, one_thread
+from components.runtime.threads import limit_threads, one_thread
 
 TASKS_IN_FLIGHT = 2  # an actor works on one and already holds the next
 
@@ -94,9 +94,7 @@ class ClipEncoder:
 
 
 def _created(pool: ActorPool) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(THREADS)
+    limit_threads()
     return {modality: create(spec, modality, pool.device) for modality, spec in pool.specs.items()}
 
 

@@ -80,7 +80,7 @@ def run(
         ConfigError: an unknown encoder. UnavailableError: weights that are not installed. DataError: there are no
             aligned clips, or an encoder failed on every clip.
     """
-    on = torch_device(device)
+    on = torch_device(device) if any(spec.startswith(CHECKPOINT) for spec in encoders.values()) else "cpu"
     clips = scan(layout.aligned(name))
     given: dict[str, Encoder] = {modality: Given(modality, width) for modality, width in given_widths(clips).items()}
     learned = _encoders(encoders, clips, on, without=given)

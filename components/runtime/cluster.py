@@ -12,6 +12,9 @@ from components.contracts.errors import UnavailableError
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 ANSWER_S = 10.0  # Ray itself waits for minutes where nothing listens
 BYTES_PER_MB = 1 << 20
+# Nobody looks at a dashboard here, so Ray's own processes need not measure the machine every five seconds, nor look for
+# new logs ten times a second.
+IDLE = {"REPORTER_UPDATE_INTERVAL_MS": "60000", "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0"}
 
 
 def connect(resources: RayResources) -> None:
@@ -55,6 +58,8 @@ def start(resources: RayResources, **options: Any) -> None:
     Raises:
         UnavailableError: its processes did not start within Ray's limit of 30 s, for which Ray 2.60 has no setting.
     """
+    for name, value in IDLE.items():
+        os.environ.setdefault(name, value)  # read by the processes that Ray starts
     import ray
 
     try:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 THREADS = 1
+VARIABLE = "OMP_NUM_THREADS"
+
+
+def limit_threads() -> None:
+    """Limits torch to one thread in this process, also where it is imported later, which takes seconds."""
+    os.environ[VARIABLE] = str(THREADS)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(THREADS)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limits torch to one thread."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
+    """Limits torch to one thread, also where it is imported inside; that import then keeps to it."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    variable = os.environ.get(VARIABLE)
+    limit_threads()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        os.environ.pop(VARIABLE)
+        if variable is not None:
+            os.environ[VARIABLE] = variable
+        if torch:
+            torch.set_num_threads(before)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.integration
 START_S = 240.0
 # The longest that a change may take after the alias was moved.
 PROMISED_S = 15.0
-PAUSE_S = 0.05
+PAUSE_S = 0.2
 
 
 def until(true: Callable[[], bool], within_s: float, what: str) -> None:

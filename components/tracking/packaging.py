@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.contracts.room import full_disk_named
+
 # Where in the folder the bundle lies.
 BUNDLE_PATH = "data/bundle"
 # Columns with the number of a track.
@@ -28,6 +30,9 @@ def write_model_folder(folder: Path, bundle: Path, *, loader_module: str, requir
         bundle: the folder that `write_bundle` wrote.
         loader_module: what MLflow imports to load the model.
         requirements: `name==version` of every package that loading it takes.
+
+    Raises:
+        UnavailableError: the disk is full (`no-room`), as a rule that of temporary files.
     """
     import mlflow.pyfunc
     import pandas as pd
@@ -50,7 +55,8 @@ def write_model_folder(folder: Path, bundle: Path, *, loader_module: str, requir
             ColSpec("string", "answer_json"),
         ]
     )
-    with tempfile.TemporaryDirectory() as scratch:
+    # The room is measured before the scratch folder is removed.
+    with tempfile.TemporaryDirectory() as scratch, full_disk_named(folder):
         data = Path(scratch) / Path(BUNDLE_PATH).name
         shutil.copytree(bundle, data)
         with _quiet("mlflow.pyfunc"):

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
 
+from components.contracts.errors import UnavailableError
 from components.registry.register import LOADER_MODULE
 from components.registry.requirements import pinned_requirements
 from components.tracking.packaging import write_model_folder
 from tests.registry.made import make_bundle
+from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.integration
 
@@ -32,3 +35,15 @@ def test_the_mlflow_model_has_a_signature_pinned_requirements_and_no_code(tmp_pa
     assert {line.split("==")[0] for line in pinned} >= {"torch", "numpy", "safetensors", "av"}
     suffixes = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
     assert suffixes <= {"", ".json", ".safetensors", ".yaml", ".txt"}
+
+
+def test_a_temporary_folder_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_bundle(tmp_path / "made")
+    size = sum(path.stat().st_size for path in (tmp_path / "made").rglob("*"))
+    with small_disk(tmp_path / "small", kib=max(8, size // 2 >> 10)) as small:
+        monkeypatch.setattr(tempfile, "tempdir", str(small))
+        with pytest.raises(UnavailableError, match="the disk is full") as refused:
+            write_model_folder(tmp_path / "model", tmp_path / "made", loader_module=LOADER_MODULE, requirements=[])
+        assert refused.value.where == str(small)
+        assert str(refused.value.seen).startswith("0.0 of ")
+        assert list(small.iterdir()) == []

@@ -3,6 +3,7 @@
 address.py    where the store is
 artifacts.py  files of a project's own store, which moves with the project
 client.py     the one client of it, whose errors are the project's (`errors.py`)
+last_answer.py what a server that goes on failing says of it
 runs.py       a run: opened, found by its model, written to
 publish.py    an evaluation in the run of its training
 versions.py   registered versions: read, tags, aliases, files

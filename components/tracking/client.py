@@ -13,6 +13,7 @@ from components.contracts.config import Tracking
 from components.tracking import artifacts
 from components.tracking.address import VARIABLE, database, of_project, tracking_uri
 from components.tracking.errors import translated
+from components.tracking.last_answer import read_last_answer
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
@@ -30,6 +31,7 @@ class Client:
         file = database(uri)
         with translated(uri):
             artifacts.register()
+            read_last_answer()
             self._client = MlflowClient(tracking_uri=uri)  # makes the tables of a new store
             if file is not None and of_project(file):
                 artifacts.unpin(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,9 +71,9 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("status", "body", "what", "seen"),
     [
-        (500, b"<html>Oops</html>", AWAY, "too many 500 error responses"),
-        (503, b"busy", AWAY, "too many 503 error responses"),
-        (500, b'{"error_code": "INTERNAL_ERROR", "message": "boom"}', AWAY, "too many 500 error responses"),
+        (500, b"<html>Oops</html>", AWAY, "<html>Oops</html>"),
+        (503, b"busy", AWAY, "busy"),
+        (500, b'{"error_code": "INTERNAL_ERROR", "message": "boom"}', AWAY, "boom"),
         (404, b"<html>Not here</html>", OTHER, "404"),
         (404, b'{"detail": "Not Found"}', OTHER, "Not Found"),
         (200, b"<html>some other app</html>", OTHER, "some other app"),
@@ -91,6 +92,15 @@ def test_a_server_that_does_not_do_is_told_from_one_that_is_away(
             assert (error.what, error.where, error.exit_code) == (what, uri, 7)
             assert seen in str(error.seen)
             assert "MLFLOW_TRACKING_" in str(error.remedy)
+
+
+def test_a_server_whose_disk_is_full_is_told_from_one_that_is_away() -> None:
+    message = "(sqlite3.OperationalError) database or disk is full [SQL: INSERT INTO experiments …]"
+    body = json.dumps({"error_code": "TEMPORARILY_UNAVAILABLE", "message": message}).encode()
+    with answering(503, body) as uri, pytest.raises(UnavailableError) as caught:
+        Client(uri).create_experiment("mer")
+    assert (caught.value.what, caught.value.where) == ("the disk of the MLflow server is full", uri)
+    assert (caught.value.code, caught.value.exit_code) == ("no-room", 7)
 
 
 @pytest.mark.parametrize(

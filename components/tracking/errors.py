@@ -31,6 +31,7 @@ ADDRESS = f"{VARIABLE}, or else tracking.uri, is sqlite:///PATH or http://HOST:P
 CREDENTIALS = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
 
 MAX_REASON_CHARACTERS = 300
+FAILED = re.compile(r"failed with error code 5\d\d\b")
 # urllib3 begins its reasons with the connection object: "HTTPConnection(host='127.0.0.1', port=9): …".
 CONNECTION = re.compile(r"^HTTPS?Connection(Pool)?\(.*?\): ")
 
@@ -61,6 +62,11 @@ TAKEN = Kind(AlreadyInMlflowError, "MLflow has this already")
 REFUSED = Kind(MlflowRefusedError, "MLflow does not take this")
 STRANGER = Kind(UnavailableError, "MLflow does not let this user in", CREDENTIALS)
 OTHER = Kind(UnavailableError, "what answers here is not MLflow, or one of a different version", START)
+FAILING = Kind(
+    UnavailableError,
+    "the MLflow server answers with an error of its own",
+    f"Its log says why: a full disk, for example. {VARIABLE} names the server.",
+)
 NO_ADDRESS = Kind(ConfigError, "this is not an address of MLflow", ADDRESS)
 # By MLflow's error code; any other means that it cannot be reached.
 KINDS = {
@@ -105,6 +111,8 @@ def translation(error: Exception, uri: str) -> MerError | None:
         kind = NO_ADDRESS
     elif _is_somebody_else(error):
         kind = OTHER
+    elif kind is None and _is_of_server(error):
+        kind = FAILING
     elif kind is None:
         kind = Kind(UnavailableError, "cannot reach MLflow", START if is_server(uri) else FILE)
     # MLflow's own message for a wrong address lists every kind of store that it supports.
@@ -127,6 +135,14 @@ def _is_somebody_else(error: Exception) -> bool:
     """Whether an answer came that MLflow would not give: not JSON, or JSON without its error code."""
     body: Any = getattr(error, "json", None)
     return "not in a valid JSON format" in str(error) or (isinstance(body, dict) and "error_code" not in body)
+
+
+def _is_of_server(error: Exception) -> bool:
+    """Whether an answer came whose status is one of the server's errors (5xx; RFC 9110, section 15.6)."""
+    from mlflow.exceptions import RestException
+
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    return isinstance(error, RestException) or status >= 500 or FAILED.search(str(error)) is not None
 
 
 def reason(error: Exception) -> str:

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.integration
 
 CLOSED = "http://127.0.0.1:9"
 AWAY = "cannot reach MLflow"
+FAILING = "the MLflow server answers with an error of its own"
 OTHER = "what answers here is not MLflow, or one of a different version"
 
 
@@ -71,9 +72,9 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("status", "body", "what", "seen"),
     [
-        (500, b"<html>Oops</html>", AWAY, "<html>Oops</html>"),
-        (503, b"busy", AWAY, "busy"),
-        (500, b'{"error_code": "INTERNAL_ERROR", "message": "boom"}', AWAY, "boom"),
+        (500, b"<html>Oops</html>", FAILING, "<html>Oops</html>"),
+        (503, b"busy", FAILING, "busy"),
+        (500, b'{"error_code": "INTERNAL_ERROR", "message": "boom"}', FAILING, "boom"),
         (404, b"<html>Not here</html>", OTHER, "404"),
         (404, b'{"detail": "Not Found"}', OTHER, "Not Found"),
         (200, b"<html>some other app</html>", OTHER, "some other app"),

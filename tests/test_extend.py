@@ -79,7 +79,7 @@ def test_a_new_gate_is_a_tag_and_a_line_of_the_card_by_itself(extended: Path) ->
         "from components.contracts.config import Gates; from components.evaluation.gates import Evidence, judge; "
         "from components.evaluation.intervals import Interval; "
         "even = Interval(value=1.0, low=1.0, high=1.0); "
-        'evidence = Evidence(level="clip", macro_f1=even, majority_f1=0.0, ece=0.0, drops={}, figures={}); '
+        'evidence = Evidence(level="clip", macro_f1=even, majority_f1=0.0, ece=even, shortfalls={}, figures={}); '
         "gates = [gate.to_json() for gate in judge(Gates(), evidence)]; "
         'print(gate_tags(gates)["gates.group_gap"], _gates(gates))\'',
         extended,

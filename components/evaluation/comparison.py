@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,14 +58,52 @@ def differences(subsets: Sequence[SubsetScores], baselines: Mapping[str, Sample]
     return intervals
 
 
-def drops(compared: Mapping[str, Interval], modalities: Sequence[str]) -> dict[str, float]:
-    """Modality → macro-F1 lost when it alone is missing."""
-    without = {name: "+".join(other for other in modalities if other != name) for name in modalities}
-    return {
-        name: value
-        for name, pattern in without.items()
-        if pattern in compared and (value := compared[pattern].value) is not None
-    }
+@dataclass(frozen=True, kw_only=True)
+class Shortfall:
+    """How far the answer without a modality falls short of what one remaining modality gives alone, on the clips that
+    have that one: `interval` of the difference of macro-F1, and which modality, `alone`."""
+
+    interval: Interval
+    alone: str
+
+
+def shortfalls(subsets: Sequence[SubsetScores], modalities: Sequence[str], ruler: Ruler) -> dict[str, Shortfall]:
+    """Modality that is missing → the shortfall against the best remaining one.
+
+    A modality alone is measured by its own head where clips are scored and the model has such heads, otherwise by the
+    model's answer to nothing else.
+    """
+    by_pattern = {subset.modalities: subset for subset in subsets}
+    found = {}
+    for missing in modalities:
+        remaining = by_pattern.get(tuple(name for name in modalities if name != missing))
+        if remaining is None:
+            continue
+        falls = [
+            fall
+            for name in remaining.modalities
+            if name in modalities and (fall := _shortfall(remaining, by_pattern.get((name,)), name, ruler)) is not None
+        ]
+        if falls:
+            found[missing] = max(falls, key=lambda fall: fall.interval.value or 0.0)
+    return found
+
+
+def _shortfall(remaining: SubsetScores, single: SubsetScores | None, name: str, ruler: Ruler) -> Shortfall | None:
+    """Against `name` alone; None where it cannot be measured."""
+    if single is None:
+        return None
+    scored = {case.clip_id: item for case, item in zip(remaining.cases, remaining.scored, strict=True)}
+    together = replace(single, scored=tuple(scored[case.clip_id] for case in single.cases))
+    alone = sample_of(single, ruler.level)
+    heads = [item.unimodal_posterior.get(name) for item in single.scored]
+    if ruler.level == "clip" and all(head is not None for head in heads):
+        alone = clip_sample(single.cases, [head for head in heads if head is not None])
+    # `together` is measured at the steps of the single modality, so that both hold the same items.
+    answer = sample_of(together, ruler.level)
+    if alone is None or answer is None:
+        return None
+    return Shortfall(interval=paired(alone, answer, bootstrap=ruler.bootstrap), alone=name)
 
 
 def _prior(train: Sequence[Case], level: str, classes: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from components.contracts.config import Evaluate, Gates
 from components.contracts.errors import DataError
 from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
-from components.evaluation.comparison import MAJORITY, baseline_samples, differences, drops
+from components.evaluation.comparison import MAJORITY, baseline_samples, differences, shortfalls
 from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
 from components.evaluation.failures import confusions
@@ -211,8 +211,8 @@ def _judged(
         level=measured.ruler.level,
         macro_f1=scores.macro_f1,
         majority_f1=majority.macro_f1.value or 0.0,
-        ece=scores.ece.value,
-        drops=drops(measured.differences, modalities),
+        ece=scores.ece,
+        shortfalls=shortfalls(measured.subsets, modalities, measured.ruler),
         figures=figures,
     )
     return tuple(judge(gates, evidence))

@@ -235,7 +235,8 @@ def _plain(text: str) -> str:
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
-    rows = [f"* {'passed' if gate['passed'] else '**failed**'}: {gate['words']}." for gate in gates]
+    outcomes = [gate["verdict"] if gate["passed"] else f"**{gate['verdict']}**" for gate in gates]
+    rows = [f"* {outcome}: {gate['words']}." for outcome, gate in zip(outcomes, gates, strict=True)]
     return "\n".join(["## Gates", *rows])
 
 

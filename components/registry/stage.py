@@ -244,7 +244,7 @@ def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """`gates.passed` for the reconciler, and `gates.<name>` with the evidence in words for reviewers."""
     tags = {"gates.passed": "true" if gates and all(gate["passed"] for gate in gates) else "false"}
     for gate in gates:
-        tags[f"gates.{gate['name']}"] = f"{'passed' if gate['passed'] else 'failed'}: {gate['words']}"[:MAX_TAG]
+        tags[f"gates.{gate['name']}"] = f"{gate['verdict']}: {gate['words']}"[:MAX_TAG]
     return tags
 
 

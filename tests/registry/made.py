@@ -68,7 +68,7 @@ def make_bundle(
         "calibration": calibration,
         "smoother": Smoother(durations=Durations(mood_mean_s=2.5)),
         "metrics": {"clip": {"macro_f1": {"value": 0.7, "low": 0.6, "high": 0.8}}},
-        "gates": [{"name": "ece", "value": 0.1, "bound": 0.25, "passed": True, "words": "fine"}],
+        "gates": [{"name": "ece", "value": 0.1, "bound": 0.25, "passed": True, "verdict": "passed", "words": "fine"}],
     }
     return write_bundle(
         folder,

@@ -80,7 +80,7 @@ def test_everything_that_a_reader_needs_is_in_it() -> None:
         "Planted contradictions (10) are separated from other clips with AUROC",
         "By `gender`: worst for",
         "* git commit: `cccc",
-        "passed: clip macro-F1 is at least",
+        "passed: clip macro-F1 is ",
         "1 of 7 scripted texts are spoken in more than one split",
         "* `ravdess/x` (word_times, seen 0.1 to 9.0 s): The words are right.",
     ):

@@ -19,6 +19,7 @@ COPIED = (
     "components",
     "dvc.yaml",
     "infra",
+    "mer",
     "params.yaml",
     "pipelines",
     "pyproject.toml",

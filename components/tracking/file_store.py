@@ -1,4 +1,4 @@
-"""One version of a registered model, read from a store that is a file without importing MLflow, which takes seconds.
+"""Versions of a registered model, read from a store that is a file without importing MLflow, which takes seconds.
 
 Only what MLflow's tables say plainly is read here. Whatever looks different (a table or column that is not there,
 several workspaces) raises LookupError, and MLflow is asked.
@@ -23,6 +23,13 @@ def version_of_alias(file: Path, name: str, alias: str) -> str | None:
     if alias.lower() == "latest" or len(numbers) > 1:
         raise LookupError(alias)
     return numbers[0] if numbers else None
+
+
+def version_numbers(file: Path, name: str) -> list[str]:
+    """The numbers of a model's versions, the last changed first. Raises LookupError: see the module."""
+    order = " ORDER BY last_updated_time DESC, version DESC"
+    rows = _rows(file, f"SELECT version FROM model_versions WHERE name = ?{NOT_DELETED}{order}", name)
+    return [str(number) for (number,) in rows]
 
 
 def version_row(file: Path, name: str, version: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from components.tracking.address import database
 from components.tracking.client import Client, default_store
 from components.tracking.errors import AlreadyInMlflowError, MlflowRefusedError, NotInMlflowError, translated
-from components.tracking.file_store import version_of_alias, version_row
+from components.tracking.file_store import version_numbers, version_of_alias, version_row
 
 BUNDLE_TAG = "mer.bundle_sha256"
 READY = "READY"
@@ -64,6 +64,12 @@ def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo |
 
 def versions_of(name: str | None = None, *, tracking_uri: str) -> list[VersionInfo]:
     """All versions of a model, or of every model; of a model that is not there none."""
+    file = database(tracking_uri)
+    if name is not None and file is not None and file.is_file():
+        with suppress(LookupError):
+            numbers = version_numbers(file, name)
+            stored = [version_info(name, number, tracking_uri=tracking_uri) for number in numbers]
+            return [version for version in stored if version is not None]
     client, versions, token = Client(tracking_uri), [], None
     only = None if name is None else f"name = '{name}'"
     while True:

@@ -55,8 +55,9 @@ def test_a_store_that_is_a_file_is_read_as_mlflow_reads_it(
     tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "versions-of-a-file"
-    for seed in range(2):
+    for seed in range(3):
         put(tmp_path, mlflow_uri, name, seed=seed)
+    describe(name, "1", "changed last", tracking_uri=mlflow_uri)
     set_alias(name, "Champion", "1", tracking_uri=mlflow_uri)
     MlflowClient(mlflow_uri).delete_model_version(name, "2")
     questions = [
@@ -64,7 +65,10 @@ def test_a_store_that_is_a_file_is_read_as_mlflow_reads_it(
         *((version_info, version) for version in ("1", "01", "2", "3", "x")),
     ]
     read = [question(name, words, tracking_uri=mlflow_uri) for question, words in questions]
+    listed = versions_of(name, tracking_uri=mlflow_uri)
     monkeypatch.setattr(versions, "database", lambda uri: None)
+    assert versions_of(name, tracking_uri=mlflow_uri) == listed
+    assert [version.version for version in listed] == ["1", "3"]
     assert [question(name, words, tracking_uri=mlflow_uri) for question, words in questions] == read
     assert read[0] is not None
     assert read[6] == read[5] == read[0]
@@ -72,6 +76,7 @@ def test_a_store_that_is_a_file_is_read_as_mlflow_reads_it(
 
 def test_every_page_is_read(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "PAGE_ROWS", 2)
+    monkeypatch.setattr(versions, "database", lambda uri: None)  # MLflow's own pages
     for name in ("versions-many", "versions-other"):
         for seed in range(3):
             put(tmp_path / name, mlflow_uri, name, seed=seed)

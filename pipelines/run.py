@@ -114,8 +114,8 @@ def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), fo
 
 def _in_registry(layout: Layout, params: Params) -> bool:
     """Whether MLflow has the version of `data/registered`. DVC cannot check it: the registry is not a file."""
-    from components.registry.register import registered_version
     from components.tracking.address import tracking_uri
+    from components.tracking.versions import registered_version
 
     facts = read_json(layout.registered / "registered.json")
     uri = tracking_uri(params.tracking, layout.root)

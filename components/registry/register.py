@@ -20,9 +20,9 @@ from components.tracking.versions import (
     aliases_of,
     describe,
     ensure_model,
+    registered_version,
     set_alias,
     version_info,
-    versions_of,
 )
 
 # In a layer above this one: MLflow imports it by name when the model is loaded.
@@ -96,16 +96,6 @@ def register(
     aliases = aliases_of(name, tracking_uri=tracking_uri)
     own = sorted(alias for alias, number in aliases.items() if number == version)
     return Registered(version=version, aliases=tuple(own), reused=reused)
-
-
-def registered_version(name: str, bundle_sha256: str, *, tracking_uri: str) -> str | None:
-    """The newest version with this bundle that is ready, or None."""
-    numbers = [
-        int(version.version)
-        for version in versions_of(name, tracking_uri=tracking_uri)
-        if version.bundle_sha256 == bundle_sha256 and version.ready
-    ]
-    return str(max(numbers)) if numbers else None
 
 
 def _model_description(alias: str) -> str:

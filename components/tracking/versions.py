@@ -80,6 +80,16 @@ def versions_of(name: str | None = None, *, tracking_uri: str) -> list[VersionIn
             return versions
 
 
+def registered_version(name: str, bundle_sha256: str, *, tracking_uri: str) -> str | None:
+    """The newest version with this bundle that is ready, or None."""
+    numbers = [
+        int(version.version)
+        for version in versions_of(name, tracking_uri=tracking_uri)
+        if version.bundle_sha256 == bundle_sha256 and version.ready
+    ]
+    return str(max(numbers)) if numbers else None
+
+
 def ensure_model(name: str, *, description: str, tracking_uri: str) -> None:
     """Makes the registered model unless it is there."""
     try:

@@ -15,7 +15,6 @@ from components.contracts.config import Tracking
 from components.contracts.errors import ConfigError, MerError, UnavailableError
 from components.registry.fetch import fetch_bundle
 from components.registry.marking import search
-from components.registry.register import registered_version
 from components.rollout.versions import MlflowVersions
 from components.tracking.address import VARIABLE
 from components.tracking.client import Client
@@ -27,7 +26,7 @@ from components.tracking.errors import (
     translation,
 )
 from components.tracking.runs import find_run
-from components.tracking.versions import resolve
+from components.tracking.versions import registered_version, resolve
 
 pytestmark = pytest.mark.integration
 

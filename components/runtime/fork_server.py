@@ -108,7 +108,7 @@ class ForkServer:
             settings: for `imports`, JSON.
             stdin: a file descriptor, for its standard input.
         """
-        request = {"program": program, "settings": settings, "environment": dict(os.environ), "folder": os.getcwd()}
+        request = {"program": program, "settings": settings, "environment": dict(os.environ), "folder": _folder()}
         ours, theirs = socket.socketpair()
         with self._turn, theirs:
             files = [stdin, 2, theirs.fileno()]
@@ -149,6 +149,14 @@ def fork_server(module: str) -> ForkServer:
     """The server of this process, and of its present user, for children that need a module."""
     with _choice:
         return _servers.setdefault((module, os.getpid(), os.geteuid(), os.getegid()), ForkServer(module))
+
+
+def _folder() -> str:
+    """The current folder; empty where it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def serve() -> None:
@@ -206,7 +214,8 @@ def _child(request: Request, stdin: int, stderr: int, *, close: list[int]) -> No
             os.close(descriptor)
         os.environ.clear()
         os.environ.update(request["environment"], OMP_NUM_THREADS="1")
-        os.chdir(request["folder"])
+        with suppress(OSError):  # a folder that was deleted, where other processes go on too
+            os.chdir(request["folder"])
         exec(request["program"], {"__name__": "__main__"})
         code = 0
     except SystemExit as end:

@@ -60,6 +60,16 @@ def test_a_child_has_the_folder_and_environment_of_its_start_and_the_imports_of_
     assert told(server)[0][2] == parent
 
 
+def test_a_child_can_start_in_a_folder_that_was_deleted(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(server)  # the server itself is there
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert told(server)[1].wait(10) == 0
+
+
 def test_imports_can_be_made_before_the_first_child(tmp_path: Path) -> None:
     server = ForkServer(__name__)
     server.prepare({"file": str(tmp_path / "made")})

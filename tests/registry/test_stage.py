@@ -128,7 +128,7 @@ def test_a_version_that_fails_its_gates_becomes_challenger_only(
     failed = Layout(tmp_path / "copy")
     shutil.copytree(layout.root / "data", failed.root / "data")
     gates = read_json(failed.evaluated / "gates.json")
-    gates[0].update(passed=False, words="too weak")
+    gates[0].update(passed=False, verdict="failed", words="too weak")
     write_json(failed.evaluated / "gates.json", gates)
     summary = call_stage("register", params, failed)
     assert summary["aliases"] == ["challenger"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.evaluation import metrics
 from components.evaluation.measure import Sample, Scores
-from components.runtime.drawing import BLUE, INK, ORANGE, colour, figure_of, png, style
+from components.runtime.drawing import BLUE, INK, ORANGE, RED, colour, figure_of, png, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,8 +132,8 @@ def subsets(table: Sequence[tuple[str, Scores]], *, level: str) -> bytes:
             axis.text(1.13, place, f"{scores.items}", va="center", ha="right", fontsize=8.5, color="#7b8794")
         axis.text(1.13, -0.85, f"{level}s", ha="right", fontsize=8.5, color="#7b8794")
         if floor is not None:
-            axis.axvline(floor, color="#c8352b", lw=1, ls=(0, (4, 3)))
-            axis.text(floor, -0.72, f" majority {floor:.2f}", color="#c8352b", fontsize=8, va="bottom")
+            axis.axvline(floor, color=RED, lw=1, ls=(0, (4, 3)))
+            axis.text(floor, -0.72, f" majority {floor:.2f}", color=RED, fontsize=8, va="bottom")
         axis.set_yticks(range(len(rows)), [_pattern_name(name) for name, _ in rows])
         axis.set(xlim=(0, 1.0), ylim=(len(rows) - 0.4, -0.7), xlabel=f"macro-F1 of the {level}s, with its interval")
         axis.grid(axis="x", color="#eef1f4")

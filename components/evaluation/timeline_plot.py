@@ -14,12 +14,21 @@ from components.evaluation.events import true_episodes
 from components.inference.contradiction import ContradictionSpan
 from components.inference.episodes import Episode, runs
 from components.inference.scoring import Scored
-from components.runtime.drawing import BLUE, INK, ORANGE, colour, figure_of, png, style
+from components.runtime.drawing import (
+    BLUE,
+    ORANGE,
+    RED,
+    class_legend,
+    contradiction_curve,
+    episode_bars,
+    figure_of,
+    png,
+    probability_bands,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-RED = "#c8352b"
 
 
 def timeline(
@@ -53,10 +62,13 @@ def timeline(
         rows = iter(axes)
         strips, bands = next(rows), next(rows)
         for row, items in ((1, truth), (0, episodes)):
-            _strip(strips, row, items, classes, end_s)
+            bars = ((item.onset_s, item.offset_s, item.emotion) for item in items)
+            episode_bars(strips, row, bars, classes, end_s=end_s)
         strips.set_yticks([1, 0], ["truth", "found"])
         strips.set(ylim=(-0.5, 1.5))
-        _bands(bands, case, scored, classes)
+        edges_s = np.repeat(np.arange(case.steps + 1) / case.rate_hz, 2)[1:-1]
+        posterior = np.where(case.valid[:, None], scored.step_posterior, 0.0)
+        probability_bands(bands, edges_s, posterior, classes, label="posterior")
         if conflicts:
             _contradiction(next(rows), case, scored, spans, threshold)
         if mood is not None:
@@ -71,26 +83,10 @@ def timeline(
         strips.tick_params(axis="x", length=0)
         likely = [name for k, name in enumerate(classes) if scored.step_posterior[case.valid, k].max(initial=0) > 0.15]
         told_of = {item.emotion for items in (truth, episodes) for item in items}
-        _legend(bands, [name for name in classes if name in likely or name in told_of], classes)
+        class_legend(bands, [name for name in classes if name in likely or name in told_of], classes)
         strips.set_title(_headline(case, scored, classes))
         figure.align_ylabels()
         return png(figure)
-
-
-def _strip(axis: Axes, row: int, items: Sequence[Episode], classes: Sequence[str], end_s: float) -> None:
-    for item in items:
-        shade = colour(item.emotion, classes)
-        axis.barh(row, item.duration_s, left=item.onset_s, height=0.72, color=shade, edgecolor="white", linewidth=1)
-        if item.duration_s > 0.012 * end_s * len(item.emotion):
-            middle = item.onset_s + item.duration_s / 2
-            axis.text(middle, row, item.emotion, ha="center", va="center", fontsize=8, color="white", fontweight="bold")
-
-
-def _bands(axis: Axes, case: Case, scored: Scored, classes: Sequence[str]) -> None:
-    edges = np.repeat(np.arange(case.steps + 1) / case.rate_hz, 2)[1:-1]
-    layers = np.repeat(np.where(case.valid[:, None], scored.step_posterior, 0.0), 2, axis=0)
-    axis.stackplot(edges, layers.T, colors=[colour(name, classes) for name in classes], linewidth=0)
-    axis.set(ylim=(0, 1), ylabel="posterior", yticks=[0, 0.5, 1])
 
 
 def _contradiction(
@@ -98,10 +94,9 @@ def _contradiction(
 ) -> None:
     """The score of every moment, the spans beyond the threshold, and what was planted as a frame."""
     centres_s = (np.arange(case.steps) + 0.5) / case.rate_hz
-    axis.plot(centres_s, scored.step_contradiction, color=INK, lw=1.2)
-    axis.axhline(threshold, color=RED, lw=0.8, ls=(0, (4, 3)))
+    times = ((span.onset_s, span.offset_s) for span in spans)
+    contradiction_curve(axis, centres_s, scored.step_contradiction, times, threshold=threshold)
     for span in spans:
-        axis.axvspan(span.onset_s, span.offset_s, color=RED, alpha=0.22, lw=0)
         words = ", ".join(f"{name} {span.says[name][0]}" for name in span.pair)
         left = min(span.onset_s, 0.62 * case.steps / case.rate_hz)
         axis.text(left, 1.05, words, fontsize=7.5, color=RED, va="bottom")
@@ -112,7 +107,6 @@ def _contradiction(
             axis.text(
                 start_s + 0.03, 0.09, f"planted: {planted.modality} {planted.emotion}", fontsize=7.5, color=ORANGE
             )
-    axis.set(ylim=(0, 1.02), yticks=[0, 1], ylabel="contra-\ndiction")
 
 
 def _mood(axis: Axes, case: Case, mood: NDArray[np.float32]) -> None:
@@ -136,13 +130,6 @@ def _presence(axis: Axes, masks: Mapping[str, NDArray[np.bool_]], rate_hz: float
                 axis.barh(row, (last - first) / rate_hz, left=first / rate_hz, height=0.55, color="#829ab1")
     axis.set_yticks(range(len(names)), names)
     axis.set(ylim=(-0.6, len(names) - 0.4))
-
-
-def _legend(axis: Axes, shown: Sequence[str], classes: Sequence[str]) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [Patch(color=colour(name, classes), label=name) for name in shown]
-    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.0), fontsize=8, handlelength=1.0)
 
 
 def _headline(case: Case, scored: Scored, classes: Sequence[str]) -> str:

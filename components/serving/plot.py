@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.runtime.drawing import FAINT, INK, colour, figure_of, style
+from components.runtime.drawing import (
+    FAINT,
+    class_legend,
+    contradiction_curve,
+    episode_bars,
+    figure_of,
+    probability_bands,
+    style,
+)
 from components.serving.schemas import Answer
 
 if TYPE_CHECKING:
@@ -15,9 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH_IN, ROW_IN = 9.4, 0.9
-RED = "#c8352b"
 LIKELY = 0.08  # a class that is never more probable has no place in the legend
-LETTERS_S = 0.012  # share of the clip that a letter of an episode's name takes
+PROBABILITY = "probability"
 
 
 def figure(answer: Answer) -> Figure:
@@ -46,13 +53,8 @@ def figure(answer: Answer) -> Figure:
 
 
 def _episodes(axis: Axes, answer: Answer, classes: Sequence[str]) -> None:
-    for episode in answer.episodes:
-        length_s = episode.offset_s - episode.onset_s
-        shade = colour(episode.emotion, classes)
-        axis.barh(0, length_s, left=episode.onset_s, height=0.8, color=shade, edgecolor="white", linewidth=1)
-        if length_s > LETTERS_S * answer.clip.duration_s * len(episode.emotion):
-            middle_s = episode.onset_s + length_s / 2
-            axis.text(middle_s, 0, episode.emotion, ha="center", va="center", fontsize=8, color="white", weight="bold")
+    bars = ((episode.onset_s, episode.offset_s, episode.emotion) for episode in answer.episodes)
+    episode_bars(axis, 0, bars, classes, end_s=answer.clip.duration_s)
     axis.set(ylim=(-0.5, 0.5), yticks=[0])
     axis.set_yticklabels(["episodes"])
     axis.tick_params(axis="both", length=0)
@@ -60,27 +62,20 @@ def _episodes(axis: Axes, answer: Answer, classes: Sequence[str]) -> None:
 
 
 def _posterior(axis: Axes, answer: Answer, classes: Sequence[str]) -> None:
-    from matplotlib.patches import Patch
-
-    edges_s = np.array([time for moment in answer.timeline for time in (moment.start_s, moment.end_s)])
-    rows = np.array([[moment.posterior.get(name, 0.0) for name in classes] for moment in answer.timeline])
-    if classes:
-        shades = [colour(name, classes) for name in classes]
-        axis.stackplot(edges_s, np.repeat(rows, 2, axis=0).T, colors=shades, linewidth=0)
-        likely = [name for index, name in enumerate(classes) if rows[:, index].max(initial=0.0) > LIKELY]
-        handles = [Patch(color=colour(name, classes), label=name) for name in likely]
-        axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, handlelength=1.0)
-    else:
+    if not classes:
         axis.text(0.5, 0.5, answer.outside_training.words, ha="center", transform=axis.transAxes, wrap=True)
-    axis.set(ylim=(0, 1), yticks=[0, 0.5, 1], ylabel="probability")
+        axis.set(ylim=(0, 1), yticks=[0, 0.5, 1], ylabel=PROBABILITY)
+        return
+    edges_s = [time for moment in answer.timeline for time in (moment.start_s, moment.end_s)]
+    rows = np.array([[moment.posterior.get(name, 0.0) for name in classes] for moment in answer.timeline])
+    probability_bands(axis, edges_s, rows, classes, label=PROBABILITY)
+    likely = rows.max(axis=0, initial=0.0) > LIKELY
+    class_legend(axis, [name for name, shown in zip(classes, likely, strict=True) if shown], classes)
 
 
 def _contradiction(axis: Axes, answer: Answer) -> None:
     centres_s = [(moment.start_s + moment.end_s) / 2 for moment in answer.timeline]
     scores = [np.nan if moment.contradiction is None else moment.contradiction for moment in answer.timeline]
-    axis.plot(centres_s, scores, color=INK, lw=1.2)
-    axis.axhline(answer.contradiction.threshold, color=RED, lw=0.8, ls=(0, (4, 3)))
-    for span in answer.contradictions:
-        axis.axvspan(span.onset_s, span.offset_s, color=RED, alpha=0.22, lw=0)
+    spans = ((span.onset_s, span.offset_s) for span in answer.contradictions)
+    contradiction_curve(axis, centres_s, scores, spans, threshold=answer.contradiction.threshold)
     axis.grid(color=FAINT, axis="y")
-    axis.set(ylim=(0, 1.02), yticks=[0, 1], ylabel="contra-\ndiction")

@@ -39,16 +39,9 @@ def differences(subsets: Sequence[SubsetScores], baselines: Mapping[str, Sample]
         subsets: the patterns of present modalities, all of them first.
     """
     whole = subsets[0]
-    scored = {case.clip_id: item for case, item in zip(whole.cases, whole.scored, strict=True)}
     intervals: dict[str, Interval] = {}
     for subset in subsets[1:]:
-        reference = SubsetScores(
-            modalities=subset.modalities,
-            cases=subset.cases,
-            scored=tuple(scored[case.clip_id] for case in subset.cases),
-        )
-        # The step samples must hold the same steps: those at which a modality of the smaller pattern is valid.
-        everything, fewer = sample_of(reference, ruler.level), sample_of(subset, ruler.level)
+        everything, fewer = sample_of(_on_clips_of(subset, whole), ruler.level), sample_of(subset, ruler.level)
         if everything is not None and fewer is not None:
             intervals[subset.name] = paired(everything, fewer, bootstrap=ruler.bootstrap)
     everything = sample_of(whole, ruler.level)
@@ -93,17 +86,21 @@ def _shortfall(remaining: SubsetScores, single: SubsetScores | None, name: str, 
     """Against `name` alone; None where it cannot be measured."""
     if single is None:
         return None
-    scored = {case.clip_id: item for case, item in zip(remaining.cases, remaining.scored, strict=True)}
-    together = replace(single, scored=tuple(scored[case.clip_id] for case in single.cases))
     alone = sample_of(single, ruler.level)
     heads = [item.unimodal_posterior.get(name) for item in single.scored]
     if ruler.level == "clip" and all(head is not None for head in heads):
         alone = clip_sample(single.cases, [head for head in heads if head is not None])
-    # `together` is measured at the steps of the single modality, so that both hold the same items.
-    answer = sample_of(together, ruler.level)
+    answer = sample_of(_on_clips_of(single, remaining), ruler.level)
     if alone is None or answer is None:
         return None
     return Shortfall(interval=paired(alone, answer, bootstrap=ruler.bootstrap), alone=name)
+
+
+def _on_clips_of(smaller: SubsetScores, larger: SubsetScores) -> SubsetScores:
+    """The answers of a larger pattern on the clips of a smaller one, and at its steps: a sample of either must hold the
+    same items, those at which a modality of the smaller pattern is valid."""
+    scored = {case.clip_id: item for case, item in zip(larger.cases, larger.scored, strict=True)}
+    return replace(smaller, scored=tuple(scored[case.clip_id] for case in smaller.cases))
 
 
 def _prior(train: Sequence[Case], level: str, classes: int) -> NDArray[np.float64]:

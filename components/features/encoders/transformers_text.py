@@ -6,7 +6,7 @@ all its tokens, blended on the grid by `utterances.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from components.contracts.errors import UnavailableError
 from components.contracts.pretrained import Pretrained
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, empty
-from components.features.encoders.classification import ClassificationHead
+from components.features.classification import ClassificationHead
 from components.features.encoders.utterances import (
     UTTERANCES_VERSION,
     Utterance,
@@ -46,6 +46,10 @@ MODEL_TYPES = (
     "roberta",
     "xlm-roberta",
 )
+
+
+# An utterance, the model's output for it, and of each of its tokens the span in the text and whether it is no padding.
+TextOutput = tuple[Utterance, NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]
 
 
 class TransformersText:
@@ -101,21 +105,13 @@ class TransformersText:
 
     def classify(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
         """(T, labels) scores per clip: those of its utterance at each step, valid as `encode`."""
-        import torch
-
         encoded = []
         for clip in clips:
             group = utterances(clip.words)
             if not group:
                 encoded.append(empty(clip.grid.num_steps, self._head.width))
                 continue
-            model, rows = self._head.model(), []
-            for utterance in group:
-                tokens = self._tokens([utterance])
-                tokens.pop("offset_mapping")
-                with torch.inference_mode():
-                    inputs = {name: values.to(self._checkpoint.device) for name, values in tokens.items()}
-                    rows.append(model(**inputs).logits[0].float().cpu().numpy())
+            rows = [row for _, row, _, _ in self._outputs(self._head.model(), group, lambda out: out.logits)]
             words = [np.tile(row, (len(utterance.words), 1)) for utterance, row in zip(group, rows, strict=True)]
             encoded.append(on_grid(clip, group, words, np.stack(rows)))
         return encoded
@@ -124,24 +120,25 @@ class TransformersText:
         """(words, D) and (D,) of each utterance."""
         if not spoken:
             return []
+        vectors = []
+        for utterance, hidden, offset, mask in self._outputs(self._model(), spoken, lambda out: out.last_hidden_state):
+            owner = word_of_offsets(utterance, offset[mask])
+            vectors.append((word_means(hidden[mask], owner, len(utterance.words)), hidden[mask].mean(axis=0)))
+        return vectors
+
+    def _outputs(self, model: Any, spoken: Sequence[Utterance], output: Callable[[Any], Any]) -> Iterator[TextOutput]:
+        """What a model gives for each utterance, in batches on a GPU."""
         import torch
 
-        model = self._model()
         batch_size = BATCH_UTTERANCES if self._checkpoint.device == "cuda" else 1
-        vectors = []
         for start in range(0, len(spoken), batch_size):
             batch = spoken[start : start + batch_size]
             tokens = self._tokens(batch)
             offsets = tokens.pop("offset_mapping").numpy()
             with torch.inference_mode():
                 inputs = {name: values.to(self._checkpoint.device) for name, values in tokens.items()}
-                states = model(**inputs).last_hidden_state.float().cpu().numpy()
-            for utterance, hidden, offset, mask in zip(
-                batch, states, offsets, tokens["attention_mask"].numpy().astype(bool), strict=True
-            ):
-                owner = word_of_offsets(utterance, offset[mask])
-                vectors.append((word_means(hidden[mask], owner, len(utterance.words)), hidden[mask].mean(axis=0)))
-        return vectors
+                rows = output(model(**inputs)).float().cpu().numpy()
+            yield from zip(batch, rows, offsets, tokens["attention_mask"].numpy().astype(bool), strict=True)
 
     def _tokens(self, batch: Sequence[Utterance]) -> Any:
         """The tokens of utterances, padded to the longest, with their offsets."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.contracts.pretrained import Pretrained
 from components.contracts.records import AlignedClip
 from components.features.base import Encoded, masked
-from components.features.encoders.classification import ClassificationHead
+from components.features.classification import ClassificationHead
 from components.features.encoders.faces import rgb_crops, valid_steps
 from components.runtime.checkpoint import Checkpoint, load_model, settings
 

@@ -19,8 +19,8 @@ from components.contracts.pretrained import Pretrained
 from components.contracts.records import AlignedClip
 from components.contracts.timebase import pool_mean
 from components.features.base import Encoded, empty, mask_of, masked
+from components.features.classification import ClassificationHead
 from components.features.encoders.audio import AUDIO_VERSION, has_voice, level_normalised
-from components.features.encoders.classification import ClassificationHead
 from components.features.encoders.log_mel import RATE_HZ
 from components.runtime.checkpoint import Checkpoint, load_model, settings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from components.contracts.records import Clip
 from components.datasets.base import PICTURES
 
 
@@ -23,10 +24,10 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES
 
 
-def picture_notes(used: int, previews: Sequence[Path] = ()) -> list[str]:
-    """What was done with picture files, for a person."""
+def picture_notes(clips: Iterable[Clip], previews: Sequence[Path] = ()) -> list[str]:
+    """What was done with picture files, for a person: the clips that are pictures, and the previews left out."""
     notes = []
-    if used:
+    if used := sum(clip.video_path is not None and is_picture(Path(clip.video_path)) for clip in clips):
         notes.append(
             f"{used} clips are pictures: a photograph is a clip of one moment, about whose change over time nothing is "
             "known"

@@ -27,7 +27,7 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.probe import check_file, image_format
 from components.media.source import out_of_memory, too_long, too_many_frames, too_slow
-from components.media.upright import GLANCE_PX, STORED, Orientation
+from components.media.upright import STORED, Orientation, glance_size
 
 # A photograph is decoded once, a video's pictures by the hundred: it may be this many times as large, and is shrunk.
 LARGER = 2
@@ -194,9 +194,7 @@ def _rgb(image: Any, limits: MediaLimits) -> NDArray[np.uint8]:
 
 def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    scale = min(1.0, GLANCE_PX / max(grey.shape))
-    size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(grey, glance_size(*grey.shape[::-1]), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _orientation(image: Any) -> Orientation:

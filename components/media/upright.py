@@ -66,6 +66,12 @@ class Orientation:
 STORED = Orientation()
 
 
+def glance_size(width: int, height: int) -> tuple[int, int]:
+    """The size of a glance's picture: the longer side no more than GLANCE_PX."""
+    scale = min(1.0, GLANCE_PX / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 class Upright:
     """Frames as a player shows them: turned and mirrored as their display matrix says (phones write portrait clips
     sideways, some cameras mirrored; a stream may change it within a clip), and with square pixels (DV and broadcast
@@ -90,9 +96,7 @@ class Upright:
             grey = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
         else:
             grey = self._converted(frame, "gray")
-        width, height = self._square(frame.width, frame.height)
-        scale = min(1.0, GLANCE_PX / max(width, height))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        size = glance_size(*self._square(frame.width, frame.height))
         # Always a copy: the decoder reuses the frame's memory.
         small = grey.copy() if size == grey.shape[::-1] else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         return self._turned(frame, np.asarray(small, dtype=np.uint8))

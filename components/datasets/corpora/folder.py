@@ -36,7 +36,7 @@ from components.datasets.base import (
     stored_path,
 )
 from components.datasets.names import name_of, names_of, one_spelling
-from components.datasets.stills import is_picture, picture_notes, without_previews
+from components.datasets.stills import picture_notes, without_previews
 
 SUBJECT = "subject"
 OTHERWISE = "Set `folder: subject:` to name the person otherwise"
@@ -118,8 +118,7 @@ class Folder(Adapter[FolderOptions]):
             unnamed += subject is None
             emotion = emotions.get(folders[at], folders[at].lower())
             clips.append(_clip(below, stored, subject, emotion, options))
-        pictures = sum(is_picture(Path(clip.video_path)) for clip in clips if clip.video_path is not None)
-        notes = [*reading.notes, *picture_notes(pictures, previews)]
+        notes = [*reading.notes, *picture_notes(clips, previews)]
         if unnamed:
             notes.append(
                 f"the person in {unnamed} clips is unknown: each counts as a separate person, so one person may be in "

@@ -54,7 +54,7 @@ from components.datasets.corpora.manifest_rows import (
     track_of,
 )
 from components.datasets.names import names_of, one_spelling
-from components.datasets.stills import is_picture, picture_notes
+from components.datasets.stills import picture_notes
 from components.datasets.transcripts.read import SHOWN, Transcript, read_transcript
 
 
@@ -113,8 +113,7 @@ class Manifest(Adapter[ManifestOptions]):
             outcome = _clip(name, clip_rows, options, table.parent, folder)
             (clips if isinstance(outcome, Clip) else quarantined).append(outcome)  # type: ignore[arg-type]
         texts = {(table.parent / str(row[TEXT_FILE])).as_posix(): None for row in rows if TEXT_FILE in row}
-        pictures = sum(is_picture(Path(clip.video_path)) for clip in clips if clip.video_path is not None)
-        return Scan(clips=clips, quarantined=quarantined, notes=picture_notes(pictures), read=tuple(texts))
+        return Scan(clips=clips, quarantined=quarantined, notes=picture_notes(clips), read=tuple(texts))
 
 
 def _name(row: Row, options: ManifestOptions) -> str:

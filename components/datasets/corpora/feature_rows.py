@@ -13,7 +13,7 @@ from pathlib import Path
 
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, nearest
-from components.contracts.labels import ALIASES, CANONICAL
+from components.contracts.labels import CANONICAL, canonical_of
 from components.contracts.records import Quarantined
 from components.contracts.splits import CORPUS_SPLITS
 from components.datasets.base import set_aside
@@ -72,7 +72,7 @@ def emotion_of(row: FeatureRow, emotions: Mapping[str, str]) -> str | None:
         return None
     lower = row.label.lower()
     emotions = names_of(emotions)
-    return emotions.get(row.label) or emotions.get(lower) or ALIASES.get(lower, lower)
+    return emotions.get(row.label) or emotions.get(lower) or canonical_of(lower) or lower
 
 
 def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow], list[Quarantined]]:

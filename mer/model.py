@@ -120,8 +120,10 @@ def predict(
 
     The version is loaded once per process: a version that is promoted later is used by the next process, or by `load`.
     """
+    from pipelines.commands.predict import is_bundle
+
     named = _named(version)
-    needs_project = named is None or not Path(named).is_dir()
+    needs_project = named is None or not is_bundle(named)
     place = Path.cwd() if project is None else Path(project).resolve()
     model = _loaded(named, place if needs_project else None)
     return model.predict(path, transcript=transcript, video_track=video_track, audio_track=audio_track)

@@ -92,25 +92,17 @@ def run(
 
 def predictor_of(version: str | None, root: Path | None) -> Predictor:
     """A version, ready to judge clips; arguments and errors as of `run`."""
-    _prepare_guard(version, root)
+    params, chosen = model_of(version, root)
     from components.serving.predictor import Predictor
 
-    params, chosen = model_of(version, root)
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
     device = params.features.device if params else "auto"
     return Predictor(chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device)
 
 
-def _prepare_guard(version: str | None, root: Path | None) -> None:
-    """Lets the process that opens media make its imports while this one makes its own: each takes seconds. If the
-    version turns out to align differently, some of them are made later."""
-    from components.alignment.guard import prepare
-
-    prepare(Alignment() if _is_bundle(version) else load(root or find_root()).alignment)
-
-
-def _is_bundle(version: str | None) -> bool:
-    return version is not None and (Path(version) / DESCRIPTION).is_file()
+def is_bundle(version: str) -> bool:
+    """Whether a version is the folder of a bundle, and not a number or an alias."""
+    return (Path(version) / DESCRIPTION).is_file()
 
 
 def _print_answer(predictor: Predictor, clip: Clip, *, as_json: bool, first: bool) -> None:
@@ -181,15 +173,24 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
 
 
 def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
-    """The bundle to judge with; a bundle's folder needs no project around it."""
-    from components.registry.bundle import load_bundle
-    from components.registry.register import CHALLENGER
-    from components.serving.predictor import UNREGISTERED
+    """The bundle to judge with; a bundle's folder needs no project around it.
 
-    if version is not None and _is_bundle(version):
+    Meanwhile the process that opens media makes its imports: they take seconds, as those of this one. If the version
+    turns out to align differently than the project, some of them are made later.
+    """
+    from components.alignment.guard import prepare
+
+    if version is not None and is_bundle(version):
+        prepare(Alignment())
+        from components.registry.bundle import load_bundle
+        from components.serving.predictor import UNREGISTERED
+
         return None, Chosen(bundle=load_bundle(Path(version)), name=Path(version).name[:12], version=UNREGISTERED)
     root = root or find_root()
     params, layout = load(root), Layout(root)
+    prepare(params.alignment)
+    from components.registry.register import CHALLENGER
+
     registered = _registered(version or params.rollout.alias, params, layout)
     if registered is not None:
         return params, registered

@@ -44,8 +44,7 @@ class VersionInfo:
 
 def resolve(name: str, alias: str, *, tracking_uri: str) -> VersionInfo | None:
     """The version that an alias names, or None when the model or the alias is not there."""
-    file = database(tracking_uri)
-    if file is not None and file.is_file():
+    if file := _file_of(tracking_uri):
         with suppress(LookupError):
             number = version_of_alias(file, name, alias)
             return None if number is None else version_info(name, number, tracking_uri=tracking_uri)
@@ -54,8 +53,7 @@ def resolve(name: str, alias: str, *, tracking_uri: str) -> VersionInfo | None:
 
 def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo | None:
     """One version by its number, or None when it is not there."""
-    file = database(tracking_uri)
-    if file is not None and file.is_file() and version.isdecimal():
+    if (file := _file_of(tracking_uri)) and version.isdecimal():
         with suppress(LookupError):
             row = version_row(file, name, version)
             return None if row is None else VersionInfo(ready=row.pop("status") == READY, **row)
@@ -64,8 +62,7 @@ def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo |
 
 def versions_of(name: str | None = None, *, tracking_uri: str) -> list[VersionInfo]:
     """All versions of a model, or of every model; of a model that is not there none."""
-    file = database(tracking_uri)
-    if name is not None and file is not None and file.is_file():
+    if (file := _file_of(tracking_uri)) and name is not None:
         with suppress(LookupError):
             numbers = version_numbers(file, name)
             stored = [version_info(name, number, tracking_uri=tracking_uri) for number in numbers]
@@ -78,6 +75,12 @@ def versions_of(name: str | None = None, *, tracking_uri: str) -> list[VersionIn
         token = page.token
         if not token:
             return versions
+
+
+def _file_of(tracking_uri: str) -> Path | None:
+    """The store where it is a file that is there; what is plain in it is read without MLflow (`file_store.py`)."""
+    file = database(tracking_uri)
+    return file if file is not None and file.is_file() else None
 
 
 def registered_version(name: str, bundle_sha256: str, *, tracking_uri: str) -> str | None:

@@ -152,7 +152,7 @@ STAGES: Mapping[str, Stage] = {
             summary="test on held-out subjects: metrics, calibration, gates",
             work="components.evaluation.stage:run",
             imports=("components.tracking.client:import_library",),
-            decided_by=("evaluate", "gates", "registry.model_name", "seed"),
+            decided_by=("evaluate", "gates", "registry.model_name", "seed", "train"),
             runs_with=("tracking",),
         ),
         Stage(

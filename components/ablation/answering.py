@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from components.ablation.answers import ALL, SPLITS, Answers
 from components.catalog.cases import Case
 from components.contracts.labels import UNLABELLED
-from components.evaluation.fitting import fit_posteriors
+from components.evaluation.fitting import NO_SHIFT, fit_posteriors
 from components.evaluation.subsets import patterns
-from components.inference.calibration import Calibration
+from components.inference.calibration import Calibration, Shift
 from components.inference.scoring import Logits, Posteriors, Scorer, keep
 from components.model.base import EmotionModel
 from components.runtime.threads import one_thread
@@ -30,9 +30,9 @@ Floats = NDArray[np.float32]
 CLIPS_AT_ONCE = 16
 
 
-def calibrate(model: EmotionModel, cases: Sequence[Case]) -> Calibration:
-    """The calibration of a trained model, fitted on the clips of the calibration split."""
-    return fit_posteriors(model, cases, lambda clips: read_batches(model, clips))[0]
+def calibrate(model: EmotionModel, cases: Sequence[Case], shift: Shift = NO_SHIFT) -> Calibration:
+    """The calibration of a trained model, fitted on the clips of the calibration split; `shift` of its objective."""
+    return fit_posteriors(model, cases, lambda clips: read_batches(model, clips), shift)[0]
 
 
 def answer(

@@ -35,6 +35,7 @@ from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
+from components.evaluation.objectives import shift_for
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
 from components.model.base import EmotionModel, count_parameters
@@ -162,7 +163,9 @@ def run_unit(unit: Unit, corpus: CatalogClips, first: FoldResult | None = None) 
     label_levels = levels(corpus.rows)
     classes = len(corpus.catalog["classes"])
     prior = {level: frequencies(clips.whole["train"], level, classes) for level in label_levels}
-    calibration = calibrate(model, clips.own["calibration"])
+    train = unit.params.train
+    shift = shift_for(train.objective, train, clips.own["train"], classes)
+    calibration = calibrate(model, clips.own["calibration"], shift)
     answers = answer(model, calibration, clips.own, prior=prior, levels=label_levels, modalities=clips.modalities)
     return FoldResult(
         answers=answers,

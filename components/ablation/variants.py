@@ -29,8 +29,8 @@ class Variant:
         about: a short description.
         model, train: settings that replace those of the sections `model` and `train`.
         modalities: those that it may use; all when None.
-        candidate: whether it could be the default for complete clips. A causal or a unimodal model serves a different
-            purpose, so it is compared but never wins.
+        candidate: whether it could be the default for complete clips. A causal or a unimodal model and a different
+            objective serve a different purpose, so they are compared but never win.
     """
 
     name: str
@@ -97,11 +97,22 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(name="no_unimodal_loss", about="no loss on a modality alone", train={"unimodal_loss": 0.0}),
     Variant(name="no_label_smoothing", about="no label smoothing", train={"label_smoothing": 0.0}),
     Variant(name="no_ema", about="the last weights, not their average", train={"ema_decay": 0.0}),
-    Variant(name="no_class_weighting", about="classes as they come", train={"class_weighting": "none"}),
+    Variant(
+        name="no_class_weighting",
+        about="classes as they come",
+        train={"class_weighting": "none", "objective": "accuracy"},
+    ),
     Variant(name="inverse_frequency", about="rare classes weigh more", train={"class_weighting": "inverse_frequency"}),
     Variant(
         name="logit_adjustment", about="scores shifted by the prior", train={"class_weighting": "logit_adjustment"}
     ),
+    Variant(
+        name="balanced",
+        about="answers as if classes were equally frequent",
+        train={"objective": "balanced"},
+        candidate=False,
+    ),
+    Variant(name="accuracy", about="answers with the classes' prior", train={"objective": "accuracy"}, candidate=False),
     Variant(name="causal", about="sees the past alone, for live use", model={"causal": True}, candidate=False),
 )
 

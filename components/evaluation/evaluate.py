@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.catalog.cases import Case
-from components.contracts.config import Evaluate, Gates
+from components.contracts.config import Evaluate, Gates, Train
 from components.contracts.errors import DataError
 from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
@@ -17,19 +17,22 @@ from components.evaluation.comparison import MAJORITY, baseline_samples, differe
 from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
 from components.evaluation.failures import confusions
-from components.evaluation.fitting import Fitted, fit
+from components.evaluation.fitting import Fitted, fit, fit_posteriors, one_by_one
 from components.evaluation.gates import Evidence, Gate, judge
 from components.evaluation.intervals import Bootstrap, Interval, rounded
 from components.evaluation.measure import Ruler, Sample, Scores, per_class
+from components.evaluation.objectives import OBJECTIVES, shift_for
+from components.evaluation.objectives import figures as objective_figures
 from components.evaluation.slices import slice_scores
 from components.evaluation.subsets import SubsetScores, sample_of, score_subsets
 from components.inference.calibration import Calibration
 from components.inference.episodes import Episode, find_episodes
-from components.inference.scoring import Scored, Scorer
+from components.inference.scoring import Logits, Scored, Scorer
 from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel
 
 LEVELS = ("clip", "step")
+BALANCED = Train()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +80,13 @@ class _Measured:
         samples: level → labelled predictions after calibration; uncalibrated: the same before.
         scores: level → scores of `samples`.
         baselines: name → predictions of a baseline at the headline level.
+        objectives: objective → level → the scores of the same training's answers for it.
         differences: pattern or baseline → macro-F1 of everything minus its own.
     """
 
     ruler: Ruler
     fitted: Fitted
+    objectives: Mapping[str, Any]
     subsets: Sequence[SubsetScores]
     samples: Mapping[str, Sample]
     uncalibrated: Mapping[str, Sample]
@@ -104,6 +109,7 @@ def evaluate(
     gates: Gates,
     seed: int,
     first: EmotionModel | None = None,
+    train: Train = BALANCED,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
     """Evaluates a model.
@@ -113,17 +119,28 @@ def evaluate(
         first: the model used for fitting, where `model` was trained on the calibration people too (see
             `components/training/stage.py`): it would be more confident on them than on unseen people.
         seed: of the bootstrap.
+        train: how the model was trained, and the objective that it answers for.
 
     Raises:
         DataError: no test clip has a label and a valid step.
     """
-    fitted = fit(first or model, splits.train, splits.calibration, config)
+    classes, read = model.spec.classes, one_by_one(first or model)
+    shifts = {name: shift_for(name, train, splits.train, len(classes)) for name in OBJECTIVES}
+    fitted = fit(first or model, splits.train, splits.calibration, config, shift=shifts[train.objective], read=read)
+    calibrations: dict[str, Calibration] = {
+        name: fitted.calibration
+        if name == train.objective
+        else fit_posteriors(first or model, splits.calibration, read, shift)[0]
+        for name, shift in shifts.items()
+    }
     modalities = tuple(name for name in model.spec.names if any(name in case.present for case in splits.test))
     subsets = _scored_subsets(Scorer(model, fitted.calibration), splits.test, modalities, advance)
     bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
-    measured = _measured(model, fitted, subsets, splits.train, bootstrap=bootstrap, bins=config.calibration_bins)
-    whole, classes = measured.whole, model.spec.classes
-    figures = _figures(measured, splits, classes, refit=first is not None)
+    measured = _measured(
+        model, fitted, calibrations, subsets, splits.train, bootstrap=bootstrap, bins=config.calibration_bins
+    )
+    whole = measured.whole
+    figures = _figures(measured, splits, classes, objective=train.objective, refit=first is not None)
     return Evaluation(
         level=measured.ruler.level,
         classes=classes,
@@ -157,6 +174,7 @@ def _scored_subsets(
 def _measured(
     model: EmotionModel,
     fitted: Fitted,
+    calibrations: Mapping[str, Calibration],
     subsets: Sequence[SubsetScores],
     train: Sequence[Case],
     *,
@@ -169,13 +187,25 @@ def _measured(
     if not samples:
         raise DataError("no test clip has a label", where="evaluate", remedy="Label some clips of unseen people.")
     ruler = Ruler(level="clip" if "clip" in samples else "step", bootstrap=bootstrap, bins=bins)
+    # The scores before calibration are read once, and serve every objective.
+    logits = _logits(model, whole)
     baselines = baseline_samples(train, whole, level=ruler.level, classes=len(model.spec.classes))
     return _Measured(
         ruler=ruler,
         fitted=fitted,
+        objectives={
+            name: objective_figures(
+                samples
+                if calibration is fitted.calibration
+                else _samples(Scorer(model, calibration), whole, logits, samples),
+                bootstrap=bootstrap,
+                bins=bins,
+            )
+            for name, calibration in calibrations.items()
+        },
         subsets=subsets,
         samples=samples,
-        uncalibrated=_uncalibrated(model, whole, samples),
+        uncalibrated=_samples(Scorer(model, Calibration(shift=fitted.calibration.shift)), whole, logits, samples),
         scores={level: ruler.scores(sample) for level, sample in samples.items()},
         table=[
             (subset.name, ruler.scores(sample))
@@ -187,10 +217,16 @@ def _measured(
     )
 
 
-def _uncalibrated(model: EmotionModel, whole: SubsetScores, levels: Collection[str]) -> dict[str, Sample]:
-    """The predictions before calibration, at the same levels."""
+def _logits(model: EmotionModel, whole: SubsetScores) -> list[Logits]:
     scorer = Scorer(model, Calibration())
-    scored = tuple(scorer.score(case.features, case.masks) for case in whole.cases)
+    return [scorer.logits(case.features, case.masks) for case in whole.cases]
+
+
+def _samples(
+    scorer: Scorer, whole: SubsetScores, logits: Sequence[Logits], levels: Collection[str]
+) -> dict[str, Sample]:
+    """The predictions under a different calibration, at the same levels."""
+    scored = tuple(scorer.calibrated(item, case.masks) for case, item in zip(whole.cases, logits, strict=True))
     plain = replace(whole, scored=scored)
     return {level: sample for level in LEVELS if level in levels and (sample := sample_of(plain, level)) is not None}
 
@@ -218,12 +254,16 @@ def _judged(
     return tuple(judge(gates, evidence))
 
 
-def _figures(measured: _Measured, splits: Splits, classes: Sequence[str], *, refit: bool) -> dict[str, Any]:
+def _figures(
+    measured: _Measured, splits: Splits, classes: Sequence[str], *, objective: str, refit: bool
+) -> dict[str, Any]:
     """All figures as nested JSON; a part that cannot be measured is left out."""
     ruler, fitted, whole = measured.ruler, measured.fitted, measured.whole
     headline = measured.samples[ruler.level]
     figures: dict[str, Any] = {
         "level": ruler.level,
+        "objective": objective,
+        "objectives": measured.objectives,
         **{level: scores.to_json() for level, scores in measured.scores.items()},
         "per_class": {row.pop("class"): row for row in per_class(headline, classes, bootstrap=ruler.bootstrap)},
         "confusions": confusions(headline, classes),

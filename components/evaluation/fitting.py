@@ -18,7 +18,7 @@ from components.contracts.config import Evaluate
 from components.evaluation.decoders import fit_smoother, fit_thresholds, labelled
 from components.evaluation.subsets import patterns
 from components.evaluation.thresholds import Thresholds
-from components.inference.calibration import Calibration, fit_temperature, fit_ways
+from components.inference.calibration import Calibration, Shift, fit_temperature, fit_ways
 from components.inference.contradiction import Rarity
 from components.inference.durations import Durations, label_runs
 from components.inference.outliers import Reference, pool
@@ -27,6 +27,7 @@ from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel
 
 Rows = NDArray[np.float32]
+NO_SHIFT = Shift()
 # Clips → their scores.
 Read = Callable[[Sequence[Case]], list[Logits]]
 
@@ -41,9 +42,17 @@ class Fitted:
     reference: Reference
 
 
-def fit(model: EmotionModel, train: Sequence[Case], calibration: Sequence[Case], config: Evaluate) -> Fitted:
-    """Fits everything; the two splits must not share a person."""
-    temperatures = fit_calibration(model, calibration, quantile=config.contradiction_quantile)
+def fit(
+    model: EmotionModel,
+    train: Sequence[Case],
+    calibration: Sequence[Case],
+    config: Evaluate,
+    *,
+    shift: Shift = NO_SHIFT,
+    read: Read | None = None,
+) -> Fitted:
+    """Fits everything; the two splits must not share a person. `shift` and `read` as in `fit_calibration`."""
+    temperatures = fit_calibration(model, calibration, quantile=config.contradiction_quantile, shift=shift, read=read)
     classes, scorer = model.spec.classes, Scorer(model, temperatures)
     judged = labelled(calibration, [scorer.score(x.features, x.masks).step_posterior for x in calibration], classes)
     durations = Durations.fit(run for case in train for run in label_runs(case.step_labels, case.rate_hz))
@@ -61,17 +70,21 @@ def fit(model: EmotionModel, train: Sequence[Case], calibration: Sequence[Case],
 
 
 def fit_calibration(
-    model: EmotionModel, cases: Sequence[Case], *, quantile: float, read: Read | None = None
+    model: EmotionModel,
+    cases: Sequence[Case],
+    *,
+    quantile: float,
+    shift: Shift = NO_SHIFT,
+    read: Read | None = None,
 ) -> Calibration:
     """The temperatures on the calibration split (heads without a labelled item keep 1), and how rare a conflict of
     modalities is among its ordinary clips: those in which no contradiction was planted.
 
     Args:
+        shift: what the objective adds to the scores after their temperature.
         read: returns the scores of clips; by default one clip at a time.
     """
-    plain = Scorer(model, Calibration())
-    read = read or (lambda clips: [plain.logits(case.features, case.masks) for case in clips])
-    temperatures, logits = fit_posteriors(model, cases, read)
+    temperatures, logits = fit_posteriors(model, cases, read or one_by_one(model), shift)
     calibrated = Scorer(model, replace(temperatures, contradiction_threshold=quantile))
     ordinary = [
         calibrated.calibrated(item, case.masks).moments
@@ -82,29 +95,47 @@ def fit_calibration(
     return replace(calibrated.calibration, rarity=rarity)
 
 
-def fit_posteriors(model: EmotionModel, cases: Sequence[Case], read: Read) -> tuple[Calibration, list[Logits]]:
+def one_by_one(model: EmotionModel) -> Read:
+    """The scores of clips, one at a time; a clip is read once for each set of present modalities."""
+    plain = Scorer(model, Calibration())
+    known: dict[tuple[str, tuple[str, ...]], Logits] = {}
+
+    def read(clips: Sequence[Case]) -> list[Logits]:
+        for case in clips:
+            if (case.clip_id, case.present) not in known:
+                known[case.clip_id, case.present] = plain.logits(case.features, case.masks)
+        return [known[case.clip_id, case.present] for case in clips]
+
+    return read
+
+
+def fit_posteriors(
+    model: EmotionModel, cases: Sequence[Case], read: Read, shift: Shift = NO_SHIFT
+) -> tuple[Calibration, list[Logits]]:
     """The temperatures and the weights of the ways of reading a clip, and the scores of the clips as recorded."""
     logits = read(cases)
     heads = sorted({name for item in logits for name in item.unimodal})
     step_heads = sorted({name for item in logits for name in item.unimodal_step})
     alone = Calibration(
         unimodal={
-            name: _clip_temperature(*_having(name, cases, [item.unimodal[name] for item in logits])) for name in heads
+            name: _clip_temperature(*_having(name, cases, [item.unimodal[name] for item in logits]), shift)
+            for name in heads
         },
         unimodal_step={
             name: _step_temperature(
-                cases, [item.unimodal_step[name] for item in logits], [case.masks[name] for case in cases]
+                cases, [item.unimodal_step[name] for item in logits], [case.masks[name] for case in cases], shift
             )
             for name in step_heads
         },
+        shift=shift,
     )
     scorer = Scorer(model, replace(alone, clip_ways=_clip_ways(Scorer(model, alone), cases, logits)))
     step_by_count, clip_by_count = _by_count(scorer, cases, read)
     calibration = replace(
         scorer.calibration,
-        step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases]),
+        step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases], shift),
         clip=_clip_temperature(
-            cases, [scorer.clip_scores(item, case.masks) for case, item in zip(cases, logits, strict=True)]
+            cases, [scorer.clip_scores(item, case.masks) for case, item in zip(cases, logits, strict=True)], shift
         ),
         step_by_count=step_by_count,
         clip_by_count=clip_by_count,
@@ -125,12 +156,13 @@ def _by_count(scorer: Scorer, cases: Sequence[Case], read: Read) -> tuple[dict[i
     step, clip = {}, {}
     for count, group in sorted(groups.items()):
         if group:
-            clips = list(group.values())
+            clips, shift = list(group.values()), scorer.calibration.shift
             logits = read(clips)
             clip[count] = _clip_temperature(
-                clips, [scorer.clip_scores(item, case.masks) for case, item in zip(clips, logits, strict=True)]
+                clips, [scorer.clip_scores(item, case.masks) for case, item in zip(clips, logits, strict=True)], shift
             )
-            step[count] = _step_temperature(clips, [item.step for item in logits], [case.valid for case in clips])
+            valid = [case.valid for case in clips]
+            step[count] = _step_temperature(clips, [item.step for item in logits], valid, shift)
     return step, clip
 
 
@@ -138,7 +170,8 @@ def _clip_ways(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits]) 
     """The weight of each way of reading a clip, from clips as they were recorded."""
     rows = [scorer.ways(item, case.masks) for case, item in zip(cases, logits, strict=True)]
     ways = {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-    return fit_ways(ways, np.array([case.clip_label for case in cases], dtype=np.int64))
+    labels = np.array([case.clip_label for case in cases], dtype=np.int64)
+    return fit_ways(ways, labels, scorer.calibration.shift.clip)
 
 
 def _having(name: str, cases: Sequence[Case], rows: Sequence[Rows]) -> tuple[list[Case], list[Rows]]:
@@ -147,16 +180,18 @@ def _having(name: str, cases: Sequence[Case], rows: Sequence[Rows]) -> tuple[lis
     return [case for case, _ in kept], [row for _, row in kept]
 
 
-def _step_temperature(cases: Sequence[Case], logits: Sequence[Rows], valid: Sequence[NDArray[np.bool_]]) -> float:
+def _step_temperature(
+    cases: Sequence[Case], logits: Sequence[Rows], valid: Sequence[NDArray[np.bool_]], shift: Shift
+) -> float:
     rows, truth = [], []
     for case, row, mask in zip(cases, logits, valid, strict=True):
         chosen = (case.step_labels >= 0) & mask
         rows.append(row[chosen])
         truth.append(case.step_labels[chosen])
-    return fit_temperature(np.concatenate(rows), np.concatenate(truth)) if rows else 1.0
+    return fit_temperature(np.concatenate(rows), np.concatenate(truth), shift.step) if rows else 1.0
 
 
-def _clip_temperature(cases: Sequence[Case], rows: Sequence[Rows]) -> float:
+def _clip_temperature(cases: Sequence[Case], rows: Sequence[Rows], shift: Shift) -> float:
     if not rows:
         return 1.0
-    return fit_temperature(np.stack(rows), np.array([case.clip_label for case in cases], dtype=np.int64))
+    return fit_temperature(np.stack(rows), np.array([case.clip_label for case in cases], dtype=np.int64), shift.clip)

@@ -22,6 +22,10 @@ ALT = {
     "contradiction": "contradiction scores",
     "slices": "accuracy by group",
 }
+AIMS = {
+    "balanced": "macro-F1 and UAR, every class counting alike",
+    "accuracy": "accuracy and weighted F1, a class counting as often as training data show it",
+}
 SYNTHETIC_NOTE = (
     "The corpus “synthetic” is drawn and synthesised by this project. Scores on it show that the whole pipeline works "
     "and that the model can combine modalities over time; they are no evidence of how well it works on real people."
@@ -82,6 +86,7 @@ def render(
         title=title,
         m={"step": None, "episodes": None, "contradiction": None, "affect": None, "refit": False, **figures},
         head=figures[evaluation.level],
+        aims=AIMS,
         gates=evaluation.gates,
         table=[(name, scores.to_json()) for name, scores in evaluation.table],
         timelines=sorted(name for name in pictures if name.startswith("timeline-")),

@@ -8,7 +8,7 @@ from components.catalog.cases import prepare
 from components.catalog.examples import load_examples
 from components.catalog.splits import SPLITS
 from components.contracts.atomic import read_json
-from components.contracts.config import Evaluate, Gates, Tracking
+from components.contracts.config import Evaluate, Gates, Tracking, Train
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.evaluation import evaluate as evaluating
@@ -22,7 +22,7 @@ from components.tracking.publish import publish
 
 
 def run(
-    layout: Layout, *, evaluate: Evaluate, gates: Gates, model_name: str, seed: int, tracking: Tracking
+    layout: Layout, *, evaluate: Evaluate, gates: Gates, model_name: str, seed: int, tracking: Tracking, train: Train
 ) -> dict[str, Any]:
     """Evaluates the trained model and writes everything that `Layout.evaluated` names.
 
@@ -47,6 +47,7 @@ def run(
             gates=gates,
             seed=seed,
             first=first,
+            train=train,
             advance=advance,
         )
     datasets = sorted(catalog["datasets"])

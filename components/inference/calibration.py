@@ -16,7 +16,7 @@ pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -36,11 +36,30 @@ PRODUCT = "product"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shift:
+    """A multiple of the classes' log prior, by which answers of one objective become those of the other (Menon et al.
+    2021, arXiv 2007.07314, eq. 9): `clip` and `step` (K,) of the heads for clips and for steps, empty for none."""
+
+    clip: tuple[float, ...] = ()
+    step: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, list[float]]:
+        """As a JSON value."""
+        return {"clip": list(self.clip), "step": list(self.step)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Shift:
+        """From `to_json`'s value; raises KeyError, TypeError or ValueError when it is not one."""
+        return cls(**{head: tuple(float(number) for number in value[head]) for head in ("clip", "step")})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """The numbers that turn a model's raw scores into probabilities that can be taken literally.
 
     Attributes:
         clip_ways: way of reading a clip → its weight; empty where the model has one way, or its own average is kept.
+        shift: what is added to the scores after their temperature.
         step, clip: temperatures of the two heads, of clips as they were recorded; 1 leaves a head as it is.
         step_by_count, clip_by_count: number of present modalities → the temperature used instead, where it was fitted.
         unimodal, unimodal_step: temperatures of each modality's own heads.
@@ -57,6 +76,7 @@ class Calibration:
     rarity: Rarity = field(default_factory=Rarity)
     contradiction_threshold: float = 0.9
     clip_ways: Mapping[str, float] = field(default_factory=dict)
+    shift: Shift = Shift()
 
     def __post_init__(self) -> None:
         for name, value in self.temperatures().items():
@@ -86,6 +106,7 @@ class Calibration:
             "rarity": self.rarity.to_json(),
             "contradiction_threshold": self.contradiction_threshold,
             "clip_ways": dict(sorted(self.clip_ways.items())),
+            **({"shift": self.shift.to_json()} if self.shift != Shift() else {}),
         }
 
     @classmethod
@@ -102,6 +123,7 @@ class Calibration:
                 rarity=Rarity.from_json(value["rarity"]),
                 contradiction_threshold=float(value["contradiction_threshold"]),
                 clip_ways={str(name): float(number) for name, number in value["clip_ways"].items()},
+                shift=Shift.from_json(value["shift"]) if "shift" in value else Shift(),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError("not a calibration", where="calibration", seen=str(error)) from error
@@ -131,12 +153,15 @@ def with_product(
     return {**ways, PRODUCT: log_of_product(logs) if logs else uniform}
 
 
-def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64]) -> dict[str, float]:
+def fit_ways(
+    ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64], shift: Sequence[float] = ()
+) -> dict[str, float]:
     """The weights, adding up to 1, whose mixture has the smallest negative log-likelihood under its best temperature.
 
     Args:
         ways: way → (N, K) scores before softmax.
         truth: (N,) class index; < 0 is unlabelled and does not count.
+        shift: (K,) added to the scores after their temperature; empty for none.
 
     Returns:
         way → weight; among equals the most even. Empty unless there are two ways and a labelled item.
@@ -149,7 +174,8 @@ def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64])
 
     def loss(parts: tuple[int, ...]) -> tuple[float, int]:
         mixed = np.asarray(sum(part / PARTS * row for part, row in zip(parts, rows, strict=True)))
-        scaled = log_softmax(mixed / fit_temperature(mixed, target))
+        scaled = mixed / fit_temperature(mixed, target, shift)
+        scaled = log_softmax(scaled + np.asarray(shift) if len(shift) else scaled)
         unlikely = -np.take_along_axis(scaled, target[:, None], -1).mean()
         return round(float(unlikely), 6), sum(part**2 for part in parts)
 
@@ -158,12 +184,13 @@ def fit_ways(ways: Mapping[str, NDArray[np.floating]], truth: NDArray[np.int64])
     return {name: part / PARTS for name, part in zip(names, best, strict=True)}
 
 
-def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> float:
+def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64], shift: Sequence[float] = ()) -> float:
     """The temperature that minimises the negative log-likelihood.
 
     Args:
         logits: (N, K), before softmax.
         truth: (N,) class index; < 0 is unlabelled and does not count.
+        shift: (K,) added to the scores after their temperature; empty for none.
 
     Returns:
         the temperature within [0.05, 20]; 1 when no item is labelled.
@@ -175,6 +202,8 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64]) -> f
 
     def loss(log_temperature: float) -> float:
         scaled = rows / np.exp(log_temperature)
+        if len(shift):
+            scaled = scaled + np.asarray(shift)
         peak = scaled.max(-1)
         log_sum = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
         return float((log_sum - scaled[np.arange(target.size), target]).mean())

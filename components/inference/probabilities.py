@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ Floats = NDArray[np.float64]
 FLOOR = 1e-12
 
 
-def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Floats:
-    """softmax(logits / temperature) over the last axis."""
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0, shift: Sequence[float] = ()) -> Floats:
+    """softmax(logits / temperature + shift) over the last axis; `shift` is (K,), or empty for none."""
     scaled = logits.astype(np.float64) / temperature
+    if len(shift):
+        scaled += np.asarray(shift, dtype=np.float64)
     scaled -= scaled.max(-1, keepdims=True)
     exponentials = np.exp(scaled)
     return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))

@@ -163,21 +163,21 @@ class Scorer:
 
     def posteriors(self, logits: Logits, masks: Masks) -> Posteriors:
         """The scores of `logits` as posteriors; a modality without a valid step has no opinion."""
-        calibration = self.calibration
+        calibration, shift = self.calibration, self.calibration.shift
         present = tuple(name for name in masks if bool(masks[name].any()))
         step_temperature = calibration.step_by_count.get(len(present), calibration.step)
         clip_temperature = calibration.clip_by_count.get(len(present), calibration.clip)
         return Posteriors(
             present=present,
-            step=softmax(logits.step, step_temperature).astype(np.float32),
-            clip=softmax(self.clip_scores(logits, masks), clip_temperature).astype(np.float32),
+            step=softmax(logits.step, step_temperature, shift.step).astype(np.float32),
+            clip=softmax(self.clip_scores(logits, masks), clip_temperature, shift.clip).astype(np.float32),
             unimodal={
-                name: softmax(value, calibration.unimodal.get(name, 1.0)).astype(np.float32)
+                name: softmax(value, calibration.unimodal.get(name, 1.0), shift.clip).astype(np.float32)
                 for name, value in logits.unimodal.items()
                 if name in present
             },
             unimodal_step={
-                name: softmax(value, calibration.unimodal_step.get(name, 1.0))
+                name: softmax(value, calibration.unimodal_step.get(name, 1.0), shift.step)
                 for name, value in logits.unimodal_step.items()
                 if name in present
             },

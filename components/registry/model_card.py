@@ -120,6 +120,15 @@ def _results(metrics: Mapping[str, Any]) -> str:
             f"{_number(scores['uar']['value'])} | {_number(scores['accuracy']['value'])} | "
             f"{_number(scores['ece']['value'])} | {scores['items']} |"
         )
+    for objective, levels in metrics.get("objectives", {}).items():
+        row, own = levels[level], objective == metrics["objective"]
+        who = "This version answers" if own else "The same training would answer"
+        lines += [
+            "",
+            f"{who} for `train.objective: {objective}`: macro-F1 {_interval(row['macro_f1'])}, "
+            f"UAR {_interval(row['uar'])}, accuracy {_interval(row['accuracy'])}, "
+            f"weighted F1 {_interval(row['weighted_f1'])}.",
+        ]
     return "\n".join(lines)
 
 

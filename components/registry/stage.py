@@ -44,7 +44,7 @@ from components.tracking.runs import run_of
 GOLDENS = 4
 TIMED_CLIPS = 16
 # The description carries the headline figures; the whole tree is in `data/evaluated/metrics.json` and in the run.
-HEADLINES = ("level", "clip", "step", "counts")
+HEADLINES = ("level", "objective", "clip", "step", "counts")
 MAX_TAG = 500
 
 

@@ -40,6 +40,8 @@ def test_the_default_is_always_there_and_first() -> None:
     }
     assert not any(variant.name.startswith("unimodal") for variant in choose([], ["voice"]))
     assert {variant.name for variant in everything if not variant.candidate} == {
+        "accuracy",
+        "balanced",
         "causal",
         "unimodal_face",
         "unimodal_voice",

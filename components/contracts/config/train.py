@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,6 +62,12 @@ class Train(Section):
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     """The probability that is taken from the true class and spread evenly over all classes that training has
     (Szegedy et al. 2016, arXiv 1512.00567, section 7)."""
+
+    objective: Literal["balanced", "accuracy"] = "balanced"
+    """What the answers aim at. `balanced`: every class counts alike (macro-F1, UAR). `accuracy`: a class counts as
+    often as training data show it (accuracy, weighted F1). One training gives both, by a shift of the scores by a
+    multiple of the log prior (Menon et al. 2021, arXiv 2007.07314, eq. 9), with which they are calibrated; the report
+    shows both. Without a value, `class_weighting: none` means `accuracy`."""
 
     class_weighting: Literal["none", "inverse_frequency", "logit_adjustment"] = "logit_adjustment"
     """How unequal classes are evened out: `inverse_frequency` weighs each label by the inverse of how often its class
@@ -128,6 +135,13 @@ class Train(Section):
     def loss_weights(cls) -> tuple[str, ...]:
         """The settings that are weights of losses."""
         return tuple(name for name in cls.model_fields if name.endswith("_loss"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_the_prior(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("class_weighting") == "none" and "objective" not in values:
+            return {**values, "objective": "accuracy"}
+        return values
 
     @model_validator(mode="after")
     def _teaches_classes(self) -> Train:

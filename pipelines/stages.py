@@ -104,7 +104,7 @@ STAGES: Mapping[str, Stage] = {
             summary="list the clips of a corpus, on disk or rendered",
             work="components.datasets.stage:run",
             per_dataset=True,
-            decided_by=("seed",),
+            decided_by=("labels", "seed"),
             own_section=True,
         ),
         Stage(

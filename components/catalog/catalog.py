@@ -84,7 +84,7 @@ def build(
     texts = splits_of_texts(rows, split_of)
     description = {
         "sha256": fingerprint([taxonomy.name, list(taxonomy.classes), rows]),
-        "taxonomy": taxonomy.name,
+        "taxonomy": taxonomy.to_json(),
         "classes": list(taxonomy.classes),
         # A model must not predict classes without examples: these have no clip in any split.
         "absent_classes": [name for name in taxonomy.classes if name not in present],

@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 from components.contracts.config import Section
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256
-from components.contracts.labels import Taxonomy
+from components.contracts.labels import ABAW8, Taxonomy
 from components.contracts.records import Clip, Quarantined
 from components.datasets import remote
 from components.datasets.base import STAGE, Adapter, Scan, corpus_folder
 from components.datasets.given_check import check_given
 from components.datasets.names import scan_of
-from components.datasets.stage import portable, unique, unusable
+from components.datasets.stage import portable, unique, unusable, with_known_labels
 from components.datasets.unused import UnusedFiles, unused_files
 from components.datasets.withdrawn import Withdrawal, leave_out
 from components.media.numbered import numbered_pictures
@@ -115,7 +115,14 @@ class Findings:
 
 
 def check(
-    adapter: Adapter[Any], options: Section, *, root: Path, scratch: Path, seed: int, withdrawn: Collection[Withdrawal]
+    adapter: Adapter[Any],
+    options: Section,
+    *,
+    root: Path,
+    scratch: Path,
+    seed: int,
+    withdrawn: Collection[Withdrawal],
+    taxonomy: Taxonomy = ABAW8,
 ) -> Findings:
     """Examines a corpus.
 
@@ -126,6 +133,7 @@ def check(
         scratch: an empty folder that stands in for the project where adapters write (rendered or converted media).
         seed: the project's seed.
         withdrawn: the people to leave out.
+        taxonomy: which names of emotions are known beside the canonical ones.
 
     Raises:
         DataError: the corpus as a whole cannot be read.
@@ -138,7 +146,8 @@ def check(
     absolute = settled(adapter, options, root)
     scanned = scan_of(adapter, absolute, scratch, seed)
     scan, left_out = leave_out(scanned, withdrawn)
-    clips, repeated = unique(scan.clips)
+    unrepeated, repeated = unique(scan.clips)
+    clips, unknown = with_known_labels(unrepeated, taxonomy)
     readable = check_given(clips, scratch)
     good, refused, reader = [], [], MediaReader(THREADS)
     with ThreadPoolExecutor(THREADS) as pool, progress("check: files", len(readable.clips)) as advance:
@@ -151,7 +160,7 @@ def check(
                 good.append((clip, outcome))
             advance(1)
     usable = [clip for clip, _ in good]
-    rows = [*scan.quarantined, *repeated, *readable.quarantined, *refused]
+    rows = [*scan.quarantined, *repeated, *unknown, *readable.quarantined, *refused]
     return Findings(
         clips=usable,
         quarantined=[_shown(row, root) for row in rows],

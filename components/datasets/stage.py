@@ -16,9 +16,10 @@ from typing import Any
 
 from components.contracts.atomic import write_json, write_table
 from components.contracts.codes import Code
-from components.contracts.errors import DataError, MediaError, nearest
+from components.contracts.config import Labels
+from components.contracts.errors import DataError, MediaError
 from components.contracts.fingerprint import fingerprint
-from components.contracts.labels import CANONICAL
+from components.contracts.labels import Taxonomy
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, GivenFeatures, Quarantined, clip_table, quarantine_table
 from components.datasets import registry
@@ -32,6 +33,7 @@ from components.media.probe import probe_media, probe_physio
 from components.runtime.progress import progress
 
 HASHING_THREADS = 4
+DEFAULT_LABELS = Labels()
 # One word that ends like the name of a file: the path of a transcript, where its words belong.
 TEXT_PATH = re.compile(
     r"\S+\.(?:txt|srt|vtt|json|jsonl|textgrid|csv|tsv|ass|ssa|lab|ctm|docx?|rtf|pdf|wav|mp3|m4a|flac|mp4|mkv)",
@@ -42,8 +44,11 @@ MAX_TEXT_CHARACTERS = 100_000  # half an hour of fast speech has a third as many
 FIRST_PRINTABLE = 0x20
 
 
-def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Scans one dataset and writes its clip table; `section` is the dataset's section of `params.yaml`.
+def run(
+    name: str, layout: Layout, *, section: Mapping[str, Any], seed: int, labels: Labels = DEFAULT_LABELS
+) -> dict[str, Any]:
+    """Scans one dataset and writes its clip table; `section` is the dataset's section of `params.yaml`, and `labels`
+    says which names of emotions are known beside the canonical ones.
 
     Returns:
         The summary, which is also written as `summary.json`.
@@ -58,12 +63,13 @@ def run(name: str, layout: Layout, *, section: Mapping[str, Any], seed: int) -> 
     withdrawn = read_withdrawn(layout.root, name)
     scan, left_out = leave_out(scan_of(adapter, options, layout.root, seed), withdrawn)
     _remove_own_media(left_out, layout, name)
-    named, repeated = unique(scan.clips)
+    unrepeated, repeated = unique(scan.clips)
+    named, unknown = with_known_labels(unrepeated, labels.resolved)
     cache = HashCache(clips_cache(layout, name), known=inputs_cache(layout, name))
     readable = check_given(named, layout.root)
     clips, refused = _checked(list(readable.clips), readable.hashes, layout.root, cache)
     cache.save()
-    set_aside = (*scan.quarantined, *repeated, *readable.quarantined, *refused)
+    set_aside = (*scan.quarantined, *repeated, *unknown, *readable.quarantined, *refused)
     quarantined = [portable(row, layout.root) for row in set_aside]
     folder = layout.dataset(name)
     write_table(folder / "quarantine.parquet", quarantine_table(quarantined))
@@ -140,6 +146,48 @@ def _check(clip: Clip, hashes: Mapping[GivenFeatures, str], root: Path, cache: H
     return replace(clip, content_sha256=content_sha256(clip, root, cache, given=digests))
 
 
+def with_known_labels(clips: Iterable[Clip], taxonomy: Taxonomy) -> tuple[list[Clip], list[Quarantined]]:
+    """The clips with every label under the name by which it is known, and a quarantine row for each unknown label.
+
+    A clip of unknown emotion is left out. So is a recording with an unknown label in one of its segments, unless it is
+    a sequence of given features, of which that utterance alone stays without a label.
+    """
+    known: list[Clip] = []
+    refused: list[Quarantined] = []
+    for clip in clips:
+        names = {label: taxonomy.name_of(label) for label in _labels(clip)}
+        unknown = [label for label, name in names.items() if name is None]
+        keeps = bool(clip.given) and (clip.emotion is None or names[clip.emotion] is not None)
+        refused += [_unknown(clip, label, taxonomy, used=keeps) for label in (unknown if keeps else unknown[:1])]
+        if unknown and not keeps:
+            continue
+        segments = tuple(replace(one, emotion=name) for one in clip.segments if (name := names[one.emotion]))
+        emotion = None if clip.emotion is None else names[clip.emotion]
+        same = (emotion, segments) == (clip.emotion, clip.segments)
+        known.append(clip if same else replace(clip, emotion=emotion, segments=segments))
+    return known, refused
+
+
+def _labels(clip: Clip) -> list[str]:
+    names = [clip.emotion, *(segment.emotion for segment in clip.segments)]
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _unknown(clip: Clip, label: str, taxonomy: Taxonomy, *, used: bool) -> Quarantined:
+    starts_s = [segment.start_s for segment in clip.segments if segment.emotion == label]
+    where = f" at {starts_s[0]:g} s; what has it ({len(starts_s)} in all) is used without a label" if used else ""
+    return _refusal(
+        clip,
+        code=Code.UNKNOWN_EMOTION,
+        message=f"{clip.clip_id}: unknown emotion name {label!r}{where}",
+        path=clip.main_path,
+        field="emotion",
+        seen=label,
+        allowed=", ".join(taxonomy.names),
+        remedy=taxonomy.remedy(label),
+    )
+
+
 def unusable(clip: Clip, root: Path) -> Quarantined | None:
     """The reason why a clip cannot be used, as far as its names and the first bytes of its files show one."""
     if any(path != _printable(path) for path in (clip.clip_id, *clip.media_paths)):
@@ -160,19 +208,6 @@ def unusable(clip: Clip, root: Path) -> Quarantined | None:
             path=clip.main_path,
             field=field,
             remedy=remedy,
-        )
-    names = [clip.emotion, *(segment.emotion for segment in clip.segments)]
-    unknown = next((name for name in names if name is not None and name not in CANONICAL), None)
-    if unknown is not None:
-        return _refusal(
-            clip,
-            code=Code.UNKNOWN_EMOTION,
-            message=f"{clip.clip_id}: unknown emotion name {unknown!r}",
-            path=clip.main_path,
-            field="emotion",
-            seen=unknown,
-            allowed=", ".join(CANONICAL),
-            remedy=nearest(unknown, CANONICAL) or "Map the corpus's name to a canonical one in its adapter",
         )
     path: str | None = None
     try:

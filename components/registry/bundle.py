@@ -27,6 +27,7 @@ from components.contracts.atomic import atomic_dir, atomic_file, write_json
 from components.contracts.config import Alignment
 from components.contracts.errors import BundleError, MerError
 from components.contracts.fingerprint import canonical_json, file_sha256
+from components.contracts.labels import Taxonomy
 from components.contracts.lineage import Lineage
 from components.contracts.pretrained import Pretrained
 from components.features import transform as transforms
@@ -92,11 +93,12 @@ class Description:
     """The content of `bundle.json` apart from the hashes.
 
     `metrics` are the headline figures with intervals, `gates` the evidence for promotion; both are read
-    by people and by the reconciler, and do not affect the model's computation. `experts` judge the modalities that
+    by people and by the reconciler, and do not affect the model's computation. `taxonomy` is what `Taxonomy.to_json`
+    gives: a name, or all of one's own, so that serving needs no configuration. `experts` judge the modalities that
     the training data lacked.
     """
 
-    taxonomy: str
+    taxonomy: str | Mapping[str, Any]
     spec: ModelSpec
     alignment: Alignment
     alignment_fingerprint: str
@@ -144,7 +146,7 @@ class Description:
                     allowed=list(spec.classes),
                 )
             return cls(
-                taxonomy=str(value["taxonomy"]),
+                taxonomy=_taxonomy(value["taxonomy"]),
                 spec=spec,
                 alignment=Alignment.model_validate(value["alignment"]["settings"]),
                 alignment_fingerprint=str(value["alignment"]["fingerprint"]),
@@ -400,6 +402,15 @@ def _check_fit(description: Description, transform: Transform, *, where: str) ->
                 seen=None if encoder is None else encoder.width,
                 allowed=width,
             )
+
+
+def _taxonomy(value: Any) -> str | dict[str, Any]:
+    """A name as it is, since a version without experts needs no more; one's own checked."""
+    if isinstance(value, str):
+        return value
+    own = Taxonomy.from_json(value).to_json()
+    assert isinstance(own, dict)
+    return own
 
 
 def _encoder(value: Mapping[str, Any]) -> EncoderSpec:

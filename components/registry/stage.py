@@ -18,7 +18,7 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Alignment, Registry, Tracking
 from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
-from components.contracts.labels import taxonomy
+from components.contracts.labels import Taxonomy
 from components.contracts.layout import Layout
 from components.contracts.lineage import Lineage, collect
 from components.features.base import pretrained_of
@@ -93,7 +93,7 @@ def run(
     card = model_card(
         name=registry.model_name,
         corpora=read_corpora(layout, catalog["datasets"]),
-        taxonomy=catalog["taxonomy"],
+        taxonomy=catalog["taxonomy"] if isinstance(catalog["taxonomy"], str) else catalog["taxonomy"]["name"],
         catalog=catalog,
         metrics=metrics,
         gates=gates,
@@ -187,20 +187,22 @@ def _build(
     return folder, sha256
 
 
-def experts_of(encoders: Mapping[str, Mapping[str, Any]], spec: ModelSpec, classes: str) -> dict[str, Expert]:
+def experts_of(
+    encoders: Mapping[str, Mapping[str, Any]], spec: ModelSpec, classes: str | Mapping[str, Any]
+) -> dict[str, Expert]:
     """The classifiers of the configured encoders of the modalities that no training clip had.
 
     Args:
         encoders: modality → spec, fingerprint and width, of the catalog.
         spec: of the model.
-        classes: the name of the version's taxonomy; a classifier that tells no two of its classes apart is left out.
+        classes: the version's taxonomy as JSON; a classifier that tells no two of its classes apart is left out.
     """
     experts = {}
     for modality, entry in encoders.items():
         if modality in spec.names or modality not in used_modalities(spec.model, {*spec.names, modality}):
             continue
         classifier = pretrained_of(create(entry["spec"], modality))
-        if classifier is not None and classifier.is_useful(taxonomy(classes)):
+        if classifier is not None and classifier.is_useful(Taxonomy.from_json(classes)):
             encoder = EncoderSpec(spec=entry["spec"], fingerprint=entry["fingerprint"], width=int(entry["width"]))
             experts[modality] = Expert(encoder=encoder, classifier=classifier)
     return experts

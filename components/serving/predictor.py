@@ -20,7 +20,7 @@ from components.alignment.quality import gate
 from components.contracts.codes import Code
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
-from components.contracts.labels import taxonomy
+from components.contracts.labels import Taxonomy
 from components.contracts.records import AlignedClip, Clip
 from components.features.base import Classifying, pretrained_of
 from components.features.encoders.given import is_given
@@ -156,7 +156,7 @@ class Predictor:
             scores = encoder.classify([aligned])[0]
             if scores.valid.any():
                 classifier = self.bundle.experts[name].classifier
-                step = posterior(scores.values, classifier, taxonomy(self.bundle.description.taxonomy))
+                step = posterior(scores.values, classifier, Taxonomy.from_json(self.bundle.description.taxonomy))
                 opinions[name] = Opinion(step=step, valid=scores.valid)
         return opinions
 

@@ -7,7 +7,7 @@ accepted clips, and how far they have moved from those that a person last accept
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -84,7 +84,7 @@ class DatasetValidation:
             },
             "suites": {outcome.suite: figures(outcome) for outcome in judged},
             "readmitted": [asdict(decision) for decision in self.readmitted],
-            "taxonomy": taxonomy.name,
+            "taxonomy": taxonomy.to_json(),
             "per_class": counts,
             "absent_classes": [name for name in taxonomy.classes if name not in counts],
             "encoders": {modality: dict(encoder) for modality, encoder in sorted(self.upstream.encoders.items())},
@@ -130,7 +130,7 @@ def judge(
     summary: Mapping[str, Any] = {}
     compared = Compared(before=reference)
     if not outcomes[0].failed:
-        outcomes += _rows(upstream, store, runner, quality, validation)
+        outcomes += _rows(upstream, store, runner, quality, validation, names=labels.resolved.names)
         quarantined, readmitted = quarantined_rows(upstream.dataset, outcomes, waivers or Waivers())
         accepted = accepted_clips.accepted_table(upstream, quarantined)
         refused = [*upstream.quarantined, *quarantined]
@@ -159,6 +159,8 @@ def _rows(
     runner: SuiteRunner,
     quality: AlignmentQuality,
     validation: Validation,
+    *,
+    names: Sequence[str],
 ) -> list[Outcome]:
     index_keys: dict[str, set[str]] = {}
     for keys in upstream.index.column("keys").to_pylist():
@@ -167,7 +169,7 @@ def _rows(
     measured = measure_store(store, index_keys)
     alignment = suites.alignment_suite(quality, validation, upstream.modalities)
     return [
-        runner.check(suites.clip_suite(), tables.clip_rows(upstream)),
+        runner.check(suites.clip_suite(names), tables.clip_rows(upstream, names)),
         runner.check(alignment, tables.alignment_rows(upstream)),
         runner.check(suites.feature_suite(upstream.modalities), tables.feature_rows(upstream, measured)),
         runner.check(suites.encoder_suite(), tables.encoder_rows(upstream, measured)),

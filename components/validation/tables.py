@@ -6,7 +6,7 @@ Thus every expectation is a standard one, and Data Docs show the offending value
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,8 +23,9 @@ TIME_SLACK_S = 0.25
 _TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
 
 
-def clip_rows(upstream: Upstream) -> pa.Table:
-    """The clip table. `aligned` and `encoded` are null for a clip that an earlier stage set aside with a reason."""
+def clip_rows(upstream: Upstream, names: Collection[str] = CANONICAL) -> pa.Table:
+    """The clip table. `aligned` and `encoded` are null for a clip that an earlier stage set aside with a reason;
+    `names` are those that labels may have."""
     columns = _columns(upstream.quality, "clip_id", "duration_s", "passed")
     durations = {clip_id: duration_s for clip_id, duration_s, passed in zip(*columns, strict=True) if passed}
     encoded = set(_columns(upstream.index, "clip_id")[0])
@@ -50,7 +51,7 @@ def clip_rows(upstream: Upstream) -> pa.Table:
                 "licence": row["licence"] or "",
                 "content_sha256": content or "",
                 "emotion": row["emotion"],
-                "unknown_segment_emotion": _first(s["emotion"] for s in segments if s["emotion"] not in CANONICAL),
+                "unknown_segment_emotion": _first(s["emotion"] for s in segments if s["emotion"] not in names),
                 "num_labels": len(segments) + (row["emotion"] is not None),
                 "bad_segment": first_bad_span(segments, duration_s, may_overlap=False),
                 "bad_word": first_bad_span(words, duration_s, may_overlap=True),

@@ -146,7 +146,8 @@ def test_the_stage_catches_what_an_adapter_lets_through(project: Layout, monkeyp
     rows = pq.read_table(project.dataset("loose") / "quarantine.parquet").to_pylist()
     found = {row["clip_id"]: row["code"] for row in rows}
     assert found == {"tiny/mood": "unknown-emotion", "tiny/gone": "missing-file", "tiny/nothing": "no-media"}
-    assert next(row["remedy"] for row in rows if row["code"] == "unknown-emotion") == "Did you mean 'happiness'?"
+    remedy = next(row["remedy"] for row in rows if row["code"] == "unknown-emotion")
+    assert remedy.startswith("Did you mean 'happiness'? Map it: `labels: {taxonomy: {CLASS: [hapiness")
 
 
 def test_a_quarantined_path_below_the_project_is_relative_and_every_name_fits_a_table(

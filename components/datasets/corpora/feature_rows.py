@@ -13,7 +13,6 @@ from pathlib import Path
 
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, nearest
-from components.contracts.labels import CANONICAL, canonical_of
 from components.contracts.records import Quarantined
 from components.contracts.splits import CORPUS_SPLITS
 from components.datasets.base import set_aside
@@ -50,29 +49,13 @@ class FeatureRow:
         """Seconds, if the table has both times."""
         return None if self.start_s is None or self.end_s is None else self.end_s - self.start_s
 
-    def unknown_label(self, emotion: str, *, dataset: str) -> Quarantined | None:
-        """A quarantine row if the label is not a canonical emotion."""
-        if emotion in CANONICAL:
-            return None
-        return set_aside(
-            dataset,
-            self.clip_id,
-            code=Code.UNKNOWN_EMOTION,
-            message=f"{self.clip_id}: unknown emotion name {emotion!r}; it is used without a label",
-            field="label",
-            seen=emotion,
-            allowed=", ".join(CANONICAL),
-            remedy=nearest(emotion, CANONICAL) or "Map it in `emotions`",
-        )
-
 
 def emotion_of(row: FeatureRow, emotions: Mapping[str, str]) -> str | None:
-    """The canonical name of a row's label, the label itself if it has no mapping, or None without a label."""
+    """What `emotions` maps a row's label to, the label itself if it has no mapping, or None without a label."""
     if row.label is None:
         return None
-    lower = row.label.lower()
     emotions = names_of(emotions)
-    return emotions.get(row.label) or emotions.get(lower) or canonical_of(lower) or lower
+    return emotions.get(row.label) or emotions.get(row.label.lower()) or row.label
 
 
 def read_rows(path: Path, *, dataset: str, stored: str) -> tuple[list[FeatureRow], list[Quarantined]]:

@@ -109,9 +109,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
             sequence, refused = sequenced(name, group, options.utterance_s, dataset=self.name)
             quarantined += refused
             if sequence is not None:
-                clip, unknown = self._sequence(sequence, terms, people, files, keys)
-                outcomes.append(clip)
-                quarantined += unknown
+                outcomes.append(self._sequence(sequence, terms, people, files, keys))
         notes += _joint_notes(by_sequence, people) + _unused_notes(by_sequence)
         clips = [outcome for outcome in outcomes if isinstance(outcome, Clip)]
         quarantined += [outcome for outcome in outcomes if isinstance(outcome, Quarantined)]
@@ -155,27 +153,21 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         people: Mapping[str, str],
         files: Mapping[str, str],
         keys: Mapping[str, Mapping[str, str]],
-    ) -> tuple[Clip | Quarantined, list[Quarantined]]:
-        """The clip of a sequence, and a row for each unknown label, whose utterance stays without a label."""
+    ) -> Clip | Quarantined:
+        """The clip of a sequence, with a segment for each utterance that has a label."""
         given: list[GivenFeatures] = []
         segments: list[Segment] = []
-        unknown: list[Quarantined] = []
         for utterance in sequence.utterances:
             start_s, end_s = utterance.start_s, utterance.end_s
             given += _given(utterance.row, files, keys, terms, start_s=start_s, end_s=end_s)
             emotion = emotion_of(utterance.row, terms.emotions)
-            if emotion is None:
-                continue
-            refused = utterance.row.unknown_label(emotion, dataset=self.name)
-            if refused is not None:
-                unknown.append(refused)
-            else:
+            if emotion is not None:
                 segments.append(Segment(start_s=start_s, end_s=end_s, emotion=emotion))
         if not given:
-            return _without(self.name, sequence.name), unknown
+            return _without(self.name, sequence.name)
         first = sequence.utterances[0].row
         subject = people.get(first.subject, first.subject)
-        clip = Clip(
+        return Clip(
             clip_id=f"{self.name}/{sequence.name}",
             dataset=self.name,
             content_sha256=NOT_HASHED,
@@ -188,7 +180,6 @@ class FeatureTable(Adapter[FeatureTableOptions]):
             licence=terms.licence,
             consent=terms.consent,
         )
-        return clip, unknown
 
 
 def _terms(path: Path, options: FeatureTableOptions, dataset: str) -> Terms:

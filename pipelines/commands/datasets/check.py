@@ -10,7 +10,6 @@ from typing import Any
 
 from components.contracts.config import Validation
 from components.contracts.errors import DataError
-from components.contracts.labels import taxonomy
 from components.datasets.check import check
 from components.datasets.withdrawn import read_withdrawn
 from pipelines.commands.datasets.settings import DatasetSettings, settings
@@ -31,6 +30,7 @@ def command(name: str, *, root: str | None, assignments: Sequence[str], as_json:
 def look(name: str, chosen: DatasetSettings) -> dict[str, Any]:
     """The findings as JSON values; see `components.datasets.check`."""
     # Adapters may write large files (rendered or converted media): on the project's disk, since /tmp may be memory.
+    classes = chosen.params.labels.resolved
     chosen.layout.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="check-", dir=chosen.layout.state) as scratch:
         findings = check(
@@ -40,9 +40,9 @@ def look(name: str, chosen: DatasetSettings) -> dict[str, Any]:
             scratch=Path(scratch),
             seed=chosen.params.seed,
             withdrawn=read_withdrawn(chosen.layout.root, name),
+            taxonomy=classes,
         )
     places = [str(place) for place in chosen.adapter.places(chosen.options)]
-    classes = taxonomy(chosen.params.labels.taxonomy)
     head = {"dataset": name, "places": places, "licence": chosen.adapter.licence, "taxonomy": classes.name}
     return {**head, **findings.as_json(classes)}
 

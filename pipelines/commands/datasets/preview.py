@@ -23,7 +23,6 @@ from components.catalog.assign import assign
 from components.catalog.rows import catalog_row
 from components.contracts.atomic import atomic_file
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.labels import taxonomy
 from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import AlignedClip, Clip, Quarantined, clips_of
 from components.datasets.check import check
@@ -67,7 +66,7 @@ def command(name: str, *, root: str | None, assignments: Sequence[str], clips: i
             notes=notes,
             sampled=_aligned(sample(usable, clips), chosen, place, stored=place == chosen.layout.root),
             split_of=splits(usable, chosen),
-            classes=taxonomy(chosen.params.labels.taxonomy),
+            classes=chosen.params.labels.resolved,
             origin=origin,
             root=str(chosen.layout.root),
         )
@@ -154,7 +153,7 @@ def _stored(clips: Sequence[Clip], chosen: DatasetSettings) -> dict[str, Aligned
 
 def splits(clips: Sequence[Clip], chosen: DatasetSettings) -> Mapping[str, str] | str:
     """Clip id → the split that it would be in if this dataset were used alone; or why there is none."""
-    classes = taxonomy(chosen.params.labels.taxonomy)
+    classes = chosen.params.labels.resolved
     unknown = {"num_steps": 0, "rate_hz": 0.0, "duration_s": 0.0, "keys": ()}  # nothing that splits depend on
     rows = [row for clip in clips if (row := catalog_row({**clip.to_row(), **unknown}, classes)) is not None]
     try:

@@ -34,8 +34,9 @@ def run(**values: Any) -> Evaluation:
 
 
 def fitted_on_few(**values: Any) -> Evaluation:
-    """With few people to fit on, for tests of what is not fitted."""
-    return run(**{"train": make_split("train", 2), "calibration": make_split("cal", 2), **values})
+    """With few clips to fit on and to measure, for tests of what is not fitted."""
+    few = {name: make_split(name, 2, clips=6) for name in ("train", "cal")}
+    return run(**{"train": few["train"], "calibration": few["cal"], "test": make_split("test", 2), **values})
 
 
 def test_a_model_that_learned_passes_its_gates_and_beats_the_baselines() -> None:
@@ -64,7 +65,7 @@ def test_contradictions_are_measured_where_they_were_planted() -> None:
 
 
 def test_without_anything_planted_only_the_false_alarms_are_known() -> None:
-    plain = tuple(replace(case, planted=()) for case in make_split("test", 5))
+    plain = tuple(replace(case, planted=()) for case in make_split("test", 2))
     figures = fitted_on_few(test=plain).metrics["contradiction"]
     assert figures["planted"] == 0
     assert figures["auroc"]["value"] is figures["recall_at_threshold"]["value"] is None
@@ -121,7 +122,7 @@ def test_slices_are_by_group_with_a_gap() -> None:
 
 
 def test_one_modality_only() -> None:
-    test = tuple(without(case, "voice") for case in make_split("test", 5))
+    test = tuple(without(case, "voice") for case in make_split("test", 2))
     found = fitted_on_few(test=test)
     assert [name for name, _ in found.table] == ["face", "majority"]
     gates = {gate.name: gate for gate in found.gates}
@@ -145,7 +146,7 @@ def test_a_class_that_nobody_shows() -> None:
 def test_a_model_without_scores_of_single_modalities() -> None:
     torch.manual_seed(0)
     spec = ModelSpec(modalities=WIDTHS, classes=CLASSES, model=Model(preset="paper"))
-    found = fitted_on_few(model=build_model(spec).eval(), test=make_split("test", 2))
+    found = fitted_on_few(model=build_model(spec).eval())
     assert all(scored.unimodal_posterior == {} for scored in found.scored)
     assert found.fitted.calibration.unimodal == {}
     assert found.metrics["baselines"].keys() == {"majority"}
@@ -155,7 +156,7 @@ def test_a_model_without_scores_of_single_modalities() -> None:
 
 
 def test_steps_are_scored_where_clips_have_no_label() -> None:
-    test = tuple(replace(case, clip_label=-100) for case in make_split("test", 5))
+    test = tuple(replace(case, clip_label=-100) for case in make_split("test", 2))
     found = fitted_on_few(test=test)
     assert found.level == "step"
     assert "clip" not in found.metrics
@@ -164,7 +165,7 @@ def test_steps_are_scored_where_clips_have_no_label() -> None:
 
 
 def test_one_test_person_has_no_interval_and_so_no_promotion() -> None:
-    test = tuple(case for case in make_split("test", 5) if case.subject_id == "tiny/test0")
+    test = tuple(case for case in make_split("test", 2) if case.subject_id == "tiny/test0")
     found = fitted_on_few(test=test)
     assert found.metrics["clip"]["macro_f1"]["low"] is None
     gates = {gate.name: gate for gate in found.gates}
@@ -181,7 +182,7 @@ def test_an_empty_calibration_split_leaves_the_posteriors_as_they_are() -> None:
 
 def test_no_label_and_no_clip_are_named() -> None:
     bare = tuple(
-        replace(case, clip_label=-100, step_labels=np.full(30, -100, dtype=np.int64)) for case in make_split("test", 5)
+        replace(case, clip_label=-100, step_labels=np.full(30, -100, dtype=np.int64)) for case in make_split("test", 2)
     )
     with pytest.raises(DataError, match="no test clip has a label"):
         fitted_on_few(test=bare)

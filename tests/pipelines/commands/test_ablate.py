@@ -10,9 +10,11 @@ import yaml
 
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError
+from components.contracts.layout import Layout
 from pipelines.cli import call
 from pipelines.commands.ablate import configured
 from tests.datasets.feature_folders import separable, write_features
+from tests.integration.corpora import mer_here
 from tests.pipelines.projects import make_project
 
 
@@ -68,6 +70,6 @@ def test_the_command_brings_the_catalog_up_to_date_and_compares(tmp_path: Path) 
     assert not (project / "data" / "trained").exists()
     # Only --set is for the file; the other options are for this call.
     assert "ablate" not in yaml.safe_load((project / "params.yaml").read_text())
-    again = mer(project, *command, "--workers", "0")
+    again = mer_here(Layout(project), *command, "--workers", "0")
     assert again.returncode == 0, again.stderr
     assert "all 6 trainings were there" in again.stderr

@@ -14,7 +14,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,13 @@ CALIBRATION = "calibration"
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogClips:
-    """All clips of a catalog, whatever their split there: `examples` by clip id, `catalog` as in `catalog.json`."""
+    """All clips of a catalog, whatever their split there: `examples` by clip id, `catalog` as in `catalog.json`,
+    `corpus_splits` the splits that the corpora publish, by clip id."""
 
     rows: Sequence[CatalogRow]
     examples: Mapping[str, Example]
     catalog: Mapping[str, Any]
+    corpus_splits: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -105,7 +107,18 @@ def _corpus(root: Path, sha256: str) -> CatalogClips:
         rows=pq.read_table(layout.catalog / "catalog.parquet").to_pylist(),
         examples={example.clip_id: example for example in load_examples(layout)},
         catalog=read_json(layout.catalog / "catalog.json"),
+        corpus_splits=_corpus_splits(layout),
     )
+
+
+def _corpus_splits(layout: Layout) -> dict[str, str | None]:
+    splits: dict[str, str | None] = {}
+    for name in read_json(layout.catalog / "catalog.json")["datasets"]:
+        path = layout.validated(name) / "accepted.parquet"
+        if path.is_file():
+            table = pq.read_table(path, columns=["clip_id", "split"])
+            splits.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return splits
 
 
 def levels(rows: Sequence[CatalogRow]) -> tuple[str, ...]:

@@ -1,20 +1,25 @@
-"""Outer folds of a cross-validation: the same clips dealt again and again, every person tested once."""
+"""Outer folds of a cross-validation: the same clips dealt again and again, every person tested once. A corpus's own
+test split is one fold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
-from components.catalog.assign import corpus_folds, without_shared_texts
+from components.catalog.assign import FOLD_GROUP, corpus_folds, published_splits, without_shared_texts
 from components.catalog.rows import classes_of, subjects_of
 from components.catalog.splits import Subject, folds, leave_one_dataset_out, splits_of_folds
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
+from components.contracts.splits import CORPUS_SPLITS
 
 CatalogRow = Mapping[str, Any]
 Kind = int | Literal["corpus", "dataset"]
 PEOPLE_APART = Catalog()
+# What corpora publish; the latter is the name of its only fold.
+FOLDS, TEST_SPLIT = "folds", "test split"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,12 @@ class Fold:
 
 
 def make_folds(
-    rows: Sequence[CatalogRow], kind: Kind, seed: int, *, config: Catalog = PEOPLE_APART
+    rows: Sequence[CatalogRow],
+    kind: Kind,
+    seed: int,
+    *,
+    config: Catalog = PEOPLE_APART,
+    corpus_splits: Mapping[str, str | None] = MappingProxyType({}),
 ) -> tuple[Fold, ...]:
     """The folds over all clips of a catalog; their split there does not matter.
 
@@ -43,18 +53,22 @@ def make_folds(
 
     Args:
         rows: catalog rows.
-        kind: a number of folds, dealt by person; "corpus": those that the corpora publish; "dataset": one per
-            dataset, which is then tested by a model trained on the others. Of numbered folds, the one after the tested
-            one calibrates and the others train.
+        kind: a number of folds, dealt by person; "corpus": those that the corpora publish, or the one test split that
+            they publish; "dataset": one per dataset, which is then tested by a model trained on the others. Of numbered
+            folds, the one after the tested one calibrates and the others train.
         seed: of the deal.
-        config: how the catalog is dealt; of it, whether texts are kept apart.
+        config: how the catalog is dealt; of it, whether texts are kept apart, and the shares of a published split that
+            has no calibration part.
+        corpus_splits: clip id → the split that its corpus publishes, or None.
 
     Raises:
-        DataError: too few people, folds, datasets or texts.
+        DataError: too few people, folds, datasets or texts; the corpora publish neither folds nor a test split.
     """
     subjects = subjects_of(rows)
     if kind == "dataset":
         return tuple(_without(rows, subjects, name, config, seed) for name in _datasets(rows))
+    if kind == "corpus" and published(rows, corpus_splits) == TEST_SPLIT:
+        return (_fold(TEST_SPLIT, rows, published_splits(rows, corpus_splits, config, seed), config, seed),)
     fold_of = folds(subjects, kind, seed) if isinstance(kind, int) else corpus_folds(rows)
     made = []
     for number in range(len(set(fold_of.values()))):
@@ -62,6 +76,26 @@ def make_folds(
         split_of = {row["clip_id"]: of_subject[row["subject_id"]] for row in rows}
         made.append(_fold(str(number), rows, split_of, config, seed))
     return tuple(made)
+
+
+def published(rows: Sequence[CatalogRow], corpus_splits: Mapping[str, str | None]) -> str:
+    """What every corpus publishes: `FOLDS`, else `TEST_SPLIT`. Raises DataError: they have neither in common."""
+    has: dict[str, list[str]] = {}
+    for name in sorted({row["dataset"] for row in rows}):
+        own = [row for row in rows if row["dataset"] == name]
+        folds_named = all(FOLD_GROUP in dict(row["groups"]) for row in own)
+        tested = any(CORPUS_SPLITS.get(corpus_splits.get(row["clip_id"]) or "") == "test" for row in own)
+        has[name] = [FOLDS] * folds_named + [TEST_SPLIT] * tested
+    for kind in (FOLDS, TEST_SPLIT):
+        if all(kind in kinds for kinds in has.values()):
+            return kind
+    raise DataError(
+        "the corpora publish no folds, or no test split, in common",
+        where="ablate.folds",
+        seen="; ".join(f"{name}: {' and '.join(kinds) or 'neither'}" for name, kinds in has.items()),
+        allowed=f"{FOLDS} (the group {FOLD_GROUP!r} on every clip) or {TEST_SPLIT} (`split`) in each",
+        remedy="Set ablate.folds to a number, or name only corpora that publish the same in `datasets`",
+    )
 
 
 def _datasets(rows: Sequence[CatalogRow]) -> list[str]:

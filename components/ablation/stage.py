@@ -67,7 +67,9 @@ def run(params: Params, layout: Layout) -> Report:
     corpus = load_corpus(root)
     if not levels(corpus.rows):
         raise DataError("no clip of the catalog has a label", where="ablate")
-    folds = make_folds(corpus.rows, params.ablate.folds, params.seed, config=params.catalog)
+    folds = make_folds(
+        corpus.rows, params.ablate.folds, params.seed, config=params.catalog, corpus_splits=corpus.corpus_splits
+    )
     failed: dict[str, str] = {}
     variants, same = _resolve(params, corpus, folds, failed)
     jobs = _jobs(variants, corpus, folds, params, layout)

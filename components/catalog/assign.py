@@ -33,7 +33,7 @@ def assign(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config:
     if config.folds is not None:
         split_of = _by_folds(rows, config, seed)
     elif config.use_corpus_splits:
-        split_of = _pinned(rows, corpus_splits, config, seed)
+        split_of = published_splits(rows, corpus_splits, config, seed)
     else:
         split_of = _dealt(rows, _fractions(config), seed)
     split_of = without_shared_texts(rows, split_of, config, seed)
@@ -80,18 +80,20 @@ def corpus_folds(rows: Sequence[Row]) -> dict[str, int]:
     """Subject id → fold, as published by the corpora, counted from 0 in the order of their names.
 
     Raises:
-        DataError: a clip has no group `fold`, or a person is in two.
+        DataError: a corpus has a clip without the group `fold`, or a person is in two.
     """
+    without = sorted({row["dataset"] for row in rows if FOLD_GROUP not in dict(row["groups"])})
+    if without:
+        raise DataError(
+            "these corpora publish no folds",
+            where="catalog.folds",
+            seen=", ".join(without),
+            allowed=f"a group {FOLD_GROUP!r} on every clip",
+            remedy="Set catalog.folds to a number, or use catalog.use_corpus_splits where they publish splits",
+        )
     named: dict[str, str] = {}
     for row in rows:
-        name = dict(row["groups"]).get(FOLD_GROUP)
-        if name is None:
-            raise DataError(
-                "this clip's corpus publishes no folds",
-                where=row["clip_id"],
-                allowed=f"a group {FOLD_GROUP!r} on every clip",
-                remedy="Set catalog.folds to a number",
-            )
+        name = dict(row["groups"])[FOLD_GROUP]
         if named.setdefault(row["subject_id"], name) != name:
             raise DataError(
                 "one person is in two folds",
@@ -103,9 +105,15 @@ def corpus_folds(rows: Sequence[Row]) -> dict[str, int]:
     return {subject_id: order[name] for subject_id, name in named.items()}
 
 
-def _pinned(rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config: Catalog, seed: int) -> dict[str, str]:
-    """The splits of the corpus. Subjects without one are dealt; a missing calibration split is dealt from the people in
-    train."""
+def published_splits(
+    rows: Sequence[Row], corpus_splits: Mapping[str, str | None], config: Catalog, seed: int
+) -> dict[str, str]:
+    """Clip id → split, as the corpora publish it. Subjects without one are dealt; a missing calibration split is dealt
+    from the people in train.
+
+    Raises:
+        DataError: an unknown split name.
+    """
     split_of: dict[str, str] = {}
     of_subject: dict[str, str] = {}
     for row in rows:

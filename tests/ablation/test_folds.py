@@ -87,3 +87,21 @@ def test_texts_are_apart_in_every_fold_where_the_catalog_keeps_them_apart(kind: 
 def test_texts_that_are_too_few_for_a_fold_are_refused() -> None:
     with pytest.raises(DataError, match="too few texts"):
         make_folds(rows("one", 9), 3, seed=0, config=Catalog(by_text=True))
+
+
+def test_a_corpus_with_a_test_split_of_its_own_is_one_fold() -> None:
+    table = [{**row, "groups": []} for row in rows("one", 9)]
+    own = {row["clip_id"]: "test" if int(row["subject_id"][-1]) < 3 else "train" for row in table}
+    [fold] = make_folds(table, "corpus", seed=0, corpus_splits=own)
+    assert fold.name == "test split"
+    assert fold.ids("test") == sorted(clip for clip, split in own.items() if split == "test")
+    assert fold.ids("calibration")
+    # Folds go first where a corpus has both.
+    assert len(make_folds(rows("one", 9), "corpus", seed=0, corpus_splits=own)) == 3
+
+
+def test_corpora_that_publish_nothing_in_common_are_named() -> None:
+    table = [*rows("one", 9), *({**row, "groups": []} for row in [*rows("two", 6), *rows("six", 6)])]
+    own = {row["clip_id"]: "test" for row in table if row["dataset"] == "two"}
+    with pytest.raises(DataError, match="one: folds; six: neither; two: test split"):
+        make_folds(table, "corpus", seed=0, corpus_splits=own)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
@@ -14,7 +15,7 @@ from components.ablation import stage
 from components.ablation.answers import ALL, FoldResult
 from components.ablation.crossval import CatalogClips, Unit, run_unit
 from components.ablation.report import Report
-from components.contracts.atomic import read_json
+from components.contracts.atomic import read_json, write_table
 from components.contracts.config import Catalog, Params
 from components.contracts.errors import ConfigError, ModelError
 from components.contracts.layout import Layout
@@ -227,3 +228,17 @@ def test_ray_tasks_give_what_this_process_gives(layout: Layout, tmp_path: Path, 
     assert names(there) == names(here)
     for mine, ray in zip(here.rows, there.rows, strict=True):
         np.testing.assert_array_equal(mine.posterior[ALL], ray.posterior[ALL])
+
+
+def test_the_corpus_own_test_split_is_compared_on_in_one_fold_under_both_objectives(
+    layout: Layout, mlflow_uri: str
+) -> None:
+    rows = pq.read_table(layout.catalog / "catalog.parquet").select(["clip_id", "split"]).to_pylist()
+    write_table(layout.validated("toy") / "accepted.parquet", pa.Table.from_pylist(rows))
+    report = stage.run(
+        params(mlflow_uri, "ablate-own", folds="corpus", seeds=1, variants=["balanced", "accuracy"]), layout
+    )
+    assert [fold.name for fold in report.folds] == ["test split"]
+    assert set(report.clips) == {row["clip_id"] for row in rows if row["split"] == "test"}
+    assert {"default", "accuracy"} <= set(names(report))
+    assert report.table[0]["same"] == ["balanced"]

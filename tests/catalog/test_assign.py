@@ -110,7 +110,7 @@ def test_published_folds_are_the_corpus_own() -> None:
 def test_folds_that_are_not_there_are_refused() -> None:
     clips = rows()
     clips[3]["groups"] = []
-    with pytest.raises(DataError, match="publishes no folds"):
+    with pytest.raises(DataError, match="publish no folds"):
         assign(clips, {}, Catalog(folds="corpus"), 1)
     clips = rows()
     clips[1]["groups"] = [("fold", "9")]

@@ -13,8 +13,8 @@ class Ablate(Section):
     """The comparison of model variants by cross-validation, `mer ablate`."""
 
     folds: Annotated[int, Field(ge=3)] | Literal["corpus", "dataset"] = 5
-    """A number of folds, dealt by person; `corpus` for those that the corpora publish; `dataset` to leave one dataset
-    out at a time."""
+    """A number of folds, dealt by person; `corpus` for those that the corpora publish, or else their own test split as
+    the only fold; `dataset` to leave one dataset out at a time."""
 
     seeds: int = Field(5, gt=0)
     """Trainings per variant and fold, with the seeds `seed`, `seed` + 1, … Below five no difference is called a

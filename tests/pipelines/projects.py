@@ -18,7 +18,7 @@ COPIED = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignor
 # Encoders without weights, no face detector, a model that trains in seconds, in the stage's own process.
 TINY: dict[str, Any] = {
     "datasets": ["synthetic"],
-    "synthetic": {"subjects": 5, "clips_per_subject": 3, "picture_px": 128},
+    "synthetic": {"subjects": 5, "clips_per_subject": 2, "picture_px": 128},
     "alignment": {"rate_hz": 5.0, "face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}},
     "features": {"encoders": {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}},
     "validation": {"min_clips": 4, "min_subjects": 3, "min_clips_per_class": 1},

@@ -44,7 +44,7 @@ def test_every_setting_is_listed_once_and_explained() -> None:
     ("key", "words"),
     [
         ("seed", "integer"),
-        ("labels.taxonomy", "abaw8 | ravdess8 | iemocap4 | iemocap6"),
+        ("labels.taxonomy", "abaw8 | ravdess8 | iemocap4 | iemocap6 or mapping of names to list of text"),
         ("train.epochs", "integer, > 0"),
         ("model.dropout", "number, ≥ 0, < 1"),
         ("model.preset", "default | paper"),

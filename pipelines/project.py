@@ -22,15 +22,24 @@ def find_root(start: Path | None = None) -> Path:
         ConfigError: there is none.
     """
     here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if all((folder / name).is_file() for name in MARKERS):
-            return folder
+    if (root := _root_above(here)) is not None:
+        return root
     raise ConfigError(
         "neither this folder nor one above it is a mer project",
         where=str(here),
         allowed=f"a folder with {' and '.join(MARKERS)}",
         remedy="Change into the project's folder",
     )
+
+
+def in_project() -> bool:
+    """Whether the current folder is in a project."""
+    return _root_above(Path.cwd().resolve()) is not None
+
+
+def _root_above(here: Path) -> Path | None:
+    folders = (here, *here.parents)
+    return next((folder for folder in folders if all((folder / name).is_file() for name in MARKERS)), None)
 
 
 def written(root: Path) -> tuple[Path, ...]:

@@ -76,7 +76,7 @@ def test_the_checks_of_a_section_pass(section: str, extended: Path) -> None:
 def test_a_new_gate_is_a_tag_and_a_line_of_the_card_by_itself(extended: Path) -> None:
     shown = passes(
         "python -c '"
-        "from components.registry.model_card import _gates; from components.registry.stage import gate_tags; "
+        "from components.registry.model_card import _gates; from components.registry.evidence import gate_tags; "
         "from components.contracts.config import Gates; from components.evaluation.gates import Evidence, judge; "
         "from components.evaluation.intervals import Interval; "
         "even = Interval(value=1.0, low=1.0, high=1.0); "

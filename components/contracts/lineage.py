@@ -9,6 +9,8 @@ from pathlib import Path
 from components.contracts.fingerprint import file_sha256
 
 UNKNOWN = "unknown"
+# Kinds of people in a dataset: those in recordings, and those that were drawn and synthesised.
+RECORDED, RENDERED = "recorded", "rendered"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.model.sparse import few_rows
 from components.model.temporal import zero_invalid
 
 QUERY_BLOCK_STEPS = 256
@@ -98,7 +99,22 @@ class CrossAttention(nn.Module):
         self.relative_time = RelativeTime(heads)
 
     def forward(self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """{m: (B, T, W)}, {m: (B, T)} → {m: (B, T, W)}, zeros at invalid steps."""
+        """{m: (B, T, W)}, {m: (B, T)} → {m: (B, T, W)}, zeros at invalid steps.
+
+        A clip with one modality has nothing to attend to and passes through unchanged; where most clips of a batch are
+        such, attention is computed for the others alone.
+        """
+        rows = few_rows(torch.stack([mask.any(-1) for mask in masks.values()]).sum(0) > 1)
+        if rows is None:
+            return self._whole(streams, masks)
+        if not len(rows):
+            return dict(streams)
+        few = self._whole(
+            {name: stream[rows] for name, stream in streams.items()}, {name: mask[rows] for name, mask in masks.items()}
+        )
+        return {name: stream.index_copy(0, rows, few[name].to(stream.dtype)) for name, stream in streams.items()}
+
+    def _whole(self, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         normed = {name: self.norm[name](streams[name]) for name in self.names}
         return self._exchange(streams, masks, normed, self._key_values(normed, masks))
 

@@ -23,6 +23,7 @@ from components.model.attention import CrossAttention
 from components.model.base import ClipFeatures, EmotionModel, MixedTargets, ModelOutput
 from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
+from components.model.sparse import over_present
 from components.model.spec import ModelSpec
 from components.model.statistics import StatisticsHead
 from components.model.temporal import TemporalEncoder
@@ -107,7 +108,11 @@ class TemporalModel(EmotionModel):
         the default sizes with four modalities, beside the features: half a GB for an hour at 10 Hz.
         """
         features, masks = self.complete(features, masks)
-        own = {name: encoder(features[name], masks[name]) for name, encoder in self.encoders.items()}
+        width = self.spec.model.width
+        own = {
+            name: over_present(encoder, features[name], masks[name], width=width)
+            for name, encoder in self.encoders.items()
+        }
         streams = own if self.attention is None else self.attention(own, masks)
         fused_BTW = self.fusion(streams, masks)
         present = {name: mask.any(-1) for name, mask in masks.items()}
@@ -117,7 +122,10 @@ class TemporalModel(EmotionModel):
         else:
             summary_BW = self.clip_head.summary(fused_BTW, torch.stack(list(masks.values())).any(0))
         by_modality = {} if self.statistics is None else self.statistics.by_modality
-        statistics = {name: layer(features[name], masks[name]) for name, layer in by_modality.items()}
+        statistics = {
+            name: over_present(layer, features[name], masks[name], width=2 * layer.width)
+            for name, layer in by_modality.items()
+        }
         return self.decide(
             own,
             fused_BTW,

@@ -95,7 +95,8 @@ class Description:
     `metrics` are the headline figures with intervals, `gates` the evidence for promotion; both are read
     by people and by the reconciler, and do not affect the model's computation. `taxonomy` is what `Taxonomy.to_json`
     gives: a name, or all of one's own, so that serving needs no configuration. `experts` judge the modalities that
-    the training data lacked.
+    the training data lacked. `corpora` is dataset → `recorded` or `rendered` people; empty in versions of before it
+    was written.
     """
 
     taxonomy: str | Mapping[str, Any]
@@ -108,6 +109,7 @@ class Description:
     metrics: Mapping[str, Any]
     gates: Sequence[Mapping[str, Any]]
     experts: Mapping[str, Expert] = field(default_factory=dict)
+    corpora: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value."""
@@ -125,6 +127,7 @@ class Description:
             "metrics": dict(self.metrics),
             "gates": [dict(gate) for gate in self.gates],
             **self._experts_to_json(),
+            **({"corpora": dict(sorted(self.corpora.items()))} if self.corpora else {}),
         }
 
     def _experts_to_json(self) -> dict[str, Any]:
@@ -156,6 +159,7 @@ class Description:
                 metrics=dict(value["metrics"]),
                 gates=[dict(gate) for gate in value["gates"]],
                 experts={str(name): Expert.from_json(own) for name, own in value.get("experts", {}).items()},
+                corpora={str(name): str(kind) for name, kind in value.get("corpora", {}).items()},
             )
         except BundleError:
             raise

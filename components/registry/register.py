@@ -48,24 +48,27 @@ def register(
     name: str,
     bundle_sha256: str,
     tags: Mapping[str, str],
-    gates_passed: bool,
+    leads: bool,
     card: str,
     run_id: str,
     alias: str,
     tracking_uri: str,
+    challenges: bool = True,
 ) -> Registered:
     """Registers a bundle. If it is registered already, only the section on data and consent of that version's card is
     updated: both are recorded on the clips and are not part of the bundle.
 
-    The alias `challenger` moves to the version. The rollout's alias is set only when no version has it and the
-    gates passed: from then on it is moved only by hand.
+    The alias `challenger` moves to the version. The rollout's alias is set only where no version has it and this one
+    may lead: from then on it is moved only by hand.
 
     Args:
         bundle: the folder from `write_bundle`.
         tags: of the version, beside the bundle's hash.
+        leads: whether the version gets the rollout's alias while no version has it.
         card: the model card, Markdown.
         run_id: the run that trained the model.
         alias: the rollout's.
+        challenges: whether `challenger` moves to it.
 
     Raises:
         UnavailableError: MLflow cannot be reached.
@@ -90,8 +93,9 @@ def register(
             Run(Client(tracking_uri), run_id).file(folder / CARD_NAME)
     else:
         _restate(name, version, card, tracking_uri=tracking_uri)
-    set_alias(name, CHALLENGER, version, tracking_uri=tracking_uri)
-    if gates_passed and alias not in aliases_of(name, tracking_uri=tracking_uri):
+    if challenges:
+        set_alias(name, CHALLENGER, version, tracking_uri=tracking_uri)
+    if leads and alias not in aliases_of(name, tracking_uri=tracking_uri):
         set_alias(name, alias, version, tracking_uri=tracking_uri)
     aliases = aliases_of(name, tracking_uri=tracking_uri)
     own = sorted(alias for alias, number in aliases.items() if number == version)

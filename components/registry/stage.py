@@ -33,11 +33,13 @@ from components.model.build import used_modalities
 from components.model.files import WEIGHTS, load_model
 from components.model.spec import ModelSpec
 from components.registry.bundle import Description, EncoderSpec, Expert, load_bundle, write_bundle
+from components.registry.evidence import Recorded, contract_tags, gate_tags
 from components.registry.goldens import Golden
 from components.registry.model_card import Cost, model_card
 from components.registry.register import register
+from components.registry.starter import register_first
 from components.registry.subjects import SUBJECTS, list_subjects
-from components.registry.terms import read_corpora
+from components.registry.terms import Corpus, read_corpora
 from components.tracking.address import tracking_uri
 from components.tracking.runs import run_of
 
@@ -45,7 +47,6 @@ GOLDENS = 4
 TIMED_CLIPS = 16
 # The description carries the headline figures; the whole tree is in `data/evaluated/metrics.json` and in the run.
 HEADLINES = ("level", "objective", "clip", "step", "counts")
-MAX_TAG = 500
 
 
 def run(
@@ -61,7 +62,8 @@ def run(
     """Builds the bundle, checks it as a replica would, registers it, and writes `data/registered/registered.json`.
 
     `seed` is recorded in the version's lineage, which `bundle_sha256` does not cover. `alias` is the
-    rollout's: the first version that passes its gates gets it.
+    rollout's. The first version of a model is the starter (`registry.starter`), and it gets the alias; without it, the
+    first version that passes its gates and was trained on recordings of people (`registry.min_recorded_people`).
 
     Raises:
         ModelError: the configured alignment is not the one that the features were made with.
@@ -76,6 +78,7 @@ def run(
     lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     encoders = {name: catalog["encoders"][name] for name in model.spec.names}
     experts = experts_of(catalog["encoders"], model.spec, catalog["taxonomy"])
+    corpora = read_corpora(layout, catalog["datasets"])
     folder, sha256 = _build(
         layout,
         catalog,
@@ -84,6 +87,7 @@ def run(
         golden_tolerance=golden_tolerance,
         encoders=encoders,
         experts=experts,
+        corpora=corpora,
         lineage=lineage,
         metrics=metrics,
         gates=gates,
@@ -92,7 +96,7 @@ def run(
     uri = tracking_uri(tracking, layout.root)
     card = model_card(
         name=registry.model_name,
-        corpora=read_corpora(layout, catalog["datasets"]),
+        corpora=corpora,
         taxonomy=catalog["taxonomy"] if isinstance(catalog["taxonomy"], str) else catalog["taxonomy"]["name"],
         catalog=catalog,
         metrics=metrics,
@@ -104,14 +108,24 @@ def run(
         lineage=lineage.tags(),
     )
     run = run_of(tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
-    rows = pq.read_table(layout.catalog / "catalog.parquet", columns=["subject_id", "split"]).to_pylist()
+    rows = pq.read_table(layout.catalog / "catalog.parquet", columns=["dataset", "subject_id", "split"]).to_pylist()
+    rendered = {corpus.name: corpus.rendered for corpus in corpora}
+    recorded = Recorded.of(rows, rendered, wanted=registry.min_recorded_people)
     run.json(list_subjects(rows, salt=catalog["sha256"]), SUBJECTS)
+    starter = None
+    if registry.starter:
+        starter = register_first(name=registry.model_name, alias=alias, tracking=tracking, root=layout.root)
     done = register(
         folder,
         name=registry.model_name,
         bundle_sha256=sha256,
-        tags={**lineage.tags(), **gate_tags(gates), **contract_tags(layout, catalog["datasets"])},
-        gates_passed=passed,
+        tags={
+            **lineage.tags(),
+            **gate_tags(gates),
+            **recorded.tags(),
+            **contract_tags(layout, catalog["datasets"]),
+        },
+        leads=passed and recorded.enough,
         card=card,
         run_id=run.run_id,
         alias=alias,
@@ -124,6 +138,7 @@ def run(
         "version": done.version,
         "aliases": list(done.aliases),
         "reused": done.reused,
+        **({} if starter is None else {"starter": starter.version}),
         "run_id": run.run_id,
         "bundle": folder.relative_to(layout.root).as_posix(),
     }
@@ -138,6 +153,7 @@ def _build(
     golden_tolerance: float,
     encoders: Mapping[str, Mapping[str, Any]],
     experts: Mapping[str, Expert],
+    corpora: Sequence[Corpus],
     lineage: Lineage,
     metrics: Mapping[str, Any],
     gates: Sequence[Mapping[str, Any]],
@@ -168,6 +184,7 @@ def _build(
         metrics={name: metrics[name] for name in HEADLINES if name in metrics},
         gates=gates,
         experts=experts,
+        corpora={corpus.name: corpus.kind for corpus in corpora},
     )
     fresh = layout.state / "bundles" / "new"
     sha256 = write_bundle(
@@ -240,23 +257,3 @@ def measured_cost(layout: Layout, model: EmotionModel) -> Cost:
         seconds=float(np.median(taken[len(cases) :])),
         clip_s=float(np.median([case.steps / case.rate_hz for case in cases])),
     )
-
-
-def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """`gates.passed` for the reconciler, and `gates.<name>` with the evidence in words for reviewers."""
-    tags = {"gates.passed": "true" if gates and all(gate["passed"] for gate in gates) else "false"}
-    for gate in gates:
-        tags[f"gates.{gate['name']}"] = f"{gate['verdict']}: {gate['words']}"[:MAX_TAG]
-    return tags
-
-
-def contract_tags(layout: Layout, datasets: Mapping[str, Any]) -> dict[str, str]:
-    """`gx.success`, and `gx.<dataset>`: whether each validated dataset meets its data contract."""
-    tags: dict[str, str] = {}
-    for name in sorted(datasets):
-        path = layout.validated(name) / "result.json"
-        if path.is_file():
-            tags[f"gx.{name}"] = "true" if read_json(path).get("success") else "false"
-    if tags:
-        tags["gx.success"] = "true" if all(value == "true" for value in tags.values()) else "false"
-    return tags

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from components.contracts.atomic import read_json
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
+from components.contracts.lineage import RECORDED, RENDERED
 from components.datasets.about import ACCESS
 from components.datasets.registry import ADAPTERS
 
@@ -63,6 +64,11 @@ class Corpus:
     rendered: bool
     total: Count
     terms: tuple[Terms, ...]
+
+    @property
+    def kind(self) -> str:
+        """`recorded` or `rendered`."""
+        return RENDERED if self.rendered else RECORDED
 
 
 def read_corpora(layout: Layout, names: Iterable[str]) -> list[Corpus]:

@@ -44,7 +44,14 @@ from components.serving.schemas import (
     OutsideTraining,
     Transition,
 )
-from components.serving.words import contradiction_words, expert_notes, outside_words, pair_words, presence_notes
+from components.serving.words import (
+    contradiction_words,
+    expert_notes,
+    outside_words,
+    pair_words,
+    presence_notes,
+    training_people,
+)
 
 UNREGISTERED = "unregistered"
 MOMENT = "moment"
@@ -103,6 +110,7 @@ class Predictor:
             git_commit=bundle.lineage.git_commit,
             data_sha256=bundle.lineage.data_sha256,
             bundle_sha256=bundle.sha256,
+            trained_on=training_people(bundle.description.corpora),
         )
         self._encoders = self.pool.load(used_encoders(bundle))
         self._classifying = self._load_classifying()

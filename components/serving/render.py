@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from components.contracts.lineage import RENDERED
 from components.serving.schemas import Answer, Moment
-from components.serving.words import percent
+from components.serving.words import PEOPLE, percent
 
 COLOURS = {
     "neutral": "white",
@@ -50,6 +51,9 @@ def render(answer: Answer, console: Console) -> None:
     for note in answer.notes:
         _line(console, "note", note, "dim")
     model = answer.model
+    if model.trained_on:
+        rendered = model.trained_on.startswith(PEOPLE[RENDERED])
+        _line(console, "trained on", model.trained_on, "bold yellow" if rendered else "dim")
     _line(
         console,
         "version",

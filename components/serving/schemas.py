@@ -37,6 +37,10 @@ class ModelIdentity(Record):
     git_commit: str = Field(description="Commit of the code that trained it; 'unknown' if it was not in git.")
     data_sha256: str = Field(description="Hash of the exact training list (the catalog).")
     bundle_sha256: str = Field(description="Hash of the version's bundle.")
+    trained_on: str = Field(
+        default="",
+        description="Whether recordings of people or rendered people, and of which datasets; empty when not recorded.",
+    )
 
 
 class ClipFacts(Record):

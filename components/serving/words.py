@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from components.contracts.lineage import RECORDED, RENDERED
 from components.serving.schemas import ModalityDistance
 
+PEOPLE = {RECORDED: "recordings of people", RENDERED: "rendered people"}
 TITLES = {"face": "the face", "voice": "the voice", "text": "the words", "physio": "the body"}
 
 
@@ -90,6 +92,23 @@ def outside_words(
         for name in outside
     )
     return f"This clip is unlike what the version was trained on: {parts}. Take the answer with caution."
+
+
+def training_people(corpora: Mapping[str, str]) -> str:
+    """Whom a version was trained on, in words.
+
+    Args:
+        corpora: dataset → `recorded` or `rendered`, as in a bundle's description; empty gives an empty text.
+    """
+    parts = [
+        f"{people} ({', '.join(names)})"
+        for kind, people in PEOPLE.items()
+        if (names := sorted(name for name, own in corpora.items() if own == kind))
+    ]
+    if not parts:
+        return ""
+    only_rendered = set(corpora.values()) == {RENDERED}
+    return " and ".join(parts) + (": no evidence about a real person" if only_rendered else "")
 
 
 def presence_notes(

@@ -20,7 +20,7 @@ from components.datasets.litter import litter
 from components.datasets.stills import without_previews
 from components.datasets.transcripts.read import read_text
 from components.tracking.client import impatient, without_progress_bars
-from pipelines.project import find_root, load
+from pipelines.project import find_root, in_project, load
 from pipelines.stage import one_thread
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from components.serving.predictor import Predictor
 
 DESCRIPTION = "bundle.json"
+STARTER = "starter"
 MEDIA_SUFFIXES = frozenset(VIDEO + SOUND + PICTURES)
 
 
@@ -56,8 +57,8 @@ def run(
     Args:
         clips: videos, sound files or photographs, or folders of them.
         transcript: the spoken words, as text or `@FILE`, in any format of `datasets.transcripts`; for a single clip.
-        version: a version number, an alias, or a bundle's folder. By default the version under the rollout's alias, or
-            the bundle of the last `mer run` while no version has it.
+        version: a version number, an alias, `starter`, or a bundle's folder. By default the version under the rollout's
+            alias; while no version has it, the bundle of the last `mer run`; before one, the starter.
         video_track, audio_track: which of several tracks of the files to use, counted from 1.
         as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
         root: the project; by default the one around the current folder.
@@ -186,6 +187,9 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
         from components.serving.predictor import UNREGISTERED
 
         return None, Chosen(bundle=load_bundle(Path(version)), name=Path(version).name[:12], version=UNREGISTERED)
+    if version == STARTER or (version is None and root is None and not in_project()):
+        prepare(Alignment())
+        return None, _starter(named=version is not None)
     root = root or find_root()
     params, layout = load(root), Layout(root)
     prepare(params.alignment)
@@ -199,10 +203,28 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
             "there is no such version",
             where=f"model {params.registry.model_name}",
             seen=version,
-            allowed=f"a version number, an alias such as {params.rollout.alias} or {CHALLENGER}, or a bundle's folder",
+            allowed=f"a version number, an alias such as {params.rollout.alias} or {CHALLENGER}, "
+            f"{STARTER}, or a bundle's folder",
             remedy="`mer serve` shows the versions in the MLflow UI.",
         )
     return params, _last_run(params, layout)
+
+
+def _starter(*, named: bool) -> Chosen:
+    """The version that comes with this code; says so where the caller did not name it."""
+    from components.registry import starter
+    from components.registry.bundle import load_bundle
+    from components.serving.predictor import UNREGISTERED
+
+    if not starter.is_there():
+        raise BundleError(
+            "there is no model yet, and this installation has no starter",
+            where=str(starter.BUNDLE),
+            remedy="`mer run` trains and registers one; --version takes a bundle's folder.",
+        )
+    if not named:
+        print("No version was trained here yet: answering with the starter that comes with mer.", file=sys.stderr)
+    return Chosen(bundle=load_bundle(starter.BUNDLE), name=STARTER, version=UNREGISTERED)
 
 
 def _registered(version: str, params: Params, layout: Layout) -> Chosen | None:
@@ -234,11 +256,7 @@ def _last_run(params: Params, layout: Layout) -> Chosen:
 
     record = layout.registered / "registered.json"
     if not record.is_file():
-        raise BundleError(
-            "there is no model yet",
-            where=str(layout.root),
-            remedy="`mer run` trains and registers one; --version takes a bundle's folder.",
-        )
+        return _starter(named=False)
     registered = read_json(record)
     print(
         f"No version has the alias {params.rollout.alias!r}: using the last run's bundle"

@@ -45,7 +45,9 @@ def predict(
     ] = None,
     version: Annotated[
         str | None,
-        typer.Option("--version", metavar="VERSION", help="A version or alias; default: rollout.alias of params.yaml."),
+        typer.Option(
+            "--version", metavar="VERSION", help="A version, an alias, a bundle's folder or starter; default: promoted."
+        ),
     ] = None,
     audio_track: Annotated[
         int | None,
@@ -68,6 +70,7 @@ def predict(
       mer predict clip.mp4
       mer predict clip.mp4 --transcript "what a day" --json
       mer predict film.mkv --audio-track 2     the second sound track
+      mer predict clip.mp4 --version starter   the version that comes with mer
     """
     from pipelines.commands import predict as predicting
 
@@ -89,7 +92,9 @@ def submit(
     ),
     version: Annotated[
         str | None,
-        typer.Option("--version", metavar="VERSION", help="A version or alias; default: rollout.alias of params.yaml."),
+        typer.Option(
+            "--version", metavar="VERSION", help="A version, an alias, a bundle's folder or starter; default: promoted."
+        ),
     ] = None,
     corpus: Annotated[
         Path | None,

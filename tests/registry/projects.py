@@ -24,7 +24,7 @@ def make_params(uri: str, name: str, **fields: Any) -> Params:
     base = tiny_params(uri, name).model_dump()
     base["evaluate"] = {"bootstrap": 50, "timelines": 2}
     base["gates"] = {"min_gain_over_majority": 0.0, "max_ece": 1.0, "max_missing_modality_drop": 1.0}
-    base["registry"] = {"model_name": name}
+    base["registry"] = {"model_name": name, "starter": False}
     base["train"] = {**base["train"], "epochs": 6}
     return Params.model_validate({**base, **fields})
 

@@ -39,7 +39,7 @@ def put(
         name=name,
         bundle_sha256=sha256,
         tags={"gates.passed": str(passed).lower()},
-        gates_passed=passed,
+        leads=passed,
         card=card,
         run_id=run.info.run_id,
         alias=alias,

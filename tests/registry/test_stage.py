@@ -23,9 +23,10 @@ from components.inference.calibration import Calibration
 from components.model.files import WEIGHTS
 from components.model.spec import ModelSpec
 from components.registry.bundle import load_bundle
+from components.registry.evidence import contract_tags, gate_tags
 from components.registry.fetch import fetch_bundle
 from components.registry.marking import search
-from components.registry.stage import contract_tags, experts_of, gate_tags
+from components.registry.stage import experts_of
 from components.tracking.versions import resolve
 from pipelines.stages import call_stage
 from tests.registry.projects import make_params, make_project, toy_clips

@@ -30,7 +30,7 @@ def test_mlflow_loads_the_champion_and_gives_the_predictors_answer(
         name="flavor-toy",
         bundle_sha256=sha256,
         tags={},
-        gates_passed=True,
+        leads=True,
         card="# card\n",
         run_id=client.create_run(experiment).info.run_id,
         alias="champion",

@@ -18,6 +18,7 @@ def answer_fields() -> dict[str, object]:
             "git_commit": "c0ffee" * 6,
             "data_sha256": "d" * 64,
             "bundle_sha256": "b" * 64,
+            "trained_on": "recordings of people (toy)",
         },
         "clip": {"name": "a.mp4", "duration_s": 0.2, "rate_hz": 10.0},
         "presence": {"face": 0.5, "voice": 1.0},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from components.contracts.config.base import Section
 
 
@@ -24,3 +26,11 @@ class Registry(Section):
 
     model_name: str = "mer"
     """Name of the registered model in MLflow."""
+
+    starter: bool = True
+    """Whether a model that has no version yet gets the starter, the version that comes with this code, as its first
+    one, under the rollout's alias."""
+
+    min_recorded_people: int = Field(1, ge=0)
+    """How many people a version must have been trained on in recordings, not rendered, to get the rollout's alias by
+    itself while no version has it. A person may move the alias to any version that passed its gates."""

@@ -1,0 +1,64 @@
+"""The version that comes with the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.contracts.config import Tracking
+from components.contracts.lineage import RECORDED
+from components.registry import starter
+from components.registry.bundle import load_bundle
+from components.registry.starter import BUNDLE, FOLDER, TAG, register_first
+from components.tracking.versions import resolve, versions_of
+from tests.registry.test_fetch import put
+
+
+def test_it_loads_gives_what_it_gave_and_was_trained_on_recordings() -> None:
+    bundle = load_bundle(BUNDLE)
+    assert bundle.check_goldens() <= 1e-4
+    assert set(bundle.spec.names) == {"face", "voice", "text"}
+    assert set(bundle.description.corpora.values()) == {RECORDED}
+    assert all(gate["passed"] for gate in bundle.description.gates)
+
+
+def test_nothing_of_a_recording_is_in_it() -> None:
+    assert all(golden.name.startswith("drawn: ") for golden in load_bundle(BUNDLE).goldens)
+    for path in (*BUNDLE.glob("*.json"), FOLDER / "MODEL_CARD.md", FOLDER / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        assert not any(suffix in text for suffix in (".jpg", ".flac", ".wav")), path
+
+
+@pytest.mark.integration
+def test_it_is_the_first_champion_and_what_comes_later_challenges_it(tmp_path: Path, mlflow_uri: str) -> None:
+    tracking = Tracking(uri=mlflow_uri, experiment="started")
+    first = register_first(name="started", alias="champion", tracking=tracking, root=tmp_path)
+    assert first is not None
+    assert first.aliases == ("champion",)
+    version = resolve("started", "champion", tracking_uri=mlflow_uri)
+    assert version is not None
+    assert version.tags[TAG] == version.tags["gates.passed"] == "true"
+    assert version.description.startswith("# mer: emotion over time from face, voice and text")
+    _, own = put(tmp_path, mlflow_uri, "started")
+    assert own.aliases == ("challenger",)
+    assert resolve("started", "champion", tracking_uri=mlflow_uri) == version
+
+
+@pytest.mark.integration
+def test_a_model_that_has_a_version_does_not_get_it(tmp_path: Path, mlflow_uri: str) -> None:
+    put(tmp_path, mlflow_uri, "has-one", passed=False)
+    tracking = Tracking(uri=mlflow_uri, experiment="has-one")
+    assert register_first(name="has-one", alias="champion", tracking=tracking, root=tmp_path) is None
+    assert len(versions_of("has-one", tracking_uri=mlflow_uri)) == 1
+
+
+@pytest.mark.integration
+def test_an_installation_without_it_registers_nothing(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starter, "BUNDLE", tmp_path / "nothing")
+    assert not starter.is_there()
+    tracking = Tracking(uri=mlflow_uri, experiment="without")
+    assert register_first(name="without", alias="champion", tracking=tracking, root=tmp_path) is None
+    assert versions_of("without", tracking_uri=mlflow_uri) == []

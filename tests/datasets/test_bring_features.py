@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.config import Params
@@ -61,7 +62,7 @@ def test_the_script_makes_a_dataset_of_what_was_downloaded(downloads: Path) -> N
     scan = FeatureTable().scan(FeatureTableOptions(root="corpora/openface"), downloads, 7)
     said = {clip.clip_id: (clip.subject_id, clip.split, clip.emotion) for clip in scan.clips}
     assert said == {
-        "feature_table/v1": ("feature_table/ann", "train", "happiness"),
+        "feature_table/v1": ("feature_table/ann", "train", "happy"),
         "feature_table/v2": ("feature_table/bo", "dev", "amusement"),
         "feature_table/v3": ("feature_table/cy", "test", "sadness"),
     }
@@ -69,7 +70,14 @@ def test_the_script_makes_a_dataset_of_what_was_downloaded(downloads: Path) -> N
     assert (given.modality, given.rate_hz) == ("face_au", 30)
     assert np.array_equal(GivenReader(downloads).read(given).values, np.tile([2.5, 1.0], (45, 1)))
     params = Params(datasets=("feature_table",), sources={"feature_table": {"root": "corpora/openface"}})
-    assert call_stage("datasets", params, Layout(downloads), "feature_table")["quarantined"] == 0
+    layout = Layout(downloads)
+    assert call_stage("datasets", params, layout, "feature_table")["quarantined"] == 0
+    table = pq.read_table(layout.dataset("feature_table") / "clips.parquet", columns=["clip_id", "emotion"])
+    assert dict(zip(*table.to_pydict().values(), strict=True)) == {
+        "feature_table/v1": "happiness",
+        "feature_table/v2": "amusement",
+        "feature_table/v3": "sadness",
+    }
 
 
 def test_the_format_table_names_every_column_and_key() -> None:

@@ -17,9 +17,8 @@ NO_PYTHON = mer needs Python 3.11: neither $(PYTHON) nor uv, which would bring o
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 \
 	$(WITH_TORCH:%=--no-emit-package %) pyproject.toml
 
-# Two processes keep two cores busy, and three were slower; tests that share a fixture run in the same one
-# (tests/tiers.py). Hundreds of their children import this code, so it is compiled once, whatever the environment says of
-# bytecode.
+# Two processes keep two cores busy; tests that share a fixture run in the same one (tests/tiers.py). Hundreds of their
+# children import this code, so it is compiled once, whatever the environment says of bytecode.
 WORKERS ?= 2
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 

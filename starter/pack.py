@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.inference.scoring import keep
 from components.registry.bundle import load_bundle, write_bundle
 from components.registry.goldens import Golden
 from components.registry.register import CARD_NAME
@@ -33,9 +34,8 @@ def pack(bundle_folder: Path, card: Path) -> str:
         features = {
             name: rng.standard_normal((STEPS, bundle.spec.modalities[name]), dtype=np.float32) for name in names
         }
-        masks = {name: np.full(STEPS, name in present) for name in names}
-        drawn = {name: np.where(masks[name][:, None], values, np.float32(0)) for name, values in features.items()}
-        goldens.append(Golden.record(f"drawn: {' + '.join(present)}", drawn, masks, scorer))
+        masks = {name: np.ones(STEPS, dtype=bool) for name in names}
+        goldens.append(Golden.record(f"drawn: {' + '.join(present)}", *keep(features, masks, present), scorer))
     shutil.copyfile(card, FOLDER / CARD_NAME)
     return write_bundle(
         BUNDLE,

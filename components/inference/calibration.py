@@ -6,7 +6,7 @@ softmax(logits / T), T minimises the negative log-likelihood on held-out people.
 
 A model that gets only one modality of a clip is far too confident under the temperature of whole clips, so the fused
 heads have one temperature for each number of modalities that a clip has. A bias or a scale per class needs more people
-than a calibration split has: `docs/benchmarks.md` has the figures.
+than a calibration split has: `docs/benchmarks/synthetic.md` has the figures.
 
 A model that reads a clip in several ways (`ModelOutput.clip_ways`) has no weights for them that hold for unseen people;
 the product of the posteriors of its single modalities is one more way. The weights of their log-probabilities are

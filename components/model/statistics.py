@@ -30,7 +30,8 @@ SMALLEST_SPREAD = 1e-4
 # too small.
 MIN_SPREAD_STEPS = 5
 # The share of the usual variance within a clip below which nothing in it changes but the noise of a codec. Of the faces
-# in 59 photographs saved as videos nine in ten lie below it, those of recorded people at 0.4 and more (benchmarks.md).
+# in 59 photographs saved as videos nine in ten lie below it, those of recorded people at 0.4 and more
+# (docs/benchmarks/alignment.md).
 STILL_SHARE = 0.01
 
 

@@ -1,6 +1,6 @@
 """Where alignment puts planted events: flashes on a moving pattern and chirps, in every kind of file there is.
 
-`python -m tests.alignment.placement` prints the table of errors that stands in `docs/benchmarks.md`.
+`python -m tests.alignment.placement` prints the table of errors that stands in `docs/benchmarks/alignment.md`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from pipelines.stages import stage_of
 
 PIPELINE = "mer-retrain"
 SETTINGS = Path("infra") / "kubeflow.yaml"
+USER = 1000  # of the image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +206,9 @@ def _on_cluster(task: Any, node: dag.Node, settings: PipelineSettings) -> None:
     task.set_retry(num_retries=settings.retries, backoff_duration="60s", backoff_factor=2.0)
     for name, value in settings.environment.items():
         task.set_env_variable(name, value)
+    # KFP leaves this to the author of a task, and a namespace that enforces `restricted` refuses a pod without it. User
+    # and group are the image's, those of the Ray pods that share the workspace.
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     # The network policy lets pods with this label reach Ray.
     kubernetes.add_pod_label(task, label_key="app.kubernetes.io/part-of", label_value="mer")
     kubernetes.mount_pvc(task, pvc_name=settings.workspace_claim, mount_path=settings.workspace)

@@ -1,0 +1,264 @@
+"""Would every pod start? The Pod Security Standard and the network policies, on the pods that operators make too."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines import dag
+from pipelines.kubeflow import kustomize, retrain
+from pipelines.stages import STAGES
+from tests.infra import kfp_pods
+from tests.infra.kuberay import OPERATOR, ray_pods
+from tests.infra.network import Network
+from tests.infra.pod_security import violations
+from tests.infra.pods import Pod, workload_pods
+from tests.pipelines.projects import ROOT
+
+INFRA = ROOT / "infra"
+FOLDERS = ("base", "overlays/dev", "overlays/prod")
+OWN = "mer"
+PROFILE = "team-a"  # Kubeflow tasks in a namespace of their own
+LABELS = {PROFILE: {"mer-tasks": "yes"}, "kuberay-system": {}, "elsewhere": {}}
+STRANGER = Pod(name="stranger", namespace="elsewhere", labels={}, spec={"containers": []})
+# KubeRay labels the pods of every Ray cluster like this, whoever owns it.
+FOREIGN_RAY = replace(
+    STRANGER, name="foreign-ray", labels={"ray.io/is-ray-node": "yes", "app.kubernetes.io/name": "kuberay"}
+)
+UNLABELLED = replace(STRANGER, name="unlabelled", namespace=PROFILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Every pod of an overlay and of a Kubeflow run in either namespace, by name, and the network they are in."""
+
+    pods: dict[str, Pod]
+    network: Network
+
+    def of(self, pattern: str) -> list[Pod]:
+        """The pods whose `namespace/name` matches."""
+        pods = [pod for pod in self.pods.values() if Path(str(pod)).match(pattern)]
+        assert pods, pattern
+        return pods
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The compiled pipeline of all stages, made without DVC: which tasks follow which is not looked at here."""
+    from kfp import compiler
+
+    path = tmp_path_factory.mktemp("kfp") / "mer.yaml"
+    nodes = [
+        dag.Node(address=name, command="", description="", deps=(), outs=(), params={}, upstream=()) for name in STAGES
+    ]
+    compiler.Compiler().compile(retrain.build(nodes, retrain.load_settings(ROOT)), package_path=str(path))
+    pipeline, platform = yaml.safe_load_all(path.read_text())
+    return pipeline, platform
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def cluster(request: pytest.FixtureRequest, workflow: tuple[dict[str, Any], dict[str, Any]]) -> Cluster:
+    return assemble(kustomize.render(INFRA / request.param), workflow)
+
+
+def assemble(manifests: list[dict[str, Any]], workflow: tuple[dict[str, Any], dict[str, Any]]) -> Cluster:
+    pods = [
+        *workload_pods(manifests),
+        *ray_pods(manifests),
+        *(pod for namespace in (OWN, PROFILE) for pod in kfp_pods.pipeline_pods(*workflow, namespace)),
+    ]
+    policies = [manifest for manifest in manifests if manifest["kind"] == "NetworkPolicy"]
+    own = {manifest["metadata"]["name"]: manifest for manifest in manifests if manifest["kind"] == "Namespace"}
+    namespaces = {**LABELS, OWN: own[OWN]["metadata"]["labels"]}
+    by_name = {str(pod): pod for pod in pods}
+    assert len(by_name) == len(pods)
+    return Cluster(pods=by_name, network=Network(policies=policies, namespaces=namespaces))
+
+
+def refused(cluster: Cluster) -> dict[str, list[str]]:
+    return {name: fields for name, pod in cluster.pods.items() if (fields := violations(pod))}
+
+
+def test_no_pod_is_refused(cluster: Cluster) -> None:
+    assert refused(cluster) == {}
+
+
+def test_the_namespace_enforces_what_is_tested(cluster: Cluster) -> None:
+    assert cluster.network.namespaces[OWN]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_pods_of_every_kind_are_looked_at(cluster: Cluster) -> None:
+    kinds = ["mer-mlflow", "mer-ray-*-headgroup", "mer-run-*-cpu", "mer-run-submitter", "mer-rayservice-headgroup"]
+    for pattern in [*kinds, "dag-driver", "train", "train-driver"]:
+        cluster.of(f"{OWN}/{pattern}")
+
+
+def without_submitter(manifests: list[dict[str, Any]]) -> None:
+    del kustomize.find(manifests, "RayJob")["spec"]["submitterPodTemplate"]
+
+
+def without_autoscaler_context(manifests: list[dict[str, Any]]) -> None:
+    del kustomize.find(manifests, "RayCluster")["spec"]["autoscalerOptions"]["securityContext"]
+
+
+def test_what_the_operators_make_by_default_is_refused(workflow: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """KubeRay's own submitter and autoscaler, and KFP's task pods, if they were left as they are."""
+    manifests = kustomize.render(INFRA / "base")
+    without_submitter(manifests)
+    without_autoscaler_context(manifests)
+    pipeline, platform = copy.deepcopy(workflow)
+    for executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        del executor["securityContext"]
+    fields = refused(assemble(manifests, (pipeline, platform)))
+    assert fields.pop("mer/mer-run-submitter") == [
+        f"ray-job-submitter: {field}"
+        for field in ("allowPrivilegeEscalation", "capabilities.drop", "runAsNonRoot", "seccompProfile")
+    ]
+    assert fields.pop("mer/mer-ray-raycluster-headgroup") == [
+        "autoscaler: allowPrivilegeEscalation",
+        "autoscaler: capabilities.drop",
+    ]
+    assert fields == {f"{namespace}/{name}": ["main: runAsNonRoot"] for namespace in (OWN, PROFILE) for name in STAGES}
+
+
+CONTAINER = {
+    "name": "c",
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    },
+}
+
+
+def a_pod(**spec: Any) -> Pod:
+    return replace(STRANGER, spec={"containers": [copy.deepcopy(CONTAINER)], **spec})
+
+
+def in_container(**context: Any) -> Pod:
+    return a_pod(containers=[{**CONTAINER, "securityContext": {**CONTAINER["securityContext"], **context}}])  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("pod", "field"),
+    [
+        (a_pod(hostNetwork=True), "hostNetwork"),
+        (a_pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]), "volume v: hostPath"),
+        (a_pod(securityContext={"sysctls": [{"name": "kernel.msgmax"}]}), "sysctl kernel.msgmax"),
+        (a_pod(securityContext={"runAsUser": 0}), "runAsUser"),
+        (a_pod(initContainers=[{"name": "i"}]), "i: runAsNonRoot"),
+        (a_pod(containers=[{**CONTAINER, "ports": [{"hostPort": 80}]}]), "c: hostPort"),
+        (in_container(privileged=True), "c: privileged"),
+        (in_container(capabilities={"drop": ["ALL"], "add": ["SYS_PTRACE"]}), "c: capabilities.add"),
+        (in_container(runAsUser=0), "c: runAsUser"),
+        (in_container(seccompProfile={"type": "Unconfined"}), "c: seccompProfile"),
+        (in_container(procMount="Unmasked"), "c: procMount"),
+        (in_container(seLinuxOptions={"type": "spc_t"}), "c: seLinuxOptions"),
+        (in_container(appArmorProfile={"type": "Unconfined"}), "c: appArmorProfile"),
+    ],
+)
+def test_each_rule_of_the_standard_can_fail(pod: Pod, field: str) -> None:
+    assert violations(a_pod()) == []
+    assert field in violations(pod)
+
+
+# Who has to reach what: patterns of `namespace/name`, and the port.
+NEEDED = [
+    ("*/features", "mer/mer-ray-raycluster-headgroup", 8265),  # a heavy stage sends its job
+    ("*/train", "mer/mer-mlflow", 5000),
+    ("*/register", "mer/mer-mlflow", 5000),
+    ("mer/mer-run-submitter", "mer/mer-run-rayjob-headgroup", 8265),
+    ("mer/mer-ray-*", "mer/mer-ray-raycluster-headgroup", 6379),
+    ("mer/mer-run-rayjob-*", "mer/mer-run-rayjob-*", 20000),  # Ray's workers listen on ports they choose
+    ("mer/mer-run-rayjob-*", "mer/mer-mlflow", 5000),
+    ("mer/mer-rayservice-*", "mer/mer-rayservice-*", 8000),
+    ("mer/mer-rayservice-*", "mer/mer-mlflow", 5000),  # the reconciler, and the replicas that load a bundle
+]
+CODE_PORTS = (6379, 8265, 10001, 20000)  # whatever reaches these runs code in the cluster
+
+
+@pytest.mark.parametrize(("source", "target", "port"), NEEDED)
+def test_pods_reach_what_they_need(cluster: Cluster, source: str, target: str, port: int) -> None:
+    assert blocked(cluster, source, target, port) == []
+
+
+def blocked(cluster: Cluster, source: str, target: str, port: int) -> list[str]:
+    return [
+        f"{near} -> {far}"
+        for near in cluster.of(source)
+        for far in cluster.of(target)
+        if near != far and not cluster.network.connects(near, far, port)
+    ]
+
+
+def test_redis_is_reached_by_heads_and_by_the_job_that_cleans_up(
+    workflow: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    prod = assemble(kustomize.render(INFRA / "overlays/prod"), workflow)
+    for source in ("mer/mer-ray-*-headgroup", "mer/*-redis-cleanup"):
+        assert blocked(prod, source, "mer/mer-redis", 6379) == []
+    (redis,) = prod.of("mer/mer-redis")
+    for pod in [*prod.of("*/train"), *prod.of("mer/mer-mlflow"), STRANGER, FOREIGN_RAY]:
+        assert not prod.network.connects(pod, redis, 6379)
+
+
+def ray_of(cluster: Cluster) -> Iterator[Pod]:
+    return (pod for pod in cluster.pods.values() if pod.labels.get("ray.io/is-ray-node") == "yes")
+
+
+def test_the_operator_reaches_the_job_servers_and_the_service(cluster: Cluster) -> None:
+    for pod in ray_of(cluster):
+        assert cluster.network.connects(OPERATOR, pod, 8265)
+        assert cluster.network.connects(OPERATOR, pod, 8000)
+        assert not cluster.network.connects(OPERATOR, pod, 6379)
+
+
+@pytest.mark.parametrize("pod", [STRANGER, FOREIGN_RAY, UNLABELLED], ids=str)
+def test_nobody_else_runs_code_or_changes_the_registry(cluster: Cluster, pod: Pod) -> None:
+    for target in ray_of(cluster):
+        assert not any(cluster.network.connects(pod, target, port) for port in CODE_PORTS)
+        assert cluster.network.connects(pod, target, 8000)  # the service's own port; a gateway before it asks who calls
+    (mlflow,) = cluster.of("mer/mer-mlflow")
+    assert not cluster.network.connects(pod, mlflow, 5000)
+
+
+def test_kfps_own_pods_run_no_code_on_ray(cluster: Cluster) -> None:
+    for pod in [*cluster.of("*/*-driver")]:
+        assert not any(cluster.network.connects(pod, target, port) for target in ray_of(cluster) for port in CODE_PORTS)
+
+
+Breakage = Callable[[list[dict[str, Any]]], None]
+
+
+def policy(manifests: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    spec: dict[str, Any] = kustomize.find(manifests, "NetworkPolicy", name)["spec"]
+    return spec
+
+
+def misspelt_label(manifests: list[dict[str, Any]]) -> None:
+    job = kustomize.find(manifests, "RayJob")["spec"]["submitterPodTemplate"]
+    job["metadata"]["labels"] = {"app.kubernetes.io/partof": "mer"}
+
+
+def wrong_port(manifests: list[dict[str, Any]]) -> None:
+    policy(manifests, "mer-mlflow")["ingress"][0]["ports"][0]["port"] = 500
+
+
+@pytest.mark.parametrize(
+    ("breakage", "need"),
+    [(misspelt_label, NEEDED[3]), (without_submitter, NEEDED[3]), (wrong_port, NEEDED[1])],
+)
+def test_a_mistake_in_a_label_or_a_port_is_noticed(
+    workflow: tuple[dict[str, Any], dict[str, Any]], breakage: Breakage, need: tuple[str, str, int]
+) -> None:
+    manifests = kustomize.render(INFRA / "base")
+    assert blocked(assemble(manifests, workflow), *need) == []
+    breakage(manifests)
+    assert blocked(assemble(manifests, workflow), *need) != []

@@ -1,13 +1,15 @@
 """Stage `inputs`: the project's external inputs, as files that the other stages depend on.
 
-It writes `data/inputs/params.yaml`, the configuration with every default filled in, and `data/inputs/<dataset>.json`,
-the dataset's own options, a fingerprint of the files they point to, and the withdrawals from it. The stage always runs
-(it takes a second) and writes the same bytes for the same inputs, so that nothing after it runs again without a
-reason. Three things follow:
+It writes `data/inputs/params.yaml`, the values of the configuration that decide the output of a stage, with every
+default filled in, and `data/inputs/<dataset>.json`, the dataset's own options, a fingerprint of the files they point
+to, and the withdrawals from it. The stage always runs (it takes a second) and writes the same bytes for the same
+inputs, so that nothing after it runs again without a reason. Four things follow:
 
 * a section or a key may be left out of `params.yaml`, and a changed default still counts as a change;
 * a recording that is added to, changed in or removed from a corpus outside the project is detected;
-* an edited comment in `params.yaml` does not count as a change.
+* an edited comment in `params.yaml` does not count as a change;
+* neither does a setting that decides no output (how many workers, which Ray), so a laptop and a cluster, each with
+  settings of its own, write the same `dvc.lock`.
 
 Files are compared by relative name and content, so copies of one corpus are one input on every machine. A file whose
 path, size and modification time are those of an earlier run is not read again (`.mer/hashes/`): reading every byte of
@@ -49,8 +51,7 @@ def write(params: Params, layout: Layout) -> Summary:
 
     counts: dict[str, Any] = {}
     with atomic_dir(folder(layout)) as beside:
-        resolved = params.model_dump(mode="json", exclude={"sources"})
-        text = yaml.safe_dump(resolved, sort_keys=True, allow_unicode=True)
+        text = yaml.safe_dump(_deciding(params), sort_keys=True, allow_unicode=True)
         (beside / "params.yaml").write_text(text, encoding="utf-8")
         for name in params.datasets:
             section = params.sources.get(name, {})
@@ -71,6 +72,20 @@ def write(params: Params, layout: Layout) -> Summary:
             counts[f"files of {name}"] = sum(place["count"] for place in files.values())
             _write_decided(name, layout, beside)
     return counts
+
+
+def _deciding(params: Params) -> dict[str, Any]:
+    """The values that decide the output of a stage, nested as in `params.yaml`."""
+    resolved = params.model_dump(mode="json")
+    deciding: dict[str, Any] = {}
+    for path in {path for stage in STAGES.values() for path in stage.decided_by}:
+        *sections, name = path.split(".")
+        source, target = resolved, deciding
+        for section in sections:
+            source, target = source[section], target.setdefault(section, {})
+        inner = source[name]
+        target[name] = {**target.get(name, {}), **inner} if isinstance(inner, dict) else inner
+    return deciding
 
 
 def _write_decided(name: str, layout: Layout, beside: Path) -> None:

@@ -144,7 +144,7 @@ STAGES: Mapping[str, Stage] = {
             work="components.training.stage:run",
             imports=("components.tracking.client:import_library",),
             decided_by=("model", "seed", "train"),
-            runs_with=("ray", "tracking"),
+            runs_with=("ray", "runtime", "tracking"),
             recorded=True,
         ),
         Stage(

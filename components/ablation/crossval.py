@@ -30,7 +30,7 @@ from components.catalog.cases import Case, prepare
 from components.catalog.examples import Example, load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json
-from components.contracts.config import Params
+from components.contracts.config import Params, Runtime
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import UNLABELLED
@@ -48,8 +48,6 @@ from components.training.stage import spec_of
 Floats = NDArray[np.float32]
 
 FORMAT = 2
-# Settings of `train` that change how long a training takes and what is kept on the way, not what comes out.
-WITHOUT_EFFECT = frozenset({"workers", "use_gpu", "checkpoint_epochs", "max_failures"})
 # The clips that a model learns from when it is trained again.
 BOTH = "train and calibration"
 # Where a result's facts keep what was fitted on the calibration split.
@@ -132,7 +130,6 @@ def unit_fingerprint(unit: Unit, corpus: CatalogClips) -> str:
     """Everything that the result of a training is a function of; equal fingerprints, equal results."""
     if unit.params.train.refit:
         return fingerprint({"refit": unit_fingerprint(unit.first, corpus)})
-    train = unit.params.train.model_dump(mode="json", exclude={"refit"})
     return fingerprint(
         {
             "format": FORMAT,
@@ -142,7 +139,7 @@ def unit_fingerprint(unit: Unit, corpus: CatalogClips) -> str:
             "encoders": corpus.catalog["encoders"],
             "modalities": list(unit.modalities),
             "model": unit.params.model.model_dump(mode="json"),
-            "train": {name: value for name, value in train.items() if name not in WITHOUT_EFFECT},
+            "train": unit.params.train.model_dump(mode="json", exclude={"refit"}),
             "rate_hz": unit.params.alignment.rate_hz,
             "seed": unit.seed,
         }
@@ -296,17 +293,16 @@ def _trained(unit: Unit, corpus: CatalogClips, clips: _Clips, split: str) -> Emo
     """The model trained on the clips of a split, or of `BOTH`."""
     training = [case for case in clips.own[split] if case.usable]
     spec = spec_of(corpus.catalog, clips.transform, training, model=unit.params.model, train=unit.params.train)
-    epochs = unit.params.train.epochs
+    train = unit.params.train
     job = Job(
-        task=TrainingTask(
-            spec=spec, train=unit.params.train.model_copy(update={"checkpoint_epochs": epochs}), seed=unit.seed
-        ),
+        task=TrainingTask(spec=spec, train=train, seed=unit.seed),
         # Nothing is chosen by held-out scores, so none are made while training.
         items=lambda split: training if split == "train" else (),
         inputs_sha256="ablation",
     )
     with tempfile.TemporaryDirectory(prefix="mer-ablate-") as folder:
-        weights = fit_here(job, Path(folder), lambda epoch: None).weights
+        runtime = Runtime(workers=0, checkpoint_epochs=train.epochs)
+        weights = fit_here(job, Path(folder), lambda epoch: None, runtime).weights
     model = build_model(spec)
     load_weights(model, weights, where="training")
     return model.eval()

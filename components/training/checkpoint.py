@@ -1,8 +1,8 @@
 """The whole state of a training as files, written atomically: `state.safetensors` and `state.json`.
 
 Resume is exact at every batch boundary with the same number of workers: weights, average, moments and samples consumed
-are the whole state; order, learning rate and random seeds follow from (seed, step). With a different number of workers
-the order and the gradient stay the same up to rounding, and dropout draws differ.
+are the whole state; order, learning rate and random seeds follow from (seed, step). Any other number of workers goes on
+from it too: the order and the gradient stay the same up to rounding, and the draws of dropout differ.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from components.catalog.cases import Case
+from components.contracts.config import Runtime
 from components.model.windows import Windows
 from components.runtime.threads import one_thread
 from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
@@ -72,21 +73,20 @@ class Trained:
     history: list[dict[str, Any]]
 
 
-def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Trained:
+def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None], runtime: Runtime) -> Trained:
     """Trains in this process, on one thread, on the CPU.
 
-    Resumes from a checkpoint in `folder/checkpoint`; writes one every `checkpoint_epochs`. The random state and the
-    number of threads of the process are restored afterwards.
+    Resumes from a checkpoint in `folder/checkpoint`; writes one every `runtime.checkpoint_epochs`. The random state
+    and the number of threads of the process are restored afterwards.
     """
     training, held_out = job.training(), job.items("calibration")
-    every = job.task.train.checkpoint_epochs
     with one_thread(), torch.random.fork_rng(devices=[]):
         learner = new_learner(job.task, training)
         if (folder / CHECKPOINT / STATE).is_file():
             load_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
         started = time.perf_counter()
         for record in run_epochs(learner, job.task, training, held_out):
-            if (record["epoch"] + 1) % every == 0:
+            if (record["epoch"] + 1) % runtime.checkpoint_epochs == 0:
                 save_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
             ended = time.perf_counter()
             steps = job.task.order(len(training)).steps_per_epoch

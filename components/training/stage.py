@@ -29,7 +29,7 @@ from components.catalog.cases import Case, prepare
 from components.catalog.examples import load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json, write_json
-from components.contracts.config import Model, RayResources, Tracking, Train
+from components.contracts.config import Model, RayResources, Runtime, Tracking, Train
 from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import file_sha256, files_sha256, fingerprint
 from components.contracts.labels import UNLABELLED
@@ -54,14 +54,22 @@ HISTORY = "history.json"
 
 
 def run(
-    layout: Layout, *, model: Model, ray: RayResources, recorded: str, seed: int, tracking: Tracking, train: Train
+    layout: Layout,
+    *,
+    model: Model,
+    ray: RayResources,
+    recorded: str,
+    runtime: Runtime,
+    seed: int,
+    tracking: Tracking,
+    train: Train,
 ) -> dict[str, Any]:
     """Trains on the catalog's `train` split; with `train.refit` then on `train` and `calibration`.
 
     Args:
         layout: the project's.
         model, train, seed: what the outputs depend on, beside the catalog.
-        ray, tracking: where it runs, and where it is logged.
+        ray, runtime, tracking: where and how it runs, and where it is logged.
         recorded: the whole configuration as JSON, for the parameters of the MLflow run; it is not read otherwise.
 
     Returns:
@@ -98,7 +106,7 @@ def run(
     with open_run(tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
         tracked.params(json.loads(recorded))
         _describe(tracked, layout, catalog, seed)
-        trained = [_fit(training, ray, tracked) for training in rounds]
+        trained = [_fit(training, runtime, ray, tracked) for training in rounds]
         summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"])
         _conclude(tracked, layout, rounds, trained, summary)
     shutil.rmtree(folder, ignore_errors=True)
@@ -209,7 +217,7 @@ def _describe(tracked: Run, layout: Layout, catalog: Mapping[str, Any], seed: in
     log_data_docs(tracked, layout, catalog)
 
 
-def _fit(one: _Round, ray: RayResources, tracked: Run) -> Trained:
+def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: Run) -> Trained:
     """Trains, or reads the result of a run that was interrupted afterwards."""
     if (one.done / HISTORY).is_file():
         return Trained(weights=load_file(one.done / WEIGHTS), history=read_json(one.done / HISTORY)["epochs"])
@@ -223,7 +231,7 @@ def _fit(one: _Round, ray: RayResources, tracked: Run) -> Trained:
             advance(epoch.number + 1 - done)
             done = epoch.number + 1
 
-        trained = fit(one.job, one.folder, resources=ray, on_epoch=on_epoch)
+        trained = fit(one.job, one.folder, runtime=runtime, resources=ray, on_epoch=on_epoch)
     if not trained.history:
         raise ModelError("training ended without an epoch", where=one.name)
     _save(one.done, one.job.task.spec, trained)

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.contracts.config import RayResources
+from components.contracts.config import RayResources, Runtime
 from components.contracts.errors import MerError, ModelError
 from components.runtime.cluster import connect
 from components.runtime.threads import THREADS
-from components.training.checkpoint import load_checkpoint, save_checkpoint
+from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
 from components.training.job import CHECKPOINT, Epoch, Job, Trained, fit_here
 from components.training.learner import Share
 from components.training.loop import new_learner, run_epochs
@@ -40,40 +40,42 @@ CPUS_PER_WORKER = 0.5
 CONTROLLER_POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 
-def fit(job: Job, folder: Path, *, resources: RayResources, on_epoch: Callable[[Epoch], None]) -> Trained:
-    """Trains with `train.workers` workers; 0 means in this process and without Ray.
+def fit(
+    job: Job, folder: Path, *, runtime: Runtime, resources: RayResources, on_epoch: Callable[[Epoch], None]
+) -> Trained:
+    """Trains with `runtime.workers` workers; 0 means in this process and without Ray.
 
     Args:
         job: the training.
-        folder: state of this training, below one that all nodes share; equal for equal jobs.
+        folder: state of this training, below one that all nodes share; equal for equal jobs, whatever `runtime`.
+        runtime: how it runs.
         resources: of a local Ray, if none is running.
         on_epoch: called in this process as epochs end, in order; after an interruption it continues with the next one.
 
     Raises:
-        ModelError: a worker failed more often than `train.max_failures`; an error of the project's own tree that a
+        ModelError: a worker failed more often than `runtime.max_failures`; an error of the project's own tree that a
             worker raised is raised as it is.
         KeyboardInterrupt: the run was stopped; its last checkpoint stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if job.task.train.workers == 0:
-        return fit_here(job, folder, on_epoch)
+    if runtime.workers == 0:
+        return fit_here(job, folder, on_epoch, runtime)
     import ray.train
     from ray.train.torch import TorchTrainer
 
     connect(resources)
-    train = job.task.train
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"job": job, "folder": str(folder.resolve())},
+        train_loop_config={"job": job, "folder": str(folder.resolve()), "runtime": runtime},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=train.workers,
-            use_gpu=train.use_gpu,
-            resources_per_worker=None if train.use_gpu else {"CPU": CPUS_PER_WORKER},
+            num_workers=_number_of_workers(runtime),
+            use_gpu=runtime.use_gpu,
+            resources_per_worker=None if runtime.use_gpu else {"CPU": CPUS_PER_WORKER},
         ),
         run_config=ray.train.RunConfig(
             name=RAY_FOLDER,
             storage_path=str(folder.resolve()),
-            failure_config=ray.train.FailureConfig(max_failures=train.max_failures),
+            failure_config=ray.train.FailureConfig(max_failures=runtime.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
@@ -88,6 +90,11 @@ def fit(job: Job, folder: Path, *, resources: RayResources, on_epoch: Callable[[
             raise _cause(error) from error
     weights = {name: torch.from_numpy(values.copy()) for name, values in result.return_value["weights"].items()}
     return Trained(weights=weights, history=result.return_value["history"])
+
+
+def _number_of_workers(runtime: Runtime) -> int | tuple[int, int]:
+    """As Ray Train takes it: a number, or the range within which it adapts to the nodes that are there."""
+    return runtime.workers if runtime.min_workers is None else (runtime.min_workers, runtime.workers)
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
@@ -106,6 +113,8 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
     if checkpoint is not None:
         with checkpoint.as_directory() as stored:
             load_checkpoint(Path(stored), learner, inputs_sha256=job.inputs_sha256)
+    elif (folder / CHECKPOINT / STATE).is_file():  # of a process that trained without Ray
+        load_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
     share = Share(rank=rank, world=world, sum_over_workers=_all_reduce)
     steps = job.task.order(len(training)).steps_per_epoch
     started = time.perf_counter()
@@ -115,7 +124,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
             ended = time.perf_counter()
             _append(folder / PROGRESS, Epoch(record=record, seconds=ended - started, steps=steps))
             started = ended
-        if done % job.task.train.checkpoint_epochs == 0 and done < job.task.train.epochs:
+        if done % config["runtime"].checkpoint_epochs == 0 and done < job.task.train.epochs:
             _report(job, folder, learner, rank)
     if rank != 0:
         return None

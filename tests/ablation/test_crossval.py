@@ -21,7 +21,7 @@ from components.ablation.crossval import (
     unit_fingerprint,
 )
 from components.ablation.folds import make_folds
-from components.contracts.config import Params
+from components.contracts.config import Params, Runtime
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.training.job import Epoch, Job, Trained, fit_here
@@ -72,9 +72,9 @@ def test_a_unit_that_is_trained_again_learns_from_the_calibration_people_and_kee
 ) -> None:
     learned: list[list[str]] = []
 
-    def watched(job: Job, folder: Path, on_epoch: Callable[[Epoch], None]) -> Trained:
+    def watched(job: Job, folder: Path, on_epoch: Callable[[Epoch], None], runtime: Runtime) -> Trained:
         learned.append([case.clip_id for case in job.training()])
-        return fit_here(job, folder, on_epoch)
+        return fit_here(job, folder, on_epoch, runtime)
 
     monkeypatch.setattr(crossval, "fit_here", watched)
     one = unit(corpus)
@@ -126,7 +126,8 @@ def test_the_transform_is_of_the_folds_own_training_clips(corpus: CatalogClips) 
 
 def test_the_fingerprint_covers_what_matters_and_nothing_else(corpus: CatalogClips) -> None:
     one = unit(corpus)
-    same = [unit(corpus, workers=2), unit(corpus, checkpoint_epochs=5)]
+    running = one.params.model_copy(update={"runtime": Runtime(workers=4, checkpoint_epochs=5)})
+    same = [unit(corpus), replace(one, params=running)]
     other = [
         unit(corpus, fold=1),
         unit(corpus, seed=1),

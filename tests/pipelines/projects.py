@@ -22,7 +22,8 @@ TINY: dict[str, Any] = {
     "alignment": {"rate_hz": 5.0, "face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}},
     "features": {"encoders": {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}},
     "validation": {"min_clips": 4, "min_subjects": 3, "min_clips_per_class": 1},
-    "train": {"workers": 0, "epochs": 2},
+    "train": {"epochs": 2},
+    "runtime": {"workers": 0},
     "model": {"width": 16, "heads": 2, "tcn_blocks": 1},
     "evaluate": {"bootstrap": 20, "timelines": 1},
 }

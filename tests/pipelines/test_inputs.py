@@ -46,6 +46,13 @@ def test_a_written_default_is_no_change(project: Path) -> None:
     assert write(project, {"datasets": ["synthetic"], "seed": 8}) != bare
 
 
+def test_machines_that_run_a_training_differently_share_a_lock(project: Path) -> None:
+    bare = write(project, {"datasets": ["synthetic"]})
+    running = {"runtime": {"workers": 4, "use_gpu": True}, "ray": {"num_cpus": 64}, "features": {"actors": 9}}
+    assert write(project, {"datasets": ["synthetic"], **running}) == bare
+    assert write(project, {"datasets": ["synthetic"], "train": {"epochs": 7}}) != bare
+
+
 def test_a_corpus_outside_the_project_is_watched(project: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     (corpus / "Actor_01").mkdir(parents=True)

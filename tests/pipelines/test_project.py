@@ -20,5 +20,5 @@ def test_elsewhere_there_is_none(tmp_path: Path) -> None:
 
 def test_the_configuration_is_typed(project: Path) -> None:
     params = load(project)
-    assert params.train.workers == 0
+    assert params.runtime.workers == 0
     assert params.sources["synthetic"]["subjects"] == 5

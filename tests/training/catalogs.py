@@ -27,7 +27,8 @@ def tiny_params(uri: str, experiment: str, **train: Any) -> Params:
         {
             "datasets": ["toy"],
             "model": {"width": 16, "heads": 2, "tcn_blocks": 2},
-            "train": {"workers": 0, "epochs": 3, "batch_clips": 6, "checkpoint_epochs": 1, **train},
+            "train": {"epochs": 3, "batch_clips": 6, **train},
+            "runtime": {"workers": 0, "checkpoint_epochs": 1},
             "tracking": {"uri": uri, "experiment": experiment},
         }
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.build import build_model
 from components.model.files import load_weights
+from components.training.checkpoint import load_checkpoint, save_checkpoint
 from components.training.items import collate
-from components.training.learner import Share, learning_rate
+from components.training.learner import Learner, Share, learning_rate
 from components.training.loop import TrainingTask, new_learner
 from tests.model.toys import Toy, rated, toy_spec
 from tests.training.workers import train_in_threads
@@ -38,6 +40,23 @@ def test_any_number_of_workers_learns_the_same(world: int) -> None:
         for learner in learners:
             assert torch.allclose(learner.ema[name], value, atol=1e-4), name
         assert torch.equal(learners[0].ema[name], learners[-1].ema[name])
+
+
+@pytest.mark.parametrize("world", [1, 4])
+def test_two_workers_checkpoint_is_gone_on_with_by_any_number(tmp_path: Path, world: int) -> None:
+    held_out = Toy(clips=5).items("calibration")
+    (alone,), (expected,) = train_in_threads(task(), ITEMS, held_out, world=1)
+    (first, _), _ = train_in_threads(task(), ITEMS, held_out, world=2, epochs=1)
+    save_checkpoint(tmp_path / "state", first, inputs_sha256="x")
+
+    def start(learner: Learner) -> None:
+        load_checkpoint(tmp_path / "state", learner, inputs_sha256="x")
+
+    learners, histories = train_in_threads(task(), ITEMS, held_out, world=world, start=start)
+    for record, other in zip(expected, histories[-1], strict=True):
+        assert record == pytest.approx(other, rel=1e-4)
+    for name, value in alone.ema.items():
+        assert torch.allclose(learners[-1].ema[name], value, atol=1e-4), name
 
 
 JOINT = replace(toy_spec(), valence_arousal=True, embedding=5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.contracts.config import RayResources, Train
+from components.contracts.config import RayResources, Runtime, Train
 from components.training.items import collate
 from components.training.job import Job, fit_here
 from components.training.learner import Learner, Share
@@ -74,10 +74,11 @@ def test_a_step_on_a_gpu_is_the_one_on_a_cpu() -> None:
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
 def test_one_worker_over_nccl_learns_what_this_process_does(tmp_path: Path) -> None:
-    train = Train(workers=1, use_gpu=True, precision="fp32", epochs=3, batch_clips=4, checkpoint_epochs=1)
+    train = Train(precision="fp32", epochs=3, batch_clips=4)
+    runtime = Runtime(workers=1, use_gpu=True, checkpoint_epochs=1)
     job = Job(task=replace(TASK, train=train), items=TOY.items, inputs_sha256="x")
-    expected = fit_here(job, tmp_path / "here", lambda _: None)
-    trained = fit(job, tmp_path / "there", resources=RayResources(), on_epoch=lambda _: None)
+    expected = fit_here(job, tmp_path / "here", lambda _: None, runtime)
+    trained = fit(job, tmp_path / "there", runtime=runtime, resources=RayResources(), on_epoch=lambda _: None)
     assert [record["epoch"] for record in trained.history] == [0, 1, 2]
     for one, other in zip(expected.history, trained.history, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-2)

@@ -3,6 +3,8 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.contracts.errors import ModelError
 from components.training.order import Order, derived_seed, shard
@@ -43,6 +45,39 @@ def test_workers_share_each_batch_exactly(world: int) -> None:
         parts = [shard(batch.indices, rank=rank, world=world) for rank in range(world)]
         assert sorted(index for part in parts for index in part) == sorted(batch.indices)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    order=st.builds(
+        Order,
+        clips=st.integers(1, 40),
+        batch_clips=st.integers(1, 12),
+        epochs=st.integers(1, 3),
+        seed=st.integers(0, 9),
+    ),
+    checkpoint_steps=st.integers(1, 7),
+    lives=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 25)), max_size=4),
+)
+def test_whatever_dies_and_however_many_go_on_the_sequence_is_the_same(
+    order: Order, checkpoint_steps: int, lives: list[tuple[int, int]]
+) -> None:
+    """Each life has a number of workers and the steps after which it is killed; the next one goes on from the last
+    checkpoint. What is learned from, in the end, is the uninterrupted sequence, with each clip once per epoch."""
+    saved_samples, saved, learned = 0, [], []
+    for world, steps in [*lives, (1, order.steps)]:
+        learned = list(saved)
+        for batch in islice(order.batches(saved_samples), steps):
+            together = [-1] * len(batch.indices)
+            for rank in range(world):
+                together[rank::world] = shard(batch.indices, rank=rank, world=world)
+            learned.append(tuple(together))
+            if len(learned) % checkpoint_steps == 0:
+                saved_samples, saved = batch.samples_after, list(learned)
+    assert learned == [batch.indices for batch in order.batches()]
+    for epoch in range(order.epochs):
+        batches = learned[epoch * order.steps_per_epoch : (epoch + 1) * order.steps_per_epoch]
+        assert sorted(index for batch in batches for index in batch) == list(range(order.clips))
 
 
 def test_no_clips_is_an_error() -> None:

@@ -32,7 +32,7 @@ TOY = Toy(clips=24, steps=(8, 11), noise=0.7, missing=0.0, bits=2)
 
 
 def paper_task(**train: object) -> TrainingTask:
-    params: Params = parse_params({"model": {"preset": "paper"}, "train": {"workers": 0, **train}}, ["synthetic"])
+    params: Params = parse_params({"model": {"preset": "paper"}, "train": train}, ["synthetic"])
     spec = ModelSpec(
         modalities={"face": WIDTHS["face"], "voice": WIDTHS["voice"]},
         classes=CLASSES,

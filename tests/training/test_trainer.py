@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from components.catalog.cases import Case
-from components.contracts.config import RayResources, Train
+from components.contracts.config import RayResources, Runtime, Train
 from components.contracts.errors import ModelError
 from components.training.job import Epoch, Job
 from components.training.loop import TrainingTask
@@ -19,7 +19,8 @@ from tests.model.toys import Toy, toy_spec
 from tests.training.workers import train_in_threads
 
 TOY = Toy(clips=9)
-TRAIN = Train(workers=2, epochs=8, batch_clips=4, checkpoint_epochs=1, max_failures=1)
+TRAIN = Train(epochs=8, batch_clips=4)
+RUNTIME = Runtime(workers=2, checkpoint_epochs=1, max_failures=1)
 TASK = TrainingTask(spec=toy_spec(modality_dropout=0.3), train=TRAIN, seed=3)
 JOB = Job(task=TASK, items=TOY.items, inputs_sha256="x")
 
@@ -60,12 +61,12 @@ class Unreadable:
         raise ModelError("these clips are broken", where=split)
 
 
-def run(job: Job, folder: Path, told: list[int] | None = None):  # type: ignore[no-untyped-def]
+def run(job: Job, folder: Path, told: list[int] | None = None, runtime: Runtime = RUNTIME):  # type: ignore[no-untyped-def]
     def on_epoch(epoch: Epoch) -> None:
         if told is not None:
             told.append(epoch.record["epoch"])
 
-    return fit(job, folder, resources=RayResources(), on_epoch=on_epoch)
+    return fit(job, folder, runtime=runtime, resources=RayResources(), on_epoch=on_epoch)
 
 
 @pytest.mark.integration
@@ -92,6 +93,6 @@ def test_two_gloo_workers_learn_what_two_threads_do_whatever_dies_on_the_way(tmp
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
 def test_a_workers_own_error_is_raised_as_it_is(tmp_path: Path) -> None:
-    job = replace(JOB, items=Unreadable(), task=replace(TASK, train=TRAIN.model_copy(update={"max_failures": 0})))
+    job = replace(JOB, items=Unreadable())
     with pytest.raises(ModelError, match="train: these clips are broken"):
-        run(job, tmp_path)
+        run(job, tmp_path, runtime=RUNTIME.model_copy(update={"max_failures": 0}))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,9 +16,18 @@ from components.training.loop import TrainingTask, new_learner, run_epochs
 
 
 def train_in_threads(
-    task: TrainingTask, training: Sequence[Case], held_out: Sequence[Case], *, world: int
+    task: TrainingTask,
+    training: Sequence[Case],
+    held_out: Sequence[Case],
+    *,
+    world: int,
+    epochs: int | None = None,
+    start: Callable[[Learner], None] = lambda _: None,
 ) -> tuple[list[Learner], list[list[dict[str, Any]]]]:
-    """(learner, history) of each worker. Without dropout only: threads share torch's random state."""
+    """(learner, history) of each worker, after all epochs or the first `epochs`; `start` loads what they begin with.
+
+    Without dropout only: threads share torch's random state.
+    """
     barrier = threading.Barrier(world)
     given: list[torch.Tensor] = [torch.empty(0)] * world
 
@@ -32,9 +42,11 @@ def train_in_threads(
         return Share(rank=rank, world=world, sum_over_workers=sum_over_workers)
 
     learners = [new_learner(task, training) for _ in range(world)]
+    for learner in learners:
+        start(learner)
 
     def work(rank: int) -> None:
-        list(run_epochs(learners[rank], task, training, held_out, share=share(rank)))
+        list(islice(run_epochs(learners[rank], task, training, held_out, share=share(rank)), epochs))
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
     with one_thread():

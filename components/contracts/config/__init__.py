@@ -23,6 +23,7 @@ from components.contracts.config.media import MediaLimits
 from components.contracts.config.model import Model
 from components.contracts.config.params import Params
 from components.contracts.config.ray import RayResources
+from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
 from components.contracts.config.tracking import Registry, Tracking
 from components.contracts.config.train import Train
@@ -47,6 +48,7 @@ __all__ = [
     "RayResources",
     "Registry",
     "Rollout",
+    "Runtime",
     "Section",
     "Serving",
     "Tracking",

@@ -17,6 +17,8 @@ from components.contracts.presets import defaults_of, with_preset
 
 # The key by which the section of a dataset that has a name of its own says how the corpus is read.
 ADAPTER = "adapter"
+# Settings that went to a different section, so that an older file is answered with their new place.
+MOVED = {f"train.{name}": f"runtime.{name}" for name in ("workers", "use_gpu", "checkpoint_epochs", "max_failures")}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -53,6 +55,7 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
     for key in raw:
         if key not in sections and key not in known:
             raise ConfigError.unknown("key", str(key), sorted([*sections, *known]), where=where)
+    _refuse_moved(raw, where)
     sources = {name: raw[name] or {} for name in known if name in raw}
     body = {key: value for key, value in raw.items() if key in sections}
     try:
@@ -68,6 +71,18 @@ def parse_params(raw: object, known_datasets: Iterable[str], *, where: str = "pa
         given = body.get(section) or {}
         getattr(params, section).model_fields_set.difference_update(set(names) - set(given))
     return params
+
+
+def _refuse_moved(raw: Mapping[Any, Any], where: str) -> None:
+    for old, new in MOVED.items():
+        section, _, key = old.partition(".")
+        if isinstance(values := raw.get(section), Mapping) and key in values:
+            raise ConfigError(
+                "this setting has moved",
+                where=f"{where}: {old}",
+                seen=values[key],
+                remedy=f"Remove it and write {new}: it changes how a training runs, not what comes out.",
+            )
 
 
 def _named(raw: Mapping[Any, Any], taken: Collection[str], adapters: Collection[str], where: str) -> list[str]:

@@ -16,6 +16,7 @@ from components.contracts.config.features import Features
 from components.contracts.config.labels import Labels
 from components.contracts.config.model import Model
 from components.contracts.config.ray import RayResources
+from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
 from components.contracts.config.tracking import Registry, Tracking
 from components.contracts.config.train import Train
@@ -76,6 +77,9 @@ class Params(Section):
 
     ray: RayResources = RayResources()
     """The one Ray of a run."""
+
+    runtime: Runtime = Runtime()
+    """How a training runs: workers, checkpoints. No stage depends on it."""
 
     sources: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Dataset → its own section of `params.yaml`, as it stands there; the dataset's adapter types it. It is filled by

@@ -14,15 +14,9 @@ class Train(Section):
     """Optimisation by AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) of a weighted sum of losses.
 
     A setting whose name ends in `_loss` is the weight of a loss (`components/model/objective.py`). Weights are relative
-    to each other; a loss of weight 0 is not computed. `step_loss` and `clip_loss` cannot both be 0.
+    to each other; a loss of weight 0 is not computed. `step_loss` and `clip_loss` cannot both be 0. Every setting here
+    changes what comes out; workers, GPUs and checkpoints are in the section `runtime`.
     """
-
-    workers: int = Field(2, ge=0)
-    """Processes of Ray Train, which talk by gloo on the CPU and NCCL on GPUs; 0 trains in the calling process, on the
-    CPU and without Ray."""
-
-    use_gpu: bool = False
-    """Whether each worker takes a GPU."""
 
     epochs: int = Field(30, gt=0)
     """How often training goes through all training clips."""
@@ -124,12 +118,6 @@ class Train(Section):
     """Whether a second model is trained the same way, from the start, on the people of the training and the calibration
     split. It answers with what was fitted for the first one on calibration people that the first had not learned from.
     It doubles the time of training."""
-
-    checkpoint_epochs: int = Field(10, gt=0)
-    """Epochs from one resumable checkpoint to the next."""
-
-    max_failures: int = Field(2, ge=0)
-    """How often a lost worker is replaced before the stage fails."""
 
     @classmethod
     def loss_weights(cls) -> tuple[str, ...]:

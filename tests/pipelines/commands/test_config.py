@@ -48,7 +48,7 @@ def test_every_setting_is_listed_once_and_explained() -> None:
         ("train.epochs", "integer, > 0"),
         ("model.dropout", "number, ≥ 0, < 1"),
         ("model.preset", "default | paper"),
-        ("train.use_gpu", "true | false"),
+        ("runtime.use_gpu", "true | false"),
         ("catalog.folds", "integer, ≥ 3 or corpus or null"),
         ("features.encoders", "mapping of names to text"),
         ("alignment.voice.rate_hz", "16000"),
@@ -69,7 +69,7 @@ def test_the_datasets_are_listed() -> None:
 
 def test_a_value_has_its_origin(project: Path) -> None:
     settings = configured(project, "train: {epochs: 5}\nravdess: {root: /data/ravdess}\n")
-    epochs, workers = settings["train.epochs"], settings["train.workers"]
+    epochs, workers = settings["train.epochs"], settings["runtime.workers"]
     assert (epochs.value, epochs.origin, epochs.default) == (5, "params.yaml", 30)
     assert (workers.value, workers.origin) == (workers.default, "default")
     root, channels = settings["ravdess.root"], settings["ravdess.channels"]
@@ -84,7 +84,7 @@ def test_a_preset_is_named_where_it_sets_or_does_not_use_the_value(project: Path
     assert (rate.value, rate.origin, rate.default) == (1e-5, "preset paper", 2e-3)
     assert (epochs.value, epochs.origin) == (5, "params.yaml")
     assert width.origin == "unused by preset paper"
-    assert settings["train.workers"].origin == "default"
+    assert settings["runtime.workers"].origin == "default"
 
 
 def test_the_default_is_the_value_when_the_key_is_left_out(project: Path) -> None:

@@ -1,0 +1,39 @@
+"""The section `runtime`."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from components.contracts.config.base import Section
+
+
+class Runtime(Section):
+    """How a training runs: no stage depends on this section, so a laptop and a cluster share `dvc.lock`.
+
+    The order of clips and the gradient are the same for any number of workers, up to rounding. What a model draws while
+    it learns (dropout, mixed statistics) differs with the number of workers, as it does with `seed`; with equal
+    numbers, equal trainings give equal bits.
+    """
+
+    workers: int = Field(2, ge=0)
+    """Processes of Ray Train, which talk by gloo on the CPU and NCCL on GPUs; 0 trains in the calling process, on the
+    CPU and without Ray."""
+
+    min_workers: int | None = Field(None, ge=1)
+    """The fewest workers with which training goes on when a node is lost; it gets back to `workers` when there is
+    room again, each time from the last checkpoint. Without a value the number is fixed, and training waits."""
+
+    use_gpu: bool = False
+    """Whether each worker takes a GPU."""
+
+    checkpoint_epochs: int = Field(10, gt=0)
+    """Epochs from one resumable checkpoint to the next."""
+
+    max_failures: int = Field(2, ge=0)
+    """How often a lost worker is replaced before the stage fails."""
+
+    @model_validator(mode="after")
+    def _within_workers(self) -> Runtime:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError("runtime.min_workers must be at most runtime.workers")
+        return self

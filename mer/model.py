@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.serving.schemas import Answer
-from pipelines.project import find_root
+from pipelines.project import find_root, in_project
 
 if TYPE_CHECKING:
     from components.serving.predictor import Predictor
@@ -86,25 +86,35 @@ def load(version: str | os.PathLike[str] | None = None, *, project: StrPath | No
     """A version of the model.
 
     Args:
-        version: its number, an alias, or a bundle's folder. By default the promoted version, or that of the last
-            `mer run` while none is.
-        project: its folder; by default the one around the current folder. A bundle's folder needs none.
+        version: its number, an alias, `starter`, or a bundle's folder. By default the promoted version, while none is
+            that of the last `mer run`, and before one, or without a project, the starter that comes with mer.
+        project: its folder; by default the one around the current folder.
 
     Raises:
         MerError: there is no such version or project, or this installation cannot compute it.
     """
+    return _load(*_chosen(version, project))
+
+
+def _load(version: str | None, root: Path | None) -> Model:
     from components.tracking.client import impatience
     from pipelines.commands.predict import predictor_of
 
     with impatience():  # a person waits
-        return Model(predictor_of(_named(version), None if project is None else find_root(Path(project))))
+        return Model(predictor_of(version, root))
 
 
-def _named(version: str | os.PathLike[str] | None) -> str | None:
-    """A folder by its absolute path, so that it is the same after a change of folder."""
-    if version is None:
-        return None
-    return str(Path(version).resolve()) if Path(version).is_dir() else os.fspath(version)
+def _chosen(version: str | os.PathLike[str] | None, project: StrPath | None) -> tuple[str | None, Path | None]:
+    """The version and the project to look it up in, the same after a change of folder; no project for a bundle's folder
+    and for the starter, and none where the caller names and stands in none."""
+    from pipelines.commands.predict import STARTER, is_bundle
+
+    named = None if version is None else os.fspath(version)
+    if named is not None and is_bundle(named):
+        return str(Path(named).resolve()), None
+    if named == STARTER or (project is None and not in_project()):
+        return named, None
+    return named, find_root(None if project is None else Path(project))
 
 
 def predict(
@@ -120,15 +130,8 @@ def predict(
 
     The version is loaded once per process: a version that is promoted later is used by the next process, or by `load`.
     """
-    from pipelines.commands.predict import is_bundle
-
-    named = _named(version)
-    needs_project = named is None or not is_bundle(named)
-    place = Path.cwd() if project is None else Path(project).resolve()
-    model = _loaded(named, place if needs_project else None)
+    model = _loaded(*_chosen(version, project))
     return model.predict(path, transcript=transcript, video_track=video_track, audio_track=audio_track)
 
 
-@lru_cache(maxsize=KEPT)
-def _loaded(version: str | None, project: Path | None) -> Model:
-    return load(version, project=project)
+_loaded = lru_cache(maxsize=KEPT)(_load)

@@ -67,6 +67,24 @@ def test_a_version_is_loaded_once_however_its_folder_is_spelled(
     assert mer.predict(clip, version=bundle.name) == first
 
 
+def test_without_a_project_the_starter_answers(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = mer.predict(clip)
+    assert command.run([clip], as_json=True) == 0
+    assert json.loads(answer.to_json()) == json.loads(capsys.readouterr().out)
+    assert answer.model.name == "starter"
+    monkeypatch.setattr(command, "predictor_of", lambda *_: pytest.fail("loaded again"))
+    assert mer.predict(clip) == answer
+
+
+def test_a_number_needs_a_project(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(mer.MerError, match="mer project"):
+        mer.predict(clip, version="3")
+
+
 def test_the_timeline_is_a_table(model: mer.Model, clip: Path) -> None:
     answer = model.predict(clip)
     table = answer.to_pandas()

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from components.ablation.answering import answer, calibrate, labels_of
 from components.ablation.answers import SPLITS, FoldResult
 from components.ablation.folds import CatalogRow, Fold
-from components.catalog.cases import Case, prepare
+from components.catalog.cases import Case, fit_transform, prepare, prepare_to_learn
 from components.catalog.examples import Example, load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json
@@ -237,7 +237,9 @@ class _Clips:
 
 
 def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
-    whole, transform = prepare_fold(unit.fold, corpus, standardise=unit.params.model.standardise)
+    whole, transform = prepare_fold(
+        unit.fold, corpus, standardise=unit.params.model.standardise, normalise=unit.params.train.normalise
+    )
     used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
     modalities = tuple(name for name in unit.modalities if name in used)
     own: dict[str, list[Case]] = {}
@@ -253,7 +255,7 @@ def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
 
 
 def prepare_fold(
-    fold: Fold, corpus: CatalogClips, *, standardise: bool = True
+    fold: Fold, corpus: CatalogClips, *, standardise: bool = True, normalise: str = "pooled"
 ) -> tuple[dict[str, list[Case]], Transform]:
     """The clips of each split and of `BOTH`, by id, under the transform of the fold's training split. Every variant
     gets the same clips and the same held-out steps: a clip without any feature of the training split is left out, and
@@ -261,11 +263,12 @@ def prepare_fold(
     examples = {
         split: [corpus.examples[clip_id] for clip_id in fold.ids(split)] for split in ("train", "calibration", "test")
     }
-    transform = Transform.fit(
-        (example.encoded for example in examples["train"]), corpus.widths, standardise=standardise
-    )
+    transform = fit_transform(examples["train"], corpus.widths, standardise=standardise, normalise=normalise)
     cases = {split: prepare(of_split, transform) for split, of_split in examples.items()}
-    cases[BOTH] = sorted([*cases["train"], *cases["calibration"]], key=lambda case: case.clip_id)
+    learned = prepare_to_learn([*examples["train"], *examples["calibration"]], transform)
+    cases[BOTH] = sorted(learned, key=lambda case: case.clip_id)
+    trained_on = {case.clip_id for case in cases["train"]}
+    cases["train"] = [case for case in cases[BOTH] if case.clip_id in trained_on]
     for split in SPLITS:
         cases[split] = [
             replace(case, step_labels=np.where(case.valid, case.step_labels, UNLABELLED)) for case in cases[split]
@@ -278,6 +281,7 @@ def restrict(case: Case, modalities: Sequence[str]) -> Case:
     return replace(
         case,
         features={name: case.features[name] for name in modalities},
+        pooled=None if case.pooled is None else {name: case.pooled[name] for name in modalities},
         masks={name: case.masks[name] for name in modalities},
     )
 

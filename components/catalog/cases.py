@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class Case:
         step_labels: (T,) int64 class index, `UNLABELLED` where there is none; clip_label: likewise.
         groups: optional demographics; planted: the known events of a rendered corpus.
         valence_arousal: of the whole clip, each in [-1, 1], NaN where unlabelled.
+        pooled: `features` as they are for recordings of which nothing is known; None where that is what they are.
     """
 
     clip_id: str
@@ -41,6 +42,7 @@ class Case:
     groups: Mapping[str, str]
     planted: tuple[Planted, ...] = ()
     valence_arousal: tuple[float, float] = (math.nan, math.nan)
+    pooled: Mapping[str, NDArray[np.float32]] | None = None
 
     @property
     def steps(self) -> int:
@@ -67,6 +69,36 @@ class Case:
     def has_planted(self, kind: str) -> bool:
         """Whether an event of this kind was planted."""
         return any(planted.kind == kind for planted in self.planted)
+
+
+def fit_transform(
+    examples: Sequence[Example], widths: Mapping[str, int], *, standardise: bool, normalise: str
+) -> Transform:
+    """The transform of the training examples; see `Transform.fit` and `train.normalise`."""
+    datasets = None
+    if normalise == "dataset":
+        names = sorted({example.dataset for example in examples})
+        datasets = {name: [example.encoded for example in examples if example.dataset == name] for name in names}
+    return Transform.fit((example.encoded for example in examples), widths, standardise=standardise, datasets=datasets)
+
+
+def prepare_to_learn(examples: Iterable[Example], transform: Transform) -> list[Case]:
+    """`prepare` with the statistics of each example's dataset, where the transform has them; those of all clips are in
+    `Case.pooled` then."""
+    examples = list(examples)
+    cases = prepare(examples, transform)
+    if not transform.datasets:
+        return cases
+    encoded = {example.clip_id: example.encoded for example in examples}
+    of_dataset = {name: transform.of_dataset(name) for name in {case.dataset for case in cases}}
+    return [
+        replace(
+            case,
+            features=of_dataset[case.dataset].apply(encoded[case.clip_id], case.steps)[0],
+            pooled=case.features,
+        )
+        for case in cases
+    ]
 
 
 def prepare(examples: Iterable[Example], transform: Transform) -> list[Case]:

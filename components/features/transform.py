@@ -2,14 +2,17 @@
 none, for a model that takes features as the encoders give them.
 
 It is saved beside the model and applied by the same code in training, in evaluation and in a replica. A modality that
-no training clip had is not in it, so the model never sees one it was not trained on.
+no training clip had is not in it, so the model never sees one it was not trained on. It may hold the statistics of
+every dataset beside those of all training clips: training then uses them (`train.normalise`), and an answer those of
+the recordings at hand where they are given (`features/adaptation.py`), or else those of all training clips.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,59 +20,16 @@ from numpy.typing import NDArray
 from components.contracts.atomic import atomic_file, read_json, write_json
 from components.contracts.errors import BundleError, DataError
 from components.features.base import Encoded
+from components.features.recordings import RecordingStatistics, Standardisation, check_width, gather, usable
 
 FORMAT = 1
 TENSORS_NAME = "transform.safetensors"
 JSON_NAME = "transform.json"
 KINDS = {True: "standardisation", False: "none"}
-# A feature whose spread is below this share of its magnitude is constant but for rounding: it becomes zero, not noise.
-RELATIVE_FLOOR = 1e-6
-ABSOLUTE_FLOOR = 1e-8
 # Values are clipped at this many standard deviations: one wild value must not dominate a clip. It stays an outlier.
 CLIP = 10.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class Standardisation:
-    """Mean and standard deviation of one modality's features, (D,) float64, over `steps` valid training steps.
-
-    A constant feature has `std` 1 and is zero after `apply` wherever it keeps its constant.
-    """
-
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    steps: int
-
-    @property
-    def width(self) -> int:
-        """D."""
-        return self.mean.size
-
-
-class _Moments:
-    """Count, mean and sum of squared deviations in float64, merged clip by clip (Chan, Golub and LeVeque 1979)."""
-
-    def __init__(self, width: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(width)
-        self.scatter = np.zeros(width)
-
-    def add(self, rows: NDArray[np.float64]) -> None:
-        """Merges rows (n, D)."""
-        if not len(rows):
-            return
-        mean = rows.mean(axis=0)
-        delta = mean - self.mean
-        total = self.count + len(rows)
-        self.scatter += ((rows - mean) ** 2).sum(axis=0) + delta**2 * (self.count * len(rows) / total)
-        self.mean += delta * (len(rows) / total)
-        self.count = total
-
-    def standardisation(self) -> Standardisation:
-        """Mean and population standard deviation, floored."""
-        std = np.sqrt(self.scatter / self.count)
-        constant = std <= np.maximum(RELATIVE_FLOOR * np.abs(self.mean), ABSOLUTE_FLOOR)
-        return Standardisation(mean=self.mean, std=np.where(constant, 1.0, std), steps=self.count)
+Fitted = Mapping[str, Standardisation]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +37,16 @@ class Transform:
     """Standardisation by modality, in the order of the names.
 
     Without `standardise` it chooses modalities and valid steps as ever, and leaves the values alone.
+
+    Attributes:
+        modalities: modality → that of all training clips, for recordings of which nothing else is known.
+        datasets: dataset → modality → that of the dataset's training clips, among all of them (`RecordingStatistics.
+            among`); empty unless it was fitted with datasets.
     """
 
-    modalities: Mapping[str, Standardisation]
+    modalities: Fitted
     standardise: bool = True
+    datasets: Mapping[str, Fitted] = field(default_factory=dict)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -89,7 +55,12 @@ class Transform:
 
     @classmethod
     def fit(
-        cls, clips: Iterable[Mapping[str, Encoded]], widths: Mapping[str, int], *, standardise: bool = True
+        cls,
+        clips: Iterable[Mapping[str, Encoded]],
+        widths: Mapping[str, int],
+        *,
+        standardise: bool = True,
+        datasets: Mapping[str, Iterable[Mapping[str, Encoded]]] | None = None,
     ) -> Transform:
         """Fits on the clips of the *training* split; one pass, float64.
 
@@ -97,25 +68,42 @@ class Transform:
             clips: per clip, modality → Encoded. Invalid steps and steps with a non-finite value do not count.
             widths: features per step of every modality that may occur.
             standardise: whether `apply` changes values.
+            datasets: the same clips by dataset, for statistics of each; those of a single one are those of all.
 
         Raises:
             DataError: a modality of a different width, or one that is not in `widths`; no valid step at all.
         """
-        moments = {name: _Moments(width) for name, width in sorted(widths.items())}
-        for clip in clips:
-            for name, encoded in clip.items():
-                if name not in moments:
-                    raise DataError("unknown modality", where="transform", seen=name, allowed=", ".join(moments))
-                _check_width(name, encoded, widths[name])
-                moments[name].add(encoded.values[_usable(encoded)].astype(np.float64))
-        fitted = {name: moment.standardisation() for name, moment in moments.items() if moment.count}
+        fitted = {name: statistics.standardisation() for name, statistics in gather(clips, widths).items()}
         if not fitted:
             raise DataError("there is no valid step to fit the transform on", where="transform")
-        return cls(modalities=fitted, standardise=standardise)
+        pooled = cls(modalities=fitted, standardise=standardise)
+        if not standardise or datasets is None or len(datasets) < 2:
+            return pooled
+        own = {name: pooled.adapted(gather(of_dataset, widths)) for name, of_dataset in sorted(datasets.items())}
+        return replace(pooled, datasets={name: transform.modalities for name, transform in own.items()})
 
     def only(self, names: Iterable[str]) -> Transform:
         """The same for some of its modalities."""
-        return Transform(modalities={name: self.modalities[name] for name in names}, standardise=self.standardise)
+        chosen = list(names)
+        return replace(
+            self,
+            modalities={name: self.modalities[name] for name in chosen},
+            datasets={dataset: {name: fitted[name] for name in chosen} for dataset, fitted in self.datasets.items()},
+        )
+
+    def adapted(self, recordings: Mapping[str, RecordingStatistics]) -> Transform:
+        """For more of some recordings, by their statistics; a modality that they lack stays as it is."""
+        return Transform(
+            modalities={
+                name: recordings[name].among(pooled) if name in recordings else pooled
+                for name, pooled in self.modalities.items()
+            },
+            standardise=self.standardise,
+        )
+
+    def of_dataset(self, name: str) -> Transform:
+        """For clips of a dataset; itself where it has no statistics of that one."""
+        return Transform(modalities=self.datasets.get(name, self.modalities), standardise=self.standardise)
 
     def apply(
         self, encoded: Mapping[str, Encoded], num_steps: int
@@ -138,29 +126,34 @@ class Transform:
             if name not in encoded:
                 continue
             item = encoded[name]
-            _check_width(name, item, fitted.width)
+            check_width(name, item, fitted.width)
             if item.valid.size != num_steps:
                 raise DataError("number of steps differs", where=name, seen=item.valid.size, allowed=num_steps)
-            usable = _usable(item)
-            rows = item.values[usable]
+            valid = usable(item)
+            rows = item.values[valid]
             if self.standardise:
                 rows = np.clip((rows.astype(np.float64) - fitted.mean) / fitted.std, -CLIP, CLIP)
-            features[name][usable] = rows.astype(np.float32)
-            masks[name] = usable
+            features[name][valid] = rows.astype(np.float32)
+            masks[name] = valid
         return features, masks
 
     def save(self, folder: Path) -> None:
         """Writes `transform.safetensors` and `transform.json`, each atomically."""
         from safetensors.numpy import save_file
 
-        tensors = {}
-        for name, fitted in self.modalities.items():
-            tensors[f"{name}.mean"] = fitted.mean
-            tensors[f"{name}.std"] = fitted.std
+        tensors = _tensors(self.modalities, "")
+        described: dict[str, Any] = {
+            "format": FORMAT,
+            "kind": KINDS[self.standardise],
+            "modalities": _entries(self.modalities),
+        }
+        for name, fitted in self.datasets.items():
+            tensors |= _tensors(fitted, _place(name))
+        if self.datasets:
+            described["datasets"] = {name: _entries(fitted) for name, fitted in self.datasets.items()}
         with atomic_file(folder / TENSORS_NAME) as beside:
             save_file(tensors, beside)
-        entries = [{"name": name, "width": item.width, "steps": item.steps} for name, item in self.modalities.items()]
-        write_json(folder / JSON_NAME, {"format": FORMAT, "kind": KINDS[self.standardise], "modalities": entries})
+        write_json(folder / JSON_NAME, described)
 
     @classmethod
     def load(cls, folder: Path) -> Transform:
@@ -177,25 +170,38 @@ class Transform:
         if described.get("kind") not in KINDS.values():
             allowed = ", ".join(KINDS.values())
             raise BundleError("unknown transform", where=str(folder), seen=described.get("kind"), allowed=allowed)
-        fitted = {}
-        for entry in described["modalities"]:
-            mean, std = (tensors.get(f"{entry['name']}.{part}") for part in ("mean", "std"))
-            if mean is None or std is None or mean.shape != (entry["width"],) or std.shape != mean.shape:
-                raise BundleError("the transform's tensors and its JSON disagree", where=f"{folder}: {entry['name']}")
-            fitted[entry["name"]] = Standardisation(mean=mean, std=std, steps=entry["steps"])
-        return cls(modalities=fitted, standardise=described["kind"] == KINDS[True])
-
-
-def _usable(encoded: Encoded) -> NDArray[np.bool_]:
-    return encoded.valid & np.isfinite(encoded.values).all(axis=1)
-
-
-def _check_width(name: str, encoded: Encoded, width: int) -> None:
-    if encoded.values.shape[1] != width:
-        raise DataError(
-            "features have a different width",
-            where=name,
-            seen=encoded.values.shape[1],
-            allowed=width,
-            remedy="They come from a different encoder; run the features stage again",
+        return cls(
+            modalities=_fitted(described["modalities"], tensors, "", folder),
+            standardise=described["kind"] == KINDS[True],
+            datasets={
+                name: _fitted(entries, tensors, _place(name), folder)
+                for name, entries in described.get("datasets", {}).items()
+            },
         )
+
+
+def _place(dataset: str) -> str:
+    """Where the tensors of a dataset are."""
+    return f"datasets/{dataset}/"
+
+
+def _tensors(fitted: Fitted, place: str) -> dict[str, NDArray[np.float64]]:
+    parts = ("mean", "std")
+    return {f"{place}{name}.{part}": getattr(item, part) for name, item in fitted.items() for part in parts}
+
+
+def _entries(fitted: Fitted) -> list[dict[str, Any]]:
+    return [{"name": name, "width": item.width, "steps": item.steps} for name, item in fitted.items()]
+
+
+def _fitted(
+    entries: Iterable[Mapping[str, Any]], tensors: Mapping[str, NDArray[np.float64]], place: str, folder: Path
+) -> dict[str, Standardisation]:
+    fitted = {}
+    for entry in entries:
+        mean, std = (tensors.get(f"{place}{entry['name']}.{part}") for part in ("mean", "std"))
+        if mean is None or std is None or mean.shape != (entry["width"],) or std.shape != mean.shape:
+            where = f"{folder}: {place}{entry['name']}"
+            raise BundleError("the transform's tensors and its JSON disagree", where=where)
+        fitted[entry["name"]] = Standardisation(mean=mean, std=std, steps=entry["steps"])
+    return fitted

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from components.catalog.cases import Case
@@ -84,15 +85,19 @@ class Augment:
         max_steps: a longer clip is cut to a random window of this many steps.
         modality_dropout: probability of each present modality to be hidden for the whole clip; at least one stays.
         noise: standard deviation of Gaussian noise on the standardised features.
+        pooled_share: probability of a clip to be standardised by the statistics of all training clips, where it has
+            those of its dataset.
     """
 
     max_steps: int
     modality_dropout: float
     noise: float
     seed: int
+    pooled_share: float = 0.0
 
     def __call__(self, item: Case, *, epoch: int, index: int) -> Case:
         """The clip as changed for this epoch."""
+        item = self._normalised(item, epoch, index)
         rng = generator(self.seed, "augment", epoch, index)
         if item.steps > self.max_steps:
             item = cut(item, int(rng.integers(item.steps - self.max_steps + 1)), self.max_steps)
@@ -113,13 +118,25 @@ class Augment:
         }
         return replace(item, masks=masks, features=features)
 
+    def _normalised(self, item: Case, epoch: int, index: int) -> Case:
+        """By the statistics of the clip's dataset, or of all training clips."""
+        if item.pooled is None:
+            return item
+        as_unknown = generator(self.seed, "normalise", epoch, index).random() < self.pooled_share
+        return replace(item, features=item.pooled if as_unknown else item.features, pooled=None)
+
 
 def cut(item: Case, first: int, steps: int) -> Case:
     """Steps `[first, first + steps)` of a clip."""
     window = slice(first, first + steps)
     return replace(
         item,
-        features={name: values[window] for name, values in item.features.items()},
+        features=_part(item.features, window),
+        pooled=None if item.pooled is None else _part(item.pooled, window),
         masks={name: mask[window] for name, mask in item.masks.items()},
         step_labels=item.step_labels[window],
     )
+
+
+def _part(features: Mapping[str, NDArray[np.float32]], window: slice) -> dict[str, NDArray[np.float32]]:
+    return {name: values[window] for name, values in features.items()}

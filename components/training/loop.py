@@ -48,6 +48,7 @@ class TrainingTask:
             max_steps=self.train.max_steps_per_clip,
             modality_dropout=self.spec.model.modality_dropout,
             noise=self.train.feature_noise,
+            pooled_share=self.train.pooled_share,
             seed=self.seed,
         )
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.catalog.cases import Case, prepare
+from components.catalog.cases import Case, prepare, prepare_to_learn
 from components.catalog.examples import load_examples
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 
+LEARNED = "train"
 # The splits of a second training, by those of the first.
-REFIT: Mapping[str, tuple[str, ...]] = {"train": ("train", "calibration"), "calibration": ()}
+REFIT: Mapping[str, tuple[str, ...]] = {LEARNED: ("train", "calibration"), "calibration": ()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,4 +32,5 @@ class CatalogItems:
         splits = REFIT.get(split, (split,)) if self.refit else (split,)
         examples = [example for name in splits for example in load_examples(Layout(self.root), name)]
         examples.sort(key=lambda example: example.clip_id)
-        return [case for case in prepare(examples, Transform.load(self.transform)) if case.usable]
+        made = prepare_to_learn if split == LEARNED else prepare
+        return [case for case in made(examples, Transform.load(self.transform)) if case.usable]

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 
 import components.model
 import components.training
-from components.catalog.cases import Case, prepare
+from components.catalog.cases import Case, fit_transform, prepare
 from components.catalog.examples import load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json, write_json
@@ -83,7 +83,7 @@ def run(
         UnavailableError: MLflow cannot be reached.
     """
     catalog = _catalog(layout)
-    transform, items = _prepare(catalog, layout, model)
+    transform, items = _prepare(catalog, layout, model, train)
     inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed)
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     resume = folder.exists()
@@ -165,10 +165,10 @@ def _sources(folder: str) -> list[Path]:
     return sorted(Path(folder).glob("*.py"))
 
 
-def _prepare(catalog: Mapping[str, Any], layout: Layout, model: Model) -> tuple[Transform, list[Case]]:
+def _prepare(catalog: Mapping[str, Any], layout: Layout, model: Model, train: Train) -> tuple[Transform, list[Case]]:
     examples = load_examples(layout, "train")
     widths = {name: int(encoder["width"]) for name, encoder in catalog["encoders"].items()}
-    fitted = Transform.fit((example.encoded for example in examples), widths, standardise=model.standardise)
+    fitted = fit_transform(examples, widths, standardise=model.standardise, normalise=train.normalise)
     transform = fitted.only(used_modalities(model, fitted.modalities))
     items = [case for case in prepare(examples, transform) if case.usable]
     if not items:

@@ -45,6 +45,24 @@ def test_augmentation_depends_on_seed_epoch_and_clip_alone() -> None:
     assert any(not np.array_equal(one.features[name], other.features[name]) for name in item.features)
 
 
+def test_a_clip_is_normalised_like_an_unknown_one_in_a_share_of_epochs() -> None:
+    plain = Toy(clips=1, steps=(30, 30)).items()[0]
+    own = {name: values + 1 for name, values in plain.features.items()}
+    item = replace(plain, features=own, pooled=plain.features)
+    share = replace(AUGMENT, pooled_share=0.3)
+    as_unknown = 0
+    for epoch in range(200):
+        changed = share(item, epoch=epoch, index=0)
+        pooled = AUGMENT(plain, epoch=epoch, index=0)
+        dataset = AUGMENT(replace(plain, features=own), epoch=epoch, index=0)
+        chosen = [all(np.array_equal(changed.features[n], one.features[n]) for n in own) for one in (pooled, dataset)]
+        # The other random changes are the same, and nothing of the other half travels with the clip.
+        assert sorted(chosen) == [False, True]
+        assert changed.pooled is None
+        as_unknown += chosen[0]
+    assert 0.2 < as_unknown / 200 < 0.4
+
+
 def test_modality_dropout_hides_some_and_never_all() -> None:
     item = Toy(clips=1, missing=0.0).items()[0]
     present = [[mask.any() for mask in AUGMENT(item, epoch=epoch, index=0).masks.values()] for epoch in range(200)]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from components.catalog.cases import prepare
+from components.catalog.cases import fit_transform, prepare, prepare_to_learn
 from components.catalog.examples import load_examples
 from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
@@ -67,3 +68,21 @@ def test_steps_without_any_modality_are_unlabelled_and_useless_clips_are_left_ou
     for example in examples:
         observed = np.logical_or.reduce([one.valid for one in example.encoded.values()])
         assert ((example.step_labels == UNLABELLED) == ~observed).all()
+
+
+def test_the_clips_to_learn_from_have_the_statistics_of_their_dataset_and_the_held_out_ones_those_of_all(
+    tmp_path: Path,
+) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    learned = [replace(one, dataset=f"toy{n % 2}") for n, one in enumerate(load_examples(layout, "train"))]
+    transform = fit_transform(learned, WIDTHS, standardise=True, normalise="dataset")
+    assert set(transform.datasets) == {"toy0", "toy1"}
+    pooled = prepare(learned, transform)
+    for case, plain in zip(prepare_to_learn(learned, transform), pooled, strict=True):
+        assert case.pooled is not None
+        for name in WIDTHS:
+            np.testing.assert_array_equal(case.pooled[name], plain.features[name])
+            assert case.masks[name].any() == (not np.array_equal(case.features[name], plain.features[name]))
+    transform = fit_transform(learned, WIDTHS, standardise=True, normalise="pooled")
+    assert all(case.pooled is None for case in prepare_to_learn(learned, transform))

@@ -107,6 +107,16 @@ class Train(Section):
     """Standard deviation of Gaussian noise on the features in training; features that are standardised have deviation
     1."""
 
+    normalise: Literal["pooled", "dataset"] = "pooled"
+    """Which training clips give the mean and spread by which a training clip's features are standardised: all of them,
+    or those of its dataset, counted among all of them (`components/features/recordings.py`). With `dataset` a model is
+    made for answers that are adapted to the recordings at hand (`mer adapt`). With a single dataset they are the
+    same."""
+
+    pooled_share: float = Field(0.3, ge=0, le=1)
+    """With `normalise: dataset`, the probability, per training clip and epoch, of being standardised by all training
+    clips all the same: recordings of which nothing is known are."""
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the forward pass in training; `auto` is bf16 on a GPU and fp32 elsewhere. Weights are fp32."""
 

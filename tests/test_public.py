@@ -110,6 +110,9 @@ def test_the_plot_shows_every_episode_and_moment(model: mer.Model, clip: Path, t
     assert len(contradiction.lines[0].get_xdata()) == len(answer.timeline)
     drawn.savefig(tmp_path / "answer.png")
     assert (tmp_path / "answer.png").stat().st_size > 5_000
+    assert drawn._repr_png_().startswith(b"\x89PNG")  # what a notebook asks the result of a cell for
+    assert str(answer.emotion) in repr(answer)
+    assert len(repr(answer)) < 120
 
 
 def test_what_nothing_could_be_judged_of_is_drawn_and_tabled_too(tmp_path: Path, clip: Path) -> None:

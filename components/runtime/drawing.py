@@ -70,11 +70,17 @@ def style(**more: Any) -> AbstractContextManager[Any]:
 
 
 def figure_of(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
-    """A figure of a size in inches, off screen, and its axes."""
+    """A figure of a size in inches, off screen, and its axes. A notebook shows it where it is the result of a cell."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    class ShownFigure(Figure):
+        """pyplot shows its figures in notebooks; one made without it has to offer its picture."""
+
+        def _repr_png_(self) -> bytes:
+            return png(self)
+
+    figure = ShownFigure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure, figure.subplots(**subplots)
 

@@ -164,6 +164,14 @@ class Answer(Record):
     episodes: tuple[EpisodeView, ...]
     transitions: tuple[Transition, ...]
 
+    def __repr__(self) -> str:
+        """In a line: the whole has an entry per tenth of a second."""
+        judged = "nothing could be judged" if self.confidence is None else f"{self.emotion} {self.confidence:.0%}"
+        length = f"{self.clip.duration_s:.1f} s, {len(self.episodes)} episode{'s' * (len(self.episodes) != 1)}"
+        return f"<Answer {self.clip.name}: {judged}, {length}, by {self.model.name} {self.model.version}>"
+
+    __str__ = __repr__
+
     def to_json(self) -> str:
         """One line of JSON with the documented names."""
         return self.model_dump_json(by_alias=True)

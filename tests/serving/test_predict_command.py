@@ -1,4 +1,4 @@
-"""`mer predict` as a person runs it, in a process of its own."""
+"""`mer predict`, once in a process of its own, as a person runs it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,20 @@ sys.exit(code)
 """
 
 
-def command(bundle: Path, form: str, *clips: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(bundle), form, *map(str, clips)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 @pytest.mark.integration
 def test_one_bad_clip_does_not_stop_the_others_and_ray_stays_out(
     bundle_folder: Path, clip_path: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "text.mp4"
     bad.write_text("not a clip at all\n")
-    done = command(bundle_folder, "json", tmp_path / "none.mp4", bad, clip_path)
+    clips = [tmp_path / "none.mp4", bad, clip_path]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(bundle_folder), "json", *map(str, clips)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 3
     missing, text, answer = done.stdout.splitlines()
     assert Problem.model_validate(json.loads(missing)).error.code == "missing-file"
@@ -50,12 +47,14 @@ def test_one_bad_clip_does_not_stop_the_others_and_ray_stays_out(
 
 
 @pytest.mark.integration
-def test_for_people_it_prints_a_timeline_and_ends_with_zero(bundle_folder: Path, clip_path: Path) -> None:
-    done = command(bundle_folder, "text", clip_path.parent)
-    assert done.returncode == 0
-    assert "clip.mp4  2.0 s" in done.stdout
-    assert "emotion" in done.stdout
-    assert "version" in done.stdout
+def test_for_people_it_prints_a_timeline_and_ends_with_zero(
+    bundle_folder: Path, clip_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.run([clip_path.parent], version=str(bundle_folder)) == 0
+    shown = capsys.readouterr().out
+    assert "clip.mp4  2.0 s" in shown
+    assert "emotion" in shown
+    assert "version" in shown
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.catalog.cases import Case
-from components.contracts.config import Params, parse_params
+from components.contracts.config import Params, Runtime, parse_params
 from components.contracts.errors import ModelError
 from components.model.build import build_model
 from components.model.files import load_model, save_model
@@ -137,7 +137,7 @@ def test_it_learns_from_windows_and_is_loaded_as_it_was(tmp_path: Path) -> None:
     windows = job.training()
     assert {item.steps for item in windows} == {6}
     assert len(windows) > len(splits["train"])
-    trained = fit_here(job, tmp_path, lambda epoch: None)
+    trained = fit_here(job, tmp_path, lambda epoch: None, Runtime())
     # The face tells one bit and the voice the other: half of the clips is what one of them alone could get.
     assert trained.history[-1]["held_out_clip_accuracy"] > 0.6
     save_model(tmp_path, task.spec, trained.weights)

@@ -19,7 +19,6 @@ from components.model.objective import Objective
 from components.model.spec import ModelSpec
 from components.training.compiled import compiled
 from components.training.items import Batch
-from components.training.optimiser import AdamW
 from components.training.order import derived_seed
 
 
@@ -94,12 +93,13 @@ class Learner:
         matrices = [parameter for parameter in self.parameters.values() if parameter.ndim > 1]
         others = [parameter for parameter in self.parameters.values() if parameter.ndim <= 1]
         decay = config.weight_decay
-        self.optimiser = AdamW(
+        self.optimiser = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": decay},
                 {"params": others, "weight_decay": decay if config.decay_all else 0.0},
             ],
-            learning_rate=config.learning_rate,
+            lr=config.learning_rate,
+            fused=True,
         )
         self.samples = 0
         self.history: list[dict[str, Any]] = []

@@ -82,26 +82,37 @@ class Model:
             return self._predictor.predict(clip)
 
 
-def load(version: str | os.PathLike[str] | None = None, *, project: StrPath | None = None) -> Model:
+def load(
+    version: str | os.PathLike[str] | None = None,
+    *,
+    project: StrPath | None = None,
+    adaptation: StrPath | None = None,
+) -> Model:
     """A version of the model.
 
     Args:
         version: its number, an alias, `starter`, or a bundle's folder. By default the promoted version, while none is
             that of the last `mer run`, and before one, or without a project, the starter that comes with mer.
         project: its folder; by default the one around the current folder.
+        adaptation: the file that `mer adapt` made of recordings like those to judge.
 
     Raises:
-        MerError: there is no such version or project, or this installation cannot compute it.
+        MerError: there is no such version or project, this installation cannot compute it, or the adaptation does not
+            fit it.
     """
-    return _load(*_chosen(version, project))
+    return _load(*_chosen(version, project), _absolute(adaptation))
 
 
-def _load(version: str | None, root: Path | None) -> Model:
+def _load(version: str | None, root: Path | None, adaptation: Path | None) -> Model:
     from components.tracking.client import impatience
     from pipelines.commands.predict import predictor_of
 
     with impatience():  # a person waits
-        return Model(predictor_of(version, root))
+        return Model(predictor_of(version, root, adaptation))
+
+
+def _absolute(path: StrPath | None) -> Path | None:
+    return None if path is None else Path(path).resolve()
 
 
 def _chosen(version: str | os.PathLike[str] | None, project: StrPath | None) -> tuple[str | None, Path | None]:
@@ -123,6 +134,7 @@ def predict(
     transcript: str | None = None,
     version: str | os.PathLike[str] | None = None,
     project: StrPath | None = None,
+    adaptation: StrPath | None = None,
     video_track: int | None = None,
     audio_track: int | None = None,
 ) -> Answer:
@@ -130,7 +142,7 @@ def predict(
 
     The version is loaded once per process: a version that is promoted later is used by the next process, or by `load`.
     """
-    model = _loaded(*_chosen(version, project))
+    model = _loaded(*_chosen(version, project), _absolute(adaptation))
     return model.predict(path, transcript=transcript, video_track=video_track, audio_track=audio_track)
 
 

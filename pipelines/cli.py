@@ -75,6 +75,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "rayjob": kubeflow_cli.rayjob,
     "serve": service_cli.serve,
     "predict": service_cli.predict,
+    "adapt": service_cli.adapt,
     "submit": service_cli.submit,
     "reconcile": service_cli.reconcile,
     "withdraw": withdrawal_cli.withdraw,

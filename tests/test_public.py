@@ -13,6 +13,7 @@ import pytest
 
 import mer
 from components.serving.predictor import UNREGISTERED
+from pipelines.commands import adapt
 from pipelines.commands import predict as command
 from tests.serving import media
 from tests.serving.bundles import CLASSES, tiny_bundle
@@ -77,6 +78,31 @@ def test_without_a_project_the_starter_answers(
     assert answer.model.name == "starter"
     monkeypatch.setattr(command, "predictor_of", lambda *_: pytest.fail("loaded again"))
     assert mer.predict(clip) == answer
+
+
+def test_recordings_adapt_the_command_and_the_call_alike(
+    model: mer.Model,
+    bundle: Path,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own, damaged = tmp_path / "own.safetensors", tmp_path / "b.mp4"
+    damaged.write_bytes(b"damaged")
+    with pytest.raises(mer.MerError, match=r"these: too few recordings .* seen 1; allowed: 5 or more"):
+        adapt.measure([clip, damaged], model._predictor, name="these")
+    assert "b.mp4: left out" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapt, "MIN_CLIPS", 1)
+        assert adapt.run([clip], out=own, version=str(bundle)) == 0
+        assert "Measured  own.safetensors (face of 1, voice of 1)" in capsys.readouterr().out
+        answer = mer.predict(clip, version=bundle, adaptation=own)
+        assert answer.adapted_to == "own.safetensors (face of 1, voice of 1)"
+        assert command.run([clip], version=str(bundle), as_json=True, adapt=True) == 0
+        itself = json.loads(capsys.readouterr().out)
+        assert (itself["adapted_to"], itself["posterior"]) == ("these clips (face of 1, voice of 1)", answer.posterior)
+        with pytest.raises(mer.MerError, match="exclude each other"):
+            command.run([clip], version=str(bundle), adaptation=own, adapt=True)
 
 
 def test_a_number_needs_a_project(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

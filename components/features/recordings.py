@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from components.contracts.errors import DataError
 from components.features.base import Encoded
 
-# The clips that the statistics of all training recordings count as, beside those of some recordings: docs/datasets.md.
-PRIOR_CLIPS = 10
+# The clips that the statistics of all training recordings count as, beside those of some recordings. Chosen on pairs of
+# training corpora (docs/benchmarks/people.md): with more of them, ten recordings gain less; without any, one can harm.
+PRIOR_CLIPS = 3
 # A feature whose spread is below this share of its magnitude is constant but for rounding: it becomes zero, not noise.
 RELATIVE_FLOOR = 1e-6
 ABSOLUTE_FLOOR = 1e-8

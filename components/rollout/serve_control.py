@@ -47,6 +47,8 @@ class ServeControl:
         self.application = application
         self.route_prefix = route_prefix
         self.attach = attach
+        if serving.adaptation is not None:  # a replica may stand in a different folder
+            serving = serving.model_copy(update={"adaptation": str(Path(serving.adaptation).resolve())})
         self._args = ReplicaArgs(
             serving=serving, cache=str(cache.resolve()), golden_tolerance=golden_tolerance, alias=alias
         )

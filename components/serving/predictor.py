@@ -8,6 +8,7 @@ refused like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.labels import Taxonomy
 from components.contracts.records import AlignedClip, Clip
-from components.features.base import Classifying, pretrained_of
+from components.features.adaptation import MAKE_AGAIN, Adaptation
+from components.features.base import Classifying, Encoded, pretrained_of
 from components.features.encoders.given import is_given
 from components.inference.contradiction import find_spans
 from components.inference.episodes import Episode, find_episodes, transitions
@@ -45,6 +47,7 @@ from components.serving.schemas import (
     Transition,
 )
 from components.serving.words import (
+    adaptation_notes,
     contradiction_words,
     expert_notes,
     outside_words,
@@ -116,6 +119,8 @@ class Predictor:
         self._classifying = self._load_classifying()
         self._ready_made = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
         self._scorer = Scorer(bundle.model, bundle.calibration)
+        self._transform = bundle.transform
+        self.adaptation: Adaptation | None = None
         self.guard.wait()  # it started while the encoders were loaded
 
     def _load_classifying(self) -> dict[str, Classifying]:
@@ -133,6 +138,18 @@ class Predictor:
                     code=Code.ENCODER_MISMATCH,
                 )
         return {name: encoder for name, encoder in loaded.items() if isinstance(encoder, Classifying)}
+
+    def adapted(self, adaptation: Adaptation) -> Predictor:
+        """The same version for more recordings like those of `adaptation`; this object stays as it is.
+
+        Raises:
+            BundleError: the version does not standardise, or the features were made by different encoders.
+        """
+        check_adaptation(self.bundle, adaptation)
+        other = copy(self)
+        other._transform = self.bundle.transform.adapted(adaptation.modalities)
+        other.adaptation = adaptation
+        return other
 
     def predict(self, clip: Clip) -> Answer:
         """Judges one clip.
@@ -170,8 +187,16 @@ class Predictor:
 
     def transformed(self, aligned: AlignedClip) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
         """The model's input for an aligned clip: {m: (T, D)}, {m: (T,)}."""
-        encoded = {name: encoder.encode([aligned])[0] for name, encoder in self._encoders.items()}
-        return self.bundle.transform.apply(encoded, aligned.grid.num_steps)
+        return self._transform.apply(self._encode(aligned), aligned.grid.num_steps)
+
+    def encoded(self, clip: Clip) -> dict[str, Encoded]:
+        """The features of a clip as the encoders give them, by modality. Raises MediaError as `predict`."""
+        aligned = self.guard.aligned(clip)
+        with self.pool.lock:
+            return self._encode(aligned)
+
+    def _encode(self, aligned: AlignedClip) -> dict[str, Encoded]:
+        return {name: encoder.encode([aligned])[0] for name, encoder in self._encoders.items()}
 
     def _answer(self, clip: Clip, aligned: AlignedClip, judgement: _Judgement) -> Answer:
         classes, rate_hz = self.bundle.spec.classes, aligned.grid.rate_hz
@@ -202,7 +227,9 @@ class Predictor:
                 *_gate_note(aligned, self.bundle.alignment.quality),
                 *presence_notes(presence, unused, self._ready_made),
                 *expert_notes({name: self.bundle.experts[name].classifier.trained_on for name in opinions}),
+                *adaptation_notes(self.adaptation, [name for name in judgement.masks if presence[name] > 0]),
             ),
+            adapted_to=None if self.adaptation is None else self.adaptation.words,
             posterior=by_class,
             emotion=emotion,
             confidence=None if emotion is None else by_class[emotion],
@@ -246,6 +273,27 @@ def check_alignment(bundle: Bundle) -> None:
             remedy="Serve it with the code and weights it was trained with, or train again.",
             code=Code.ALIGNMENT_MISMATCH,
         )
+
+
+def check_adaptation(bundle: Bundle, adaptation: Adaptation) -> None:
+    """Raises BundleError when an adaptation cannot serve a version."""
+    if not bundle.transform.standardise:
+        raise BundleError(
+            "this version takes features as the encoders give them, so there is nothing to adapt",
+            where=adaptation.name,
+            remedy="Answer without the adaptation, or with a version of the preset `default`",
+        )
+    for modality, spec in used_encoders(bundle).items():
+        fingerprint = adaptation.encoders.get(modality, spec.fingerprint)
+        if fingerprint != spec.fingerprint:
+            raise BundleError(
+                "the adaptation was measured with a different encoder than this version has",
+                where=f"{adaptation.name}: {modality}",
+                seen=fingerprint[:12],
+                allowed=f"{spec.fingerprint[:12]} ({spec.spec})",
+                remedy=MAKE_AGAIN,
+                code=Code.ENCODER_MISMATCH,
+            )
 
 
 def check_fits(bundle: Bundle, device: str = "cpu") -> None:

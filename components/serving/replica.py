@@ -61,6 +61,7 @@ class Replica:
                 alias=settings.alias,
                 wall_s=settings.serving.request_timeout_s,
                 device=settings.device,
+                adaptation=None if settings.serving.adaptation is None else Path(settings.serving.adaptation),
             ),
             replica=serve.get_replica_context().replica_id.unique_id,
         )

@@ -160,6 +160,11 @@ class Answer(Record):
     valence: float | None = Field(default=None, description=f"Whole clip. {VALENCE}")
     arousal: float | None = Field(default=None, description=f"Whole clip. {AROUSAL}")
     outside_training: OutsideTraining
+    adapted_to: str | None = Field(
+        default=None,
+        description="The recordings by whose mean and spread the features were standardised, with their number per "
+        "modality; null: all training clips.",
+    )
     timeline: tuple[Moment, ...]
     episodes: tuple[EpisodeView, ...]
     transitions: tuple[Transition, ...]

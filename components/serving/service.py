@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits, section_error
 from components.contracts.errors import BundleError, UnavailableError
+from components.features.adaptation import Adaptation
 from components.registry.bundle import Bundle, load_bundle
 from components.registry.fetch import fetch_bundle
 from components.serving.clips import clip_of_file
@@ -87,6 +88,7 @@ class ServiceSettings:
         wall_s: the most seconds of wall-clock time that opening an upload's media may take: the request's own timeout.
             None: no limit.
         device: where checkpoint encoders run.
+        adaptation: the file of `mer adapt`, or None. A version that it does not fit is refused.
     """
 
     cache: Path
@@ -95,6 +97,7 @@ class ServiceSettings:
     alias: str
     wall_s: float | None = None
     device: str = "cpu"
+    adaptation: Path | None = None
 
 
 class Service:
@@ -147,7 +150,7 @@ class Service:
     def _prepared(self, version: VersionRef) -> Predictor:
         bundle = load_version(version, self.settings.cache)
         bundle.check_goldens(self.settings.golden_tolerance)
-        return Predictor(
+        predictor = Predictor(
             bundle,
             name=version.model_name,
             version=version.version,
@@ -156,6 +159,8 @@ class Service:
             wall_s=self.settings.wall_s,
             device=self.settings.device,
         )
+        own = self.settings.adaptation
+        return predictor if own is None else predictor.adapted(Adaptation.load(own))
 
     def predict(self, upload: Upload, predictor: Predictor) -> Answer:
         """Judges an upload; errors as `Predictor.predict`. Blocks, so call it in a thread."""

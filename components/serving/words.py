@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from components.contracts.lineage import RECORDED, RENDERED
+from components.features.adaptation import MIN_CLIPS, Adaptation
 from components.serving.schemas import ModalityDistance
 
 PEOPLE = {RECORDED: "recordings of people", RENDERED: "rendered people"}
@@ -141,6 +142,19 @@ def expert_notes(experts: Mapping[str, str]) -> list[str]:
         "version was trained without it"
         for modality, trained_on in sorted(experts.items())
     ]
+
+
+def adaptation_notes(adaptation: Adaptation | None, present: Sequence[str]) -> list[str]:
+    """Notes on the recordings that an answer was adapted to; `present`: modalities of the version in the clip."""
+    if adaptation is None:
+        return []
+    notes = [f"standardised by the recordings of {adaptation.words}, not by the training data"]
+    for modality in present:
+        clips = adaptation.modalities[modality].clips if modality in adaptation.modalities else 0
+        if clips < MIN_CLIPS:
+            counted = f"only {clips}" if clips else "none"
+            notes.append(f"{modality}: {counted} of these recordings have it, so the training data count for more")
+    return notes
 
 
 def _shows(modality: str) -> str:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from components.contracts.atomic import read_json
 from components.contracts.codes import Code
 from components.contracts.config import Alignment, Params
-from components.contracts.errors import BundleError, DataError, MerError
+from components.contracts.errors import BundleError, ConfigError, DataError, MerError
 from components.contracts.layout import Layout
 from components.datasets.base import PICTURES, SOUND, VIDEO
 from components.datasets.litter import litter
 from components.datasets.stills import without_previews
 from components.datasets.transcripts.read import read_text
+from components.features.adaptation import Adaptation
 from components.tracking.client import impatient, without_progress_bars
 from pipelines.project import find_root, in_project, load
 from pipelines.stage import one_thread
@@ -50,6 +51,8 @@ def run(
     as_json: bool = False,
     video_track: int | None = None,
     audio_track: int | None = None,
+    adaptation: Path | None = None,
+    adapt: bool = False,
     root: Path | None = None,
 ) -> int:
     """Judges clips in turn and prints an answer for each; a clip that cannot be judged does not stop the others.
@@ -60,6 +63,8 @@ def run(
         version: a version number, an alias, `starter`, or a bundle's folder. By default the version under the rollout's
             alias; while no version has it, the bundle of the last `mer run`; before one, the starter.
         video_track, audio_track: which of several tracks of the files to use, counted from 1.
+        adaptation: the file of `mer adapt`, whose recordings the features are standardised by.
+        adapt: whether they are standardised by these clips themselves, which are read twice then.
         as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
         root: the project; by default the one around the current folder.
 
@@ -67,15 +72,22 @@ def run(
         0, or the exit code of the first clip that could not be judged.
 
     Raises:
-        MerError: nothing can be judged: there is no such version, no such folder, or nothing in it.
+        MerError: nothing can be judged: there is no such version, no such folder, or nothing in it; too few clips to
+            adapt to, or an adaptation that does not fit the version.
     """
     one_thread()
     # Standard output is for answers.
     without_progress_bars()
     impatient()  # a person waits
-    files = list(_files(clips))
+    if adapt and adaptation is not None:
+        raise ConfigError("--adapt and --adaptation exclude each other", where="mer predict")
+    files = list(media_files(clips))
     spoken = _transcript(transcript, files)
-    predictor = predictor_of(version, root)
+    predictor = predictor_of(version, root, adaptation)
+    if adapt:
+        from pipelines.commands.adapt import measure
+
+        predictor = predictor.adapted(measure(files, predictor, name="these clips"))
     from components.serving.clips import clip_of_file
 
     code = 0
@@ -91,14 +103,16 @@ def run(
     return code
 
 
-def predictor_of(version: str | None, root: Path | None) -> Predictor:
+def predictor_of(version: str | None, root: Path | None, adaptation: Path | None = None) -> Predictor:
     """A version, ready to judge clips; arguments and errors as of `run`."""
+    own = None if adaptation is None else Adaptation.load(adaptation)
     params, chosen = model_of(version, root)
     from components.serving.predictor import Predictor
 
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
     device = params.features.device if params else "auto"
-    return Predictor(chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device)
+    predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device)
+    return predictor if own is None else predictor.adapted(own)
 
 
 def is_bundle(version: str) -> bool:
@@ -132,7 +146,7 @@ def _print_problem(error: MerError, file: Path, *, as_json: bool) -> None:
     print(f"\n{file}: {error}", file=sys.stderr, flush=True)
 
 
-def _files(clips: Sequence[Path]) -> Iterator[Path]:
+def media_files(clips: Sequence[Path]) -> Iterator[Path]:
     """The files named, and the media files in the folders named, by name. Raises DataError if a folder has none."""
     for path in clips:
         if not path.is_dir():

@@ -57,6 +57,11 @@ def predict(
         int | None,
         typer.Option("--video-track", metavar="N", min=1, help="Of several pictures; default: the flagged one."),
     ] = None,
+    adaptation: Annotated[
+        Path | None,
+        typer.Option("--adaptation", metavar="FILE", help="Of `mer adapt`: recordings like these clips, unlabelled."),
+    ] = None,
+    adapt: Annotated[bool, typer.Option("--adapt", help="Adapt to these clips themselves, five or more.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per clip, for machines.")] = False,
 ) -> None:
     """Recognise the emotions in clips, without a server.
@@ -71,6 +76,7 @@ def predict(
       mer predict clip.mp4 --transcript "what a day" --json
       mer predict film.mkv --audio-track 2     the second sound track
       mer predict clip.mp4 --version starter   the version that comes with mer
+      mer predict calls/ --adapt               a language or microphone of your own
     """
     from pipelines.commands import predict as predicting
 
@@ -81,8 +87,39 @@ def predict(
         as_json=as_json,
         video_track=video_track,
         audio_track=audio_track,
+        adaptation=adaptation,
+        adapt=adapt,
     )
     raise typer.Exit(code)
+
+
+def adapt(
+    recordings: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them; five or more.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")] = Path(
+        "adaptation.safetensors"
+    ),
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version", metavar="VERSION", help="A version, an alias, a bundle's folder or starter; default: promoted."
+        ),
+    ] = None,
+) -> None:
+    """Measure your own recordings, without labels, for `mer predict`.
+
+    \b
+    A language, a microphone or a room moves all features. The file holds the
+    mean and spread of them over your recordings, so that answers to more such
+    recordings can allow for it. The more people and moods, the better.
+
+    \b
+    Examples:
+      mer adapt recordings/ --out studio.safetensors
+      mer predict clip.mp4 --adaptation studio.safetensors
+    """
+    from pipelines.commands import adapt as adapting
+
+    raise typer.Exit(adapting.run(recordings, out=out, version=version))
 
 
 def submit(

@@ -14,7 +14,9 @@ from components.contracts.errors import BundleError, MediaError
 from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
 from components.contracts.records import Word, clip_table
+from components.features.adaptation import Adaptation
 from components.features.base import pretrained_of
+from components.features.recordings import gather
 from components.features.registry import create
 from components.features.store import FeatureStore
 from components.inference.contradiction import Rarity
@@ -22,7 +24,7 @@ from components.inference.experts import posterior
 from components.registry.bundle import Bundle, EncoderSpec, Expert, load_bundle
 from components.serving.clips import clip_of_file
 from components.serving.pool import EncoderPool
-from components.serving.predictor import Predictor, check_fits
+from components.serving.predictor import Predictor, check_adaptation, check_fits
 from components.serving.schemas import Answer
 from pipelines.stages import call_stage
 from tests.serving import media
@@ -317,3 +319,29 @@ def test_online_equals_offline(predictor: Predictor, clip_path: Path, tmp_path: 
     judged = bundle.reference.judge(features, masks)
     for name, check in answer.outside_training.modalities.items():
         assert check.distance == pytest.approx(judged[name].distance, rel=PARITY)
+
+
+def test_an_adapted_version_answers_by_the_recordings_and_says_so(predictor: Predictor, clip_path: Path) -> None:
+    clip = clip_of_file(clip_path, predictor.guard, words=WORDS)
+    encoded = predictor.encoded(clip)
+    encoders = {name: spec.fingerprint for name, spec in predictor.bundle.encoders.items()}
+    voice = {"voice": encoded["voice"]}
+    modalities = gather([voice] * 12, {"voice": encoded["voice"].values.shape[1]})
+    own = Adaptation(name="studio", clips=12, modalities=modalities, encoders=encoders)
+    adapted = predictor.adapted(own)
+    answer, before = adapted.predict(clip), predictor.predict(clip)
+    assert (answer.adapted_to, before.adapted_to) == ("studio (voice of 12)", None)
+    assert "standardised by the recordings of studio (voice of 12), not by the training data" in answer.notes
+    assert "face: none of these recordings have it, so the training data count for more" in answer.notes
+    assert not any("standardised" in note for note in before.notes)
+    assert answer.posterior != before.posterior
+    # Online as offline: the transform that a training or an evaluation would use.
+    transform = predictor.bundle.transform.adapted(own.modalities)
+    features, _ = adapted.transformed(adapted.guard.aligned(clip))
+    for name, values in transform.apply(encoded, len(answer.timeline))[0].items():
+        np.testing.assert_array_equal(features[name], values)
+    with pytest.raises(BundleError, match=r"a different encoder than this version has.*mer adapt"):
+        predictor.adapted(replace(own, encoders={**encoders, "voice": "0" * 64}))
+    as_given = replace(predictor.bundle, transform=replace(predictor.bundle.transform, standardise=False))
+    with pytest.raises(BundleError, match="nothing to adapt"):
+        check_adaptation(as_given, own)

@@ -54,6 +54,7 @@ def answer_fields() -> dict[str, object]:
             "modalities": {"face": {"distance": 3.0, "threshold": 2.0, "outside": True}},
             "words": "This clip is unlike the training data.",
         },
+        "adapted_to": "studio (voice of 24)",
         "timeline": [
             {
                 "start_s": 0.0,

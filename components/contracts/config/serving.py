@@ -35,6 +35,10 @@ class Serving(Section):
     request_timeout_s: float = Field(60.0, gt=0)
     """The longest that a request may take, in seconds by the clock; decoding its media is ended then too."""
 
+    adaptation: str | None = None
+    """The file of `mer adapt`, relative to the project, of recordings like those that will be sent; null: uploads are
+    standardised by the training data. A version that it does not fit is not served."""
+
     upload_limits: MediaLimits = MediaLimits(
         max_bytes=100_000_000, max_duration_s=300.0, max_decoded_frames=36_000, max_work_s=300.0
     )

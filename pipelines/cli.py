@@ -71,7 +71,6 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "ablate": pipeline_cli.ablate,
     "describe": pipeline_cli.describe,
     "config": config_cli.config,
-    "schedule": kubeflow_cli.schedule,
     "rayjob": kubeflow_cli.rayjob,
     "serve": service_cli.serve,
     "predict": service_cli.predict,
@@ -84,6 +83,7 @@ for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.add_typer(datasets_cli.app, name="datasets")
 app.add_typer(kubeflow_cli.kfp, name="kfp", help="The Kubeflow pipeline, generated from dvc.yaml.")
+app.add_typer(kubeflow_cli.schedule, name="schedule")
 app.add_typer(quarantine_cli.app, name="quarantine", help="Inspect and readmit the clips that were set aside.")
 
 

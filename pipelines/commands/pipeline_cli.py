@@ -30,6 +30,10 @@ def run(
         typer.Option("--only", metavar="STAGE", help="Only this stage, none before it; used by Kubeflow tasks."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also run unchanged stages.")] = False,
+    code: Annotated[
+        str | None,
+        typer.Option("--code", metavar="HASH", help="Refuse different code; `same`: that of the project."),
+    ] = None,
 ) -> None:
     """Run the whole pipeline and print a summary.
 
@@ -47,6 +51,11 @@ def run(
     """
     from pipelines import run as pipeline
 
+    if code is not None:
+        from pipelines.code import check_code
+        from pipelines.project import find_root
+
+        check_code(find_root(), code)
     if only is not None:
         if assignments or stages or force:
             raise typer.BadParameter("--only cannot be combined with other options")

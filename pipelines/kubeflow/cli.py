@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from pipelines.kubeflow.server import Server
+
 kfp = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+schedule = typer.Typer(rich_markup_mode=None)
+
+# The variables are those that KFP's own client reads.
+Host = Annotated[
+    str | None,
+    typer.Option("--host", metavar="URL", envvar="KF_PIPELINES_ENDPOINT", help="Address of Kubeflow Pipelines."),
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", metavar="NAME", help="The profile, on a server for several users.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", envvar="KF_PIPELINES_SA_TOKEN_PATH", help="Holds a bearer token."),
+]
+ServiceAccount = Annotated[
+    str | None, typer.Option("--service-account", metavar="NAME", help="Of the tasks; default: the server's.")
+]
+CaFile = Annotated[
+    Path | None, typer.Option("--ca-file", metavar="FILE", help="Certificates that sign the server's (PEM).")
+]
+File = Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Default: infra/schedules.yaml.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of a recurring run.")]
 
 
 @kfp.command("compile")
@@ -32,14 +57,16 @@ def kfp_compile(
 
 
 @kfp.command("run")
-def kfp_run(
+def kfp_run(  # noqa: PLR0917  typer passes by name
     local: Annotated[bool, typer.Option("--local", help="Use KFP's local runner, with subprocesses.")] = False,
     workspace: Annotated[
         Path | None, typer.Option("--workspace", metavar="DIR", help="Project folder to work in; default: this one.")
     ] = None,
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="URL", help="Address of a Kubeflow Pipelines API.")
-    ] = None,
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    service_account: ServiceAccount = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Run the generated pipeline, locally or on a cluster.
 
@@ -48,38 +75,225 @@ def kfp_run(
       mer kfp run --local
       mer kfp run --local --workspace /tmp/copy-of-the-project
       mer kfp run --host http://localhost:8888
+      mer kfp run --host https://kubeflow.example.org/pipeline --namespace team-a --token-file token
     """
     from pipelines.kubeflow import retrain
 
-    if local == (host is not None):
-        raise typer.BadParameter("choose --local or --host ADDRESS")
-    if host is not None:
-        print(retrain.submit(host))
-    else:
+    if local:
+        if host is not None:
+            raise typer.BadParameter("choose --local or --host ADDRESS")
         raise typer.Exit(retrain.run_local(workspace))
+    print(retrain.submit(_server(host, namespace, token_file, service_account, ca_file)))
 
 
-def schedule(
-    apply: Annotated[bool, typer.Option("--apply", help="Make the server's recurring runs match the file.")] = False,
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="URL", help="Address of the Kubeflow Pipelines API.")
-    ] = None,
-    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Default: infra/schedules.yaml.")] = None,
+@kfp.command("check")
+def kfp_check(
+    edges: Annotated[str, typer.Option("--edges", metavar="JSON", help="The pipeline's stages and edges.")],
+    code: Annotated[str, typer.Option("--code", metavar="HASH", help="The code that the pipeline names.")],
+    settings: Annotated[str, typer.Option("--settings", metavar="JSON", help="A list of KEY=VALUE.")] = "[]",
 ) -> None:
-    """Print, compare or apply the recurring runs.
-
-    \b
-    The runs are declared in infra/schedules.yaml and compared with a server.
+    """The pipeline's first task: is it the pipeline of this workspace?
 
     \b
     Examples:
-      mer schedule                                      print the file's runs
-      mer schedule --host http://localhost:8888         print the differences
-      mer schedule --host http://localhost:8888 --apply
+      mer kfp check --edges '{"inputs": []}' --code 3f2a…
+    """
+    from pipelines.kubeflow import task
+
+    print(task.check(edges=edges, code=code, settings=settings))
+
+
+@kfp.command("task")
+def kfp_task(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="The address of a stage.")],
+    run_id: Annotated[str, typer.Option("--run-id", metavar="ID", help="The Kubeflow run.")],
+    code: Annotated[str, typer.Option("--code", metavar="HASH", help="The code that the pipeline names.")],
+    only: Annotated[str, typer.Option("--only", metavar="STAGES", help="The run is limited to these.")] = "",
+) -> None:
+    """The pipeline's task of one stage: here, or as a job of the Ray cluster.
+
+    \b
+    Examples:
+      mer kfp task features@ravdess --run-id 7c1e… --code 3f2a…
+    """
+    from pipelines.kubeflow import task
+
+    raise typer.Exit(task.run_stage(stage, run_id=run_id, code=code, only=only))
+
+
+@schedule.callback(invoke_without_command=True)
+def schedule_printed(context: typer.Context, file: File = None) -> None:
+    """Print, compare and apply the recurring runs.
+
+    \b
+    They are declared in infra/schedules.yaml. Without a command, the file's runs
+    are printed and no server is asked.
+
+    \b
+    Examples:
+      mer schedule                                       the file's runs
+      mer schedule diff --host http://localhost:8888     what `apply` would do
+      mer schedule apply --host http://localhost:8888
+      mer schedule pause mer-nightly --host http://localhost:8888
+    """
+    if context.invoked_subcommand is None:
+        from pipelines.kubeflow import schedule as scheduling
+
+        print(scheduling.printed(file))
+
+
+@schedule.command("list")
+def schedule_list(
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    file: File = None,
+) -> None:
+    """Print the recurring runs that the server has.
+
+    \b
+    Examples:
+      mer schedule list --host http://localhost:8888
     """
     from pipelines.kubeflow import schedule as scheduling
 
-    print(scheduling.command(apply=apply, host=host, file=file))
+    print(scheduling.list_runs(_server(host, namespace, token_file, None, ca_file), file))
+
+
+@schedule.command("diff")
+def schedule_diff(
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    file: File = None,
+) -> None:
+    """Print what `apply` would do. Changes nothing on the server.
+
+    \b
+    Examples:
+      mer schedule diff --host http://localhost:8888
+    """
+    from pipelines.kubeflow import schedule as scheduling
+
+    print(scheduling.diff(_server(host, namespace, token_file, None, ca_file), file))
+
+
+@schedule.command("apply")
+def schedule_apply(  # noqa: PLR0917  typer passes by name
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    service_account: ServiceAccount = None,
+    ca_file: CaFile = None,
+    file: File = None,
+) -> None:
+    """Upload the pipeline as a version and make the server's recurring runs match the file.
+
+    \b
+    Examples:
+      mer schedule apply --host http://localhost:8888
+      mer schedule apply --host https://kubeflow.example.org/pipeline --namespace team-a --token-file token
+    """
+    from pipelines.kubeflow import schedule as scheduling
+
+    print(scheduling.apply(_server(host, namespace, token_file, service_account, ca_file), file))
+
+
+@schedule.command("pause")
+def schedule_pause(  # noqa: PLR0917  typer passes by name
+    name: Name,
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    file: File = None,
+) -> None:
+    """Pause a recurring run on the server. A run that is under way goes on.
+
+    \b
+    Examples:
+      mer schedule pause mer-nightly --host http://localhost:8888
+    """
+    from pipelines.kubeflow import schedule as scheduling
+
+    print(scheduling.switch(_server(host, namespace, token_file, None, ca_file), file, name, on=False))
+
+
+@schedule.command("resume")
+def schedule_resume(  # noqa: PLR0917  typer passes by name
+    name: Name,
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    file: File = None,
+) -> None:
+    """Resume a recurring run on the server.
+
+    \b
+    Examples:
+      mer schedule resume mer-nightly --host http://localhost:8888
+    """
+    from pipelines.kubeflow import schedule as scheduling
+
+    print(scheduling.switch(_server(host, namespace, token_file, None, ca_file), file, name, on=True))
+
+
+@schedule.command("run-now")
+def schedule_run_now(  # noqa: PLR0917  typer passes by name
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="As this schedule would; default: the whole pipeline.")
+    ] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help="Only this stage and the stages it depends on (repeatable)."),
+    ] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option("--dataset", metavar="NAME", help="Only stages of this dataset (repeatable).")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Write a value into params.yaml first (YAML; repeatable)."),
+    ] = None,
+    host: Host = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    service_account: ServiceAccount = None,
+    ca_file: CaFile = None,
+    file: File = None,
+) -> None:
+    """Start one run now, unless one has not finished.
+
+    \b
+    Examples:
+      mer schedule run-now mer-nightly --host http://localhost:8888
+      mer schedule run-now --stage features --dataset ravdess --host http://localhost:8888
+      mer schedule run-now --set train.epochs=60 --host http://localhost:8888
+    """
+    from pipelines.kubeflow import schedule as scheduling
+
+    server = _server(host, namespace, token_file, service_account, ca_file)
+    print(
+        scheduling.run_now(server, file, name, stages=stages or (), datasets=datasets or (), settings=assignments or ())
+    )
+
+
+def _server(
+    host: str | None,
+    namespace: str | None,
+    token_file: Path | None,
+    service_account: str | None,
+    ca_file: Path | None,
+) -> Server:
+    from pipelines.kubeflow.server import Server
+
+    if host is None:
+        raise typer.BadParameter("a server is needed: --host ADDRESS, or KF_PIPELINES_ENDPOINT in the environment")
+    return Server(
+        host=host, namespace=namespace, token_file=token_file, service_account=service_account, ca_file=ca_file
+    )
 
 
 def rayjob(

@@ -17,7 +17,7 @@ from components.contracts.errors import ConfigError
 
 FILE = "kustomization.yaml"
 KEYS = ("apiVersion", "images", "kind", "namespace", "patches", "resources")
-CLUSTER_WIDE = frozenset({"Namespace"})
+CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume"})
 
 Manifest = dict[str, Any]
 

@@ -12,6 +12,8 @@ from pipelines.kubeflow import kustomize
 from pipelines.kubeflow.retrain import task_name
 from pipelines.project import find_root
 
+END = "'"  # of the shell command that is the entrypoint
+
 
 def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | None = None) -> str:
     """The RayJob as YAML.
@@ -34,7 +36,7 @@ def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | Non
                 "several stages have this name", where="--stage", seen=stage, allowed=", ".join(addresses)
             )
         job["metadata"]["name"] += f"-{task_name(addresses[0])}"
-        job["spec"]["entrypoint"] = f"sh -c 'cd /workspace && exec python -m pipelines.cli run --only {addresses[0]}'"
+        job["spec"]["entrypoint"] = f"{job['spec']['entrypoint'].removesuffix(END)} --only {addresses[0]}{END}"
     return yaml.safe_dump(job, sort_keys=False)
 
 

@@ -3,14 +3,20 @@
 A task's name is the stage's address with `@` written as `-`, since Kubeflow allows only lower-case letters, digits
 and `-`: `alignment@synthetic` → `alignment-synthetic`. The address is the display name.
 
-Each task runs `mer run --only STAGE` in the project's workspace. So DVC decides there too which stages are up to date,
-keeps `dvc.lock` and gives the same hashes; Kubeflow's own cache is off. On a cluster the workspace is a volume that all
-tasks and Ray pods mount, and the task of a heavy stage submits the same command to the RayCluster as a Ray job (a Ray
-driver has to run on a node of its cluster). With KFP's local runner the workspace is a folder and Ray runs beside it.
+Each task runs `mer run --only STAGE` in the project's workspace (`task.py`). So DVC decides there too which stages are
+up to date, keeps `dvc.lock` and gives the same hashes; Kubeflow's own cache is off. On a cluster the workspace is a
+volume that all tasks and Ray pods mount, and the task of a heavy stage submits the same command to the RayCluster as a
+Ray job (a Ray driver has to run on a node of its cluster). With KFP's local runner the workspace is a folder and Ray
+runs beside it.
+
+Before them the task `check` compares the workspace with what the pipeline was generated from: the same code, the same
+stages and edges. The datasets are in the pipeline and not read at run time, since each has tasks and edges of its own,
+which Kubeflow shows, retries and times; a pipeline that is out of date stops there within seconds.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import uuid
@@ -22,14 +28,18 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from components.contracts.errors import ConfigError, UnavailableError
+from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
 from pipelines import dag
+from pipelines.code import code_sha256, running_code
+from pipelines.kubeflow.ray_job import JOBS_VARIABLE
+from pipelines.kubeflow.recurring import PIPELINE
+from pipelines.kubeflow.server import Server, answering, connect
 from pipelines.project import find_root, load
 from pipelines.stage import RUN_ID_VARIABLE, timings
 from pipelines.stages import stage_of
 
-PIPELINE = "mer-retrain"
+CHECK = "check"
 SETTINGS = Path("infra") / "kubeflow.yaml"
 USER = 1000  # of the image
 
@@ -91,18 +101,33 @@ def compile_to(path: Path, root: Path | None = None) -> str:
 
 
 def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: bool = True) -> Any:
-    """The pipeline of a resolved DAG; `cluster=False` leaves out the settings for Kubernetes."""
+    """The pipeline of a resolved DAG, which names the code of this process.
+
+    Its parameters are the workspace; `only`, addresses of stages, to which a run is limited unless it is empty; and
+    `assignments`, a JSON list of `KEY=VALUE` that are written into `params.yaml` first.
+
+    Args:
+        nodes: the DAG in running order.
+        settings: how tasks run on a cluster.
+        cluster: False leaves out the settings for Kubernetes.
+    """
     from kfp import dsl
 
-    def pipeline(workspace: str = settings.workspace) -> None:
+    edges = json.dumps({node.address: list(node.upstream) for node in nodes})
+    code = code_sha256(running_code())
+
+    def pipeline(workspace: str = settings.workspace, only: str = "", assignments: str = "[]") -> None:
+        check = _component(check_task, CHECK, settings.image)(
+            workspace=workspace, edges=edges, code=code, assignments=assignments
+        )
+        _prepare(check, CHECK, settings, cluster=cluster)
         tasks: dict[str, Any] = {}
         for node in nodes:
-            task = _component(node, settings.image)(stage=node.address, workspace=workspace)
-            task.set_caching_options(False)
-            if cluster:
-                task.set_display_name(node.address)
-                _on_cluster(task, node, settings)
-            task.after(*(tasks[name] for name in node.upstream))
+            task = _component(stage_task, task_name(node.address), settings.image)(
+                stage=node.address, workspace=workspace, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, code=code, only=only
+            )
+            _prepare(task, node.address, settings, cluster=cluster)
+            task.after(*([tasks[name] for name in node.upstream] or [check]))
             tasks[node.address] = task
 
     return dsl.pipeline(
@@ -110,6 +135,13 @@ def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: boo
         name=PIPELINE,
         description="From clips to a registered model version; generated from dvc.yaml.",
     )
+
+
+def _prepare(task: Any, address: str, settings: PipelineSettings, *, cluster: bool) -> None:
+    task.set_caching_options(False)
+    if cluster:
+        task.set_display_name(address)
+        _on_cluster(task, address.partition("@")[0], settings)
 
 
 def run_local(workspace: Path | None = None) -> int:
@@ -146,46 +178,55 @@ def run_local(workspace: Path | None = None) -> int:
     return 0
 
 
-def submit(host: str, root: Path | None = None) -> str:
+def submit(server: Server, root: Path | None = None) -> str:
     """Starts one run of the pipeline on a Kubeflow Pipelines server and returns its address."""
     import tempfile
-
-    from kfp.client import Client
 
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"{PIPELINE}.yaml"
         compile_to(package, root)
-        try:
-            client = Client(host=host)
-            result = client.create_run_from_pipeline_package(str(package), enable_caching=False)
-        except Exception as error:  # the client raises urllib3's, its own and bare errors alike
-            raise UnavailableError("Kubeflow Pipelines does not answer", where=host, seen=str(error)) from error
-    return f"{host}/#/runs/details/{result.run_id}"
+        client = connect(server)
+        with answering(server):
+            result = client.create_run_from_pipeline_package(
+                str(package),
+                enable_caching=False,
+                namespace=server.namespace,
+                service_account=server.service_account,
+            )
+    return f"{server.host}/#/runs/details/{result.run_id}"
 
 
-def stage_task(stage: str, workspace: str) -> None:
-    """Runs one stage in the workspace. It is the body of every task, so it has its own imports."""
-    import os
-    import shlex
+def stage_task(stage: str, workspace: str, run_id: str, code: str, only: str) -> None:
+    """Runs one stage in the workspace. It is the body of a task, so it has its own imports."""
+    import signal
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "pipelines.cli", "run", "--only", stage]
-    jobs = os.environ.get("MER_RAY_JOBS_ADDRESS")
-    if jobs:
-        inside = f"cd {shlex.quote(workspace)} && exec {shlex.join(['python', *command[1:]])}"
-        submit = ["ray", "job", "submit", "--address", jobs, "--entrypoint-num-cpus", "1"]
-        command = [*submit, "--", "sh", "-c", inside]
-    done = subprocess.run(command, cwd=workspace, check=False)
+    # -P: the code of this environment, not that of the current folder. Their hashes are compared.
+    mer = [sys.executable, "-P", "-m", "pipelines.cli"]
+    arguments = ["kfp", "task", stage, "--run-id", run_id, "--code", code, "--only", only]
+    process = subprocess.Popen([*mer, *arguments], cwd=workspace)
+    signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    if process.wait() != 0:
+        sys.exit(process.returncode)
+
+
+def check_task(workspace: str, edges: str, code: str, assignments: str) -> None:
+    """Compares the workspace with the pipeline. It is the body of a task, so it has its own imports."""
+    import subprocess
+    import sys
+
+    mer = [sys.executable, "-P", "-m", "pipelines.cli"]
+    arguments = ["kfp", "check", "--edges", edges, "--code", code, "--settings", assignments]
+    done = subprocess.run([*mer, *arguments], cwd=workspace, check=False)
     if done.returncode != 0:
         sys.exit(done.returncode)
 
 
-def _component(node: dag.Node, image: str) -> Callable[..., Any]:
+def _component(function: Callable[..., None], name: str, image: str) -> Callable[..., Any]:
     from kfp import dsl
 
-    component = dsl.component(_typed(stage_task), base_image=image, install_kfp_package=False)
-    name = task_name(node.address)
+    component = dsl.component(_typed(function), base_image=image, install_kfp_package=False)
     component.component_spec.name = name  # by default the name of the function, which all tasks share
     component.name = name
     return component
@@ -197,10 +238,10 @@ def _typed(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def _on_cluster(task: Any, node: dag.Node, settings: PipelineSettings) -> None:
+def _on_cluster(task: Any, stage: str, settings: PipelineSettings) -> None:
     from kfp import kubernetes
 
-    resources = settings.resources.get(node.stage, settings.resources["default"])
+    resources = settings.resources.get(stage, settings.resources["default"])
     task.set_cpu_request(resources["cpu"]).set_cpu_limit(resources["cpu"])
     task.set_memory_request(resources["memory"]).set_memory_limit(resources["memory"])
     task.set_retry(num_retries=settings.retries, backoff_duration="60s", backoff_factor=2.0)
@@ -212,9 +253,9 @@ def _on_cluster(task: Any, node: dag.Node, settings: PipelineSettings) -> None:
     # The network policy lets pods with this label reach Ray.
     kubernetes.add_pod_label(task, label_key="app.kubernetes.io/part-of", label_value="mer")
     kubernetes.mount_pvc(task, pvc_name=settings.workspace_claim, mount_path=settings.workspace)
-    kubernetes.set_timeout(task, settings.timeout_s.get(node.stage, settings.timeout_s["default"]))
-    if stage_of(node.stage).needs_ray:
-        task.set_env_variable("MER_RAY_JOBS_ADDRESS", settings.ray_jobs_address)
+    kubernetes.set_timeout(task, settings.timeout_s.get(stage, settings.timeout_s["default"]))
+    if stage != CHECK and stage_of(stage).needs_ray:
+        task.set_env_variable(JOBS_VARIABLE, settings.ray_jobs_address)
         task.set_env_variable("RAY_AUTH_MODE", "token")
         kubernetes.use_secret_as_env(
             task, secret_name=settings.token_secret, secret_key_to_env={settings.token_key: "RAY_AUTH_TOKEN"}

@@ -124,7 +124,11 @@ def test_what_the_operators_make_by_default_is_refused(workflow: tuple[dict[str,
         "autoscaler: allowPrivilegeEscalation",
         "autoscaler: capabilities.drop",
     ]
-    assert fields == {f"{namespace}/{name}": ["main: runAsNonRoot"] for namespace in (OWN, PROFILE) for name in STAGES}
+    assert fields == {
+        f"{namespace}/{name}": ["main: runAsNonRoot"]
+        for namespace in (OWN, PROFILE)
+        for name in (retrain.CHECK, *STAGES)
+    }
 
 
 CONTAINER = {

@@ -116,6 +116,15 @@ def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
+def test_a_namespace_for_tasks_alone_has_what_they_name() -> None:
+    volume, claim = profile = kustomize.render(INFRA / "profile")
+    for manifest in profile:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    assert claim["metadata"]["name"] == retrain.load_settings(ROOT).workspace_claim
+    assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
+    assert "namespace" not in volume["metadata"]
+
+
 def test_everything_is_in_the_namespace_once(manifests: list[dict[str, Any]]) -> None:
     names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
     assert len(set(names)) == len(names)
@@ -248,10 +257,12 @@ def test_overlays_set_every_image() -> None:
 
 def test_the_image_is_made_from_the_locks() -> None:
     text = (INFRA / "images" / "Dockerfile").read_text()
+    sent = (INFRA / "images" / "Dockerfile.dockerignore").read_text().splitlines()
     for line in text.splitlines():
         if line.startswith("COPY") and "--from" not in line:
             for name in line.split()[1:-1]:
                 assert (ROOT / name).exists(), name
+                assert f"!{name}" in sent, name
     assert "requirements.lock" in text
     assert "make env" in text
 
@@ -328,6 +339,6 @@ def test_production_survives_its_heads_and_dev_needs_no_redis() -> None:
 
 
 def test_every_secret_has_its_command_in_the_documentation() -> None:
-    text = (ROOT / "docs" / "operate.md").read_text()
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
     for name, key in set(secrets(kustomize.render(INFRA / "overlays" / "prod"))):
         assert f"create secret generic {name} --from-literal={key}=" in text

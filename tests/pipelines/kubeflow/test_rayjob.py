@@ -13,13 +13,13 @@ from tests.pipelines.projects import TINY
 def test_the_whole_pipeline(project: Path) -> None:
     job = yaml.safe_load(manifest(overlay="prod"))
     assert job["metadata"]["name"] == "mer-run"
-    assert job["spec"]["entrypoint"].endswith("pipelines.cli run'")
+    assert job["spec"]["entrypoint"].endswith("pipelines.cli run --code same'")
 
 
 def test_one_stage_has_a_name_of_its_own(project: Path) -> None:
     job = yaml.safe_load(manifest(stage="alignment@synthetic"))
     assert job["metadata"]["name"] == "mer-run-alignment-synthetic"
-    assert "run --only alignment@synthetic" in job["spec"]["entrypoint"]
+    assert job["spec"]["entrypoint"].endswith("run --code same --only alignment@synthetic'")
 
 
 def test_a_name_of_several_stages_is_refused(project: Path) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from components.contracts.errors import ConfigError
 from pipelines import dag
-from pipelines.kubeflow import retrain
+from pipelines.kubeflow import retrain, task
 from pipelines.run import Plan
 from pipelines.stages import STAGES
 from tests.pipelines.projects import TINY, make_project
@@ -41,31 +41,43 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 def test_the_pipeline_has_the_stages_and_edges_of_dvc_yaml(compiled: Compiled) -> None:
     tasks = compiled.tasks
     nodes = dag.read(compiled.root)
-    assert {name: sorted(task.get("dependentTasks", [])) for name, task in tasks.items()} == {
-        retrain.task_name(node.address): sorted(retrain.task_name(name) for name in node.upstream) for node in nodes
+    stages = {name: entry for name, entry in tasks.items() if name != retrain.CHECK}
+    assert {name: sorted(entry["dependentTasks"]) for name, entry in stages.items()} == {
+        retrain.task_name(node.address): sorted(retrain.task_name(name) for name in node.upstream) or [retrain.CHECK]
+        for node in nodes
     }
-    assert {task["inputs"]["parameters"]["stage"]["runtimeValue"]["constant"] for task in tasks.values()} == {
+    assert {entry["inputs"]["parameters"]["stage"]["runtimeValue"]["constant"] for entry in stages.values()} == {
         node.address for node in nodes
     }
+
+
+def test_the_first_task_knows_what_the_pipeline_was_made_from(compiled: Compiled) -> None:
+    """Its arguments are those with which `mer kfp check` passes in the same project."""
+    given = {
+        name: value["runtimeValue"]["constant"]
+        for name, value in compiled.tasks[retrain.CHECK]["inputs"]["parameters"].items()
+        if "runtimeValue" in value
+    }
+    assert "13 stages" in task.check(edges=given["edges"], code=given["code"], settings="[]", root=compiled.root)
 
 
 def test_task_names_are_distinct(compiled: Compiled) -> None:
     tasks = compiled.tasks
     assert "alignment-synthetic" in tasks
     assert "alignment-ravdess" in tasks
-    assert len(tasks) == 4 * 2 + 5
+    assert len(tasks) == 4 * 2 + 5 + 1
 
 
 def test_dvc_decides_what_is_up_to_date(compiled: Compiled) -> None:
     """KFP's cache would skip a stage whose inputs are not passed through KFP."""
-    for task in compiled.tasks.values():
-        assert not task["cachingOptions"].get("enableCache", False)
+    for entry in compiled.tasks.values():
+        assert not entry["cachingOptions"].get("enableCache", False)
 
 
 def test_every_task_retries_has_a_deadline_and_the_workspace(compiled: Compiled) -> None:
     settings = retrain.load_settings(compiled.root)
-    for task in compiled.tasks.values():
-        assert task["retryPolicy"]["maxRetryCount"] == settings.retries
+    for entry in compiled.tasks.values():
+        assert entry["retryPolicy"]["maxRetryCount"] == settings.retries
     executors = compiled.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(executors) == set(compiled.pipeline["deploymentSpec"]["executors"])
     for executor in executors.values():

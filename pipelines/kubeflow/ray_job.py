@@ -1,0 +1,162 @@
+"""A stage as a job of a Ray cluster: submitted once, found again by a retry, stopped when its task is ended.
+
+The job's id is made of the Kubeflow run, the stage and the number of the attempt. When a task's pod is lost, the job
+goes on; the pod that replaces it finds the job by its id and follows it, instead of starting a second one beside it.
+SIGTERM, which a pod gets when it is deleted, when its deadline passes and when the run is terminated, stops the job.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+from components.contracts.errors import UnavailableError
+
+JOBS_VARIABLE = "MER_RAY_JOBS_ADDRESS"
+POLL_S = 2.0
+STOP_S = 20.0  # less than the 30 s that Kubernetes gives a pod
+PATIENCE_S = 600.0  # a head that is replaced is back within minutes
+FAILED, STOPPED, SUCCEEDED = "FAILED", "STOPPED", "SUCCEEDED"
+OVER = frozenset({FAILED, STOPPED, SUCCEEDED})
+TERMINATED = 128 + signal.SIGTERM
+JOB_FAILED = 1
+
+T = TypeVar("T")
+
+
+class Jobs(Protocol):
+    """The methods of `ray.job_submission.JobSubmissionClient` that are used."""
+
+    def list_jobs(self) -> list[Any]:
+        """The jobs, each with `submission_id` and `status`."""
+
+    def submit_job(self, *, entrypoint: str, submission_id: str, entrypoint_num_cpus: float) -> str:
+        """Submits a job; raises RuntimeError when there is one of this id."""
+
+    def get_job_status(self, job_id: str) -> Any:
+        """Its status."""
+
+    def get_job_logs(self, job_id: str) -> str:
+        """Its output so far."""
+
+    def stop_job(self, job_id: str) -> bool:
+        """Asks it to stop; its process group gets SIGTERM, after a few seconds SIGKILL."""
+
+
+class _TerminatedError(Exception):
+    """SIGTERM arrived."""
+
+
+def client(address: str) -> Jobs:
+    """A client of a job server; Ray takes the token from the environment. Raises UnavailableError: no answer."""
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        return JobSubmissionClient(address)
+    except (ConnectionError, RuntimeError) as error:
+        raise UnavailableError("Ray's job server does not answer", where=address, seen=str(error)) from error
+
+
+def submission_name(run_id: str, stage: str) -> str:
+    """The part of a job's id that all attempts share; letters, digits and `-` only."""
+    return re.sub(r"[^a-zA-Z0-9-]+", "-", f"{run_id}-{stage}")
+
+
+def run(jobs: Jobs, *, name: str, entrypoint: str, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Runs a job to its end, attaching to it where it exists; returns an exit code.
+
+    Args:
+        jobs: a client.
+        name: see `submission_name`.
+        entrypoint: a shell command.
+        sleep: waits between two looks at the job.
+
+    Raises:
+        UnavailableError: the server did not answer for ten minutes.
+    """
+    asked = _Patient(sleep=sleep)
+    with _sigterm_raises():
+        job_id = ""
+        try:
+            job_id = asked(lambda: _current(jobs, name, entrypoint))
+            status = _follow(jobs, job_id, asked)
+        except _TerminatedError:
+            _stop(jobs, job_id, sleep)
+            return TERMINATED
+    print(f"Ray job {job_id}: {status}", file=sys.stderr)
+    return 0 if status == SUCCEEDED else JOB_FAILED
+
+
+def _current(jobs: Jobs, name: str, entrypoint: str) -> str:
+    """The id of the newest attempt; a new one is submitted after those that failed or were stopped."""
+    known = {job.submission_id: str(job.status.value) for job in jobs.list_jobs()}
+    attempts = (f"{name}-{number}" for number in count(1))
+    job_id = next(attempt for attempt in attempts if known.get(attempt) not in {FAILED, STOPPED})
+    if job_id in known:
+        print(f"Ray job {job_id}: {known[job_id]}; following it", file=sys.stderr)
+        return job_id
+    # The head has no CPUs, so a driver that takes one runs on a worker.
+    jobs.submit_job(entrypoint=entrypoint, submission_id=job_id, entrypoint_num_cpus=1)
+    print(f"Ray job {job_id}: submitted", file=sys.stderr)
+    return job_id
+
+
+def _follow(jobs: Jobs, job_id: str, asked: _Patient) -> str:
+    shown = 0
+    while True:
+        status = asked(lambda: str(jobs.get_job_status(job_id).value))
+        text = asked(lambda: jobs.get_job_logs(job_id))
+        print(text[shown:], end="", flush=True)
+        shown = len(text)
+        if status in OVER:
+            return status
+        asked.sleep(POLL_S)
+
+
+def _stop(jobs: Jobs, job_id: str, sleep: Callable[[float], None]) -> None:
+    if not job_id:
+        return
+    print(f"Ray job {job_id}: the task is ended, stopping it", file=sys.stderr)
+    jobs.stop_job(job_id)
+    for _ in range(int(STOP_S)):
+        if str(jobs.get_job_status(job_id).value) in OVER:
+            return
+        sleep(1.0)
+
+
+class _Patient:
+    """Asks again for a while where the server does not answer: a head that died is replaced."""
+
+    def __init__(self, *, sleep: Callable[[float], None]) -> None:
+        self.sleep = sleep
+
+    def __call__(self, ask: Callable[[], T]) -> T:
+        waited_s = 0.0
+        while True:
+            try:
+                return ask()
+            except (ConnectionError, RuntimeError) as error:
+                if waited_s >= PATIENCE_S:
+                    raise UnavailableError("Ray's job server does not answer", where="Ray", seen=str(error)) from error
+                if waited_s == 0.0:
+                    print(f"Ray's job server does not answer, asking again: {error}", file=sys.stderr)
+            self.sleep(POLL_S)
+            waited_s += POLL_S
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def end(number: int, frame: object) -> None:
+        raise _TerminatedError
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

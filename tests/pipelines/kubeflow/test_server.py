@@ -1,0 +1,87 @@
+"""What reaches the server: address, namespace, token, service account, certificates, against a small HTTP server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from components.contracts.errors import ConfigError, UnavailableError
+from pipelines.cli import call
+from pipelines.kubeflow import recurring, schedules
+from pipelines.kubeflow.server import Server, connect
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+class Requests(BaseHTTPRequestHandler):
+    """Answers every list with nothing in it and records what was asked."""
+
+    asked: list[tuple[str, str, str | None]]
+
+    def do_GET(self) -> None:
+        self.asked.append(("GET", self.path, self.headers.get("authorization")))
+        body = b"{}"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[str, list[tuple[str, str, str | None]]]]:
+    """The address of an API and the requests that it got."""
+    asked: list[tuple[str, str, str | None]] = []
+    handler = type("Handler", (Requests,), {"asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+
+
+def test_namespace_and_token_reach_the_server_and_looking_only_reads(
+    api: tuple[str, list[tuple[str, str, str | None]]], tmp_path: Path
+) -> None:
+    host, asked = api
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    place = recurring.Place(client=connect(Server(host=host, token_file=token)), namespace="team-a")
+    desired = schedules.Schedules(prefix="mer-", experiment="mer")
+    assert "no recurring run" in recurring.listing(place, desired)
+    token.write_text("second\n")  # the kubelet replaces a mounted token before it expires
+    recurring.listing(place, desired)
+    listed = [(urlsplit(path), token) for _, path, token in asked if "experiments" in path]
+    assert {parse_qs(url.query)["namespace"][0] for url, _ in listed} == {"team-a"}
+    assert [token for _, token in listed] == ["Bearer first", "Bearer second"]
+    assert {kind for kind, _, _ in asked} == {"GET"}
+
+
+def test_an_unreachable_server_is_named() -> None:
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9"):
+        connect(Server(host="http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("option", ["token_file", "ca_file"])
+def test_a_file_that_is_missing_is_named(tmp_path: Path, option: str) -> None:
+    with pytest.raises(ConfigError, match="gone"):
+        connect(Server(host="http://127.0.0.1:9", **{option: tmp_path / "gone"}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "command", [["schedule", "apply"], ["schedule", "list"], ["schedule", "run-now"], ["kfp", "run"]]
+)
+def test_a_command_without_a_server_names_the_option(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    assert call(command) == 2
+    assert "--host ADDRESS" in capsys.readouterr().err

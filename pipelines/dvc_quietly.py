@@ -2,30 +2,38 @@
 
 Stages run in a host that imports their libraries once (`stage_host.py`); other commands run as DVC runs them.
 
-Its exit code is that of the stage that failed, or 7 where a disk is full. DVC's own `--quiet` would hide which stage
-runs, and errors with it.
+Its exit code is that of the stage that failed, 7 where a disk is full, 75 where a different process works on the stage.
+DVC's own `--quiet` would hide which stage runs, and errors with it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from components.contracts.atomic import atomic_file
-from components.contracts.errors import error_chain
+from components.contracts.errors import UnavailableError, error_chain
 from components.contracts.room import is_full, no_room
+from pipelines import lease
+from pipelines.lease import Lease
 from pipelines.project import written
+from pipelines.reproduce import LEASE_VARIABLE
 from pipelines.stage_host import StageHost, arguments_of
 
 LOCK_AND_GIT = ("dvc.dvcfile", "dvc.repo.scm_context")  # "Updating lock file", "To track the changes with git, run"
 ADVICE = "Use `dvc push`"
 SUPPORT = "dvc.org/support"
 STAGE_ENDED = re.compile(r"exited with (\d+)$")
+BLOCKED = "it is being blocked by:"  # of DVC's locks on paths
+LOST = "mer: a different process took this stage over; nothing of it is saved here"
+BUSY = os.EX_TEMPFAIL
 
 
 class _Causes(logging.Filter):
@@ -39,6 +47,8 @@ class _Causes(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             return True
+        if any(BLOCKED in str(link) for link in error_chain(error)):
+            self.exit_code = BUSY
         ended = (STAGE_ENDED.search(str(link)) for link in error_chain(error))
         self.exit_code = next((int(match[1]) for match in ended if match), self.exit_code)
         full = no_room(error, written(Path.cwd())) if self.exit_code is None else None
@@ -58,12 +68,35 @@ def _full_disk_ends_it(record: logging.LogRecord) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a command of DVC and returns its exit code."""
+    """Runs a command of DVC and returns its exit code; with `MER_LEASE` in the environment under a lease."""
     with StageHost() as host:
-        return _dvc(arguments, host)
+        if LEASE_VARIABLE not in os.environ:
+            return _dvc(arguments, host)
+        with Lease(lease.FOLDER, lost=_stop_all) as own:
+            _by_token(own)
+            return _dvc(arguments, host, own)
 
 
-def _dvc(arguments: list[str], host: StageHost) -> int:
+def _stop_all() -> None:
+    """Interrupts the stage: a different process works on its outputs. DVC ends with it."""
+    print(LOST, file=sys.stderr)
+    if os.getpgrp() == os.getpid():  # started by `mer`, as the first of a group of its own
+        os.killpg(os.getpgrp(), signal.SIGINT)
+
+
+def _by_token(own: Lease) -> None:
+    """DVC's locks on paths with the token of a lease in place of a process id."""
+    import dvc.rwlock
+    import psutil
+
+    def exists(number: int) -> bool:
+        return lease.alive(lease.FOLDER, number) if number >= lease.FIRST_TOKEN else psutil.pid_exists(number)
+
+    dvc.rwlock.os = SimpleNamespace(getpid=lambda: own.token)
+    dvc.rwlock.psutil = SimpleNamespace(pid_exists=exists)
+
+
+def _dvc(arguments: list[str], host: StageHost, own: Lease | None = None) -> int:
     import dvc.stage.run
     from dvc.cli import main as dvc_main
     from dvc.ui import ui
@@ -77,19 +110,20 @@ def _dvc(arguments: list[str], host: StageHost) -> int:
     ui.write = _without(ADVICE, ui.write)
     ui.error_write = _without(SUPPORT, ui.error_write)
     _yaml._dump_data = _beside(_yaml._dump_data)
-    dvc.stage.run._run = _hosted(host, dvc.stage.run._run)
+    dvc.stage.run._run = _hosted(host, dvc.stage.run._run, own)
     code = int(dvc_main(arguments) or 0)
     return code if causes.exit_code is None else causes.exit_code
 
 
-def _hosted(host: StageHost, run: Callable[..., None]) -> Callable[..., None]:
+def _hosted(host: StageHost, run: Callable[..., None], own: Lease | None) -> Callable[..., None]:
     """DVC's function that runs a command, with the stages of the table in the host."""
     from dvc.stage.exceptions import StageCmdFailedError
 
     def hosted(executable: str | None, command: str, **options: Any) -> None:
         arguments = arguments_of(command)
         if arguments is None:
-            return run(executable, command, **options)
+            run(executable, command, **options)
+            return fenced(command)
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as DVC does: the stage ends, then DVC
         try:
             code = host.run(arguments, folder=options["cwd"], environment=options["env"])
@@ -97,7 +131,13 @@ def _hosted(host: StageHost, run: Callable[..., None]) -> Callable[..., None]:
             signal.signal(signal.SIGINT, before)
         if code != 0:
             raise StageCmdFailedError(command, code)
-        return None
+        return fenced(command)
+
+    def fenced(command: str) -> None:
+        """Before DVC saves the outputs: are they this process's to save?"""
+        if own is not None and not own.held:
+            print(LOST, file=sys.stderr)
+            raise StageCmdFailedError(command, UnavailableError.exit_code)
 
     return hosted
 

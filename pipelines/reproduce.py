@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+LEASE_VARIABLE = "MER_LEASE"
+
 # How long DVC and the stage may take to end after an interrupt before they are killed.
 GRACE_S = 30.0
 
 
 def reproduce(
-    root: Path, targets: Sequence[str] = (), *, force: bool = False, alone: bool = False, wait: bool = False
+    root: Path, targets: Sequence[str] = (), *, force: bool = False, alone: bool = False, shared: bool = False
 ) -> int:
     """Runs `dvc repro` and returns its exit code.
 
@@ -28,14 +30,16 @@ def reproduce(
         targets: stages; all when empty.
         force: also run unchanged stages.
         alone: only the targets, nothing before them.
-        wait: wait for another DVC process that holds the lock, instead of failing.
+        shared: others work in the project, on this machine or not: wait for another DVC process that holds its lock,
+            instead of failing, and hold a lease. The code is then 75 while others work on a target.
     """
     flags = [flag for flag, on in (("--force", force), ("--single-item", alone)) if on]
-    lock = ["--wait-for-lock"] if wait else []
+    lock = ["--wait-for-lock"] if shared else []
+    variables = environment() | ({LEASE_VARIABLE: "1"} if shared else {})
     command = [sys.executable, "-m", "pipelines.dvc_quietly", *lock, "repro", *flags, *targets]
     with (
         terminated_like_interrupted(),
-        subprocess.Popen(command, cwd=root, env=environment(), start_new_session=True) as child,
+        subprocess.Popen(command, cwd=root, env=variables, start_new_session=True) as child,
     ):
         try:
             return child.wait()

@@ -28,6 +28,8 @@ from pipelines.stages import stage_of
 
 REGISTER = "register"
 FAILED_WITHOUT_REPORT = 1
+BUSY = os.EX_TEMPFAIL  # of `dvc_quietly`
+BUSY_S = 10.0
 EXIT_CODES = range(2, 8)  # of the tree of errors; DVC's own are others
 
 
@@ -81,11 +83,15 @@ def run(
 def run_alone(name: str, *, root: Path | None = None) -> int:
     """Runs one stage through DVC and none before it, unless it is up to date; the body of a KFP task.
 
-    Several may run at once in one project: each waits for DVC's lock, which is free while a stage runs.
+    Several may run at once in one project, in containers or on machines of their own (`lease.py`): each waits for
+    DVC's lock, which is free while a stage runs. Where one of them works on this stage, it waits for that one to end,
+    and then finds the stage up to date, or that it died.
     """
     layout = Layout(root or find_root())
     targets = dag.resolve(dag.read(layout.root), name)
-    code = reproduce(layout.root, targets, alone=True, wait=True)
+    while (code := reproduce(layout.root, targets, alone=True, shared=True)) == BUSY:
+        print(f"{name}: a different process works on it; waiting", file=sys.stderr)
+        time.sleep(BUSY_S)
     if code == 0:
         return 0
     own = [timing for timing in timings(layout, os.environ.get(RUN_ID_VARIABLE, "")) if timing.stage in targets]

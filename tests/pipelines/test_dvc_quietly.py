@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from pipelines import lease
+from pipelines.dvc_quietly import BUSY
+from pipelines.reproduce import LEASE_VARIABLE
+from tests.namespaces import own_pid_namespace
 from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.integration
@@ -61,3 +67,31 @@ def test_a_cache_without_room_is_said_in_one_line_and_the_next_run_goes_on(proje
         assert "dvc.org" not in done.stderr
         assert "Traceback" not in done.stderr
     assert reproduce(project, command).returncode == 0
+
+
+def shared(root: Path, *before: str) -> subprocess.Popen[str]:
+    """`mer run --only` of the stage as a task of the pipeline starts it, in a PID namespace of its own."""
+    quietly = [sys.executable, "-m", "pipelines.dvc_quietly"]
+    call = [*before, *quietly, "--wait-for-lock", "repro", "--single-item", "catalog"]
+    environment = {**os.environ, LEASE_VARIABLE: "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(call, cwd=root, env=environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
+
+
+def test_two_containers_do_not_run_one_stage_at_once(project: Path) -> None:
+    """DVC would take the other's lock for that of a dead process: the two number their processes alike."""
+    apart = own_pid_namespace()
+    work = "mkdir -p data/catalog; date > data/catalog/a"
+    command = f"sh -c 'echo started >> started; while [ ! -e go ]; do sleep 0.1; done; {work}'"
+    (project / "dvc.yaml").write_text(LINE.format(command=command))
+    first = shared(project, *apart)
+    while not (project / "started").exists():
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.1)
+    second = shared(project, *apart)
+    said = second.communicate()[0]
+    assert second.returncode == BUSY, said
+    (project / "go").touch()
+    assert first.wait() == 0, first.communicate()[0]
+    assert (project / "started").read_text() == "started\n"
+    assert list((project / lease.FOLDER).iterdir()) == []

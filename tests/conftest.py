@@ -64,9 +64,11 @@ def ray_session() -> Iterator[None]:
     """One local Ray for the whole session."""
     import ray
 
-    from components.contracts.config import RayResources
+    from components.contracts.config import RayResources, Serving
     from components.runtime.cluster import connect
+    from components.serving.gateway import environment
 
+    os.environ.update(environment(Serving()))
     connect(RayResources(num_cpus=4, object_store_mb=256))
     yield
     ray.shutdown()

@@ -3,6 +3,9 @@
 Every caller that aligns untrusted media (a worker of the stage, `mer predict`, a replica) passes it to a child process
 that holds the aligner. A clip that kills the child is `crashed`, one over its time `too-slow`, one over its memory
 `memory`; all other refusals come from the aligner. Starting the first child takes a few seconds (its imports).
+
+The child reads what was sent with a single clip too: the transcript and the times of words. Of this process's
+environment it has what it needs, and no token or password.
 """
 
 from __future__ import annotations
@@ -15,15 +18,17 @@ from typing import Any
 import pyarrow as pa
 
 from components.alignment.outcome import ClipOutcome, align_one, measured, packed, refused, unpacked
+from components.alignment.said import Said, check_words, read_said
 from components.contracts.codes import Code
-from components.contracts.config import Alignment
-from components.contracts.errors import MediaError
-from components.contracts.records import AlignedClip, Clip
+from components.contracts.config import Alignment, MediaLimits
+from components.contracts.errors import MediaError, UnavailableError
+from components.contracts.records import AlignedClip, Clip, Word
 from components.media.images import image_times
 from components.media.probe import image_format
 from components.media.source import open_media, out_of_memory, picture_stream, too_slow
 from components.runtime.fork_server import fork_server
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
+from components.runtime.patience import OutOfTimeError, Patience
 
 SERVE = f"{__name__}:serve"
 KILLED = "signal SIGKILL"  # so the kernel ends a process where memory runs out
@@ -36,15 +41,13 @@ class Guard:
     Args:
         config: of the aligner.
         root: where relative media paths start.
-        wall_s: the most wall-clock seconds per clip; None: only processor time is limited.
     """
 
-    def __init__(self, config: Alignment, root: Path, *, wall_s: float | None = None) -> None:
+    def __init__(self, config: Alignment, root: Path) -> None:
         self.root = root
         self.limits = config.limits
-        self._wall_s = wall_s
         settings = {"config": config.model_dump(mode="json"), "root": str(root)}
-        self._child = Guarded(SERVE, settings, config.limits, wall_s=wall_s)
+        self._child = Guarded(SERVE, settings, config.limits, bare=True)
 
     def __enter__(self) -> Guard:
         return self
@@ -73,14 +76,46 @@ class Guard:
     def aligned(self, clip: Clip) -> AlignedClip:
         """As `Aligner.align_ungated`, with its errors; further `crashed`, and a RuntimeError where the aligner has a
         defect."""
-        _, row = self._request({"do": "aligned", "clip": clip.to_row()}, clip.clip_id)
-        return AlignedClip.from_row(pa.ipc.open_stream(row).read_all().to_pylist()[0])
+        return unpacked_row(self.aligned_row(clip))
 
-    def has_picture(self, path: Path) -> bool:
-        """Whether a media file has a picture stream, or is a picture. Raises MediaError as `source.open_media`,
-        `images.image_times` and `aligned`."""
-        fields, _ = self._request({"do": "open", "path": str(path)}, path.name)
-        return bool(fields["picture"])
+    def aligned_row(self, clip: Clip, *, patience: Patience | None = None) -> bytes:
+        """As `aligned`, as the Arrow stream of one row of the aligned table.
+
+        Raises:
+            DataError: the clip has more words than can be said in its time (`too-long`).
+            MediaError: further `too-slow`, the patience of the caller ended during the work.
+            UnavailableError: `busy`, it ended before the turn of the clip came.
+            GivenUpError: the caller has given up.
+        """
+        _, row = self._request({"do": "aligned", "clip": clip.to_row()}, clip.clip_id, patience)
+        assert row is not None
+        return row
+
+    def opened(
+        self,
+        path: Path,
+        *,
+        transcript: str | Path | None = None,
+        words: Path | None = None,
+        patience: Patience | None = None,
+    ) -> tuple[bool, Said]:
+        """Whether a media file has a picture stream, or is a picture; and what is said in it, read from what was sent
+        with it (`said.read_said`).
+
+        Raises:
+            MediaError: as `source.open_media`, `images.image_times` and `aligned_row`.
+            DataError: as `said.read_said`.
+        """
+        request = {
+            "do": "open",
+            "path": str(path),
+            "transcript": None if transcript is None else str(transcript),
+            "in_file": isinstance(transcript, Path),
+            "words": None if words is None else str(words),
+        }
+        fields, _ = self._request(request, path.name, patience)
+        timed = tuple(Word(text=text, start_s=start_s, end_s=end_s) for text, start_s, end_s in fields["words"])
+        return bool(fields["picture"]), Said(text=fields["text"], words=timed)
 
     def start(self) -> None:
         """Starts the child without waiting for it."""
@@ -99,20 +134,29 @@ class Guard:
         """The child's process id, while it runs."""
         return self._child.pid
 
-    def _request(self, request: Mapping[str, Any], where: str) -> tuple[Fields, bytes | None]:
+    def _request(
+        self, request: Mapping[str, Any], where: str, patience: Patience | None = None
+    ) -> tuple[Fields, bytes | None]:
         try:
-            return self._child.ask(request)
+            return self._child.ask(request, patience=patience)
+        except OutOfTimeError as late:
+            raise busy(patience, where) from late
         except ChildEndedError as ended:
             if ended.over_work:
                 raise too_slow(self.limits, where) from ended
             if ended.over_time:
-                raise _too_late(self._wall_s, where) from ended
-            raise _crashed(ended, where) from ended
+                raise too_late(patience, where) from ended
+            raise crashed(ended, where) from ended
+
+
+def unpacked_row(row: bytes) -> AlignedClip:
+    """The aligned clip of `Guard.aligned_row`."""
+    return AlignedClip.from_row(pa.ipc.open_stream(row).read_all().to_pylist()[0])
 
 
 def prepare(config: Alignment) -> None:
     """Starts the imports of this process's guards with a configuration, without waiting for them."""
-    fork_server(__name__).prepare({"config": config.model_dump(mode="json")})
+    fork_server(__name__, bare=True).prepare({"config": config.model_dump(mode="json")})
 
 
 def imports(settings: Fields) -> None:
@@ -134,18 +178,15 @@ def serve(settings: Fields) -> Handler:
 
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         if request["do"] == "open":
-            path = root / request["path"]
-            if image_format(path) is not None:
-                image_times(path, config.limits, where=path.name)
-                return {"picture": True}, None
-            with open_media(path, config.limits, where=path.name) as container:
-                return {"picture": picture_stream(container) is not None}, None
+            return _opened(request, root, config.limits), None
         clip = Clip.from_row(request["clip"])
         if request["do"] == "align":
             fields = packed(align_one(aligner, clip, root))
         else:
             try:
-                fields = packed(measured(aligner.align_ungated(clip, root=root)))
+                aligned = aligner.align_ungated(clip, root=root)
+                check_words(aligned)
+                fields = packed(measured(aligned))
             except MemoryError as error:
                 raise out_of_memory(config.limits, clip.clip_id) from error
         row = fields.pop("row")
@@ -154,18 +195,53 @@ def serve(settings: Fields) -> Handler:
     return handler
 
 
-def _too_late(wall_s: float | None, where: str) -> MediaError:
-    return MediaError(
-        "the clip takes too long to align",
+def _opened(request: Fields, root: Path, limits: MediaLimits) -> Fields:
+    transcript, words = request["transcript"], request["words"]
+    if request["in_file"]:
+        transcript = Path(transcript)
+    said = read_said(transcript, words and Path(words), max_duration_s=limits.max_duration_s)
+    timed = [(word.text, word.start_s, word.end_s) for word in said.words]
+    return {"picture": _has_picture(root / request["path"], limits), "text": said.text, "words": timed}
+
+
+def _has_picture(path: Path, limits: MediaLimits) -> bool:
+    if image_format(path) is not None:
+        image_times(path, limits, where=path.name)
+        return True
+    with open_media(path, limits, where=path.name) as container:
+        return picture_stream(container) is not None
+
+
+def busy(patience: Patience | None, where: str) -> UnavailableError:
+    """The error for a clip whose turn did not come before the patience of its caller ended."""
+    return UnavailableError(
+        "there was no time for this clip",
         where=where,
-        seen=f"more than {wall_s:g} s",
-        allowed=f"at most {wall_s:g} s",
+        seen=f"others took {_wall_s(patience):g} s",
+        remedy="Try again later.",
+        code=Code.BUSY,
+    )
+
+
+def too_late(patience: Patience | None, where: str) -> MediaError:
+    """The error for a clip that took longer than the patience of its caller."""
+    limit = f"{_wall_s(patience):g} s"
+    return MediaError(
+        "the clip takes too long",
+        where=where,
+        seen=f"more than {limit}",
+        allowed=f"at most {limit}",
         remedy="Try again when the machine is less busy, or cut the clip into parts",
         code=Code.TOO_SLOW,
     )
 
 
-def _crashed(ended: ChildEndedError, where: str) -> MediaError:
+def _wall_s(patience: Patience | None) -> float:
+    return (patience and patience.wall_s) or 0.0
+
+
+def crashed(ended: ChildEndedError, where: str) -> MediaError:
+    """The error for a clip that ended the child that worked on it."""
     return MediaError(
         "decoding the clip ends the process that does it",
         where=where,

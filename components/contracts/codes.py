@@ -123,6 +123,9 @@ class Code(StrEnum):
     ENCODER_MISMATCH = "encoder-mismatch"
     BAD_REQUEST = "bad-request"
     BAD_WORDS = "bad-words"
+    BUSY = "busy"
+    SLOW_UPLOAD = "slow-upload"
+    TOO_MANY = "too-many"
     UNSUPPORTED_MEDIA = "unsupported-media"
     HTTP = "http"
 

@@ -52,7 +52,7 @@ class MediaReader:
     def __init__(self, children: int = 1) -> None:
         self._idle: LifoQueue[Guarded] = LifoQueue()
         for _ in range(children):
-            self._idle.put(Guarded(SERVE, {}, LIMITS))
+            self._idle.put(Guarded(SERVE, {}, LIMITS, bare=True))
 
     def header(self, path: Path) -> Header:
         """The header of a file; an empty one where it cannot be opened, since alignment will set it aside. A picture

@@ -24,6 +24,22 @@ from importlib import import_module
 from typing import Any
 
 SERVER = "from components.runtime.fork_server import serve; serve()"
+# What a child needs of the environment of a process that may hold passwords and tokens in it.
+PLAIN = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"})
+BEGINNINGS = (
+    "PYTHON",
+    "LC_",
+    "MER_",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "CUDA_",
+    "NVIDIA_",
+    "MALLOC_",
+    "HF_",
+    "TORCH_",
+)
+SECRET = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "KEY")
 LENGTH = struct.Struct("!Q")
 NUMBER = struct.Struct("!q")
 FILES = 3  # sent with a request: the child's standard input and error, and the server's end of the child's channel
@@ -87,9 +103,11 @@ class ForkServer:
     Args:
         module: what it imports. If the module has a function `imports`, it is called with a child's settings before the
             fork.
+        bare: whether children get only what they need of the environment: those that read strangers' files.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *, bare: bool = False) -> None:
+        self._bare = bare
         self._command = [sys.executable, "-c", SERVER, module]  # which identifies it in a list of processes
         self._turn = threading.Lock()
         self._line: socket.socket | None = None
@@ -108,7 +126,7 @@ class ForkServer:
             settings: for `imports`, JSON.
             stdin: a file descriptor, for its standard input.
         """
-        request = {"program": program, "settings": settings, "environment": dict(os.environ), "folder": _folder()}
+        request = {"program": program, "settings": settings, "environment": self._environment(), "folder": _folder()}
         ours, theirs = socket.socketpair()
         with self._turn, theirs:
             files = [stdin, 2, theirs.fileno()]
@@ -124,7 +142,7 @@ class ForkServer:
             self._line, theirs = socket.socketpair()
             path = os.pathsep.join(path for path in sys.path if path)
             # One thread: sums of floats depend on their number, and on a busy machine they only wait for each other.
-            environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+            environment = {**self._environment(), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
             with theirs:
                 self._process = subprocess.Popen(
                     self._command,
@@ -133,6 +151,9 @@ class ForkServer:
                     env=environment,
                 )
         return self._line
+
+    def _environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if not self._bare or is_plain(name)}
 
     def _end(self) -> None:
         if self._process is not None:
@@ -145,10 +166,17 @@ _servers: dict[tuple[object, ...], ForkServer] = {}
 _choice = threading.Lock()
 
 
-def fork_server(module: str) -> ForkServer:
-    """The server of this process, and of its present user, for children that need a module."""
+def fork_server(module: str, *, bare: bool = False) -> ForkServer:
+    """The server of this process, and of its present user, for children that need a module; see `ForkServer`."""
     with _choice:
-        return _servers.setdefault((module, os.getpid(), os.geteuid(), os.getegid()), ForkServer(module))
+        key = (module, bare, os.getpid(), os.geteuid(), os.getegid())
+        return _servers.setdefault(key, ForkServer(module, bare=bare))
+
+
+def is_plain(name: str) -> bool:
+    """Whether a variable of the environment is one that a child needs, and by its name not a secret."""
+    needed = name in PLAIN or name.startswith(BEGINNINGS)
+    return needed and not any(word in name for word in SECRET)
 
 
 def _folder() -> str:

@@ -4,8 +4,9 @@ A decoder is a hundred thousand lines of C: on a crafted file it may crash, neve
 Neither Python nor Ray can undo that. So media files are opened in a child process:
 
     crash          the child dies; the request is tried once more in a new child, then `ChildEndedError` is raised
-    hang           the kernel's alarm ends the child after `max_work_s` of processor time, or after `wall_s` by the
-                   clock if that is given: `ChildEndedError`, without a second try
+    hang           the kernel's alarm ends the child after `max_work_s` of processor time, or when the caller's
+                   patience ends: `ChildEndedError`, without a second try
+    nobody waits   a caller that gives up ends its request, and the child with it
     memory         the kernel refuses more than `max_memory_mb` beyond what an idle child uses: a MemoryError there
 
 The alarms and the memory limit are the kernel's, so they hold in the middle of foreign code, and for a child whose
@@ -37,17 +38,20 @@ from components.contracts import errors
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MerError, UnavailableError
 from components.runtime.fork_server import Child, fork_server
+from components.runtime.patience import GivenUpError, OutOfTimeError, Patience
 
 Fields = dict[str, Any]
-# The work of a child: takes a request's fields, returns an answer's fields and bytes.
+# The work of a child: takes a request's fields (its bytes as the field `BODY`), returns an answer's fields and bytes.
 Handler = Callable[[Fields], tuple[Fields, bytes | None]]
 
 ATTEMPTS = 2  # a child may be killed because of its neighbours; twice in a row with one file, the file is the cause
 CHILD = "from components.runtime.guarded import child; child()"
+SOON_S = 0.001  # an alarm in 0 s is none
 END_S = 5.0  # a child ends immediately on SIGTERM
 KIB = 1 << 10
 MIB = 1 << 20
 READY = b"ready"
+BODY = "body"
 
 
 class ChildEndedError(Exception):
@@ -64,7 +68,7 @@ class ChildEndedError(Exception):
 
     @property
     def over_time(self) -> bool:
-        """Whether it took more than `wall_s`."""
+        """Whether it took longer than the caller's patience."""
         return -self.status == signal.SIGALRM
 
     @property
@@ -81,13 +85,12 @@ class Guarded:
             module, called with `settings`, makes the imports that its children share.
         settings: the handler's settings, JSON, sent once.
         limits: `max_work_s` and `max_memory_mb` of a request.
-        wall_s: the most seconds by the clock that a request may take; None: no limit.
+        bare: whether the child gets only what it needs of the environment (`fork_server.is_plain`).
     """
 
-    def __init__(
-        self, serve: str, settings: Mapping[str, Any], limits: MediaLimits, *, wall_s: float | None = None
-    ) -> None:
-        setup = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json"), "wall_s": wall_s}
+    def __init__(self, serve: str, settings: Mapping[str, Any], limits: MediaLimits, *, bare: bool = False) -> None:
+        self._bare = bare
+        setup = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json")}
         self._serve = serve
         self._settings = settings
         self._setup = json.dumps(setup).encode()
@@ -107,23 +110,37 @@ class Guarded:
         with self._turn:
             self._wait()
 
-    def ask(self, request: Mapping[str, Any]) -> tuple[Fields, bytes | None]:
-        """The child's answer to a request (JSON).
+    def ask(
+        self,
+        request: Mapping[str, Any],
+        body: bytes | None = None,
+        *,
+        work_s: float | None = None,
+        patience: Patience | None = None,
+    ) -> tuple[Fields, bytes | None]:
+        """The child's answer to a request.
+
+        Args:
+            request: JSON.
+            body: bytes that belong to it.
+            work_s: the most processor time that it may take, where that is less than `max_work_s`.
+            patience: how long the caller waits, also for its turn; by default as long as it takes.
 
         Raises:
             MerError: as the handler raised it.
             ChildEndedError: the request ended the child; a new one is being started.
+            GivenUpError, OutOfTimeError: the patience of the caller ended.
             UnavailableError: no child can be started.
             RuntimeError: a defect of the handler, with its trace.
         """
-        text = json.dumps(request).encode()
-        with self._turn:
-            fields, body = self._answer(text)
+        patience = patience or Patience()
+        with patience.turn(self._turn):
+            fields, reply = self._answer({"request": dict(request), "work_s": work_s}, body, patience)
         if "error" in fields:
             raise _error_of(fields["error"])
         if "defect" in fields:
             raise RuntimeError(fields["defect"])
-        return fields["answer"], body
+        return fields["answer"], reply
 
     def close(self) -> None:
         """Ends the child. The next request would start a new one."""
@@ -136,22 +153,30 @@ class Guarded:
         """The child's process id, while there is one."""
         return self._child.pid if self._child else None
 
-    def _answer(self, text: bytes) -> tuple[Fields, bytes | None]:
+    def _answer(self, envelope: Fields, body: bytes | None, patience: Patience) -> tuple[Fields, bytes | None]:
         for attempt in range(1, ATTEMPTS + 1):
             line = self._wait()
             try:
-                line.send_bytes(text)
-                fields = json.loads(line.recv_bytes())
-                return fields, line.recv_bytes() if fields["bytes"] else None
+                with patience.until(self._interrupt):
+                    _send(line, {**envelope, "wall_s": patience.remaining_s}, body)
+                    return _received(line)
+            except (GivenUpError, OutOfTimeError):
+                raise  # before anything was sent
             except (EOFError, OSError):
                 ended = ChildEndedError(self._bury(dead=True))
             except BaseException:
                 self._bury()  # its answer to this request must not be taken for that to the next one
                 raise
             self._start()  # now, so that it is ready for the next request
+            if patience.given_up:
+                raise GivenUpError from ended
             if ended.over_work or ended.over_time or attempt == ATTEMPTS:
                 raise ended
         raise AssertionError("unreachable")
+
+    def _interrupt(self) -> None:
+        if self._child is not None:
+            self._child.kill()
 
     def _start(self) -> None:
         if self._child is not None:
@@ -159,7 +184,7 @@ class Guarded:
         ours, theirs = socket.socketpair()
         module = self._serve.partition(":")[0]
         with theirs:
-            self._child = fork_server(module).start(CHILD, self._settings, stdin=theirs.fileno())
+            self._child = fork_server(module, bare=self._bare).start(CHILD, self._settings, stdin=theirs.fileno())
         self._line = Connection(ours.detach())
         self._end = weakref.finalize(self, _end, self._child, self._line)
         self._ready = False
@@ -225,20 +250,31 @@ def child() -> None:
     _bound_memory(limits)
     with suppress(EOFError, ConnectionError):  # the parent has ended
         line.send_bytes(READY)
-        _serve(line, handler, limits, setup["wall_s"])
+        _serve(line, handler, limits)
 
 
-def _serve(line: Connection, handler: Handler, limits: MediaLimits, wall_s: float | None) -> None:
+def _serve(line: Connection, handler: Handler, limits: MediaLimits) -> None:
     while True:
-        request = json.loads(line.recv_bytes())
-        signal.setitimer(signal.ITIMER_PROF, limits.max_work_s)  # their alarms end the process
-        signal.setitimer(signal.ITIMER_REAL, wall_s or 0.0)
-        fields, body = _handled(handler, request)
+        envelope, body = _received(line)
+        work_s, wall_s = envelope["work_s"] or limits.max_work_s, envelope["wall_s"]
+        signal.setitimer(signal.ITIMER_PROF, min(work_s, limits.max_work_s))  # their alarms end the process
+        signal.setitimer(signal.ITIMER_REAL, 0.0 if wall_s is None else max(wall_s, SOON_S))
+        request = envelope["request"]
+        fields, reply = _handled(handler, request if body is None else {**request, BODY: body})
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        line.send_bytes(json.dumps({**fields, "bytes": body is not None}).encode())
-        if body is not None:
-            line.send_bytes(body)
+        _send(line, fields, reply)
+
+
+def _send(line: Connection, fields: Fields, body: bytes | None) -> None:
+    line.send_bytes(json.dumps({**fields, "bytes": body is not None}).encode())
+    if body is not None:
+        line.send_bytes(body)
+
+
+def _received(line: Connection) -> tuple[Fields, bytes | None]:
+    fields = json.loads(line.recv_bytes())
+    return fields, line.recv_bytes() if fields.pop("bytes") else None
 
 
 def _handled(handler: Handler, request: Fields) -> tuple[Fields, bytes | None]:

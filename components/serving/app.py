@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -11,36 +12,16 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from components.contracts.codes import Code
-from components.contracts.errors import DataError, MediaError, MerError, UnavailableError
+from components.contracts.errors import MerError
+from components.runtime.patience import Patience
+from components.serving.admission import Admission
+from components.serving.predictor import Predictor
+from components.serving.problems import PROBLEMS, problem_response, status_of
 from components.serving.schemas import Answer, Problem, ProblemDetail, ServedVersion
 from components.serving.service import Service
-from components.serving.uploads import receive
+from components.serving.uploads import Upload, receive
 
 PAGE = Path(__file__).parent / "page" / "index.html"
-HTTP_BAD_REQUEST = 400
-HTTP_TOO_LARGE = 413
-HTTP_UNSUPPORTED = 415
-HTTP_UNPROCESSABLE = 422
-HTTP_INTERNAL = 500
-HTTP_UNAVAILABLE = 503
-
-# First by the error's code, then by its class, the most specific class first.
-STATUS_BY_CODE = {
-    Code.BAD_REQUEST: HTTP_BAD_REQUEST,
-    Code.BAD_TEXT: HTTP_BAD_REQUEST,
-    Code.BAD_WORDS: HTTP_BAD_REQUEST,
-    Code.EMPTY_FILE: HTTP_BAD_REQUEST,
-    Code.TOO_LARGE: HTTP_TOO_LARGE,
-    Code.TOO_LONG: HTTP_TOO_LARGE,
-    Code.LFS_POINTER: HTTP_UNSUPPORTED,
-    Code.UNSUPPORTED_MEDIA: HTTP_UNSUPPORTED,
-}
-STATUS_BY_CLASS: tuple[tuple[type[MerError], int], ...] = (
-    (MediaError, HTTP_UNPROCESSABLE),
-    (DataError, HTTP_UNPROCESSABLE),
-    (UnavailableError, HTTP_UNAVAILABLE),
-)
-
 _PREDICT_BODY = {
     "requestBody": {
         "required": True,
@@ -72,26 +53,13 @@ _PREDICT_BODY = {
         },
     }
 }
-_PROBLEMS: dict[int | str, dict[str, object]] = {
-    HTTP_BAD_REQUEST: {"model": Problem, "description": "The request is malformed or the file is empty."},
-    HTTP_TOO_LARGE: {"model": Problem, "description": "The file is over the limit."},
-    HTTP_UNSUPPORTED: {"model": Problem, "description": "The file is not a media file."},
-    HTTP_UNPROCESSABLE: {"model": Problem, "description": "The clip cannot be decoded."},
-    HTTP_UNAVAILABLE: {"model": Problem, "description": "No version is loaded, or the queue is full."},
-}
-
-
-def status_of(error: MerError) -> int:
-    """The HTTP status of an error of the project's tree."""
-    if error.code in STATUS_BY_CODE:
-        return STATUS_BY_CODE[error.code]
-    return next((status for kind, status in STATUS_BY_CLASS if isinstance(error, kind)), HTTP_INTERNAL)
 
 
 def create_app(service: Service) -> FastAPI:
     """The application around one replica's service."""
     app = FastAPI(title="mer", description="The emotions that a person in a clip shows, moment by moment.", version="1")
     page = PAGE.read_text(encoding="utf-8")
+    admission = Admission(at_once=service.settings.at_once, waiting=service.settings.waiting)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index() -> HTMLResponse:
@@ -101,11 +69,11 @@ def create_app(service: Service) -> FastAPI:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Can this replica answer?", responses=_only(HTTP_UNAVAILABLE))
+    @app.get("/readyz", summary="Can this replica answer?", responses=_only(HTTPStatus.SERVICE_UNAVAILABLE))
     async def readyz() -> dict[str, str]:
         return {"status": "ready", "version": service.current().model.version}
 
-    @app.get("/v1/version", summary="Which version is in service?", responses=_only(HTTP_UNAVAILABLE))
+    @app.get("/v1/version", summary="Which version is in service?", responses=_only(HTTPStatus.SERVICE_UNAVAILABLE))
     async def version() -> ServedVersion:
         return service.served_version()
 
@@ -113,29 +81,32 @@ def create_app(service: Service) -> FastAPI:
         "/v1/predict",
         summary="Which emotions does the person in this clip show?",
         response_model=Answer,
-        responses=_PROBLEMS,
+        responses=PROBLEMS,
         openapi_extra=_PREDICT_BODY,
     )
     async def predict(request: Request) -> Response:
-        predictor = service.current()
+        predictor, patience = service.current(), service.patience()
         content_type = request.headers.get("content-type", "")
-        upload = await receive(request.stream(), content_type, max_clip_bytes=service.limits.max_bytes)
-        with upload:
-            # In a thread, so that health checks and other requests go on while a clip is decoded.
-            answer = await asyncio.to_thread(service.predict, upload, predictor)
+        with admission.waiting():
+            upload = await receive(
+                request.stream(), content_type, max_clip_bytes=service.limits.max_bytes, folder=service.uploads.path
+            )
+            with upload:
+                async with admission.turn(patience):
+                    answer = await _judged(service, upload, predictor, patience)
         return Response(answer.to_json(), media_type="application/json")
 
     @app.exception_handler(MerError)
     async def known(request: Request, error: MerError) -> JSONResponse:
         status = status_of(error)
-        if status >= HTTP_INTERNAL and status != HTTP_UNAVAILABLE:
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             logging.getLogger(__name__).error("%s %s: %s", request.method, request.url.path, error)
-        return _problem(status, Problem.of(error))
+        return problem_response(status, Problem.of(error))
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
         detail = ProblemDetail(code=Code.HTTP, what=str(error.detail), where=f"{request.method} {request.url.path}")
-        return _problem(error.status_code, Problem(error=detail))
+        return problem_response(error.status_code, Problem(error=detail))
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
@@ -147,15 +118,23 @@ def create_app(service: Service) -> FastAPI:
             seen=type(error).__name__,
             remedy="The replica's log has the trace.",
         )
-        return _problem(HTTP_INTERNAL, Problem(error=detail))
+        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, Problem(error=detail))
 
     return app
 
 
+async def _judged(service: Service, upload: Upload, predictor: Predictor, patience: Patience) -> Answer:
+    """The answer, computed in a thread, so that health checks and other requests go on. A request that is cancelled
+    (its client is gone, or Serve's time for it is over) ends its work and waits until that has ended."""
+    work = asyncio.ensure_future(asyncio.to_thread(service.predict, upload, predictor, patience))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        patience.give_up()
+        await asyncio.wait([work])
+        work.exception()  # read, so that asyncio does not report it
+        raise
+
+
 def _only(status: int) -> dict[int | str, dict[str, object]]:
-    return {status: _PROBLEMS[status]}
-
-
-def _problem(status: int, problem: Problem) -> JSONResponse:
-    headers = {"Retry-After": "5"} if status == HTTP_UNAVAILABLE else None
-    return JSONResponse(problem.model_dump(), status_code=status, headers=headers)
+    return {status: PROBLEMS[status]}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.alignment.guard import Guard
+from components.alignment.said import Said
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.fingerprint import file_sha256, fingerprint
 from components.contracts.records import Clip, Word, words_to_json
-from components.datasets.transcripts.read import parse_transcript
 from components.media.probe import PARQUET_MAGIC, check_file, is_text
+from components.runtime.patience import Patience
 
 SHOWN_BYTES = 24
 MEDIA = "mp4, mov, mkv, webm, avi, wav, flac, ogg, mp3, m4a, …, or a photograph: jpg, png, webp"
@@ -21,44 +22,48 @@ def clip_of_file(
     path: Path,
     guard: Guard,
     *,
-    transcript: str | None = None,
-    words: tuple[Word, ...] = (),
+    transcript: str | Path | None = None,
+    words: tuple[Word, ...] | Path = (),
     physio: Path | None = None,
     video_track: int | None = None,
     audio_track: int | None = None,
+    patience: Patience | None = None,
 ) -> Clip:
     """The clip of one file, with the file's name as its id.
 
     Args:
         path: a video (its own sound is used), a sound file or a photograph.
         guard: of the predictor that will align the clip; it opens the file, under its limits.
-        transcript: the spoken words, in any format of `datasets.transcripts`; spread over the speech where it has no
-            times and `words` is empty.
-        words: the spoken words, with times.
+        transcript: the spoken words, in any format of `datasets.transcripts`, or the file that holds them; spread over
+            the speech where they have no times and `words` is empty.
+        words: the spoken words, with times, or the file that holds them (`alignment.said.parse_words`).
         physio: a Parquet file with `time_s` and one column per channel.
         video_track, audio_track: which of several tracks to use, counted from 1; see `Clip`.
+        patience: how long the caller waits; by default as long as it takes.
 
     Raises:
         MediaError: the file is missing, empty, a git-LFS pointer, over a limit, text, damaged, has neither picture nor
             sound, or crashes the process that opens it (codes of `media.source` and `media.probe`, `crashed`, and
             `unsupported-media`).
-        DataError: the transcript is of no known format (`bad-text`).
+        DataError: as `alignment.said.read_said`.
+        UnavailableError, GivenUpError: the patience of the caller ended.
     """
-    said = parse_transcript(transcript or "", where="transcript")
-    words = words or said.words
     check_media(path, guard.limits)
-    has_picture = guard.has_picture(path)
+    in_file = words if isinstance(words, Path) else None
+    has_picture, said = guard.opened(path, transcript=transcript, words=in_file, patience=patience)
+    if not isinstance(words, Path) and words:
+        said = Said(text=said.text or " ".join(word.text for word in words), words=words)
     if physio is not None:
         check_parquet(physio)
     media = [path] + ([physio] if physio else [])
     hashes = [file_sha256(file) for file in media]
     tracks = [f"video_track={video_track}"] * (video_track is not None)
     tracks += [f"audio_track={audio_track}"] * (audio_track is not None)
-    spoken = said.text or " ".join(word.text for word in words) or None
+    spoken = said.text or None
     return Clip(
         clip_id=path.name,
         dataset="request",
-        content_sha256=fingerprint([*hashes, spoken or "", words_to_json(words), *tracks]),
+        content_sha256=fingerprint([*hashes, spoken or "", words_to_json(said.words), *tracks]),
         subject_id="request/unknown",
         session_id="request/unknown",
         video_path=str(path) if has_picture else None,
@@ -67,7 +72,7 @@ def clip_of_file(
         video_track=video_track,
         audio_track=audio_track,
         transcript=spoken,
-        words=words,
+        words=said.words,
     )
 
 

@@ -1,8 +1,8 @@
 """One clip in, one answer out: the same alignment, encoders and transform as the stages, then the model of one bundle.
 
 No Ray here: `mer predict`, a replica and a test call the same object. A predictor belongs to one version and never
-changes; a different version has its own. Media are opened only in a guarded child, so a file that kills a decoder is
-refused like any other.
+changes; a different version has its own. Media are opened and encoded only in guarded children, so a file that kills a
+decoder is refused like any other, and a caller that gives up ends the work on its clip.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.alignment.fingerprint import alignment_fingerprint, served_fingerprints
-from components.alignment.guard import Guard
+from components.alignment.guard import Guard, unpacked_row
 from components.alignment.quality import gate
 from components.contracts.codes import Code
 from components.contracts.config import AlignmentQuality, MediaLimits
@@ -24,7 +24,7 @@ from components.contracts.errors import BundleError, MediaError
 from components.contracts.labels import Taxonomy
 from components.contracts.records import AlignedClip, Clip
 from components.features.adaptation import MAKE_AGAIN, Adaptation
-from components.features.base import Classifying, Encoded, pretrained_of
+from components.features.base import Encoded, pretrained_of
 from components.features.encoders.given import is_given
 from components.inference.contradiction import find_spans
 from components.inference.episodes import Episode, find_episodes, transitions
@@ -32,7 +32,8 @@ from components.inference.experts import Opinion, posterior
 from components.inference.outliers import OutlierCheck
 from components.inference.scoring import Scored, Scorer
 from components.registry.bundle import Bundle, EncoderSpec
-from components.serving.pool import EncoderPool, matching_encoder
+from components.runtime.patience import Patience
+from components.serving.pool import ChildPool, matching_encoder
 from components.serving.schemas import (
     Answer,
     ClipFacts,
@@ -78,9 +79,8 @@ class Predictor:
     Args:
         bundle: what was trained.
         name, version: in the registry.
-        pool: encoders and guarded children to share with other versions; a pool of its own by default.
+        pool: guarded children to share with other versions; a pool of its own by default.
         limits: what the media may cost; the bundle's alignment settings by default. They never change an answer.
-        wall_s: the most seconds of wall-clock time that opening a clip's media may take; None: no limit.
         root: where relative media paths start.
         device: where checkpoint encoders run. The model itself always runs on the CPU in float32.
 
@@ -95,17 +95,19 @@ class Predictor:
         *,
         name: str = "mer",
         version: str = UNREGISTERED,
-        pool: EncoderPool | None = None,
+        pool: ChildPool | None = None,
         limits: MediaLimits | None = None,
-        wall_s: float | None = None,
         root: Path = Path(),
         device: str = "cpu",
     ) -> None:
         check_alignment(bundle)
         self.bundle = bundle
-        self.pool = pool or EncoderPool(device)
-        alignment = bundle.alignment.model_copy(update={"limits": limits or bundle.alignment.limits})
-        self.guard: Guard = self.pool.guard(alignment, root, wall_s=wall_s)
+        self.pool = pool or ChildPool(device)
+        limits = limits or bundle.alignment.limits
+        self.guard: Guard = self.pool.guard(bundle.alignment.model_copy(update={"limits": limits}), root)
+        self._check_classifiers()
+        experts = {name: expert.encoder for name, expert in bundle.experts.items()}
+        self.encoders = self.pool.encoders(used_encoders(bundle), experts, limits)
         self.modalities = tuple(bundle.transform.modalities)
         self.model = ModelIdentity(
             name=name,
@@ -115,19 +117,18 @@ class Predictor:
             bundle_sha256=bundle.sha256,
             trained_on=training_people(bundle.description.corpora),
         )
-        self._encoders = self.pool.load(used_encoders(bundle))
-        self._classifying = self._load_classifying()
         self._ready_made = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
         self._scorer = Scorer(bundle.model, bundle.calibration)
         self._transform = bundle.transform
         self.adaptation: Adaptation | None = None
-        self.guard.wait()  # it started while the encoders were loaded
+        self.encoders.wait()
+        self.guard.wait()  # both started together
 
-    def _load_classifying(self) -> dict[str, Classifying]:
-        """The encoders whose classifiers judge modalities that this version was trained without."""
-        loaded = self.pool.load({name: expert.encoder for name, expert in self.bundle.experts.items()})
-        for name, encoder in loaded.items():
-            own, expert = pretrained_of(encoder), self.bundle.experts[name]
+    def _check_classifiers(self) -> None:
+        """Raises BundleError where a classifier for a modality that this version was trained without is another one
+        here."""
+        for name, expert in self.bundle.experts.items():
+            own = pretrained_of(matching_encoder(name, expert.encoder, self.pool.device))
             if own is None or own.labels != expert.classifier.labels:
                 raise BundleError(
                     "the classifier installed here is not the one this version was registered with",
@@ -137,7 +138,6 @@ class Predictor:
                     remedy="Serve it with the code and weights it was registered with, or register it again.",
                     code=Code.ENCODER_MISMATCH,
                 )
-        return {name: encoder for name, encoder in loaded.items() if isinstance(encoder, Classifying)}
 
     def adapted(self, adaptation: Adaptation) -> Predictor:
         """The same version for more recordings like those of `adaptation`; this object stays as it is.
@@ -151,19 +151,24 @@ class Predictor:
         other.adaptation = adaptation
         return other
 
-    def predict(self, clip: Clip) -> Answer:
-        """Judges one clip.
+    def predict(self, clip: Clip, *, patience: Patience | None = None) -> Answer:
+        """Judges one clip; `patience` is how long the caller waits, by default as long as it takes.
 
         A clip that has none of the modalities this version was trained on is answered too: without an emotion, and
         with the modalities that it does have in the notes. That is a fact about the version, not a fault of the media.
 
         Raises:
             MediaError: the media cannot be used.
+            DataError: the clip has more words than can be said in its time.
+            UnavailableError: the patience of the caller ended before the turn of the clip came.
+            GivenUpError: the caller has given up.
         """
-        aligned = self.guard.aligned(clip)
+        row = self.guard.aligned_row(clip, patience=patience)
+        aligned = unpacked_row(row)
+        encodings = self.encoders.encode(row, aligned, patience=patience)
         with self.pool.lock:
-            features, masks = self.transformed(aligned)
-            opinions = self._opinions(aligned)
+            features, masks = self._transform.apply(encodings.features, aligned.grid.num_steps)
+            opinions = self._opinions(encodings.scores)
             if not opinions and not any(bool(mask.any()) for mask in masks.values()):
                 return self._answer(clip, aligned, _Judgement(masks=masks))
             judgement = _Judgement(
@@ -174,29 +179,24 @@ class Predictor:
             )
         return self._answer(clip, aligned, judgement)
 
-    def _opinions(self, aligned: AlignedClip) -> dict[str, Opinion]:
+    def _opinions(self, scores: Mapping[str, Encoded]) -> dict[str, Opinion]:
         """Of the pretrained classifiers on the modalities of a clip that this version was trained without."""
-        opinions = {}
-        for name, encoder in self._classifying.items():
-            scores = encoder.classify([aligned])[0]
-            if scores.valid.any():
-                classifier = self.bundle.experts[name].classifier
-                step = posterior(scores.values, classifier, Taxonomy.from_json(self.bundle.description.taxonomy))
-                opinions[name] = Opinion(step=step, valid=scores.valid)
-        return opinions
-
-    def transformed(self, aligned: AlignedClip) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
-        """The model's input for an aligned clip: {m: (T, D)}, {m: (T,)}."""
-        return self._transform.apply(self._encode(aligned), aligned.grid.num_steps)
+        taxonomy = Taxonomy.from_json(self.bundle.description.taxonomy)
+        return {
+            name: Opinion(step=posterior(own.values, self.bundle.experts[name].classifier, taxonomy), valid=own.valid)
+            for name, own in scores.items()
+            if own.valid.any()
+        }
 
     def encoded(self, clip: Clip) -> dict[str, Encoded]:
-        """The features of a clip as the encoders give them, by modality. Raises MediaError as `predict`."""
-        aligned = self.guard.aligned(clip)
-        with self.pool.lock:
-            return self._encode(aligned)
+        """The features of a clip as the encoders give them, by modality. Raises as `predict`."""
+        row = self.guard.aligned_row(clip)
+        return dict(self.encoders.encode(row, unpacked_row(row)).features)
 
-    def _encode(self, aligned: AlignedClip) -> dict[str, Encoded]:
-        return {name: encoder.encode([aligned])[0] for name, encoder in self._encoders.items()}
+    def transformed(self, clip: Clip) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+        """The model's input for a clip: {m: (T, D)}, {m: (T,)}. Raises as `predict`."""
+        encoded = self.encoded(clip)
+        return self._transform.apply(encoded, len(next(iter(encoded.values())).valid))
 
     def _answer(self, clip: Clip, aligned: AlignedClip, judgement: _Judgement) -> Answer:
         classes, rate_hz = self.bundle.spec.classes, aligned.grid.rate_hz

@@ -1,5 +1,5 @@
-"""The Ray Serve deployment: one process (and its child, which decodes) with one `Service`, whose version Serve changes
-in place.
+"""The Ray Serve deployment: one process (and its children, which decode and encode) with one `Service`, whose version
+Serve changes in place.
 
 `user_config` names the version; Serve calls `reconfigure` when it changes. If that raises, Serve removes this replica
 and the others keep the old version; the reconciler then restores the old `user_config`.
@@ -8,6 +8,7 @@ and the others keep the old version; the reconciler then restores the old `user_
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ IMPORT_PATH = "components.serving.replica:build"
 HEALTH_PERIOD_S = 5.0
 HEALTH_TIMEOUT_S = 30.0
 SHUTDOWN_TIMEOUT_S = 20.0
+# Of all kinds, at one replica. Predictions have their own limits (`admission.py`), so that health checks and questions
+# for the version never wait behind them in a queue of Serve.
+MAX_CONNECTIONS = 1000
+# How much longer than a request of its own accord Serve waits before it ends it.
+BACKSTOP_S = 30.0
 
 
 class ReplicaArgs(BaseModel):
@@ -60,6 +66,8 @@ class Replica:
                 golden_tolerance=settings.golden_tolerance,
                 alias=settings.alias,
                 wall_s=settings.serving.request_timeout_s,
+                at_once=settings.serving.max_ongoing_requests,
+                waiting=math.ceil(settings.serving.max_queued_requests / settings.serving.replicas),
                 device=settings.device,
                 adaptation=None if settings.serving.adaptation is None else Path(settings.serving.adaptation),
             ),
@@ -85,8 +93,7 @@ def build(args: Mapping[str, Any]) -> Application:
         Replica,
         name=DEPLOYMENT,
         num_replicas=checked.serving.replicas,
-        max_ongoing_requests=checked.serving.max_ongoing_requests,
-        max_queued_requests=checked.serving.max_queued_requests,
+        max_ongoing_requests=MAX_CONNECTIONS,
         ray_actor_options={"num_cpus": checked.serving.replica_cpus},
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,

@@ -21,11 +21,15 @@ from components.contracts.errors import BundleError, UnavailableError
 from components.features.adaptation import Adaptation
 from components.registry.bundle import Bundle, load_bundle
 from components.registry.fetch import fetch_bundle
+from components.runtime.own_folder import OwnFolder
+from components.runtime.patience import Patience
 from components.serving.clips import clip_of_file
-from components.serving.pool import EncoderPool
+from components.serving.pool import ChildPool
 from components.serving.predictor import Predictor
 from components.serving.schemas import Answer, ServedVersion
 from components.serving.uploads import Upload
+
+UPLOADS = "mer-uploads-"
 
 
 class VersionRef(BaseModel):
@@ -85,8 +89,9 @@ class ServiceSettings:
         limits: what an upload may cost.
         golden_tolerance: how far golden outputs may be off.
         alias: the alias whose version is served, for the hint while there is none.
-        wall_s: the most seconds of wall-clock time that opening an upload's media may take: the request's own timeout.
-            None: no limit.
+        wall_s: the most seconds by the clock that judging an upload may take. None: no limit.
+        at_once: predictions at a time.
+        waiting: requests that may wait for their turn.
         device: where checkpoint encoders run.
         adaptation: the file of `mer adapt`, or None. A version that it does not fit is refused.
     """
@@ -96,6 +101,8 @@ class ServiceSettings:
     golden_tolerance: float
     alias: str
     wall_s: float | None = None
+    at_once: int = 2
+    waiting: int = 32
     device: str = "cpu"
     adaptation: Path | None = None
 
@@ -111,7 +118,8 @@ class Service:
     def __init__(self, settings: ServiceSettings, *, replica: str = "local") -> None:
         self.settings = settings
         self.replica = replica
-        self._pool = EncoderPool(settings.device)
+        self.uploads = OwnFolder(UPLOADS)
+        self._pool = ChildPool(settings.device)
         self._predictor: Predictor | None = None
         self._loading = threading.Lock()
 
@@ -156,24 +164,28 @@ class Service:
             version=version.version,
             pool=self._pool,
             limits=self.limits,
-            wall_s=self.settings.wall_s,
             device=self.settings.device,
         )
         own = self.settings.adaptation
         return predictor if own is None else predictor.adapted(Adaptation.load(own))
 
-    def predict(self, upload: Upload, predictor: Predictor) -> Answer:
+    def patience(self) -> Patience:
+        """The patience of a request that begins now."""
+        return Patience(self.settings.wall_s)
+
+    def predict(self, upload: Upload, predictor: Predictor, patience: Patience) -> Answer:
         """Judges an upload; errors as `Predictor.predict`. Blocks, so call it in a thread."""
         clip = clip_of_file(
             upload.clip,
             predictor.guard,
-            transcript=upload.transcript,
-            words=upload.words,
+            transcript=upload.path("transcript"),
+            words=upload.path("words") or (),
             physio=upload.path("physio"),
             video_track=upload.track("video_track"),
             audio_track=upload.track("audio_track"),
+            patience=patience,
         )
-        return predictor.predict(clip)
+        return predictor.predict(clip, patience=patience)
 
     def served_version(self) -> ServedVersion:
         """The version in service. Raises UnavailableError while there is none."""

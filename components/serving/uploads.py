@@ -6,7 +6,6 @@ kept, and the folder is removed with the `Upload`. No web framework is used here
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -20,14 +19,14 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, MediaError, nearest
-from components.contracts.records import Word
 from components.contracts.room import full_disk_named
-from components.datasets.transcripts.read import decoded
 from components.media.tracks import track_number
 
 FILES = ("clip", "physio")
+# Texts are kept as files too: they are read where media are, in the guarded child.
+READ_LATER = ("transcript", "words")
 TRACKS = ("video_track", "audio_track")
-TEXTS = ("transcript", "words", *TRACKS)
+TEXTS = (*READ_LATER, *TRACKS)
 MAX_TRACK_BYTES = 3  # so the number stays below 1000
 MAX_TEXT_BYTES = 1 << 20
 MAX_TRANSCRIPT_BYTES = 4 << 20  # a recogniser's JSON
@@ -66,19 +65,9 @@ class Upload:
         """The path of a file part, under its own (safe) name, or None if it was not sent."""
         return self.folder / part / self.names[part] if part in self.names else None
 
-    @property
-    def transcript(self) -> str | None:
-        """The transcript, or None when it is missing or blank."""
-        return self.texts.get("transcript", "").strip() or None
-
     def track(self, part: str) -> int | None:
         """The number of the chosen track of a part in TRACKS, from 1; None without one. Raises DataError."""
         return track_number(self.texts.get(part), where=part)
-
-    @property
-    def words(self) -> tuple[Word, ...]:
-        """Word times of the `words` part. Raises DataError (`bad-words`)."""
-        return parse_words(self.texts["words"]) if self.texts.get("words", "").strip() else ()
 
     @property
     def clip(self) -> Path:
@@ -96,28 +85,31 @@ class Upload:
         return path
 
 
-async def receive(stream: AsyncIterator[bytes], content_type: str, *, max_clip_bytes: int) -> Upload:
+async def receive(
+    stream: AsyncIterator[bytes], content_type: str, *, max_clip_bytes: int, folder: Path | None = None
+) -> Upload:
     """Reads a whole multipart/form-data body.
 
     Args:
         stream: the body's blocks.
         content_type: the request's header.
         max_clip_bytes: the most that the clip may have.
+        folder: where it is kept, in a folder of its own; by default that of temporary files.
 
     Raises:
-        DataError: the body is not multipart or malformed, or has an unknown part (`bad-request`, `bad-words`).
+        DataError: the body is not multipart or malformed, or has an unknown part (`bad-request`).
         MediaError: a part over its limit (`too-large`).
         UnavailableError: the disk is full (`no-room`).
     """
     with full_disk_named():
-        upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-")))
+        upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-", dir=folder)))
         return await _received(upload, stream, content_type, max_clip_bytes)
 
 
 async def _received(upload: Upload, stream: AsyncIterator[bytes], content_type: str, max_clip_bytes: int) -> Upload:
     try:
         reader = _BodyReader(upload, content_type, max_clip_bytes)
-        most = DRAIN_FACTOR * max_clip_bytes + MAX_PHYSIO_BYTES + MAX_TRANSCRIPT_BYTES + MAX_TEXT_BYTES + OVERHEAD_BYTES
+        most = largest_body(DRAIN_FACTOR * max_clip_bytes)
         received = 0
         async for block in stream:
             received += len(block)
@@ -126,47 +118,16 @@ async def _received(upload: Upload, stream: AsyncIterator[bytes], content_type: 
             if reader.refused is None:
                 reader.write(block)
         reader.finish()
-        _ = upload.clip, upload.words, [upload.track(part) for part in TRACKS]
+        _ = upload.clip, [upload.track(part) for part in TRACKS]
     except BaseException:
         upload.remove()
         raise
     return upload
 
 
-def parse_words(text: str) -> tuple[Word, ...]:
-    """Word times from JSON ``[{"text": …, "start_s": …, "end_s": …}, …]``.
-
-    Raises:
-        DataError: not such a list, a span that ends before it starts, or words out of order; code `bad-words`.
-    """
-
-    def bad(what: str, seen: object) -> DataError:
-        return DataError(
-            what,
-            where="words",
-            seen=str(seen)[:MAX_NAME_CHARACTERS],
-            allowed='[{"text": "well", "start_s": 0.2, "end_s": 0.5}, …] in order of time',
-            code=Code.BAD_WORDS,
-        )
-
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise bad("the words are not JSON", error) from error
-    if not isinstance(rows, list):
-        raise bad("the words must be a list", type(rows).__name__)
-    words: list[Word] = []
-    for row in rows:
-        try:
-            word = Word(text=str(row["text"]), start_s=float(row["start_s"]), end_s=float(row["end_s"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise bad("a word lacks text, start_s or end_s", row) from error
-        if not 0 <= word.start_s <= word.end_s < float("inf"):
-            raise bad("a word must start at 0 or later and end after it starts", row)
-        if words and word.start_s < words[-1].start_s:
-            raise bad("the words are not in order of time", row)
-        words.append(word)
-    return tuple(words)
+def largest_body(max_clip_bytes: int) -> int:
+    """The most bytes of a body whose parts keep to their limits."""
+    return max_clip_bytes + MAX_PHYSIO_BYTES + MAX_TRANSCRIPT_BYTES + MAX_TEXT_BYTES + OVERHEAD_BYTES
 
 
 class _BodyReader:
@@ -201,19 +162,25 @@ class _BodyReader:
         self._file: BinaryIO | None = None
         self._ended = False
         self.refused: Exception | None = None
-        self._parser = MultipartParser(
-            options[b"boundary"],
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._on_field,
-                "on_header_value": self._on_value,
-                "on_header_end": self._on_header,
-                "on_headers_finished": self._on_headers,
-                "on_part_data": self._on_data,
-                "on_part_end": self._on_part,
-                "on_end": self._on_end,
-            },
-        )
+        self._parser = self._parser_of(options[b"boundary"])
+
+    def _parser_of(self, boundary: bytes) -> MultipartParser:
+        try:
+            return MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._on_field,
+                    "on_header_value": self._on_value,
+                    "on_header_end": self._on_header,
+                    "on_headers_finished": self._on_headers,
+                    "on_part_data": self._on_data,
+                    "on_part_end": self._on_part,
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError as error:  # RFC 2046 allows 70 characters
+            raise _malformed(error) from error
 
     def write(self, block: bytes) -> None:
         """Feeds the parser; keeps its error, if any."""
@@ -236,9 +203,7 @@ class _BodyReader:
         except (DataError, MediaError) as error:
             self.refused = error
         except FormParserError as error:
-            self.refused = DataError(
-                "malformed multipart body", where="request", seen=str(error), code=Code.BAD_REQUEST
-            )
+            self.refused = _malformed(error)
 
     def _begin(self) -> None:
         self._parts += 1
@@ -273,8 +238,9 @@ class _BodyReader:
             )
         if self._part in self._upload.names or self._part in self._upload.texts:
             raise DataError("the part was sent twice", where="request", seen=self._part, code=Code.BAD_REQUEST)
-        if self._part in FILES:
-            self._upload.names[self._part] = safe_name(options.get(b"filename", b"").decode("utf-8", "replace"))
+        if self._part in (*FILES, *READ_LATER):
+            sent = options.get(b"filename", b"").decode("utf-8", "replace") if self._part in FILES else self._part
+            self._upload.names[self._part] = safe_name(sent)
             path = self._upload.path(self._part)
             assert path is not None
             path.parent.mkdir()
@@ -302,10 +268,14 @@ class _BodyReader:
             self._file.close()
             self._file = None
             return
-        self._upload.texts[self._part] = decoded(bytes(self._text), where=self._part)
+        self._upload.texts[self._part] = self._text.decode("utf-8", "replace")
 
     def _on_end(self) -> None:
         self._ended = True
+
+
+def _malformed(error: FormParserError) -> DataError:
+    return DataError("malformed multipart body", where="request", seen=str(error), code=Code.BAD_REQUEST)
 
 
 def safe_name(name: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,12 +13,14 @@ import pytest
 from components.alignment.align import Aligner
 from components.alignment.guard import Guard
 from components.alignment.outcome import align_one, measured, packed
+from components.alignment.said import Said
 from components.contracts.atomic import write_table
 from components.contracts.config import Alignment, FaceAlignment, MediaLimits, Params, VoiceAlignment
-from components.contracts.errors import MediaError, UnavailableError
+from components.contracts.errors import DataError, MediaError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clip_table
-from components.runtime import guarded
+from components.runtime import fork_server, guarded
+from components.runtime.patience import Patience
 from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, wav, write_clip
 from tests.builders import make_clip
@@ -147,10 +150,17 @@ def test_who_asks_for_the_clip_itself_gets_it_or_the_aligners_own_error(guard: G
             guard.aligned(broken)
         assert told.value.__reduce__() == raised.value.__reduce__()
         with pytest.raises(MediaError, match=name):
-            guard.has_picture(guard.root / name)
-    assert guard.has_picture(guard.root / "both.mp4")
+            guard.opened(guard.root / name)
+    assert guard.opened(guard.root / "both.mp4", transcript="oh well") == (True, Said(text="oh well"))
     sound(guard.root, "heard")
-    assert not guard.has_picture(guard.root / "heard.wav")
+    assert guard.opened(guard.root / "heard.wav") == (False, Said())
+
+
+def test_a_clip_with_more_words_than_can_be_said_in_it_is_refused(guard: Guard) -> None:
+    clip = replace(sound(guard.root, "short"), transcript="word " * 600)
+    with pytest.raises(DataError, match=r"more words than can be said .* at most 2050 in 0\.5 s") as refused:
+        guard.aligned(clip)
+    assert refused.value.code == "too-long"
 
 
 def test_a_clip_that_waits_for_ever_is_refused_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +170,21 @@ def test_a_clip_that_waits_for_ever_is_refused_by_the_clock(tmp_path: Path, monk
         "import signal; Aligner.align_ungated = lambda *_, **__: signal.pause(); child()"
     )
     monkeypatch.setattr(guarded, "CHILD", asleep)
-    with Guard(PLAIN, tmp_path, wall_s=0.2) as started, pytest.raises(MediaError, match=r"more than 0\.2 s") as late:
-        started.aligned(sound(tmp_path, "one"))
+    with Guard(PLAIN, tmp_path) as started:
+        started.wait()
+        with pytest.raises(MediaError, match=r"more than 0\.2 s") as late:
+            started.aligned_row(sound(tmp_path, "one"), patience=Patience(0.2))
     assert late.value.code == "too-slow"
+
+
+def test_the_child_has_no_secret_in_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MY_PASSWORD", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "https_proxy", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setattr(fork_server, "_servers", {})  # a server that began before has the environment of then
+    with Guard(PLAIN, tmp_path) as started:
+        started.start()
+        assert started.pid is not None
+        child = psutil.Process(started.pid)
+        for process in (child, psutil.Process(child.ppid())):
+            assert "hunter2" not in process.environ().values()
+            assert process.environ()["PATH"] == os.environ["PATH"]

@@ -15,7 +15,9 @@ import typer
 import yaml
 
 from components.contracts.config import Params, Serving
-from components.serving.replica import DEPLOYMENT, IMPORT_PATH, ReplicaArgs
+from components.serving.gateway import VARIABLE
+from components.serving.gateway import environment as of_gateway
+from components.serving.replica import BACKSTOP_S, DEPLOYMENT, IMPORT_PATH, MAX_CONNECTIONS, ReplicaArgs
 from pipelines import cli
 from pipelines.kubeflow import kustomize, retrain
 from tests.conftest import SHARED
@@ -218,7 +220,11 @@ def test_the_service_is_the_one_that_is_written(manifests: list[dict[str, Any]])
     assert arguments.golden_tolerance == Params().rollout.golden_tolerance
     assert application["deployments"][0]["num_replicas"] >= 2
     assert arguments.serving.replicas == application["deployments"][0]["num_replicas"]
-    assert config["http_options"]["request_timeout_s"] == Serving().request_timeout_s
+    assert config["http_options"]["request_timeout_s"] == Serving().request_timeout_s + BACKSTOP_S
+    assert application["deployments"][0]["max_ongoing_requests"] == MAX_CONNECTIONS
+    [environment] = [each["data"] for each in manifests if each["metadata"]["name"].startswith("mer-environment")]
+    expected = of_gateway(Serving())
+    assert {**expected, **environment} == {**environment, VARIABLE: expected[VARIABLE]}
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")

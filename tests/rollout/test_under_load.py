@@ -15,7 +15,7 @@ from components.contracts.config import Serving
 from components.rollout.reconcile import Loop, Reconciler
 from components.rollout.serve_control import ServeControl
 from components.rollout.versions import AT, REASON, STATE, MlflowVersions
-from components.serving.schemas import Answer
+from components.serving.schemas import Answer, Problem
 from components.serving.service import VersionRef
 from tests.rollout.registry import TinyRegistry
 from tests.rollout.versions_of_before import BUNDLE, SHA256
@@ -47,6 +47,7 @@ class Load:
     url: str
     clip: bytes
     clients: int = 2
+    pause_s: float = PAUSE_S
     responses: list[tuple[int, str]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -70,7 +71,7 @@ class Load:
                     self.responses.append((response.status_code, version))
                 except httpx.HTTPError as error:
                     self.responses.append((0, repr(error)))
-                time.sleep(PAUSE_S)
+                time.sleep(self.pause_s)
 
 
 @dataclass
@@ -109,7 +110,7 @@ def line(ray_session: None, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
     (folder / "registry").mkdir()
     registry = TinyRegistry(mlflow_uri, "under-load", folder / "registry")
     control = ServeControl(
-        Serving(port=http_port(), replica_cpus=0.1),
+        Serving(port=http_port(), replica_cpus=0.1, max_queued_requests=8),
         cache=folder / "cache",
         golden_tolerance=1e-4,
         alias="champion",
@@ -222,6 +223,35 @@ def test_refusals_reach_the_client_through_the_proxy(line: Line) -> None:
         response = httpx.post(f"{url}/v1/predict", files={"clip": (name, content)}, timeout=120)
         assert (name, response.status_code) == (name, status)
         assert response.json()["error"]["where"] == name
+
+
+def test_nothing_waits_behind_predictions_and_a_full_queue_is_said(line: Line) -> None:
+    url, serving = line.control.url, line.control.serving
+    most = serving.replicas * serving.max_ongoing_requests + serving.max_queued_requests
+    with Load(url, line.clip, clients=most + 4, pause_s=0.0) as load:
+        until(lambda: bool(load.responses), START_S, "the first prediction is made")
+        for path in ("/healthz", "/readyz", "/v1/version"):
+            assert httpx.get(f"{url}{path}", timeout=5).status_code == 200
+        until(lambda: any(status != 200 for status, _ in load.responses), START_S, "a request is refused")
+        load.stop.set()
+    refusals = [text for status, text in load.responses if status != 200]
+    assert {status for status, _ in load.responses} == {200, 503}
+    assert {Problem.model_validate_json(text).error.code for text in refusals} == {"busy"}
+
+
+def test_a_replica_that_is_killed_costs_no_request(line: Line) -> None:
+    import psutil
+
+    url = line.control.url
+    with Load(url, line.clip) as load:
+        until(lambda: len(load.responses) > 3, PROMISED_S, "requests go on")
+        running = psutil.process_iter(["cmdline"])
+        replica = next(p for p in running if "ServeReplica:under-load" in " ".join(p.info["cmdline"] or []))
+        replica.kill()
+        count = len(load.responses)
+        until(lambda: len(load.responses) > count + 6, START_S, "requests go on")
+    assert [response for response in load.responses if response[0] != 200] == []
+    until(lambda: line.control.actual().phase == "running", START_S, "the replica is back")
 
 
 def test_a_version_of_before_is_promoted_and_answers(line: Line) -> None:

@@ -17,7 +17,8 @@ import pytest
 from components.contracts.config import MediaLimits
 from components.contracts.errors import DataError, MediaError, MerError, UnavailableError
 from components.runtime import guarded
-from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
+from components.runtime.guarded import BODY, ChildEndedError, Fields, Guarded, Handler
+from components.runtime.patience import GivenUpError, OutOfTimeError, Patience
 
 SERVE = f"{__name__}:serve"
 LIMITS = MediaLimits(max_work_s=0.5, max_memory_mb=64)
@@ -56,13 +57,14 @@ def serve(settings: Fields) -> Handler:
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         if request["do"] in deeds:
             deeds[request["do"]]()
-        return {**settings, **request}, bytes([request["n"]]) if "n" in request else None
+        body = request.pop(BODY, None)
+        return {**settings, **request}, bytes([request["n"]]) if "n" in request else body
 
     return handler
 
 
-def started(limits: MediaLimits = LIMITS, *, wall_s: float | None = None) -> Guarded:
-    return Guarded(SERVE, {"told": "once"}, limits, wall_s=wall_s)
+def started(limits: MediaLimits = LIMITS) -> Guarded:
+    return Guarded(SERVE, {"told": "once"}, limits)
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +116,43 @@ def test_processor_time_and_time_by_the_clock_are_bounded(child: Guarded) -> Non
     with pytest.raises(ChildEndedError) as hung:
         child.ask({"do": "spin"})
     assert hung.value.over_work
-    patient = started(wall_s=0.2)
+    with pytest.raises(ChildEndedError) as short:
+        started(MediaLimits()).ask({"do": "spin"}, work_s=0.1)
+    assert short.value.over_work
     with pytest.raises(ChildEndedError) as asleep:
-        patient.ask({"do": "wait"})
+        child.ask({"do": "wait"}, patience=Patience(0.2))
     assert asleep.value.over_time
-    assert patient.ask({"do": "say"})[0]["do"] == "say"
-    patient.close()
+    assert child.ask({"do": "say"})[0]["do"] == "say"
+
+
+def test_bytes_go_with_a_request(child: Guarded) -> None:
+    body = bytes(range(256)) * 300
+    assert child.ask({"do": "say"}, body) == ({"told": "once", "do": "say"}, body)
+
+
+def test_a_caller_that_gives_up_ends_its_request_and_waits_no_longer_for_its_turn(child: Guarded) -> None:
+    child.wait()
+    working, waiting = Patience(), Patience()
+    with ThreadPoolExecutor(3) as pool:
+        asked = pool.submit(child.ask, {"do": "wait"}, patience=working)
+        while not child._turn.locked():
+            time.sleep(0.001)
+        queued = pool.submit(child.ask, {"do": "say"}, patience=waiting)
+        late = pool.submit(child.ask, {"do": "say"}, patience=Patience(0.05))
+        with pytest.raises(OutOfTimeError):
+            late.result()
+        waiting.give_up()
+        with pytest.raises(GivenUpError):
+            queued.result()
+        before = child.pid
+        working.give_up()
+        with pytest.raises(GivenUpError):
+            asked.result()
+    assert before is not None
+    assert not psutil.pid_exists(before)
+    assert child.ask({"do": "say"})[0]["do"] == "say"
+    with pytest.raises(GivenUpError):
+        child.ask({"do": "say"}, patience=working)
 
 
 def test_the_child_ends_when_it_is_closed_and_when_nobody_holds_it() -> None:

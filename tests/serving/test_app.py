@@ -6,10 +6,12 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +21,9 @@ from components.registry.bundle import load_bundle
 from components.runtime import guarded
 from components.runtime.drawing import COLOURS
 from components.serving.app import create_app
+from components.serving.gateway import SERVES
 from components.serving.predictor import Predictor
+from components.serving.problems import STATUS_BY_CLASS, STATUS_BY_CODE
 from components.serving.schemas import Answer, Problem
 from components.serving.service import Service, ServiceSettings, VersionRef
 from components.serving.uploads import FILES, TEXTS
@@ -38,6 +42,14 @@ def fatal(real):
         return real(*args, **named)
     return call
 Aligner.align_ungated = fatal(Aligner.align_ungated)
+child()
+"""
+# A child that never aligns a clip, and takes no processor time.
+ASLEEP = """
+import signal
+from components.alignment.align import Aligner
+from components.runtime.guarded import child
+Aligner.align_ungated = lambda *_, **__: signal.pause()
 child()
 """
 Call = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
@@ -104,6 +116,33 @@ def test_an_upload_that_kills_its_decoder_is_refused_and_the_next_one_answered(
     assert (again.status_code, again.text) == (200, good.text)
     assert guard.pid == before
     guard.close()
+
+
+def test_a_request_that_is_cancelled_ends_its_work(
+    service: Service, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Serve cancels the request of a client that is gone, and one whose time is over."""
+    guard = service.current().guard
+    guard.close()
+
+    async def cancelled() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(service)), base_url="http://t") as client:
+            request = asyncio.create_task(client.post("/v1/predict", files={"clip": ("a.mp4", clip_path.read_bytes())}))
+            while not guard._child._turn.locked() or not guard._child._ready:
+                await asyncio.sleep(0.005)
+            before = guard.pid
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+            assert before is not None
+            return before
+
+    with monkeypatch.context() as patch:
+        patch.setattr(guarded, "CHILD", ASLEEP)
+        ended = asyncio.run(cancelled())
+        assert not psutil.pid_exists(ended)
+        guard.close()
+    assert posted(service, clip_path.read_bytes()).status_code == 200
 
 
 def test_the_process_that_answers_opens_no_media_itself(
@@ -179,11 +218,19 @@ def test_silence_is_answered_without_an_emotion(service: Service, tmp_path: Path
     assert "the sound is silent" in answer.notes
 
 
-def test_requests_that_are_not_a_form(service: Service) -> None:
+def test_requests_that_are_not_a_form(service: Service, clip_path: Path) -> None:
     response = called(service, lambda client: client.post("/v1/predict", json={"clip": "a.mp4"}))
     assert (response.status_code, problem(response).error.code) == (400, "bad-request")
-    response = posted(service, b"x", words="nonsense")
-    assert (response.status_code, problem(response).error.code) == (400, "bad-words")
+    clip = clip_path.read_bytes()
+    for parts, status, code in (
+        ({"words": "nonsense"}, 400, "bad-words"),
+        ({"words": r'[{"text": "\ud800", "start_s": 0, "end_s": 1}]'}, 400, "bad-words"),
+        ({"words": '[{"text": "a", "start_s": 0, "end_s": ' + "9" * 400 + "}]"}, 400, "bad-words"),
+        ({"transcript": r'{"text": "a \ud800 b"}'}, 400, "bad-text"),
+        ({"transcript": "word " * 1000}, 413, "too-long"),
+    ):
+        response = posted(service, clip, **parts)
+        assert (response.status_code, problem(response).error.code) == (status, code)
     for path, status in (("/nothing", 404), ("/v1/predict", 405)):
         response = called(service, lambda client, path=path: client.get(path))
         assert (response.status_code, problem(response).error.code) == (status, "http")
@@ -235,4 +282,7 @@ def test_the_documented_request_names_every_part(service: Service) -> None:
     operation = schema["paths"]["/v1/predict"]["post"]
     parts = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert set(parts) == {*FILES, *TEXTS}
-    assert {"200", "400", "413", "415", "422", "503"} <= set(operation["responses"])
+    statuses = {"200", "400", "408", "413", "415", "422", "429", "500", "503", "507"}
+    assert set(operation["responses"]) == statuses
+    refusals = {*STATUS_BY_CODE.values(), *(status for _, status in STATUS_BY_CLASS), *SERVES} - {HTTPStatus.NOT_FOUND}
+    assert {str(int(status)) for status in refusals} <= statuses

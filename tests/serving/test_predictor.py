@@ -23,7 +23,7 @@ from components.inference.contradiction import Rarity
 from components.inference.experts import posterior
 from components.registry.bundle import Bundle, EncoderSpec, Expert, load_bundle
 from components.serving.clips import clip_of_file
-from components.serving.pool import EncoderPool
+from components.serving.pool import ChildPool
 from components.serving.predictor import Predictor, check_adaptation, check_fits
 from components.serving.schemas import Answer
 from pipelines.stages import call_stage
@@ -35,12 +35,12 @@ PARITY = 1e-5
 
 
 @pytest.fixture(scope="module")
-def pool() -> EncoderPool:
-    return EncoderPool()
+def pool() -> ChildPool:
+    return ChildPool()
 
 
 @pytest.fixture(scope="module")
-def predictor(bundle_folder: Path, pool: EncoderPool) -> Predictor:
+def predictor(bundle_folder: Path, pool: ChildPool) -> Predictor:
     return Predictor(load_bundle(bundle_folder), name="tiny", version="7", pool=pool)
 
 
@@ -179,7 +179,7 @@ def test_a_clip_with_nothing_to_judge_gets_no_emotion_and_a_reason(predictor: Pr
 
 
 def test_a_modality_that_the_version_was_trained_without_is_named_and_ignored(
-    pool: EncoderPool, tmp_path: Path, clip_path: Path
+    pool: ChildPool, tmp_path: Path, clip_path: Path
 ) -> None:
     tiny_bundle(tmp_path / "voice-only", modalities=("voice",))
     voice_only = Predictor(load_bundle(tmp_path / "voice-only"), pool=pool)
@@ -196,7 +196,7 @@ def expert(spec: str, modality: str) -> Expert:
 
 
 @pytest.fixture(scope="module")
-def judging_faces(pool: EncoderPool, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+def judging_faces(pool: ChildPool, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """A version of the voice, with the classifier of `fer` for faces."""
     folder = tmp_path_factory.mktemp("expert") / "bundle"
     tiny_bundle(folder, modalities=("voice",), experts={"face": expert("fer", "face")})
@@ -204,7 +204,7 @@ def judging_faces(pool: EncoderPool, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_modality_that_was_not_trained_is_judged_by_its_encoders_own_classifier(
-    judging_faces: Predictor, pool: EncoderPool, tmp_path: Path, clip_path: Path
+    judging_faces: Predictor, pool: ChildPool, tmp_path: Path, clip_path: Path
 ) -> None:
     bundle = judging_faces.bundle
     plain = Predictor(replace(bundle, description=replace(bundle.description, experts={})), pool=pool)
@@ -237,7 +237,7 @@ def test_a_clip_of_nothing_else_is_answered_by_the_classifier_alone(judging_face
     assert Answer.model_validate_json(answer.to_json()) == answer
 
 
-def test_a_classifier_that_is_not_the_registered_one_is_refused(judging_faces: Predictor, pool: EncoderPool) -> None:
+def test_a_classifier_that_is_not_the_registered_one_is_refused(judging_faces: Predictor, pool: ChildPool) -> None:
     bundle = judging_faces.bundle
     known = bundle.experts["face"]
     other = replace(known, classifier=replace(known.classifier, labels=known.classifier.labels[::-1]))
@@ -247,7 +247,7 @@ def test_a_classifier_that_is_not_the_registered_one_is_refused(judging_faces: P
 
 
 def test_a_modality_that_comes_ready_made_is_absent_from_media_and_the_rest_is_judged(
-    pool: EncoderPool, tmp_path: Path, clip_path: Path
+    pool: ChildPool, tmp_path: Path, clip_path: Path
 ) -> None:
     specs = {**SPECS, "face_au": "given:6"}
     tiny_bundle(tmp_path / "both", modalities=("voice", "face_au"), specs=specs)
@@ -337,7 +337,7 @@ def test_an_adapted_version_answers_by_the_recordings_and_says_so(predictor: Pre
     assert answer.posterior != before.posterior
     # Online as offline: the transform that a training or an evaluation would use.
     transform = predictor.bundle.transform.adapted(own.modalities)
-    features, _ = adapted.transformed(adapted.guard.aligned(clip))
+    features, _ = adapted.transformed(clip)
     for name, values in transform.apply(encoded, len(answer.timeline))[0].items():
         np.testing.assert_array_equal(features[name], values)
     with pytest.raises(BundleError, match=r"a different encoder than this version has.*mer adapt"):

@@ -27,13 +27,25 @@ class Serving(Section):
     """Processors that Ray reserves for each replica."""
 
     max_ongoing_requests: int = Field(2, ge=1)
-    """Requests that one replica takes at a time."""
+    """Predictions that one replica makes at a time."""
 
     max_queued_requests: int = Field(32, ge=1)
-    """Requests that may wait for a replica; more are refused with HTTP status 503."""
+    """Predictions that may wait, over all replicas; more are refused with HTTP status 503."""
 
     request_timeout_s: float = Field(60.0, gt=0)
-    """The longest that a request may take, in seconds by the clock; decoding its media is ended then too."""
+    """The longest that a request may take once it has arrived, in seconds by the clock; its work is ended then too."""
+
+    max_uploads: int = Field(64, ge=1)
+    """Requests that may arrive at a time at one proxy; for one more the slowest is refused with HTTP status 429."""
+
+    upload_timeout_s: float = Field(120.0, gt=0)
+    """The longest that a request may take to arrive, in seconds by the clock; then it is refused with status 408."""
+
+    upload_rate_bytes_per_s: int = Field(16_384, gt=0)
+    """The rate at which a request must arrive after `upload_grace_s`, in bytes per second; status 408 below it."""
+
+    upload_grace_s: float = Field(10.0, gt=0)
+    """Seconds in which a request may arrive at any rate."""
 
     adaptation: str | None = None
     """The file of `mer adapt`, relative to the project, of recordings like those that will be sent; null: uploads are

@@ -117,6 +117,8 @@ def parse_transcript(text: str, *, where: str) -> Transcript:
             spoken = parse(text)
         except ValueError as error:
             raise _refused(str(error), where, text.strip()[:SHOWN]) from error
+        if not is_text(spoken.text) or not all(is_text(word.text) for word in spoken.timed):
+            raise _refused("the transcript holds characters that are not text", where, ascii(text.strip()[:SHOWN]))
         timed = tuple(sorted(spoken.timed, key=lambda word: (word.start_s, word.end_s)))
         return Transcript(text=spoken.text or " ".join(word.text for word in timed), words=timed)
     return Transcript(text=text.strip())
@@ -128,6 +130,15 @@ PARSERS: tuple[tuple[Callable[[str], bool], Callable[[str], Spoken]], ...] = (
     (subtitles.fits, subtitles.parse),
     (recognisers.fits, recognisers.parse),
 )
+
+
+def is_text(text: str) -> bool:
+    """False with half of a pair of surrogates, which JSON can spell and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refused(what: str, where: str, seen: str) -> DataError:

@@ -1,0 +1,53 @@
+"""Who may predict now: a few requests at a time, a few that wait, and a refusal at once for the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from components.contracts.codes import Code
+from components.contracts.errors import UnavailableError
+from components.runtime.patience import Patience
+
+
+class Admission:
+    """The places of one replica, for predictions alone: whatever else it answers never waits for them.
+
+    Args:
+        at_once: predictions at a time.
+        waiting: further requests that may wait.
+    """
+
+    def __init__(self, *, at_once: int, waiting: int) -> None:
+        self._most = at_once + waiting
+        self._present = 0
+        self._turns = asyncio.Semaphore(at_once)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts a request; raises UnavailableError (`busy`) before any work where too many are here."""
+        if self._present >= self._most:
+            raise _busy("the queue is full", f"{self._present} requests")
+        self._present += 1
+        try:
+            yield
+        finally:
+            self._present -= 1
+
+    @asynccontextmanager
+    async def turn(self, patience: Patience) -> AsyncIterator[None]:
+        """Waits for the turn of a request; raises UnavailableError (`busy`) where its patience ends first."""
+        try:
+            async with asyncio.timeout(patience.remaining_s):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise _busy("there was no time for this request", f"others took {patience.wall_s:g} s") from error
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+
+def _busy(what: str, seen: str) -> UnavailableError:
+    return UnavailableError(what, where="service", seen=seen, remedy="Send it again later.", code=Code.BUSY)

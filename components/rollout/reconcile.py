@@ -2,7 +2,8 @@
 
 Level-triggered: every step reads the registry and Serve again, takes the one action that `decide` returns, and keeps no
 state. It converges after any crash or restart, and in whatever order it and the other processes start. A webhook could
-only wake it earlier.
+only wake it earlier. The version that was confirmed last is written to a file, which is read in one case alone: Serve
+starts while the registry is away.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from components.contracts.errors import BundleError, MerError, UnavailableError
+from components.contracts.atomic import read_json, write_json
+from components.contracts.errors import BundleError, ConfigError, MerError, UnavailableError
 from components.rollout.actual import ServedApplication
 from components.rollout.decide import Action, decide
 from components.rollout.versions import STATE, Versions
@@ -47,6 +49,7 @@ class Reconciler:
         tracking_uri: passed to the replicas, to fetch a bundle that is not in their cache.
         cache: the folder of bundles, by hash.
         golden_tolerance: the largest allowed deviation of a golden output.
+        remembered: the file with the version that was confirmed last; None: a start without the registry serves none.
         answering: returns the versions that answer over HTTP; None where the service cannot be reached from here.
     """
 
@@ -55,16 +58,23 @@ class Reconciler:
     tracking_uri: str
     cache: Path
     golden_tolerance: float
+    remembered: Path | None = None
     answering: Callable[[], set[str]] | None = None
 
     def reconcile_once(self) -> Action:
         """Reads, decides, acts once, and returns the action.
 
         Raises:
-            UnavailableError: MLflow, its artifacts or Serve cannot be reached now; nothing was changed.
+            UnavailableError: MLflow, its artifacts or Serve cannot be reached now; nothing was changed, but that a
+                service which did not run was started with the version of last time.
         """
-        desired = self.versions.desired()
-        marked = self.versions.marked()
+        try:
+            desired = self.versions.desired()
+            marked = self.versions.marked()
+        except UnavailableError:
+            if self.control.actual().phase == "absent":
+                self.control.deploy(self._last_time())
+            raise
         actual = self.control.actual()
         action = decide(desired, _good(desired, marked), actual)
         if action.kind == "deploy":
@@ -78,6 +88,8 @@ class Reconciler:
     def _deploy(self, action: Action, desired: VersionInfo | None) -> Action:
         version = action.version
         if version is None:
+            if self.remembered is not None:
+                self.remembered.unlink(missing_ok=True)
             self.control.deploy(None)
             return action
         reference = self._reference(version)
@@ -104,11 +116,22 @@ class Reconciler:
                 seen = ", ".join(sorted(versions)) or "none"
                 reason = f"not all replicas answer with version {version.version} yet; answers came from: {seen}"
                 return Action(kind="wait", version=version, reason=reason)
+        if self.remembered is not None:
+            write_json(self.remembered, self._reference(version).model_dump())
         self.versions.mark(version, "serving", action.reason)
         for other in marked:
             if other.version != version.version:
                 self.versions.mark(other, "superseded", f"version {version.version} took over")
         return action
+
+    def _last_time(self) -> VersionRef | None:
+        if self.remembered is None or not self.remembered.is_file():
+            return None
+        try:
+            last = VersionRef.of(read_json(self.remembered))
+        except (ValueError, TypeError, ConfigError):
+            return None
+        return last.model_copy(update={"tracking_uri": self.tracking_uri})
 
     def _reference(self, version: VersionInfo) -> VersionRef:
         sha256 = version.bundle_sha256

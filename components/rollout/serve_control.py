@@ -13,7 +13,8 @@ from typing import Any
 from components.contracts.config import Serving
 from components.contracts.errors import UnavailableError
 from components.rollout.actual import ServedApplication, actual_of
-from components.serving.replica import DEPLOYMENT, IMPORT_PATH, ReplicaArgs
+from components.rollout.parts import parts_of
+from components.serving.replica import BACKSTOP_S, DEPLOYMENT, IMPORT_PATH, ReplicaArgs
 from components.serving.service import VersionRef
 
 APPLICATION = "mer"
@@ -63,6 +64,13 @@ class ServeControl:
         """The present state of Serve. Raises UnavailableError when Ray or Serve cannot be reached."""
         return actual_of(self._details(), self.application, DEPLOYMENT)
 
+    def parts(self) -> dict[str, str]:
+        """Process → name of what Serve runs; empty while it cannot be reached."""
+        try:
+            return parts_of(self._details(), self.application)
+        except UnavailableError:
+            return {}
+
     def deploy(self, version: VersionRef | None) -> None:
         """Deploys a version to the replicas and returns at once; starts Serve if it does not run and not `attach`.
 
@@ -82,7 +90,7 @@ class ServeControl:
                     http_options=HTTPOptions(
                         host=self.serving.host,
                         port=self.serving.port,
-                        request_timeout_s=self.serving.request_timeout_s,
+                        request_timeout_s=self.serving.request_timeout_s + BACKSTOP_S,
                     ),
                     logging_config={"log_level": "WARNING", "enable_access_log": False},
                 )

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,8 @@ PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> Iterator[str]:
-    """Starts `mlflow server` and yields its address at once; `wait_ready` waits until it answers.
+def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> Iterator[MlflowServer]:
+    """Starts `mlflow server` and yields it at once; `wait_ready` waits until it answers.
 
     Args:
         store_uri: the database, `sqlite:////…/mlflow.db`.
@@ -42,30 +42,62 @@ def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> I
         sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
         "--backend-store-uri", store_uri, "--artifacts-destination", artifacts.resolve().as_uri(),
     ]  # fmt: skip
-    environment = {
-        **os.environ,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        # Its job queue is for features that are not used here, and would take 1.4 GB in eight processes.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches only this program, which then stops the server and its workers.
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-            # No thread of ours runs yet, and the function makes one system call.
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
-        )
+    server = MlflowServer(command, address=f"http://{HOST}:{port}", log=log)
+    server.start()
     try:
-        yield f"http://{HOST}:{port}"
+        yield server
     finally:
-        _end(process)
+        server.end()
+
+
+class MlflowServer:
+    """The server's processes.
+
+    Args:
+        command: that starts it.
+        address: where it answers.
+        log: the file for its output, begun anew with each start.
+    """
+
+    def __init__(self, command: Sequence[str], *, address: str, log: Path) -> None:
+        self.address = address
+        self.log = log
+        self._command = list(command)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, in place of one that has ended. In the main thread: the kernel ends it with the thread that
+        started it."""
+        self.end()  # workers may have outlived it, and hold its port
+        environment = {
+            **os.environ,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+            # Its job queue is for features that are not used here, and would take 1.4 GB in eight processes.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        with self.log.open("wb") as output:
+            # A session of its own: Ctrl-C reaches only this program, which then stops the server and its workers.
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+                # The function makes one system call.
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def end(self) -> None:
+        """Ends it and its workers."""
+        if self._process is not None:
+            _end(self._process)
 
 
 def wait_ready(address: str, log: Path) -> None:

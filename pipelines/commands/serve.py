@@ -19,6 +19,7 @@ from components.contracts.layout import Layout
 from components.runtime.local_http import answer_of
 from components.tracking.client import impatient, without_progress_bars
 from pipelines.commands.mlflow_server import free_port, mlflow_server, wait_ready
+from pipelines.commands.supervise import LOOK_S, RayEndedError, Watch, ended_of_ray, start_everything_again
 from pipelines.project import find_root, load
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ POLL_S = 0.3
 # Requests per check: enough that with two replicas, chosen at random, one that still has the old version is detected.
 CHECK_REQUESTS = 8
 LOG = Path("logs") / "mlflow-server.log"
+REMEMBERED = "served.json"
 EVENTS = ("deploy", "confirm", "refuse")
 
 
 def run(*, service: bool = True, port: int | None = None, mlflow_port: int | None = None) -> None:
-    """Serves until Ctrl-C: MLflow, and with `service` the application and the reconciler.
+    """Serves until Ctrl-C: MLflow, and with `service` the application and the reconciler. A part that ends is started
+    again (`supervise`).
 
     Args:
         service: whether to run the application too.
@@ -53,16 +56,22 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
     params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": serving_port})})
     requested = params.serving.mlflow_port if mlflow_port is None else mlflow_port
     _prepare_environment()
-    stop = threading.Event()
-    with _signals(stop), ExitStack() as stack:
-        address = _mlflow(stack, params, layout, requested)
-        if service:
-            _serve(stack, params, layout, address, stop)
-        else:
-            wait_ready(address, layout.state / LOG)
-            print(f"\nMLflow UI    {address}\nCtrl-C stops it.", flush=True)
-            stop.wait()
-        print("\nStopping …", file=sys.stderr, flush=True)
+    stop = Stop()
+    try:
+        with _signals(stop), ExitStack() as stack:
+            address, watch = _mlflow(stack, params, layout, requested)
+            if service:
+                _serve(stack, params, layout, address, watch=watch, stop=stop)
+            else:
+                wait_ready(address, layout.state / LOG)
+                print(f"\nMLflow UI    {address}\nCtrl-C stops it.", flush=True)
+            stop.starting = False
+            while not stop.wait(LOOK_S):
+                watch.look()
+            print("\nStopping …", file=sys.stderr, flush=True)
+    except RayEndedError as error:
+        _report("trouble", f"{error}; starting everything again")
+        start_everything_again(str(error))
 
 
 def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | None = None) -> None:
@@ -128,6 +137,7 @@ def reconciler_of(
         tracking_uri=address,
         cache=cache,
         golden_tolerance=tolerance,
+        remembered=layout.state / REMEMBERED,
         answering=lambda: answering(control.url),
     )
     return control, reconciler
@@ -151,34 +161,48 @@ def _prepare_environment() -> None:
     impatient()
 
 
-def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> str:
-    """The address of MLflow: the one in the environment, or that of a server started here."""
+class Stop(threading.Event):
+    """Set by the first signal. While things are starting, which nothing else could interrupt, that signal is an
+    interrupt."""
+
+    starting = True
+
+
+def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> tuple[str, Watch]:
+    """The address of MLflow: the one in the environment, or that of a server started here; and what watches it."""
     from components.tracking.address import is_server, tracking_uri
 
     uri = tracking_uri(params.tracking, layout.root)
     if is_server(uri):
         print(f"MLflow: using the server at {uri}", file=sys.stderr)
-        return uri
+        return uri, Watch(report=_trouble)
     chosen = free_port(port, "MLflow UI", strict=False)
     log = layout.state / LOG
     print("MLflow: starting …", file=sys.stderr, flush=True)
-    address = stack.enter_context(
+    server = stack.enter_context(
         mlflow_server(store_uri=uri, artifacts=layout.root / params.tracking.artifacts, port=chosen, log=log)
     )
     if chosen != port:
         print(f"MLflow: port {port} is taken, using {chosen}", file=sys.stderr)
-    return address
+    return server.address, Watch(report=_trouble, mlflow=server)
 
 
-def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, stop: threading.Event) -> None:
+def _serve(
+    stack: ExitStack, params: Params, layout: Layout, address: str, *, watch: Watch, stop: threading.Event
+) -> None:
+    from components.serving.gateway import environment
     from pipelines.ray_head import ray_head
 
+    os.environ.update(environment(params.serving))  # for the proxies, which Ray starts
     print("Ray: starting …", file=sys.stderr, flush=True)
     stack.enter_context(ray_head(params.ray))
-    stack.callback(_end_service)
+    stack.callback(_end_service, watch)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    if address.startswith("http://127.0.0.1"):
-        wait_ready(address, layout.state / LOG)
+    if watch.mlflow is not None:
+        try:
+            wait_ready(address, layout.state / LOG)
+        except UnavailableError as error:  # the service answers without it
+            _trouble(str(error))
     from components.rollout.reconcile import Loop
 
     control, reconciler = reconciler_of(params, layout, address)
@@ -193,7 +217,8 @@ def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, stop:
     stack.callback(_end_loop, loop, worker)
     if _wait_service(control.url, stop):
         _print_addresses(params, address, control.url)
-    stop.wait()
+    watch.serve = control.parts
+    watch.ray = ended_of_ray
 
 
 def _end_loop(loop: Loop, worker: threading.Thread) -> None:
@@ -201,8 +226,10 @@ def _end_loop(loop: Loop, worker: threading.Thread) -> None:
     worker.join(timeout=REQUEST_TIMEOUT_S)
 
 
-def _end_service() -> None:
+def _end_service(watch: Watch) -> None:
     """Lets requests in flight finish; other applications on a shared cluster stay."""
+    if watch.ray_ended:
+        return
     from ray import serve
 
     from components.rollout.serve_control import APPLICATION
@@ -229,6 +256,10 @@ def _report(kind: str, reason: str) -> None:
         print(f"{time.strftime('%H:%M:%S')}  {kind}: {reason}", file=sys.stderr, flush=True)
 
 
+def _trouble(text: str) -> None:
+    _report("trouble", text)
+
+
 def _print_addresses(params: Params, mlflow: str, service: str) -> None:
     alias, name = params.rollout.alias, params.registry.model_name
     print(
@@ -245,12 +276,14 @@ Ctrl-C stops everything.""",
 
 @contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `stop` instead of interrupting a child's shutdown; a second one ends at once."""
+    """Ctrl-C and SIGTERM set `stop` instead of interrupting a child's shutdown; a second one ends at once, and so does
+    the first while things are starting."""
 
     def on_signal(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
+        again = stop.is_set()
         stop.set()
+        if again or getattr(stop, "starting", False):
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

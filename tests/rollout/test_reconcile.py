@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ class World:
             tracking_uri=self.registry.uri,
             cache=self.folder / "cache",
             golden_tolerance=1e-4,
+            remembered=self.folder / "served.json",
         )
 
     def add(self, seed: int, *, broken: bool = False, gates: str | None = "true", sha256: str | None = None) -> str:
@@ -191,6 +193,30 @@ def test_a_version_is_confirmed_only_when_the_service_answers_with_it_alone(worl
     answering.discard("0")
     assert world.reconciler.reconcile_once().kind == "confirm"
     assert world.state(version) == "serving"
+
+
+def test_a_service_that_starts_without_the_registry_serves_the_version_of_last_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def started_alone() -> list[str | None]:
+        world.serve = ServeStandIn()
+        world.restart()
+        away = MlflowVersions(model_name=world.registry.name, alias="champion", tracking_uri="http://127.0.0.1:9")
+        alone = replace(world.reconciler, versions=away)
+        for _ in range(2):
+            with pytest.raises(UnavailableError):
+                alone.reconcile_once()
+        return world.serve.deployed
+
+    assert started_alone() == [None]
+    version = world.add(1)
+    world.registry.promote(version)
+    world.settle()
+    assert started_alone() == [version]
+    (world.folder / "served.json").write_text("{}")
+    assert started_alone() == [None]
 
 
 def test_artifacts_that_cannot_be_read_now_are_not_a_refusal(world: World) -> None:

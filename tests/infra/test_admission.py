@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipelines.kubeflow import kustomize, retrain
 from pipelines.stages import STAGES
 from tests.infra import kfp_pods
 from tests.infra.kuberay import OPERATOR, ray_pods
-from tests.infra.network import Network
+from tests.infra.network import Network, Outside, selects
 from tests.infra.pod_security import violations
 from tests.infra.pods import Pod, workload_pods
 from tests.pipelines.projects import ROOT
@@ -25,12 +26,22 @@ INFRA = ROOT / "infra"
 FOLDERS = ("base", "overlays/dev", "overlays/prod")
 OWN = "mer"
 PROFILE = "team-a"  # Kubeflow tasks in a namespace of their own
-LABELS = {PROFILE: {"mer-tasks": "yes"}, "kuberay-system": {}, "elsewhere": {}}
+LABELS: dict[str, dict[str, str]] = {
+    PROFILE: {"mer-tasks": "yes"},
+    "kuberay-system": {},
+    "kube-system": {},
+    "kubeflow": {},
+    "elsewhere": {},
+}
 STRANGER = Pod(name="stranger", namespace="elsewhere", labels={}, spec={"containers": []})
 # KubeRay labels the pods of every Ray cluster like this, whoever owns it.
 FOREIGN_RAY = replace(
     STRANGER, name="foreign-ray", labels={"ray.io/is-ray-node": "yes", "app.kubernetes.io/name": "kuberay"}
 )
+DNS = replace(STRANGER, name="dns", namespace="kube-system")
+KFP_API = replace(STRANGER, name="ml-pipeline", namespace="kubeflow")
+API_SERVER = Outside(address="10.96.0.1", name="the API server")
+INTERNET = Outside(address="203.0.113.7", name="the internet")
 UNLABELLED = replace(STRANGER, name="unlabelled", namespace=PROFILE)
 
 
@@ -65,6 +76,11 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
 @pytest.fixture(scope="module", params=FOLDERS)
 def cluster(request: pytest.FixtureRequest, workflow: tuple[dict[str, Any], dict[str, Any]]) -> Cluster:
     return assemble(kustomize.render(INFRA / request.param), workflow)
+
+
+@pytest.fixture(scope="module")
+def budgets() -> list[dict[str, Any]]:
+    return [item for item in kustomize.render(INFRA / "base") if item["kind"] == "PodDisruptionBudget"]
 
 
 def assemble(manifests: list[dict[str, Any]], workflow: tuple[dict[str, Any], dict[str, Any]]) -> Cluster:
@@ -218,9 +234,10 @@ def ray_of(cluster: Cluster) -> Iterator[Pod]:
 
 
 def test_the_operator_reaches_the_job_servers_and_the_service(cluster: Cluster) -> None:
+    for pod in cluster.of("mer/mer-rayservice-*"):
+        assert cluster.network.connects(OPERATOR, pod, 8000)
     for pod in ray_of(cluster):
         assert cluster.network.connects(OPERATOR, pod, 8265)
-        assert cluster.network.connects(OPERATOR, pod, 8000)
         assert not cluster.network.connects(OPERATOR, pod, 6379)
 
 
@@ -228,6 +245,7 @@ def test_the_operator_reaches_the_job_servers_and_the_service(cluster: Cluster) 
 def test_nobody_else_runs_code_or_changes_the_registry(cluster: Cluster, pod: Pod) -> None:
     for target in ray_of(cluster):
         assert not any(cluster.network.connects(pod, target, port) for port in CODE_PORTS)
+    for target in cluster.of("mer/mer-rayservice-*"):
         assert cluster.network.connects(pod, target, 8000)  # the service's own port; a gateway before it asks who calls
     (mlflow,) = cluster.of("mer/mer-mlflow")
     assert not cluster.network.connects(pod, mlflow, 5000)
@@ -236,6 +254,55 @@ def test_nobody_else_runs_code_or_changes_the_registry(cluster: Cluster, pod: Po
 def test_kfps_own_pods_run_no_code_on_ray(cluster: Cluster) -> None:
     for pod in [*cluster.of("*/*-driver")]:
         assert not any(cluster.network.connects(pod, target, port) for target in ray_of(cluster) for port in CODE_PORTS)
+
+
+def test_serving_and_training_are_apart(cluster: Cluster) -> None:
+    """Neither runs code in the other's clusters, and no volume of training's is mounted by serving."""
+    training = [*cluster.of("mer/mer-ray-*"), *cluster.of("mer/mer-run-rayjob-*"), *cluster.of("mer/train")]
+    serving = cluster.of("mer/mer-rayservice-*")
+    for trainer, server in itertools.product(training, serving):
+        assert not any(cluster.network.connects(trainer, server, port) for port in CODE_PORTS)
+        assert not any(cluster.network.connects(server, trainer, port) for port in CODE_PORTS)
+    for pod in serving:
+        assert not any("persistentVolumeClaim" in volume for volume in pod.spec["volumes"]), str(pod)
+
+
+def test_what_leaves_the_namespace_is_named(cluster: Cluster) -> None:
+    network = cluster.network
+    own = [pod for pod in cluster.pods.values() if pod.namespace == OWN]
+    assert [str(pod) for pod in own if not network.connects(pod, DNS, 53, "UDP")] == []
+    kubeflow = [pod for pod in own if "pipelines.kubeflow.org/v2_component" in pod.labels]
+    heads = [pod for pod in own if pod.labels.get("ray.io/node-type") == "head"]
+    for pod in [*kubeflow, *heads]:
+        assert network.connects(pod, API_SERVER, 443)
+    for pod in kubeflow:
+        assert network.connects(pod, KFP_API, 8888)
+    others = [pod for pod in own if pod not in kubeflow and pod not in heads]
+    for pod in others:
+        assert not network.connects(pod, INTERNET, 443), str(pod)
+        assert not network.connects(pod, KFP_API, 8888), str(pod)
+    for pod in own:
+        assert not network.connects(pod, INTERNET, 80), str(pod)
+        assert not network.connects(pod, STRANGER, 443), str(pod)
+
+
+def test_a_pod_without_labels_reaches_nothing_and_is_reached_by_nothing(cluster: Cluster) -> None:
+    nobody = replace(STRANGER, name="nobody", namespace=OWN)
+    for pod in cluster.of("mer/mer-*"):
+        assert not any(cluster.network.connects(nobody, pod, port) for port in (*CODE_PORTS, 5000, 8000))
+        assert not any(cluster.network.connects(pod, nobody, port) for port in (*CODE_PORTS, 5000, 8000))
+
+
+def test_draining_nodes_leaves_replicas(cluster: Cluster, budgets: list[dict[str, Any]]) -> None:
+    workers = cluster.of("mer/mer-rayservice-cpu")
+    for pod in workers:
+        spreads = pod.spec["topologySpreadConstraints"]
+        assert {spread["topologyKey"] for spread in spreads} == {
+            "kubernetes.io/hostname",
+            "topology.kubernetes.io/zone",
+        }
+        assert all(selects(spread["labelSelector"], pod.labels) for spread in spreads)
+        assert any(selects(budget["spec"]["selector"], pod.labels) for budget in budgets)
 
 
 Breakage = Callable[[list[dict[str, Any]]], None]

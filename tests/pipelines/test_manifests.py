@@ -112,7 +112,15 @@ def test_a_misspelt_field_is_noticed(path: str) -> None:
 
 def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
     core = [manifest for manifest in manifests if manifest["kind"] not in CUSTOM]
-    expected = {"Namespace", "PersistentVolumeClaim", "ConfigMap", "NetworkPolicy", "Deployment", "Service"}
+    expected = {
+        "Namespace",
+        "PersistentVolumeClaim",
+        "ConfigMap",
+        "NetworkPolicy",
+        "Deployment",
+        "Service",
+        "PodDisruptionBudget",
+    }
     assert {manifest["kind"] for manifest in core} - {"StatefulSet"} == expected
     for manifest in core:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
@@ -296,7 +304,7 @@ def test_the_reconciler_can_drive_the_head_beside_it(manifests: list[dict[str, A
     head, beside = container(spec, "ray-head"), container(spec, "reconciler")
     assert spec["shareProcessNamespace"] is True
     assert beside["volumeMounts"] == head["volumeMounts"]
-    assert {"/tmp/ray", "/dev/shm", "/workspace"} == {mount["mountPath"] for mount in beside["volumeMounts"]}
+    assert {"/tmp/ray", "/dev/shm", "/opt/mer/.mer"} == {mount["mountPath"] for mount in beside["volumeMounts"]}
     assert beside["image"] == head["image"]
     assert beside["envFrom"] == head["envFrom"]
     environment = {entry["name"]: entry for entry in beside["env"]}

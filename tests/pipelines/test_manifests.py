@@ -13,6 +13,8 @@ import kubernetes_validate
 import pytest
 import typer
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 
 from components.contracts.config import Params, Serving
 from components.serving.gateway import VARIABLE
@@ -99,15 +101,23 @@ def test_custom_resources_have_only_known_fields(manifests: list[dict[str, Any]]
     jsonschema.Draft202012Validator(crd(kind)).validate(kustomize.find(manifests, kind))
 
 
-@pytest.mark.parametrize("path", ["spec", "spec/headGroupSpec", "spec/workerGroupSpecs/0/template/spec/containers/0"])
-def test_a_misspelt_field_is_noticed(path: str) -> None:
-    cluster = kustomize.find(kustomize.render(INFRA / "base"), "RayCluster")
-    place: Any = cluster
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("RayCluster", "spec"),
+        ("RayCluster", "spec/workerGroupSpecs/0/template/spec/containers/0"),
+        ("RayJob", "spec/submitterPodTemplate/spec"),
+        ("RayService", "spec/rayClusterConfig/headGroupSpec"),
+    ],
+)
+def test_a_misspelt_field_is_noticed(kind: str, path: str) -> None:
+    manifest = kustomize.find(kustomize.render(INFRA / "base"), kind)
+    place: Any = manifest
     for part in path.split("/"):
         place = place[int(part) if part.isdigit() else part]
     place["minReplicaz"] = 1
     with pytest.raises(jsonschema.ValidationError, match="minReplicaz"):
-        jsonschema.Draft202012Validator(crd("RayCluster")).validate(cluster)
+        jsonschema.Draft202012Validator(crd(kind)).validate(manifest)
 
 
 def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
@@ -124,6 +134,40 @@ def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
     assert {manifest["kind"] for manifest in core} - {"StatefulSet"} == expected
     for manifest in core:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+TYPOS = [
+    ("Deployment", "mer-mlflow", "spec/template/spec/containers/0", "volumeMount"),
+    ("NetworkPolicy", "mer-default-deny", "spec", "policyType"),
+    ("PodDisruptionBudget", "mer-serving", "spec", "maxUnavailble"),
+    ("StatefulSet", "mer-redis", "spec/template/spec", "securityContex"),
+    ("ConfigMap", "mer-environment", "", "dat"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "path", "typo"), TYPOS, ids=[kind for kind, *_ in TYPOS])
+def test_a_misspelt_field_of_a_core_kind_is_noticed(kind: str, name: str, path: str, typo: str) -> None:
+    manifest = kustomize.find(kustomize.render(INFRA / "overlays" / "prod"), kind, name)
+    place: Any = manifest
+    for part in filter(None, path.split("/")):
+        place = place[int(part) if part.isdigit() else part]
+    place[typo] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match=typo):
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def read_once(path: Path) -> list[Any]:
+    """The documents of a YAML file; a key that stands twice, of which PyYAML takes the last in silence, is an error."""
+    return list(YAML(typ="safe", pure=True).load_all(path))
+
+
+def test_no_key_stands_twice(tmp_path: Path) -> None:
+    files = [*INFRA.rglob("*.yaml"), ROOT / "params.yaml", ROOT / "dvc.yaml"]
+    assert all(read_once(path) for path in files)
+    twice = tmp_path / "twice.yaml"
+    twice.write_text("spec: {replicas: 1, replicas: 2}\n")
+    with pytest.raises(DuplicateKeyError, match="replicas"):
+        read_once(twice)
 
 
 def test_a_namespace_for_tasks_alone_has_what_they_name() -> None:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from google.protobuf import json_format
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.contracts.errors import ConfigError
 from pipelines import dag
@@ -59,6 +64,37 @@ def test_the_first_task_knows_what_the_pipeline_was_made_from(compiled: Compiled
         if "runtimeValue" in value
     }
     assert "13 stages" in task.check(edges=given["edges"], code=given["code"], settings="[]", root=compiled.root)
+
+
+def parse(pipeline: dict[str, Any], platform: dict[str, Any]) -> None:
+    """Reads both documents into KFP's own messages, which know every field."""
+    json_format.ParseDict(pipeline, PipelineSpec())
+    json_format.ParseDict(platform, PlatformSpec())
+    for executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        json_format.ParseDict(executor, KubernetesExecutorConfig())
+
+
+def test_kfp_knows_every_field(compiled: Compiled) -> None:
+    parse(compiled.pipeline, compiled.platform)
+
+
+def misspelt_caching(pipeline: dict[str, Any], platform: dict[str, Any]) -> None:
+    pipeline["root"]["dag"]["tasks"]["train"]["cachingOption"] = {}
+
+
+def misspelt_context(pipeline: dict[str, Any], platform: dict[str, Any]) -> None:
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    executors["exec-train"]["securityContex"] = {"runAsNonRoot": True}
+
+
+@pytest.mark.parametrize(("typo", "name"), [(misspelt_caching, "cachingOption"), (misspelt_context, "securityContex")])
+def test_a_misspelt_field_of_the_pipeline_is_noticed(
+    compiled: Compiled, typo: Callable[[dict[str, Any], dict[str, Any]], None], name: str
+) -> None:
+    pipeline, platform = copy.deepcopy((compiled.pipeline, compiled.platform))
+    typo(pipeline, platform)
+    with pytest.raises(json_format.ParseError, match=name):
+        parse(pipeline, platform)
 
 
 def test_task_names_are_distinct(compiled: Compiled) -> None:

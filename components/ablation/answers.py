@@ -18,7 +18,9 @@ from components.contracts.atomic import atomic_file
 
 # The answer to every item, with all the modalities that the variant may use.
 ALL = "all"
-SPLITS = ("calibration", "test")
+# The test split once more, each of its datasets standardised by its own recordings (`Fold.adapts`).
+ADAPTED = "adapted"
+SPLITS = ("calibration", "test", ADAPTED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.ablation.answering import answer, calibrate, labels_of
-from components.ablation.answers import SPLITS, FoldResult
+from components.ablation.answers import ADAPTED, SPLITS, FoldResult
 from components.ablation.folds import CatalogRow, Fold
 from components.catalog.cases import Case, fit_transform, prepare, prepare_to_learn
 from components.catalog.examples import Example, load_examples
@@ -36,6 +36,7 @@ from components.contracts.fingerprint import fingerprint
 from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.evaluation.objectives import shift_for
+from components.features.recordings import PRIOR_CLIPS, gather
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
 from components.model.base import EmotionModel, count_parameters
@@ -142,6 +143,7 @@ def unit_fingerprint(unit: Unit, corpus: CatalogClips) -> str:
             "train": unit.params.train.model_dump(mode="json", exclude={"refit"}),
             "rate_hz": unit.params.alignment.rate_hz,
             "seed": unit.seed,
+            **({ADAPTED: PRIOR_CLIPS} if unit.fold.adapts else {}),
         }
     )
 
@@ -204,7 +206,7 @@ def _refitted(unit: Unit, corpus: CatalogClips, first: FoldResult) -> FoldResult
     answers = answer(
         model,
         Calibration.from_json(first.facts[CALIBRATION]),
-        {"test": clips.own["test"]},
+        {split: clips.own[split] for split in ("test", ADAPTED) if split in clips.own},
         prior=first.prior,
         levels=levels(corpus.rows),
         modalities=clips.modalities,
@@ -269,11 +271,22 @@ def prepare_fold(
     cases[BOTH] = sorted(learned, key=lambda case: case.clip_id)
     trained_on = {case.clip_id for case in cases["train"]}
     cases["train"] = [case for case in cases[BOTH] if case.clip_id in trained_on]
-    for split in SPLITS:
+    if fold.adapts:
+        cases[ADAPTED] = _adapted(examples["test"], transform, corpus.widths)
+    for split in (split for split in SPLITS if split in cases):
         cases[split] = [
             replace(case, step_labels=np.where(case.valid, case.step_labels, UNLABELLED)) for case in cases[split]
         ]
     return cases, transform
+
+
+def _adapted(examples: Sequence[Example], transform: Transform, widths: Mapping[str, int]) -> list[Case]:
+    """The test clips, each dataset standardised by what all its recordings have in common; no label is used."""
+    cases = []
+    for name in sorted({example.dataset for example in examples}):
+        own = [example for example in examples if example.dataset == name]
+        cases += prepare(own, transform.adapted(gather((example.encoded for example in own), widths)))
+    return sorted(cases, key=lambda case: case.clip_id)
 
 
 def restrict(case: Case, modalities: Sequence[str]) -> Case:

@@ -4,13 +4,13 @@ test split is one fold."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 from components.catalog.assign import FOLD_GROUP, corpus_folds, published_splits, without_shared_texts
 from components.catalog.rows import classes_of, subjects_of
-from components.catalog.splits import Subject, folds, leave_one_dataset_out, splits_of_folds
+from components.catalog.splits import Subject, deal, folds, leave_one_dataset_out, splits_of_folds
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 from components.contracts.splits import CORPUS_SPLITS
@@ -26,12 +26,15 @@ FOLDS, TEST_SPLIT = "folds", "test split"
 class Fold:
     """One fold: clip id → "train", "calibration" or "test". Clips that are in none of them are left out.
 
-    `unlearned` are the classes that occur in test clips but in no training clip.
+    Attributes:
+        unlearned: the classes that occur in test clips but in no training clip.
+        adapts: whether the test clips are also answered as adapted to the recordings of their dataset.
     """
 
     name: str
     split_of: Mapping[str, str]
     unlearned: tuple[str, ...] = ()
+    adapts: bool = False
 
     def ids(self, split: str) -> list[str]:
         """The clips of a split, sorted."""
@@ -118,7 +121,27 @@ def _without(rows: Sequence[CatalogRow], subjects: Sequence[Subject], dataset: s
         for row in rows
         if (of_subject[row["subject_id"]] == "test") == (row["dataset"] == dataset)
     }
-    return _fold(dataset, rows, split_of, config, seed)
+    return replace(_fold(dataset, rows, split_of, config, seed), adapts=True)
+
+
+def alone(rows: Sequence[CatalogRow], dataset: str, seed: int, *, config: Catalog = PEOPLE_APART) -> Fold:
+    """The fold that trains and calibrates on one dataset: its other people are tested, and all other datasets.
+
+    Clips that the people it learns from have in other datasets are in none of the splits.
+
+    Raises:
+        DataError: the dataset has fewer people than splits.
+    """
+    inside = [subject for subject in subjects_of(rows) if dataset in subject.datasets]
+    shares = {"train": config.train, "calibration": config.calibration, "test": config.test}
+    dealt = deal(inside, shares, seed)
+    of_subject = {row["subject_id"]: dealt.get(row["subject_id"], "test") for row in rows}
+    split_of = {
+        row["clip_id"]: of_subject[row["subject_id"]]
+        for row in rows
+        if row["dataset"] == dataset or of_subject[row["subject_id"]] == "test"
+    }
+    return replace(_fold(dataset, rows, split_of, config, seed), adapts=True)
 
 
 def _fold(name: str, rows: Sequence[CatalogRow], split_of: Mapping[str, str], config: Catalog, seed: int) -> Fold:

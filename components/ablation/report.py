@@ -17,6 +17,9 @@ from components.ablation.answers import ALL
 from components.ablation.figures import HEADLINE, MISSING, Items, TableRow
 from components.ablation.folds import Fold
 from components.ablation.forest import forest
+from components.ablation.heatmap import heat_map
+from components.ablation.transfer import Transfer
+from components.ablation.transfer import to_markdown as transfer_tables
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
 from components.evaluation.report import notes_for
@@ -48,6 +51,7 @@ class Report:
         table: one entry per row, see `ablation.table`; steps: the same at the level of steps where both are labelled.
         details: by class and by group, of the default and of the best.
         chosen: the variant that each fold's calibration split chose.
+        transfer: which dataset's model carries over to which, with folds by dataset.
         verdict: see `ablation.verdict`; failed: variant → the reason why it could not be compared.
     """
 
@@ -67,6 +71,7 @@ class Report:
     chosen: tuple[str, ...]
     verdict: dict[str, Any]
     failed: dict[str, str]
+    transfer: Transfer | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the single answers."""
@@ -86,20 +91,24 @@ class Report:
             "chosen": dict(zip((fold.name for fold in self.folds), self.chosen, strict=True)),
             "verdict": self.verdict,
             "failed": self.failed,
+            **({} if self.transfer is None else {"transfer": self.transfer.to_json()}),
         }
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Writes `table.json`, `table.csv`, `table.md`, `predictions.parquet`, `forest.png` and `report.html`; the folder
-    appears whole or not at all."""
+    """Writes `table.json`, `table.csv`, `table.md`, `predictions.parquet`, `forest.png` and `report.html`, and with
+    folds by dataset `transfer.png`; the folder appears whole or not at all."""
     picture = forest(report.table, confidence=report.config.confidence)
+    heat = None if report.transfer is None else heat_map(report.transfer)
     with atomic_dir(folder) as beside:
         write_json(beside / "table.json", report.to_json())
         (beside / "table.csv").write_text(to_csv(report), encoding="utf-8")
         (beside / "table.md").write_text(to_markdown(report), encoding="utf-8")
         write_table(beside / "predictions.parquet", predictions(report))
         (beside / "forest.png").write_bytes(picture)
-        (beside / "report.html").write_text(render(report, picture), encoding="utf-8")
+        if heat is not None:
+            (beside / "transfer.png").write_bytes(heat)
+        (beside / "report.html").write_text(render(report, picture, heat), encoding="utf-8")
 
 
 def to_markdown(report: Report) -> str:
@@ -128,6 +137,8 @@ def to_markdown(report: Report) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", report.verdict["words"]]
     lines += [f"Not compared: {name}: {reason}" for name, reason in report.failed.items()]
+    if report.transfer is not None:
+        lines += ["", transfer_tables(report.transfer, figure)]
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +180,7 @@ def predictions(report: Report) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def render(report: Report, picture: bytes) -> str:
+def render(report: Report, picture: bytes, heat: bytes | None = None) -> str:
     """The report as one HTML page that loads nothing from elsewhere."""
     return render_template(
         TEMPLATE,
@@ -180,6 +191,7 @@ def render(report: Report, picture: bytes) -> str:
         head=HEADLINE,
         missing=MISSING,
         picture=base64.b64encode(picture).decode(),
+        heat=None if heat is None else base64.b64encode(heat).decode(),
         notes=notes_for(report.datasets),
         patterns=list(dict.fromkeys(name for row in report.table for name in row["patterns"])),
         codes=sorted({code for row in report.table for code in row["code"]}),

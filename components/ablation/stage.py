@@ -23,9 +23,10 @@ from components.ablation.crossval import (
     unit_fingerprint,
 )
 from components.ablation.figures import details, table, verdict
-from components.ablation.folds import Fold, make_folds
+from components.ablation.folds import Fold, alone, make_folds
 from components.ablation.report import Report, write_report
 from components.ablation.rows import VariantResults, make_items, make_rows
+from components.ablation.transfer import Transfer, transfer
 from components.ablation.variants import DEFAULT, Variant, choose
 from components.contracts.config import MODALITIES, Params
 from components.contracts.errors import ConfigError, DataError, MerError
@@ -82,6 +83,9 @@ def run(params: Params, layout: Layout) -> Report:
         if variant.name not in failed
     ]
     report = _compare(trained, corpus, folds, params, failed)
+    if params.ablate.folds == "dataset":
+        others = list(zip(folds, trained[0].results, strict=True))
+        report = replace(report, transfer=_transfer(variants[0], others, corpus, params, layout))
     folder = layout.state / "ablation" / report.name
     write_report(folder, report)
     _publish(report, folder, {variant.name: applied for variant, applied in variants}, layout)
@@ -231,6 +235,35 @@ def _results(jobs: Sequence[_Job], variant: str, folds: int) -> list[list[Any]]:
                 )
             results[job.fold].append(result)
     return results
+
+
+def _transfer(
+    default: tuple[Variant, Params],
+    others: Sequence[tuple[Fold, Sequence[FoldResult]]],
+    corpus: CatalogClips,
+    params: Params,
+    layout: Layout,
+) -> Transfer:
+    """The default trained on each dataset alone, beside its trainings on all others."""
+    root, failed = layout.root.resolve(), dict[str, str]()
+    results: dict[str, Sequence[FoldResult]] = {}
+    for name in sorted(corpus.catalog["datasets"]):
+        try:
+            fold = alone(corpus.rows, name, params.seed, config=params.catalog)
+            jobs = _jobs([default], corpus, [fold], params, layout)
+            _train(jobs, root, params, failed, code=_code(root, corpus))
+            results[name] = _results(jobs, DEFAULT, 1)[0]
+        except DataError as error:
+            failed[name] = str(error)
+    return transfer(
+        results,
+        others,
+        corpus.rows,
+        levels(corpus.rows)[0],
+        params.evaluate,
+        seed=params.seed,
+        failed=failed,
+    )
 
 
 def _compare(

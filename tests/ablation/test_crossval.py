@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.ablation import crossval
-from components.ablation.answers import ALL
+from components.ablation.answers import ADAPTED, ALL
 from components.ablation.crossval import (
     CALIBRATION,
     CatalogClips,
@@ -21,9 +21,11 @@ from components.ablation.crossval import (
     unit_fingerprint,
 )
 from components.ablation.folds import make_folds
+from components.catalog.examples import Example
 from components.contracts.config import Params, Runtime
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
+from components.features.base import Encoded
 from components.training.job import Epoch, Job, Trained, fit_here
 from tests.model.toys import Toy
 from tests.training.catalogs import tiny_params, write_catalog
@@ -163,3 +165,35 @@ def test_frequencies_are_even_where_nothing_is_labelled() -> None:
 def test_without_a_catalog_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="mer run --stage catalog"):
         load_corpus(tmp_path)
+
+
+def test_a_fold_by_dataset_is_answered_as_unknown_and_as_adapted_without_labels(corpus: CatalogClips) -> None:
+    people = sorted({row["subject_id"] for row in corpus.rows})
+    dataset = {person: f"toy{number % 2}" for number, person in enumerate(people)}
+    two = replace(
+        corpus,
+        rows=[{**row, "dataset": dataset[row["subject_id"]]} for row in corpus.rows],
+        # The second one was recorded by a device that moves and stretches everything.
+        examples={clip: moved(example, dataset[example.subject_id]) for clip, example in corpus.examples.items()},
+    )
+    fold = make_folds(two.rows, "dataset", 0)[1]
+    one = replace(unit(corpus, epochs=4, normalise="dataset"), fold=fold)
+    result = run_unit(one, two)
+    unknown, adapted = (result.answers[split, "clip"] for split in ("test", ADAPTED))
+    assert unknown.clips == adapted.clips == tuple(fold.ids("test"))
+    right = [(own.posterior[ALL].argmax(-1) == own.truth).mean() for own in (unknown, adapted)]
+    assert right[1] > right[0]
+    # No label of the tested dataset is used: with others the answers are the same.
+    turned = {clip: replace(example, clip_label=0) for clip, example in two.examples.items() if clip in unknown.clips}
+    blind = run_unit(one, replace(two, examples={**two.examples, **turned}))
+    np.testing.assert_array_equal(blind.answers[ADAPTED, "clip"].posterior[ALL], adapted.posterior[ALL])
+    assert unit_fingerprint(one, two) != unit_fingerprint(replace(one, fold=replace(fold, adapts=False)), two)
+
+
+def moved(example: Example, dataset: str) -> Example:
+    scale, shift = (4.0, 10.0) if dataset == "toy1" else (1.0, 0.0)
+    encoded = {
+        name: Encoded(item.values * np.float32(scale) + np.float32(shift) * item.valid[:, None], item.valid)
+        for name, item in example.encoded.items()
+    }
+    return replace(example, dataset=dataset, encoded=encoded)

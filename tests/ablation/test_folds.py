@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.ablation.folds import make_folds
+from components.ablation.folds import alone, make_folds
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 
@@ -105,3 +105,19 @@ def test_corpora_that_publish_nothing_in_common_are_named() -> None:
     own = {row["clip_id"]: "test" for row in table if row["dataset"] == "two"}
     with pytest.raises(DataError, match="one: folds; six: neither; two: test split"):
         make_folds(table, "corpus", seed=0, corpus_splits=own)
+
+
+def test_a_dataset_alone_is_learned_and_everybody_else_is_tested() -> None:
+    both = [{**rows("one", 1)[0], "clip_id": f"{name}/both", "dataset": name, "subject_id": "both"} for name in ("one", "two")]  # fmt: skip # noqa: E501
+    table = [*rows("one", 9), *rows("two", 4), *both]
+    for seed in range(5):
+        fold = alone(table, "one", seed)
+        assert fold.adapts
+        ids = {split: fold.ids(split) for split in ("train", "calibration", "test")}
+        assert all(clip.startswith("one/") for clip in ids["train"] + ids["calibration"])
+        assert {row["clip_id"] for row in rows("two", 4)} < set(ids["test"])
+        assert any(clip.startswith("one/") for clip in ids["test"])
+        # Whoever is learned from is not tested in the other dataset.
+        assert ("two/both" in ids["test"]) == ("one/both" in ids["test"])
+    with pytest.raises(DataError, match="too few subjects"):
+        alone(rows("one", 2) + rows("two", 6), "one", 0)

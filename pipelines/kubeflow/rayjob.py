@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,7 @@ from pipelines.kubeflow.retrain import task_name
 from pipelines.project import find_root
 
 END = "'"  # of the shell command that is the entrypoint
+LONGEST_NAME = 47  # of a RayJob: KubeRay makes names of pods and services from it
 
 
 def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | None = None) -> str:
@@ -28,6 +30,7 @@ def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | Non
     """
     root = root or find_root()
     job = kustomize.find(kustomize.render(_overlay(root, overlay)), "RayJob")
+    del job["spec"]["suspend"]
     if stage is not None:
         nodes = dag.read(root)
         addresses = dag.resolve(nodes, stage)
@@ -35,9 +38,17 @@ def manifest(*, stage: str | None = None, overlay: str = "dev", root: Path | Non
             raise ConfigError(
                 "several stages have this name", where="--stage", seen=stage, allowed=", ".join(addresses)
             )
-        job["metadata"]["name"] += f"-{task_name(addresses[0])}"
+        job["metadata"]["name"] = _short(f"{job['metadata']['name']}-{task_name(addresses[0])}")
         job["spec"]["entrypoint"] = f"{job['spec']['entrypoint'].removesuffix(END)} --only {addresses[0]}{END}"
     return yaml.safe_dump(job, sort_keys=False)
+
+
+def _short(name: str) -> str:
+    """A name that KubeRay accepts; what is cut off a longer one is in the hash at its end."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    ending = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - len(ending) - 1].rstrip('-')}-{ending}"
 
 
 def _overlay(root: Path, name: str) -> Path:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -180,19 +181,19 @@ def run_local(workspace: Path | None = None) -> int:
 
 def submit(server: Server, root: Path | None = None) -> str:
     """Starts one run of the pipeline on a Kubeflow Pipelines server and returns its address."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"{PIPELINE}.yaml"
         compile_to(package, root)
-        client = connect(server)
-        with answering(server):
-            result = client.create_run_from_pipeline_package(
-                str(package),
-                enable_caching=False,
-                namespace=server.namespace,
-                service_account=server.service_account,
-            )
+        return start(server, package)
+
+
+def start(server: Server, package: Path) -> str:
+    """Starts one run of a compiled pipeline in the server's namespace and returns its address."""
+    client = connect(server)
+    with answering(server):
+        result = client.create_run_from_pipeline_package(
+            str(package), enable_caching=False, namespace=server.namespace, service_account=server.service_account
+        )
     return f"{server.host}/#/runs/details/{result.run_id}"
 
 

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from components.contracts.errors import ConfigError, UnavailableError
+from pipelines import dag
 from pipelines.cli import call
-from pipelines.kubeflow import recurring, schedules
+from pipelines.kubeflow import recurring, retrain, schedules
 from pipelines.kubeflow.server import Server, connect
+from tests.pipelines.projects import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 class Requests(BaseHTTPRequestHandler):
-    """Answers every list with nothing in it and records what was asked."""
+    """Answers every list with nothing in it, gives what is created an id, and records what was asked."""
 
     asked: list[tuple[str, str, str | None]]
+    created: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def do_GET(self) -> None:
         self.asked.append(("GET", self.path, self.headers.get("authorization")))
-        body = b"{}"
+        self._answer(b"{}")
+
+    def do_POST(self) -> None:
+        kind = urlsplit(self.path).path.rpartition("/")[2]
+        self.created[kind] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(b'{"experiment_id": "e-1", "run_id": "r-1"}')
+
+    def _answer(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -63,6 +74,24 @@ def test_namespace_and_token_reach_the_server_and_looking_only_reads(
     assert {parse_qs(url.query)["namespace"][0] for url, _ in listed} == {"team-a"}
     assert [token for _, token in listed] == ["Bearer first", "Bearer second"]
     assert {kind for kind, _, _ in asked} == {"GET"}
+
+
+def test_a_run_is_started_in_the_namespace_and_under_the_account(
+    api: tuple[str, list[tuple[str, str, str | None]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kfp import compiler
+
+    created: dict[str, dict[str, Any]] = {}
+    monkeypatch.setattr(Requests, "created", created)
+    host, _ = api
+    node = dag.Node(address="inputs", command="", description="", deps=(), outs=(), params={}, upstream=())
+    package = tmp_path / "mer.yaml"
+    compiler.Compiler().compile(retrain.build([node], retrain.load_settings(ROOT)), package_path=str(package))
+    server = Server(host=host, namespace="team-a", service_account="trainer")
+    assert retrain.start(server, package) == f"{host}/#/runs/details/r-1"
+    assert created["experiments"]["namespace"] == "team-a"
+    assert created["runs"]["service_account"] == "trainer"
+    assert created["runs"]["experiment_id"] == "e-1"
 
 
 def test_an_unreachable_server_is_named() -> None:

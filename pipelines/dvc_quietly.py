@@ -24,7 +24,7 @@ from components.contracts.room import is_full, no_room
 from pipelines import lease
 from pipelines.lease import Lease
 from pipelines.project import written
-from pipelines.reproduce import LEASE_VARIABLE
+from pipelines.reproduce import BUSY, LEASE_VARIABLE
 from pipelines.stage_host import StageHost, arguments_of
 
 LOCK_AND_GIT = ("dvc.dvcfile", "dvc.repo.scm_context")  # "Updating lock file", "To track the changes with git, run"
@@ -33,7 +33,6 @@ SUPPORT = "dvc.org/support"
 STAGE_ENDED = re.compile(r"exited with (\d+)$")
 BLOCKED = "it is being blocked by:"  # of DVC's locks on paths
 LOST = "mer: a different process took this stage over; nothing of it is saved here"
-BUSY = os.EX_TEMPFAIL
 
 
 class _Causes(logging.Filter):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LEASE_VARIABLE = "MER_LEASE"
+BUSY = os.EX_TEMPFAIL  # the exit code where a different process works on a target
 
 # How long DVC and the stage may take to end after an interrupt before they are killed.
 GRACE_S = 30.0
@@ -31,7 +32,7 @@ def reproduce(
         force: also run unchanged stages.
         alone: only the targets, nothing before them.
         shared: others work in the project, on this machine or not: wait for another DVC process that holds its lock,
-            instead of failing, and hold a lease. The code is then 75 while others work on a target.
+            instead of failing, and hold a lease. The code is then `BUSY` while others work on a target.
     """
     flags = [flag for flag, on in (("--force", force), ("--single-item", alone)) if on]
     lock = ["--wait-for-lock"] if shared else []

@@ -22,13 +22,12 @@ from pipelines.memory import PeakMemory
 from pipelines.project import find_root, load
 from pipelines.quiet import quiet_libraries
 from pipelines.ray_head import ray_head
-from pipelines.reproduce import reproduce
+from pipelines.reproduce import BUSY, reproduce
 from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
 from pipelines.stages import stage_of
 
 REGISTER = "register"
 FAILED_WITHOUT_REPORT = 1
-BUSY = os.EX_TEMPFAIL  # of `dvc_quietly`
 BUSY_S = 10.0
 EXIT_CODES = range(2, 8)  # of the tree of errors; DVC's own are others
 

@@ -2,8 +2,9 @@
 
 It writes `data/inputs/params.yaml`, the values of the configuration that decide the output of a stage, with every
 default filled in, and `data/inputs/<dataset>.json`, the dataset's own options, a fingerprint of the files they point
-to, and the withdrawals from it. The stage always runs (it takes a second) and writes the same bytes for the same
-inputs, so that nothing after it runs again without a reason. Four things follow:
+to, and the withdrawals from it; and the earlier versions that training starts from and the evaluation compares with.
+The stage always runs (it takes a second) and writes the same bytes for the same inputs, so that nothing after it runs
+again without a reason. Four things follow:
 
 * a section or a key may be left out of `params.yaml`, and a changed default still counts as a change;
 * a recording that is added to, changed in or removed from a corpus outside the project is detected;
@@ -71,6 +72,7 @@ def write(params: Params, layout: Layout) -> Summary:
             write_json(beside / f"{name}.json", taken)
             counts[f"files of {name}"] = sum(place["count"] for place in files.values())
             _write_decided(name, layout, beside)
+        _write_earlier(params, layout, beside)
     return counts
 
 
@@ -86,6 +88,22 @@ def _deciding(params: Params) -> dict[str, Any]:
         inner = source[name]
         target[name] = {**target.get(name, {}), **inner} if isinstance(inner, dict) else inner
     return deciding
+
+
+def _write_earlier(params: Params, layout: Layout, beside: Path) -> None:
+    """The versions that the configuration names, in the new folder `beside` `layout.inputs`."""
+    from components.registry.earlier import write_earlier
+
+    for folder, setting, name in ((layout.start, "train.start_from", params.train.start_from),):
+        write_earlier(
+            beside / folder.relative_to(layout.inputs),
+            name,
+            setting=setting,
+            model_name=params.registry.model_name,
+            tracking=params.tracking,
+            root=layout.root,
+            cache=layout.state / "bundles",
+        )
 
 
 def _write_decided(name: str, layout: Layout, beside: Path) -> None:

@@ -42,6 +42,7 @@ from components.inference.calibration import Calibration
 from components.model.base import EmotionModel, count_parameters
 from components.model.build import build_model, used_modalities
 from components.model.files import load_weights
+from components.training.earlier import Earlier
 from components.training.job import Job, fit_here
 from components.training.loop import TrainingTask
 from components.training.stage import spec_of
@@ -73,12 +74,14 @@ class CatalogClips:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One training: a resolved configuration, the modalities it may use, a fold, a seed."""
+    """One training: a resolved configuration, the modalities it may use, a fold, a seed, and the version that it starts
+    from."""
 
     params: Params
     modalities: tuple[str, ...]
     fold: Fold
     seed: int
+    earlier: Earlier | None = None
 
     @property
     def first(self) -> Unit:
@@ -140,10 +143,11 @@ def unit_fingerprint(unit: Unit, corpus: CatalogClips) -> str:
             "encoders": corpus.catalog["encoders"],
             "modalities": list(unit.modalities),
             "model": unit.params.model.model_dump(mode="json"),
-            "train": unit.params.train.model_dump(mode="json", exclude={"refit"}),
+            "train": unit.params.train.model_dump(mode="json", exclude={"refit", "start_from"}),
             "rate_hz": unit.params.alignment.rate_hz,
             "seed": unit.seed,
             **({ADAPTED: PRIOR_CLIPS} if unit.fold.adapts else {}),
+            **({} if unit.earlier is None else {"start": unit.earlier.bundle_sha256}),
         }
     )
 
@@ -240,7 +244,11 @@ class _Clips:
 
 def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
     whole, transform = prepare_fold(
-        unit.fold, corpus, standardise=unit.params.model.standardise, normalise=unit.params.train.normalise
+        unit.fold,
+        corpus,
+        standardise=unit.params.model.standardise,
+        normalise=unit.params.train.normalise,
+        earlier=unit.earlier,
     )
     used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
     modalities = tuple(name for name in unit.modalities if name in used)
@@ -257,7 +265,12 @@ def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
 
 
 def prepare_fold(
-    fold: Fold, corpus: CatalogClips, *, standardise: bool = True, normalise: str = "pooled"
+    fold: Fold,
+    corpus: CatalogClips,
+    *,
+    standardise: bool = True,
+    normalise: str = "pooled",
+    earlier: Earlier | None = None,
 ) -> tuple[dict[str, list[Case]], Transform]:
     """The clips of each split and of `BOTH`, by id, under the transform of the fold's training split. Every variant
     gets the same clips and the same held-out steps: a clip without any feature of the training split is left out, and
@@ -266,6 +279,8 @@ def prepare_fold(
         split: [corpus.examples[clip_id] for clip_id in fold.ids(split)] for split in ("train", "calibration", "test")
     }
     transform = fit_transform(examples["train"], corpus.widths, standardise=standardise, normalise=normalise)
+    if earlier is not None:
+        transform = earlier.under(transform, corpus.catalog["encoders"])
     cases = {split: prepare(of_split, transform) for split, of_split in examples.items()}
     learned = prepare_to_learn([*examples["train"], *examples["calibration"]], transform)
     cases[BOTH] = sorted(learned, key=lambda case: case.clip_id)
@@ -310,9 +325,13 @@ def _trained(unit: Unit, corpus: CatalogClips, clips: _Clips, split: str) -> Emo
     """The model trained on the clips of a split, or of `BOTH`."""
     training = [case for case in clips.own[split] if case.usable]
     spec = spec_of(corpus.catalog, clips.transform, training, model=unit.params.model, train=unit.params.train)
-    train = unit.params.train
+    train, start = unit.params.train, None
+    if unit.earlier is not None:
+        encoders = corpus.catalog["encoders"]
+        unit.earlier.check(spec.model, rate_hz=spec.rate_hz, encoders=encoders, present=spec.names)
+        start = unit.earlier.start(encoders, spec.names, unit.earlier.folder)
     job = Job(
-        task=TrainingTask(spec=spec, train=train, seed=unit.seed),
+        task=TrainingTask(spec=spec, train=train, seed=unit.seed, start=start),
         # Nothing is chosen by held-out scores, so none are made while training.
         items=lambda split: training if split == "train" else (),
         inputs_sha256="ablation",

@@ -37,6 +37,7 @@ from components.runtime.cluster import connect
 from components.runtime.progress import progress
 from components.tracking.names import flat_figures
 from components.tracking.runs import has_run, new_run
+from components.training.earlier import Earlier
 
 SHA_TAG = "mer.ablation_sha256"
 
@@ -72,7 +73,7 @@ def run(params: Params, layout: Layout) -> Report:
         corpus.rows, params.ablate.folds, params.seed, config=params.catalog, corpus_splits=corpus.corpus_splits
     )
     failed: dict[str, str] = {}
-    variants, same = _resolve(params, corpus, folds, failed)
+    variants, same = _resolve(params, corpus, folds, layout, failed)
     jobs = _jobs(variants, corpus, folds, params, layout)
     _train(jobs, root, params, failed, code=_code(root, corpus))
     trained = [
@@ -100,7 +101,7 @@ def modalities_of(corpus: CatalogClips) -> tuple[str, ...]:
 
 
 def _resolve(
-    params: Params, corpus: CatalogClips, folds: Sequence[Fold], failed: dict[str, str]
+    params: Params, corpus: CatalogClips, folds: Sequence[Fold], layout: Layout, failed: dict[str, str]
 ) -> tuple[list[tuple[Variant, Params]], dict[str, tuple[str, ...]]]:
     """The variants that differ, with their configuration; and by variant the names that resolve to the same."""
     modalities = modalities_of(corpus)
@@ -117,7 +118,13 @@ def _resolve(
                 raise
             _note(failed, variant.name, error)
             continue
-        unit = Unit(params=applied, modalities=variant.modalities or modalities, fold=folds[0], seed=0)
+        unit = Unit(
+            params=applied,
+            modalities=variant.modalities or modalities,
+            fold=folds[0],
+            seed=0,
+            earlier=_earlier(applied, layout),
+        )
         known = first.setdefault(unit_fingerprint(unit, corpus), variant.name)
         if known == variant.name:
             variants.append((variant, applied))
@@ -149,11 +156,17 @@ def _jobs(
                     modalities=variant.modalities or modalities,
                     fold=fold,
                     seed=params.seed + seed,
+                    earlier=_earlier(applied, layout),
                 )
                 first = file(unit.first) if applied.train.refit else None
                 job = _Job(variant=variant.name, fold=fold_index, seed=seed, unit=unit, path=file(unit), first=first)
                 jobs.append(job)
     return sorted(jobs, key=lambda job: (job.seed, job.first is not None))
+
+
+def _earlier(applied: Params, layout: Layout) -> Earlier | None:
+    """The version that a variant's trainings start from: that of `params.yaml`, or none."""
+    return None if applied.train.start_from is None else Earlier.read(layout.start)
 
 
 def _train(jobs: Sequence[_Job], root: Path, params: Params, failed: dict[str, str], *, code: str) -> None:

@@ -80,6 +80,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(name="no_attention", about="as the default, streams side by side", model={"fusion": "concatenation"}),
     Variant(name="no_mixup", about="clip statistics as they are", model={"statistics_mixup": 0.0}),
     Variant(name="mixup", about="clip statistics mixed in pairs", model={"statistics_mixup": 0.4}),
+    Variant(name="from_scratch", about="no weights of an earlier version", train={"start_from": None}),
     # The first model answers a fold's calibration people, so `nested_choice` cannot distinguish it from the default.
     Variant(name="refit", about="trained again with the calibration people", train={"refit": True}),
     Variant(name="paper", about="the published model and its training", model={"preset": "paper"}),

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# What names an earlier version in its folder.
+EARLIER = "earlier.json"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -52,6 +55,11 @@ class Layout:
         """The dataset's `baseline`, or `null` where there is none."""
         return self.inputs / "baselines" / f"{name}.json"
 
+    @property
+    def start(self) -> Path:
+        """The version that training starts from (`train.start_from`); see `components/training/earlier.py`."""
+        return self.inputs / "start"
+
     def dataset(self, name: str) -> Path:
         """`clips.parquet`, `quarantine.parquet`, `summary.json`, and `media/` for rendered corpora."""
         return self.root / "data" / "datasets" / name
@@ -83,6 +91,11 @@ class Layout:
     def trained(self) -> Path:
         """`model.safetensors`, `model.json`, `transform.safetensors`, `history.json`."""
         return self.root / "data" / "trained"
+
+    @property
+    def started(self) -> Path:
+        """Exists only with `train.start_from`: what the training started from, and what was taken over."""
+        return self.trained / "start.json"
 
     @property
     def trained_first(self) -> Path:

@@ -13,10 +13,9 @@ Nothing in it is executed. `bundle.json` covers every file but `lineage.json`, s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,15 +23,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from components.contracts.atomic import atomic_dir, atomic_file, write_json
+from components.contracts.bundle_files import DESCRIPTION, FILES, FORMAT, LINEAGE, read_bounded_json, verify_files
 from components.contracts.config import Alignment
 from components.contracts.errors import BundleError, MerError
 from components.contracts.fingerprint import canonical_json, file_sha256
 from components.contracts.labels import Taxonomy
 from components.contracts.lineage import Lineage
 from components.contracts.pretrained import Pretrained
-from components.features import transform as transforms
 from components.features.transform import Transform
-from components.inference import outliers
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
 from components.inference.scoring import Scorer
@@ -40,23 +38,8 @@ from components.inference.semi_markov import Smoother
 from components.model.build import EmotionModel, build_model
 from components.model.files import WEIGHTS, load_weights
 from components.model.spec import ModelSpec
-from components.registry.goldens import GOLDEN_JSON, GOLDEN_TENSORS, Golden, load_goldens, save_goldens, worst_deviation
+from components.registry.goldens import Golden, load_goldens, save_goldens, worst_deviation
 
-FORMAT = 1
-DESCRIPTION = "bundle.json"
-LINEAGE = "lineage.json"
-FILES: tuple[str, ...] = (
-    WEIGHTS,
-    transforms.TENSORS_NAME,
-    transforms.JSON_NAME,
-    outliers.TENSORS_NAME,
-    outliers.JSON_NAME,
-    GOLDEN_TENSORS,
-    GOLDEN_JSON,
-)
-# A bundle may come from anyone who can write to the registry: nothing is read into memory before its size is checked.
-MAX_JSON_BYTES = 4 << 20
-MAX_TENSORS_BYTES = 4 << 30
 # Far above any model of this code; a spec beyond them would only exhaust memory.
 MAX_WIDTH, MAX_BLOCKS, MAX_FEATURES, MAX_CLASSES, MAX_MODALITIES = 8192, 64, 65_536, 4096, 64
 DEFAULT_TOLERANCE = 1e-4
@@ -96,7 +79,8 @@ class Description:
     by people and by the reconciler, and do not affect the model's computation. `taxonomy` is what `Taxonomy.to_json`
     gives: a name, or all of one's own, so that serving needs no configuration. `experts` judge the modalities that
     the training data lacked. `corpora` is dataset → `recorded` or `rendered` people; empty in versions of before it
-    was written.
+    was written. `started_from` is the version whose weights training started from (`components/training/earlier.py`);
+    empty where it started anew.
     """
 
     taxonomy: str | Mapping[str, Any]
@@ -110,6 +94,12 @@ class Description:
     gates: Sequence[Mapping[str, Any]]
     experts: Mapping[str, Expert] = field(default_factory=dict)
     corpora: Mapping[str, str] = field(default_factory=dict)
+    started_from: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def learned_from(self) -> dict[str, str]:
+        """`corpora`, with those of the version that training started from."""
+        return {**self.started_from.get("corpora", {}), **self.corpora}
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON value."""
@@ -128,6 +118,7 @@ class Description:
             "gates": [dict(gate) for gate in self.gates],
             **self._experts_to_json(),
             **({"corpora": dict(sorted(self.corpora.items()))} if self.corpora else {}),
+            **({"started_from": dict(self.started_from)} if self.started_from else {}),
         }
 
     def _experts_to_json(self) -> dict[str, Any]:
@@ -160,6 +151,7 @@ class Description:
                 gates=[dict(gate) for gate in value["gates"]],
                 experts={str(name): Expert.from_json(own) for name, own in value.get("experts", {}).items()},
                 corpora={str(name): str(kind) for name, kind in value.get("corpora", {}).items()},
+                started_from=dict(value.get("started_from", {})),
             )
         except BundleError:
             raise
@@ -279,40 +271,6 @@ def write_bundle(
     return sha256
 
 
-def verify_files(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Checks names, kinds, sizes and hashes of a folder's files; reads no tensor.
-
-    Returns:
-        (bundle_sha256, the value of bundle.json).
-
-    Raises:
-        BundleError: not a bundle of this format; a file is missing, unknown, a link, too large, or altered.
-    """
-    if not folder.is_dir():
-        raise BundleError("there is no such bundle", where=str(folder))
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise BundleError("this folder is not a bundle", where=str(folder), seen=f"no {DESCRIPTION}")
-    value = _read_json(path)
-    if value.get("format") != FORMAT:
-        raise BundleError(
-            "the bundle has a different format",
-            where=folder.name,
-            seen=value.get("format"),
-            allowed=FORMAT,
-            remedy="Load it with the code that wrote it, or register the model again.",
-        )
-    hashes = value.get("files")
-    if not isinstance(hashes, dict):
-        raise BundleError("the list of files is missing", where=f"{folder.name}/{DESCRIPTION}")
-    _check_names(folder, hashes)
-    for name, recorded in sorted(hashes.items()):
-        sha256 = file_sha256(folder / name)
-        if sha256 != recorded:
-            raise BundleError("the file was altered", where=f"{folder.name}/{name}", seen=sha256, allowed=recorded)
-    return file_sha256(path), value
-
-
 def load_bundle(folder: Path) -> Bundle:
     """Verifies and reads a bundle; nothing of it is executed.
 
@@ -350,47 +308,6 @@ def load_bundle(folder: Path) -> Bundle:
         goldens=load_goldens(folder, description.spec),
         lineage=_load_lineage(folder / LINEAGE),
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise BundleError("the file is too large", where=path.name, seen=f"{size} bytes", allowed=MAX_JSON_BYTES)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise BundleError("not valid JSON", where=f"{path.parent.name}/{path.name}", seen=str(error)) from error
-    if not isinstance(value, dict):
-        raise BundleError(
-            "a JSON object is required", where=f"{path.parent.name}/{path.name}", seen=type(value).__name__
-        )
-    return value
-
-
-def _check_names(folder: Path, hashes: Mapping[str, Any]) -> None:
-    for name in hashes:
-        if PurePosixPath(name).name != name or name in {".", "..", ""} or "\\" in name:
-            raise BundleError("a file name must not point outside the bundle", where=folder.name, seen=name)
-    if set(hashes) != set(FILES):
-        raise BundleError(
-            "the list of files is not that of a bundle",
-            where=f"{folder.name}/{DESCRIPTION}",
-            seen=", ".join(sorted(hashes)),
-            allowed=", ".join(sorted(FILES)),
-        )
-    allowed = {*FILES, DESCRIPTION, LINEAGE}
-    present = {path.name for path in folder.iterdir()}
-    if missing := sorted(allowed - present):
-        raise BundleError("a file is missing", where=folder.name, seen=", ".join(missing))
-    if unknown := sorted(present - allowed):
-        raise BundleError("a file does not belong to a bundle", where=folder.name, seen=", ".join(unknown))
-    for name in sorted(allowed):
-        path = folder / name
-        if path.is_symlink() or not path.is_file():
-            raise BundleError("only plain files may be in a bundle", where=f"{folder.name}/{name}")
-        limit = MAX_JSON_BYTES if path.suffix == ".json" else MAX_TENSORS_BYTES
-        if path.stat().st_size > limit:
-            raise BundleError("the file is too large", where=name, seen=f"{path.stat().st_size} bytes", allowed=limit)
 
 
 def _check_fit(description: Description, transform: Transform, *, where: str) -> None:
@@ -438,7 +355,7 @@ def _check_bounds(spec: ModelSpec, where: str) -> None:
 
 
 def _load_lineage(path: Path) -> Lineage:
-    value = _read_json(path)
+    value = read_bounded_json(path)
     names = {entry.name for entry in fields(Lineage)}
     if set(value) != names:
         raise BundleError(

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.contracts.bundle_files import verify_files
 from components.contracts.errors import BundleError, MerError, UnavailableError
-from components.registry.bundle import verify_files
 from components.tracking.packaging import BUNDLE_PATH
 from components.tracking.versions import BUNDLE_TAG, download, version_info
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.registry.bundle import Expert
 from components.registry.terms import Corpus, Count
+from components.training.earlier import Taken
 
 SYNTHETIC = (
     "**This version was trained and measured on a synthetic corpus** that the project draws and synthesises itself: "
@@ -67,6 +68,7 @@ def model_card(
     lineage: Mapping[str, str],
     preset: str = "default",
     experts: Mapping[str, Expert] | None = None,
+    started: Taken | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -77,6 +79,7 @@ def model_card(
         cost: size and computing time of the model.
         preset: the value of `model.preset`.
         experts: modality that the training data lacked → the pretrained classifier that judges it.
+        started: what the training took over from an earlier version; None where it started anew.
         lineage: MLflow tags with the origin of the version.
     """
     parts = [
@@ -86,7 +89,7 @@ def model_card(
         _results(metrics),
         _failures(metrics),
         _honesty(metrics),
-        _data(corpora, catalog, taxonomy, refit=bool(metrics.get("refit"))),
+        _data(corpora, catalog, taxonomy, refit=bool(metrics.get("refit")), started=started),
         _making(encoders, cost, lineage, preset, experts or {}),
         _gates(gates),
     ]
@@ -186,7 +189,9 @@ def _failures(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, *, refit: bool) -> str:
+def _data(
+    corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, *, refit: bool, started: Taken | None
+) -> str:
     lines = [DATA_HEADING, "Licence and consent as recorded on the clips that were used:", ""]
     for corpus in corpora:
         lines += _corpus(corpus, catalog["datasets"][corpus.name])
@@ -196,10 +201,13 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, 
     classes = ", ".join(catalog["classes"])
     lines += ["", f"Taxonomy `{taxonomy}`: {classes}. Splits by person: {splits}."]
     if refit:
+        begin = "the same start" if started else "the start"
         lines.append(
             "What is fitted on the calibration split was fitted for a model that was not trained on its people; then "
-            "the model was trained again, from the start, on both splits."
+            f"the model was trained again, from {begin}, on both splits."
         )
+    if started is not None:
+        lines += ["", _started(started, catalog)]
     if absent := catalog.get("absent_classes"):
         lines.append(f"No clip shows {', '.join(absent)}; these are never predicted.")
     if shared := catalog["shared_texts"]:
@@ -213,6 +221,22 @@ def _data(corpora: Sequence[Corpus], catalog: Mapping[str, Any], taxonomy: str, 
             f"* `{clip['clip_id']}` ({clip['code']}, seen {clip['seen']}): {clip['reason']}" for clip in readmitted
         ]
     return "\n".join(lines)
+
+
+def _started(started: Taken, catalog: Mapping[str, Any]) -> str:
+    """What training started from, on whom that was trained, and whose figures it may flatter."""
+    before = _listed([f"{name} ({kind} people)" for name, kind in sorted(started.corpora.items())] or ["unknown"])
+    text = (
+        f"Training started from {started.words}. That version was trained on {before}; its own terms hold for this "
+        "one too."
+    )
+    both = sorted(started.corpora.keys() & catalog["datasets"].keys())
+    if both:
+        text += (
+            f" **{_listed(both)} {'is' if len(both) == 1 else 'are'} among both**: people of the test split may be "
+            "among those that it was trained on, so the figures above may be too good."
+        )
+    return text
 
 
 def _corpus(corpus: Corpus, sha256: str) -> list[str]:

@@ -42,6 +42,7 @@ from components.registry.subjects import SUBJECTS, list_subjects
 from components.registry.terms import Corpus, read_corpora
 from components.tracking.address import tracking_uri
 from components.tracking.runs import run_of
+from components.training.earlier import Taken
 
 GOLDENS = 4
 TIMED_CLIPS = 16
@@ -79,6 +80,7 @@ def run(
     encoders = {name: catalog["encoders"][name] for name in model.spec.names}
     experts = experts_of(catalog["encoders"], model.spec, catalog["taxonomy"])
     corpora = read_corpora(layout, catalog["datasets"])
+    started = Taken.read(layout.started)
     folder, sha256 = _build(
         layout,
         catalog,
@@ -88,6 +90,7 @@ def run(
         encoders=encoders,
         experts=experts,
         corpora=corpora,
+        started=started,
         lineage=lineage,
         metrics=metrics,
         gates=gates,
@@ -97,6 +100,7 @@ def run(
     card = model_card(
         name=registry.model_name,
         corpora=corpora,
+        started=started,
         taxonomy=catalog["taxonomy"] if isinstance(catalog["taxonomy"], str) else catalog["taxonomy"]["name"],
         catalog=catalog,
         metrics=metrics,
@@ -124,6 +128,7 @@ def run(
             **gate_tags(gates),
             **recorded.tags(),
             **contract_tags(layout, catalog["datasets"]),
+            **({} if started is None else started.tags()),
         },
         leads=passed and recorded.enough,
         card=card,
@@ -154,6 +159,7 @@ def _build(
     encoders: Mapping[str, Mapping[str, Any]],
     experts: Mapping[str, Expert],
     corpora: Sequence[Corpus],
+    started: Taken | None,
     lineage: Lineage,
     metrics: Mapping[str, Any],
     gates: Sequence[Mapping[str, Any]],
@@ -185,6 +191,7 @@ def _build(
         gates=gates,
         experts=experts,
         corpora={corpus.name: corpus.kind for corpus in corpora},
+        started_from={} if started is None else started.to_json(),
     )
     fresh = layout.state / "bundles" / "new"
     sha256 = write_bundle(

@@ -7,17 +7,17 @@ people does not answer for real ones merely because it came first.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import components
 from components.contracts.atomic import read_json
+from components.contracts.bundle_files import DESCRIPTION, LINEAGE, verify_files
 from components.contracts.config import Tracking
-from components.registry.bundle import DESCRIPTION, LINEAGE, verify_files
 from components.registry.evidence import gate_tags
-from components.registry.register import CARD_NAME, Registered, register
 from components.tracking.address import tracking_uri
-from components.tracking.runs import new_run
-from components.tracking.versions import versions_of
+
+if TYPE_CHECKING:
+    from components.registry.register import Registered
 
 NAME = "starter"
 TAG = "mer.starter"
@@ -37,6 +37,11 @@ def register_first(*, name: str, alias: str, tracking: Tracking, root: Path) -> 
         BundleError: the starter's files were altered.
         UnavailableError: MLflow cannot be reached.
     """
+    # Whoever only asks where the starter is waits for none of these.
+    from components.registry.register import CARD_NAME, register
+    from components.tracking.runs import new_run
+    from components.tracking.versions import versions_of
+
     uri = tracking_uri(tracking, root)
     if not is_there() or versions_of(name, tracking_uri=uri):
         return None

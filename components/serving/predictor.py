@@ -115,7 +115,7 @@ class Predictor:
             git_commit=bundle.lineage.git_commit,
             data_sha256=bundle.lineage.data_sha256,
             bundle_sha256=bundle.sha256,
-            trained_on=training_people(bundle.description.corpora),
+            trained_on=training_people(bundle.description.learned_from),
         )
         self._ready_made = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
         self._scorer = Scorer(bundle.model, bundle.calibration)

@@ -18,6 +18,7 @@ from components.model.build import build_model
 from components.model.objective import Objective
 from components.model.spec import ModelSpec
 from components.training.compiled import compiled
+from components.training.earlier import Start
 from components.training.items import Batch
 from components.training.order import derived_seed
 
@@ -71,12 +72,15 @@ class Learner:
         steps: int,
         device: torch.device,
         training: Sequence[Case],
+        start: Start | None = None,
     ) -> None:
         self.spec, self.config, self.objective = spec, config, objective
         self.seed, self.steps, self.device = seed, steps, device
         torch.manual_seed(derived_seed(seed, "weights"))
         self.model = build_model(spec)
         self.model.set_from([ClipFeatures(case.features, case.masks) for case in training])
+        if start is not None:
+            start.put_into(self.model)
         self.model.to(device)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
         self.outputs: Callable[..., ModelOutput] = compiled(self.model) if config.compile else self.model

@@ -20,6 +20,7 @@ from components.contracts.errors import ModelError
 from components.contracts.labels import UNLABELLED
 from components.model.objective import Objective
 from components.model.spec import ModelSpec
+from components.training.earlier import Start
 from components.training.heldout import held_out_scores
 from components.training.items import Augment, collate
 from components.training.learner import Learner, Share, learning_rate
@@ -31,11 +32,12 @@ ALONE = Share()
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask:
-    """Model, settings and seed of a training: everything but the clips."""
+    """Model, settings and seed of a training, and what it starts from: everything but the clips."""
 
     spec: ModelSpec
     train: Train
     seed: int
+    start: Start | None = None
 
     def order(self, clips: int) -> Order:
         """The order of the training clips."""
@@ -76,6 +78,7 @@ def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.d
         steps=task.order(len(training)).steps,
         device=device or torch.device("cpu"),
         training=training,
+        start=task.start,
     )
 
 

@@ -9,6 +9,9 @@ everything that is fitted on the calibration people is fitted with it. The secon
 both splits, is the one that answers. scikit-learn's `CalibratedClassifierCV(ensemble=False)` likewise calibrates on
 held-out people and answers with a model of all of them; here there is one held-out part instead of several. Both use
 the same transform, fitted on the training people.
+
+With `train.start_from` each begins with the weights of an earlier version (`earlier.py`); what was taken over goes to
+`start.json`.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,7 @@ from components.runtime.progress import progress
 from components.tracking.runs import MODEL_TAG, Run, open_run
 from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
+from components.training.earlier import Earlier
 from components.training.job import Epoch, Job, Trained
 from components.training.loop import TrainingTask
 from components.training.prompts import embedding_width
@@ -75,24 +79,29 @@ def run(
     Returns:
         of the model that answers: model_sha256, parameters, epochs, clips, absent classes, modalities, those with
         features that the model does not take or that no training clip has, and the last epoch's record;
-        `clips_first`, of the first of two.
+        `clips_first`, of the first of two; `started_from`, what it took over from an earlier version.
 
     Raises:
+        ConfigError: training cannot start from the version that `train.start_from` names.
         DataError: the catalog is missing, or has no usable training clip.
         ModelError: fewer than two classes to learn, or training failed.
         UnavailableError: MLflow cannot be reached.
     """
     catalog = _catalog(layout)
-    transform, items = _prepare(catalog, layout, model, train)
-    inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed)
+    earlier = _earlier(layout, train)
+    transform, items = _prepare(catalog, layout, model, train, earlier)
+    inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed, earlier=earlier)
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     resume = folder.exists()
     transform.save(folder)
+    start = None
+    if earlier is not None:
+        start = earlier.start(catalog["encoders"], transform.modalities, folder.resolve() / "start")
     source = CatalogItems(root=layout.root.resolve(), transform=folder.resolve())
 
     def job(items: Sequence[Case], source: CatalogItems, inputs_sha256: str) -> Job:
         spec = spec_of(catalog, transform, items, model=model, train=train)
-        task = TrainingTask(spec=spec, train=train, seed=seed)
+        task = TrainingTask(spec=spec, train=train, seed=seed, start=start)
         return Job(task=task, items=source, inputs_sha256=inputs_sha256)
 
     rounds = [_Round(job=job(items, source, inputs_sha256), clips=len(items), folder=folder)]
@@ -106,8 +115,10 @@ def run(
     with open_run(tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
         tracked.params(json.loads(recorded))
         _describe(tracked, layout, catalog, seed)
+        if earlier is not None:
+            tracked.tags(earlier.taken(rounds[0].job.task.spec, catalog["encoders"]).tags())
         trained = [_fit(training, runtime, ray, tracked) for training in rounds]
-        summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"])
+        summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"], earlier=earlier)
         _conclude(tracked, layout, rounds, trained, summary)
     shutil.rmtree(folder, ignore_errors=True)
     return summary
@@ -139,8 +150,26 @@ def _catalog(layout: Layout) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def _inputs(catalog: Mapping[str, Any], *, model: Model, train: Train, rate_hz: float, seed: int) -> str:
-    """The fingerprint of everything that the outputs depend on."""
+def _earlier(layout: Layout, train: Train) -> Earlier | None:
+    """The version that training starts from."""
+    if train.start_from is None:
+        return None
+    earlier = Earlier.read(layout.start)
+    if earlier is None:
+        raise ModelError(
+            "the version to start from is not there",
+            where=f"train.start_from: {train.start_from}",
+            seen=str(layout.start),
+            remedy="`mer inputs` writes it.",
+        )
+    return earlier
+
+
+def _inputs(
+    catalog: Mapping[str, Any], *, model: Model, train: Train, rate_hz: float, seed: int, earlier: Earlier | None
+) -> str:
+    """The fingerprint of everything that the outputs depend on. Of a version that training starts from the bundle
+    counts, not what it is called."""
     return fingerprint(
         {
             "version": versions.TRAIN,
@@ -148,9 +177,10 @@ def _inputs(catalog: Mapping[str, Any], *, model: Model, train: Train, rate_hz: 
             "classes": catalog["classes"],
             "encoders": catalog["encoders"],
             "model": model.model_dump(mode="json"),
-            "train": train.model_dump(mode="json"),
+            "train": train.model_dump(mode="json", exclude={"start_from"}),
             "rate_hz": rate_hz,
             "seed": seed,
+            **({} if earlier is None else {"start": earlier.bundle_sha256}),
         }
     )
 
@@ -165,10 +195,15 @@ def _sources(folder: str) -> list[Path]:
     return sorted(Path(folder).glob("*.py"))
 
 
-def _prepare(catalog: Mapping[str, Any], layout: Layout, model: Model, train: Train) -> tuple[Transform, list[Case]]:
+def _prepare(
+    catalog: Mapping[str, Any], layout: Layout, model: Model, train: Train, earlier: Earlier | None
+) -> tuple[Transform, list[Case]]:
     examples = load_examples(layout, "train")
     widths = {name: int(encoder["width"]) for name, encoder in catalog["encoders"].items()}
     fitted = fit_transform(examples, widths, standardise=model.standardise, normalise=train.normalise)
+    if earlier is not None:
+        earlier.check(model, rate_hz=examples[0].rate_hz, encoders=catalog["encoders"], present=fitted.modalities)
+        fitted = earlier.under(fitted, catalog["encoders"])
     transform = fitted.only(used_modalities(model, fitted.modalities))
     items = [case for case in prepare(examples, transform) if case.usable]
     if not items:
@@ -250,7 +285,8 @@ def _write(
     transform: Transform,
     trained: Sequence[Trained],
     *,
-    encoders: Iterable[str],
+    encoders: Mapping[str, Mapping[str, Any]],
+    earlier: Earlier | None,
 ) -> dict[str, Any]:
     final, spec = trained[-1], rounds[-1].job.task.spec
     ignored = sorted(set(encoders) - set(spec.modalities))
@@ -260,6 +296,7 @@ def _write(
     shutil.rmtree(layout.trained_first, ignore_errors=True)
     if len(rounds) > 1:
         _save(layout.trained_first, rounds[0].job.task.spec, trained[0])
+    started = _write_started(layout, earlier, spec, encoders)
     return {
         "model_sha256": file_sha256(layout.trained / WEIGHTS),
         "parameters": count_parameters(build_model(spec)),
@@ -269,8 +306,21 @@ def _write(
         "absent": list(spec.absent),
         "modalities": dict(spec.modalities),
         **({"ignored_modalities": ", ".join(ignored)} if ignored else {}),
+        **started,
         "last": final.history[-1],
     }
+
+
+def _write_started(
+    layout: Layout, earlier: Earlier | None, spec: ModelSpec, encoders: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Writes what the training started from; of none nothing, so that it has the outputs it always had."""
+    if earlier is None:
+        layout.started.unlink(missing_ok=True)
+        return {}
+    taken = earlier.taken(spec, encoders)
+    write_json(layout.started, taken.to_json())
+    return {"started_from": taken.words}
 
 
 def _conclude(

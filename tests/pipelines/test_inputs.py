@@ -15,6 +15,8 @@ from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_decisions, write_readmitted
 from components.datasets.withdrawn import record
+from components.registry.starter import BUNDLE
+from components.training.earlier import Earlier
 from pipelines import dag, inputs
 from pipelines.project import load
 from tests.trees import tree_sha256
@@ -168,3 +170,28 @@ def test_a_baseline_is_an_input_and_its_absence_too(project: Path) -> None:
     write_json(layout.baseline("synthetic"), {"clips": 3})
     assert write(project, params) != first
     assert read_json(layout.reference("synthetic")) == {"clips": 3}
+
+
+def test_the_version_to_start_from_is_an_input(project: Path) -> None:
+    layout = Layout(project)
+    without = write(project, {"datasets": ["synthetic"]})
+    assert Earlier.read(layout.start) is None
+    assert write(project, {"datasets": ["synthetic"], "train": {"start_from": "starter"}}) != without
+    starter = Earlier.read(layout.start)
+    assert starter is not None
+    assert set(starter.corpora.values()) == {"recorded"}
+    assert starter.spec.names == ("face", "voice", "text")
+    write(project, {"datasets": ["synthetic"], "train": {"start_from": str(BUNDLE)}})
+    named = Earlier.read(layout.start)
+    assert named is not None
+    assert named.bundle_sha256 == starter.bundle_sha256
+    with pytest.raises(ConfigError, match="An alias has to be written as the number"):
+        write(project, {"datasets": ["synthetic"], "train": {"start_from": "champion"}})
+
+
+def test_without_a_starter_nothing_starts_from_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.registry.starter.BUNDLE", project / "nothing")
+    with pytest.raises(ConfigError, match="this installation has no starter"):
+        write(project, {"datasets": ["synthetic"], "train": {"start_from": "starter"}})
+    (project / "params.yaml").write_text("datasets: [synthetic]\ntrain: {start_from: 12}\n")
+    assert load(project).train.start_from == "12"

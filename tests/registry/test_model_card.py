@@ -9,6 +9,7 @@ from components.registry.bundle import EncoderSpec, Expert
 from components.registry.model_card import Cost, model_card
 from components.registry.requirements import pinned_requirements
 from components.registry.terms import Corpus, Count, Terms
+from components.training.earlier import Taken
 from tests.evaluation.test_evaluate import done
 
 CATALOG = {
@@ -143,3 +144,21 @@ def test_requirements_are_pinned_and_sorted() -> None:
 @pytest.mark.parametrize("name", ["torch", "mlflow", "pyarrow"])
 def test_what_serving_needs_is_among_them(name: str) -> None:
     assert any(line.startswith(f"{name}==") for line in pinned_requirements())
+
+
+def test_it_says_what_training_started_from_and_whose_figures_that_may_flatter() -> None:
+    taken = Taken(
+        name="starter",
+        bundle_sha256="ab" * 32,
+        corpora={"ravdess": "recorded", "faces": "recorded"},
+        modalities=("voice",),
+        classes=("anger", "sadness"),
+        new_classes=("neutral",),
+    )
+    text = card_of(made("own", ("l", "c")), started=taken)
+    assert "Training started from starter (bundle abababababab): voice and 2 classes taken over; anew neutral." in text
+    assert "was trained on faces (recorded people) and ravdess (recorded people); its own terms hold" in text
+    assert "among both" not in text
+    assert "**ravdess is among both**: people of the test split may be" in card_of(
+        made("ravdess", ("l", "c")), started=taken
+    )

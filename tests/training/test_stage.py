@@ -7,22 +7,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from components.catalog.cases import Case
 from components.contracts.atomic import read_json
-from components.contracts.errors import DataError
+from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.features.transform import Standardisation, Transform
 from components.model.files import load_model
+from components.model.spec import ModelSpec
 from components.tracking.client import client_of
 from components.tracking.runs import Run, experiment_id, find_run
 from components.training import stage
+from components.training.earlier import Taken
 from components.training.job import Job, Trained
 from components.training.trainer import fit
 from pipelines.stages import call_stage
-from tests.model.toys import WIDTHS, rated
+from tests.model.toys import CLASSES, WIDTHS, rated
 from tests.training.catalogs import CLASSES_AND_ONE, TINY, tiny_params, write_catalog
+from tests.training.earlier import write_earlier
 
 OUTPUTS = ["history.json", "model.json", "model.safetensors", "transform.json", "transform.safetensors"]
 
@@ -105,6 +110,32 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     resumed = client.get_metric_history(find_run(params.tracking, other.root, summary["model_sha256"]), "loss")
     assert sorted({metric.step for metric in resumed}) == [0, 1, 2]
     assert list((other.state / "train").iterdir()) == []
+
+
+@pytest.mark.integration
+def test_it_starts_from_an_earlier_version_and_says_so(tmp_path: Path, mlflow_uri: str) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    params = tiny_params(mlflow_uri, "stage-start", start_from="starter", epochs=1, learning_rate=1e-9, refit=True)
+    with pytest.raises(ModelError, match="`mer inputs` writes it"):
+        call_stage("train", params, layout)
+    spec = ModelSpec(modalities={**WIDTHS, "physio": 3}, classes=("neutral", *CLASSES), model=params.model)
+    write_earlier(layout.start, spec)
+    summary = call_stage("train", params, layout)
+    words = f"starter (bundle {'ab' * 6}): face, voice, text and 8 classes taken over"
+    assert summary["started_from"] == words
+    taken = Taken.read(layout.started)
+    assert taken is not None
+    assert taken.words == words
+    assert Transform.load(layout.trained).modalities["face"].mean.tolist() == [1.0] * WIDTHS["face"]
+    before = load_file(layout.start / "model.safetensors")
+    for folder in (layout.trained, layout.trained_first):
+        after = load_file(folder / "model.safetensors")
+        assert torch.allclose(after["step_head.out.weight"][:8], before["step_head.out.weight"][1:], atol=1e-4)
+        assert torch.allclose(after["encoders.face.project.weight"], before["encoders.face.project.weight"], atol=1e-4)
+    run = client_of(params.tracking, tmp_path).get_run(find_run(params.tracking, tmp_path, summary["model_sha256"]))
+    assert run.data.tags["mer.started_from"] == "ab" * 32
+    assert run.data.tags["mer.started_from.corpora"] == "before (recorded)"
 
 
 @pytest.mark.integration

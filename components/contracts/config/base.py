@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
 MODALITIES: tuple[str, ...] = ("face", "voice", "text", "physio")
+
+
+# `starter`, the number of a registered version, or the folder of a bundle; YAML reads a plain number as one.
+EarlierName = Annotated[
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+]
 
 
 class Section(BaseModel):

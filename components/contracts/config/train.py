@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.contracts.config.base import Section
+from components.contracts.config.base import EarlierName, Section
 
 
 class Train(Section):
@@ -128,6 +128,11 @@ class Train(Section):
     """Whether a second model is trained the same way, from the start, on the people of the training and the calibration
     split. It answers with what was fitted for the first one on calibration people that the first had not learned from.
     It doubles the time of training."""
+
+    start_from: EarlierName | None = None
+    """The version whose weights training starts from: `starter`, the one that comes with this code, the number of a
+    registered version, or the folder of a bundle; null starts anew. What both read by the same encoder is taken over
+    with its statistics, as are the classes that both have; the rest starts anew."""
 
     @classmethod
     def loss_weights(cls) -> tuple[str, ...]:

@@ -24,8 +24,9 @@ DEFAULT = "default"
 NOT_SET = "not set"
 # Filled by the reader of params.yaml; the sections of datasets are listed by their own names.
 HIDDEN = "sources"
-# What the type of a field cannot express: the names of datasets come from the registry of adapters.
-CHOICES = {"datasets": f"list of {' | '.join(ADAPTERS)}, not empty"}
+# What the type of a field cannot express, such as the names of datasets, which come from the registry of adapters.
+EARLIER = "starter | number of a version | folder of a bundle | null"
+CHOICES = {"datasets": f"list of {' | '.join(ADAPTERS)}, not empty", "train.start_from": EARLIER}
 KINDS = {"string": "text", "boolean": "true | false"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
 

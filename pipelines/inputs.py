@@ -94,11 +94,15 @@ def _write_earlier(params: Params, layout: Layout, beside: Path) -> None:
     """The versions that the configuration names, in the new folder `beside` `layout.inputs`."""
     from components.registry.earlier import write_earlier
 
-    for folder, setting, name in ((layout.start, "train.start_from", params.train.start_from),):
+    for folder, setting, name in (
+        (layout.start, "train.start_from", params.train.start_from),
+        (layout.compared, "evaluate.compare_with", params.evaluate.compare_with),
+    ):
         write_earlier(
             beside / folder.relative_to(layout.inputs),
             name,
             setting=setting,
+            optional=folder == layout.compared,
             model_name=params.registry.model_name,
             tracking=params.tracking,
             root=layout.root,

@@ -12,8 +12,12 @@ from rich.table import Table
 
 from components.contracts.atomic import read_json
 from components.contracts.config import MODALITIES, Params
+from components.contracts.errors import MerError
 from components.contracts.layout import Layout
+from components.evaluation.words import comparison_in_words
+from components.tracking.address import exists, tracking_uri
 from pipelines.memory import BYTES_PER_GIB
+from pipelines.served import bundle_people, served_line
 from pipelines.stage import Timing, last_facts
 
 # Key in metrics.json → heading and whether its interval is shown; so the table fits 80 columns.
@@ -37,6 +41,8 @@ def print_results(layout: Layout, params: Params, console: Console | None = None
         table = figures(read_json(metrics), params.evaluate.confidence)
         if table is not None:
             console.print(table)
+        if words := comparison_in_words(read_json(metrics)):
+            console.print(words, soft_wrap=True, highlight=False)
     for line in pointers(layout, params):
         console.print(line, soft_wrap=True, highlight=False)
 
@@ -79,6 +85,8 @@ def pointers(layout: Layout, params: Params) -> list[str]:
         verdict = "gates passed" if facts["gates_passed"] else "gates not passed"
         version = _version(layout, facts["bundle_sha256"])
         lines.append(f"Registered  {facts['model_name']}{version}, bundle {facts['bundle_sha256'][:12]}, {verdict}")
+        lines.append(f"            {bundle_people(layout.state / 'bundles' / facts['bundle_sha256'])}")
+        lines.append(f"Served      {_served(layout, params)}")
     pages = {"Report": layout.evaluated / "report.html", "Data Docs": layout.data_docs / "index.html"}
     for name, page in pages.items():
         if page.is_file():
@@ -88,6 +96,16 @@ def pointers(layout: Layout, params: Params) -> list[str]:
     lines.append(f"MLflow      `make serve` opens the UI, experiment {params.tracking.experiment!r}")
     lines.append("Try it      `mer predict CLIP.mp4`")
     return lines
+
+
+def _served(layout: Layout, params: Params) -> str:
+    """The version that answers, which is often not the one that was registered."""
+    uri = tracking_uri(params.tracking, layout.root)
+    try:
+        served = served_line(params, layout, uri=uri) if exists(uri) else None
+    except MerError as error:
+        return f"not known: {error.what}"
+    return served or f"nothing until a version has the alias {params.rollout.alias!r}"
 
 
 def unused_datasets(layout: Layout, params: Params) -> list[str]:

@@ -60,6 +60,11 @@ class Layout:
         """The version that training starts from (`train.start_from`); see `components/training/earlier.py`."""
         return self.inputs / "start"
 
+    @property
+    def compared(self) -> Path:
+        """The version that the evaluation compares with (`evaluate.compare_with`); files as in `start`."""
+        return self.inputs / "compared"
+
     def dataset(self, name: str) -> Path:
         """`clips.parquet`, `quarantine.parquet`, `summary.json`, and `media/` for rendered corpora."""
         return self.root / "data" / "datasets" / name

@@ -10,6 +10,7 @@ from typing import Any
 from components.contracts.config import Evaluate
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.failures import surest_mistakes
+from components.evaluation.words import overlap_in_words
 from components.runtime.templates import render as render_template
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
@@ -35,6 +36,14 @@ SYNTHETIC_NOTE = (
 def notes_for(datasets: Sequence[str]) -> list[str]:
     """The limits of the figures, for the reader."""
     return [SYNTHETIC_NOTE] if "synthetic" in datasets else []
+
+
+def started_notes(figures: Mapping[str, Any]) -> list[str]:
+    """What the training started from, and whose figures that may flatter."""
+    started = figures.get("started_from")
+    if started is None:
+        return []
+    return [f"Training started from {started['words']}.{overlap_in_words(started)}"]
 
 
 def meaning(figures: Mapping[str, Any]) -> str:
@@ -84,7 +93,7 @@ def render(
         picture=picture,
         span=span,
         title=title,
-        m={"step": None, "episodes": None, "contradiction": None, "affect": None, "refit": False, **figures},
+        m={**dict.fromkeys(("step", "episodes", "contradiction", "affect", "compared")), "refit": False, **figures},
         head=figures[evaluation.level],
         aims=AIMS,
         gates=evaluation.gates,
@@ -94,7 +103,9 @@ def render(
         meaning=meaning(figures),
         mistakes=surest_mistakes(evaluation.cases, evaluation.scored, evaluation.classes),
         absent=", ".join(name for name in evaluation.classes if name not in figures["per_class"]),
-        notes=notes_for(datasets),
+        notes=[*notes_for(datasets), *started_notes(figures)],
+        overlap=overlap_in_words(figures["compared"]).strip() if "compared" in figures else "",
+        people_before=", ".join(figures.get("compared", {}).get("learned_from", {})),
         confidence=f"{100 * config.confidence:g}",
         draws=config.bootstrap,
         expected_outside=f"{100 * (1 - config.outlier_quantile):.0f}",

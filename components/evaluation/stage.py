@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from components.catalog.cases import prepare
-from components.catalog.examples import load_examples
+from components.catalog.examples import Example, load_examples
 from components.catalog.splits import SPLITS
 from components.contracts.atomic import read_json
 from components.contracts.config import Evaluate, Gates, Tracking, Train
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.evaluation import evaluate as evaluating
+from components.evaluation.earlier import compare, people_of
+from components.evaluation.evaluate import Evaluation
 from components.evaluation.gates import passed
+from components.evaluation.intervals import Bootstrap
 from components.evaluation.subsets import patterns
 from components.evaluation.write import summary, write_evaluation
 from components.features.transform import Transform
 from components.model.files import WEIGHTS, load_model
+from components.model.spec import ModelSpec
 from components.runtime.progress import progress
 from components.tracking.publish import publish
+from components.training.earlier import Earlier, Encoders, Taken
 
 
 def run(
@@ -38,7 +45,8 @@ def run(
     model = load_model(layout.trained, classes=classes)
     first = load_model(layout.trained_first, classes=classes) if layout.trained_first.is_dir() else None
     transform = Transform.load(layout.trained)
-    splits = evaluating.Splits(**{name: prepare(load_examples(layout, name), transform) for name in SPLITS})
+    examples = {name: load_examples(layout, name) for name in SPLITS}
+    splits = evaluating.Splits(**{name: prepare(examples[name], transform) for name in SPLITS})
     with progress("evaluate: patterns of present modalities", len(patterns(model.spec.names))) as advance:
         evaluation = evaluating.evaluate(
             model,
@@ -50,6 +58,15 @@ def run(
             train=train,
             advance=advance,
         )
+    evaluation = _compared(
+        layout,
+        evaluation,
+        examples["test"],
+        spec=model.spec,
+        encoders=catalog["encoders"],
+        config=evaluate,
+        seed=seed,
+    )
     datasets = sorted(catalog["datasets"])
     title = f"{model_name} on {', '.join(datasets)}"
     write_evaluation(layout.evaluated, evaluation, title=title, datasets=datasets, config=evaluate)
@@ -61,3 +78,28 @@ def run(
         model_sha256=file_sha256(layout.trained / WEIGHTS),
     )
     return summary(evaluation, passed(evaluation.gates))
+
+
+def _compared(
+    layout: Layout,
+    evaluation: Evaluation,
+    test: Sequence[Example],
+    *,
+    spec: ModelSpec,
+    encoders: Encoders,
+    config: Evaluate,
+    seed: int,
+) -> Evaluation:
+    """The evaluation with its comparison (`evaluate.compare_with`), and with whom the version started from learned."""
+    figures = dict(evaluation.metrics)
+    earlier = Earlier.read(layout.compared)
+    if earlier is not None and config.compare_with is not None:
+        bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
+        figures["compared"] = compare(earlier, evaluation, test, spec=spec, encoders=encoders, bootstrap=bootstrap)
+    if (started := Taken.read(layout.started)) is not None:
+        figures["started_from"] = {
+            **started.to_json(),
+            "words": started.words,
+            "test_people_of_its_corpora": people_of(started.corpora, evaluation.cases),
+        }
+    return replace(evaluation, metrics=figures)

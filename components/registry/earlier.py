@@ -18,7 +18,15 @@ from components.registry import starter
 
 
 def write_earlier(
-    folder: Path, name: str | None, *, setting: str, model_name: str, tracking: Tracking, root: Path, cache: Path
+    folder: Path,
+    name: str | None,
+    *,
+    setting: str,
+    optional: bool,
+    model_name: str,
+    tracking: Tracking,
+    root: Path,
+    cache: Path,
 ) -> None:
     """Writes an earlier version as `components/training/earlier.py` reads it; of none, that there is none.
 
@@ -26,6 +34,7 @@ def write_earlier(
         folder: where to.
         name: what `setting` says; None for none.
         setting: for errors.
+        optional: whether an installation without a starter counts as none.
         model_name, tracking: of the registry.
         root: of the project, where a relative folder starts.
         cache: the folder of downloaded bundles.
@@ -36,7 +45,7 @@ def write_earlier(
         UnavailableError: MLflow cannot be reached.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if name is None:
+    if name is None or (optional and name == starter.NAME and not starter.is_there()):
         write_json(folder / EARLIER, None)
         return
     bundle = _bundle(name, setting=setting, model_name=model_name, tracking=tracking, root=root, cache=cache)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.evaluation.words import comparison_in_words
 from components.registry.bundle import Expert
 from components.registry.terms import Corpus, Count
 from components.training.earlier import Taken
@@ -132,6 +133,8 @@ def _results(metrics: Mapping[str, Any]) -> str:
             f"UAR {_interval(row['uar'])}, accuracy {_interval(row['accuracy'])}, "
             f"weighted F1 {_interval(row['weighted_f1'])}.",
         ]
+    if words := comparison_in_words(metrics):
+        lines += ["", words]
     return "\n".join(lines)
 
 

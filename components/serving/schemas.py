@@ -251,3 +251,4 @@ class ServedVersion(Record):
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     replica: str = Field(description="Name of the replica that answered.")
+    trained_on: str = Field(default="", description="As in `ModelIdentity`.")

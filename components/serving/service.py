@@ -198,4 +198,5 @@ class Service:
             classes=predictor.bundle.spec.classes,
             modalities=predictor.modalities,
             replica=self.replica,
+            trained_on=predictor.model.trained_on,
         )

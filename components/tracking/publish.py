@@ -13,7 +13,18 @@ from components.tracking.runs import run_of
 ARTIFACTS = "evaluation"
 PREFIX = "test"
 # Figures of a run are for comparing runs at a glance; the whole tree is in metrics.json beside the report.
-LOGGED = ("clip", "step", "subsets", "baselines", "calibration", "contradiction", "affect", "episodes", "slices")
+LOGGED = (
+    "clip",
+    "step",
+    "subsets",
+    "baselines",
+    "compared",
+    "calibration",
+    "contradiction",
+    "affect",
+    "episodes",
+    "slices",
+)
 SUFFIXES = frozenset({".html", ".png", ".json", ".csv"})
 
 

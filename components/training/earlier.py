@@ -27,8 +27,9 @@ from components.contracts.errors import ConfigError, ModelError
 from components.contracts.layout import EARLIER
 from components.features.transform import Transform
 from components.model.base import EmotionModel
+from components.model.build import build_model
 from components.model.carried import SIZES, carry_over, shared_classes
-from components.model.files import WEIGHTS
+from components.model.files import WEIGHTS, load_weights
 from components.model.spec import ModelSpec
 
 CARRIED_PRESET = "default"
@@ -57,7 +58,7 @@ class Earlier:
     def read(cls, folder: Path) -> Earlier | None:
         """None where none is configured. Raises ModelError: the files are missing or damaged."""
         try:
-            value = read_json(folder / EARLIER)
+            value = read_json(folder / EARLIER) if (folder / EARLIER).is_file() else None
             if value is None:
                 return None
             return cls(
@@ -89,6 +90,12 @@ class Earlier:
         """Dataset that it was trained on → `recorded` or `rendered` people, with those of what it started from."""
         before = self.description.get("started_from", {}).get("corpora", {})
         return {**before, **self.description.get("corpora", {})}
+
+    def model(self) -> EmotionModel:
+        """Its model. Raises ModelError: the weights do not fit."""
+        model = build_model(self.spec)
+        load_weights(model, load_file(self.folder / WEIGHTS), where=str(self.folder))
+        return model.eval()
 
     def shared(self, encoders: Encoders) -> tuple[str, ...]:
         """Its modalities whose features come from the same encoder here; `encoders` are a catalog's."""
@@ -141,8 +148,8 @@ class Earlier:
             raise ConfigError(
                 "no modality is read by an encoder that the version to start from was trained with",
                 where=where,
-                seen=_encoders({name: encoders[name] for name in encoders if name in present}),
-                allowed=_encoders(self.description["encoders"]),
+                seen=encoders_in_words({name: encoders[name] for name in encoders if name in present}),
+                allowed=encoders_in_words(self.description["encoders"]),
                 remedy="Set features.encoders as allowed for one modality at least, or train.start_from: null.",
             )
 
@@ -243,5 +250,6 @@ class Start:
             carry_over(model, load_file(self.folder / WEIGHTS), earlier.spec, modalities=self.modalities)
 
 
-def _encoders(encoders: Encoders) -> str:
+def encoders_in_words(encoders: Encoders) -> str:
+    """Such as `face: fer, voice: whisper-tiny`."""
     return ", ".join(f"{name}: {entry['spec']}" for name, entry in sorted(encoders.items()))

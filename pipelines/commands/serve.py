@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.contracts.config import Params
-from components.contracts.errors import UnavailableError
+from components.contracts.errors import MerError, UnavailableError
 from components.contracts.layout import Layout
 from components.runtime.local_http import answer_of
 from components.tracking.client import impatient, without_progress_bars
@@ -187,6 +187,28 @@ def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> tupl
     return server.address, Watch(report=_trouble, mlflow=server)
 
 
+def _register_starter(params: Params, layout: Layout) -> None:
+    """The starter as the first version of a model that has none, so that there is something to serve; that MLflow does
+    not answer is said, and what was served goes on."""
+    if not params.registry.starter:
+        return
+    from components.registry.starter import register_first
+
+    name, alias = params.registry.model_name, params.rollout.alias
+    try:
+        first = register_first(name=name, alias=alias, tracking=params.tracking, root=layout.root)
+    except MerError as error:
+        _trouble(f"the starter could not be registered: {error}")
+        return
+    if first is not None:
+        print(
+            f"Registry: {name} had no version; the starter that comes with mer is its version {first.version} now, "
+            f"with the alias {alias!r}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def _serve(
     stack: ExitStack, params: Params, layout: Layout, address: str, *, watch: Watch, stop: threading.Event
 ) -> None:
@@ -203,6 +225,7 @@ def _serve(
             wait_ready(address, layout.state / LOG)
         except UnavailableError as error:  # the service answers without it
             _trouble(str(error))
+    _register_starter(params, layout)
     from components.rollout.reconcile import Loop
 
     control, reconciler = reconciler_of(params, layout, address)
@@ -216,7 +239,7 @@ def _serve(
     worker.start()
     stack.callback(_end_loop, loop, worker)
     if _wait_service(control.url, stop):
-        _print_addresses(params, address, control.url)
+        _print_addresses(params, layout, address, control.url)
     watch.serve = control.parts
     watch.ray = ended_of_ray
 
@@ -260,10 +283,21 @@ def _trouble(text: str) -> None:
     _report("trouble", text)
 
 
-def _print_addresses(params: Params, mlflow: str, service: str) -> None:
+def _served(params: Params, layout: Layout, mlflow: str) -> str:
+    from pipelines.served import served_line
+
+    try:
+        served = served_line(params, layout, uri=mlflow)
+    except MerError as error:
+        return f"not known: {error.what}"
+    return served or f"nothing until a version has the alias {params.rollout.alias!r}"
+
+
+def _print_addresses(params: Params, layout: Layout, mlflow: str, service: str) -> None:
     alias, name = params.rollout.alias, params.registry.model_name
     print(
         f"""
+Serves       {_served(params, layout, mlflow)}
 MLflow UI    {mlflow}   move the alias {alias!r} of model {name!r} to change what is served
 Service      {service}   open it and drop a clip there
 API          {service}/docs

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from components.contracts.atomic import read_json, write_json
 from components.contracts.errors import ModelError
+from components.training.earlier import Taken
 from pipelines.stages import call_stage
-from tests.registry.projects import make_params, make_project
+from tests.model.toys import toy_spec
+from tests.registry.projects import TOY, make_params, make_project
+from tests.training.earlier import write_earlier
 from tests.trees import tree_sha256
 
 pytestmark = pytest.mark.integration
@@ -15,7 +19,21 @@ pytestmark = pytest.mark.integration
 def test_the_stage_is_a_pure_function_of_what_it_reads(tmp_path: Path, mlflow_uri: str) -> None:
     params = make_params(mlflow_uri, "evaluate-stage")
     layout = make_project(tmp_path, params, upto="train")
+    write_earlier(layout.compared, toy_spec(), corpora={"toy": "recorded", "older": "recorded"})
+    started = Taken(
+        name="first", bundle_sha256="cd" * 32, corpora={"toy": "rendered"}, modalities=("voice",), classes=("a", "b")
+    )
+    write_json(layout.started, started.to_json())
     summary = call_stage("evaluate", params, layout)
+    figures = read_json(layout.evaluated / "metrics.json")
+    assert figures["compared"]["test_people_of_its_corpora"] == {"toy": 4}
+    assert figures["compared"]["items"] == TOY.clips
+    assert figures["started_from"]["test_people_of_its_corpora"] == {"toy": 4}
+    page = (layout.evaluated / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Beside starter</h2>" in page
+    assert "trained on older, toy" in page
+    assert page.count("may have learned from people of the test split") == 2
+    assert "Training started from first (bundle cdcdcdcdcdcd): voice and 2 classes taken over." in page
     assert summary["rows"][0]["subset"] == "face+voice+text"
     assert {row["subset"] for row in summary["rows"]} >= {"face", "voice", "text", "face+voice", "majority"}
     first = tree_sha256(layout.evaluated)

@@ -67,6 +67,8 @@ def test_it_points_to_what_is_there(tmp_path: Path) -> None:
     shown = "\n".join(summary.pointers(layout, Params()))
     assert "mer version 3, bundle abababababab, gates not passed" in shown
     assert "data/evaluated/report.html" in shown
+    assert "Served      nothing until a version has the alias 'champion'" in shown
+    assert not (tmp_path / ".mer" / "mlflow.db").exists()
 
 
 def test_stages_that_did_not_run_are_unchanged() -> None:

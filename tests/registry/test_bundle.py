@@ -225,3 +225,13 @@ def test_a_loaded_bundle_scores_a_new_clip(folder: Path) -> None:
     assert scored.step_posterior.shape == (9, len(CLASSES))
     np.testing.assert_allclose(scored.clip_posterior.sum(), 1, rtol=1e-6)
     assert set(bundle.reference.judge(features, masks)) == set(WIDTHS)
+
+
+def test_it_names_whom_the_version_that_it_started_from_learned_from(tmp_path: Path) -> None:
+    started = {"name": "starter", "corpora": {"faces": "recorded", "tiny": "recorded"}}
+    make_bundle(tmp_path / "one", corpora={"tiny": "rendered"}, started_from=started)
+    description = load_bundle(tmp_path / "one").description
+    assert description.learned_from == {"faces": "recorded", "tiny": "rendered"}
+    assert description.started_from == started
+    make_bundle(tmp_path / "other", corpora={"tiny": "rendered"})
+    assert "started_from" not in load_bundle(tmp_path / "other").description.to_json()

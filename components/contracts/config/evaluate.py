@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from components.contracts.config.base import Section
+from components.contracts.config.base import EarlierName, Section
 
 
 class Evaluate(Section):
@@ -27,6 +27,11 @@ class Evaluate(Section):
     contradiction_quantile: float = Field(0.9, gt=0, lt=1)
     """The share of ordinary calibration clips that conflict less than a clip must for an answer to report that its
     modalities contradict each other."""
+
+    compare_with: EarlierName | None = "starter"
+    """The version that the report compares with on the test split: `starter`, the one that comes with this code (no
+    comparison where an installation has none), the number of a registered version, or the folder of a bundle; null
+    compares with none."""
 
     timelines: int = Field(6, ge=0)
     """Test clips that the report draws over time."""

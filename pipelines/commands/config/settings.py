@@ -26,7 +26,11 @@ NOT_SET = "not set"
 HIDDEN = "sources"
 # What the type of a field cannot express, such as the names of datasets, which come from the registry of adapters.
 EARLIER = "starter | number of a version | folder of a bundle | null"
-CHOICES = {"datasets": f"list of {' | '.join(ADAPTERS)}, not empty", "train.start_from": EARLIER}
+CHOICES = {
+    "datasets": f"list of {' | '.join(ADAPTERS)}, not empty",
+    "train.start_from": EARLIER,
+    "evaluate.compare_with": EARLIER,
+}
 KINDS = {"string": "text", "boolean": "true | false"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
 

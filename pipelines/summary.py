@@ -14,7 +14,7 @@ from components.contracts.atomic import read_json
 from components.contracts.config import MODALITIES, Params
 from components.contracts.errors import MerError
 from components.contracts.layout import Layout
-from components.evaluation.words import comparison_in_words
+from components.evaluation.words import comparison_in_words, split_in_words
 from components.tracking.address import exists, tracking_uri
 from pipelines.memory import BYTES_PER_GIB
 from pipelines.served import bundle_people, served_line
@@ -41,8 +41,9 @@ def print_results(layout: Layout, params: Params, console: Console | None = None
         table = figures(read_json(metrics), params.evaluate.confidence)
         if table is not None:
             console.print(table)
-        if words := comparison_in_words(read_json(metrics)):
-            console.print(words, soft_wrap=True, highlight=False)
+        for words in (split_in_words(read_json(metrics)), comparison_in_words(read_json(metrics))):
+            if words:
+                console.print(words, soft_wrap=True, highlight=False)
     for line in pointers(layout, params):
         console.print(line, soft_wrap=True, highlight=False)
 

@@ -17,7 +17,7 @@ from components.evaluation.comparison import MAJORITY, baseline_samples, differe
 from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
 from components.evaluation.failures import confusions
-from components.evaluation.fitting import Fitted, fit, fit_posteriors, one_by_one
+from components.evaluation.fitting import Fitted, Read, fit, fit_posteriors, one_by_one
 from components.evaluation.gates import Evidence, Gate, judge
 from components.evaluation.intervals import Bootstrap, Interval, rounded
 from components.evaluation.measure import Ruler, Sample, Scores, per_class
@@ -30,9 +30,13 @@ from components.inference.episodes import Episode, find_episodes
 from components.inference.scoring import Logits, Scored, Scorer
 from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel
+from components.model.scores import accuracy
 
 LEVELS = ("clip", "step")
 BALANCED = Train()
+# How much higher the accuracy on the calibration split must be at least, with the confidence of all intervals, for that
+# split to count as far easier than the test split.
+FAR_EASIER = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,8 @@ def evaluate(
     )
     whole = measured.whole
     figures = _figures(measured, splits, classes, objective=train.objective, refit=first is not None)
+    if easier := _easier(Scorer(first or model, fitted.calibration), splits.calibration, read, measured):
+        figures["calibration_split"] = easier
     return Evaluation(
         level=measured.ruler.level,
         classes=classes,
@@ -252,6 +258,24 @@ def _judged(
         figures=figures,
     )
     return tuple(judge(gates, evidence))
+
+
+def _easier(scorer: Scorer, calibration: Sequence[Case], read: Read, measured: _Measured) -> dict[str, Any] | None:
+    """How much easier the calibration split is than the test split, by the model that learned from neither; None where
+    it has no labelled item."""
+    ruler = measured.ruler
+    scored = [scorer.calibrated(item, case.masks) for case, item in zip(calibration, read(calibration), strict=True)]
+    names = scorer.model.spec.names
+    sample = sample_of(SubsetScores(modalities=names, cases=tuple(calibration), scored=tuple(scored)), ruler.level)
+    if sample is None:
+        return None
+    people, tested = sample.confusion_by_subject(), measured.samples[ruler.level].confusion_by_subject()
+    easier = ruler.bootstrap.apart(people, tested, accuracy)
+    return {
+        "accuracy": ruler.bootstrap.of_sums(people, accuracy).to_json(),
+        "minus_test": easier.to_json(),
+        "far_easier": easier.low is not None and easier.low >= FAR_EASIER,
+    }
 
 
 def _figures(

@@ -8,7 +8,7 @@ sums per subject, so a thousand draws cost one matrix product. Percentile interv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,21 @@ class Bootstrap:
             return self._interval(value, np.empty(0))
         weights = self.weights(len(first))
         drawn = statistic(np.tensordot(weights, first, axes=1)) - statistic(np.tensordot(weights, second, axes=1))
+        return self._interval(value, np.asarray(drawn, dtype=np.float64))
+
+    def apart(self, first: Floats, second: Floats, statistic: Callable[[Floats], Floats]) -> Interval:
+        """`statistic(first) − statistic(second)` of different people: each is drawn by itself.
+
+        Args:
+            first, second: (S, ...) sums by subject.
+            statistic: as in `of_sums`.
+        """
+        value = float(statistic(first.sum(0)) - statistic(second.sum(0)))
+        if min(len(first), len(second)) < MIN_SUBJECTS:
+            return self._interval(value, np.empty(0))
+        other = replace(self, seed=self.seed + 1)
+        drawn = statistic(np.tensordot(self.weights(len(first)), first, axes=1))
+        drawn = drawn - statistic(np.tensordot(other.weights(len(second)), second, axes=1))
         return self._interval(value, np.asarray(drawn, dtype=np.float64))
 
     def _interval(self, value: float, draws: Floats) -> Interval:

@@ -10,7 +10,7 @@ from typing import Any
 from components.contracts.config import Evaluate
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.failures import surest_mistakes
-from components.evaluation.words import overlap_in_words
+from components.evaluation.words import overlap_in_words, split_in_words
 from components.runtime.templates import render as render_template
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
@@ -103,7 +103,7 @@ def render(
         meaning=meaning(figures),
         mistakes=surest_mistakes(evaluation.cases, evaluation.scored, evaluation.classes),
         absent=", ".join(name for name in evaluation.classes if name not in figures["per_class"]),
-        notes=[*notes_for(datasets), *started_notes(figures)],
+        notes=[*notes_for(datasets), *started_notes(figures), *filter(None, [split_in_words(figures)])],
         overlap=overlap_in_words(figures["compared"]).strip() if "compared" in figures else "",
         people_before=", ".join(figures.get("compared", {}).get("learned_from", {})),
         confidence=f"{100 * config.confidence:g}",

@@ -24,6 +24,21 @@ def comparison_in_words(figures: Mapping[str, Any]) -> str:
     return text + overlap_in_words(compared)
 
 
+def split_in_words(figures: Mapping[str, Any]) -> str:
+    """That the calibration split is far easier than the test split; empty where it is not."""
+    split = figures.get("calibration_split")
+    if not split or not split["far_easier"]:
+        return ""
+    easier, level = split["minus_test"], figures["level"]
+    return (
+        f"The calibration split is far easier than the test split: accuracy {split['accuracy']['value']:.2f} against "
+        f"{figures[level]['accuracy']['value']:.2f}, a difference of {easier['value']:.2f} [{easier['low']:.2f}, "
+        f"{easier['high']:.2f}]. What was fitted on it does not hold for the test split: confidences are too high, and "
+        "the weights of the ways of reading a clip may be wrong. Look for people, recordings or sentences that it "
+        "shares with the training split; published splits are dealt anew with catalog.use_corpus_splits: false."
+    )
+
+
 def overlap_in_words(compared: Mapping[str, Any]) -> str:
     """The warning that an earlier version may have learned from test people; empty where none is of its corpora."""
     people = compared["test_people_of_its_corpora"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.evaluation.words import comparison_in_words
+from components.evaluation.words import comparison_in_words, split_in_words
 from components.registry.bundle import Expert
 from components.registry.terms import Corpus, Count
 from components.training.earlier import Taken
@@ -148,6 +148,8 @@ def _honesty(metrics: Mapping[str, Any]) -> str:
                 f"* Confidence of {level}s: calibration error {_interval(row['ece_before'])} before temperature "
                 f"scaling, {_interval(row['ece_after'])} after."
             )
+    if words := split_in_words(metrics):
+        lines.append(f"* **{words.partition(': ')[0]}**: {words.partition(': ')[2]}")
     figures = metrics.get("contradiction")
     if figures:
         lines.append(

@@ -13,6 +13,7 @@ from components.contracts.config import Evaluate, Gates, Model
 from components.contracts.errors import DataError
 from components.evaluation.evaluate import Evaluation, Splits, evaluate
 from components.evaluation.gates import passed
+from components.evaluation.words import split_in_words
 from components.inference.scoring import Scorer
 from components.model.build import build_model
 from components.model.spec import ModelSpec
@@ -188,3 +189,19 @@ def test_no_label_and_no_clip_are_named() -> None:
         fitted_on_few(test=bare)
     with pytest.raises(DataError, match="no test clip can be scored"):
         fitted_on_few(test=())
+
+
+def test_a_calibration_split_far_easier_than_the_test_split_is_noticed() -> None:
+    assert not done().metrics["calibration_split"]["far_easier"]
+    assert split_in_words(done().metrics) == ""
+    rng = np.random.default_rng(0)
+    hard = [
+        replace(case, features={name: rng.normal(size=x.shape).astype(np.float32) for name, x in case.features.items()})
+        for case in make_split("test", 4)
+    ]
+    figures = fitted_on_few(calibration=make_split("cal", 4), test=hard).metrics
+    assert figures["calibration_split"]["far_easier"]
+    assert figures["calibration_split"]["minus_test"]["low"] >= 0.1
+    words = split_in_words(figures)
+    assert words.startswith("The calibration split is far easier than the test split: accuracy ")
+    assert "catalog.use_corpus_splits" in words

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio, rounded
+from components.model.scores import accuracy
 
 
 def mean_of(sums: np.ndarray) -> np.ndarray:
@@ -93,3 +94,15 @@ def test_what_is_undefined_is_null_in_json() -> None:
     assert str(Interval(value=0.5, low=0.25, high=0.75)) == "0.500 [0.250, 0.750]"
     assert rounded(float("inf")) is None
     assert rounded(0.1234567891) == 0.123457
+
+
+def test_figures_of_different_people_are_drawn_apart() -> None:
+    counts = np.array([[[8.0, 2.0], [1.0, 9.0]], [[9.0, 1.0], [3.0, 7.0]], [[6.0, 4.0], [2.0, 8.0]]])
+    bootstrap = Bootstrap(draws=400, seed=1)
+    same = bootstrap.apart(counts, counts, accuracy)
+    assert same.value == 0.0
+    assert same.low is not None
+    assert same.high is not None
+    assert same.low < 0 < same.high
+    assert bootstrap.difference(counts, counts, accuracy).high == 0.0
+    assert bootstrap.apart(counts, counts[:1], accuracy).low is None

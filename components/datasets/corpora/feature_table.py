@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from components.contracts.codes import Code
 from components.contracts.config import Section, section_error
 from components.contracts.errors import ConfigError, DataError
-from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment
+from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment, Word
 from components.datasets.about import About
 from components.datasets.base import NOT_HASHED, Adapter, Scan, corpus_folder, set_aside, stored_path
 from components.datasets.corpora.feature_rows import FeatureRow, emotion_of, read_rows
@@ -154,15 +154,19 @@ class FeatureTable(Adapter[FeatureTableOptions]):
         files: Mapping[str, str],
         keys: Mapping[str, Mapping[str, str]],
     ) -> Clip | Quarantined:
-        """The clip of a sequence, with a segment for each utterance that has a label."""
+        """The clip of a sequence, with a segment for each utterance that has a label, and a line of words for each that
+        has a transcript."""
         given: list[GivenFeatures] = []
         segments: list[Segment] = []
+        lines: list[Word] = []
         for utterance in sequence.utterances:
             start_s, end_s = utterance.start_s, utterance.end_s
             given += _given(utterance.row, files, keys, terms, start_s=start_s, end_s=end_s)
             emotion = emotion_of(utterance.row, terms.emotions)
             if emotion is not None:
                 segments.append(Segment(start_s=start_s, end_s=end_s, emotion=emotion))
+            if utterance.row.transcript:
+                lines.append(Word(text=utterance.row.transcript, start_s=start_s, end_s=end_s))
         if not given:
             return _without(self.name, sequence.name)
         first = sequence.utterances[0].row
@@ -174,6 +178,7 @@ class FeatureTable(Adapter[FeatureTableOptions]):
             subject_id=f"{self.name}/{subject}",
             session_id=f"{self.name}/{first.session or sequence.name}",
             given=tuple(given),
+            words=tuple(lines),
             segments=tuple(segments),
             split=first.split,
             groups=sequence.groups,
@@ -297,7 +302,7 @@ def _unmatched(rows: Sequence[FeatureRow], keys: Mapping[str, Mapping[str, str]]
 
 
 def _unused_notes(by_sequence: Mapping[str, Sequence[FeatureRow]]) -> list[str]:
-    fields = ("valence", "arousal", "text_id", "transcript")
+    fields = ("valence", "arousal", "text_id")
     rows = [row for group in by_sequence.values() for row in group]
     unused = [field for field in fields if any(getattr(row, field) is not None for row in rows)]
     return [f"{', '.join(unused)} of rows in sequences are not used"] if unused else []

@@ -12,7 +12,7 @@ import pytest
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.layout import Layout
-from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment, clips_of
+from components.contracts.records import Clip, GivenFeatures, Quarantined, Segment, Word, clips_of
 from components.datasets.base import Scan
 from components.datasets.corpora.feature_table import FeatureTable, FeatureTableOptions
 from pipelines.stages import call_stage
@@ -116,6 +116,23 @@ def test_whoever_is_in_a_dialogue_counts_under_the_joint_name_elsewhere_too(tmp_
     table = f"{HEAD},sequence_id\nu1,ann,joy,d1\nu2,bo,joy,d1\nx,ann,sad,\n"
     clips, _, _ = run(write_features(tmp_path / "sets", table, {"text": arrays("u1", "u2", "x")}))
     assert {clip.subject_id for clip in clips.values()} == {"feature_table/ann+bo"}
+
+
+def test_the_words_of_an_utterance_stand_in_its_place(tmp_path: Path) -> None:
+    lines = (
+        "u1,ann,joy,10,11,d1,How nice of you",
+        "u2,ann,sad,12,13,d1,",
+        "u3,ann,sad,14,15,d1,Alas",
+        "x,cy,sad,,,,So",
+    )
+    table = "\n".join((f"{HEAD},start_s,end_s,sequence_id,transcript", *lines))
+    clips, _, summary = run(write_features(tmp_path / "sets", table, {"face": arrays("u1", "u2", "u3", "x")}))
+    assert clips["d1"].words == (
+        Word(text="How nice of you", start_s=0.0, end_s=1.0),
+        Word(text="Alas", start_s=4.0, end_s=5.0),
+    )
+    assert (clips["x"].words, clips["x"].transcript) == ((), "So")
+    assert not any("not used" in note for note in summary["notes"])
 
 
 def test_utterances_without_times_follow_each_other(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from components.contracts.fingerprint import file_sha256
 UNKNOWN = "unknown"
 # Kinds of people in a dataset: those in recordings, and those that were drawn and synthesised.
 RECORDED, RENDERED = "recorded", "rendered"
+# The tag of a run and a version: the bundle whose weights the training started from.
+STARTED_TAG = "mer.started_from"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,16 @@ Nothing else about a version changes. The rollout does not start to serve a mark
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from components.contracts.lineage import STARTED_TAG
 from components.registry.subjects import SUBJECTS, splits_by_person
 from components.tracking.client import Client
 from components.tracking.runs import Run
-from components.tracking.versions import describe, set_tags, versions_of
+from components.tracking.versions import BUNDLE_TAG, VersionInfo, describe, set_tags, versions_of
 
 SUBJECTS_TAG, SPLITS_TAG, AT_TAG = "withdrawn.subjects", "withdrawn.splits", "withdrawn.at"
 ACCEPTED_TAG = "withdrawn.accepted_by"
@@ -58,25 +59,39 @@ def search(subject_ids: Collection[str], *, tracking_uri: str) -> VersionSearch:
     client = Client(tracking_uri)
     affected, unlisted = [], []
     lists: dict[str | None, Any] = {None: None}
-    for version in versions_of(tracking_uri=tracking_uri):
+    versions = versions_of(tracking_uri=tracking_uri)
+    for version in versions:
         if version.run_id is not None and version.run_id not in lists:
             lists[version.run_id] = Run(client, version.run_id).read_json(SUBJECTS)
         listed = lists[version.run_id]
         if listed is None:
             unlisted.append(f"{version.name} {version.version}")
         elif people := splits_by_person(listed, subject_ids):
-            affected.append(
-                AffectedVersion(
-                    name=version.name,
-                    version=version.version,
-                    people=people,
-                    tags=version.tags,
-                    description=version.description,
-                )
-            )
+            affected.append(_affected(version, people))
     return VersionSearch(
-        affected=tuple(sorted(affected, key=lambda entry: (entry.name, int(entry.version)))),
+        affected=tuple(sorted(_with_started(affected, versions), key=lambda entry: (entry.name, int(entry.version)))),
         unlisted=tuple(sorted(unlisted)),
+    )
+
+
+def _with_started(affected: Sequence[AffectedVersion], versions: Sequence[VersionInfo]) -> list[AffectedVersion]:
+    """The affected versions, and those whose training started from one of them: its weights hold what it learned."""
+    by_key = {(entry.name, entry.version): entry for entry in affected}
+    while True:
+        people_of = {entry.tags.get(BUNDLE_TAG): entry.people for entry in by_key.values()}
+        started = [
+            _affected(version, people_of[version.tags[STARTED_TAG]])
+            for version in versions
+            if version.tags.get(STARTED_TAG) in people_of and (version.name, version.version) not in by_key
+        ]
+        if not started:
+            return list(by_key.values())
+        by_key.update({(entry.name, entry.version): entry for entry in started})
+
+
+def _affected(version: VersionInfo, people: Mapping[str, tuple[str, ...]]) -> AffectedVersion:
+    return AffectedVersion(
+        name=version.name, version=version.version, people=people, tags=version.tags, description=version.description
     )
 
 

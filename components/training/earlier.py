@@ -25,6 +25,7 @@ from components.contracts.bundle_files import DESCRIPTION
 from components.contracts.config import Model
 from components.contracts.errors import ConfigError, ModelError
 from components.contracts.layout import EARLIER
+from components.contracts.lineage import STARTED_TAG
 from components.features.transform import Transform
 from components.model.base import EmotionModel
 from components.model.build import build_model
@@ -33,7 +34,6 @@ from components.model.files import WEIGHTS, load_weights
 from components.model.spec import ModelSpec
 
 CARRIED_PRESET = "default"
-STARTED_TAG = "mer.started_from"
 # Modality → spec, fingerprint and width.
 Encoders = Mapping[str, Mapping[str, Any]]
 

@@ -7,11 +7,20 @@ import pytest
 from mlflow import MlflowClient
 
 from components.contracts.errors import UnavailableError
-from components.registry.marking import AT_TAG, SPLITS_TAG, SUBJECTS_TAG, mark, search
+from components.contracts.lineage import STARTED_TAG
+from components.registry.marking import (
+    AT_TAG,
+    SPLITS_TAG,
+    SUBJECTS_TAG,
+    _affected,
+    _with_started,
+    mark,
+    search,
+)
 from components.registry.subjects import SUBJECTS, list_subjects
 from components.tracking.client import Client
 from components.tracking.runs import Run
-from components.tracking.versions import MAX_DESCRIPTION
+from components.tracking.versions import BUNDLE_TAG, MAX_DESCRIPTION, VersionInfo
 from tests.registry.test_fetch import put
 
 pytestmark = pytest.mark.integration
@@ -76,3 +85,15 @@ def test_an_unreachable_registry_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnavailableError, match="cannot reach MLflow"):
         search({"a"}, tracking_uri=f"sqlite:///{tmp_path / 'file' / 'x.db'}")
+
+
+def test_what_started_from_an_affected_version_is_affected_too() -> None:
+    def version(number: str, started: str | None) -> VersionInfo:
+        tags = {BUNDLE_TAG: f"b{number}", **({} if started is None else {STARTED_TAG: started})}
+        return VersionInfo(name="mer", version=number, tags=tags, source="")
+
+    versions = [version("1", None), version("2", "b1"), version("3", "b2"), version("4", "elsewhere")]
+    first = _affected(versions[0], {"abc": ("train",)})
+    assert [entry.version for entry in _with_started([first], versions)] == ["1", "2", "3"]
+    assert all(entry.people == first.people for entry in _with_started([first], versions))
+    assert _with_started([], versions) == []

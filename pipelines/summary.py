@@ -13,8 +13,8 @@ from rich.table import Table
 from components.contracts.atomic import read_json
 from components.contracts.config import MODALITIES, Params
 from components.contracts.errors import MerError
+from components.contracts.findings import comparison_in_words, split_in_words
 from components.contracts.layout import Layout
-from components.evaluation.words import comparison_in_words, split_in_words
 from components.tracking.address import exists, tracking_uri
 from pipelines.memory import BYTES_PER_GIB
 from pipelines.served import bundle_people, served_line

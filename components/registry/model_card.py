@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.evaluation.words import comparison_in_words, split_in_words
+from components.contracts.findings import comparison_in_words, split_in_words
 from components.registry.bundle import Expert
 from components.registry.terms import Corpus, Count
 from components.training.earlier import Taken

@@ -11,9 +11,9 @@ import torch
 
 from components.contracts.config import Evaluate, Gates, Model
 from components.contracts.errors import DataError
+from components.contracts.findings import split_in_words
 from components.evaluation.evaluate import Evaluation, Splits, evaluate
 from components.evaluation.gates import passed
-from components.evaluation.words import split_in_words
 from components.inference.scoring import Scorer
 from components.model.build import build_model
 from components.model.spec import ModelSpec

@@ -1,4 +1,4 @@
-"""What an evaluation found beside an earlier version, in words; imports nothing that takes time."""
+"""What an evaluation found beside an earlier version and between its splits, in words, from its figures as JSON."""
 
 from __future__ import annotations
 

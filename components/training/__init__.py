@@ -3,6 +3,7 @@
 order.py       the order of clips: a pure function of (seed, epoch)
 loop.py        the loop of one worker; learner.py: weights, moving average, optimiser
 checkpoint.py  the whole state as files; job.py: one training as a value
+earlier.py     the version that a training starts from
 trainer.py     Ray Train
 stage.py       the `train` stage
 """

@@ -47,10 +47,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One finished epoch: its record (see `run_epochs`) and its seconds, which must not be in any output."""
+    """One finished epoch: its record (see `run_epochs`) and its seconds, which must not be in any output.
+
+    `seconds` is None where the record comes from a checkpoint: a process that ended before may not have told of it.
+    """
 
     record: dict[str, Any]
-    seconds: float
+    seconds: float | None
     steps: int
 
     @property
@@ -62,6 +65,8 @@ class Epoch:
     def metrics(self) -> dict[str, float]:
         """The record's numbers by name, and the speed."""
         values = {name: float(value) for name, value in self.record.items() if name != "epoch"}
+        if self.seconds is None:
+            return values
         return {**values, "steps_per_s": self.steps / max(self.seconds, 1e-9)}
 
 
@@ -84,12 +89,14 @@ def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None], runtime:
         learner = new_learner(job.task, training)
         if (folder / CHECKPOINT / STATE).is_file():
             load_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
+        steps = job.task.order(len(training)).steps_per_epoch
+        for record in learner.history:
+            on_epoch(Epoch(record=record, seconds=None, steps=steps))
         started = time.perf_counter()
         for record in run_epochs(learner, job.task, training, held_out):
             if (record["epoch"] + 1) % runtime.checkpoint_epochs == 0:
                 save_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
             ended = time.perf_counter()
-            steps = job.task.order(len(training)).steps_per_epoch
             on_epoch(Epoch(record=record, seconds=ended - started, steps=steps))
             started = ended
     return Trained(weights=learner.averaged(), history=learner.history)

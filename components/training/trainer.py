@@ -50,7 +50,8 @@ def fit(
         folder: state of this training, below one that all nodes share; equal for equal jobs, whatever `runtime`.
         runtime: how it runs.
         resources: of a local Ray, if none is running.
-        on_epoch: called in this process as epochs end, in order; after an interruption it continues with the next one.
+        on_epoch: called in this process once per epoch, in order; after an interruption first for the epochs that the
+            checkpoint holds.
 
     Raises:
         ModelError: a worker failed more often than `runtime.max_failures`; an error of the project's own tree that a
@@ -117,6 +118,8 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
         load_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
     share = Share(rank=rank, world=world, sum_over_workers=_all_reduce)
     steps = job.task.order(len(training)).steps_per_epoch
+    for record in learner.history if rank == 0 else ():
+        _append(folder / PROGRESS, Epoch(record=record, seconds=None, steps=steps))
     started = time.perf_counter()
     for record in run_epochs(learner, job.task, training, held_out, share=share):
         done = record["epoch"] + 1

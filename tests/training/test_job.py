@@ -43,12 +43,13 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert (tmp_path / "again" / CHECKPOINT / STATE).is_file()
     seen: list[int] = []
     resumed = fit_here(JOB, tmp_path / "again", lambda epoch: seen.append(epoch.record["epoch"]), RUNTIME)
-    assert seen == [2, 3]
+    assert seen == [0, 1, 2, 3]  # the first two come from the checkpoint
     assert resumed.history == whole.history
     assert all(torch.equal(value, whole.weights[name]) for name, value in resumed.weights.items())
 
 
 def test_an_epoch_counts_its_steps_per_second() -> None:
+    assert Epoch(record={"epoch": 0, "loss": 2.5}, seconds=None, steps=8).metrics == {"loss": 2.5}
     first = Epoch(record={"epoch": 0, "loss": 2.5}, seconds=2.0, steps=8)
     second = Epoch(record={"epoch": 1, "loss": 1.5}, seconds=1.0, steps=8)
     assert (first.number, second.number) == (0, 1)

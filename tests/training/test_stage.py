@@ -19,7 +19,8 @@ from components.features.transform import Standardisation, Transform
 from components.model.files import load_model
 from components.model.spec import ModelSpec
 from components.tracking.client import client_of
-from components.tracking.runs import Run, experiment_id, find_run
+from components.tracking.runs import experiment_id, find_run
+from components.tracking.spooled import SpooledRun
 from components.training import stage
 from components.training.earlier import Taken
 from components.training.job import Job, Trained
@@ -90,15 +91,15 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     for layout in (one, other):
         write_catalog(layout)
     call_stage("train", params, one)
-    log = Run.metrics
+    log = SpooledRun.metrics
 
-    def stop(self: Run, values: Mapping[str, float], *, step: int = 0) -> None:
+    def stop(self: SpooledRun, values: Mapping[str, float], *, step: int = 0) -> None:
         log(self, values, step=step)
         if step == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "metrics", stop)
+        patch.setattr(SpooledRun, "metrics", stop)
         with pytest.raises(KeyboardInterrupt):
             call_stage("train", params, other)
     assert not other.trained.exists()
@@ -108,7 +109,7 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     runs = client.search_runs([experiment_id(client, params.tracking, other.root)])
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
     resumed = client.get_metric_history(find_run(params.tracking, other.root, summary["model_sha256"]), "loss")
-    assert sorted({metric.step for metric in resumed}) == [0, 1, 2]
+    assert [metric.step for metric in resumed] == [0, 1, 2]
     assert list((other.state / "train").iterdir()) == []
 
 
@@ -165,9 +166,9 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
     assert "first" in {artifact.path for artifact in client.list_artifacts(run_id)}
 
     # Stopped in the second training, it goes on there and ends with the same bytes.
-    log, begun = Run.metrics, []
+    log, begun = SpooledRun.metrics, []
 
-    def stop(self: Run, values: Mapping[str, float], *, step: int = 0) -> None:
+    def stop(self: SpooledRun, values: Mapping[str, float], *, step: int = 0) -> None:
         log(self, values, step=step)
         if step == 1 and "refit_loss" in values:
             raise KeyboardInterrupt
@@ -177,7 +178,7 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
         return fit(job, folder, **given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "metrics", stop)
+        patch.setattr(SpooledRun, "metrics", stop)
         with pytest.raises(KeyboardInterrupt):
             call_stage("train", params, stopped)
     assert not stopped.trained.exists()

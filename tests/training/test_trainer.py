@@ -82,8 +82,7 @@ def test_two_gloo_workers_learn_what_two_threads_do_whatever_dies_on_the_way(tmp
     told.clear()
     trained = run(job, tmp_path / "state", told)
     assert len(list(tmp_path.glob("died-*"))) == 2
-    assert told[0] > 0
-    assert told[-1] == 7
+    assert told == list(range(8))  # those before the checkpoint come from it
     assert trained.history == history
     for name, value in learners[0].averaged().items():
         assert torch.equal(trained.weights[name], value), name

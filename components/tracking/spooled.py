@@ -21,7 +21,6 @@ from typing import Any
 
 from components.contracts.config import Tracking
 from components.contracts.errors import MerError, UnavailableError
-from components.tracking.address import tracking_uri
 from components.tracking.client import Client, client_of, impatience
 from components.tracking.errors import NotInMlflowError
 from components.tracking.names import flatten
@@ -34,6 +33,7 @@ RESUMED = "resumed."
 # Stands for the address of the run's artifacts in its page, which is known when the run is opened.
 THIS_RUN = "#/this-run/artifacts/"
 RETRY_S = 5.0
+ACTIVE = "active"  # of a run that nobody deleted
 
 
 class SpooledRun:
@@ -41,7 +41,7 @@ class SpooledRun:
 
     def __init__(self, spool: Spool, tracking: Tracking, root: Path) -> None:
         self._spool, self._tracking, self._root = spool, tracking, root
-        self._client: Client | None = None
+        self._run: Run | None = None
         self._changed = threading.Condition()
         self._ending = False
         self._away: UnavailableError | None = None
@@ -134,10 +134,10 @@ class SpooledRun:
         if self._away:
             away = self._away
             raise UnavailableError(
-                f"the training is done, but MLflow is away: {self._spool.waiting} records wait for it",
+                f"the training is done, but {self._spool.waiting} records wait for MLflow: {away.what}",
                 where=away.where,
                 seen=away.seen,
-                remedy="Start it again, then `mer run`: it delivers them and goes on without training again.",
+                remedy="When it is back, `mer run` delivers them and goes on, without training again.",
                 code=away.code,
             ) from away
 
@@ -162,7 +162,7 @@ class SpooledRun:
         except UnavailableError as error:
             if not self._away:
                 print(f"train: MLflow is away, its records wait in {self._spool.folder}: {error}", file=sys.stderr)
-            self._away = error
+            self._away, self._run = error, None
         except Exception as error:  # raised in the calling thread
             self._refused = error
         else:
@@ -171,26 +171,27 @@ class SpooledRun:
             self._away = None
 
     def _deliver(self) -> None:
-        delivered, run = self._opened()
+        self._run = run = self._run or self._opened()
+        delivered = self._spool.delivered
+        assert delivered is not None
         while delivered.records < len(self._spool.records):
             record = self._spool.records[delivered.records]
             DELIVER[record["call"]](run, self._spool, record)
             delivered = Delivered(uri=delivered.uri, run_id=delivered.run_id, records=delivered.records + 1)
             self._spool.note(delivered)
 
-    def _opened(self) -> tuple[Delivered, Run]:
-        """The run in the configured store. Where that has none, because it was not opened yet, or the store is another
-        one by now, it is made, and all records go to it."""
-        self._client = self._client or client_of(self._tracking, self._root)
+    def _opened(self) -> Run:
+        """The run in the configured store. Where that has none (it was not opened yet, it was deleted, a different
+        store is configured by now), it is made, and all records go to it."""
+        client = client_of(self._tracking, self._root)
         delivered = self._spool.delivered
-        if delivered is not None and delivered.uri == tracking_uri(self._tracking, self._root):
+        if delivered is not None and delivered.uri == client.uri:
             with suppress(NotInMlflowError):
-                self._client.get_run(delivered.run_id)
-                return delivered, Run(self._client, delivered.run_id)
-        run_id = self._open(self._client, self._spool.records[0])
-        delivered = Delivered(uri=self._client.uri, run_id=run_id, records=0)
-        self._spool.note(delivered)
-        return delivered, Run(self._client, run_id)
+                if client.get_run(delivered.run_id).info.lifecycle_stage == ACTIVE:
+                    return Run(client, delivered.run_id)
+        run_id = self._open(client, self._spool.records[0])
+        self._spool.note(Delivered(uri=client.uri, run_id=run_id, records=0))
+        return Run(client, run_id)
 
     def _open(self, client: Client, record: Mapping[str, Any]) -> str:
         experiment = experiment_id(client, self._tracking, self._root)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -255,21 +256,38 @@ def _describe(tracked: SpooledRun, layout: Layout, catalog: Mapping[str, Any], s
     log_data_docs(tracked, layout, catalog)
 
 
+def _useful(runtime: Runtime, one: _Round) -> Runtime:
+    """Without workers that would never have a clip: a batch is spread over them, one clip at least for each."""
+    most = min(one.job.task.train.batch_clips, one.clips)
+    if runtime.workers <= most:
+        return runtime
+    print(f"{one.name}: {most} workers instead of {runtime.workers}, since a batch has {most} clips", file=sys.stderr)
+    fewest = None if runtime.min_workers is None else min(runtime.min_workers, most)
+    return runtime.model_copy(update={"workers": most, "min_workers": fewest})
+
+
 def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: SpooledRun) -> Trained:
     """Trains, or reads the result of a run that was interrupted afterwards."""
+
+    def log(epoch: Epoch) -> None:
+        metrics = {f"{one.prefix}{name}": value for name, value in epoch.metrics.items()}
+        tracked.metrics(metrics, step=epoch.number)
+
     if (one.done / HISTORY).is_file():
-        return Trained(weights=load_file(one.done / WEIGHTS), history=read_json(one.done / HISTORY)["epochs"])
+        history = read_json(one.done / HISTORY)["epochs"]
+        for record in history:
+            log(Epoch(record=record, seconds=None, steps=0))
+        return Trained(weights=load_file(one.done / WEIGHTS), history=history)
     with progress(one.name, one.job.task.train.epochs) as advance:
         done = 0
 
         def on_epoch(epoch: Epoch) -> None:
             nonlocal done
-            metrics = {f"{one.prefix}{name}": value for name, value in epoch.metrics.items()}
-            tracked.metrics(metrics, step=epoch.number)
+            log(epoch)
             advance(epoch.number + 1 - done)
             done = epoch.number + 1
 
-        trained = fit(one.job, one.folder, runtime=runtime, resources=ray, on_epoch=on_epoch)
+        trained = fit(one.job, one.folder, runtime=_useful(runtime, one), resources=ray, on_epoch=on_epoch)
     if not trained.history:
         raise ModelError("training ended without an epoch", where=one.name)
     _save(one.done, one.job.task.spec, trained)

@@ -70,7 +70,8 @@ def test_every_step_is_logged_once_though_the_server_and_the_driver_die(
         command = [sys.executable, "-c", KILLED_DRIVER, address, str(killed.root)]
         assert subprocess.run(command, check=False).returncode == -9
     # Away from the start to the end: the training goes on, and ends with one line about what waits.
-    with pytest.raises(UnavailableError, match=r"the training is done, but MLflow is away: \d+ records wait") as away:
+    words = r"the training is done, but \d+ records wait for MLflow: cannot reach MLflow"
+    with pytest.raises(UnavailableError, match=words) as away:
         call_stage("train", params, killed)
     assert away.value.exit_code == 7
     assert capsys.readouterr().err.count("MLflow is away") == 1

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from components.catalog.cases import Case
 from components.contracts.atomic import read_json
+from components.contracts.config import Runtime
 from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
@@ -24,9 +25,10 @@ from components.tracking.spooled import SpooledRun
 from components.training import stage
 from components.training.earlier import Taken
 from components.training.job import Job, Trained
+from components.training.loop import TrainingTask
 from components.training.trainer import fit
 from pipelines.stages import call_stage
-from tests.model.toys import CLASSES, WIDTHS, rated
+from tests.model.toys import CLASSES, WIDTHS, rated, toy_spec
 from tests.training.catalogs import CLASSES_AND_ONE, TINY, tiny_params, write_catalog
 from tests.training.earlier import write_earlier
 
@@ -215,6 +217,25 @@ def test_a_head_is_made_for_what_is_rated_and_compared() -> None:
     # Arousal that nobody rated is not told either.
     assert heads([replace(item, valence_arousal=(0.5, float("nan"))) for item in items]) == (False, 0)
     assert heads(items, contrastive_loss=0.1) == (False, 384)
+
+
+def test_workers_that_would_never_have_a_clip_are_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    params = tiny_params("sqlite://", "none", batch_clips=8)
+    task = TrainingTask(spec=toy_spec(), train=params.train, seed=0)
+    training = stage._Round(
+        job=Job(task=task, items=TINY.items, inputs_sha256="x"), clips=TINY.clips, folder=tmp_path, name="train"
+    )
+
+    def used(clips: int, **runtime: int) -> tuple[int, int | None]:
+        useful = stage._useful(Runtime(**runtime), replace(training, clips=clips))
+        return useful.workers, useful.min_workers
+
+    assert used(16, workers=8, min_workers=2) == (8, 2)
+    assert capsys.readouterr().err == ""
+    assert used(16, workers=9) == (8, None)
+    assert used(3, workers=64, min_workers=5) == (3, 3)
+    assert "train: 3 workers instead of 64, since a batch has 3 clips" in capsys.readouterr().err
+    assert used(3, workers=0) == (0, None)
 
 
 def test_without_a_catalog_it_says_what_to_run(tmp_path: Path) -> None:

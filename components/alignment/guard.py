@@ -5,7 +5,7 @@ that holds the aligner. A clip that kills the child is `crashed`, one over its t
 `memory`; all other refusals come from the aligner. Starting the first child takes a few seconds (its imports).
 
 The child reads what was sent with a single clip too: the transcript and the times of words. Of this process's
-environment it has what it needs, and no token or password.
+environment it has what it needs, and no token or password. Where its files are strangers' it may read those alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from components.media.source import open_media, out_of_memory, picture_stream, t
 from components.runtime.fork_server import fork_server
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 from components.runtime.patience import OutOfTimeError, Patience
+from components.runtime.weights import weights_root
 
 SERVE = f"{__name__}:serve"
 KILLED = "signal SIGKILL"  # so the kernel ends a process where memory runs out
@@ -41,13 +42,16 @@ class Guard:
     Args:
         config: of the aligner.
         root: where relative media paths start.
+        only: the one folder whose files the child may read; see `Guarded`. None: any.
     """
 
-    def __init__(self, config: Alignment, root: Path) -> None:
+    def __init__(self, config: Alignment, root: Path, *, only: Path | None = None) -> None:
         self.root = root
         self.limits = config.limits
         settings = {"config": config.model_dump(mode="json"), "root": str(root)}
-        self._child = Guarded(SERVE, settings, config.limits, bare=True)
+        self._child = Guarded(
+            SERVE, settings, config.limits, bare=True, only=None if only is None else (only, weights_root())
+        )
 
     def __enter__(self) -> Guard:
         return self

@@ -72,8 +72,7 @@ class Reconciler:
             desired = self.versions.desired()
             marked = self.versions.marked()
         except UnavailableError:
-            if self.control.actual().phase == "absent":
-                self.control.deploy(self._last_time())
+            self._start_without_registry()
             raise
         actual = self.control.actual()
         action = decide(desired, _good(desired, marked), actual)
@@ -123,6 +122,11 @@ class Reconciler:
             if other.version != version.version:
                 self.versions.mark(other, "superseded", f"version {version.version} took over")
         return action
+
+    def _start_without_registry(self) -> None:
+        actual, last = self.control.actual(), self._last_time()
+        if actual.phase == "absent" or (actual.applied is None and last is not None):
+            self.control.deploy(last)
 
     def _last_time(self) -> VersionRef | None:
         if self.remembered is None or not self.remembered.is_file():

@@ -28,7 +28,7 @@ import subprocess
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,6 +37,7 @@ from typing import Any
 from components.contracts import errors
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MerError, UnavailableError
+from components.runtime.confinement import confine
 from components.runtime.fork_server import Child, fork_server
 from components.runtime.patience import GivenUpError, OutOfTimeError, Patience
 
@@ -86,11 +87,26 @@ class Guarded:
         settings: the handler's settings, JSON, sent once.
         limits: `max_work_s` and `max_memory_mb` of a request.
         bare: whether the child gets only what it needs of the environment (`fork_server.is_plain`).
+        only: the folders that the child may read besides Python's own; it may then write nothing and open no
+            connection, where the kernel can see to that (`confinement`). None: it may do what its parent may.
     """
 
-    def __init__(self, serve: str, settings: Mapping[str, Any], limits: MediaLimits, *, bare: bool = False) -> None:
+    def __init__(
+        self,
+        serve: str,
+        settings: Mapping[str, Any],
+        limits: MediaLimits,
+        *,
+        bare: bool = False,
+        only: Sequence[Path] | None = None,
+    ) -> None:
         self._bare = bare
-        setup = {"serve": serve, "settings": settings, "limits": limits.model_dump(mode="json")}
+        setup = {
+            "serve": serve,
+            "settings": settings,
+            "limits": limits.model_dump(mode="json"),
+            "only": None if only is None else [str(folder) for folder in only],
+        }
         self._serve = serve
         self._settings = settings
         self._setup = json.dumps(setup).encode()
@@ -248,6 +264,8 @@ def child() -> None:
         line.send_bytes(pickle.dumps(error))
         return
     _bound_memory(limits)
+    if setup["only"] is not None:
+        confine(map(Path, setup["only"]))
     with suppress(EOFError, ConnectionError):  # the parent has ended
         line.send_bytes(READY)
         _serve(line, handler, limits)

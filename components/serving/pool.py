@@ -30,12 +30,13 @@ class ChildPool:
         self._guards: WeakValueDictionary[tuple[object, ...], Guard] = WeakValueDictionary()
         self._encoders: WeakValueDictionary[tuple[object, ...], EncoderGuard] = WeakValueDictionary()
 
-    def guard(self, config: Alignment, root: Path) -> Guard:
-        """The guard with these settings; its child is being started and ends when no version refers to the guard."""
-        key = (config.model_dump_json(), root)
+    def guard(self, config: Alignment, root: Path, *, only: Path | None = None) -> Guard:
+        """The guard with these settings (see `Guard`); its child is being started, and ends when no version refers to
+        the guard."""
+        key = (config.model_dump_json(), root, only)
         guard = self._guards.get(key)
         if guard is None:
-            guard = self._guards[key] = Guard(config, root)
+            guard = self._guards[key] = Guard(config, root, only=only)
         guard.start()
         return guard
 

@@ -82,6 +82,7 @@ class Predictor:
         pool: guarded children to share with other versions; a pool of its own by default.
         limits: what the media may cost; the bundle's alignment settings by default. They never change an answer.
         root: where relative media paths start.
+        only: the one folder whose files may be judged, where they are strangers' files; None: any.
         device: where checkpoint encoders run. The model itself always runs on the CPU in float32.
 
     Raises:
@@ -98,13 +99,14 @@ class Predictor:
         pool: ChildPool | None = None,
         limits: MediaLimits | None = None,
         root: Path = Path(),
+        only: Path | None = None,
         device: str = "cpu",
     ) -> None:
         check_alignment(bundle)
         self.bundle = bundle
         self.pool = pool or ChildPool(device)
         limits = limits or bundle.alignment.limits
-        self.guard: Guard = self.pool.guard(bundle.alignment.model_copy(update={"limits": limits}), root)
+        self.guard: Guard = self.pool.guard(bundle.alignment.model_copy(update={"limits": limits}), root, only=only)
         self._check_classifiers()
         experts = {name: expert.encoder for name, expert in bundle.experts.items()}
         self.encoders = self.pool.encoders(used_encoders(bundle), experts, limits)
@@ -284,15 +286,13 @@ def check_adaptation(bundle: Bundle, adaptation: Adaptation) -> None:
             remedy="Answer without the adaptation, or with a version of the preset `default`",
         )
     for modality, spec in used_encoders(bundle).items():
-        if modality not in adaptation.modalities:
-            continue
-        fingerprint, width = adaptation.encoders[modality], adaptation.modalities[modality].mean.size
-        if (fingerprint, width) != (spec.fingerprint, spec.width):
+        fingerprint = adaptation.encoders.get(modality, spec.fingerprint)
+        if fingerprint != spec.fingerprint:
             raise BundleError(
                 "the adaptation was measured with a different encoder than this version has",
                 where=f"{adaptation.name}: {modality}",
-                seen=f"{fingerprint[:12]}, width {width}",
-                allowed=f"{spec.fingerprint[:12]}, width {spec.width} ({spec.spec})",
+                seen=fingerprint[:12],
+                allowed=f"{spec.fingerprint[:12]} ({spec.spec})",
                 remedy=MAKE_AGAIN,
                 code=Code.ENCODER_MISMATCH,
             )

@@ -23,10 +23,6 @@ from components.training.items import Batch
 from components.training.order import derived_seed
 
 
-class DivergedError(ModelError):
-    """A step would have made the weights infinite; they are as they were before it."""
-
-
 def _alone(tensor: Tensor) -> None:
     """The sum over a single worker."""
 
@@ -126,7 +122,7 @@ class Learner:
             Part → loss of the global batch, and `loss`, their weighted sum.
 
         Raises:
-            DivergedError: the gradient is not finite.
+            ModelError: the gradient is not finite.
         """
         scale = self.objective.scale
         totals, sums = self._sums(batch, step, share)
@@ -182,7 +178,7 @@ class Learner:
     def _update(self, step: int) -> None:
         norm = float(torch.linalg.vector_norm(self.gradient))
         if not math.isfinite(norm):
-            raise DivergedError(
+            raise ModelError(
                 "the gradient is not finite",
                 where=f"training step {step}",
                 seen=norm,

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from components.contracts.config import Params
 from components.contracts.errors import MerError, UnavailableError
 from components.contracts.layout import Layout
+from components.runtime import confinement
 from components.runtime.local_http import answer_of
 from components.tracking.client import impatient, without_progress_bars
 from pipelines.commands.mlflow_server import free_port, mlflow_server, wait_ready
-from pipelines.commands.supervise import LOOK_S, RayEndedError, Watch, ended_of_ray, start_everything_again
+from pipelines.commands.supervise import LOOK_S, RayEndedError, Watch, ended_of_ray, start_everything_again, watch_serve
 from pipelines.project import find_root, load
 
 if TYPE_CHECKING:
@@ -218,8 +219,11 @@ def _serve(
     os.environ.update(environment(params.serving))  # for the proxies, which Ray starts
     print("Ray: starting …", file=sys.stderr, flush=True)
     stack.enter_context(ray_head(params.ray))
+    watch.ray = ended_of_ray
     stack.callback(_end_service, watch)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    if not confinement.available():
+        _trouble("this kernel has no Landlock: the process that opens uploads is not confined to them")
     if watch.mlflow is not None:
         try:
             wait_ready(address, layout.state / LOG)
@@ -238,10 +242,9 @@ def _serve(
     worker = threading.Thread(target=loop.run, name="reconciler", daemon=True)
     worker.start()
     stack.callback(_end_loop, loop, worker)
-    if _wait_service(control.url, stop):
+    if _wait_service(control.url, stop, watch):
         _print_addresses(params, layout, address, control.url)
-    watch.serve = control.parts
-    watch.ray = ended_of_ray
+    threading.Thread(target=watch_serve, args=(control.parts, _trouble, stop), daemon=True).start()
 
 
 def _end_loop(loop: Loop, worker: threading.Thread) -> None:
@@ -261,12 +264,13 @@ def _end_service(watch: Watch) -> None:
         serve.delete(APPLICATION)
 
 
-def _wait_service(url: str, stop: threading.Event) -> bool:
-    """Waits until a replica answers; False when `stop` came first. Raises UnavailableError."""
+def _wait_service(url: str, stop: threading.Event, watch: Watch) -> bool:
+    """Waits until a replica answers; False when `stop` came first. Raises UnavailableError, and as `Watch.look`."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         if stop.wait(POLL_S):
             return False
+        watch.look()
         if answer_of(f"{url}/healthz", timeout_s=REQUEST_TIMEOUT_S) is not None:
             return True
     raise UnavailableError(

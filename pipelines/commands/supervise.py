@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -39,27 +40,20 @@ class Watch:
     Attributes:
         report: says a line to the user.
         mlflow: the server that was started here, if one was.
-        serve: process → name of what Ray Serve runs; empty while it cannot be reached.
         ray: name → exit status of Ray's own processes that have ended.
         ray_ended: whether one did that Ray cannot be without.
     """
 
     report: Callable[[str], None]
     mlflow: MlflowServer | None = None
-    serve: Callable[[], Mapping[str, str]] = dict
     ray: Callable[[], Mapping[str, int]] = dict
     ray_ended: bool = False
-    _known: Mapping[str, str] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
 
     def look(self) -> None:
         """Looks once. Raises RayEndedError."""
         self._look_at_mlflow()
         self._look_at_ray()
-        parts = self.serve()
-        for name in ended(self._known, parts):
-            self.report(f"{name} ended; Ray Serve starts it again")
-        self._known = parts or self._known
 
     def _look_at_mlflow(self) -> None:
         if self.mlflow is None or (status := self.mlflow.status()) is None:
@@ -75,6 +69,22 @@ class Watch:
             if name not in self._said:
                 self._said.add(name)
                 self.report(f"{name} of Ray ended ({how(status)}); the service does not need it")
+
+
+def watch_serve(parts: Callable[[], Mapping[str, str]], report: Callable[[str], None], stop: threading.Event) -> None:
+    """Names what Ray Serve starts again, until `stop`. In a thread of its own: without its controller, Serve lets
+    callers wait.
+
+    Args:
+        parts: process → name of what Serve runs; empty while it cannot be reached.
+        report: says a line to the user.
+    """
+    known: Mapping[str, str] = {}
+    while not stop.wait(LOOK_S):
+        now = parts()
+        for name in ended(known, now):
+            report(f"{name} ended; Ray Serve starts it again")
+        known = now or known
 
 
 def ended_of_ray() -> dict[str, int]:

@@ -67,6 +67,13 @@ def test_a_clip_comes_out_as_without_a_guard(guard: Guard) -> None:
         assert guard.align(clip) == packed(align_one(Aligner(PLAIN), clip, root))
 
 
+def test_a_child_that_may_read_one_folder_aligns_what_is_in_it(guard: Guard) -> None:
+    write_clip(guard.root / "both.mp4", pictures=[grey(k * 9) for k in range(25)], sound=tone(1.0))
+    clip = make_clip("both", video_path="both.mp4", transcript="oh well")
+    with Guard(PLAIN, guard.root, only=guard.root) as confined:
+        assert confined.aligned_row(clip) == guard.aligned_row(clip)
+
+
 def test_a_child_killed_between_clips_costs_nothing(guard: Guard) -> None:
     clip = sound(guard.root, "two")
     first = guard.align(clip)

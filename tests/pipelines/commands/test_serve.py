@@ -15,6 +15,7 @@ import pytest
 
 from components.contracts.errors import UnavailableError
 from pipelines.commands import serve
+from pipelines.commands.supervise import Watch
 
 VERSIONS = ("3", "4")
 
@@ -71,14 +72,14 @@ def test_every_version_that_answers_is_listed_and_failures_count() -> None:
 def test_it_waits_until_a_replica_answers_or_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "POLL_S", 0.01)
     with answers(b"ok") as url:
-        assert serve._wait_service(url, threading.Event())
+        assert serve._wait_service(url, threading.Event(), Watch(report=print))
     stopped = threading.Event()
     stopped.set()
     unused = f"http://127.0.0.1:{closed_port()}"
-    assert not serve._wait_service(unused, stopped)
+    assert not serve._wait_service(unused, stopped, Watch(report=print))
     monkeypatch.setattr(serve, "READY_S", 0.05)
     with pytest.raises(UnavailableError, match="the service did not start") as late:
-        serve._wait_service(unused, threading.Event())
+        serve._wait_service(unused, threading.Event(), Watch(report=print))
     assert late.value.where == unused
 
 

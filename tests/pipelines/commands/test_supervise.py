@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from components.contracts.errors import UnavailableError
 from pipelines.commands import supervise
 from pipelines.commands.mlflow_server import MlflowServer
-from pipelines.commands.supervise import RayEndedError, Watch, how, start_everything_again
+from pipelines.commands.supervise import RayEndedError, Watch, how, start_everything_again, watch_serve
 
 
 def test_an_mlflow_server_that_is_killed_is_named_and_started_again(tmp_path: Path) -> None:
@@ -35,14 +36,20 @@ def test_an_mlflow_server_that_is_killed_is_named_and_started_again(tmp_path: Pa
     assert server.status() is not None
 
 
-def test_what_serve_starts_again_is_named() -> None:
+def test_what_serve_starts_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "LOOK_S", 0.0)
     said: list[str] = []
-    seen = iter(
-        [{}, {"1": "the HTTP proxy"}, {}, {"1": "the HTTP proxy"}, {"2": "the HTTP proxy"}, {"2": "the HTTP proxy"}]
-    )
-    watch = Watch(report=said.append, serve=lambda: next(seen))
-    for _ in range(6):
-        watch.look()
+    stop = threading.Event()
+    first, second = {"1": "the HTTP proxy"}, {"2": "the HTTP proxy"}
+    reports = iter([{}, first, {}, first, second, second])
+
+    def parts() -> dict[str, str]:
+        report = next(reports, None)
+        if report is None:
+            stop.set()
+        return report or {}
+
+    watch_serve(parts, said.append, stop)
     assert said == ["the HTTP proxy ended; Ray Serve starts it again"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from components.contracts.lineage import RECORDED, RENDERED
 from components.features.adaptation import MIN_CLIPS, Adaptation
+from components.features.recordings import PRIOR_CLIPS
 from components.serving.schemas import ModalityDistance
 
 PEOPLE = {RECORDED: "recordings of people", RENDERED: "rendered people"}
@@ -148,7 +149,10 @@ def adaptation_notes(adaptation: Adaptation | None, present: Sequence[str]) -> l
     """Notes on the recordings that an answer was adapted to; `present`: modalities of the version in the clip."""
     if adaptation is None:
         return []
-    notes = [f"standardised by the recordings of {adaptation.words}, not by the training data"]
+    notes = [
+        f"standardised by the recordings of {adaptation.words}, "
+        f"beside which the training data count as {PRIOR_CLIPS} clips"
+    ]
     for modality in present:
         clips = adaptation.modalities[modality].clips if modality in adaptation.modalities else 0
         if clips < MIN_CLIPS:

@@ -331,7 +331,10 @@ def test_an_adapted_version_answers_by_the_recordings_and_says_so(predictor: Pre
     adapted = predictor.adapted(own)
     answer, before = adapted.predict(clip), predictor.predict(clip)
     assert (answer.adapted_to, before.adapted_to) == ("studio (voice of 12)", None)
-    assert "standardised by the recordings of studio (voice of 12), not by the training data" in answer.notes
+    assert (
+        "standardised by the recordings of studio (voice of 12), beside which the training data count as 3 clips"
+        in answer.notes
+    )
     assert "face: none of these recordings have it, so the training data count for more" in answer.notes
     assert not any("standardised" in note for note in before.notes)
     assert answer.posterior != before.posterior

@@ -1,9 +1,10 @@
-"""Fixtures that every tier shares: one Ray and one MLflow store a session."""
+"""Fixtures that every tier shares: a Ray per group of tests, and one MLflow store per session."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tests import tiers
 
 if TYPE_CHECKING:
     from components.datasets.synthetic.plan import ClipPlan
+    from tests.registry.projects import EvaluatedProject
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -59,25 +61,42 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
 
 
-@pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One local Ray for the whole session."""
-    import ray
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Ends Ray with the last test of a group, after its fixtures: left idle, its processes and Serve's would take a
+    tenth of a core until the session ends."""
+    try:
+        return (yield)
+    finally:
+        ray = sys.modules.get("ray")
+        if ray is not None and ray.is_initialized() and tiers.ends_group(item, nextitem):
+            ray.shutdown()
 
+
+@pytest.fixture(scope="module")
+def ray_session() -> None:
+    """One local Ray for the files of a group; `pytest_runtest_teardown` ends it."""
     from components.contracts.config import RayResources, Serving
     from components.runtime.cluster import connect
     from components.serving.gateway import environment
 
     os.environ.update(environment(Serving()))
-    connect(RayResources(num_cpus=4, object_store_mb=256))
-    yield
-    ray.shutdown()
+    connect(RayResources(num_cpus=2, object_store_mb=256))
 
 
 @pytest.fixture(scope="session")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A real MLflow store on sqlite, shared by the session; each test uses its own experiment and model names."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def evaluated_project(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> EvaluatedProject:
+    """A project of toy features after its training and evaluation; its tests change copies."""
+    from tests.registry.projects import EvaluatedProject, make_params, make_project
+
+    params = make_params(mlflow_uri, "stage-toy")
+    return EvaluatedProject(params=params, layout=make_project(tmp_path_factory.mktemp("evaluated"), params))
 
 
 @pytest.fixture(scope="session")

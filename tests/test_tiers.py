@@ -13,11 +13,12 @@ from tests.conftest import WATCH
 from tests.tiers import (
     EVALUATION_GROUP,
     LONGEST,
+    PROJECT_GROUP,
     RAY_FIXTURE,
     RAY_GROUP,
-    RAY_INTEGRATION_GROUP,
     ROOT,
     SHARED,
+    ends_group,
     group_of,
     heavy_program,
     is_light,
@@ -63,12 +64,11 @@ def test_a_heavy_program_is_known_by_its_name(command: object, program: str | No
     assert heavy_program(command) == program
 
 
-def test_every_file_with_the_ray_of_the_session_is_in_one_of_two_groups(request: pytest.FixtureRequest) -> None:
+def test_every_file_with_the_ray_of_the_session_is_in_one_group(request: pytest.FixtureRequest) -> None:
     tests = [item for item in request.session.items if RAY_FIXTURE in getattr(item, "fixturenames", ())]
-    assert {group_of(item.nodeid.partition("::")[0]) for item in tests} <= {RAY_GROUP, RAY_INTEGRATION_GROUP}
-    assert group_of("tests/features/test_stage.py") == group_of("tests/rollout/test_under_load.py") == RAY_GROUP
-    integration = ("tests/integration/test_battery.py", "tests/integration/test_bad_input.py")
-    assert {group_of(path) for path in integration} == {RAY_INTEGRATION_GROUP}
+    assert {group_of(item.nodeid.partition("::")[0]) for item in tests} <= {RAY_GROUP}
+    files = ("features/test_stage.py", "rollout/test_under_load.py", "integration/test_battery.py")
+    assert {group_of(f"tests/{file}") for file in files} == {RAY_GROUP}
     assert group_of("tests/contracts/test_errors.py") == "tests/contracts/test_errors.py"
 
 
@@ -77,11 +77,27 @@ def test_every_file_with_the_model_of_the_evaluation_is_in_one_group() -> None:
     assert {group_of(f"tests/{file}") for file in files} == {EVALUATION_GROUP}
 
 
-def test_the_longest_groups_come_first_and_whole() -> None:
-    @dataclass(frozen=True)
-    class Test:
-        nodeid: str
+def test_every_file_with_the_evaluated_project_is_in_one_group() -> None:
+    files = ("evaluation/test_stage.py", "registry/test_stage.py")
+    assert {group_of(f"tests/{file}") for file in files} == {PROJECT_GROUP}
 
+
+@dataclass(frozen=True)
+class Test:
+    """A test by its name."""
+
+    __test__ = False
+    nodeid: str
+
+
+def test_a_group_ends_before_a_test_of_a_different_one_and_at_the_end() -> None:
+    first, second = (Test(f"tests/{file}::test_it") for file in ("features/test_stage.py", "alignment/test_stage.py"))
+    assert not ends_group(first, second)  # type: ignore[arg-type]
+    assert ends_group(first, Test("tests/contracts/test_errors.py::test_it"))  # type: ignore[arg-type]
+    assert ends_group(first, None)  # type: ignore[arg-type]
+
+
+def test_the_longest_groups_come_first_and_whole() -> None:
     files = (
         "tests/contracts/test_errors.py",
         "tests/features/test_stage.py",

@@ -4,8 +4,7 @@ A test is light unless it is marked `integration`, `e2e`, `gpu` or `bench`, or u
 marks it `integration`. Light tests start no Ray, no MLflow store and no DVC; `Watch` fails those that do.
 
 With `pytest -n`, the tests of a file run in one process, since they share its fixtures; so do the files that use the
-session's Ray, and those that use the evaluation's model, so that it is trained once. The files with Ray are two groups
-of about equal length, since in one process they would take longer than all the others; a second Ray starts in seconds.
+Ray of `ray_session`, and those that use the evaluation's model or the evaluated project, so that each is trained once.
 The longest groups start first.
 """
 
@@ -24,28 +23,28 @@ import pytest
 HEAVY_MARKS = ("integration", "e2e", "gpu", "bench")
 HEAVY_FIXTURES = frozenset({"ray_session", "mlflow_uri"})
 RAY_FIXTURE = "ray_session"
-RAY_GROUP, RAY_INTEGRATION_GROUP, EVALUATION_GROUP = "ray", "ray of tests/integration", "evaluation"
-# Group of several files → the folder that they lie in, and what their text names that they share; the first that fits.
+RAY_GROUP, EVALUATION_GROUP, PROJECT_GROUP = "ray", "evaluation", "evaluated project"
+# Group of several files → what their text names that they share; the first that fits.
 SHARED = {
-    RAY_INTEGRATION_GROUP: ("tests/integration/", RAY_FIXTURE),
-    RAY_GROUP: ("tests/", RAY_FIXTURE),
-    EVALUATION_GROUP: ("tests/", "from tests.evaluation."),
+    RAY_GROUP: RAY_FIXTURE,
+    EVALUATION_GROUP: "from tests.evaluation.",
+    PROJECT_GROUP: "evaluated_project: ",
 }
 ROOT = Path(__file__).resolve().parents[1]
 # Groups of about 20 seconds and more, longest first; what is not listed follows in the order of collection.
 LONGEST = (
     "tests/e2e/test_line.py",
     RAY_GROUP,
-    RAY_INTEGRATION_GROUP,
     EVALUATION_GROUP,
     "tests/pipelines/commands/test_ablate.py",
     "tests/test_extend.py",
     "tests/pipelines/commands/withdrawal/test_withdraw.py",
-    "tests/registry/test_stage.py",
+    PROJECT_GROUP,
+    "tests/integration/test_bad_input.py",
+    "tests/integration/test_increment.py",
     "tests/alignment/test_align.py",
     "tests/datasets/test_add_a_dataset.py",
     "tests/training/test_loop.py",
-    "tests/evaluation/test_stage.py",
     "tests/pipelines/kubeflow/test_retrain.py",
     "tests/serving/test_predict_command.py",
     "tests/pipelines/test_run.py",
@@ -79,7 +78,7 @@ def group_of(path: str) -> str:
     """
     file = ROOT / path
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    groups = (group for group, (folder, shared) in SHARED.items() if path.startswith(folder) and shared in text)
+    groups = (group for group, shared in SHARED.items() if shared in text)
     return next(groups, path)
 
 
@@ -87,6 +86,11 @@ def longest_first(items: list[pytest.Item]) -> None:
     """Puts the longest groups first, each in one piece."""
     place = {group: number for number, group in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(group_of(_file(item.nodeid)), len(LONGEST)))
+
+
+def ends_group(item: pytest.Item, following: pytest.Item | None) -> bool:
+    """Whether no test of the group of `item` comes next in this process."""
+    return following is None or group_of(_file(item.nodeid)) != group_of(_file(following.nodeid))
 
 
 def scheduler(config: pytest.Config, log: Any) -> Any:

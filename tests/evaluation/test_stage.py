@@ -9,16 +9,15 @@ from components.contracts.errors import ModelError
 from components.training.earlier import Taken
 from pipelines.stages import call_stage
 from tests.model.toys import toy_spec
-from tests.registry.projects import TOY, make_params, make_project
+from tests.registry.projects import TOY, EvaluatedProject
 from tests.training.earlier import write_earlier
 from tests.trees import tree_sha256
 
 pytestmark = pytest.mark.integration
 
 
-def test_the_stage_is_a_pure_function_of_what_it_reads(tmp_path: Path, mlflow_uri: str) -> None:
-    params = make_params(mlflow_uri, "evaluate-stage")
-    layout = make_project(tmp_path, params, upto="train")
+def test_the_stage_is_a_pure_function_of_what_it_reads(evaluated_project: EvaluatedProject, tmp_path: Path) -> None:
+    params, layout = evaluated_project.params, evaluated_project.copied(tmp_path)
     write_earlier(layout.compared, toy_spec(), corpora={"toy": "recorded", "older": "recorded"})
     started = Taken(
         name="first", bundle_sha256="cd" * 32, corpora={"toy": "rendered"}, modalities=("voice",), classes=("a", "b")

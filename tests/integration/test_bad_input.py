@@ -156,7 +156,6 @@ def test_good_clips_do_not_notice_their_neighbours(clean: Layout, mixed: Layout)
         assert among[clip_id] == row, clip_id
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_features_of_good_clips_are_the_same(clean: Layout, mixed: Layout) -> None:
     indices = []
     for layout in (clean, mixed):
@@ -304,7 +303,7 @@ def test_a_corpus_without_clips_ends_with_3_and_says_where(
 def test_a_stage_before_its_turn_ends_with_3_and_names_a_command_that_exists(tmp_path: Path) -> None:
     layout = project(tmp_path)
     record(layout.root / "corpus", GOOD[2])
-    done = mer(layout, "alignment", "--dataset", NAME)
+    done = mer_here(layout, "alignment", "--dataset", NAME)
     assert done.returncode == 3
     remedy = done.stderr.partition("Run `mer ")[2].partition("`")[0]
     assert mer_here(layout, *remedy.split()).returncode == 0
@@ -316,7 +315,7 @@ def test_a_corpus_of_which_nothing_can_be_aligned_ends_with_4_and_says_why(tmp_p
     header.write_bytes(header.read_bytes()[:WAV_HEADER_BYTES])
     here(layout)
     call_stage("features", params_of(layout), layout, NAME)
-    done = mer(layout, "validation", "--dataset", NAME)
+    done = mer_here(layout, "validation", "--dataset", NAME)
     assert done.returncode == 4, done.stderr
     assert "1 of 1 rows" in done.stderr
     assert "See `mer quarantine list` for the reason of each clip" in done.stderr

@@ -24,6 +24,7 @@ from components.alignment.shards import rows_of as rows_of_shards
 from components.contracts.config import Params
 from components.contracts.layout import Layout
 from components.contracts.records import clips_of
+from components.features import stage as features
 from components.features.store import FeatureStore
 from pipelines.stages import call_stage
 from tests.alignment.containers import KINDS, valid, write
@@ -61,7 +62,6 @@ PARAMS = Params.model_validate(
         },
         "alignment": {"face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}, "limits": LIMITS},
         "features": {"encoders": {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}},
-        "ray": {"num_cpus": 4},
     }
 )
 DATASETS = ("folder", "manifest")
@@ -92,13 +92,14 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory, good: Path, ray_session: None) -> Layout:
-    """Good recordings only, aligned in one process."""
+def clean(tmp_path_factory: pytest.TempPathFactory, good: Path) -> Layout:
+    """Good recordings only, aligned and encoded in this process."""
     layout = Layout(tmp_path_factory.mktemp("clean"))
     shutil.copytree(good, layout.root / "corpus")
     bad_tables.write_manifest(layout.root / "rows", bad=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alignment, "IN_PROCESS_CLIPS", 1000)
+        patch.setattr(features, "IN_PROCESS_CLIPS", 1000)
         run_stages(layout)
     return layout
 
@@ -129,7 +130,7 @@ class Watch(threading.Thread):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory, good: Path, ray_session: None) -> tuple[Layout, Watch]:
-    """The same recordings among all the bad ones, aligned by Ray's actors."""
+    """The same recordings among all the bad ones, aligned and encoded by Ray's actors."""
     layout = Layout(tmp_path_factory.mktemp("mixed") / "project")
     shutil.copytree(good, layout.root / "corpus")
     write_all(layout.root / "corpus")

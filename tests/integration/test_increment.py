@@ -20,7 +20,7 @@ from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
 from tests.trees import tree_sha256
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.usefixtures("ray_session")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PARAMS: dict[str, Any] = {
     "datasets": ["manifest"],

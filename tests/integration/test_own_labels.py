@@ -16,6 +16,7 @@ from components.contracts.layout import Layout
 from components.contracts.records import clips_of
 from components.datasets.registry import names
 from components.evaluation.abaw import order_of
+from components.features import stage as features
 from components.registry.bundle import load_bundle
 from components.serving.predictor import Predictor
 from pipelines.stages import call_stage
@@ -33,7 +34,7 @@ OWN = {"gut gelaunt": ["froh", "begeistert", "excitement"], "schlecht gelaunt": 
 
 
 @pytest.fixture(scope="module")
-def line(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Path]:
+def line(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Path]:
     layout = Layout(tmp_path_factory.mktemp("own"))
     rows = [
         (f"{person}-{mood}", f"p{person}", mood, SAID[mood], split)
@@ -63,8 +64,10 @@ def line(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[L
         },
         names(),
     )
-    for stage in ("datasets", "alignment", "features", "validation"):
-        call_stage(stage, params, layout, "manifest")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "IN_PROCESS_CLIPS", 1_000)  # hashing words needs no Ray
+        for stage in ("datasets", "alignment", "features", "validation"):
+            call_stage(stage, params, layout, "manifest")
     for stage in ("catalog", "train", "evaluate"):
         call_stage(stage, params, layout)
     return layout, layout.root / call_stage("register", params, layout)["bundle"]

@@ -130,7 +130,6 @@ def test_the_three_versions_agree_when_each_counts(corpus: Path, tmp_path: Path)
     assert (both.masks["voice"][:steps] == sound.masks["voice"][:steps]).all()
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_song_comes_when_asked_for_and_leaves_no_trace_when_not(corpus: Path, tmp_path: Path) -> None:
     layout = project(tmp_path, ravdess={"root": str(corpus)})
     params = params_of(layout)

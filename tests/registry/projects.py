@@ -1,7 +1,9 @@
-"""A project folder after `evaluate`, from toy features: the input of the register stage."""
+"""Projects of toy features after `train` and `evaluate`: the input of the register stage."""
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,20 @@ def make_params(uri: str, name: str, **fields: Any) -> Params:
     return Params.model_validate({**base, **fields})
 
 
-def make_project(root: Path, params: Params, *, upto: str = "evaluate") -> Layout:
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedProject:
+    """A project after `evaluate`."""
+
+    params: Params
+    layout: Layout
+
+    def copied(self, root: Path) -> Layout:
+        """Its outputs in another folder."""
+        shutil.copytree(self.layout.root / "data", root / "data")
+        return Layout(root)
+
+
+def make_project(root: Path, params: Params) -> Layout:
     """Runs the stages on toy features."""
     layout = Layout(root)
     write_catalog(layout, TOY)
@@ -39,8 +54,7 @@ def make_project(root: Path, params: Params, *, upto: str = "evaluate") -> Layou
     write_json(layout.catalog / "catalog.json", catalog)
     write_table(layout.dataset("toy") / "clips.parquet", clip_table(toy_clips(layout)))
     call_stage("train", params, layout)
-    if upto == "evaluate":
-        call_stage("evaluate", params, layout)
+    call_stage("evaluate", params, layout)
     return layout
 
 

@@ -29,15 +29,15 @@ from components.registry.marking import search
 from components.registry.stage import experts_of
 from components.tracking.versions import resolve
 from pipelines.stages import call_stage
-from tests.registry.projects import make_params, make_project, toy_clips
+from tests.registry.projects import EvaluatedProject, make_params, make_project, toy_clips
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> tuple[Params, Layout]:
-    params = make_params(mlflow_uri, "stage-toy")
-    return params, make_project(tmp_path_factory.mktemp("project"), params)
+@pytest.fixture
+def project(evaluated_project: EvaluatedProject) -> tuple[Params, Layout]:
+    """Registering changes nothing that another test reads, so the project is no copy."""
+    return evaluated_project.params, evaluated_project.layout
 
 
 def test_the_stage_registers_what_was_evaluated(

@@ -133,7 +133,7 @@ def line(ray_session: None, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
     yield Line(registry=registry, control=control, folder=folder, clip=clip)
     loop.halt()
     worker.join(30)
-    serve.delete(control.application)
+    serve.shutdown()
 
 
 def healthy(url: str) -> bool:

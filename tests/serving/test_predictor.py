@@ -283,9 +283,8 @@ def test_an_encoder_or_alignment_other_than_the_bundles_is_refused(bundle_folder
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("ray_session")
 def test_online_equals_offline(predictor: Predictor, clip_path: Path, tmp_path: Path) -> None:
-    """The stages, through Parquet and Ray Data beside another clip, against the predictor on the media file."""
+    """The stages, through Parquet and beside another clip, against the predictor on the media file."""
     online = clip_of_file(clip_path, predictor.guard, words=WORDS)
     other = clip_of_file(media.video(tmp_path / "other.mp4", seconds=3, seed=5), predictor.guard, transcript="oh well")
     clips = [replace(online, clip_id="tiny/a"), replace(other, clip_id="tiny/b")]

@@ -95,4 +95,4 @@ def test_two_gloo_workers_learn_what_two_threads_do_whatever_dies_on_the_way(tmp
 def test_a_workers_own_error_is_raised_as_it_is(tmp_path: Path) -> None:
     job = replace(JOB, items=Unreadable())
     with pytest.raises(ModelError, match="train: these clips are broken"):
-        run(job, tmp_path, runtime=RUNTIME.model_copy(update={"max_failures": 0}))
+        run(job, tmp_path, runtime=Runtime(workers=1, max_failures=0))

@@ -87,12 +87,14 @@ def run_alone(name: str, *, root: Path | None = None) -> int:
     and then finds the stage up to date, or that it died.
     """
     layout = Layout(root or find_root())
-    targets = dag.resolve(dag.read(layout.root), name)
-    while (code := reproduce(layout.root, targets, alone=True, shared=True)) == BUSY:
+    while (code := reproduce(layout.root, (name,), alone=True, shared=True)) == BUSY:
         print(f"{name}: a different process works on it; waiting", file=sys.stderr)
         time.sleep(BUSY_S)
     if code == 0:
         return 0
+    targets = dag.resolve(
+        dag.read(layout.root), name
+    )  # only now, since it takes DVC a second; an unknown name ends here
     own = [timing for timing in timings(layout, os.environ.get(RUN_ID_VARIABLE, "")) if timing.stage in targets]
     return next((timing.exit_code for timing in own if timing.exit_code), FAILED_WITHOUT_REPORT)
 

@@ -42,12 +42,12 @@ def blocks(page: str, section: str) -> list[Block]:
 
 
 def copy_project(to: Path, names: Iterable[str]) -> None:
-    """Copies files and folders of the project; times stay, so that a copied cache of mypy counts."""
+    """Copies files and folders of the project; times stay, so that mypy's cache and compiled code count there, too."""
     for name in names:
         source, target = ROOT / name, to / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))  # half written by other processes
         else:
             shutil.copy2(source, target)
 

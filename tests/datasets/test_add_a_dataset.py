@@ -53,7 +53,7 @@ def scaffolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def changed(scaffolded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of that in which a stranger has followed the walkthrough up to the checks."""
     root = tmp_path_factory.mktemp("changed") / "project"
-    shutil.copytree(scaffolded, root, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+    shutil.copytree(scaffolded, root, ignore=shutil.ignore_patterns(".*_cache"))
     for title, content in titled().items():
         path = root / title
         if title.endswith("corpora.py"):

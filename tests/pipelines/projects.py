@@ -18,7 +18,7 @@ COPIED = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignor
 # Encoders without weights, no face detector, a model that trains in seconds, in the stage's own process.
 TINY: dict[str, Any] = {
     "datasets": ["synthetic"],
-    "synthetic": {"subjects": 5, "clips_per_subject": 2, "picture_px": 128},
+    "synthetic": {"subjects": 5, "clips_per_subject": 2, "picture_px": 128, "processes": 1},
     "alignment": {"rate_hz": 5.0, "face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}},
     "features": {"encoders": {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}},
     "validation": {"min_clips": 4, "min_subjects": 3, "min_clips_per_class": 1},
@@ -62,7 +62,7 @@ def _copy(source: Path, folder: Path) -> None:
         given, target = source / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if given.is_dir():
-            shutil.copytree(given, target)
+            shutil.copytree(given, target, ignore=shutil.ignore_patterns("*.pyc.*"))  # half written by other processes
         else:
             shutil.copy2(given, target)
 

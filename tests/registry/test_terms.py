@@ -32,7 +32,7 @@ IN_THE_SECTION = {
 def section(name: str, folder: Path) -> dict[str, Any]:
     """Writes a tiny corpus; returns its section of params.yaml."""
     if name == "synthetic":
-        return {"subjects": 2, "clips_per_subject": 1, "picture_px": 128}
+        return {"subjects": 2, "clips_per_subject": 1, "picture_px": 128, "processes": 1}
     folder.mkdir()
     if name == "feature_table":
         licence, consent = IN_THE_SECTION[name]

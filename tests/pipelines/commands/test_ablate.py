@@ -59,7 +59,7 @@ def test_the_command_brings_the_catalog_up_to_date_and_compares(tmp_path: Path) 
     table, arrays = separable(9, 3, steps=8)
     write_features(project / "sets", table, arrays, rates={"face_au": 25.0, "prosody": 25.0})
     command = ["ablate", "--variants", "no_temporal", "--seeds", "1", "--folds", "3", "--epochs", "1"]
-    first = mer(project, *command, "--workers", "2", "--set", "evaluate.bootstrap=10")
+    first = mer(project, *command, "--workers", "1", "--set", "evaluate.bootstrap=10")
     assert first.returncode == 0, first.stderr
     shown = first.stdout
     assert "| no_temporal |" in shown

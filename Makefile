@@ -61,6 +61,7 @@ $(DEV_STAMP): $(STAMP) requirements-dev.lock
 lock:  ## pin anew what pyproject.toml asks for; what is pinned already stays where it can
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra cluster --constraint requirements.lock --output-file requirements-cluster.lock
 
 run: env  ## the main job end to end, and nothing when nothing changed
 	$(BIN)/mer run

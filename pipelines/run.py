@@ -104,7 +104,9 @@ def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), fo
 
     Raises:
         ConfigError: a target is not a stage, or `dvc.yaml` cannot be resolved.
-        UnavailableError: a stage in scope needs MLflow, which does not answer; told before anything is done.
+        UnavailableError: a stage in scope needs MLflow, which does not answer. It is told before anything is done: most
+            often the address is wrong, and evaluation and registration cannot do without. A server that goes away
+            after this stops no training (`components/tracking/spooled.py`).
     """
     nodes = dag.read(layout.root)
     scope = tuple(node.address for node in nodes)

@@ -1,4 +1,4 @@
-"""The two locks: what runs in production, and what tests, lint and types add to it."""
+"""The locks: what runs in production, and what tests, lint and types, or a cluster's images, add to it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRODUCTION, DEV = PROJECT / "requirements.lock", PROJECT / "requirements-dev.lock"
+CLUSTER = PROJECT / "requirements-cluster.lock"
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 # Asked for by the tests, and needed by production packages (MLflow, KFP, Ray) as well.
 IN_BOTH = {"flask", "flask-cors", "jsonschema"}
@@ -43,24 +44,31 @@ def declared(requirements: list[str]) -> dict[str, Requirement]:
 
 RUNTIME = declared(DECLARED["dependencies"])
 TOOLS = declared(DECLARED["optional-dependencies"]["dev"])
+STORES = declared(DECLARED["optional-dependencies"]["cluster"])
 
 
 def test_production_holds_none_of_the_tools() -> None:
     assert {"pytest", "mypy", "moto", "ruff", "hypothesis", "soundfile", "neurokit2"} <= set(TOOLS)
     assert set(TOOLS) & set(pins(PRODUCTION)) == IN_BOTH
+    assert set(TOOLS) & set(pins(CLUSTER)) == IN_BOTH
 
 
-def test_the_locks_agree_on_every_pin_and_hash() -> None:
-    production, dev = pins(PRODUCTION), pins(DEV)
-    assert {name: dev.get(name) for name in production} == production
+@pytest.mark.parametrize("lock", [DEV, CLUSTER], ids=lambda lock: lock.name)
+def test_the_locks_agree_on_every_pin_and_hash(lock: Path) -> None:
+    production, other = pins(PRODUCTION), pins(lock)
+    assert {name: other.get(name) for name in production} == production
 
 
-@pytest.mark.parametrize("lock", [PRODUCTION, DEV], ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", [PRODUCTION, DEV, CLUSTER], ids=lambda lock: lock.name)
 def test_every_pin_has_a_hash(lock: Path) -> None:
     assert [name for name, (_, hashes) in pins(lock).items() if not hashes] == []
 
 
-@pytest.mark.parametrize(("requirements", "lock"), [(RUNTIME, PRODUCTION), (TOOLS, DEV)], ids=["runtime", "tools"])
+@pytest.mark.parametrize(
+    ("requirements", "lock"),
+    [(RUNTIME, PRODUCTION), (TOOLS, DEV), (STORES, CLUSTER)],
+    ids=["runtime", "tools", "stores"],
+)
 def test_what_is_declared_is_pinned_within_its_bounds(requirements: dict[str, Requirement], lock: Path) -> None:
     pinned = pins(lock)
     for name in set(requirements) - NOT_LOCKED:
@@ -110,9 +118,10 @@ def test_the_tools_come_on_top(target: str) -> None:
     assert made.index("-r requirements.lock") < made.index(f"-r {DEV.name}")
 
 
-def test_the_image_holds_only_the_production_lock() -> None:
+def test_the_image_holds_no_tools() -> None:
     images = PROJECT / "infra" / "images"
     for name in ("Dockerfile", "Dockerfile.dockerignore"):
         text = (images / name).read_text()
         assert "requirements.lock" in text
+        assert CLUSTER.name in text
         assert DEV.name not in text

@@ -337,7 +337,7 @@ def _trained(unit: Unit, corpus: CatalogClips, clips: _Clips, split: str) -> Emo
         inputs_sha256="ablation",
     )
     with tempfile.TemporaryDirectory(prefix="mer-ablate-") as folder:
-        runtime = Runtime(workers=0, checkpoint_epochs=train.epochs)
+        runtime = Runtime(workers=0)
         weights = fit_here(job, Path(folder), lambda epoch: None, runtime).weights
     model = build_model(spec)
     load_weights(model, weights, where="training")

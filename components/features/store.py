@@ -244,7 +244,19 @@ def _width(schema: pa.Schema) -> int:
 
 
 def _read_shard(shard: Path, requested: Collection[str]) -> Iterator[tuple[str, Encoded]]:
-    """The requested clips of a shard, group by group."""
+    """The requested clips of a shard, group by group. Raises DataError: the file is damaged."""
+    try:
+        yield from _read_groups(shard, requested)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            "a feature shard cannot be read",
+            where=str(shard),
+            seen=str(error).strip().splitlines()[0],
+            remedy="Run the features stage again: it encodes what is damaged anew.",
+        ) from error
+
+
+def _read_groups(shard: Path, requested: Collection[str]) -> Iterator[tuple[str, Encoded]]:
     with pq.ParquetFile(shard) as file:
         ordered = np.array(sorted(requested))
         column = file.schema_arrow.get_field_index("key")

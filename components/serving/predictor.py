@@ -286,13 +286,15 @@ def check_adaptation(bundle: Bundle, adaptation: Adaptation) -> None:
             remedy="Answer without the adaptation, or with a version of the preset `default`",
         )
     for modality, spec in used_encoders(bundle).items():
-        fingerprint = adaptation.encoders.get(modality, spec.fingerprint)
-        if fingerprint != spec.fingerprint:
+        if modality not in adaptation.modalities:
+            continue
+        fingerprint, width = adaptation.encoders[modality], adaptation.modalities[modality].mean.size
+        if (fingerprint, width) != (spec.fingerprint, spec.width):
             raise BundleError(
                 "the adaptation was measured with a different encoder than this version has",
                 where=f"{adaptation.name}: {modality}",
-                seen=fingerprint[:12],
-                allowed=f"{spec.fingerprint[:12]} ({spec.spec})",
+                seen=f"{fingerprint[:12]}, width {width}",
+                allowed=f"{spec.fingerprint[:12]}, width {spec.width} ({spec.spec})",
                 remedy=MAKE_AGAIN,
                 code=Code.ENCODER_MISMATCH,
             )

@@ -25,7 +25,7 @@ from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.clips import clip_of_file
 from components.serving.pool import ChildPool
-from components.serving.predictor import Predictor
+from components.serving.predictor import Predictor, check_adaptation
 from components.serving.schemas import Answer, ServedVersion
 from components.serving.uploads import Upload
 
@@ -158,6 +158,9 @@ class Service:
     def _prepared(self, version: VersionRef) -> Predictor:
         bundle = load_version(version, self.settings.cache)
         bundle.check_goldens(self.settings.golden_tolerance)
+        own = None if self.settings.adaptation is None else Adaptation.load(self.settings.adaptation)
+        if own is not None:
+            check_adaptation(bundle, own)  # before encoders are loaded
         predictor = Predictor(
             bundle,
             name=version.model_name,
@@ -167,8 +170,7 @@ class Service:
             only=self.uploads.path,
             device=self.settings.device,
         )
-        own = self.settings.adaptation
-        return predictor if own is None else predictor.adapted(Adaptation.load(own))
+        return predictor if own is None else predictor.adapted(own)
 
     def patience(self) -> Patience:
         """The patience of a request that begins now."""

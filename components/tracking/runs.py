@@ -1,8 +1,7 @@
 """Runs of the configured experiment.
 
-A training's run is found again by the tag `mer.model_sha256`. A training that was interrupted and goes on continues its
-run; one that is made anew gets a run of its own, and the newest finished run of a model is the one that `find_run`
-gives.
+A training's run, which `spooled.py` opens, is found again by the tag `mer.model_sha256`: the newest finished run of a
+model is the one that `find_run` gives.
 """
 
 from __future__ import annotations
@@ -58,12 +57,12 @@ class Run:
 
         self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in values.items()])
 
-    def metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Metrics of one step."""
+    def metrics(self, values: Mapping[str, float], *, step: int = 0, at_ms: int | None = None) -> None:
+        """Metrics of one step, measured at a time in milliseconds since 1970, or now. Equal ones count once."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        at_ms = int(time.time() * 1000) if at_ms is None else at_ms
+        metrics = [Metric(name, value, at_ms, step) for name, value in values.items()]
         for first in range(0, len(metrics), METRICS_AT_ONCE):
             self.client.log_batch(self.run_id, metrics=metrics[first : first + METRICS_AT_ONCE])
 
@@ -159,7 +158,7 @@ def _check_location(location: str, tracking: Tracking, uri: str) -> None:
 def find_run(tracking: Tracking, root: Path, model_sha256: str) -> str:
     """The id of the newest finished run that made a model. Raises ModelError when this store has none."""
     client = client_of(tracking, root)
-    run_id = _newest(client, experiment_id(client, tracking, root), MODEL_TAG, model_sha256, "= 'FINISHED'")
+    run_id = newest(client, experiment_id(client, tracking, root), MODEL_TAG, model_sha256, finished=True)
     if run_id is None:
         raise ModelError(
             "no MLflow run made this model",
@@ -177,7 +176,7 @@ def run_of(tracking: Tracking, root: Path, model_sha256: str) -> Run:
     have a place to be seen.
     """
     client = client_of(tracking, root)
-    run_id = _newest(client, experiment_id(client, tracking, root), MODEL_TAG, model_sha256, "= 'FINISHED'")
+    run_id = newest(client, experiment_id(client, tracking, root), MODEL_TAG, model_sha256, finished=True)
     if run_id is not None:
         return Run(client, run_id)
     tags = {MODEL_TAG: model_sha256, "mer.restored": "trained elsewhere; this store has no run of the training"}
@@ -188,41 +187,19 @@ def run_of(tracking: Tracking, root: Path, model_sha256: str) -> Run:
 def has_run(tracking: Tracking, root: Path, *, tag: str, value: str) -> bool:
     """Whether the experiment has a finished run with this tag."""
     client = client_of(tracking, root)
-    return _newest(client, experiment_id(client, tracking, root), tag, value, "= 'FINISHED'") is not None
-
-
-@contextmanager
-def open_run(tracking: Tracking, root: Path, *, inputs_sha256: str, name: str, resume: bool) -> Iterator[Run]:
-    """Opens the run of a training; it ends FINISHED, FAILED on an error, KILLED when it was stopped by hand.
-
-    Args:
-        tracking, root: the store.
-        inputs_sha256: what is trained.
-        name: shown in the list of runs.
-        resume: go on with the newest unfinished run of the same inputs, if there is one.
-
-    Raises:
-        UnavailableError: MLflow cannot be reached; the same for every method of the run.
-    """
-    client = client_of(tracking, root)
-    unfinished = None
-    if resume:
-        experiment = experiment_id(client, tracking, root)
-        unfinished = _newest(client, experiment, INPUTS_TAG, inputs_sha256, "!= 'FINISHED'")
-    if unfinished is None:
-        with new_run(tracking, root, name=name, tags={INPUTS_TAG: inputs_sha256}) as run:
-            yield run
-        return
-    client.update_run(unfinished, status="RUNNING")
-    with _ending(Run(client, unfinished)) as run:
-        yield run
+    return newest(client, experiment_id(client, tracking, root), tag, value, finished=True) is not None
 
 
 @contextmanager
 def new_run(
     tracking: Tracking, root: Path, *, name: str, tags: Mapping[str, str], parent: Run | None = None
 ) -> Iterator[Run]:
-    """Opens a new run, below `parent` if there is one; it ends as that of `open_run`."""
+    """Opens a new run, below `parent` if there is one; it ends FINISHED, FAILED on an error, KILLED when it was stopped
+    by hand.
+
+    Raises:
+        UnavailableError: MLflow cannot be reached; the same for every method of the run.
+    """
     client = client_of(tracking, root)
     nested = {} if parent is None else {PARENT_TAG: parent.run_id}
     made = client.create_run(experiment_id(client, tracking, root), tags={**tags, **nested}, run_name=name)
@@ -244,11 +221,11 @@ def _ending(run: Run) -> Iterator[Run]:
     run.client.set_terminated(run.run_id, status="FINISHED")
 
 
-def _newest(client: Client, experiment: str, tag: str, value: str, status: str) -> str | None:
-    """The id of the newest run with this tag and a status that compares so."""
+def newest(client: Client, experiment: str, tag: str, value: str, *, finished: bool = False) -> str | None:
+    """The id of the newest run with this tag, or of the newest one that has finished."""
     runs = client.search_runs(
         [experiment],
-        filter_string=f"tags.`{tag}` = '{value}' and attributes.status {status}",
+        filter_string=f"tags.`{tag}` = '{value}'" + (" and attributes.status = 'FINISHED'" if finished else ""),
         order_by=["attributes.start_time DESC"],
         max_results=1,
     )

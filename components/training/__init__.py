@@ -2,7 +2,9 @@
 
 order.py       the order of clips: a pure function of (seed, epoch)
 loop.py        the loop of one worker; learner.py: weights, moving average, optimiser
-checkpoint.py  the whole state as files; job.py: one training as a value
-trainer.py     Ray Train
+checkpoint.py  the whole state as files; checkpoints.py: when it is written, and which are kept
+job.py         one training as a value
+earlier.py     the version that a training starts from
+trainer.py     Ray Train; epochs.py: what its workers tell the process that started them
 stage.py       the `train` stage
 """

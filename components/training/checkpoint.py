@@ -1,4 +1,4 @@
-"""The whole state of a training as files, written atomically: `state.safetensors` and `state.json`.
+"""The whole state of a training as files, written atomically: `state.safetensors` and `state.json`, which has its hash.
 
 Resume is exact at every batch boundary with the same number of workers: weights, average, moments and samples consumed
 are the whole state; order, learning rate and random seeds follow from (seed, step). Any other number of workers goes on
@@ -7,8 +7,9 @@ from it too: the order and the gradient stay the same up to rounding, and the dr
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,16 +18,30 @@ from torch import Tensor
 
 from components.contracts.atomic import atomic_dir, read_json, write_json
 from components.contracts.errors import ModelError
+from components.contracts.fingerprint import file_sha256
 from components.training.learner import Learner
 
 TENSORS = "state.safetensors"
 STATE = "state.json"
-FORMAT = 1
+FORMAT = 2
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> None:
-    """Writes the state into a folder of its own. `inputs_sha256` identifies the training that can resume it."""
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A copy of the state, on the CPU, which training does not change any more."""
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+    @property
+    def samples(self) -> int:
+        """Samples consumed globally."""
+        return int(self.state["samples"])
+
+
+def snapshot(learner: Learner, *, inputs_sha256: str) -> Snapshot:
+    """Copies the state. `inputs_sha256` identifies the training that can resume it."""
     tensors: dict[str, Tensor] = {}
     updates = 0
     for name, parameter in learner.parameters.items():
@@ -37,54 +52,60 @@ def save_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> No
             if moment in moments:
                 tensors[f"{moment}.{name}"] = moments[moment]
                 updates = int(moments["step"])
+    return Snapshot(
+        tensors={name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()},
+        state={
+            "format": FORMAT,
+            "inputs_sha256": inputs_sha256,
+            "samples": learner.samples,
+            "updates": updates,
+            "epoch_sums": dict(learner.epoch_sums),
+            "history": list(learner.history),
+            "spec": learner.spec.to_json(),
+        },
+    )
+
+
+def write_checkpoint(folder: Path, taken: Snapshot) -> None:
+    """Writes a copy of the state into a folder of its own."""
     with atomic_dir(folder) as beside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / TENSORS)
-        write_json(
-            beside / STATE,
-            {
-                "format": FORMAT,
-                "inputs_sha256": inputs_sha256,
-                "samples": learner.samples,
-                "updates": updates,
-                "epoch_sums": learner.epoch_sums,
-                "history": learner.history,
-                "spec": learner.spec.to_json(),
-            },
-        )
+        save_file(taken.tensors, beside / TENSORS)
+        write_json(beside / STATE, {**taken.state, "tensors_sha256": file_sha256(beside / TENSORS)})
 
 
 def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> None:
-    """Loads a state that `save_checkpoint` wrote into a learner.
+    """Loads a state that `write_checkpoint` wrote into a learner, or leaves the learner as it is.
 
     Raises:
         ModelError: the files are missing or damaged, belong to a different training, or do not fit the model.
     """
     try:
-        state = read_json(folder / STATE)
+        state = dict(read_json(folder / STATE))
         tensors = load_file(folder / TENSORS)
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        tensors_sha256 = file_sha256(folder / TENSORS)
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError("cannot read the checkpoint", where=str(folder), seen=str(error)) from error
-    for key, expected in (("format", FORMAT), ("inputs_sha256", inputs_sha256)):
+    for key, expected in (("format", FORMAT), ("inputs_sha256", inputs_sha256), ("tensors_sha256", tensors_sha256)):
         if state.get(key) != expected:
             raise ModelError(
-                "the checkpoint belongs to a different training",
+                "the checkpoint is damaged" if key == "tensors_sha256" else "the checkpoint is of a different training",
                 where=f"{folder}: {key}",
                 seen=state.get(key),
                 allowed=expected,
-                remedy="Remove .mer/train to start anew.",
             )
-    moments = MOMENTS if state["updates"] else ()
+    kinds = ("weight", "average", *(MOMENTS if state["updates"] else ()))
+    fitting = {
+        name: {kind: _fitting(tensors, f"{kind}.{name}", parameter, folder) for kind in kinds}
+        for name, parameter in learner.parameters.items()
+    }
     with torch.no_grad():
         for name, parameter in learner.parameters.items():
-            parameter.copy_(_fitting(tensors, f"weight.{name}", parameter, folder))
-            learner.ema[name].copy_(_fitting(tensors, f"average.{name}", parameter, folder))
-            if moments:
+            parameter.copy_(fitting[name]["weight"])
+            learner.ema[name].copy_(fitting[name]["average"])
+            if state["updates"]:
                 learner.optimiser.state[parameter] = {
                     "step": torch.tensor(float(state["updates"]), device=parameter.device),
-                    **{
-                        moment: _fitting(tensors, f"{moment}.{name}", parameter, folder).to(parameter.device)
-                        for moment in moments
-                    },
+                    **{moment: fitting[name][moment].to(parameter.device) for moment in MOMENTS},
                 }
     learner.samples = state["samples"]
     learner.epoch_sums = dict(state["epoch_sums"])

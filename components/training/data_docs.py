@@ -11,7 +11,7 @@ from typing import Any
 
 from components.contracts.atomic import read_json
 from components.contracts.layout import Layout
-from components.tracking.runs import Run
+from components.tracking.spooled import SpooledRun
 from components.validation.docs import CATALOG, shows, single_page
 
 FOLDER = "data_docs"
@@ -21,7 +21,7 @@ TAG = "mer.data_docs"
 SUFFIXES = (".html", ".css")
 
 
-def log_data_docs(tracked: Run, layout: Layout, catalog: Mapping[str, Any]) -> None:
+def log_data_docs(tracked: SpooledRun, layout: Layout, catalog: Mapping[str, Any]) -> None:
     """Logs the pages below `data_docs`, and links the first one from the run's description and a tag.
 
     Args:

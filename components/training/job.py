@@ -15,11 +15,11 @@ from components.catalog.cases import Case
 from components.contracts.config import Runtime
 from components.model.windows import Windows
 from components.runtime.threads import one_thread
-from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
+from components.training.checkpoints import Checkpoints
 from components.training.loop import TrainingTask, new_learner, run_epochs
 from components.training.windows import cut_into_windows
 
-CHECKPOINT = "checkpoint"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,20 @@ class Job:
             return clips
         return cut_into_windows(clips, Windows.of(spec.model, spec.rate_hz))
 
+    def checkpoints(self, folder: Path, runtime: Runtime) -> Checkpoints:
+        """Its checkpoints, below the folder of its state."""
+        return Checkpoints(folder / CHECKPOINTS, inputs_sha256=self.inputs_sha256, runtime=runtime)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One finished epoch: its record (see `run_epochs`) and its seconds, which must not be in any output."""
+    """One finished epoch: its record (see `run_epochs`) and its seconds, which must not be in any output.
+
+    `seconds` is None where the record comes from a checkpoint: a process that ended before may not have told of it.
+    """
 
     record: dict[str, Any]
-    seconds: float
+    seconds: float | None
     steps: int
 
     @property
@@ -62,6 +69,8 @@ class Epoch:
     def metrics(self) -> dict[str, float]:
         """The record's numbers by name, and the speed."""
         values = {name: float(value) for name, value in self.record.items() if name != "epoch"}
+        if self.seconds is None:
+            return values
         return {**values, "steps_per_s": self.steps / max(self.seconds, 1e-9)}
 
 
@@ -76,20 +85,19 @@ class Trained:
 def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None], runtime: Runtime) -> Trained:
     """Trains in this process, on one thread, on the CPU.
 
-    Resumes from a checkpoint in `folder/checkpoint`; writes one every `runtime.checkpoint_epochs`. The random state
-    and the number of threads of the process are restored afterwards.
+    Goes on from the newest checkpoint in `folder/checkpoints` and writes there. The random state and the number of
+    threads of the process are restored afterwards.
     """
     training, held_out = job.training(), job.items("calibration")
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]), job.checkpoints(folder, runtime) as checkpoints:
         learner = new_learner(job.task, training)
-        if (folder / CHECKPOINT / STATE).is_file():
-            load_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
+        checkpoints.load(learner)
+        steps = job.task.order(len(training)).steps_per_epoch
+        for record in learner.history:
+            on_epoch(Epoch(record=record, seconds=None, steps=steps))
         started = time.perf_counter()
-        for record in run_epochs(learner, job.task, training, held_out):
-            if (record["epoch"] + 1) % runtime.checkpoint_epochs == 0:
-                save_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
+        for record in run_epochs(learner, job.task, training, held_out, at_boundary=checkpoints.at_boundary):
             ended = time.perf_counter()
-            steps = job.task.order(len(training)).steps_per_epoch
             on_epoch(Epoch(record=record, seconds=ended - started, steps=steps))
             started = ended
     return Trained(weights=learner.averaged(), history=learner.history)

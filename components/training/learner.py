@@ -23,6 +23,10 @@ from components.training.items import Batch
 from components.training.order import derived_seed
 
 
+class DivergedError(ModelError):
+    """A step would have made the weights infinite; they are as they were before it."""
+
+
 def _alone(tensor: Tensor) -> None:
     """The sum over a single worker."""
 
@@ -122,7 +126,7 @@ class Learner:
             Part → loss of the global batch, and `loss`, their weighted sum.
 
         Raises:
-            ModelError: the gradient is not finite.
+            DivergedError: the gradient is not finite.
         """
         scale = self.objective.scale
         totals, sums = self._sums(batch, step, share)
@@ -178,7 +182,7 @@ class Learner:
     def _update(self, step: int) -> None:
         norm = float(torch.linalg.vector_norm(self.gradient))
         if not math.isfinite(norm):
-            raise ModelError(
+            raise DivergedError(
                 "the gradient is not finite",
                 where=f"training step {step}",
                 seen=norm,

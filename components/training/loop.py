@@ -8,10 +8,11 @@ A learner that was loaded from a checkpoint continues bit for bit, with the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from components.catalog.cases import Case
@@ -23,11 +24,13 @@ from components.model.spec import ModelSpec
 from components.training.earlier import Start
 from components.training.heldout import held_out_scores
 from components.training.items import Augment, collate
-from components.training.learner import Learner, Share, learning_rate
+from components.training.learner import DivergedError, Learner, Share, learning_rate
 from components.training.order import GlobalBatch, Order, derived_seed, shard
 from components.training.prompts import class_texts
 
 ALONE = Share()
+# How many clips of a batch an error names.
+CLIPS_SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,32 +88,59 @@ def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.d
 def train_steps(
     learner: Learner, task: TrainingTask, training: Sequence[Case], *, share: Share = ALONE
 ) -> Iterator[tuple[GlobalBatch, dict[str, float]]]:
-    """Trains from the state of the learner to the end; yields each global batch with its losses after its step."""
+    """Trains from the state of the learner to the end; yields each global batch with its losses after its step.
+
+    Raises:
+        DivergedError: the gradient is not finite; it names the step and the clips.
+    """
     augment = task.augment
     for batch in task.order(len(training)).batches(learner.samples):
         mine = shard(batch.indices, rank=share.rank, world=share.world)
         items = [augment(training[index], epoch=batch.epoch, index=index) for index in mine]
-        losses = learner.step(
-            collate(items).to(learner.device) if items else None,
-            step=batch.step,
-            samples=batch.samples_after,
-            share=share,
-        )
+        try:
+            losses = learner.step(
+                collate(items).to(learner.device) if items else None,
+                step=batch.step,
+                samples=batch.samples_after,
+                share=share,
+            )
+        except DivergedError as error:
+            clips = _suspects([training[index] for index in batch.indices])
+            fields = {**error.fields, "where": f"epoch {batch.epoch}, {error.where}", "seen": f"{error.seen}, {clips}"}
+            raise DivergedError(error.what, **fields) from error
         for name, value in losses.items():
             learner.epoch_sums[name] = learner.epoch_sums.get(name, 0.0) + value * len(batch.indices)
         yield batch, losses
 
 
+def _suspects(batch: Sequence[Case]) -> str:
+    """The clips of a batch that have features which are not finite; all of them where none has."""
+    infinite = [case for case in batch if not all(np.isfinite(values).all() for values in case.features.values())]
+    names = [case.clip_id for case in infinite or batch]
+    shown = ", ".join(names[:CLIPS_SHOWN]) + (f" and {len(names) - CLIPS_SHOWN} more" if names[CLIPS_SHOWN:] else "")
+    return f"infinite features of {shown}" if infinite else f"clips {shown}"
+
+
 def run_epochs(
-    learner: Learner, task: TrainingTask, training: Sequence[Case], held_out: Sequence[Case], *, share: Share = ALONE
+    learner: Learner,
+    task: TrainingTask,
+    training: Sequence[Case],
+    held_out: Sequence[Case],
+    *,
+    share: Share = ALONE,
+    at_boundary: Callable[[Learner], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """Trains to the end; yields the record of each epoch, which is then the last of `learner.history`.
+
+    `at_boundary` is called after each batch, where the learner may be saved: after the last of an epoch, when the
+    record is made.
 
     A record holds `epoch`, `learning_rate`, the mean loss parts of the epoch, and the scores of the averaged
     weights on held-out clips. It holds no durations: equal trainings have equal histories.
     """
     for batch, _ in train_steps(learner, task, training, share=share):
         if not batch.ends_epoch:
+            at_boundary(learner)
             continue
         record: dict[str, Any] = {
             "epoch": batch.epoch,
@@ -129,4 +159,5 @@ def run_epochs(
         )
         learner.epoch_sums = {}
         learner.history.append(record)
+        at_boundary(learner)
         yield record

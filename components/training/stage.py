@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,8 @@ from components.model.build import build_model, used_modalities
 from components.model.files import WEIGHTS, save_model
 from components.model.spec import ModelSpec
 from components.runtime.progress import progress
-from components.tracking.runs import MODEL_TAG, Run, open_run
+from components.tracking.runs import MODEL_TAG
+from components.tracking.spooled import SpooledRun, open_run
 from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
 from components.training.earlier import Earlier
@@ -55,6 +57,8 @@ from components.training.source import CatalogItems
 from components.training.trainer import fit
 
 HISTORY = "history.json"
+# The folder of a training's records for MLflow, in that of its unfinished state.
+SPOOL = "mlflow"
 
 
 def run(
@@ -85,14 +89,14 @@ def run(
         ConfigError: training cannot start from the version that `train.start_from` names.
         DataError: the catalog is missing, or has no usable training clip.
         ModelError: fewer than two classes to learn, or training failed.
-        UnavailableError: MLflow cannot be reached.
+        UnavailableError: the training is done, its outputs are written, and MLflow does not have all of its records;
+            the next call delivers them without training again.
     """
     catalog = _catalog(layout)
     earlier = _earlier(layout, train)
     transform, items = _prepare(catalog, layout, model, train, earlier)
     inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed, earlier=earlier)
     folder = layout.state / "train" / _resume_name(inputs_sha256)
-    resume = folder.exists()
     transform.save(folder)
     start = None
     if earlier is not None:
@@ -112,7 +116,7 @@ def run(
         rounds.append(_Round(job=again, clips=len(items), folder=folder / "refit", name="refit", prefix="refit_"))
     del items
     name = "+".join(sorted(catalog["datasets"]))
-    with open_run(tracking, layout.root, inputs_sha256=inputs_sha256, name=name, resume=resume) as tracked:
+    with open_run(tracking, layout.root, inputs_sha256=inputs_sha256, name=name, folder=folder / SPOOL) as tracked:
         tracked.params(json.loads(recorded))
         _describe(tracked, layout, catalog, seed)
         if earlier is not None:
@@ -239,7 +243,7 @@ def _rated(items: Sequence[Case]) -> bool:
     return all(any(math.isfinite(item.valence_arousal[place]) for item in items) for place in range(2))
 
 
-def _describe(tracked: Run, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:
+def _describe(tracked: SpooledRun, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:
     lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     tracked.tags(lineage.tags())
     for name, sha256 in sorted(catalog["datasets"].items()):
@@ -252,21 +256,38 @@ def _describe(tracked: Run, layout: Layout, catalog: Mapping[str, Any], seed: in
     log_data_docs(tracked, layout, catalog)
 
 
-def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: Run) -> Trained:
+def _useful(runtime: Runtime, one: _Round) -> Runtime:
+    """Without workers that would never have a clip: a batch is spread over them, one clip at least for each."""
+    most = min(one.job.task.train.batch_clips, one.clips)
+    if runtime.workers <= most:
+        return runtime
+    print(f"{one.name}: {most} workers instead of {runtime.workers}, since a batch has {most} clips", file=sys.stderr)
+    fewest = None if runtime.min_workers is None else min(runtime.min_workers, most)
+    return runtime.model_copy(update={"workers": most, "min_workers": fewest})
+
+
+def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: SpooledRun) -> Trained:
     """Trains, or reads the result of a run that was interrupted afterwards."""
+
+    def log(epoch: Epoch) -> None:
+        metrics = {f"{one.prefix}{name}": value for name, value in epoch.metrics.items()}
+        tracked.metrics(metrics, step=epoch.number)
+
     if (one.done / HISTORY).is_file():
-        return Trained(weights=load_file(one.done / WEIGHTS), history=read_json(one.done / HISTORY)["epochs"])
+        history = read_json(one.done / HISTORY)["epochs"]
+        for record in history:
+            log(Epoch(record=record, seconds=None, steps=0))
+        return Trained(weights=load_file(one.done / WEIGHTS), history=history)
     with progress(one.name, one.job.task.train.epochs) as advance:
         done = 0
 
         def on_epoch(epoch: Epoch) -> None:
             nonlocal done
-            metrics = {f"{one.prefix}{name}": value for name, value in epoch.metrics.items()}
-            tracked.metrics(metrics, step=epoch.number)
+            log(epoch)
             advance(epoch.number + 1 - done)
             done = epoch.number + 1
 
-        trained = fit(one.job, one.folder, runtime=runtime, resources=ray, on_epoch=on_epoch)
+        trained = fit(one.job, one.folder, runtime=_useful(runtime, one), resources=ray, on_epoch=on_epoch)
     if not trained.history:
         raise ModelError("training ended without an epoch", where=one.name)
     _save(one.done, one.job.task.spec, trained)
@@ -324,7 +345,7 @@ def _write_started(
 
 
 def _conclude(
-    tracked: Run,
+    tracked: SpooledRun,
     layout: Layout,
     rounds: Sequence[_Round],
     trained: Sequence[Trained],

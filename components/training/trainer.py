@@ -7,14 +7,12 @@ when the same job is fitted again, because its folder is named by the inputs of 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +23,14 @@ from components.contracts.config import RayResources, Runtime
 from components.contracts.errors import MerError, ModelError
 from components.runtime.cluster import connect
 from components.runtime.threads import THREADS
-from components.training.checkpoint import STATE, load_checkpoint, save_checkpoint
-from components.training.job import CHECKPOINT, Epoch, Job, Trained, fit_here
-from components.training.learner import Share
+from components.training.checkpoints import Checkpoints
+from components.training.epochs import append_epoch, epochs_reported
+from components.training.job import CHECKPOINTS, Epoch, Job, Trained, fit_here
+from components.training.learner import DivergedError, Learner, Share
 from components.training.loop import new_learner, run_epochs
 
 RAY_FOLDER = "ray"
 PROGRESS = "progress.jsonl"
-PROGRESS_POLL_S = 0.2
 # Workers on a CPU request less than a core each, so that two of them fit beside the actors of other stages; the
 # operating system shares the cores.
 CPUS_PER_WORKER = 0.5
@@ -50,16 +48,29 @@ def fit(
         folder: state of this training, below one that all nodes share; equal for equal jobs, whatever `runtime`.
         runtime: how it runs.
         resources: of a local Ray, if none is running.
-        on_epoch: called in this process as epochs end, in order; after an interruption it continues with the next one.
+        on_epoch: called in this process once per epoch, in order; after an interruption first for the epochs that the
+            checkpoint holds.
 
     Raises:
+        DivergedError: the gradient is not finite; it names the step, the clips and the last checkpoint, which is good.
         ModelError: a worker failed more often than `runtime.max_failures`; an error of the project's own tree that a
             worker raised is raised as it is.
         KeyboardInterrupt: the run was stopped; its last checkpoint stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if runtime.workers == 0:
-        return fit_here(job, folder, on_epoch, runtime)
+    try:
+        if runtime.workers == 0:
+            return fit_here(job, folder, on_epoch, runtime)
+        return _fit_on_ray(job, folder, runtime, resources, on_epoch)
+    except DivergedError as error:
+        names = job.checkpoints(folder, runtime).names()
+        last = f"the last checkpoint before it is {folder / CHECKPOINTS / names[0]}" if names else "no checkpoint yet"
+        raise DivergedError(error.what, **{**error.fields, "seen": f"{error.seen}; {last}"}) from error
+
+
+def _fit_on_ray(
+    job: Job, folder: Path, runtime: Runtime, resources: RayResources, on_epoch: Callable[[Epoch], None]
+) -> Trained:
     import ray.train
     from ray.train.torch import TorchTrainer
 
@@ -76,18 +87,19 @@ def fit(
             name=RAY_FOLDER,
             storage_path=str(folder.resolve()),
             failure_config=ray.train.FailureConfig(max_failures=runtime.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
     (folder / PROGRESS).unlink(missing_ok=True)
-    with _epochs_reported(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL), _interrupts_kept():
+    with epochs_reported(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL), _interrupts_kept():
         try:
             result = trainer.fit()
         except SystemExit as stop:  # Ray Train's own handler of SIGINT ends so
             raise KeyboardInterrupt from stop
         except ray.train.v2.api.exceptions.TrainingFailedError as error:
             raise _cause(error) from error
+    if diverged := result.return_value.get("diverged"):
+        raise diverged
     weights = {name: torch.from_numpy(values.copy()) for name, values in result.return_value["weights"].items()}
     return Trained(weights=weights, history=result.return_value["history"])
 
@@ -109,95 +121,44 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
     torch.set_num_threads(THREADS)
     training, held_out = job.training(), job.items("calibration")
     learner = new_learner(job.task, training, device=get_device())
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as stored:
-            load_checkpoint(Path(stored), learner, inputs_sha256=job.inputs_sha256)
-    elif (folder / CHECKPOINT / STATE).is_file():  # of a process that trained without Ray
-        load_checkpoint(folder / CHECKPOINT, learner, inputs_sha256=job.inputs_sha256)
     share = Share(rank=rank, world=world, sum_over_workers=_all_reduce)
     steps = job.task.order(len(training)).steps_per_epoch
-    started = time.perf_counter()
-    for record in run_epochs(learner, job.task, training, held_out, share=share):
-        done = record["epoch"] + 1
-        if rank == 0:
-            ended = time.perf_counter()
-            _append(folder / PROGRESS, Epoch(record=record, seconds=ended - started, steps=steps))
-            started = ended
-        if done % config["runtime"].checkpoint_epochs == 0 and done < job.task.train.epochs:
-            _report(job, folder, learner, rank)
+    with job.checkpoints(folder, config["runtime"]) as checkpoints:
+        _load_alike(checkpoints, learner, rank)
+        for record in learner.history if rank == 0 else ():
+            append_epoch(folder / PROGRESS, Epoch(record=record, seconds=None, steps=steps))
+        started = time.perf_counter()
+        # The state is the same on every worker after each step, so the first one writes it alone.
+        at_boundary = checkpoints.at_boundary if rank == 0 else _nothing
+        try:
+            for record in run_epochs(learner, job.task, training, held_out, share=share, at_boundary=at_boundary):
+                if rank == 0:
+                    ended = time.perf_counter()
+                    append_epoch(folder / PROGRESS, Epoch(record=record, seconds=ended - started, steps=steps))
+                    started = ended
+        except DivergedError as error:
+            # On every worker at the same step, and again after a restart: returned, so that Ray does not try again.
+            return {"diverged": error}
     if rank != 0:
         return None
     weights = {name: value.numpy() for name, value in learner.averaged().items()}
     return {"weights": weights, "history": learner.history}
 
 
-def _report(job: Job, folder: Path, learner: Any, rank: int) -> None:
-    import ray.train
+def _load_alike(checkpoints: Checkpoints, learner: Learner, rank: int) -> None:
+    """Loads on every worker the checkpoint that the first one chooses."""
+    chosen = [checkpoints.load(learner) if rank == 0 else None]
+    torch.distributed.broadcast_object_list(chosen, device=learner.device)
+    if rank != 0 and chosen[0] is not None:
+        checkpoints.load_named(chosen[0], learner)
 
-    if rank != 0:
-        ray.train.report({"samples": learner.samples})
-        return
-    local = folder / CHECKPOINT
-    save_checkpoint(local, learner, inputs_sha256=job.inputs_sha256)
-    ray.train.report({"samples": learner.samples}, checkpoint=ray.train.Checkpoint.from_directory(str(local)))
+
+def _nothing(_: Learner) -> None:
+    """At a boundary, on the other workers."""
 
 
 def _all_reduce(tensor: Tensor) -> None:
     torch.distributed.all_reduce(tensor)
-
-
-def _append(path: Path, epoch: Epoch) -> None:
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(asdict(epoch)) + "\n")
-
-
-@contextmanager
-def _epochs_reported(path: Path, on_epoch: Callable[[Epoch], None]) -> Iterator[None]:
-    """Calls `on_epoch` for the lines that rank 0 appends to a file.
-
-    Ray Train's callbacks run in its controller, a different process; the file reaches the calling process. An epoch
-    that is repeated after a worker was lost is reported once.
-    """
-    done = threading.Event()
-    last_reported = -1
-    problems: list[Exception] = []
-
-    def follow() -> None:
-        try:
-            read()
-        except Exception as problem:  # raised in the calling thread when the training ends
-            problems.append(problem)
-
-    def read() -> None:
-        nonlocal last_reported
-        offset = 0
-        while True:
-            last_look = done.is_set()
-            if path.is_file():
-                with path.open(encoding="utf-8") as stream:
-                    stream.seek(offset)
-                    for line in iter(stream.readline, ""):
-                        if not line.endswith("\n"):
-                            break
-                        offset += len(line.encode())
-                        epoch = Epoch(**json.loads(line))
-                        if epoch.record["epoch"] > last_reported:
-                            last_reported = epoch.record["epoch"]
-                            on_epoch(epoch)
-            if last_look:
-                return
-            done.wait(PROGRESS_POLL_S)
-
-    thread = threading.Thread(target=follow, name="training-progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-    if problems:
-        raise problems[0]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from components.contracts.errors import ConfigError
 
 FILE = "kustomization.yaml"
 KEYS = ("apiVersion", "images", "kind", "namespace", "patches", "resources")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where PyYAML was built with libyaml, ten times faster
 CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume"})
 
 Manifest = dict[str, Any]
@@ -65,7 +66,7 @@ def _documents(path: Path) -> Iterator[Manifest]:
     except OSError as error:
         raise ConfigError("cannot read a manifest", where=str(path), seen=str(error.strerror)) from error
     # Anchors share objects; each object gets a copy of its own, so that a patch changes one place only.
-    yield from (_unshared(document) for document in yaml.safe_load_all(text) if document)
+    yield from (_unshared(document) for document in yaml.load_all(text, Loader=LOADER) if document)
 
 
 def _unshared(value: Any) -> Any:

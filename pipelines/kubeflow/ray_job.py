@@ -26,6 +26,8 @@ FAILED, STOPPED, SUCCEEDED = "FAILED", "STOPPED", "SUCCEEDED"
 OVER = frozenset({FAILED, STOPPED, SUCCEEDED})
 TERMINATED = 128 + signal.SIGTERM
 JOB_FAILED = 1
+# What Ray's client raises: requests' errors are OSErrors, what the server refuses is a RuntimeError.
+NO_ANSWER = (OSError, RuntimeError)
 
 T = TypeVar("T")
 
@@ -59,7 +61,7 @@ def client(address: str) -> Jobs:
 
     try:
         return JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError) as error:
+    except NO_ANSWER as error:
         raise UnavailableError("Ray's job server does not answer", where=address, seen=str(error)) from error
 
 
@@ -82,12 +84,11 @@ def run(jobs: Jobs, *, name: str, entrypoint: str, sleep: Callable[[float], None
     """
     asked = _Patient(sleep=sleep)
     with _sigterm_raises():
-        job_id = ""
         try:
             job_id = asked(lambda: _current(jobs, name, entrypoint))
             status = _follow(jobs, job_id, asked)
         except _TerminatedError:
-            _stop(jobs, job_id, sleep)
+            _stop(jobs, name, sleep)
             return TERMINATED
     print(f"Ray job {job_id}: {status}", file=sys.stderr)
     return 0 if status == SUCCEEDED else JOB_FAILED
@@ -119,15 +120,24 @@ def _follow(jobs: Jobs, job_id: str, asked: _Patient) -> str:
         asked.sleep(POLL_S)
 
 
-def _stop(jobs: Jobs, job_id: str, sleep: Callable[[float], None]) -> None:
-    if not job_id:
-        return
-    print(f"Ray job {job_id}: the task is ended, stopping it", file=sys.stderr)
-    jobs.stop_job(job_id)
+def _stop(jobs: Jobs, name: str, sleep: Callable[[float], None]) -> None:
+    """Stops what runs under a name: looked up, since SIGTERM may have arrived while a job was being submitted."""
     for _ in range(int(STOP_S)):
-        if str(jobs.get_job_status(job_id).value) in OVER:
-            return
+        try:
+            running = [job.submission_id for job in jobs.list_jobs() if _runs(job, name)]
+            for job_id in running:
+                print(f"Ray job {job_id}: the task is ended, stopping it", file=sys.stderr)
+                jobs.stop_job(job_id)
+        except NO_ANSWER as error:
+            print(f"Ray's job server does not answer: {error}", file=sys.stderr)
+        else:
+            if not running:
+                return
         sleep(1.0)
+
+
+def _runs(job: Any, name: str) -> bool:
+    return (job.submission_id or "").rpartition("-")[0] == name and str(job.status.value) not in OVER
 
 
 class _Patient:
@@ -141,7 +151,7 @@ class _Patient:
         while True:
             try:
                 return ask()
-            except (ConnectionError, RuntimeError) as error:
+            except NO_ANSWER as error:
                 if waited_s >= PATIENCE_S:
                     raise UnavailableError("Ray's job server does not answer", where="Ray", seen=str(error)) from error
                 if waited_s == 0.0:

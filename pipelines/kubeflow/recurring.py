@@ -11,62 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.fingerprint import file_sha256
+from pipelines.kubeflow.place import Place
 from pipelines.kubeflow.schedules import Schedule, Schedules
 
-PAGE = 100
-PIPELINE = "mer-retrain"
 ENABLED = "enabled"
 # KFP's states of a run that is over; in every other state it is running or waiting.
 FINISHED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
 Facts = Mapping[str, Any]
-
-
-class Client(Protocol):
-    """The methods of `kfp.Client` that are used, with its own names and arguments."""
-
-    def list_experiments(self, page_token: str, page_size: int, namespace: str | None) -> Any:
-        """A page: `experiments` (or None) and `next_page_token`."""
-
-    def create_experiment(self, name: str, namespace: str | None) -> Any:
-        """Returns the experiment, created if it does not exist; it has an `experiment_id`."""
-
-    def list_pipelines(self, page_token: str, page_size: int, namespace: str | None) -> Any:
-        """A page: `pipelines` (or None) and `next_page_token`."""
-
-    def list_pipeline_versions(self, pipeline_id: str, page_token: str, page_size: int) -> Any:
-        """A page: `pipeline_versions` (or None) and `next_page_token`."""
-
-    def upload_pipeline(self, pipeline_package_path: str, pipeline_name: str, namespace: str | None) -> Any:
-        """Creates a pipeline; it has a `pipeline_id`."""
-
-    def upload_pipeline_version(self, pipeline_package_path: str, pipeline_version_name: str, pipeline_id: str) -> Any:
-        """Creates a version; it has a `pipeline_version_id`."""
-
-    def list_recurring_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
-        """A page: `recurring_runs` (or None) and `next_page_token`."""
-
-    def create_recurring_run(self, experiment_id: str, job_name: str, **arguments: Any) -> Any:
-        """Creates a recurring run; it has a `recurring_run_id`."""
-
-    def disable_recurring_run(self, recurring_run_id: str) -> Any:
-        """Pauses a recurring run."""
-
-    def enable_recurring_run(self, recurring_run_id: str) -> Any:
-        """Resumes a recurring run."""
-
-    def delete_recurring_run(self, recurring_run_id: str) -> Any:
-        """Deletes a recurring run, and the runs of it that are under way."""
-
-    def list_runs(self, page_token: str, page_size: int, experiment_id: str) -> Any:
-        """A page: `runs` (or None), each with `recurring_run_id` and `state`, and `next_page_token`."""
-
-    def run_pipeline(self, experiment_id: str, job_name: str, **arguments: Any) -> Any:
-        """Starts a run; it has a `run_id`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +42,6 @@ class Package:
         """The name of its version on the server. The server returns a pipeline in a different form from the submitted
         one, so a change is detected by the hash of the file."""
         return file_sha256(self.path)[:12]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where on a server: a client, the namespace (None: a server for one user), the tasks' service account."""
-
-    client: Client
-    namespace: str | None = None
-    service_account: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +86,7 @@ def apply(place: Place, desired: Schedules, package: Package) -> str:
     changes = _changes(place, desired, package)
     if not changes:
         return _same(desired)
-    experiment_id = place.client.create_experiment(desired.experiment, namespace=place.namespace).experiment_id
+    experiment_id = place.made_experiment_id(desired.experiment)
     carry_out = _Apply(place=place, experiment_id=experiment_id, package=package)
     return "\n".join(carry_out(change) for change in changes)
 
@@ -171,8 +118,8 @@ def run_now(place: Place, desired: Schedules, schedule: Schedule, package: Packa
     Raises:
         UnavailableError: a run of the experiment has not finished. Two would share one workspace.
     """
-    experiment_id = place.client.create_experiment(desired.experiment, namespace=place.namespace).experiment_id
-    active = [run.run_id for run in _runs(place.client, experiment_id) if run.state not in FINISHED]
+    experiment_id = place.made_experiment_id(desired.experiment)
+    active = [run.run_id for run in place.runs(experiment_id) if run.state not in FINISHED]
     if active:
         raise UnavailableError(
             "a run has not finished",
@@ -180,7 +127,7 @@ def run_now(place: Place, desired: Schedules, schedule: Schedule, package: Packa
             seen=", ".join(active),
             remedy="Wait for it, or terminate it in Kubeflow",
         )
-    pipeline_id, version_id = _upload(place, package)
+    pipeline_id, version_id = place.uploaded(package.path, package.version)
     run = place.client.run_pipeline(
         experiment_id,
         f"{schedule.name} by hand",
@@ -195,11 +142,11 @@ def run_now(place: Place, desired: Schedules, schedule: Schedule, package: Packa
 
 def actual(place: Place, desired: Schedules) -> list[RecurringRun]:
     """The server's recurring runs whose names start with the prefix."""
-    experiment_id = _experiment(place, desired.experiment)
+    experiment_id = place.experiment_id(desired.experiment)
     if experiment_id is None:
         return []
-    versions = {version.pipeline_version_id: version.display_name for version in _versions(place)}
-    runs = _pages(place.client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id)
+    versions = place.versions()
+    runs = place.recurring_runs(experiment_id)
     return [_actual(run, versions) for run in runs if (run.display_name or "").startswith(desired.prefix)]
 
 
@@ -306,7 +253,7 @@ class _Apply:
         return f"done: {change}" + (later if waiting else "")
 
     def _create(self, schedule: Schedule) -> None:
-        pipeline_id, version_id = _upload(self.place, self.package)
+        pipeline_id, version_id = self.place.uploaded(self.package.path, self.package.version)
         self.place.client.create_recurring_run(
             self.experiment_id,
             schedule.name,
@@ -323,51 +270,8 @@ class _Apply:
         )
 
     def _deleted(self, old: RecurringRun) -> bool:
-        runs = _runs(self.place.client, self.experiment_id)
+        runs = self.place.runs(self.experiment_id)
         if any(run.state not in FINISHED for run in runs if run.recurring_run_id == old.recurring_run_id):
             return False
         self.place.client.delete_recurring_run(old.recurring_run_id)
         return True
-
-
-def _experiment(place: Place, name: str) -> str | None:
-    """The id of an experiment; unlike KFP's `create_experiment` it makes none."""
-    experiments = _pages(place.client.list_experiments, "experiments", namespace=place.namespace)
-    return next((item.experiment_id for item in experiments if item.display_name == name), None)
-
-
-def _pipeline(place: Place) -> str | None:
-    pipelines = _pages(place.client.list_pipelines, "pipelines", namespace=place.namespace)
-    return next((item.pipeline_id for item in pipelines if item.display_name == PIPELINE), None)
-
-
-def _versions(place: Place) -> list[Any]:
-    pipeline_id = _pipeline(place)
-    if pipeline_id is None:
-        return []
-    return _pages(place.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id)
-
-
-def _upload(place: Place, package: Package) -> tuple[str, str]:
-    """The ids of the pipeline and of the version of this package, uploaded unless the server has them."""
-    client, path = place.client, str(package.path)
-    pipeline_id = _pipeline(place) or client.upload_pipeline(path, PIPELINE, namespace=place.namespace).pipeline_id
-    for version in _pages(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id):
-        if version.display_name == package.version:
-            return pipeline_id, version.pipeline_version_id
-    return pipeline_id, client.upload_pipeline_version(path, package.version, pipeline_id).pipeline_version_id
-
-
-def _runs(client: Client, experiment_id: str) -> list[Any]:
-    return _pages(client.list_runs, "runs", experiment_id=experiment_id)
-
-
-def _pages(call: Callable[..., Any], name: str, **arguments: Any) -> list[Any]:
-    items: list[Any] = []
-    token = ""
-    while True:
-        page = call(page_token=token, page_size=PAGE, **arguments)
-        items += getattr(page, name) or []
-        token = page.next_page_token or ""
-        if not token:
-            return items

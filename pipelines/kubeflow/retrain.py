@@ -33,8 +33,8 @@ from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
 from pipelines import dag
 from pipelines.code import code_sha256, running_code
+from pipelines.kubeflow.place import PIPELINE
 from pipelines.kubeflow.ray_job import JOBS_VARIABLE
-from pipelines.kubeflow.recurring import PIPELINE
 from pipelines.kubeflow.server import Server, answering, connect
 from pipelines.project import find_root, load
 from pipelines.stage import RUN_ID_VARIABLE, timings

@@ -9,6 +9,7 @@ from pathlib import Path
 from components.contracts.errors import ConfigError
 from pipelines import dag
 from pipelines.kubeflow import recurring, retrain, schedules
+from pipelines.kubeflow.place import PIPELINE, Place
 from pipelines.kubeflow.schedules import Schedule, Schedules
 from pipelines.kubeflow.server import Server, answering, connect
 from pipelines.project import find_root
@@ -104,13 +105,13 @@ def _file(file: Path | None) -> Schedules:
     return schedules.read(file or find_root() / schedules.FILE)
 
 
-def _place(server: Server) -> recurring.Place:
-    return recurring.Place(client=connect(server), namespace=server.namespace, service_account=server.service_account)
+def _place(server: Server) -> Place:
+    return Place(client=connect(server), namespace=server.namespace, service_account=server.service_account)
 
 
 def _package() -> recurring.Package:
     root = find_root()
-    path = root / ".mer" / "kfp" / f"{recurring.PIPELINE}.yaml"
+    path = root / ".mer" / "kfp" / f"{PIPELINE}.yaml"
     retrain.compile_to(path, root)
     nodes = dag.read(root)
 

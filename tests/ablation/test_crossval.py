@@ -128,7 +128,7 @@ def test_the_transform_is_of_the_folds_own_training_clips(corpus: CatalogClips) 
 
 def test_the_fingerprint_covers_what_matters_and_nothing_else(corpus: CatalogClips) -> None:
     one = unit(corpus)
-    running = one.params.model_copy(update={"runtime": Runtime(workers=4, checkpoint_epochs=5)})
+    running = one.params.model_copy(update={"runtime": Runtime(workers=4, checkpoint_steps=5)})
     same = [unit(corpus), replace(one, params=running)]
     other = [
         unit(corpus, fold=1),

@@ -67,7 +67,7 @@ def test_a_section_that_names_its_adapter_is_a_dataset_of_its_own() -> None:
         ({"datasets": []}, ["at least one dataset"]),
         ({"datasets": ["ravdess", "ravdess"]}, ["named twice"]),
         ({"train": {"workers": 4}}, ["train.workers: this setting has moved; seen 4", "write runtime.workers"]),
-        ({"train": {"checkpoint_epochs": 4}}, ["write runtime.checkpoint_epochs"]),
+        ({"train": {"checkpoint_epochs": 4}}, ["write runtime.checkpoint_minutes or runtime.checkpoint_steps"]),
         ({"runtime": {"workers": 2, "min_workers": 3}}, ["min_workers must be at most runtime.workers"]),
         ({"train": {"epochs": -1}}, ["train.epochs", "greater than 0", "-1"]),
         ({"labels": {"taxonomy": "abaw9"}}, ["unknown taxonomy", "abaw9", "Did you mean 'abaw8'?"]),

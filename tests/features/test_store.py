@@ -136,6 +136,22 @@ def test_missing_keys_are_named(tmp_path: Path) -> None:
     assert len(store.keys("voice")) == 3
 
 
+@pytest.mark.parametrize("harm", ["truncated", "not parquet", "a page overwritten"])
+def test_a_shard_that_cannot_be_read_is_named(tmp_path: Path, harm: str) -> None:
+    store, encoded = FeatureStore(tmp_path), corpus(6)
+    shard = store.write("voice", encoded)
+    assert shard is not None
+    content = shard.read_bytes()
+    damaged = {
+        "truncated": content[:100],
+        "not parquet": b"x" * 200,
+        "a page overwritten": content[:4] + b"\xff" * 60 + content[64:],
+    }
+    shard.write_bytes(damaged[harm])
+    with pytest.raises(DataError, match=rf"{shard.name}: a feature shard cannot be read;.*Run the features stage"):
+        store.read("voice", encoded)
+
+
 def test_another_width_is_refused(tmp_path: Path) -> None:
     store, encoded = FeatureStore(tmp_path), corpus(3)
     store.write("voice", encoded)

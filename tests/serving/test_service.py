@@ -3,10 +3,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import BundleError, ConfigError, UnavailableError
+from components.features.adaptation import Adaptation
+from components.features.recordings import RecordingStatistics
 from components.serving.service import Service, ServiceSettings, VersionRef, load_version
 from tests.serving.bundles import break_goldens, tiny_bundle
 
@@ -54,6 +57,19 @@ def test_it_changes_its_version_and_goes_back(service: Service, tmp_path: Path) 
     service.load({})
     with pytest.raises(UnavailableError):
         service.current()
+
+
+def test_a_version_that_the_recordings_to_adapt_to_do_not_fit_is_refused(tmp_path: Path) -> None:
+    version, file = cached(tmp_path, seed=1), tmp_path / "studio.safetensors"
+    settings = ServiceSettings(
+        cache=tmp_path, limits=MediaLimits(), golden_tolerance=1e-4, alias="champion", adaptation=file
+    )
+    with pytest.raises(BundleError, match="cannot read the adaptation"):
+        Service(settings).load(version.model_dump())
+    voice = RecordingStatistics(mean=np.zeros(9), variance=np.ones(9), steps=90, clips=9)
+    Adaptation(name="", clips=9, modalities={"voice": voice}, encoders={"voice": "0" * 64}).save(file)
+    with pytest.raises(BundleError, match=r"studio\.safetensors: voice: .* a different encoder"):
+        Service(settings).load(version.model_dump())
 
 
 def test_a_version_that_fails_leaves_the_old_one_in_place(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Tracking
 from components.contracts.errors import ModelError
 from components.tracking.client import Client, client_of
@@ -17,9 +18,10 @@ from components.tracking.runs import (
     find_run,
     has_run,
     new_run,
-    open_run,
     run_of,
 )
+from components.tracking.spool import DELIVERED
+from components.tracking.spooled import open_run
 
 
 @pytest.fixture
@@ -28,8 +30,8 @@ def tracking(mlflow_uri: str, request: pytest.FixtureRequest, monkeypatch: pytes
     return Tracking(uri=mlflow_uri, experiment=f"tracking-{request.node.name}")
 
 
-def opened(tracking: Tracking, root: Path, *, inputs: str = "inputs", resume: bool = False) -> Any:
-    return open_run(tracking, root, inputs_sha256=inputs, name="toy", resume=resume)
+def opened(tracking: Tracking, root: Path, *, inputs: str = "inputs", spool: str = "spool") -> Any:
+    return open_run(tracking, root, inputs_sha256=inputs, name="toy", folder=root / spool)
 
 
 @pytest.mark.integration
@@ -55,7 +57,7 @@ def test_a_run_holds_what_it_is_told_and_is_found_by_its_model(tracking: Trackin
     assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training"}
     assert (tmp_path / tracking.artifacts / run.run_id / "artifacts" / "note.txt").read_text() == "hello"
     assert find_run(tracking, tmp_path, "model-1") == run.run_id
-    with opened(tracking, tmp_path) as newer:
+    with opened(tracking, tmp_path, spool="newer") as newer:
         newer.tags({MODEL_TAG: "model-1"})
     assert find_run(tracking, tmp_path, "model-1") == newer.run_id
     with pytest.raises(ModelError, match="no MLflow run made this model"):
@@ -83,26 +85,44 @@ def test_how_a_run_ended_stands_in_its_status(
 
 
 @pytest.mark.integration
-def test_only_a_resumed_training_continues_its_run(tracking: Tracking, tmp_path: Path) -> None:
+def test_a_run_goes_on_where_its_records_are_and_takes_nothing_twice(tracking: Tracking, tmp_path: Path) -> None:
     def stopped() -> None:
-        with opened(tracking, tmp_path):
+        with opened(tracking, tmp_path) as run:
+            run.params({"runtime": {"workers": 2}, "seed": 7})
+            run.metrics({"loss": 2.5}, step=0)
+            run.metrics({"loss": 1.5}, step=1)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
     client = client_of(tracking, tmp_path)
     (first,) = client.search_runs([experiment_id(client, tracking, tmp_path)])
-    with opened(tracking, tmp_path, inputs="others", resume=True) as other:
-        assert other.run_id != first.info.run_id
-    with opened(tracking, tmp_path, resume=False) as anew:
-        assert anew.run_id != first.info.run_id
-    with opened(tracking, tmp_path, resume=True) as resumed:
+    # As after a process that died before it wrote down what it had delivered.
+    delivered = read_json(tmp_path / "spool" / DELIVERED)
+    write_json(tmp_path / "spool" / DELIVERED, {**delivered, "records": 0})
+    with opened(tracking, tmp_path) as resumed:
         assert resumed.run_id == first.info.run_id
+        resumed.params({"runtime": {"workers": 4}, "seed": 7})
+        resumed.metrics({"loss": 1.4, "steps_per_s": 3.0}, step=1)
+        resumed.metrics({"loss": 0.5}, step=2)
+        resumed.describe(f"[page]({resumed.link('docs/index.html')})")
     seen = client.get_run(first.info.run_id)
     assert seen.info.status == "FINISHED"
     assert seen.data.tags[INPUTS_TAG] == "inputs"
-    with opened(tracking, tmp_path, resume=True) as finished_are_left:
-        assert finished_are_left.run_id != first.info.run_id
+    assert (seen.data.params["runtime.workers"], seen.data.tags["resumed.runtime.workers"]) == ("2", "4")
+    assert "resumed.seed" not in seen.data.tags
+    losses = client.get_metric_history(first.info.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in losses] == [(0, 2.5), (1, 1.5), (2, 0.5)]
+    page = f"#/experiments/{seen.info.experiment_id}/runs/{first.info.run_id}/artifacts/docs/index.html"
+    assert seen.data.tags["mlflow.note.content"] == f"[page]({page})"
+    with opened(tracking, tmp_path, spool="anew") as anew:
+        assert anew.run_id != first.info.run_id
+    # A store that lost the run gets all of it; the same for a different store.
+    client.delete_run(first.info.run_id)
+    with opened(tracking, tmp_path) as made_anew:
+        pass
+    losses = client.get_metric_history(made_anew.run_id, "loss")
+    assert (made_anew.run_id != first.info.run_id, len(losses)) == (True, 3)
 
 
 @pytest.mark.integration

@@ -28,7 +28,7 @@ def tiny_params(uri: str, experiment: str, **train: Any) -> Params:
             "datasets": ["toy"],
             "model": {"width": 16, "heads": 2, "tcn_blocks": 2},
             "train": {"epochs": 3, "batch_clips": 6, **train},
-            "runtime": {"workers": 0, "checkpoint_epochs": 1},
+            "runtime": {"workers": 0, "checkpoint_steps": 1},
             "tracking": {"uri": uri, "experiment": experiment},
         }
     )

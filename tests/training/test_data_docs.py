@@ -10,7 +10,7 @@ from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Tracking
 from components.contracts.layout import Layout
 from components.tracking.client import client_of
-from components.tracking.runs import open_run
+from components.tracking.spooled import open_run
 from components.training.data_docs import log_data_docs
 from pipelines.stages import call_stage
 from tests.validation.tables import Tiny, tiny_params
@@ -30,7 +30,7 @@ def test_the_pages_of_the_data_go_with_the_run_and_show_no_other_data(
     described = call_stage("catalog", tiny_params(), layout)
 
     def logged(name: str) -> dict[str, str]:
-        with open_run(tracking, layout.root, inputs_sha256=name, name="toy", resume=False) as run:
+        with open_run(tracking, layout.root, inputs_sha256=name, name="toy", folder=tmp_path / "spool" / name) as run:
             log_data_docs(run, layout, described)
         folder = Path(client_of(tracking, layout.root).download_artifacts(run.run_id, "data_docs", str(tmp_path)))
         pages = {path.relative_to(folder).as_posix(): path.read_text() for path in sorted(folder.rglob("*.html"))}

@@ -111,7 +111,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit_and_begins_where_the_earlie
 ) -> None:
     start = Start(folder=folder, modalities=tuple(WIDTHS))
     train = Train(epochs=3, batch_clips=4, learning_rate=1e-9, ema_decay=0.0)
-    runtime = Runtime(workers=0, checkpoint_epochs=1)
+    runtime = Runtime(workers=0, checkpoint_steps=1)
     job = Job(
         task=TrainingTask(spec=SPEC, train=train, seed=3, start=start),
         items=Toy(clips=6).items,

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from components.contracts.config import Runtime, Train
-from components.training.checkpoint import STATE
-from components.training.job import CHECKPOINT, Epoch, Job, fit_here
+from components.catalog.cases import Case
+from components.contracts.config import RayResources, Runtime, Train
+from components.training.job import CHECKPOINTS, Epoch, Job, fit_here
+from components.training.learner import DivergedError
 from components.training.loop import TrainingTask
+from components.training.trainer import fit
 from tests.model.toys import Toy, toy_spec
 
 JOB = Job(
@@ -17,7 +21,7 @@ JOB = Job(
     inputs_sha256="x",
 )
 
-RUNTIME = Runtime(workers=0, checkpoint_epochs=2)
+RUNTIME = Runtime(workers=0, checkpoint_steps=6)
 
 
 def test_equal_jobs_give_equal_bits_and_leave_the_process_alone(tmp_path: Path) -> None:
@@ -40,15 +44,46 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fit_here(JOB, tmp_path / "again", stop, RUNTIME)
-    assert (tmp_path / "again" / CHECKPOINT / STATE).is_file()
+    assert [path.name for path in (tmp_path / "again" / CHECKPOINTS).iterdir()] == ["000000000018"]
     seen: list[int] = []
     resumed = fit_here(JOB, tmp_path / "again", lambda epoch: seen.append(epoch.record["epoch"]), RUNTIME)
-    assert seen == [2, 3]
+    assert seen == [0, 1, 2, 3]  # the first two come from the checkpoint
     assert resumed.history == whole.history
     assert all(torch.equal(value, whole.weights[name]) for name, value in resumed.weights.items())
 
 
+def test_a_training_that_diverges_names_the_step_the_clips_and_the_last_checkpoint(tmp_path: Path) -> None:
+    items = JOB.items("train")
+    late = int(JOB.task.order(len(items)).permutation(1)[-1])
+
+    class Turning(list[Case]):
+        """One clip's features become infinite in the second epoch."""
+
+        reads = 0
+
+        def __getitem__(self, index):  # type: ignore[no-untyped-def]
+            item = super().__getitem__(index)
+            self.reads += index == late
+            if index != late or self.reads < 2:
+                return item
+            mask = {name: np.ones_like(valid) for name, valid in item.masks.items()}
+            face = np.full_like(item.features["face"], np.inf)
+            return replace(item, features={**item.features, "face": face}, masks=mask)
+
+    job = replace(JOB, items=lambda split: Turning(items) if split == "train" else [])
+    named = rf"epoch 1, training step 5: the gradient is not finite; .*infinite features of {items[late].clip_id}"
+    with pytest.raises(DivergedError, match=rf"{named}; the last checkpoint before it is .*{CHECKPOINTS}/0{{10}}17"):
+        fit(
+            job,
+            tmp_path,
+            runtime=RUNTIME.model_copy(update={"checkpoint_steps": 1}),
+            resources=RayResources(),
+            on_epoch=lambda epoch: None,
+        )
+
+
 def test_an_epoch_counts_its_steps_per_second() -> None:
+    assert Epoch(record={"epoch": 0, "loss": 2.5}, seconds=None, steps=8).metrics == {"loss": 2.5}
     first = Epoch(record={"epoch": 0, "loss": 2.5}, seconds=2.0, steps=8)
     second = Epoch(record={"epoch": 1, "loss": 1.5}, seconds=1.0, steps=8)
     assert (first.number, second.number) == (0, 1)

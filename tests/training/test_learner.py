@@ -13,7 +13,7 @@ from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.build import build_model
 from components.model.files import load_weights
-from components.training.checkpoint import load_checkpoint, save_checkpoint
+from components.training.checkpoint import load_checkpoint, snapshot, write_checkpoint
 from components.training.items import collate
 from components.training.learner import Learner, Share, learning_rate
 from components.training.loop import TrainingTask, new_learner
@@ -47,7 +47,7 @@ def test_two_workers_checkpoint_is_gone_on_with_by_any_number(tmp_path: Path, wo
     held_out = Toy(clips=5).items("calibration")
     (alone,), (expected,) = train_in_threads(task(), ITEMS, held_out, world=1)
     (first, _), _ = train_in_threads(task(), ITEMS, held_out, world=2, epochs=1)
-    save_checkpoint(tmp_path / "state", first, inputs_sha256="x")
+    write_checkpoint(tmp_path / "state", snapshot(first, inputs_sha256="x"))
 
     def start(learner: Learner) -> None:
         load_checkpoint(tmp_path / "state", learner, inputs_sha256="x")

@@ -75,7 +75,7 @@ def test_a_step_on_a_gpu_is_the_one_on_a_cpu() -> None:
 @pytest.mark.usefixtures("ray_session")
 def test_one_worker_over_nccl_learns_what_this_process_does(tmp_path: Path) -> None:
     train = Train(precision="fp32", epochs=3, batch_clips=4)
-    runtime = Runtime(workers=1, use_gpu=True, checkpoint_epochs=1)
+    runtime = Runtime(workers=1, use_gpu=True, checkpoint_steps=1)
     job = Job(task=replace(TASK, train=train), items=TOY.items, inputs_sha256="x")
     expected = fit_here(job, tmp_path / "here", lambda _: None, runtime)
     trained = fit(job, tmp_path / "there", runtime=runtime, resources=RayResources(), on_epoch=lambda _: None)

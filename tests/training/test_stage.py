@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from components.catalog.cases import Case
 from components.contracts.atomic import read_json
+from components.contracts.config import Runtime
 from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
@@ -19,13 +20,15 @@ from components.features.transform import Standardisation, Transform
 from components.model.files import load_model
 from components.model.spec import ModelSpec
 from components.tracking.client import client_of
-from components.tracking.runs import Run, experiment_id, find_run
+from components.tracking.runs import experiment_id, find_run
+from components.tracking.spooled import SpooledRun
 from components.training import stage
 from components.training.earlier import Taken
 from components.training.job import Job, Trained
+from components.training.loop import TrainingTask
 from components.training.trainer import fit
 from pipelines.stages import call_stage
-from tests.model.toys import CLASSES, WIDTHS, rated
+from tests.model.toys import CLASSES, WIDTHS, rated, toy_spec
 from tests.training.catalogs import CLASSES_AND_ONE, TINY, tiny_params, write_catalog
 from tests.training.earlier import write_earlier
 
@@ -90,15 +93,15 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     for layout in (one, other):
         write_catalog(layout)
     call_stage("train", params, one)
-    log = Run.metrics
+    log = SpooledRun.metrics
 
-    def stop(self: Run, values: Mapping[str, float], *, step: int = 0) -> None:
+    def stop(self: SpooledRun, values: Mapping[str, float], *, step: int = 0) -> None:
         log(self, values, step=step)
         if step == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "metrics", stop)
+        patch.setattr(SpooledRun, "metrics", stop)
         with pytest.raises(KeyboardInterrupt):
             call_stage("train", params, other)
     assert not other.trained.exists()
@@ -108,7 +111,7 @@ def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     runs = client.search_runs([experiment_id(client, params.tracking, other.root)])
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
     resumed = client.get_metric_history(find_run(params.tracking, other.root, summary["model_sha256"]), "loss")
-    assert sorted({metric.step for metric in resumed}) == [0, 1, 2]
+    assert [metric.step for metric in resumed] == [0, 1, 2]
     assert list((other.state / "train").iterdir()) == []
 
 
@@ -165,9 +168,9 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
     assert "first" in {artifact.path for artifact in client.list_artifacts(run_id)}
 
     # Stopped in the second training, it goes on there and ends with the same bytes.
-    log, begun = Run.metrics, []
+    log, begun = SpooledRun.metrics, []
 
-    def stop(self: Run, values: Mapping[str, float], *, step: int = 0) -> None:
+    def stop(self: SpooledRun, values: Mapping[str, float], *, step: int = 0) -> None:
         log(self, values, step=step)
         if step == 1 and "refit_loss" in values:
             raise KeyboardInterrupt
@@ -177,7 +180,7 @@ def test_a_model_that_is_trained_again_stands_beside_the_first(
         return fit(job, folder, **given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "metrics", stop)
+        patch.setattr(SpooledRun, "metrics", stop)
         with pytest.raises(KeyboardInterrupt):
             call_stage("train", params, stopped)
     assert not stopped.trained.exists()
@@ -214,6 +217,25 @@ def test_a_head_is_made_for_what_is_rated_and_compared() -> None:
     # Arousal that nobody rated is not told either.
     assert heads([replace(item, valence_arousal=(0.5, float("nan"))) for item in items]) == (False, 0)
     assert heads(items, contrastive_loss=0.1) == (False, 384)
+
+
+def test_workers_that_would_never_have_a_clip_are_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    params = tiny_params("sqlite://", "none", batch_clips=8)
+    task = TrainingTask(spec=toy_spec(), train=params.train, seed=0)
+    training = stage._Round(
+        job=Job(task=task, items=TINY.items, inputs_sha256="x"), clips=TINY.clips, folder=tmp_path, name="train"
+    )
+
+    def used(clips: int, **runtime: int) -> tuple[int, int | None]:
+        useful = stage._useful(Runtime(**runtime), replace(training, clips=clips))
+        return useful.workers, useful.min_workers
+
+    assert used(16, workers=8, min_workers=2) == (8, 2)
+    assert capsys.readouterr().err == ""
+    assert used(16, workers=9) == (8, None)
+    assert used(3, workers=64, min_workers=5) == (3, 3)
+    assert "train: 3 workers instead of 64, since a batch has 3 clips" in capsys.readouterr().err
+    assert used(3, workers=0) == (0, None)
 
 
 def test_without_a_catalog_it_says_what_to_run(tmp_path: Path) -> None:

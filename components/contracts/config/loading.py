@@ -18,7 +18,10 @@ from components.contracts.presets import defaults_of, with_preset
 # The key by which the section of a dataset that has a name of its own says how the corpus is read.
 ADAPTER = "adapter"
 # Settings that went to a different section, so that an older file is answered with their new place.
-MOVED = {f"train.{name}": f"runtime.{name}" for name in ("workers", "use_gpu", "checkpoint_epochs", "max_failures")}
+MOVED = {
+    **{f"train.{name}": f"runtime.{name}" for name in ("workers", "use_gpu", "max_failures")},
+    "train.checkpoint_epochs": "runtime.checkpoint_minutes or runtime.checkpoint_steps",
+}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 

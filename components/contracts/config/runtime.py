@@ -26,8 +26,14 @@ class Runtime(Section):
     use_gpu: bool = False
     """Whether each worker takes a GPU."""
 
-    checkpoint_epochs: int = Field(10, gt=0)
-    """Epochs from one resumable checkpoint to the next."""
+    checkpoint_minutes: float = Field(1.0, gt=0)
+    """The most minutes of training that are lost when it is killed: the time from one checkpoint to the next."""
+
+    checkpoint_steps: int | None = Field(None, gt=0)
+    """Optimiser steps from one checkpoint to the next, where minutes are too coarse."""
+
+    checkpoints_best: int = Field(1, ge=0)
+    """Checkpoints kept for their low training loss, beside the last two, until the training is done."""
 
     max_failures: int = Field(2, ge=0)
     """How often a lost worker is replaced before the stage fails."""

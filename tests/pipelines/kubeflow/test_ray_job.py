@@ -59,7 +59,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def answers(address: str) -> bool:
     try:
         ray_job.client(address).list_jobs()
-    except (UnavailableError, RuntimeError, ConnectionError):
+    except (UnavailableError, *ray_job.NO_ANSWER):
         return False
     return True
 

@@ -16,7 +16,8 @@ from kfp.client import Client as KfpClient
 
 from components.contracts.errors import ConfigError, UnavailableError
 from pipelines.kubeflow import recurring
-from pipelines.kubeflow.recurring import Package, Place
+from pipelines.kubeflow.place import Client, Place
+from pipelines.kubeflow.recurring import Package
 from pipelines.kubeflow.schedules import Schedule, Schedules
 
 NIGHTLY = Schedule(name="mer-nightly", description="d", cron="0 0 2 * * *")
@@ -165,9 +166,9 @@ def under_way(place: Place, state: str = "RUNNING") -> str:
     return old
 
 
-@pytest.mark.parametrize("name", [name for name in vars(recurring.Client) if not name.startswith("_")])
+@pytest.mark.parametrize("name", [name for name in vars(Client) if not name.startswith("_")])
 def test_the_client_has_these_calls_and_arguments(name: str) -> None:
-    ours = inspect.signature(getattr(recurring.Client, name)).parameters
+    ours = inspect.signature(getattr(Client, name)).parameters
     theirs = inspect.signature(getattr(KfpClient, name)).parameters
     assert {key for key in ours if key != "arguments"} <= set(theirs)
 

@@ -16,6 +16,7 @@ from components.contracts.errors import ConfigError, UnavailableError
 from pipelines import dag
 from pipelines.cli import call
 from pipelines.kubeflow import recurring, retrain, schedules
+from pipelines.kubeflow.place import Place
 from pipelines.kubeflow.server import Server, connect
 from tests.pipelines.projects import ROOT
 
@@ -65,7 +66,7 @@ def test_namespace_and_token_reach_the_server_and_looking_only_reads(
     host, asked = api
     token = tmp_path / "token"
     token.write_text("first\n")
-    place = recurring.Place(client=connect(Server(host=host, token_file=token)), namespace="team-a")
+    place = Place(client=connect(Server(host=host, token_file=token)), namespace="team-a")
     desired = schedules.Schedules(prefix="mer-", experiment="mer")
     assert "no recurring run" in recurring.listing(place, desired)
     token.write_text("second\n")  # the kubelet replaces a mounted token before it expires

@@ -1,0 +1,124 @@
+"""The checkpoints of a training: written by a thread while it goes on, the last and the best ones kept.
+
+    with Checkpoints(folder, inputs_sha256=…, runtime=…) as checkpoints:  # waits at the end for the one in writing
+        checkpoints.load(learner)          # the newest one that is whole, if any
+        …
+        checkpoints.at_boundary(learner)   # after each step
+
+Each is a folder named by the samples consumed, which is renamed into place when it is complete. The training waits only
+for a copy of the tensors, and for the one before if that is still being written. When one cannot be written, as on a
+full disk, the training goes on with a word, and those that are there stay.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from components.contracts.atomic import read_json
+from components.contracts.config import Runtime
+from components.contracts.errors import ModelError
+from components.contracts.room import no_room
+from components.training.checkpoint import STATE, Snapshot, load_checkpoint, snapshot, write_checkpoint
+from components.training.learner import Learner
+
+DIGITS = 12
+SECONDS_PER_MINUTE = 60.0
+# Two, so that one that turns out to be torn has one before it.
+LAST = 2
+
+
+class Checkpoints:
+    """The checkpoints of one training in a folder. One process at a time writes there."""
+
+    def __init__(self, folder: Path, *, inputs_sha256: str, runtime: Runtime) -> None:
+        self.folder, self.inputs_sha256, self.runtime = folder, inputs_sha256, runtime
+        self._taken_at, self._steps = time.monotonic(), 0
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+        self._failing = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._wait()
+        self._writer.shutdown()
+
+    def names(self) -> list[str]:
+        """Those that are there, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted((path.name for path in self.folder.iterdir() if path.name.isdecimal()), reverse=True)
+
+    def load(self, learner: Learner) -> str | None:
+        """Loads the newest checkpoint that is whole and of this training; says which ones it passes over.
+
+        Returns:
+            its name, or None where there is none and the learner is at its start.
+        """
+        for name in self.names():
+            try:
+                self.load_named(name, learner)
+            except ModelError as error:
+                print(f"train: a checkpoint is passed over for the one before it: {error}", file=sys.stderr)
+            else:
+                return name
+        return None
+
+    def load_named(self, name: str, learner: Learner) -> None:
+        """Loads one. Raises ModelError: it is damaged, or of a different training."""
+        load_checkpoint(self.folder / name, learner, inputs_sha256=self.inputs_sha256)
+
+    def at_boundary(self, learner: Learner) -> None:
+        """Takes a checkpoint if it is time for one. To be called after every step."""
+        self._steps += 1
+        now, every = time.monotonic(), self.runtime.checkpoint_steps
+        due = now - self._taken_at >= self.runtime.checkpoint_minutes * SECONDS_PER_MINUTE
+        if due or (every is not None and self._steps % every == 0):
+            self._wait()
+            self._taken_at = now
+            self._writing = self._writer.submit(self._write, snapshot(learner, inputs_sha256=self.inputs_sha256))
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _write(self, state: Snapshot) -> None:
+        path = self.folder / f"{state.samples:0{DIGITS}d}"
+        try:
+            write_checkpoint(path, state)
+            self._drop(self.names())
+            self._failing = False
+        except Exception as error:
+            if not self._failing:
+                reason = no_room(error, [self.folder]) or f"{path}: {error}"
+                print(f"train: a checkpoint cannot be written, training goes on without: {reason}", file=sys.stderr)
+            self._failing = True
+
+    def _drop(self, names: list[str]) -> None:
+        """Removes all but the last ones and those with the lowest loss."""
+        best = sorted(names, key=self._loss)[: self.runtime.checkpoints_best]
+        for name in _without(names[LAST:], best):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def _loss(self, name: str) -> float:
+        """The training loss of the last whole epoch before it. Scores on held-out people choose nothing."""
+        try:
+            return float(read_json(self.folder / name / STATE)["history"][-1]["loss"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return float("inf")
+
+
+def _without(names: Iterable[str], kept: Iterable[str]) -> list[str]:
+    spared = set(kept)
+    return [name for name in names if name not in spared]

@@ -12,8 +12,6 @@ from components.contracts.errors import UnavailableError
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 ANSWER_S = 10.0  # Ray itself waits for minutes where nothing listens
 BYTES_PER_MB = 1 << 20
-# Ray's processes listen there alone: whoever reaches their ports can run code.
-LOOPBACK = "127.0.0.1"
 # Nobody looks at a dashboard here, so Ray's own processes need not measure the machine every five seconds, nor look for
 # new logs ten times a second.
 IDLE = {"REPORTER_UPDATE_INTERVAL_MS": "60000", "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0"}
@@ -70,7 +68,6 @@ def start(resources: RayResources, **options: Any) -> None:
             object_store_memory=resources.object_store_mb * BYTES_PER_MB,
             include_dashboard=False,
             log_to_driver=False,
-            _node_ip_address=LOOPBACK,
             **options,
         )
     except Exception as error:  # Ray raises plain Exception where its processes start too late

@@ -76,6 +76,9 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "predict": service_cli.predict,
     "adapt": service_cli.adapt,
     "submit": service_cli.submit,
+    "gates": service_cli.gates,
+    "sign": service_cli.sign,
+    "promote": service_cli.promote,
     "reconcile": service_cli.reconcile,
     "withdraw": withdrawal_cli.withdraw,
 }

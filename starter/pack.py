@@ -2,6 +2,8 @@
 
     python -m starter.pack .mer/bundles/SHA256 MODEL_CARD.md
 
+Add the hash that it prints to `SHIPPED` in `components/registry/trust.py`: by that the starter is verified.
+
 The golden examples of a bundle are features of test clips. Here they are replaced by drawn ones, so that nothing that
 was cut from a recording is passed on.
 """
@@ -45,6 +47,7 @@ def pack(bundle_folder: Path, card: Path) -> str:
         reference=bundle.reference,
         goldens=goldens,
         lineage=bundle.lineage,
+        golden_clip=bundle.golden_clip,
     )
 
 

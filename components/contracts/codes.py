@@ -117,6 +117,14 @@ class Code(StrEnum):
     NO_CLIPS = "no-clips"
     PORT_BUSY = "port-busy"
 
+    # Versions: who vouches for them, and why one is not served.
+    UNSIGNED = "unsigned"
+    BAD_SIGNATURE = "bad-signature"
+    UNTRUSTED_KEY = "untrusted-key"
+    GATES = "gates"
+    WITHDRAWN = "withdrawn"
+    REPLICAS = "replicas"
+
     # The service.
     NO_VERSION = "no-version"
     ALIGNMENT_MISMATCH = "alignment-mismatch"

@@ -29,6 +29,11 @@ class Layout:
         """Local state: the MLflow store, downloaded bundles, a rendered corpus's media."""
         return self.root / ".mer"
 
+    @property
+    def signing(self) -> Path:
+        """The key that signs versions, where the environment gives none: `private.pem`, `public.txt`."""
+        return self.state / "signing"
+
     def partial(self, stage: str, name: str) -> Path:
         """The intermediate results of an unfinished run of a stage for a dataset."""
         return self.state / "partial" / stage / name

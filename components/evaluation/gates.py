@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from components.contracts.config import Gates
 from components.evaluation.comparison import Shortfall
@@ -73,6 +73,10 @@ class Evidence:
     ece: Interval | None
     shortfalls: Mapping[str, Shortfall]
     figures: Mapping[str, Any]
+
+
+# What a gate measures: `Evidence`, or two versions side by side (`against.py`).
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +143,7 @@ HOLDS: dict[str, Callable[[float, float], bool]] = {"min": operator.ge, "max": o
 
 def judge(config: Gates, evidence: Evidence) -> list[Gate]:
     """All gates of one evaluation, each against its bound in `config`."""
-    return [_gate(setting, getattr(config, setting), evidence) for setting in GATES]
+    return [gate_of(setting, getattr(config, setting), GATES[setting], evidence) for setting in GATES]
 
 
 def passed(gates: Sequence[Gate]) -> bool:
@@ -147,9 +151,10 @@ def passed(gates: Sequence[Gate]) -> bool:
     return all(gate.passed for gate in gates)
 
 
-def _gate(setting: str, bound: float, evidence: Evidence) -> Gate:
+def gate_of(setting: str, bound: float, measure: Callable[[Measured, float], Reading], evidence: Measured) -> Gate:
+    """One gate: what `measure` reads from the evidence, against the bound of a setting `max_…` or `min_…`."""
     kind, _, name = setting.partition("_")
-    reading = GATES[setting](evidence, bound)
+    reading = measure(evidence, bound)
     verdict, words = _verdict(reading, bound, HOLDS[kind]), reading.words
     if verdict is Verdict.UNDECIDED and reading.value is not None:
         words += "; not enough evidence: the interval reaches across this bound, and more test people would narrow it"

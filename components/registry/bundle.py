@@ -4,7 +4,7 @@
     model.safetensors      weights
     transform.*            the fitted transform
     reference.*            statistics of the training data, for outlier checks
-    golden.*               inputs of a few test clips and the outputs they must give
+    golden.*               inputs of a few test clips and the outputs they must give; a drawn clip and its outputs
     lineage.json           the code and data that it was made from
 
 Nothing in it is executed. `bundle.json` covers every file but `lineage.json`, so `bundle_sha256`, the hash of
@@ -38,7 +38,14 @@ from components.inference.semi_markov import Smoother
 from components.model.build import EmotionModel, build_model
 from components.model.files import WEIGHTS, load_weights
 from components.model.spec import ModelSpec
-from components.registry.goldens import Golden, load_goldens, save_goldens, worst_deviation
+from components.registry.goldens import (
+    Golden,
+    GoldenClip,
+    load_golden_clip,
+    load_goldens,
+    save_goldens,
+    worst_deviation,
+)
 
 # Far above any model of this code; a spec beyond them would only exhaust memory.
 MAX_WIDTH, MAX_BLOCKS, MAX_FEATURES, MAX_CLASSES, MAX_MODALITIES = 8192, 64, 65_536, 4096, 64
@@ -175,6 +182,7 @@ class Bundle:
     reference: Reference
     goldens: tuple[Golden, ...]
     lineage: Lineage
+    golden_clip: GoldenClip | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -247,6 +255,7 @@ def write_bundle(
     reference: Reference,
     goldens: Sequence[Golden],
     lineage: Lineage,
+    golden_clip: GoldenClip | None = None,
 ) -> str:
     """Writes a bundle atomically and returns its `bundle_sha256`.
 
@@ -262,7 +271,7 @@ def write_bundle(
             save_file({name: weights[name].detach().cpu().contiguous() for name in sorted(weights)}, path)
         transform.save(beside)
         reference.save(beside)
-        save_goldens(beside, goldens)
+        save_goldens(beside, goldens, golden_clip)
         hashes = {name: file_sha256(beside / name) for name in FILES}
         text = canonical_json({"format": FORMAT, "files": hashes, **description.to_json()}) + "\n"
         (beside / DESCRIPTION).write_text(text, encoding="utf-8")
@@ -307,6 +316,7 @@ def load_bundle(folder: Path) -> Bundle:
         reference=reference,
         goldens=load_goldens(folder, description.spec),
         lineage=_load_lineage(folder / LINEAGE),
+        golden_clip=load_golden_clip(folder),
     )
 
 

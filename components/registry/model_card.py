@@ -23,17 +23,21 @@ PART_SYNTHETIC = (
     "no evidence about real people."
 )
 LAW = """## Intended use
-Research, and products whose use the people concerned know of and agreed to: analysing recordings of consenting people,
-studying expression over time, testing media. It infers what a face, a voice and words *show*, not what a person feels.
+Research, and products whose use the people concerned know of and agreed to: analysing recordings of consenting \
+people, studying expression over time, testing media. It infers what a face, a voice and words *show*, not what a \
+person feels.
 
 ## Uses that are forbidden
-* Inferring emotions of people **at work or in education**: forbidden in the EU by Art. 5(1)(f) of the AI Act
-  (Regulation (EU) 2024/1689), medical and safety reasons excepted.
+* Inferring emotions of people **at work or in education**: forbidden in the EU by Art. 5(1)(f) of the AI Act \
+(Regulation (EU) 2024/1689), medical and safety reasons excepted.
 * Deciding about people (hiring, credit, insurance, policing, border control), lie detection, diagnosis.
 * Any use without telling the people exposed to it: Art. 50(3) requires disclosure of emotion recognition."""
 
 
 DATA_HEADING = "## Data and consent"
+# The gates against the champion, in the description of a version.
+AGAINST = "## Against the champion, version"
+COMPARISON = re.compile(rf"^{AGAINST} .*?(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 # Pairs of licence and consent listed per corpus, those with unknowns first; further ones are only counted.
 MAX_TERMS = 6
 MARKUP = re.compile(r"[\\`*_\[\]<>#|]")
@@ -86,13 +90,13 @@ def model_card(
     parts = [
         f"# {name}: emotion over time from {_listed(list(encoders))}",
         _synthetic(corpora),
+        _gates(gates),
         LAW,
         _results(metrics),
         _failures(metrics),
         _honesty(metrics),
         _data(corpora, catalog, taxonomy, refit=bool(metrics.get("refit")), started=started),
         _making(encoders, cost, lineage, preset, experts or {}),
-        _gates(gates),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -273,9 +277,29 @@ def _plain(text: str) -> str:
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join(["## Gates", *_gate_table(gates)])
+
+
+def with_comparison(description: str, gates: Sequence[Mapping[str, Any]], champion: str) -> str:
+    """A version's description with the gates against the champion before everything else but the title, where MLflow's
+    limit on its length does not cut them off; they replace those of an earlier comparison.
+
+    Args:
+        gates: as JSON values.
+        champion: the number of the version that it was compared with.
+    """
+    title, _, rest = COMPARISON.sub("", description).partition("\n\n")
+    section = "\n".join([f"{AGAINST} {champion}", *_gate_table(gates)])
+    return "\n\n".join(part for part in (title, section, rest) if part)
+
+
+def _gate_table(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     outcomes = [gate["verdict"] if gate["passed"] else f"**{gate['verdict']}**" for gate in gates]
-    rows = [f"* {outcome}: {gate['words']}." for outcome, gate in zip(outcomes, gates, strict=True)]
-    return "\n".join(["## Gates", *rows])
+    rows = [
+        f"| {str(gate['name']).replace('_', ' ')} | {outcome} | {str(gate['words']).replace('|', '/')} |"
+        for outcome, gate in zip(outcomes, gates, strict=True)
+    ]
+    return ["| gate | verdict | evidence |", "|---|---|---|", *rows]
 
 
 def _making(

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.contracts.errors import BundleError
 from components.registry.model_card import DATA_HEADING
+from components.registry.proof import PROOF_TAG, Keyring, key_of
 from components.registry.requirements import pinned_requirements
 from components.tracking.client import Client
 from components.tracking.packaging import write_model_folder
@@ -22,6 +24,7 @@ from components.tracking.versions import (
     ensure_model,
     registered_version,
     set_alias,
+    set_tags,
     version_info,
 )
 
@@ -53,13 +56,15 @@ def register(
     run_id: str,
     alias: str,
     tracking_uri: str,
+    proof: str | None = None,
     challenges: bool = True,
 ) -> Registered:
     """Registers a bundle. If it is registered already, only the section on data and consent of that version's card is
-    updated: both are recorded on the clips and are not part of the bundle.
+    updated: both are recorded on the clips and are not part of the bundle. Unless it is signed with the same key, it
+    gets the proof: whoever registers a bundle made it from the data.
 
-    The alias `challenger` moves to the version. The rollout's alias is set only where no version has it and this one
-    may lead: from then on it is moved only by hand.
+    The alias `challenger` moves to the version if it passed its gates. The rollout's alias is set only where no version
+    has it and this one may lead: from then on it is moved only by hand.
 
     Args:
         bundle: the folder from `write_bundle`.
@@ -68,6 +73,7 @@ def register(
         card: the model card, Markdown.
         run_id: the run that trained the model.
         alias: the rollout's.
+        proof: the signed statement about the bundle; None where its hash is part of the code.
         challenges: whether `challenger` moves to it.
 
     Raises:
@@ -86,13 +92,15 @@ def register(
                 name=name,
                 run_id=run_id,
                 bundle_sha256=bundle_sha256,
-                tags=tags,
+                tags=tags if proof is None else {**tags, PROOF_TAG: proof},
                 description=shortened(card),
                 tracking_uri=tracking_uri,
             )
             Run(Client(tracking_uri), run_id).file(folder / CARD_NAME)
     else:
         _restate(name, version, card, tracking_uri=tracking_uri)
+        if proof is not None:
+            _sign(name, version, proof, bundle_sha256=bundle_sha256, tracking_uri=tracking_uri)
     if challenges:
         set_alias(name, CHALLENGER, version, tracking_uri=tracking_uri)
     if leads and alias not in aliases_of(name, tracking_uri=tracking_uri):
@@ -108,6 +116,18 @@ def _model_description(alias: str) -> str:
         f"Move the alias `{alias}` to promote a version; the service follows. The description of a version is its "
         "model card."
     )
+
+
+def _sign(name: str, version: str, proof: str, *, bundle_sha256: str, tracking_uri: str) -> None:
+    """Gives a version the proof, unless it has one of the same key that holds."""
+    stored = version_info(name, version, tracking_uri=tracking_uri)
+    own = key_of(proof)
+    if stored is None or own is None:
+        return
+    try:
+        Keyring(trusted=(own,)).verify(stored.tags.get(PROOF_TAG, ""), bundle_sha256=bundle_sha256, where=name)
+    except BundleError:
+        set_tags(name, version, {PROOF_TAG: proof}, tracking_uri=tracking_uri)
 
 
 def _restate(name: str, version: str, card: str, *, tracking_uri: str) -> None:

@@ -32,10 +32,13 @@ from components.model.base import EmotionModel, count_parameters
 from components.model.build import used_modalities
 from components.model.files import WEIGHTS, load_model
 from components.model.spec import ModelSpec
+from components.registry import golden_clip
 from components.registry.bundle import Description, EncoderSpec, Expert, load_bundle, write_bundle
 from components.registry.evidence import Recorded, contract_tags, gate_tags
 from components.registry.goldens import Golden
+from components.registry.keys import signing_key
 from components.registry.model_card import Cost, model_card
+from components.registry.proof import STAGE, statement_of
 from components.registry.register import register
 from components.registry.starter import register_first
 from components.registry.subjects import SUBJECTS, list_subjects
@@ -60,7 +63,8 @@ def run(
     seed: int,
     tracking: Tracking,
 ) -> dict[str, Any]:
-    """Builds the bundle, checks it as a replica would, registers it, and writes `data/registered/registered.json`.
+    """Builds the bundle, checks it as a replica would, registers and signs it, and writes
+    `data/registered/registered.json`.
 
     `seed` is recorded in the version's lineage, which `bundle_sha256` does not cover. `alias` is the
     rollout's. The first version of a model is the starter (`registry.starter`), and it gets the alias; without it, the
@@ -70,6 +74,7 @@ def run(
         ModelError: the configured alignment is not the one that the features were made with.
         DataError: a clip table is not the one that the catalog was made from.
         BundleError: the new bundle does not load or does not reproduce its goldens.
+        ConfigError: the key that the environment names cannot be used.
         UnavailableError: MLflow cannot be reached.
     """
     catalog = read_json(layout.catalog / "catalog.json")
@@ -131,10 +136,12 @@ def run(
             **({} if started is None else started.tags()),
         },
         leads=passed and recorded.enough,
+        challenges=passed,
         card=card,
         run_id=run.run_id,
         alias=alias,
         tracking_uri=uri,
+        proof=signing_key(layout.signing).sign(statement_of(sha256, gates, lineage, signed_by=STAGE)),
     )
     outcome = {"bundle_sha256": sha256, "model_name": registry.model_name, "gates_passed": passed}
     write_json(layout.registered / "registered.json", outcome)
@@ -176,6 +183,7 @@ def _build(
         )
     transform = Transform.load(layout.trained)
     calibration = Calibration.from_json(read_json(layout.evaluated / "calibration.json"))
+    scorer = Scorer(model, calibration)
     description = Description(
         taxonomy=catalog["taxonomy"],
         spec=model.spec,
@@ -200,8 +208,11 @@ def _build(
         model=model,
         transform=transform,
         reference=Reference.load(layout.evaluated),
-        goldens=choose_goldens(prepare(load_examples(layout, "test"), transform), Scorer(model, calibration)),
+        goldens=choose_goldens(prepare(load_examples(layout, "test"), transform), scorer),
         lineage=lineage,
+        golden_clip=golden_clip.record(
+            {name: encoders[name]["spec"] for name in transform.modalities}, transform, scorer, alignment
+        ),
     )
     load_bundle(fresh).check_goldens(golden_tolerance)
     folder = fresh.with_name(sha256)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from components.contracts.codes import Code
 from components.registry.marking import ACCEPTED_TAG, AT_TAG, SPLITS_TAG, SUBJECTS_TAG
 from components.rollout.actual import ServedApplication
 from components.rollout.versions import STATE, stands_refused
@@ -24,11 +25,12 @@ Kind = Literal["keep", "wait", "refuse", "deploy", "confirm"]
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One step, with the version concerned."""
+    """One step, with the version concerned; a refusal has a code."""
 
     kind: Kind
     reason: str
     version: VersionInfo | None = None
+    code: Code | None = None
 
 
 def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: ServedApplication) -> Action:
@@ -43,13 +45,23 @@ def decide(desired: VersionInfo | None, good: VersionInfo | None, actual: Served
         return _hold(good, actual, "no version has the alias")
     if stands_refused(desired):
         return _hold(good, actual, f"version {desired.version} was refused and has not changed since")
-    if lacking := missing_evidence(desired) or (None if _serves(desired, actual) else withdrawn(desired)):
-        return Action(kind="refuse", version=desired, reason=lacking)
+    if refusal := _barred(desired, actual):
+        return refusal
     if actual.phase == "absent" or not same(actual.applied, desired):
         return Action(kind="deploy", version=desired, reason=f"the alias names version {desired.version}")
     if actual.phase == "failed":
-        return Action(kind="refuse", version=desired, reason=f"the replicas could not load it: {actual.message}")
+        reason = f"the replicas could not load it: {actual.message}"
+        return Action(kind="refuse", version=desired, reason=reason, code=Code.REPLICAS)
     return _settle(desired, actual)
+
+
+def _barred(desired: VersionInfo, actual: ServedApplication) -> Action | None:
+    """The refusal of a version that lacks evidence, or was made with people who withdrew."""
+    if lacking := missing_evidence(desired):
+        return Action(kind="refuse", version=desired, reason=lacking, code=Code.GATES)
+    if (people := withdrawn(desired)) and not _serves(desired, actual):
+        return Action(kind="refuse", version=desired, reason=people, code=Code.WITHDRAWN)
+    return None
 
 
 def missing_evidence(version: VersionInfo) -> str | None:

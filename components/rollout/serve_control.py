@@ -12,6 +12,7 @@ from typing import Any
 
 from components.contracts.config import Serving
 from components.contracts.errors import UnavailableError
+from components.registry.keys import TrustedKeys
 from components.rollout.actual import ServedApplication, actual_of
 from components.rollout.parts import parts_of
 from components.serving.replica import BACKSTOP_S, DEPLOYMENT, IMPORT_PATH, ReplicaArgs
@@ -28,6 +29,7 @@ class ServeControl:
         cache: folder for downloaded bundles, the same for all replicas of a machine.
         golden_tolerance: for the replicas' self-test.
         alias: of the served version, for the replicas' hint while there is none.
+        keys: those whose signatures count.
         route_prefix: the path of the application below the HTTP root.
         attach: the application is declared elsewhere (a RayService) and only its version is set here: Serve is never
             started, and sizes and arguments stay as declared.
@@ -40,6 +42,7 @@ class ServeControl:
         cache: Path,
         golden_tolerance: float,
         alias: str,
+        keys: TrustedKeys,
         application: str = APPLICATION,
         route_prefix: str = "/",
         attach: bool = False,
@@ -51,7 +54,12 @@ class ServeControl:
         if serving.adaptation is not None:  # a replica may stand in a different folder
             serving = serving.model_copy(update={"adaptation": str(Path(serving.adaptation).resolve())})
         self._args = ReplicaArgs(
-            serving=serving, cache=str(cache.resolve()), golden_tolerance=golden_tolerance, alias=alias
+            serving=serving,
+            cache=str(cache.resolve()),
+            golden_tolerance=golden_tolerance,
+            alias=alias,
+            trusted_keys=keys.listed,
+            signing=str(keys.folder.resolve()) if keys.folder else None,
         )
 
     @property

@@ -31,6 +31,7 @@ from components.inference.episodes import Episode, find_episodes, transitions
 from components.inference.experts import Opinion, posterior
 from components.inference.outliers import OutlierCheck
 from components.inference.scoring import Scored, Scorer
+from components.registry import golden_clip
 from components.registry.bundle import Bundle, EncoderSpec
 from components.runtime.patience import Patience
 from components.serving.pool import ChildPool, matching_encoder
@@ -180,6 +181,26 @@ class Predictor:
                 distances=self.bundle.reference.judge(features, masks),
             )
         return self._answer(clip, aligned, judgement)
+
+    def check_golden_clip(self, folder: Path | None = None) -> None:
+        """Judges the bundle's golden clip on the way that every clip takes; nothing without one.
+
+        Args:
+            folder: where to write the clip: one that the child which opens media may read.
+
+        Raises:
+            BundleError: it does not give what it gave where the version was registered.
+            MediaError: it cannot be used here.
+        """
+        if self.bundle.golden_clip is None:
+            return
+        golden_clip.check(
+            self.bundle.golden_clip,
+            self.transformed,
+            self._scorer,
+            folder=folder,
+            where=f"{self.model.name} version {self.model.version}",
+        )
 
     def _opinions(self, scores: Mapping[str, Encoded]) -> dict[str, Opinion]:
         """Of the pretrained classifiers on the modalities of a clip that this version was trained without."""

@@ -19,6 +19,7 @@ from ray import serve
 from ray.serve import Application
 
 from components.contracts.config import Rollout, Serving, section_error
+from components.registry.keys import TrustedKeys
 from components.runtime.local_http import bypass_proxies
 from components.serving.app import create_app
 from components.serving.service import Service, ServiceSettings
@@ -46,6 +47,9 @@ class ReplicaArgs(BaseModel):
     golden_tolerance: float
     alias: str = Field(default_factory=lambda: Rollout().alias)
     device: str = "cpu"
+    # The public keys to trust; none: those of the environment, or of the project whose folder of the key is `signing`.
+    trusted_keys: tuple[str, ...] = ()
+    signing: str | None = None
 
 
 @serve.ingress()
@@ -65,6 +69,7 @@ class Replica:
                 limits=settings.serving.upload_limits,
                 golden_tolerance=settings.golden_tolerance,
                 alias=settings.alias,
+                keys=TrustedKeys.of(settings.trusted_keys, Path(settings.signing) if settings.signing else None),
                 wall_s=settings.serving.request_timeout_s,
                 at_once=settings.serving.max_ongoing_requests,
                 waiting=math.ceil(settings.serving.max_queued_requests / settings.serving.replicas),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from components.contracts.errors import BundleError, UnavailableError
 from components.features.adaptation import Adaptation
 from components.registry.bundle import Bundle, load_bundle
 from components.registry.fetch import fetch_bundle
+from components.registry.keys import TrustedKeys
+from components.registry.proof import Keyring
+from components.registry.trust import Trust, check_authentic
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.clips import clip_of_file
@@ -33,7 +36,10 @@ UPLOADS = "mer-uploads-"
 
 
 class VersionRef(BaseModel):
-    """Identifies one version; the content of `user_config` of the Serve deployment."""
+    """Identifies one version; the content of `user_config` of the Serve deployment.
+
+    `proof` is the version's tag `mer.proof`, so that a replica can check it while MLflow is away.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -41,6 +47,7 @@ class VersionRef(BaseModel):
     version: str
     bundle_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     tracking_uri: str
+    proof: str = ""
 
     @classmethod
     def of(cls, user_config: Mapping[str, Any]) -> VersionRef:
@@ -51,14 +58,30 @@ class VersionRef(BaseModel):
             raise section_error(error, cls, where="user_config") from error
 
 
-def load_version(version: VersionRef, cache: Path) -> Bundle:
+def trust_in(version: VersionRef, cache: Path, keyring: Keyring) -> Trust:
+    """Why a version is authentic; raises BundleError as `check_authentic`."""
+    return check_authentic(
+        version.proof,
+        bundle_sha256=version.bundle_sha256,
+        keyring=keyring,
+        cache=cache,
+        where=f"{version.model_name} version {version.version}",
+    )
+
+
+def load_version(version: VersionRef, cache: Path, keyring: Keyring) -> Bundle:
     """The verified bundle of a version: from the cache if it is there (so that a replica can restart while MLflow is
-    away), otherwise from MLflow.
+    away), otherwise from MLflow. A version that is not authentic is not fetched.
 
     Raises:
-        BundleError: as `fetch_bundle` and `load_bundle`; or the registry now has a different bundle for the version.
+        BundleError: as `check_authentic`, `fetch_bundle` and `load_bundle`; or the registry now has a different bundle
+            for the version.
         UnavailableError: it is not in the cache and MLflow cannot be reached.
     """
+    return trust_in(version, cache, keyring).applied_to(_load(version, cache))
+
+
+def _load(version: VersionRef, cache: Path) -> Bundle:
     cached = cache / version.bundle_sha256
     if cached.is_dir():
         try:
@@ -89,6 +112,7 @@ class ServiceSettings:
         limits: what an upload may cost.
         golden_tolerance: how far golden outputs may be off.
         alias: the alias whose version is served, for the hint while there is none.
+        keys: those whose signatures count.
         wall_s: the most seconds by the clock that judging an upload may take. None: no limit.
         at_once: predictions at a time.
         waiting: requests that may wait for their turn.
@@ -100,6 +124,7 @@ class ServiceSettings:
     limits: MediaLimits
     golden_tolerance: float
     alias: str
+    keys: TrustedKeys = field(default_factory=TrustedKeys)
     wall_s: float | None = None
     at_once: int = 2
     waiting: int = 32
@@ -156,7 +181,7 @@ class Service:
             self._predictor = self._prepared(VersionRef.of(user_config))
 
     def _prepared(self, version: VersionRef) -> Predictor:
-        bundle = load_version(version, self.settings.cache)
+        bundle = load_version(version, self.settings.cache, self.settings.keys.keyring())
         bundle.check_goldens(self.settings.golden_tolerance)
         own = None if self.settings.adaptation is None else Adaptation.load(self.settings.adaptation)
         if own is not None:
@@ -170,6 +195,7 @@ class Service:
             only=self.uploads.path,
             device=self.settings.device,
         )
+        predictor.check_golden_clip(self.uploads.path)
         return predictor if own is None else predictor.adapted(own)
 
     def patience(self) -> Patience:

@@ -130,6 +130,18 @@ def add_version(
     return str(version.version)
 
 
+def copy_version(version: VersionInfo, name: str, *, tracking_uri: str) -> VersionInfo:
+    """A version as one of a different registered model, with its tags and description, as the button *Promote model* of
+    the MLflow UI makes it; an earlier copy with the same bundle is used again."""
+    if version.bundle_sha256 and (number := registered_version(name, version.bundle_sha256, tracking_uri=tracking_uri)):
+        copied = version_info(name, number, tracking_uri=tracking_uri)
+        if copied is not None:
+            return copied
+    client = Client(tracking_uri)
+    with default_store(tracking_uri):
+        return _info(client.copy_model_version(client.get_model_version(version.name, version.version), name))
+
+
 def add_to_version(path: Path, version: VersionInfo, *, tracking_uri: str) -> None:
     """Writes a file beside the model of a version, in the place of one of that name; nothing where the version was not
     made from a logged model."""
@@ -147,11 +159,21 @@ def set_alias(name: str, alias: str, version: str, *, tracking_uri: str) -> None
     Client(tracking_uri).set_registered_model_alias(name, alias, version)
 
 
+def remove_alias(name: str, alias: str, *, tracking_uri: str) -> None:
+    """Takes an alias from the version that has it."""
+    Client(tracking_uri).delete_registered_model_alias(name, alias)
+
+
 def set_tags(name: str, version: str, tags: Mapping[str, str], *, tracking_uri: str) -> None:
     """Writes tags in their order: a reader of the last one finds those before it."""
     client = Client(tracking_uri)
     for tag, value in tags.items():
         client.set_model_version_tag(name, version, tag, value)
+
+
+def remove_tag(name: str, version: str, tag: str, *, tracking_uri: str) -> None:
+    """Deletes a tag that is there."""
+    Client(tracking_uri).delete_model_version_tag(name, version, tag)
 
 
 def describe(name: str, version: str, text: str, *, tracking_uri: str) -> None:

@@ -21,6 +21,7 @@ from components.datasets.stills import without_previews
 from components.datasets.transcripts.read import read_text
 from components.features.adaptation import Adaptation
 from components.tracking.client import impatient, without_progress_bars
+from pipelines.commands.versions import load_verified
 from pipelines.project import find_root, in_project, load
 from pipelines.stage import one_thread
 
@@ -248,19 +249,15 @@ def _registered(version: str, params: Params, layout: Layout) -> Chosen | None:
     uri = tracking_uri(params.tracking, layout.root)
     if not exists(uri):
         return None
-    from components.serving.service import VersionRef, load_version
     from components.tracking.versions import resolve, version_info
 
-    name = params.registry.model_name
+    name = params.served_model if version == params.rollout.alias else params.registry.model_name
     info = (
         version_info(name, version, tracking_uri=uri) if version.isdigit() else resolve(name, version, tracking_uri=uri)
     )
     if info is None:
         return None
-    if info.bundle_sha256 is None:
-        raise BundleError("the version does not name its bundle", where=f"{name} version {info.version}")
-    reference = VersionRef(model_name=name, version=info.version, bundle_sha256=info.bundle_sha256, tracking_uri=uri)
-    return Chosen(bundle=load_version(reference, layout.state / "bundles"), name=name, version=info.version)
+    return Chosen(bundle=load_verified(params, layout, info, uri), name=name, version=info.version)
 
 
 def _last_run(params: Params, layout: Layout) -> Chosen:

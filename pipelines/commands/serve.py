@@ -125,18 +125,22 @@ def reconciler_of(
 ) -> tuple[ServeControl, Reconciler]:
     """The reconciler of a configuration; `address` is MLflow's, `attach` as for `ServeControl`. This process must be
     connected to Ray."""
+    from components.registry.keys import TrustedKeys
     from components.rollout.reconcile import Reconciler
     from components.rollout.serve_control import ServeControl
     from components.rollout.versions import MlflowVersions
 
     cache, tolerance = layout.state / "bundles", params.rollout.golden_tolerance
-    alias = params.rollout.alias
-    control = ServeControl(params.serving, cache=cache, golden_tolerance=tolerance, alias=alias, attach=attach)
+    alias, keys = params.rollout.alias, TrustedKeys.of(params.rollout.trusted_keys, layout.signing)
+    control = ServeControl(
+        params.serving, cache=cache, golden_tolerance=tolerance, alias=alias, keys=keys, attach=attach
+    )
     reconciler = Reconciler(
-        versions=MlflowVersions(model_name=params.registry.model_name, alias=alias, tracking_uri=address),
+        versions=MlflowVersions(model_name=params.served_model, alias=alias, tracking_uri=address),
         control=control,
         tracking_uri=address,
         cache=cache,
+        keys=keys,
         golden_tolerance=tolerance,
         remembered=layout.state / REMEMBERED,
         answering=lambda: answering(control.url),
@@ -298,7 +302,7 @@ def _served(params: Params, layout: Layout, mlflow: str) -> str:
 
 
 def _print_addresses(params: Params, layout: Layout, mlflow: str, service: str) -> None:
-    alias, name = params.rollout.alias, params.registry.model_name
+    alias, name = params.rollout.alias, params.served_model
     print(
         f"""
 Serves       {_served(params, layout, mlflow)}

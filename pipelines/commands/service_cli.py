@@ -157,6 +157,79 @@ def submit(
     raise typer.Exit(abaw.run(frames, out, version=version, corpus=corpus, fill=fill))
 
 
+def sign(
+    version: Annotated[str | None, typer.Argument(metavar="VERSION", help="A version's number, or an alias.")] = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="You have looked at it: do not ask.")] = False,
+    accept_gates: Annotated[
+        bool, typer.Option("--accept-gates", help="Take responsibility for serving it although a gate did not pass.")
+    ] = False,
+    public_key: Annotated[
+        bool, typer.Option("--public-key", help="Print the public key, for rollout.trusted_keys, and sign nothing.")
+    ] = False,
+) -> None:
+    """Vouch for a registered version, so that it may be served.
+
+    \b
+    Versions are signed when they are registered. This is for those that were
+    registered before, or elsewhere: it shows the bundle, its gates and where it
+    came from, asks, and signs it with this project's key, or that of the
+    environment (MER_SIGNING_KEY_FILE).
+
+    \b
+    Examples:
+      mer sign 3
+      mer sign champion --yes
+      mer sign --public-key
+    """
+    from pipelines.commands import sign as signing
+
+    if public_key:
+        signing.print_public_key()
+    elif version is None:
+        raise typer.BadParameter("name a version, or add --public-key", param_hint="VERSION")
+    else:
+        signing.run(version, yes=yes, accept_gates=accept_gates)
+
+
+def gates(
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="A number or an alias; default: of the last mer run.")
+    ] = None,
+) -> None:
+    """Compare a version with the champion on the same held-out people.
+
+    \b
+    Figures, groups, calibration, missing modalities, time and size, paired by
+    person; the bounds are in the section promotion. The table goes to the
+    version's page in MLflow. A version that passes gets the alias challenger;
+    "not enough evidence" does not pass (exit code 5).
+
+    \b
+    Examples:
+      mer gates
+      mer gates 4
+    """
+    from pipelines.commands import gates as comparing
+
+    raise typer.Exit(comparing.run(version))
+
+
+def promote(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A number or an alias, such as challenger.")],
+) -> None:
+    """Promote a version: move the rollout's alias to it, and record who did.
+
+    \b
+    Examples:
+      mer promote 4
+      mer promote challenger
+    """
+    from pipelines.commands import promote as promoting
+
+    promoting.run(version)
+
+
 def reconcile(
     once: Annotated[bool, typer.Option("--once", help="Reconcile once and exit.")] = False,
     attach: Annotated[

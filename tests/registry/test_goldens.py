@@ -10,14 +10,18 @@ import torch
 
 from components.contracts.errors import BundleError
 from components.inference.calibration import Calibration
-from components.inference.scoring import Scorer
+from components.inference.scoring import Features, Masks, Scored, Scorer
 from components.model.build import build_model
 from components.model.spec import ModelSpec
 from components.registry.goldens import (
     CLIP,
+    CONFLICT,
     GOLDEN_JSON,
     GOLDEN_TENSORS,
+    LATER,
     MAX_GOLDENS,
+    MOOD,
+    STEP_MOOD,
     Golden,
     load_goldens,
     save_goldens,
@@ -112,3 +116,39 @@ def test_a_list_of_any_length_costs_a_bounded_number(scorer: Scorer, tmp_path: P
         load_goldens(tmp_path, SPEC)
     save_goldens(tmp_path, [recorded(scorer, 1)] * (MAX_GOLDENS + 9))
     assert len(load_goldens(tmp_path, SPEC)) == MAX_GOLDENS
+
+
+class Moody(Scorer):
+    """Gives valence and arousal too, as a model with that head does."""
+
+    mood = (0.2, -0.4)
+
+    def score(self, features: Features, masks: Masks) -> Scored:
+        steps = len(next(iter(masks.values())))
+        mood = np.array(self.mood, np.float32)
+        return replace(
+            super().score(features, masks), valence_arousal=mood, step_valence_arousal=np.tile(mood, (steps, 1))
+        )
+
+
+@pytest.mark.parametrize("head", [MOOD, STEP_MOOD, CONFLICT])
+def test_every_head_counts(head: str, scorer: Scorer) -> None:
+    moody = Moody(scorer.model, scorer.calibration)
+    golden = recorded(moody, 1)
+    assert worst_deviation(golden, moody)[0] == 0.0
+    shifted = replace(golden, expected={**golden.expected, head: golden.expected[head] + np.float32(0.25)})
+    size, output = worst_deviation(shifted, moody)
+    assert (output, size) == (head, pytest.approx(0.25, abs=1e-6))
+
+
+@pytest.mark.parametrize("mood", [(np.nan, 0.0), (0.0, np.inf), (0.0, 1.5)])
+def test_mood_that_is_not_a_number_in_its_range_never_holds(mood: tuple[float, float], scorer: Scorer) -> None:
+    moody = Moody(scorer.model, scorer.calibration)
+    golden = recorded(moody, 1)
+    moody.mood = mood
+    assert worst_deviation(golden, moody)[0] >= 1.0
+    # Also against a bundle of before, whose examples lack these heads.
+    before = replace(golden, expected={name: row for name, row in golden.expected.items() if name not in LATER})
+    assert worst_deviation(before, moody) == (float("inf"), STEP_MOOD)
+    moody.mood = Moody.mood
+    assert worst_deviation(before, moody)[0] == 0.0

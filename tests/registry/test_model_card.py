@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from components.contracts.pretrained import Pretrained
 from components.registry.bundle import EncoderSpec, Expert
-from components.registry.model_card import Cost, model_card
+from components.registry.model_card import Cost, model_card, with_comparison
 from components.registry.requirements import pinned_requirements
 from components.registry.terms import Corpus, Count, Terms
 from components.training.earlier import Taken
@@ -81,7 +82,7 @@ def test_everything_that_a_reader_needs_is_in_it() -> None:
         "Planted contradictions (10) are separated from other clips with AUROC",
         "By `gender`: worst for",
         "* git commit: `cccc",
-        "passed: clip macro-F1 is ",
+        "| gain over majority | passed | clip macro-F1 is ",
         "1 of 7 scripted texts are spoken in more than one split",
         "* `ravdess/x` (word_times, seen 0.1 to 9.0 s): The words are right.",
     ):
@@ -162,3 +163,28 @@ def test_it_says_what_training_started_from_and_whose_figures_that_may_flatter()
     assert "**ravdess is among both**: people of the test split may be" in card_of(
         made("ravdess", ("l", "c")), started=taken
     )
+
+
+def test_the_gates_come_first_as_a_table_and_no_sentence_is_broken() -> None:
+    text = card("ravdess")
+    assert text.index("## Gates\n| gate | verdict | evidence |") < text.index("## Intended use")
+    for before, after in pairwise(text.splitlines()):
+        assert not (after[:1].islower() and before), (before, after)
+
+
+def test_the_comparison_with_the_champion_is_on_top_and_replaced_by_the_next() -> None:
+    gates = [{"name": "loss", "verdict": "not enough evidence", "passed": False, "words": "a | b"}]
+    text = card("ravdess")
+    first = with_comparison(text, gates, "3")
+    title, section, _ = first.split("\n\n", 2)
+    assert title == text.partition("\n\n")[0]
+    assert section == (
+        "## Against the champion, version 3\n"
+        "| gate | verdict | evidence |\n|---|---|---|\n"
+        "| loss | **not enough evidence** | a / b |"
+    )
+    second = with_comparison(first, [{**gates[0], "verdict": "passed", "passed": True}], "4")
+    assert second.count("## Against") == 1
+    assert "| loss | passed |" in second
+    assert second.replace(second.split("\n\n")[1] + "\n\n", "") == text
+    assert with_comparison("", gates, "3").startswith("## Against")

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from components.contracts.atomic import read_json, write_json, write_table
-from components.contracts.config import Model, Params
+from components.contracts.config import Model, Params, Promotion
 from components.contracts.errors import DataError, ModelError
 from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
@@ -25,9 +25,13 @@ from components.model.spec import ModelSpec
 from components.registry.bundle import load_bundle
 from components.registry.evidence import contract_tags, gate_tags
 from components.registry.fetch import fetch_bundle
+from components.registry.keys import TrustedKeys
 from components.registry.marking import search
+from components.registry.proof import PROOF_TAG
 from components.registry.stage import experts_of
-from components.tracking.versions import resolve
+from components.rollout.versions import PROMOTED_BY
+from components.tracking.versions import resolve, version_info
+from pipelines.commands.gates import BY_ITSELF, run_gates
 from pipelines.stages import call_stage
 from tests.registry.projects import EvaluatedProject, make_params, make_project, toy_clips
 
@@ -64,6 +68,10 @@ def test_the_stage_registers_what_was_evaluated(
     assert bundle.sha256 == summary["bundle_sha256"]
     assert bundle.check_goldens(1e-6) <= 1e-6
     assert bundle.goldens[-1].name.endswith("only)")
+    own_key = TrustedKeys.of((), layout.signing).keyring()
+    statement = own_key.verify(champion.tags[PROOF_TAG], bundle_sha256=bundle.sha256, where="here")
+    assert (statement.signed_by, statement.data_sha256) == ("register", champion.tags["lineage.data_sha256"])
+    assert statement.gates == dict.fromkeys(("gain_over_majority", "ece", "missing_modality_drop"), "passed")
     assert bundle.spec.absent == ("never",)
     people = {row["subject_id"]: row["split"] for row in pq.read_table(layout.catalog / "catalog.parquet").to_pylist()}
     for subject_id, split in people.items():
@@ -121,7 +129,7 @@ def test_registering_again_reuses_the_version_and_the_hash_is_of_the_content(
     assert len(MlflowClient(mlflow_uri).search_model_versions("name = 'stage-toy'")) == 1
 
 
-def test_a_version_that_fails_its_gates_becomes_challenger_only(
+def test_a_version_that_fails_its_gates_is_registered_without_an_alias(
     project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path
 ) -> None:
     params, layout = project
@@ -132,13 +140,52 @@ def test_a_version_that_fails_its_gates_becomes_challenger_only(
     gates[0].update(passed=False, verdict="failed", words="too weak")
     write_json(failed.evaluated / "gates.json", gates)
     summary = call_stage("register", params, failed)
-    assert summary["aliases"] == ["challenger"]
+    assert summary["aliases"] == []
     assert not summary["gates_passed"]
     assert resolve("stage-weak", "champion", tracking_uri=mlflow_uri) is None
-    challenger = resolve("stage-weak", "challenger", tracking_uri=mlflow_uri)
-    assert challenger is not None
-    assert challenger.tags["gates.passed"] == "false"
-    assert challenger.tags["gates.gain_over_majority"] == "failed: too weak"
+    assert resolve("stage-weak", "challenger", tracking_uri=mlflow_uri) is None
+    weak = version_info("stage-weak", summary["version"], tracking_uri=mlflow_uri)
+    assert weak is not None
+    assert weak.tags["gates.passed"] == "false"
+    assert weak.tags["gates.gain_over_majority"] == "failed: too weak"
+
+
+def test_a_version_is_compared_with_the_champion_on_the_same_people(
+    project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, layout = project
+    registry = params.registry.model_copy(update={"model_name": "stage-duel"})
+    params = params.model_copy(update={"registry": registry})
+    first = call_stage("register", params, layout)
+    assert run_gates(None, params, layout, mlflow_uri) == 0
+    assert "against version 1" in capsys.readouterr().out  # it leads already: its own gates are all there is
+    second = Layout(tmp_path / "copy")
+    shutil.copytree(layout.root / "data", second.root / "data")
+    shutil.copytree(layout.signing, second.signing)
+    calibration = read_json(second.evaluated / "calibration.json")
+    write_json(second.evaluated / "calibration.json", {**calibration, "clip": 2 * calibration["clip"]})
+    challenger = call_stage("register", params, second)["version"]
+    assert challenger != first["version"]
+    run_gates(challenger, params, second, mlflow_uri)
+    tags = MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).tags
+    assert tags["champion.version"] == first["version"]
+    # The same answers with a different confidence.
+    assert tags["champion.loss"].startswith("passed: clip macro-F1 is 0.000 [0.000, 0.000] below the champion's on 4")
+    assert tags["champion.size_ratio"].startswith("passed: its weights are ")
+    description = MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).description
+    assert "## Against the champion, version 1\n| gate | verdict | evidence |" in description
+    # Bounds that nothing keeps, and then such that everything does.
+    outcomes = {}
+    for bound in (0.01, 1.0):
+        bounds = {name: bound for name in Promotion.model_fields if name != "auto_promote"}
+        bounded = {"max_latency_ratio": 50 * bound, "max_size_ratio": 2 * bound}
+        promotion = Promotion(**{**bounds, **bounded}, auto_promote=bound == 1.0)
+        code = run_gates(challenger, params.model_copy(update={"promotion": promotion}), second, mlflow_uri)
+        aliases = MlflowClient(mlflow_uri).get_registered_model("stage-duel").aliases
+        outcomes[bound] = (code, aliases)
+    assert outcomes[0.01] == (5, {"champion": first["version"]})
+    assert outcomes[1.0] == (0, {"challenger": challenger, "champion": challenger})
+    assert MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).tags[PROMOTED_BY] == BY_ITSELF
 
 
 def test_a_bundle_holds_the_weights_of_the_second_training_and_the_calibration_of_the_first(

@@ -15,9 +15,9 @@ from components.contracts.errors import UnavailableError
 from components.rollout.actual import ServedApplication
 from components.rollout.decide import Action
 from components.rollout.reconcile import Loop, Reconciler
-from components.rollout.versions import AT, REASON, STATE, MlflowVersions
+from components.rollout.versions import AT, CODE, REASON, STATE, MlflowVersions
 from components.serving.service import VersionRef
-from tests.rollout.registry import TinyRegistry
+from tests.rollout.registry import KEYS, TinyRegistry
 from tests.serving.bundles import break_goldens, tiny_bundle
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,7 @@ class World:
     """A registry, a stand-in for Serve, and a reconciler between them."""
 
     def __init__(self, uri: str, name: str, folder: Path) -> None:
-        (folder / "registry").mkdir()
+        (folder / "registry").mkdir(parents=True)
         self.folder = folder
         self.registry = TinyRegistry(uri, name, folder / "registry")
         self.serve = ServeStandIn()
@@ -59,6 +59,7 @@ class World:
             control=self.serve,
             tracking_uri=self.registry.uri,
             cache=self.folder / "cache",
+            keys=KEYS,
             golden_tolerance=1e-4,
             remembered=self.folder / "served.json",
         )
@@ -163,6 +164,31 @@ def test_serve_and_reconciler_restart_while_the_alias_names_a_refused_version(wo
     assert world.state(good) == "serving"
 
 
+def test_mended_files_end_a_refusal_but_what_the_replicas_failed_at_does_not(world: World) -> None:
+    good, damaged = world.add(1), world.add(2)
+    world.registry.promote(good)
+    world.settle()
+    weights = sorted(world.registry.folder.iterdir())[-1] / "data" / "bundle" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"!")
+    world.registry.promote(damaged)
+    world.settle()
+    assert world.state(damaged) == "refused"
+    assert world.registry.tags(damaged)[CODE] == "bundle"
+    weights.write_bytes(whole)
+    world.settle()  # it was checked a moment ago
+    assert world.state(damaged) == "refused"
+    world.serve.fails.add(damaged)
+    world.restart()  # checks at once
+    world.settle()
+    assert world.serve.deployed == [good, damaged, good]
+    assert world.registry.tags(damaged)[CODE] == "replicas"
+    world.serve.fails.clear()
+    world.restart()
+    world.settle()
+    assert world.serve.deployed == [good, damaged, good]
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_killed_at_any_step_of_a_roll_the_next_one_finishes_it(world: World, step: int) -> None:
     first, second = world.add(1), world.add(2)
@@ -185,6 +211,7 @@ def test_a_version_is_confirmed_only_when_the_service_answers_with_it_alone(worl
         control=world.serve,
         tracking_uri=world.registry.uri,
         cache=world.folder / "cache",
+        keys=KEYS,
         golden_tolerance=1e-4,
         answering=lambda: answering,
     )

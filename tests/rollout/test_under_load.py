@@ -17,7 +17,7 @@ from components.rollout.serve_control import ServeControl
 from components.rollout.versions import AT, REASON, STATE, MlflowVersions
 from components.serving.schemas import Answer, Problem
 from components.serving.service import VersionRef
-from tests.rollout.registry import TinyRegistry
+from tests.rollout.registry import KEYS, TinyRegistry
 from tests.rollout.versions_of_before import BUNDLE, SHA256
 from tests.serving import media
 from tests.serving.bundles import break_goldens, tiny_bundle
@@ -114,6 +114,7 @@ def line(ray_session: None, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
         cache=folder / "cache",
         golden_tolerance=1e-4,
         alias="champion",
+        keys=KEYS,
         application="under-load",
         route_prefix="/under-load",
     )
@@ -123,6 +124,7 @@ def line(ray_session: None, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
             control=control,
             tracking_uri=mlflow_uri,
             cache=folder / "cache",
+            keys=KEYS,
             golden_tolerance=1e-4,
         ),
         poll_s=1.0,

@@ -8,6 +8,7 @@ stored tables are in `tests/contracts/test_codes.py` and `tests/features/test_fa
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import yaml
 
 from components.contracts.config import MediaLimits
 from components.registry.bundle import load_bundle
+from components.registry.keys import TrustedKeys
 from components.registry.register import LOADER_MODULE
 from components.rollout.reconcile import Reconciler
-from components.rollout.versions import STATE, MlflowVersions
+from components.rollout.versions import REASON, STATE, MlflowVersions
 from components.serving.clips import clip_of_file
 from components.serving.service import Service, ServiceSettings
 from components.tracking.client import default_store
@@ -83,22 +85,29 @@ def test_mlflow_loads_it_by_alias_and_it_answers_as_before(mlflow_uri: str, vers
     same_answer(json.loads(table["answer_json"][0]))
 
 
-def test_the_reconciler_verifies_and_promotes_it(mlflow_uri: str, version: str, tmp_path: Path) -> None:
+def test_the_reconciler_promotes_it_where_its_bundle_was_before_versions_were_signed(
+    mlflow_uri: str, version: str, tmp_path: Path
+) -> None:
+    shutil.copytree(BUNDLE, tmp_path / "cache" / SHA256)
     serve = ServeStandIn()
     reconciler = Reconciler(
         versions=MlflowVersions(model_name=NAME, alias="champion", tracking_uri=mlflow_uri),
         control=serve,
         tracking_uri=mlflow_uri,
         cache=tmp_path / "cache",
+        keys=TrustedKeys(),
         golden_tolerance=TOLERANCE,
     )
     kinds = [reconciler.reconcile_once().kind for _ in range(3)]
     assert kinds == ["deploy", "confirm", "keep"]
     assert serve.deployed == [version]
-    assert TinyRegistry(mlflow_uri, NAME, tmp_path).tags(version)[STATE] == "serving"
+    tags = TinyRegistry(mlflow_uri, NAME, tmp_path).tags(version)
+    assert tags[STATE] == "serving"
+    assert f"review it, then `mer sign {version}`" in tags[REASON]
 
 
 def test_a_replica_serves_it_and_answers_as_before(mlflow_uri: str, version: str, sound: Path, tmp_path: Path) -> None:
+    shutil.copytree(BUNDLE, tmp_path / "cache" / SHA256)
     service = Service(
         ServiceSettings(cache=tmp_path / "cache", limits=MediaLimits(), golden_tolerance=TOLERANCE, alias="champion")
     )

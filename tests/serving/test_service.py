@@ -97,17 +97,23 @@ def test_a_string_that_is_not_a_hash_reaches_no_path() -> None:
 
 @pytest.mark.integration
 def test_a_damaged_copy_in_the_cache_is_replaced_from_the_registry(tmp_path: Path, mlflow_uri: str) -> None:
-    from tests.rollout.registry import TinyRegistry
+    from tests.rollout.registry import KEYRING, TinyRegistry, signed
 
     (tmp_path / "registry").mkdir()
     registry = TinyRegistry(mlflow_uri, "damaged", tmp_path / "registry")
     sha256 = tiny_bundle(tmp_path / "bundle")
     version = registry.add(tmp_path / "bundle", sha256)
-    reference = VersionRef(model_name="damaged", version=version, bundle_sha256=sha256, tracking_uri=mlflow_uri)
+    reference = VersionRef(
+        model_name="damaged",
+        version=version,
+        bundle_sha256=sha256,
+        tracking_uri=mlflow_uri,
+        proof=signed(sha256),
+    )
     cache = tmp_path / "cache"
-    assert load_version(reference, cache).sha256 == sha256
+    assert load_version(reference, cache, KEYRING).sha256 == sha256
     (cache / sha256 / "model.safetensors").write_bytes(b"torn")
-    assert load_version(reference, cache).sha256 == sha256
-    other = reference.model_copy(update={"bundle_sha256": "0" * 64})
+    assert load_version(reference, cache, KEYRING).sha256 == sha256
+    other = reference.model_copy(update={"bundle_sha256": "0" * 64, "proof": signed("0" * 64)})
     with pytest.raises(BundleError, match="has a different bundle for this version than was requested"):
-        load_version(other, cache)
+        load_version(other, cache, KEYRING)

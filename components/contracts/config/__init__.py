@@ -22,6 +22,7 @@ from components.contracts.config.loading import ADAPTER, load_params, parse_para
 from components.contracts.config.media import MediaLimits
 from components.contracts.config.model import Model
 from components.contracts.config.params import Params
+from components.contracts.config.promotion import Promotion
 from components.contracts.config.ray import RayResources
 from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
@@ -45,6 +46,7 @@ __all__ = [
     "MediaLimits",
     "Model",
     "Params",
+    "Promotion",
     "RayResources",
     "Registry",
     "Rollout",

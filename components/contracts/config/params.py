@@ -15,6 +15,7 @@ from components.contracts.config.evaluate import Evaluate, Gates
 from components.contracts.config.features import Features
 from components.contracts.config.labels import Labels
 from components.contracts.config.model import Model
+from components.contracts.config.promotion import Promotion
 from components.contracts.config.ray import RayResources
 from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
@@ -63,6 +64,9 @@ class Params(Section):
     gates: Gates = Gates()
     """What a version must show before it may be promoted."""
 
+    promotion: Promotion = Promotion()
+    """How a version must compare with the champion, `mer gates`."""
+
     tracking: Tracking = Tracking()
     """Where trainings are recorded in MLflow."""
 
@@ -93,6 +97,11 @@ class Params(Section):
         if len(set(names)) != len(names):
             raise ValueError("a dataset is named twice")
         return names
+
+    @property
+    def served_model(self) -> str:
+        """The registered model whose alias is followed."""
+        return self.rollout.model_name or self.registry.model_name
 
     @model_validator(mode="after")
     def _experts_are_taught(self) -> Params:

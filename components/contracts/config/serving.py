@@ -63,8 +63,16 @@ class Rollout(Section):
     alias: str = "champion"
     """The alias in the MLflow registry whose version is served, and used by `mer predict`."""
 
+    model_name: str = ""
+    """The registered model whose alias is followed, if it is not the one that versions are registered under: for
+    versions that were copied to it with *Promote model* in the MLflow UI. Empty: `registry.model_name`."""
+
     poll_s: float = Field(3.0, gt=0)
     """Seconds between two looks at the registry while nothing changes."""
+
+    trusted_keys: tuple[str, ...] = ()
+    """Public keys, `ed25519:…` as `mer sign --public-key` prints them: versions signed with one of them are served.
+    Empty: the key that this project signs with. The environment's MER_TRUSTED_KEYS goes before it."""
 
     golden_tolerance: float = Field(1e-4, gt=0)
     """The largest absolute deviation, in probability, of a bundle's golden examples when they are scored again. A

@@ -42,7 +42,8 @@ def world(mlflow_uri: str, tmp_path: Path, request: pytest.FixtureRequest) -> Wo
 def test_a_new_version_with_copied_tags(world: World) -> None:
     world.add(2)
     doctored = world.folder / "bundle-2"
-    version = world.registry.add(doctored, reverse_labels(doctored), **{"gates.ece": "passed: fine"})
+    copied = world.registry.tags("1")[PROOF_TAG]
+    version = world.registry.add(doctored, reverse_labels(doctored), proof=copied, **{"gates.ece": "passed: fine"})
     world.registry.promote(version)
     world.settle()
     assert version not in world.serve.deployed
@@ -59,7 +60,7 @@ def test_the_files_of_the_served_version_are_replaced(world: World) -> None:
 def test_a_version_that_claims_to_have_been_served(world: World) -> None:
     world.add(2)
     doctored = world.folder / "bundle-2"
-    version = world.registry.add(doctored, reverse_labels(doctored), **{STATE: "serving", AT: "9999"})
+    version = world.registry.add(doctored, reverse_labels(doctored), proof="", **{STATE: "serving", AT: "9999"})
     world.registry.promote(world.add(3, gates="false"))
     world.settle()
     assert version not in world.serve.deployed

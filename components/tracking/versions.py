@@ -139,7 +139,7 @@ def copy_version(version: VersionInfo, name: str, *, tracking_uri: str) -> Versi
             return copied
     client = Client(tracking_uri)
     with default_store(tracking_uri):
-        return _info(client.copy_model_version(client.get_model_version(version.name, version.version), name))
+        return _info(client.copy_model_version(f"{LOGGED_MODEL}{version.name}/{version.version}", name))
 
 
 def add_to_version(path: Path, version: VersionInfo, *, tracking_uri: str) -> None:

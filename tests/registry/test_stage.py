@@ -182,7 +182,7 @@ def test_a_version_is_compared_with_the_champion_on_the_same_people(
         promotion = Promotion(**{**bounds, **bounded}, auto_promote=bound == 1.0)
         code = run_gates(challenger, params.model_copy(update={"promotion": promotion}), second, mlflow_uri)
         aliases = MlflowClient(mlflow_uri).get_registered_model("stage-duel").aliases
-        outcomes[bound] = (code, aliases)
+        outcomes[bound] = (code, {alias: str(number) for alias, number in aliases.items()})
     assert outcomes[0.01] == (5, {"champion": first["version"]})
     assert outcomes[1.0] == (0, {"challenger": challenger, "champion": challenger})
     assert MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).tags[PROMOTED_BY] == BY_ITSELF

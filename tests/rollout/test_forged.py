@@ -11,6 +11,7 @@ from components.contracts.fingerprint import canonical_json, file_sha256
 from components.registry.bundle import DESCRIPTION, load_bundle
 from components.registry.proof import PROOF_TAG, SigningKey
 from components.rollout.versions import AT, CODE, OF, REASON, STATE
+from components.tracking.client import default_store
 from components.tracking.packaging import BUNDLE_PATH
 from components.tracking.versions import BUNDLE_TAG
 from tests.rollout.registry import signed
@@ -107,9 +108,10 @@ def test_a_signed_version_with_failed_gates_and_a_tag_that_says_otherwise(world:
 def test_a_version_copied_to_a_different_model_is_verified_and_brings_no_marks(world: World) -> None:
     """As the button *Promote model* of the MLflow UI does it, which also copies the tags of the rollout."""
     assert world.state("1") == "serving"
-    source = world.registry.client.get_model_version(world.registry.name, "1")
     production = World(world.registry.uri, f"{world.registry.name}-production", world.folder / "production")
-    copy = world.registry.client.copy_model_version(source, production.registry.name).version
+    with default_store(world.registry.uri):
+        source = f"models:/{world.registry.name}/1"
+        copy = world.registry.client.copy_model_version(source, production.registry.name).version
     assert production.registry.tags(copy)[STATE] == "serving"
     production.registry.promote(str(copy))
     assert production.reconciler.versions.marked() == []

@@ -20,7 +20,7 @@ def served_line(params: Params, layout: Layout, *, uri: str) -> str | None:
     Raises:
         UnavailableError: MLflow cannot be reached.
     """
-    name = params.registry.model_name
+    name = params.served_model
     version = resolve(name, params.rollout.alias, tracking_uri=uri)
     if version is None:
         return None

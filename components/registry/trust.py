@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from components.contracts.bundle_files import verify_files
 from components.contracts.codes import Code
 from components.contracts.errors import BundleError
-from components.registry.bundle import Bundle, verify_files
+from components.registry.bundle import Bundle
 from components.registry.proof import PROOF_TAG, SIGN, Keyring, Statement
 
 # The starters of all releases, by their hashes; the last is that in the folder `starter`.

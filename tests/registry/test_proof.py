@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from components.contracts.bundle_files import verify_files
 from components.contracts.codes import Code
 from components.contracts.errors import BundleError, ConfigError
 from components.registry import keys
-from components.registry.bundle import load_bundle, verify_files
+from components.registry.bundle import load_bundle
 from components.registry.keys import KEY_FILE_VARIABLE, TRUSTED_VARIABLE, TrustedKeys, signing_key
 from components.registry.proof import Keyring, SigningKey, Statement, key_of
 from components.registry.starter import BUNDLE

@@ -107,6 +107,7 @@ def _write_earlier(params: Params, layout: Layout, beside: Path) -> None:
             tracking=params.tracking,
             root=layout.root,
             cache=layout.state / "bundles",
+            trusted_keys=params.rollout.trusted_keys,
         )
 
 

@@ -24,6 +24,7 @@ from components.inference.durations import Durations, label_runs
 from components.inference.outliers import Reference, pool
 from components.inference.scoring import Logits, Scorer, keep
 from components.inference.semi_markov import Smoother
+from components.inference.together import trained_together
 from components.model.base import EmotionModel
 
 Rows = NDArray[np.float32]
@@ -52,7 +53,8 @@ def fit(
     read: Read | None = None,
 ) -> Fitted:
     """Fits everything; the two splits must not share a person. `shift` and `read` as in `fit_calibration`."""
-    temperatures = fit_calibration(model, calibration, quantile=config.contradiction_quantile, shift=shift, read=read)
+    fitted = fit_calibration(model, calibration, quantile=config.contradiction_quantile, shift=shift, read=read)
+    temperatures = replace(fitted, together=trained_together(case.present for case in train))
     classes, scorer = model.spec.classes, Scorer(model, temperatures)
     judged = labelled(calibration, [scorer.score(x.features, x.masks).step_posterior for x in calibration], classes)
     durations = Durations.fit(run for case in train for run in label_runs(case.step_labels, case.rate_hz))

@@ -1,6 +1,7 @@
 """From model outputs to answers, shared by bundles, the predictor and the stream.
 
 scoring.py        one clip through the model: calibrated posteriors, also of each modality alone
+together.py       modalities that no training clip had together are read apart
 probabilities.py  scores to probabilities, and the product of experts
 calibration.py    temperatures, and the weights of the ways in which a clip is read
 contradiction.py  whether the modalities agree, moment by moment

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from components.contracts.errors import BundleError
 from components.inference.contradiction import Rarity
 from components.inference.probabilities import log_of_product, log_softmax
+from components.inference.together import Combination
 
 # Beyond these a model would have no information or always be right, which a few clips cannot show.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -65,6 +66,7 @@ class Calibration:
         unimodal, unimodal_step: temperatures of each modality's own heads.
         rarity: the conflict of modalities → how rare it is at the worst moment of ordinary clips.
         contradiction_threshold: the rarity from which on an answer reports a contradiction of modalities.
+        together: the combinations of modalities that were trained on; empty for all (`inference/together.py`).
     """
 
     step: float = 1.0
@@ -77,6 +79,7 @@ class Calibration:
     contradiction_threshold: float = 0.9
     clip_ways: Mapping[str, float] = field(default_factory=dict)
     shift: Shift = Shift()
+    together: tuple[Combination, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in self.temperatures().items():
@@ -107,6 +110,7 @@ class Calibration:
             "contradiction_threshold": self.contradiction_threshold,
             "clip_ways": dict(sorted(self.clip_ways.items())),
             **({"shift": self.shift.to_json()} if self.shift != Shift() else {}),
+            **({"together": [list(names) for names in self.together]} if self.together else {}),
         }
 
     @classmethod
@@ -124,6 +128,7 @@ class Calibration:
                 contradiction_threshold=float(value["contradiction_threshold"]),
                 clip_ways={str(name): float(number) for name, number in value["clip_ways"].items()},
                 shift=Shift.from_json(value["shift"]) if "shift" in value else Shift(),
+                together=tuple(tuple(str(name) for name in names) for names in value.get("together", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError("not a calibration", where="calibration", seen=str(error)) from error

@@ -42,3 +42,10 @@ def product_of_experts(posteriors: Mapping[str, NDArray[np.floating]]) -> Floats
     """{m: (…, K)} posteriors, NaN for absent experts → (…, K): their normalised product; uniform without any."""
     logs = {name: np.log(np.maximum(values.astype(np.float64), FLOOR)) for name, values in posteriors.items()}
     return softmax(log_of_product(logs))
+
+
+def shifted(posterior: Floats, shift: Sequence[float] = ()) -> Floats:
+    """(…, K) posteriors after a shift (K,) of their logarithms, empty for none; each adds up to 1."""
+    if not len(shift):
+        return posterior
+    return softmax(np.log(np.maximum(posterior, FLOOR)), shift=shift)

@@ -6,7 +6,7 @@ answer is the offline one. Legend: T steps, K classes, D width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.inference.calibration import Calibration, mix, with_product
+from components.inference.calibration import Calibration, Shift, mix, with_product
 from components.inference.contradiction import ConflictCurve, moments
 from components.inference.experts import Opinion, joined_clip, joined_steps
-from components.inference.probabilities import softmax
+from components.inference.probabilities import product_of_experts, shifted, softmax
+from components.inference.together import Combination, groups_of
 from components.model.base import EmotionModel, ModelOutput
 
 Features = Mapping[str, NDArray[np.float32]]
@@ -84,6 +85,8 @@ class Scored:
             NaN where fewer than two modalities have an opinion.
         valence_arousal: (2,) and step_valence_arousal: (T, 2), each in [-1, 1]; None where the model has no such head,
             NaN at steps that a classifier alone judged.
+        groups: the modalities in the groups that the clip was read in; more than one only where the version was not
+            trained on them together.
     """
 
     present: tuple[str, ...]
@@ -94,6 +97,7 @@ class Scored:
     step_contradiction: NDArray[np.float64]
     valence_arousal: NDArray[np.float32] | None = None
     step_valence_arousal: NDArray[np.float32] | None = None
+    groups: tuple[Combination, ...] = ()
 
     def joined(self, opinions: Mapping[str, Opinion], masks: Masks) -> Scored:
         """With the opinions of classifiers on modalities that the version was trained without, by modality.
@@ -159,7 +163,32 @@ class Scorer:
 
     def score(self, features: Features, masks: Masks) -> Scored:
         """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` returns them."""
-        return self.calibrated(self.logits(features, masks), masks)
+        whole = self.calibrated(self.logits(features, masks), masks)
+        groups = groups_of(whole.present, self.calibration.together)
+        return whole if len(groups) < 2 else self._in_groups(whole, features, masks, groups)
+
+    def _in_groups(self, whole: Scored, features: Features, masks: Masks, groups: Sequence[Combination]) -> Scored:
+        """The product of what each group of modalities says; the posteriors of single modalities, which depend on
+        nothing beside them, stay as they are."""
+        # The objective's prior counts once, and not once per group.
+        scorer, shift = Scorer(self.model, replace(self.calibration, shift=Shift())), self.calibration.shift
+        kept = [keep(features, masks, names) for names in groups]
+        logits = [scorer.logits(*part) for part in kept]
+        read = [scorer.posteriors(scores, own) for scores, (_, own) in zip(logits, kept, strict=True)]
+        valid = [np.any(list(own.values()), axis=0) for _, own in kept]
+        steps = {
+            "+".join(names): np.where(where[:, None], part.step.astype(np.float64), np.nan)
+            for names, part, where in zip(groups, read, valid, strict=True)
+        }
+        clips = {"+".join(names): part.clip for names, part in zip(groups, read, strict=True)}
+        return replace(
+            whole,
+            step_posterior=shifted(product_of_experts(steps), shift.step).astype(np.float32),
+            clip_posterior=shifted(product_of_experts(clips), shift.clip).astype(np.float32),
+            valence_arousal=_mean([part.valence_arousal for part in logits], [np.True_] * len(logits)),
+            step_valence_arousal=_mean([part.step_valence_arousal for part in logits], valid),
+            groups=tuple(groups),
+        )
 
     def posteriors(self, logits: Logits, masks: Masks) -> Posteriors:
         """The scores of `logits` as posteriors; a modality without a valid step has no opinion."""
@@ -201,6 +230,18 @@ class Scorer:
             valence_arousal=logits.valence_arousal,
             step_valence_arousal=logits.step_valence_arousal,
         )
+
+
+def _mean(
+    values: Sequence[NDArray[np.float32] | None], valid: Sequence[NDArray[np.bool_] | np.bool_]
+) -> NDArray[np.float32] | None:
+    """{group: (…, 2)} → (…, 2): the mean over the groups that are valid, zeros where none is; None without values."""
+    given = [value for value in values if value is not None]
+    if not given:
+        return None
+    weights = np.stack([np.broadcast_to(where, value.shape[:-1]) for where, value in zip(valid, given, strict=True)])
+    total = (np.stack(given) * weights[..., None]).sum(0)
+    return np.asarray(total / np.maximum(weights.sum(0), 1)[..., None], np.float32)
 
 
 def keep(

@@ -50,6 +50,7 @@ from components.serving.schemas import (
 )
 from components.serving.words import (
     adaptation_notes,
+    apart_note,
     contradiction_words,
     expert_notes,
     outside_words,
@@ -249,6 +250,7 @@ class Predictor:
                 *aligned.quality.notes,
                 *_gate_note(aligned, self.bundle.alignment.quality),
                 *presence_notes(presence, unused, self._ready_made),
+                *apart_note(scored.groups if scored else ()),
                 *expert_notes({name: self.bundle.experts[name].classifier.trained_on for name in opinions}),
                 *adaptation_notes(self.adaptation, [name for name in judgement.masks if presence[name] > 0]),
             ),

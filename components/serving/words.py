@@ -161,5 +161,16 @@ def adaptation_notes(adaptation: Adaptation | None, present: Sequence[str]) -> l
     return notes
 
 
+def apart_note(groups: Sequence[Sequence[str]]) -> list[str]:
+    """A note on a clip that was read in groups of modalities; none with a single group."""
+    if len(groups) < 2:
+        return []
+    named = " | ".join("+".join(names) for names in groups)
+    return [
+        f"{named}: judged apart and combined as independent evidence, because this version was not trained on "
+        "recordings that have them together"
+    ]
+
+
 def _shows(modality: str) -> str:
     return f"{title(modality)} {'show' if modality == 'text' else 'shows'}"

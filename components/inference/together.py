@@ -1,9 +1,10 @@
 """Which modalities a version was trained to read together, and how it reads a clip that has others together.
 
-Attention between two modalities that no training clip had at once was never trained: what it makes of a clip with both
-is arbitrary, whereas each of them was learned. A union of corpora is like that: photographs without a voice, recordings
-of voices without a face. Such a clip is read in groups of modalities that were trained together, and the groups'
-posteriors are multiplied, as independent experts with equal priors are (Hinton, Neural Computation 14, 2002, eq. 1).
+Attention between two modalities that no training clip had at once was never trained, whereas each of them was. A
+union of corpora is like that: photographs without a voice, recordings of voices without a face. Such a clip is read
+in groups of modalities that were trained together, and the groups' posteriors are multiplied, as independent experts
+with equal priors are (Hinton, Neural Computation 14, 2002, eq. 1). On rendered people it costs nothing and is better
+calibrated (docs/benchmarks/synthetic.md).
 """
 
 from __future__ import annotations

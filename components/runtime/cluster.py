@@ -64,6 +64,7 @@ def start(resources: RayResources, **options: Any) -> None:
 
     try:
         ray.init(
+            address="local",  # also beside a Ray that somebody has started on this machine
             num_cpus=resources.num_cpus,
             object_store_memory=resources.object_store_mb * BYTES_PER_MB,
             include_dashboard=False,

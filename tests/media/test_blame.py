@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from components.alignment.guard import _crashed
+from components.alignment.guard import crashed
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
@@ -123,4 +123,4 @@ def test_a_disk_that_fails_is_not_a_missing_file(tmp_path: Path, monkeypatch: py
     ("how", "word"), [("signal SIGKILL, 2 times", "memory"), ("signal SIGSEGV, 2 times", "FFmpeg")]
 )
 def test_a_machine_without_memory_is_not_a_bad_file(how: str, word: str) -> None:
-    assert word in str(_crashed(SimpleNamespace(how=how), "a").remedy)  # type: ignore[arg-type]
+    assert word in str(crashed(SimpleNamespace(how=how), "a").remedy)  # type: ignore[arg-type]

@@ -78,7 +78,9 @@ def test_what_was_changed_or_is_of_a_stranger_does_not_hold(proof: str, code: Co
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("text", ["", "rsa:AAAA", "ed25519:AAAA", "ed25519:!!", KEY.public + "A"])
+@pytest.mark.parametrize(
+    "text", ["", "rsa:AAAA", "ed25519:AAAA", "ed25519:!!", pytest.param(KEY.public + "A", id="too long")]
+)
 def test_what_is_not_a_public_key_is_named(text: str) -> None:
     with pytest.raises(ConfigError, match=r"rollout.trusted_keys: not a public key"):
         Keyring(trusted=(text,))

@@ -53,7 +53,7 @@ def ray_head(resources: RayResources) -> Iterator[str]:
     begin = time.monotonic()
     folder = _folder()
     try:
-        start(resources, address="local", logging_level="error", _temp_dir=str(folder))
+        start(resources, logging_level="error", _temp_dir=str(folder))
         address = ray.get_runtime_context().gcs_address
         os.environ[ADDRESS_VARIABLE] = address
         print(f"Ray: started in {time.monotonic() - begin:.0f} s for the whole run", file=sys.stderr)

@@ -116,4 +116,5 @@ def test_a_replica_serves_it_and_answers_as_before(mlflow_uri: str, version: str
     served = service.served_version()
     assert (served.name, served.version, served.bundle_sha256) == (NAME, version, SHA256)
     predictor = service.current()
-    same_answer(json.loads(predictor.predict(clip_of_file(sound, predictor.guard)).to_json()))
+    upload = Path(shutil.copy(sound, service.uploads.path))  # a service reads nothing else
+    same_answer(json.loads(predictor.predict(clip_of_file(upload, predictor.guard)).to_json()))

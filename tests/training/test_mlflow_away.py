@@ -48,9 +48,9 @@ call_stage("train", tiny_params(sys.argv[1], "away"), Layout(Path(sys.argv[2])))
 def server(folder: Path, port: int) -> Iterator[str]:
     log = folder / "server.log"
     store = f"sqlite:///{folder / 'mlflow.db'}"
-    with mlflow_server(store_uri=store, artifacts=folder / "artifacts", port=port, log=log) as address:
-        wait_ready(address, log)
-        yield address
+    with mlflow_server(store_uri=store, artifacts=folder / "artifacts", port=port, log=log) as started:
+        wait_ready(started.address, log)
+        yield started.address
 
 
 @pytest.mark.integration

@@ -27,7 +27,7 @@ from components.media.images import image_times
 from components.media.probe import image_format
 from components.media.source import open_media, out_of_memory, picture_stream, too_slow
 from components.runtime.fork_server import fork_server
-from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
+from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
 from components.runtime.weights import weights_root
 
@@ -35,7 +35,7 @@ SERVE = f"{__name__}:serve"
 KILLED = "signal SIGKILL"  # so the kernel ends a process where memory runs out
 
 
-class Guard:
+class Guard(InChild):
     """Aligns clips in a child process; a context manager. The child starts with the first clip, or with `start`.
     Threads take turns.
 
@@ -120,23 +120,6 @@ class Guard:
         fields, _ = self._request(request, path.name, patience)
         timed = tuple(Word(text=text, start_s=start_s, end_s=end_s) for text, start_s, end_s in fields["words"])
         return bool(fields["picture"]), Said(text=fields["text"], words=timed)
-
-    def start(self) -> None:
-        """Starts the child without waiting for it."""
-        self._child.start()
-
-    def wait(self) -> None:
-        """Waits until the child is ready; raises UnavailableError as `align`."""
-        self._child.wait()
-
-    def close(self) -> None:
-        """Ends the child. The next clip would start a new one."""
-        self._child.close()
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id, while it runs."""
-        return self._child.pid
 
     def _request(
         self, request: Mapping[str, Any], where: str, patience: Patience | None = None

@@ -22,7 +22,7 @@ from components.features.base import Classifying, Encoded, Encoder
 from components.features.registry import create
 from components.features.warm import warm_clip
 from components.media.source import out_of_memory, too_slow
-from components.runtime.guarded import BODY, ChildEndedError, Fields, Guarded, Handler
+from components.runtime.guarded import BODY, ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
 
 SERVE = f"{__name__}:serve"
@@ -40,7 +40,7 @@ class Encodings:
     scores: Mapping[str, Encoded] = field(default_factory=dict)
 
 
-class EncoderGuard:
+class EncoderGuard(InChild):
     """Encodes aligned clips in a child process, which starts with the first clip or with `start`. Threads take turns.
 
     Args:
@@ -86,23 +86,6 @@ class EncoderGuard:
             raise out_of_memory(self._limits, aligned.clip_id)
         assert body is not None
         return _unpacked(body)
-
-    def start(self) -> None:
-        """Starts the child without waiting for it."""
-        self._child.start()
-
-    def wait(self) -> None:
-        """Waits until the encoders are loaded; raises as `encode`."""
-        self._child.wait()
-
-    def close(self) -> None:
-        """Ends the child. The next clip would start a new one."""
-        self._child.close()
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id, while it runs."""
-        return self._child.pid
 
     def _refusal(self, ended: ChildEndedError, where: str, patience: Patience | None) -> MediaError:
         if ended.over_work:

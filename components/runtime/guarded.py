@@ -238,6 +238,29 @@ class Guarded:
         return _end(child, line, dead=dead)
 
 
+class InChild:
+    """What does its work in a guarded child, `_child`."""
+
+    _child: Guarded
+
+    def start(self) -> None:
+        """Starts the child without waiting for it."""
+        self._child.start()
+
+    def wait(self) -> None:
+        """Waits until the child is ready; raises UnavailableError, or what its start raises."""
+        self._child.wait()
+
+    def close(self) -> None:
+        """Ends the child. The next clip would start a new one."""
+        self._child.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, while it runs."""
+        return self._child.pid
+
+
 def _end(child: Child, line: Connection, *, dead: bool = False) -> int:
     line.close()
     if not dead:

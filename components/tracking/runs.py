@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from components.tracking.names import flatten
 MODEL_TAG = "mer.model_sha256"
 INPUTS_TAG = "mer.inputs_sha256"
 ERROR_TAG = "mer.error"
+FINISHED = "FINISHED"  # the status of a run that did what it was for
 # By these MLflow's page shows a run's description, and nests runs.
 NOTE_TAG = "mlflow.note.content"
 PARENT_TAG = "mlflow.parentRunId"
@@ -203,22 +204,29 @@ def new_run(
     client = client_of(tracking, root)
     nested = {} if parent is None else {PARENT_TAG: parent.run_id}
     made = client.create_run(experiment_id(client, tracking, root), tags={**tags, **nested}, run_name=name)
-    with _ending(Run(client, str(made.info.run_id))) as run:
+    run = Run(client, str(made.info.run_id))
+    with ending(run.tags, lambda status: client.set_terminated(run.run_id, status=status)):
         yield run
 
 
 @contextmanager
-def _ending(run: Run) -> Iterator[Run]:
+def ending(tags: Callable[[Mapping[str, str]], None], end: Callable[[str], None]) -> Iterator[None]:
+    """Ends a run as its block ends: FINISHED, KILLED by hand, or FAILED with the error as a tag.
+
+    Args:
+        tags: writes tags.
+        end: takes the status.
+    """
     try:
-        yield run
+        yield
     except BaseException as error:
         by_hand = isinstance(error, KeyboardInterrupt | SystemExit)
         with suppress(MerError):  # where MLflow is away too, what went wrong first is what matters
             if not by_hand:
-                run.tags({ERROR_TAG: str(error)[:MAX_ERROR_CHARACTERS]})
-            run.client.set_terminated(run.run_id, status="KILLED" if by_hand else "FAILED")
+                tags({ERROR_TAG: str(error)[:MAX_ERROR_CHARACTERS]})
+            end("KILLED" if by_hand else "FAILED")
         raise
-    run.client.set_terminated(run.run_id, status="FINISHED")
+    end(FINISHED)
 
 
 def newest(client: Client, experiment: str, tag: str, value: str, *, finished: bool = False) -> str | None:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.config import Tracking
-from components.contracts.errors import MerError, UnavailableError
+from components.contracts.errors import UnavailableError
 from components.tracking.client import Client, client_of, impatience
 from components.tracking.errors import NotInMlflowError
 from components.tracking.names import flatten
-from components.tracking.runs import ERROR_TAG, INPUTS_TAG, MAX_ERROR_CHARACTERS, NOTE_TAG, Run, experiment_id, newest
+from components.tracking.runs import FINISHED, INPUTS_TAG, NOTE_TAG, Run, ending, experiment_id, newest
 from components.tracking.spool import Delivered, Spool
 
 SPOOL_TAG = "mer.spool"
@@ -221,16 +221,9 @@ def open_run(tracking: Tracking, root: Path, *, inputs_sha256: str, name: str, f
     """
     run = SpooledRun(Spool(folder), tracking, root)
     run._begin(inputs_sha256=inputs_sha256, name=name)
-    try:
+    # Only a training that is done waits for MLflow.
+    with ending(run.tags, lambda status: run._end(status, patient=status == FINISHED)):
         yield run
-    except BaseException as error:
-        by_hand = isinstance(error, KeyboardInterrupt | SystemExit)
-        with suppress(MerError):  # where MLflow is away too, what went wrong first is what matters
-            if not by_hand:
-                run.tags({ERROR_TAG: str(error)[:MAX_ERROR_CHARACTERS]})
-            run._end("KILLED" if by_hand else "FAILED", patient=False)
-        raise
-    run._end("FINISHED", patient=True)
 
 
 def _open_again(run: Run, _: Spool, record: Mapping[str, Any]) -> None:

@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+Version = Annotated[
+    str | None,
+    typer.Option(
+        "--version", metavar="VERSION", help="A version, an alias, a bundle's folder or starter; default: promoted."
+    ),
+]
+
 
 def serve(
     service: Annotated[
@@ -43,12 +50,7 @@ def predict(
             help="The spoken words, as text or @FILE: text, SubRip, WebVTT, TextGrid, a recogniser's JSON.",
         ),
     ] = None,
-    version: Annotated[
-        str | None,
-        typer.Option(
-            "--version", metavar="VERSION", help="A version, an alias, a bundle's folder or starter; default: promoted."
-        ),
-    ] = None,
+    version: Version = None,
     audio_track: Annotated[
         int | None,
         typer.Option("--audio-track", metavar="N", min=1, help="Of several sound tracks; default: the flagged one."),
@@ -98,12 +100,7 @@ def adapt(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")] = Path(
         "adaptation.safetensors"
     ),
-    version: Annotated[
-        str | None,
-        typer.Option(
-            "--version", metavar="VERSION", help="A version, an alias, a bundle's folder or starter; default: promoted."
-        ),
-    ] = None,
+    version: Version = None,
 ) -> None:
     """Measure your own recordings, without labels, for `mer predict`.
 
@@ -127,12 +124,7 @@ def submit(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")] = Path(
         "predictions.txt"
     ),
-    version: Annotated[
-        str | None,
-        typer.Option(
-            "--version", metavar="VERSION", help="A version, an alias, a bundle's folder or starter; default: promoted."
-        ),
-    ] = None,
+    version: Version = None,
     corpus: Annotated[
         Path | None,
         typer.Option("--corpus", metavar="DIR", help="Crops and recordings; default: affwild2.root of params.yaml."),

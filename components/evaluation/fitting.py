@@ -29,6 +29,8 @@ from components.model.base import EmotionModel
 
 Rows = NDArray[np.float32]
 NO_SHIFT = Shift()
+# The most steps that the ways of reading one are weighed on; the weights are tenths.
+MOST_STEPS = 20_000
 # Clips → their scores.
 Read = Callable[[Sequence[Case]], list[Logits]]
 
@@ -114,7 +116,8 @@ def one_by_one(model: EmotionModel) -> Read:
 def fit_posteriors(
     model: EmotionModel, cases: Sequence[Case], read: Read, shift: Shift = NO_SHIFT
 ) -> tuple[Calibration, list[Logits]]:
-    """The temperatures and the weights of the ways of reading a clip, and the scores of the clips as recorded."""
+    """The temperatures and the weights of the ways of reading a clip or a step, and the scores of the clips as
+    recorded."""
     logits = read(cases)
     heads = sorted({name for item in logits for name in item.unimodal})
     step_heads = sorted({name for item in logits for name in item.unimodal_step})
@@ -131,11 +134,18 @@ def fit_posteriors(
         },
         shift=shift,
     )
-    scorer = Scorer(model, replace(alone, clip_ways=_clip_ways(Scorer(model, alone), cases, logits)))
+    plain = Scorer(model, alone)
+    weights = replace(alone, clip_ways=_clip_ways(plain, cases, logits), step_ways=_step_ways(plain, cases, logits))
+    scorer = Scorer(model, weights)
     step_by_count, clip_by_count = _by_count(scorer, cases, read)
     calibration = replace(
         scorer.calibration,
-        step=_step_temperature(cases, [item.step for item in logits], [case.valid for case in cases], shift),
+        step=_step_temperature(
+            cases,
+            [scorer.step_scores(item, case.masks) for case, item in zip(cases, logits, strict=True)],
+            [case.valid for case in cases],
+            shift,
+        ),
         clip=_clip_temperature(
             cases, [scorer.clip_scores(item, case.masks) for case, item in zip(cases, logits, strict=True)], shift
         ),
@@ -164,7 +174,8 @@ def _by_count(scorer: Scorer, cases: Sequence[Case], read: Read) -> tuple[dict[i
                 clips, [scorer.clip_scores(item, case.masks) for case, item in zip(clips, logits, strict=True)], shift
             )
             valid = [case.valid for case in clips]
-            step[count] = _step_temperature(clips, [item.step for item in logits], valid, shift)
+            rows = [scorer.step_scores(item, case.masks) for case, item in zip(clips, logits, strict=True)]
+            step[count] = _step_temperature(clips, rows, valid, shift)
     return step, clip
 
 
@@ -174,6 +185,21 @@ def _clip_ways(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits]) 
     ways = {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
     labels = np.array([case.clip_label for case in cases], dtype=np.int64)
     return fit_ways(ways, labels, scorer.calibration.shift.clip)
+
+
+def _step_ways(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits]) -> dict[str, float]:
+    """The weight of each way of reading a step, from the labelled steps of clips as they were recorded."""
+    chosen = [(case.step_labels >= 0) & case.valid for case in cases]
+    rows = [scorer.step_ways(item, case.masks) for case, item in zip(cases, logits, strict=True)]
+    if not rows or not rows[0]:
+        return {}
+    labels = np.concatenate([case.step_labels[mask] for case, mask in zip(cases, chosen, strict=True)])
+    every = slice(None, None, -(-max(1, labels.size) // MOST_STEPS))
+    ways = {
+        name: np.concatenate([row[name][mask] for row, mask in zip(rows, chosen, strict=True)])[every]
+        for name in rows[0]
+    }
+    return fit_ways(ways, labels[every], scorer.calibration.shift.step)
 
 
 def _having(name: str, cases: Sequence[Case], rows: Sequence[Rows]) -> tuple[list[Case], list[Rows]]:

@@ -8,10 +8,10 @@ A model that gets only one modality of a clip is far too confident under the tem
 heads have one temperature for each number of modalities that a clip has. A bias or a scale per class needs more people
 than a calibration split has: `docs/benchmarks/synthetic.md` has the figures.
 
-A model that reads a clip in several ways (`ModelOutput.clip_ways`) has no weights for them that hold for unseen people;
-the product of the posteriors of its single modalities is one more way. The weights of their log-probabilities are
-fitted on held-out people: stacking (Wolpert, Neural Networks 5, 1992) of a logarithmic opinion
-pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
+A model that reads a clip in several ways (`ModelOutput.clip_ways`), or the utterances in it (`ModelOutput.step_ways`),
+has no weights for them that hold for unseen people; the product of the posteriors of its single modalities is one more
+way. The weights of their log-probabilities are fitted on held-out people: stacking (Wolpert, Neural Networks 5, 1992)
+of a logarithmic opinion pool (Genest and Zidek, Statistical Science 1, 1986, section 3).
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Calibration:
 
     Attributes:
         clip_ways: way of reading a clip → its weight; empty where the model has one way, or its own average is kept.
+        step_ways: the same of a step, where its version learned from utterances.
         shift: what is added to the scores after their temperature.
         step, clip: temperatures of the two heads, of clips as they were recorded; 1 leaves a head as it is.
         step_by_count, clip_by_count: number of present modalities → the temperature used instead, where it was fitted.
@@ -78,6 +79,7 @@ class Calibration:
     rarity: Rarity = field(default_factory=Rarity)
     contradiction_threshold: float = 0.9
     clip_ways: Mapping[str, float] = field(default_factory=dict)
+    step_ways: Mapping[str, float] = field(default_factory=dict)
     shift: Shift = Shift()
     together: tuple[Combination, ...] = ()
 
@@ -109,6 +111,7 @@ class Calibration:
             "rarity": self.rarity.to_json(),
             "contradiction_threshold": self.contradiction_threshold,
             "clip_ways": dict(sorted(self.clip_ways.items())),
+            **({"step_ways": dict(sorted(self.step_ways.items()))} if self.step_ways else {}),
             **({"shift": self.shift.to_json()} if self.shift != Shift() else {}),
             **({"together": [list(names) for names in self.together]} if self.together else {}),
         }
@@ -127,6 +130,7 @@ class Calibration:
                 rarity=Rarity.from_json(value["rarity"]),
                 contradiction_threshold=float(value["contradiction_threshold"]),
                 clip_ways={str(name): float(number) for name, number in value["clip_ways"].items()},
+                step_ways={str(name): float(number) for name, number in value.get("step_ways", {}).items()},
                 shift=Shift.from_json(value["shift"]) if "shift" in value else Shift(),
                 together=tuple(tuple(str(name) for name in names) for names in value.get("together", ())),
             )
@@ -148,7 +152,8 @@ def with_product(
 
     Args:
         ways: way → (…, K) scores of a model.
-        unimodal: modality → (…, K) scores of those that are present; the product is uniform where none is.
+        unimodal: modality → (…, K) scores of those that are present, NaN at steps without it; the product is uniform
+            where none is.
         temperatures: of the modalities' own heads, 1 where there is none.
     """
     if len(ways) < 2:

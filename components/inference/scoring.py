@@ -28,8 +28,8 @@ Masks = Mapping[str, NDArray[np.bool_]]
 @dataclass(frozen=True, kw_only=True)
 class Logits:
     """The outputs of the heads, float32: scores before softmax `step` (T, K), `clip` (K,), `clip_ways` (K,) by way of
-    reading the clip, `unimodal` (K,) and `unimodal_step` (T, K) by modality; `valence_arousal` (2,) and
-    `step_valence_arousal` (T, 2) in [-1, 1], None without that head."""
+    reading the clip and `step_ways` (T, K) by way of reading a step, `unimodal` (K,) and `unimodal_step` (T, K) by
+    modality; `valence_arousal` (2,) and `step_valence_arousal` (T, 2) in [-1, 1], None without that head."""
 
     step: NDArray[np.float32]
     clip: NDArray[np.float32]
@@ -38,6 +38,7 @@ class Logits:
     valence_arousal: NDArray[np.float32] | None = None
     step_valence_arousal: NDArray[np.float32] | None = None
     clip_ways: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    step_ways: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, output: ModelOutput, row: int, steps: int) -> Logits:
@@ -46,17 +47,19 @@ class Logits:
         def clips(scores: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
             return {name: values[row].numpy().copy() for name, values in sorted(scores.items())}
 
+        def over_time(scores: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+            return {name: values[row, :steps].numpy().copy() for name, values in sorted(scores.items())}
+
         affect, step_affect = output.valence_arousal, output.step_valence_arousal
         return cls(
             step=output.step_logits[row, :steps].numpy().copy(),
             clip=output.clip_logits[row].numpy().copy(),
             unimodal=clips(output.unimodal_clip_logits),
-            unimodal_step={
-                name: values[row, :steps].numpy().copy() for name, values in sorted(output.unimodal_step_logits.items())
-            },
+            unimodal_step=over_time(output.unimodal_step_logits),
             valence_arousal=None if affect is None else affect[row].numpy().copy(),
             step_valence_arousal=None if step_affect is None else step_affect[row, :steps].numpy().copy(),
             clip_ways=clips(output.clip_ways),
+            step_ways=over_time(output.step_ways),
         )
 
 
@@ -161,6 +164,20 @@ class Scorer:
         weights = self.calibration.clip_ways
         return mix(self.ways(logits, masks), weights) if weights else logits.clip
 
+    def step_ways(self, logits: Logits, masks: Masks) -> dict[str, NDArray[np.floating]]:
+        """Way of reading a step → (T, K) scores; see `with_product`."""
+        present = {
+            name: np.where(masks[name][:, None], scores, np.float32(np.nan))
+            for name, scores in logits.unimodal_step.items()
+            if name in masks and masks[name].any()
+        }
+        return with_product(logits.step_ways, present, self.calibration.unimodal_step)
+
+    def step_scores(self, logits: Logits, masks: Masks) -> NDArray[np.float32]:
+        """(T, K) scores of the steps before their temperature, as `clip_scores`."""
+        weights = self.calibration.step_ways
+        return mix(self.step_ways(logits, masks), weights) if weights else logits.step
+
     def score(self, features: Features, masks: Masks) -> Scored:
         """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` returns them."""
         whole = self.calibrated(self.logits(features, masks), masks)
@@ -198,7 +215,7 @@ class Scorer:
         clip_temperature = calibration.clip_by_count.get(len(present), calibration.clip)
         return Posteriors(
             present=present,
-            step=softmax(logits.step, step_temperature, shift.step).astype(np.float32),
+            step=softmax(self.step_scores(logits, masks), step_temperature, shift.step).astype(np.float32),
             clip=softmax(self.clip_scores(logits, masks), clip_temperature, shift.clip).astype(np.float32),
             unimodal={
                 name: softmax(value, calibration.unimodal.get(name, 1.0), shift.clip).astype(np.float32)

@@ -1,7 +1,8 @@
 """The temporal model with bi-directional cross-attention; plain torch.
 
 model.py       projection → temporal.py → attention.py → fusion.py → heads.py
-statistics.py  a clip by the mean and spread of its features
+statistics.py  a clip by the mean and spread of its features, a step by its features alone
+ways.py        clips and steps read in several ways beside each other
 objective.py   the table of losses; losses.py and contrastive.py hold them
 streaming.py   the causal model step by step
 paper.py       the published model; build.py chooses by preset

@@ -32,14 +32,14 @@ class ClipFeatures(NamedTuple):
 
 
 class MixedTargets(NamedTuple):
-    """Training targets that replace the batch's own clips: `scores` (R, K) of clips after noise and mixing.
+    """Training targets that replace the batch's own clips, or steps: `scores` (R, K) of them after noise and mixing.
 
-    Row r counts with `weight` (R,) as an example of the class of clip `clip` (R,) of the batch. A mixture of two clips
-    has two rows, one per clip.
+    Row r counts with `weight` (R,) as an example of the class of item `item` (R,): a clip of the batch, or a step,
+    counted through all clips of the padded batch. A mixture of two items has two rows, one per item.
     """
 
     scores: Tensor
-    clip: Tensor
+    item: Tensor
     weight: Tensor
 
 
@@ -53,6 +53,8 @@ class ModelOutput(NamedTuple):
         step_logits: (B, T, K); clip_logits: (B, K).
         clip_ways: {way of reading a clip: (B, K)} where `clip_logits` averages several: each has its own loss.
         mixed_targets: {way of reading a clip: its training targets}, in training, for ways that add noise or mix clips.
+        step_ways: {way of reading a step: (B, T, K)}, mixed_step_targets: as for clips; empty where steps are read in
+            one way (`ModelSpec.utterances`).
         unimodal_clip_logits: {m: (B, K)}; unimodal_step_logits: {m: (B, T, K)}.
         valence_arousal: (B, 2) in [-1, 1], step_valence_arousal: (B, T, 2); None without that head.
         embedding: (B, W) of length 1, what a contrastive loss compares with a text; None without that head.
@@ -67,6 +69,8 @@ class ModelOutput(NamedTuple):
     embedding: Tensor | None = None
     clip_ways: Mapping[str, Tensor] = MappingProxyType({})
     mixed_targets: Mapping[str, MixedTargets] = MappingProxyType({})
+    step_ways: Mapping[str, Tensor] = MappingProxyType({})
+    mixed_step_targets: Mapping[str, MixedTargets] = MappingProxyType({})
 
 
 class EmotionModel(nn.Module, ABC):

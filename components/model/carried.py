@@ -33,12 +33,20 @@ SIZES = (
 )
 OF_A_MODALITY = re.compile(
     r"(?:encoders|attention\.(?:key_value|norm|out|query)|fusion\.(?:gate|value)|unimodal_step|unimodal_clip"
-    r"|statistics\.statistics)\.(?P<modality>[^.]+)\."
+    r"|(?:step_)?statistics\.statistics)\.(?P<modality>[^.]+)\."
 )
 # Their first axis is the classes.
-BY_CLASS = re.compile(r"(?:step_head|clip_head|unimodal_step\.[^.]+|unimodal_clip\.[^.]+|statistics)\.out\.\w+")
+BY_CLASS = re.compile(
+    r"(?:step_head|clip_head|unimodal_step\.[^.]+|unimodal_clip\.[^.]+|(?:step_)?statistics)\.out\.\w+"
+)
 # Their last axis holds the modalities side by side.
-SIDE_BY_SIDE = {"statistics.hidden.weight", "fusion.mix.weight", "step_experts.log_beta_M", "clip_experts.log_beta_M"}
+SIDE_BY_SIDE = {
+    "statistics.hidden.weight",
+    "step_statistics.hidden.weight",
+    "fusion.mix.weight",
+    "step_experts.log_beta_M",
+    "clip_experts.log_beta_M",
+}
 
 Blocks = dict[str, list[slice]]
 
@@ -94,6 +102,8 @@ def _blocks(name: str, spec: ModelSpec) -> Blocks:
     names, count = spec.names, len(spec.names)
     if name == "statistics.hidden.weight":
         return _laid([2 * spec.modalities[modality] for modality in names], names)
+    if name == "step_statistics.hidden.weight":
+        return _laid([spec.modalities[modality] for modality in names], names)
     if name == "fusion.mix.weight":
         width = spec.model.width
         streams, presence = _laid([width] * count, names), _laid([1] * count, names, start=width * count)

@@ -138,8 +138,17 @@ class LossInputs:
 
 
 def step_part(inputs: LossInputs) -> LossPart:
-    """Cross-entropy of the steps."""
-    return _steps(inputs, inputs.output.step_logits, inputs.valid)
+    """Cross-entropy of the steps, of each way of reading one by itself, as `clip_part`."""
+    output = inputs.output
+    if not output.step_ways:
+        return _steps(inputs, output.step_logits, inputs.valid)
+    parts = [
+        _steps(inputs, logits_BTK, inputs.valid)
+        for name, logits_BTK in output.step_ways.items()
+        if name not in output.mixed_step_targets
+    ]
+    parts += [_mixed_steps(inputs, mixed) for mixed in output.mixed_step_targets.values()]
+    return _added(parts, inputs)
 
 
 def clip_part(inputs: LossInputs) -> LossPart:
@@ -169,17 +178,32 @@ def unimodal_clip_part(inputs: LossInputs) -> LossPart:
 
 
 def _steps(inputs: LossInputs, logits_BTK: Tensor, mask_BT: Tensor) -> LossPart:
+    labels_N, share_N = _labelled_steps(inputs, mask_BT)
+    return _step_items(inputs, logits_BTK.flatten(0, 1), labels_N, share_N)
+
+
+def _mixed_steps(inputs: LossInputs, mixed: MixedTargets) -> LossPart:
+    labels_N, share_N = _labelled_steps(inputs, inputs.valid)
+    return _step_items(inputs, mixed.scores, labels_N[mixed.item], share_N[mixed.item] * mixed.weight)
+
+
+def _labelled_steps(inputs: LossInputs, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels (B · T,) of the steps of all clips, and the share of each in the weight of its clip."""
     labels_BT = inputs.step_labels.masked_fill(~mask_BT, UNLABELLED)
     labelled_BT = labels_BT != UNLABELLED
     share_BT = labelled_BT / labelled_BT.sum(-1, keepdim=True).clamp(min=1)
+    return labels_BT.flatten(), share_BT.flatten()
+
+
+def _step_items(inputs: LossInputs, logits_NK: Tensor, labels_N: Tensor, weight_N: Tensor) -> LossPart:
     targets = inputs.targets
     return cross_entropy_sum(
-        logits_BTK.flatten(0, 1),
-        labels_BT.flatten(),
+        logits_NK,
+        labels_N,
         balance=targets.step_balance,
-        present_K=logits_BTK.new_tensor(targets.present, dtype=torch.bool),
+        present_K=logits_NK.new_tensor(targets.present, dtype=torch.bool),
         smoothing=targets.smoothing,
-        item_weight_N=share_BT.flatten(),
+        item_weight_N=weight_N,
     )
 
 
@@ -198,7 +222,7 @@ def _clips(
 
 
 def _mixed(inputs: LossInputs, mixed: MixedTargets) -> LossPart:
-    labels_B, mask_BT = inputs.clip_labels[mixed.clip], inputs.valid[mixed.clip]
+    labels_B, mask_BT = inputs.clip_labels[mixed.item], inputs.valid[mixed.item]
     return _clips(inputs, mixed.scores, labels_B, mask_BT, mixed.weight)
 
 

@@ -2,7 +2,7 @@
 
 A clip is scored from its streams, from the statistics of its features, or from both; the two ways are averaged as
 log-probabilities, and each has its own loss, so that the one that overfits a training set does not keep the other from
-learning.
+learning. So is a step where training clips have utterances with labels of their own (`ModelSpec.utterances`).
 
 With `fusion: product` there is no attention and nothing is fused before the heads: each modality's own scores are
 multiplied, and the other outputs of a clip come from the mean of the modalities.
@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from components.model.attention import CrossAttention
-from components.model.base import ClipFeatures, EmotionModel, MixedTargets, ModelOutput
+from components.model.base import ClipFeatures, EmotionModel, ModelOutput
 from components.model.fusion import Concatenation, GatedFusion, MeanFusion, ProductOfExperts
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.sparse import over_present
 from components.model.spec import ModelSpec
-from components.model.statistics import StatisticsHead
+from components.model.statistics import ClipStatistics, Layer, StatisticsHead, StepFeatures
 from components.model.temporal import TemporalEncoder
+from components.model.ways import Ways, one_way, statistics_and
 
 
 class TemporalModel(EmotionModel):
@@ -73,20 +74,19 @@ class TemporalModel(EmotionModel):
         self.unimodal_clip = nn.ModuleDict(
             {name: ClipHead(config.width, classes, dropout=config.dropout) for name in names}
         )
+        reads_statistics = config.clip_head != "temporal"
         self.statistics = (
-            None
-            if config.clip_head == "temporal"
-            else StatisticsHead(
-                {name: spec.modalities[name] for name in names},
-                classes,
-                hidden=config.statistics_width,
-                dropout=config.statistics_dropout,
-                noise=config.statistics_noise,
-                mixup=config.statistics_mixup,
-            )
+            _statistics_head(spec, {name: ClipStatistics(spec.modalities[name]) for name in names})
+            if reads_statistics
+            else None
         )
         self.affect = AffectHead(config.width, dropout=config.dropout) if spec.valence_arousal else None
         self.embedding = EmbeddingHead(config.width, spec.embedding) if spec.embedding else None
+        self.step_statistics = (
+            _statistics_head(spec, {name: StepFeatures(spec.modalities[name]) for name in names})
+            if reads_statistics and spec.utterances
+            else None
+        )
 
     @property
     def clip_heads(self) -> dict[str, ClipHead]:
@@ -94,9 +94,11 @@ class TemporalModel(EmotionModel):
         return {name: cast(ClipHead, head) for name, head in self.unimodal_clip.items()}
 
     def set_from(self, clips: Sequence[ClipFeatures]) -> None:
-        """Sets the centre and spread that standardise the statistics of a clip."""
-        by_modality = {} if self.statistics is None else self.statistics.by_modality
-        for name, layer in by_modality.items():
+        """Sets the centre and spread that standardise the statistics of a clip, and of a step."""
+        layers: list[tuple[str, ClipStatistics | StepFeatures]] = []
+        for head in (self.statistics, self.step_statistics):
+            layers += [] if head is None else head.by_modality.items()
+        for name, layer in layers:
             layer.set_from(
                 (torch.from_numpy(clip.features[name]), torch.from_numpy(clip.masks[name])) for clip in clips
             )
@@ -134,7 +136,16 @@ class TemporalModel(EmotionModel):
             summary_BW=summary_BW,
             statistics=statistics,
             present=present,
+            step_statistics=self.of_steps(features, masks),
         )
+
+    def of_steps(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{m: (B, T, D)}, {m: (B, T)} → {m: (B, T, D)} of the steps, each by itself; empty without that head."""
+        by_modality = {} if self.step_statistics is None else self.step_statistics.by_modality
+        return {
+            name: over_present(layer, features[name], masks[name], width=layer.size)
+            for name, layer in by_modality.items()
+        }
 
     def decide(
         self,
@@ -146,9 +157,10 @@ class TemporalModel(EmotionModel):
         summary_BW: Tensor,
         statistics: Mapping[str, Tensor],
         present: Mapping[str, Tensor],
+        step_statistics: Mapping[str, Tensor],
     ) -> ModelOutput:
-        """Every head, from the streams {m: (B, T, W)} and (B, T, W), the clips {m: (B, W)} and (B, W), and the clips'
-        statistics {m: (B, S)}, empty without that head.
+        """Every head, from the streams {m: (B, T, W)} and (B, T, W), the clips {m: (B, W)} and (B, W), and the
+        statistics of clips {m: (B, S)} and of steps {m: (B, T, D)}, empty without those heads.
 
         `masks` {m: (B, T)} and `present` {m: (B,)} are True for valid steps and clips.
         """
@@ -161,27 +173,47 @@ class TemporalModel(EmotionModel):
             assert self.step_head is not None
             assert self.clip_head is not None
             step_BTK, clip_BK = self.step_head(fused_BTW), self.clip_head.scores(summary_BW)
-        ways: dict[str, Tensor] = {}
-        mixed_targets: dict[str, MixedTargets] = {}
-        if self.statistics is not None:
-            ways["statistics"] = self.close(self.statistics(statistics))
-            if self.training:
-                mixed = self.statistics.mixed_targets(statistics)
-                mixed_targets["statistics"] = mixed._replace(scores=self.close(mixed.scores))
-            if self.spec.model.clip_head == "all":
-                ways["temporal"] = self.close(clip_BK)
-            clip_BK = torch.stack([scores.float().log_softmax(-1) for scores in ways.values()]).mean(0)
+        clip = self._read(self.statistics, statistics, clip_BK)
+        valid_BT = torch.stack(list(masks.values())).any(0)
+        step = self._read(self.step_statistics, step_statistics, step_BTK, valid_BT)
         return ModelOutput(
-            step_logits=self.close(step_BTK),
-            clip_logits=self.close(clip_BK),
-            clip_ways=ways,
-            mixed_targets=mixed_targets,
+            step_logits=step.scores,
+            clip_logits=clip.scores,
+            clip_ways=clip.by_way,
+            mixed_targets=clip.mixed,
+            step_ways=step.by_way,
+            mixed_step_targets=step.mixed,
             unimodal_clip_logits={name: self.close(scores) for name, scores in own_clips.items()},
             unimodal_step_logits={name: self.close(scores) for name, scores in own_steps.items()},
             valence_arousal=None if self.affect is None else self.affect.of_clip(summary_BW),
             step_valence_arousal=None if self.affect is None else self.affect.of_steps(fused_BTW),
             embedding=None if self.embedding is None else self.embedding(summary_BW),
         )
+
+    def _read(
+        self,
+        head: StatisticsHead[ClipStatistics] | StatisticsHead[StepFeatures] | None,
+        statistics: Mapping[str, Tensor],
+        temporal: Tensor,
+        valid: Tensor | None = None,
+    ) -> Ways:
+        """The ways of reading clips, or steps, from their statistics and the scores of what was learned over time."""
+        if head is None:
+            return one_way(self.close(temporal))
+        both = self.spec.model.clip_head == "all"
+        return statistics_and(head, statistics, temporal if both else None, close=self.close, valid=valid)
+
+
+def _statistics_head(spec: ModelSpec, layers: Mapping[str, Layer]) -> StatisticsHead[Layer]:
+    config = spec.model
+    return StatisticsHead(
+        layers,
+        len(spec.classes),
+        hidden=config.statistics_width,
+        dropout=config.statistics_dropout,
+        noise=config.statistics_noise,
+        mixup=config.statistics_mixup,
+    )
 
 
 def _fusion(spec: ModelSpec) -> GatedFusion | Concatenation | MeanFusion:

@@ -24,6 +24,8 @@ class ModelSpec:
         rate_hz: steps per second of the grid; turns step distances into seconds.
         valence_arousal: whether the model has a head for them.
         embedding: width W of the embedding that a contrastive loss compares with a text; 0 = no such head.
+        utterances: whether steps are read in all ways that clips are, because training clips have labels for stretches
+            of theirs alone, as the utterances of a video do.
     """
 
     modalities: Mapping[str, int]
@@ -33,6 +35,7 @@ class ModelSpec:
     rate_hz: float = 10.0
     valence_arousal: bool = False
     embedding: int = 0
+    utterances: bool = False
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -101,6 +104,7 @@ class ModelSpec:
             "rate_hz": self.rate_hz,
             "valence_arousal": self.valence_arousal,
             "embedding": self.embedding,
+            **({"utterances": True} if self.utterances else {}),
             "model": self.model.model_dump(mode="json"),
         }
 
@@ -115,6 +119,7 @@ class ModelSpec:
                 rate_hz=float(value.get("rate_hz", 10.0)),
                 valence_arousal=bool(value.get("valence_arousal", False)),
                 embedding=int(value.get("embedding", 0)),
+                utterances=bool(value.get("utterances", False)),
                 model=Model.model_validate(value["model"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:

@@ -4,14 +4,17 @@ Where clips are few and short, the statistics of frozen features through one hid
 to unseen people better than anything that learns over time (statistics pooling: Snyder et al., ICASSP 2018, section
 3.1). They do not depend on order, which is what the temporal path is for.
 
-Legend: B clips, T steps, D feature width, S statistics (2 · D), W hidden width, I all statistics,
-K classes. Masks are True = valid.
+A step is read the same way where it has a label of its own, as utterances in a video do: by its features alone, without
+those before and after it (`StepFeatures`).
+
+Legend: B clips, T steps, D feature width, S statistics (2 · D of a clip, D of a step), W hidden width, I all
+statistics, K classes. Masks are True = valid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,18 +47,37 @@ class RunningMoments(NamedTuple):
     squares: Tensor
 
 
-class ClipStatistics(nn.Module):
-    """Mean and standard deviation of one modality over its valid steps, standardised over the training clips.
+class Standardised(nn.Module):
+    """Statistics of one modality in standard deviations over the training clips.
 
     `centre` and `spread` (S,) belong to the weights but are not learned: they are set once, before training. A
     statistic that did not vary over the training clips has spread 0 and becomes 0.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
+        self.size = size
+        self.centre = nn.Parameter(torch.zeros(size), requires_grad=False)
+        self.spread = nn.Parameter(torch.ones(size), requires_grad=False)
+
+    def standardised(self, values: Tensor) -> Tensor:
+        """(…, S) → (…, S), within `BOUND`."""
+        varies_S = self.spread > 0
+        scaled = torch.where(varies_S, (values - self.centre) / torch.where(varies_S, self.spread, 1.0), 0.0)
+        return scaled.clamp(-BOUND, BOUND)
+
+    @property
+    def gain(self) -> Tensor:
+        """The factor that brings the statistics to the length `GAIN`, a scalar."""
+        return GAIN / (self.spread > 0).sum().clamp(min=1).sqrt()
+
+
+class ClipStatistics(Standardised):
+    """Mean and standard deviation of one modality over its valid steps, standardised over the training clips."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(2 * width)
         self.width = width
-        self.centre = nn.Parameter(torch.zeros(2 * width), requires_grad=False)
-        self.spread = nn.Parameter(torch.ones(2 * width), requires_grad=False)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """(B, T, D), (B, T) → (B, S); zeros, the average clip, where no step is valid, and for the spread where the
@@ -74,13 +96,11 @@ class ClipStatistics(nn.Module):
         moments = RunningMoments(
             moments.steps + mask_BT.sum(1), moments.total + x_BTD.sum(1), moments.squares + x_BTD.square().sum(1)
         )
-        centred_BS = plain(moments).float() - self.centre
-        varies_S = self.spread > 0
-        statistics_BS = torch.where(varies_S, centred_BS / torch.where(varies_S, self.spread, 1.0), 0.0)
+        statistics_BS = self.standardised(plain(moments).float())
         present_B = moments.steps > 0
         exists_B2 = torch.stack([present_B, has_spread(moments, self._usual_variance)], dim=1)
         exists_BS = exists_B2.repeat_interleave(self.width, dim=1)
-        return torch.where(exists_BS, statistics_BS.clamp(-BOUND, BOUND), 0.0), moments
+        return torch.where(exists_BS, statistics_BS, 0.0), moments
 
     @property
     def _usual_variance(self) -> Tensor:
@@ -94,26 +114,44 @@ class ClipStatistics(nn.Module):
         self.centre.copy_(centre_S)
         self.spread.copy_(spread_S)
 
-    @property
-    def gain(self) -> Tensor:
-        """The factor that brings the statistics to the length `GAIN`, a scalar."""
-        return GAIN / (self.spread > 0).sum().clamp(min=1).sqrt()
+
+class StepFeatures(Standardised):
+    """One modality's features at each step, standardised over all valid steps of the training clips."""
+
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """(B, T, D), (B, T) → (B, T, D); zeros, the average step, where the modality is not valid."""
+        return zero_invalid(self.standardised(zero_invalid(x_BTD, mask_BT)), mask_BT)
+
+    @torch.no_grad()
+    def set_from(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Sets `centre` and `spread` from (T, D) and (T,) of the training clips, as if they were one long clip."""
+        sums = ClipStatistics(self.size)
+        moments = sums.start(1)
+        for x_TD, mask_T in clips:
+            moments = sums.advance(x_TD.unsqueeze(0), mask_T.unsqueeze(0), moments)[1]
+        centre_D, spread_D = plain(moments)[0].float().chunk(2)
+        self.centre.copy_(centre_D)
+        self.spread.copy_(torch.where(spread_D < SMALLEST_SPREAD, 0.0, spread_D))
 
 
-class StatisticsHead(nn.Module):
-    """Class scores of a clip from its statistics: one hidden layer.
+Layer = TypeVar("Layer", bound=Standardised)
 
-    In training, noise is added to the statistics of the clips, and each is mixed with a different clip of the batch
-    (mixup: Zhang et al. 2018, arXiv 1710.09412, eq. 1).
+
+class StatisticsHead(nn.Module, Generic[Layer]):
+    """Class scores of clips, or of steps, from their statistics: one hidden layer.
+
+    In training, noise is added to the statistics, and each item is mixed with a different one of the batch (mixup:
+    Zhang et al. 2018, arXiv 1710.09412, eq. 1).
 
     Args:
+        layers: what gives the statistics of each modality.
         noise: standard deviation of the noise, in standard deviations of a statistic over the training clips.
         mixup: alpha of the Beta(alpha, alpha) from which the shares of two clips are drawn; 0 turns mixing off.
     """
 
     def __init__(
         self,
-        widths: Mapping[str, int],
+        layers: Mapping[str, Layer],
         classes: int,
         *,
         hidden: int,
@@ -123,28 +161,28 @@ class StatisticsHead(nn.Module):
     ) -> None:
         super().__init__()
         self.noise, self.mixup = noise, mixup
-        self.statistics = nn.ModuleDict({name: ClipStatistics(width) for name, width in widths.items()})
-        self.hidden = nn.Linear(2 * sum(widths.values()), hidden)
+        self.statistics = nn.ModuleDict(layers)
+        self.hidden = nn.Linear(sum(layer.size for layer in layers.values()), hidden)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden, classes)
 
     @property
-    def by_modality(self) -> dict[str, ClipStatistics]:
+    def by_modality(self) -> dict[str, Layer]:
         """Each modality's statistics."""
-        return {name: cast(ClipStatistics, layer) for name, layer in self.statistics.items()}
+        return {name: cast(Layer, layer) for name, layer in self.statistics.items()}
 
     def forward(self, statistics: Mapping[str, Tensor]) -> Tensor:
-        """{m: (B, S)} → (B, K)."""
+        """{m: (…, S)} → (…, K)."""
         return self._scores(self._inputs(statistics))
 
     def mixed_targets(self, statistics: Mapping[str, Tensor]) -> MixedTargets:
-        """{m: (B, S)} → training targets, with noise and mixing."""
+        """{m: (B, S)} of clips, or of steps side by side → training targets, with noise and mixing."""
         inputs_BI = self._inputs(
             {name: values + self.noise * torch.randn_like(values) for name, values in statistics.items()}
         )
-        clip_B = torch.arange(len(inputs_BI), device=inputs_BI.device)
+        item_B = torch.arange(len(inputs_BI), device=inputs_BI.device)
         if not self.mixup:
-            return MixedTargets(self._scores(inputs_BI), clip_B, torch.ones_like(inputs_BI[:, 0]))
+            return MixedTargets(self._scores(inputs_BI), item_B, torch.ones_like(inputs_BI[:, 0]))
         # One share and one order per batch, as its authors do; the larger share is the clip's own.
         drawn = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
         share = max(drawn, 1 - drawn)
@@ -153,16 +191,12 @@ class StatisticsHead(nn.Module):
         ones_B = torch.ones_like(inputs_BI[:, 0])
         return MixedTargets(
             torch.cat([scores_BK, scores_BK]),
-            torch.cat([clip_B, other_B]),
+            torch.cat([item_B, other_B]),
             torch.cat([share * ones_B, (1 - share) * ones_B]),
         )
 
-    def start(self, clips: int) -> dict[str, RunningMoments]:
-        """The sums of clips before their first step."""
-        return {name: layer.start(clips) for name, layer in self.by_modality.items()}
-
     def _inputs(self, statistics: Mapping[str, Tensor]) -> Tensor:
-        """{m: (B, S)} → (B, I): all modalities side by side, each scaled to the same length."""
+        """{m: (…, S)} → (…, I): all modalities side by side, each scaled to the same length."""
         return torch.cat([statistics[name] * layer.gain for name, layer in self.by_modality.items()], dim=-1)
 
     def _scores(self, inputs_BI: Tensor) -> Tensor:

@@ -118,7 +118,10 @@ class StreamingModel:
             key_value_cache={} if attention is None else attention.start(clips),
             clip=None if clip_head is None else clip_head.start(clips),
             unimodal={name: head.start(clips) for name, head in self.model.clip_heads.items()},
-            statistics={} if self.model.statistics is None else self.model.statistics.start(clips),
+            statistics={
+                name: layer.start(clips)
+                for name, layer in ({} if self.model.statistics is None else self.model.statistics.by_modality).items()
+            },
         )
 
     @torch.inference_mode()
@@ -168,6 +171,7 @@ class StreamingModel:
             summary_BW=summary_BW,
             statistics=clip_statistics,
             present=observed,
+            step_statistics=self.model.of_steps(values, masks),
         )
         output = StepOutput(
             step_logits=decided.step_logits.squeeze(1),

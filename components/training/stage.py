@@ -235,12 +235,18 @@ def spec_of(
         rate_hz=items[0].rate_hz,
         valence_arousal=train.valence_arousal_loss > 0 and _rated(items),
         embedding=embedding_width(train, model),
+        utterances=model.preset == "default" and model.clip_head != "temporal" and _by_stretch(items),
     )
 
 
 def _rated(items: Sequence[Case]) -> bool:
     """Whether there is both valence and arousal to learn."""
     return all(any(math.isfinite(item.valence_arousal[place]) for item in items) for place in range(2))
+
+
+def _by_stretch(items: Sequence[Case]) -> bool:
+    """Whether stretches of some clip have labels, such as the utterances of a video, where the clip itself has none."""
+    return any(item.clip_label == UNLABELLED and bool((item.step_labels != UNLABELLED).any()) for item in items)
 
 
 def _describe(tracked: SpooledRun, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:

@@ -151,7 +151,9 @@ def test_a_long_stream_does_not_drift() -> None:
 
 
 def test_modalities_weigh_alike_whatever_their_width() -> None:
-    head = StatisticsHead({"a": 2, "b": 50}, 3, hidden=8, dropout=0.0, noise=0.5, mixup=0.4)
+    head = StatisticsHead(
+        {"a": ClipStatistics(2), "b": ClipStatistics(50)}, 3, hidden=8, dropout=0.0, noise=0.5, mixup=0.4
+    )
     statistics = {"a": torch.ones(1, 4), "b": torch.ones(1, 100)}
     assert torch.equal(head(statistics), head(statistics))
     seen = []
@@ -161,7 +163,9 @@ def test_modalities_weigh_alike_whatever_their_width() -> None:
 
 
 def test_a_static_modality_weighs_as_much_as_one_that_varies_over_time() -> None:
-    head = StatisticsHead({"a": 2, "b": 2}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.0).eval()
+    head = StatisticsHead(
+        {"a": ClipStatistics(2), "b": ClipStatistics(2)}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.0
+    ).eval()
     static = head.by_modality["a"]
     static.load_state_dict({"centre": torch.zeros(4), "spread": torch.tensor([1.0, 1.0, 0.0, 0.0])})
     values = {"a": torch.tensor([[1.0, 1.0, 0.0, 0.0]]), "b": torch.ones(1, 4)}
@@ -172,19 +176,19 @@ def test_a_static_modality_weighs_as_much_as_one_that_varies_over_time() -> None
 
 
 def test_without_noise_and_mixing_the_targets_are_the_batch_itself() -> None:
-    head = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.0)
+    head = StatisticsHead({"a": ClipStatistics(2)}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.0)
     statistics = {"a": torch.randn(5, 4, generator=torch.Generator().manual_seed(0))}
     targets = head.mixed_targets(statistics)
     assert torch.equal(targets.scores, head(statistics))
-    assert targets.clip.tolist() == [0, 1, 2, 3, 4]
+    assert targets.item.tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(targets.weight, torch.ones(5))
-    noisy = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.5, mixup=0.0)
+    noisy = StatisticsHead({"a": ClipStatistics(2)}, 3, hidden=8, dropout=0.0, noise=0.5, mixup=0.0)
     assert not torch.equal(noisy.mixed_targets(statistics).scores, noisy.mixed_targets(statistics).scores)
 
 
 def test_a_mixture_is_scored_once_and_counts_for_both_of_its_clips() -> None:
     torch.manual_seed(3)
-    head = StatisticsHead({"a": 2}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.4)
+    head = StatisticsHead({"a": ClipStatistics(2)}, 3, hidden=8, dropout=0.0, noise=0.0, mixup=0.4)
     statistics = {"a": torch.randn(6, 4)}
     shares = set()
     for _ in range(20):
@@ -192,7 +196,7 @@ def test_a_mixture_is_scored_once_and_counts_for_both_of_its_clips() -> None:
         hook = head.hidden.register_forward_pre_hook(lambda _, inputs, into=seen: into.append(inputs[0]))
         targets = head.mixed_targets(statistics)
         hook.remove()
-        own, other = targets.clip[:6], targets.clip[6:]
+        own, other = targets.item[:6], targets.item[6:]
         share = float(targets.weight[0])
         shares.add(share)
         assert 0.5 <= share <= 1.0

@@ -65,7 +65,7 @@ def test_a_way_that_varies_its_clips_learns_from_those() -> None:
     part = clip_part(learner, output, batch)
     mixed = output.mixed_targets["statistics"]
     shift = torch.tensor(learner.objective.targets.clip_balance.shift)
-    log_p = (mixed.scores + shift).log_softmax(-1).gather(-1, batch.clip_labels[mixed.clip].unsqueeze(-1))[:, 0]
+    log_p = (mixed.scores + shift).log_softmax(-1).gather(-1, batch.clip_labels[mixed.item].unsqueeze(-1))[:, 0]
     assert torch.allclose(part.total, -(mixed.weight * log_p).sum())
     assert float(part.weight) == pytest.approx(len(ITEMS))
     assert not learner.model.eval()(batch.features, batch.masks).mixed_targets

@@ -56,7 +56,9 @@ class Model(Section):
     clip_head: Literal["temporal", "statistics", "all"] = "all"
     """What a clip's class is read off: `temporal`, what was learned over time; `statistics`, the mean and spread of its
     features over time (Snyder et al. 2018, ICASSP, section 3.1); `all`, both. With `all` the weights of the two, and of
-    the product of the single modalities' scores, are fitted on the calibration split."""
+    the product of the single modalities' scores, are fitted on the calibration split. Where training clips have labels
+    for stretches of theirs alone, such as the utterances of a video, the same holds for each step, whose statistics are
+    its features."""
 
     statistics_width: int = Field(64, gt=0)
     """Width of the hidden layer between the statistics and the class scores."""

@@ -14,6 +14,7 @@ from components.contracts.errors import DataError
 from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
 from components.evaluation.comparison import MAJORITY, baseline_samples, differences, shortfalls
+from components.evaluation.coverage import coverage_figures
 from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
 from components.evaluation.failures import confusions
@@ -295,6 +296,7 @@ def _figures(
         "baselines": {name: scores.to_json() for name, scores in measured.baselines},
         "all_minus": {name: interval.to_json() for name, interval in measured.differences.items()},
         "calibration": _calibration_figures(measured),
+        "coverage": coverage_figures(headline, ruler.bootstrap),
         "episodes": _episode_figures(whole, fitted, classes, ruler.bootstrap),
         "slices": _slices(whole, headline, ruler),
         "outside_training": _outside(fitted, whole.cases),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluation import metrics
+from components.evaluation.coverage import curve
 from components.evaluation.measure import Sample, Scores
 from components.runtime.drawing import BLUE, INK, ORANGE, RED, colour, figure_of, png, style
 
@@ -47,6 +48,30 @@ def reliability(before: Sample, after: Sample, *, bins: int, level: str) -> byte
         grid[0][0].set_ylabel("share answered right")
         grid[1][0].set_ylabel(f"{level}s")
         _named(grid[1][1], [(BLUE, "right"), (ORANGE, "wrong")])
+        figure.tight_layout()
+        return png(figure)
+
+
+def risk_coverage(sample: Sample, figures: Mapping[str, Any], *, level: str) -> bytes:
+    """The share of wrong answers when only the surest are kept, against how many are; bars are the intervals of the
+    table of `coverage_figures`."""
+    kept = curve(sample)
+    with style():
+        figure, axis = figure_of(6.4, 3.4)
+        axis.axhline(kept.risk[-1], color="#9aa5b1", lw=1, ls=(0, (4, 3)), label="if confidence were of no use")
+        axis.plot(kept.coverage, kept.risk, color=BLUE, lw=1.6, label="wrong answers")
+        for share, row in figures["surest"].items():
+            wrong = row["wrong"]
+            if wrong["low"] is not None:
+                axis.vlines(float(share), wrong["low"], wrong["high"], color="#9fb3c8", lw=3.2, zorder=0)
+            axis.plot(float(share), wrong["value"], "o", color=BLUE, ms=5)
+        axis.set(
+            xlim=(0, 1.02), xlabel=f"share of {level}s that are kept, the surest first", ylabel="share of wrong answers"
+        )
+        axis.set_ylim(bottom=0)
+        axis.grid(color="#eef1f4")
+        axis.set_axisbelow(True)
+        axis.legend(loc="best", fontsize=8)
         figure.tight_layout()
         return png(figure)
 

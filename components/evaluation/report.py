@@ -20,6 +20,7 @@ ALT = {
     "confusion": "confusion matrix",
     "reliability-clip": "confidence against accuracy of clips",
     "reliability-step": "confidence against accuracy of steps",
+    "risk-coverage": "wrong answers by share of answers kept",
     "contradiction": "contradiction scores",
     "slices": "accuracy by group",
 }

@@ -16,6 +16,7 @@ from components.catalog.cases import Case, shown_clips
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
 from components.evaluation import metrics, plots
+from components.evaluation.coverage import curve
 from components.evaluation.disagreement import KIND, spans_of
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.intervals import rounded
@@ -79,6 +80,7 @@ def write_evaluation(
         for level, sample in evaluation.samples.items():
             text = _csv(("confidence", "accuracy", "items"), reliability_rows(sample, config.calibration_bins))
             (beside / "plots" / f"reliability-{level}.csv").write_text(text, encoding="utf-8")
+        (beside / "plots" / "risk-coverage.csv").write_text(coverage_csv(evaluation), encoding="utf-8")
         (beside / "plots" / "per-class.csv").write_text(per_class_csv(evaluation), encoding="utf-8")
         (beside / "plots" / "confusion.csv").write_text(confusion_csv(evaluation), encoding="utf-8")
         (beside / "plots" / "subsets.csv").write_text(subsets_csv(evaluation), encoding="utf-8")
@@ -99,6 +101,7 @@ def draw(evaluation: Evaluation, config: Evaluate) -> dict[str, bytes]:
         pictures[f"reliability-{level}"] = plots.reliability(
             evaluation.uncalibrated[level], after, bins=config.calibration_bins, level=level
         )
+    pictures["risk-coverage"] = plots.risk_coverage(sample, evaluation.metrics["coverage"], level=evaluation.level)
     if (group := plots.slices(evaluation.metrics["slices"])) is not None:
         pictures["slices"] = group
     if "contradiction" in evaluation.metrics:
@@ -156,6 +159,13 @@ def reliability_rows(sample: Sample, bins: int) -> list[tuple[Any, ...]]:
         (rounded(sure), rounded(right), int(count))
         for sure, right, count in zip(confidence, accuracy, by_mass.count, strict=True)
     ]
+
+
+def coverage_csv(evaluation: Evaluation) -> str:
+    """The share of answers that are kept, the surest first, and the share of those that are wrong."""
+    kept = curve(evaluation.samples[evaluation.level])
+    pairs = zip(kept.coverage.tolist(), kept.risk.tolist(), strict=True)
+    return _csv(("coverage", "wrong"), [(rounded(coverage), rounded(risk)) for coverage, risk in pairs])
 
 
 def per_class_csv(evaluation: Evaluation) -> str:

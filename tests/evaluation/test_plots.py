@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from components.evaluation import plots
+from components.evaluation.coverage import coverage_figures
+from components.evaluation.intervals import Bootstrap
 from components.evaluation.measure import Sample
 from tests.evaluation.test_evaluate import done
 
@@ -34,6 +36,9 @@ PICTURES: dict[str, Callable[[], bytes | None]] = {
     "confusion": lambda: plots.confusion(sample(), CLASSES),
     "per_class": lambda: plots.per_class(done().metrics["per_class"], CLASSES, level="clip"),
     "subsets": lambda: plots.subsets(done().table, level="clip"),
+    "risk_coverage": lambda: plots.risk_coverage(
+        sample(), coverage_figures(sample(), Bootstrap(draws=50)), level="clip"
+    ),
     "contradiction": contradiction,
     "slices": lambda: plots.slices(done().metrics["slices"]),
 }

@@ -46,6 +46,9 @@ def test_every_file_is_there_and_reads_back(folder: Path) -> None:
     lines = (folder / "plots" / "per-class.csv").read_text().splitlines()
     assert lines[0] == "emotion,f1,low,high,recall,precision,items"
     assert len(lines) == 1 + 4
+    kept = (folder / "plots" / "risk-coverage.csv").read_text().splitlines()
+    assert kept[0] == "coverage,wrong"
+    assert [float(cell) for cell in kept[-1].split(",")] == pytest.approx([1.0, 1 - right], abs=1e-6)
     curve = (folder / "plots" / "reliability-clip.csv").read_text().splitlines()
     assert sum(int(line.rsplit(",", 1)[1]) for line in curve[1:]) == len(rows)
 

@@ -152,6 +152,12 @@ def _honesty(metrics: Mapping[str, Any]) -> str:
                 f"* Confidence of {level}s: calibration error {_interval(row['ece_before'])} before temperature "
                 f"scaling, {_interval(row['ece_after'])} after."
             )
+    surest = metrics.get("coverage", {}).get("surest", {})
+    if quarter := surest.get("0.25"):
+        lines.append(
+            f"* Of the surest quarter of {metrics['level']}s, of confidence {quarter['confidence']:.2f} and more, "
+            f"{_share(quarter['wrong'])} are answered wrong; of all, {_share(surest['1']['wrong'])}."
+        )
     if words := split_in_words(metrics):
         lines.append(f"* **{words.partition(': ')[0]}**: {words.partition(': ')[2]}")
     figures = metrics.get("contradiction")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.contracts.config import RayResources
-from components.runtime.cluster import ADDRESS_VARIABLE, start
+from components.runtime.cluster import ADDRESS_VARIABLE, listen_on_loopback, start
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
 
@@ -48,6 +48,7 @@ def ray_head(resources: RayResources) -> Iterator[str]:
     before = {name: os.environ.get(name) for name in [*variables, ADDRESS_VARIABLE]}
     for name, value in variables.items():
         os.environ.setdefault(name, value)
+    listen_on_loopback()
     import ray  # after the environment is set: Ray reads it when it is imported
 
     begin = time.monotonic()

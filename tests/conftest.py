@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from components.runtime.cluster import LOOPBACK
 from components.runtime.local_http import bypass_proxies
 from tests import tiers
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(LOOPBACK)  # before anything imports Ray, which reads it then
 bypass_proxies()  # as `mer` does
 os.environ.pop("COLUMNS", None)  # set in the processes of pytest-xdist; no test depends on the width of a terminal
 

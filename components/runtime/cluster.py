@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import Any
 
 from components.contracts.config import RayResources
@@ -15,6 +16,9 @@ BYTES_PER_MB = 1 << 20
 # Nobody looks at a dashboard here, so Ray's own processes need not measure the machine every five seconds, nor look for
 # new logs ten times a second.
 IDLE = {"REPORTER_UPDATE_INTERVAL_MS": "60000", "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0"}
+# Whoever reaches Ray's ports can run code. A Ray that can have no second node listens on loopback alone; its switch is
+# called after the systems on which that is the default. Ray reads it when it is imported.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def connect(resources: RayResources) -> None:
@@ -26,6 +30,8 @@ def connect(resources: RayResources) -> None:
     Raises:
         UnavailableError: the cluster does not answer, or Ray did not start.
     """
+    if not os.environ.get(ADDRESS_VARIABLE):
+        listen_on_loopback()
     import ray  # here, since importing Ray takes seconds, which light commands should not spend
 
     if ray.is_initialized():
@@ -50,6 +56,13 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and "://" not in address and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+
+
+def listen_on_loopback() -> None:
+    """Makes a Ray that this process starts listen there alone. Ray reads the switch when it is imported: after that it
+    is left as it is, since its processes must agree."""
+    if "ray" not in sys.modules:
+        os.environ.update(LOOPBACK)
 
 
 def start(resources: RayResources, **options: Any) -> None:

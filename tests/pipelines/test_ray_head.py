@@ -8,7 +8,7 @@ import ray
 
 from components.contracts.config import RayResources
 from components.contracts.errors import UnavailableError
-from components.runtime.cluster import ADDRESS_VARIABLE, IDLE
+from components.runtime.cluster import ADDRESS_VARIABLE, IDLE, LOOPBACK
 from pipelines.ray_head import TOKEN_VARIABLE, _folder, ray_head
 
 
@@ -40,7 +40,7 @@ def test_a_ray_that_does_not_start_leaves_nothing_behind(tmp_path: Path, monkeyp
 
     monkeypatch.delenv(ADDRESS_VARIABLE, raising=False)
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-    for name, value in IDLE.items():  # they stay in the environment of a process that ever started a Ray
+    for name, value in (IDLE | LOOPBACK).items():  # they stay in the environment of a process that ever started a Ray
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(ray, "init", late)
     # The session's own Ray is not this test's to end.

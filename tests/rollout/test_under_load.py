@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from components.contracts.config import Serving
@@ -241,9 +244,18 @@ def test_nothing_waits_behind_predictions_and_a_full_queue_is_said(line: Line) -
     assert {Problem.model_validate_json(text).error.code for text in refusals} == {"busy"}
 
 
-def test_a_replica_that_is_killed_costs_no_request(line: Line) -> None:
-    import psutil
+@pytest.mark.usefixtures("line")
+def test_ray_and_serve_listen_on_this_machine_alone() -> None:
+    addresses = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            sockets = process.net_connections("inet")
+            addresses |= {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
+    assert addresses
+    assert {ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in addresses} == {True}
 
+
+def test_a_replica_that_is_killed_costs_no_request(line: Line) -> None:
     url = line.control.url
     with Load(url, line.clip) as load:
         until(lambda: len(load.responses) > 3, PROMISED_S, "requests go on")

@@ -20,7 +20,7 @@ from typer._click.exceptions import UsageError  # has no public name; the lock p
 
 from components.contracts.errors import ConfigError, MerError
 from components.runtime.local_http import bypass_proxies
-from pipelines.commands import pipeline_cli, service_cli
+from pipelines.commands import keys, pipeline_cli, service_cli
 from pipelines.commands.config import cli as config_cli
 from pipelines.commands.datasets import cli as datasets_cli
 from pipelines.commands.quarantine import cli as quarantine_cli
@@ -87,6 +87,7 @@ for _name, _command in COMMANDS.items():
 app.add_typer(datasets_cli.app, name="datasets")
 app.add_typer(kubeflow_cli.kfp, name="kfp", help="The Kubeflow pipeline, generated from dvc.yaml.")
 app.add_typer(kubeflow_cli.schedule, name="schedule")
+app.add_typer(keys.app, name="keys")
 app.add_typer(quarantine_cli.app, name="quarantine", help="Inspect and readmit the clips that were set aside.")
 
 

@@ -76,13 +76,14 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.fixture(scope="module")
-def ray_session() -> None:
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One local Ray for the files of a group; `pytest_runtest_teardown` ends it."""
     from components.contracts.config import RayResources, Serving
     from components.runtime.cluster import connect
     from components.serving.gateway import environment
 
-    os.environ.update(environment(Serving()))
+    own = tmp_path_factory.mktemp("service")
+    os.environ.update(environment(Serving(), counts=own / "counts", keys=own / "api-keys.json"))
     connect(RayResources(num_cpus=2, object_store_mb=256))
 
 

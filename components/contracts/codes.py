@@ -134,6 +134,11 @@ class Code(StrEnum):
     BUSY = "busy"
     SLOW_UPLOAD = "slow-upload"
     TOO_MANY = "too-many"
+    NO_KEY = "no-key"
+    NOT_ALLOWED = "not-allowed"
+    RATE_LIMIT = "rate-limit"
+    WRONG_HOST = "wrong-host"
+    WRONG_ORIGIN = "wrong-origin"
     UNSUPPORTED_MEDIA = "unsupported-media"
     HTTP = "http"
 

@@ -8,6 +8,7 @@
     ├── ModelError         training, a checkpoint or a model shape is wrong       exit 5
     │   └── BundleError    a model bundle is damaged or does not fit this code    exit 5
     └── UnavailableError   a service or an optional part is missing               exit 7
+        └── AccessError    who asks the service may not, or not so often          exit 7
 
 A message states what is wrong, where, the value seen, the values allowed and what to do.
 """
@@ -129,6 +130,10 @@ class UnavailableError(MerError):
 
     exit_code = 7
     code = Code.UNAVAILABLE
+
+
+class AccessError(UnavailableError):
+    """Who asks the service may not: no key, a key for something else, one too many, or a stranger's page."""
 
 
 def _rebuild(cls: type[MerError], what: str, fields: dict[str, Any]) -> MerError:

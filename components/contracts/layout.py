@@ -34,6 +34,11 @@ class Layout:
         """The key that signs versions, where the environment gives none: `private.pem`, `public.txt`."""
         return self.state / "signing"
 
+    @property
+    def api_keys(self) -> Path:
+        """The API keys of the service, where the environment names no other file; see `serving/api_keys.py`."""
+        return self.state / "api-keys.json"
+
     def partial(self, stage: str, name: str) -> Path:
         """The intermediate results of an unfinished run of a stage for a dataset."""
         return self.state / "partial" / stage / name

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from components.contracts.codes import Code
 from components.contracts.errors import UnavailableError
 from components.runtime.patience import Patience
+from components.serving.metrics import QUEUE, metrics
 
 
 class Admission:
@@ -39,12 +40,14 @@ class Admission:
     async def turn(self, patience: Patience) -> AsyncIterator[None]:
         """Waits for the turn of a request; raises UnavailableError (`busy`) where its patience ends first."""
         try:
-            async with asyncio.timeout(patience.remaining_s):
-                await self._turns.acquire()
+            with metrics().waiting.track_inprogress(), metrics().stage(QUEUE):
+                async with asyncio.timeout(patience.remaining_s):
+                    await self._turns.acquire()
         except TimeoutError as error:
             raise _busy("there was no time for this request", f"others took {patience.wall_s:g} s") from error
         try:
-            yield
+            with metrics().running.track_inprogress():
+                yield
         finally:
             self._turns.release()
 

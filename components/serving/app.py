@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from http import HTTPStatus
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from components.contracts.codes import Code
 from components.contracts.errors import MerError
 from components.runtime.patience import Patience
 from components.serving.admission import Admission
+from components.serving.metrics import CONTENT_TYPE, metrics
+from components.serving.observed import METRICS
 from components.serving.predictor import Predictor
-from components.serving.problems import PROBLEMS, problem_response, status_of
+from components.serving.problems import PROBLEMS, problem_response, request_id_of, status_of
 from components.serving.schemas import Answer, Problem, ProblemDetail, ServedVersion
 from components.serving.service import Service
 from components.serving.uploads import Upload, receive
 
 PAGE = Path(__file__).parent / "page" / "index.html"
+# Documents the key; what checks it stands before this application (`access.py`).
+API_KEY = HTTPBearer(
+    scheme_name="API key",
+    description="Of `mer keys create`; not needed on the machine itself unless `serving.require_key`.",
+    auto_error=False,
+)
 _PREDICT_BODY = {
     "requestBody": {
         "required": True,
@@ -57,7 +68,9 @@ _PREDICT_BODY = {
 
 def create_app(service: Service) -> FastAPI:
     """The application around one replica's service."""
-    app = FastAPI(title="mer", description="The emotions that a person in a clip shows, moment by moment.", version="1")
+    app = FastAPIOffline(  # its pages of the documentation fetch nothing from elsewhere
+        title="mer", description="The emotions that a person in a clip shows, moment by moment.", version="1"
+    )
     page = PAGE.read_text(encoding="utf-8")
     admission = Admission(at_once=service.settings.at_once, waiting=service.settings.waiting)
 
@@ -83,6 +96,7 @@ def create_app(service: Service) -> FastAPI:
         response_model=Answer,
         responses=PROBLEMS,
         openapi_extra=_PREDICT_BODY,
+        dependencies=[Depends(API_KEY)],
     )
     async def predict(request: Request) -> Response:
         predictor, patience = service.current(), service.patience()
@@ -96,21 +110,31 @@ def create_app(service: Service) -> FastAPI:
                     answer = await _judged(service, upload, predictor, patience)
         return Response(answer.to_json(), media_type="application/json")
 
+    @app.get(
+        METRICS,
+        summary="What the service counts, for Prometheus",
+        response_class=PlainTextResponse,
+        responses=_only(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
+        dependencies=[Depends(API_KEY)],
+    )
+    def counts() -> Response:
+        return Response(metrics().exposition(), media_type=CONTENT_TYPE)
+
     @app.exception_handler(MerError)
     async def known(request: Request, error: MerError) -> JSONResponse:
         status = status_of(error)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            logging.getLogger(__name__).error("%s %s: %s", request.method, request.url.path, error)
-        return problem_response(status, Problem.of(error))
+            _log_defect(request, error)
+        return problem_response(status, Problem.of(error), request.scope)
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
         detail = ProblemDetail(code=Code.HTTP, what=str(error.detail), where=f"{request.method} {request.url.path}")
-        return problem_response(error.status_code, Problem(error=detail))
+        return problem_response(error.status_code, Problem(error=detail), request.scope)
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
-        logging.getLogger(__name__).error("%s %s", request.method, request.url.path, exc_info=error)
+        _log_defect(request, error)
         detail = ProblemDetail(
             code=Code.INTERNAL,
             what="the service failed on this request",
@@ -118,7 +142,7 @@ def create_app(service: Service) -> FastAPI:
             seen=type(error).__name__,
             remedy="The replica's log has the trace.",
         )
-        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, Problem(error=detail))
+        return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, Problem(error=detail), request.scope)
 
     return app
 
@@ -136,5 +160,11 @@ async def _judged(service: Service, upload: Upload, predictor: Predictor, patien
         raise
 
 
-def _only(status: int) -> dict[int | str, dict[str, object]]:
-    return {status: PROBLEMS[status]}
+def _log_defect(request: Request, error: Exception) -> None:
+    """Where it happened and in which request; not the message, which may quote a file's name or its words."""
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    logging.getLogger(__name__).error("request %s: %s\n%s", request_id_of(request.scope), type(error).__name__, trace)
+
+
+def _only(*statuses: int) -> dict[int | str, dict[str, object]]:
+    return {status: PROBLEMS[status] for status in statuses}

@@ -16,17 +16,26 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import IO, Any
+from pathlib import Path
+from typing import IO
 
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.contracts.codes import Code
 from components.contracts.config import Serving
 from components.contracts.errors import MediaError, MerError, UnavailableError
+from components.contracts.layout import Layout
 from components.contracts.room import full_disk_named
+from components.serving.access import Access
+from components.serving.api_keys import FILE_VARIABLE, KeyFile
+from components.serving.metrics import CONTENT_TYPE, FOLDER_VARIABLE, RECEIVE, metrics
+from components.serving.observed import METRICS, Observed, log_as_configured
 from components.serving.problems import RETRY_AFTER_S, problem_response, status_of
 from components.serving.schemas import Problem, ProblemDetail
 from components.serving.uploads import largest_body
@@ -45,23 +54,51 @@ JSON = b"application/json"
 # Headers by which a client could set Serve's own time limits.
 SERVES_OWN = frozenset({b"x-request-timeout-seconds", b"x-request-disconnect-disabled"})
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-
-def environment(serving: Serving) -> dict[str, str]:
+def environment(serving: Serving, *, counts: Path, keys: Path) -> dict[str, str]:
     """The variables with which Ray must start so that Serve's proxies have the gateway of a configuration, and so that
-    a proxy that died is started again within seconds."""
-    return {CALLBACK: f"{__name__}:middlewares", VARIABLE: serving.model_dump_json(), **PROXY_CHECKS}
+    a proxy that died is started again within seconds.
+
+    Args:
+        serving: the configuration.
+        counts: the folder for what proxies and replicas count; it must be empty, and is made where it is missing.
+        keys: the file of API keys.
+    """
+    return {
+        CALLBACK: f"{__name__}:middlewares",
+        VARIABLE: serving.model_dump_json(),
+        FOLDER_VARIABLE: str(counts),
+        FILE_VARIABLE: str(keys),
+        **PROXY_CHECKS,
+    }
 
 
 def middlewares() -> list[Middleware]:
-    """What a proxy of Serve puts before its own application: the gateway, with the settings of `VARIABLE`."""
+    """What a proxy of Serve puts before its own application, with the settings of `VARIABLE`: the innermost first."""
     text = os.environ.get(VARIABLE)
-    return [Middleware(Gateway, serving=Serving.model_validate_json(text) if text else Serving())]
+    serving = Serving.model_validate_json(text) if text else Serving()
+    log_as_configured()
+    keys = KeyFile.of(Layout(Path()).api_keys)
+    return [
+        Middleware(Gateway, serving=serving),
+        Middleware(Access, serving=serving, keys=keys),
+        *_cross_origin(serving),
+        Middleware(Observed),
+    ]
+
+
+def _cross_origin(serving: Serving) -> list[Middleware]:
+    if not serving.allowed_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=serving.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "X-Request-Id"],
+            expose_headers=["X-Request-Id", "X-Error-Code", "Retry-After"],
+        )
+    ]
 
 
 class Gateway:
@@ -72,7 +109,7 @@ class Gateway:
         serving: its limits.
     """
 
-    def __init__(self, app: App, serving: Serving) -> None:
+    def __init__(self, app: ASGIApp, serving: Serving) -> None:
         self._app = app
         self._serving = serving
         self._receiving: list[_Body] = []
@@ -81,6 +118,10 @@ class Gateway:
         """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if scope["path"] == METRICS:
+            text = await asyncio.to_thread(metrics().exposition)
+            await Response(text, media_type=CONTENT_TYPE)(scope, receive, send)
             return
         where = f"{scope['method']} {scope['path']}"
         scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() not in SERVES_OWN]}
@@ -92,7 +133,7 @@ class Gateway:
         except _GoneError:
             return
         except MerError as error:
-            await problem_response(status_of(error), Problem.of(error), close=True)(scope, _nothing, send)
+            await problem_response(status_of(error), Problem.of(error), scope, close=True)(scope, _nothing, send)
             return
         with body.file:
             await self._answered(scope, lambda: body.replay(receive), send, where, attempts=ATTEMPTS)
@@ -101,7 +142,7 @@ class Gateway:
         body = _Body(where=where)
         self._make_room(body)
         try:
-            with full_disk_named():
+            with full_disk_named(), metrics().receiving.track_inprogress(), metrics().stage(RECEIVE):
                 await body.read(receive, self._serving)
         except BaseException:
             body.file.close()
@@ -123,14 +164,14 @@ class Gateway:
         self, scope: Scope, receiver: Callable[[], Receive], send: Send, where: str, *, attempts: int
     ) -> None:
         for _ in range(attempts):
-            answer, client = _Answer(send=send, where=where), _Client(receive=receiver())
+            answer, client = _Answer(send=send, scope=scope, where=where), _Client(receive=receiver())
             await self._app({**scope}, client, answer)
             if answer.started or client.gone:
                 return
         error = UnavailableError(
             "the replica that had this request ended before it answered", where=where, remedy="Send it again."
         )
-        await problem_response(status_of(error), Problem.of(error))(scope, _nothing, send)
+        await problem_response(status_of(error), Problem.of(error), scope)(scope, _nothing, send)
 
 
 class _GoneError(Exception):
@@ -281,6 +322,7 @@ class _Answer:
     """Sends an application's response; an error that is not in the project's own form is replaced by a `Problem`."""
 
     send: Send
+    scope: Scope
     where: str
     started: bool = False
     _replaced: int = 0
@@ -297,8 +339,8 @@ class _Answer:
         if not self._replaced:
             await self.send(message)
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
-            response = problem_response(self._replaced, _serves_own(self._replaced, self.where))
-            await response({"type": "http"}, _nothing, self.send)
+            response = problem_response(self._replaced, _serves_own(self._replaced, self.where), self.scope)
+            await response(self.scope, _nothing, self.send)
 
 
 async def _nothing() -> Message:

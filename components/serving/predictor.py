@@ -26,6 +26,7 @@ from components.contracts.records import AlignedClip, Clip
 from components.features.adaptation import MAKE_AGAIN, Adaptation
 from components.features.base import Encoded, pretrained_of
 from components.features.encoders.given import is_given
+from components.features.guard import Encodings
 from components.inference.contradiction import find_spans
 from components.inference.episodes import Episode, find_episodes, transitions
 from components.inference.experts import Opinion, posterior
@@ -34,6 +35,7 @@ from components.inference.scoring import Scored, Scorer
 from components.registry import golden_clip
 from components.registry.bundle import Bundle, EncoderSpec
 from components.runtime.patience import Patience
+from components.serving.metrics import DECODE, FEATURES, MODEL, metrics
 from components.serving.pool import ChildPool, matching_encoder
 from components.serving.schemas import (
     Answer,
@@ -167,21 +169,26 @@ class Predictor:
             UnavailableError: the patience of the caller ended before the turn of the clip came.
             GivenUpError: the caller has given up.
         """
-        row = self.guard.aligned_row(clip, patience=patience)
-        aligned = unpacked_row(row)
-        encodings = self.encoders.encode(row, aligned, patience=patience)
-        with self.pool.lock:
-            features, masks = self._transform.apply(encodings.features, aligned.grid.num_steps)
-            opinions = self._opinions(encodings.scores)
-            if not opinions and not any(bool(mask.any()) for mask in masks.values()):
-                return self._answer(clip, aligned, _Judgement(masks=masks))
-            judgement = _Judgement(
-                masks=masks,
-                opinions=opinions,
-                scored=self._scorer.score(features, masks).joined(opinions, masks),
-                distances=self.bundle.reference.judge(features, masks),
-            )
+        with metrics().stage(DECODE):
+            row = self.guard.aligned_row(clip, patience=patience)
+            aligned = unpacked_row(row)
+        with metrics().stage(FEATURES):
+            encodings = self.encoders.encode(row, aligned, patience=patience)
+        with metrics().stage(MODEL), self.pool.lock:
+            judgement = self._judgement(encodings, aligned.grid.num_steps)
         return self._answer(clip, aligned, judgement)
+
+    def _judgement(self, encodings: Encodings, num_steps: int) -> _Judgement:
+        features, masks = self._transform.apply(encodings.features, num_steps)
+        opinions = self._opinions(encodings.scores)
+        if not opinions and not any(bool(mask.any()) for mask in masks.values()):
+            return _Judgement(masks=masks)
+        return _Judgement(
+            masks=masks,
+            opinions=opinions,
+            scored=self._scorer.score(features, masks).joined(opinions, masks),
+            distances=self.bundle.reference.judge(features, masks),
+        )
 
     def check_golden_clip(self, folder: Path | None = None) -> None:
         """Judges the bundle's golden clip on the way that every clip takes; nothing without one.

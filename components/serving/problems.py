@@ -5,12 +5,15 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi.responses import JSONResponse
+from starlette.types import Scope
 
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, MediaError, MerError, UnavailableError
 from components.serving.schemas import Problem
 
 RETRY_AFTER_S = 5
+CODE_HEADER = "x-error-code"
+REQUEST_ID = b"x-request-id"
 
 # First by the error's code, then by its class, the most specific class first.
 STATUS_BY_CODE: dict[str, HTTPStatus] = {
@@ -24,6 +27,11 @@ STATUS_BY_CODE: dict[str, HTTPStatus] = {
     Code.LFS_POINTER: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Code.UNSUPPORTED_MEDIA: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Code.TOO_MANY: HTTPStatus.TOO_MANY_REQUESTS,
+    Code.NO_KEY: HTTPStatus.UNAUTHORIZED,
+    Code.NOT_ALLOWED: HTTPStatus.FORBIDDEN,
+    Code.WRONG_ORIGIN: HTTPStatus.FORBIDDEN,
+    Code.WRONG_HOST: HTTPStatus.MISDIRECTED_REQUEST,
+    Code.RATE_LIMIT: HTTPStatus.TOO_MANY_REQUESTS,
     Code.NO_ROOM: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 STATUS_BY_CLASS: tuple[tuple[type[MerError], HTTPStatus], ...] = (
@@ -44,11 +52,14 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
     int(status): {"model": Problem, "description": description}
     for status, description in {
         HTTPStatus.BAD_REQUEST: "The request is malformed or the file is empty.",
+        HTTPStatus.UNAUTHORIZED: "The request has no API key that counts.",
+        HTTPStatus.FORBIDDEN: "The API key is for something else, or a page of a different origin asks.",
         HTTPStatus.REQUEST_TIMEOUT: "The request arrives too slowly, or the service took too long.",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The file, the clip or its transcript is over the limit.",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The file is not a media file.",
         HTTPStatus.UNPROCESSABLE_ENTITY: "The clip cannot be decoded.",
-        HTTPStatus.TOO_MANY_REQUESTS: "Too many uploads at once.",
+        HTTPStatus.MISDIRECTED_REQUEST: "The service does not have this host name.",
+        HTTPStatus.TOO_MANY_REQUESTS: "Too many uploads at once, or too many requests of this API key.",
         HTTPStatus.INTERNAL_SERVER_ERROR: "A defect of the service; its log has the trace.",
         HTTPStatus.SERVICE_UNAVAILABLE: "No version is loaded, or the queue is full.",
         HTTPStatus.INSUFFICIENT_STORAGE: "The disk of the service is full.",
@@ -64,9 +75,17 @@ def status_of(error: MerError) -> int:
     return next(by_class, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def problem_response(status: int, problem: Problem, *, close: bool = False) -> JSONResponse:
-    """The response; with `close` the connection ends with it, as where a body was not read to its end."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in FOR_NOW else {}
+def request_id_of(scope: Scope) -> str | None:
+    """The id of a request; None where nothing has given it one."""
+    return next((value.decode("ascii", "replace") for name, value in scope["headers"] if name == REQUEST_ID), None)
+
+
+def problem_response(status: int, problem: Problem, scope: Scope, *, close: bool = False) -> JSONResponse:
+    """The response to a request; with `close` the connection ends with it, as where a body was not read to its end."""
+    body = problem.model_copy(update={"request_id": request_id_of(scope)})
+    headers = {CODE_HEADER: problem.error.code}
+    if status in FOR_NOW:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
     if close:
         headers["Connection"] = "close"
-    return JSONResponse(problem.model_dump(), status_code=status, headers=headers)
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
@@ -21,6 +22,7 @@ from ray.serve import Application
 from components.contracts.config import Rollout, Serving, section_error
 from components.registry.keys import TrustedKeys
 from components.runtime.local_http import bypass_proxies
+from components.serving.access import is_loopback
 from components.serving.app import create_app
 from components.serving.service import Service, ServiceSettings
 
@@ -59,6 +61,7 @@ class Replica:
     def __init__(self, args: Mapping[str, Any]) -> None:
         import torch
 
+        _listen_as_ray_does()
         bypass_proxies()  # a replica's environment is its Ray's, which may have been started elsewhere
         settings = ReplicaArgs.model_validate(dict(args))
         # The service scales by replicas; several threads per model would only compete for the same cores.
@@ -86,6 +89,20 @@ class Replica:
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Changes to the version in `user_config`, in a thread: requests and health checks go on meanwhile."""
         await asyncio.to_thread(self._service.load, user_config)
+
+
+def _listen_as_ray_does() -> None:
+    """Serve opens a port in each replica, for calls between deployments, on every address of the machine, and calls
+    this class before it does. Where Ray itself stays on loopback, so does that port."""
+    if not is_loopback(ray.util.get_node_ip_address()):
+        return
+    from ray._common.tls_utils import add_port_to_grpc_server
+    from ray.serve._private import replica
+
+    def on_loopback(server: Any, address: str) -> int:
+        return int(add_port_to_grpc_server(server, f"127.0.0.1:{address.rpartition(':')[2]}"))
+
+    replica.add_port_to_grpc_server = on_loopback
 
 
 def build(args: Mapping[str, Any]) -> Application:

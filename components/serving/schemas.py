@@ -225,6 +225,9 @@ class Problem(Record):
     """The body of every response that is not an answer."""
 
     error: ProblemDetail
+    request_id: str | None = Field(
+        default=None, description="Of the request; also in the header X-Request-Id and in the log of the service."
+    )
 
     @classmethod
     def of(cls, error: MerError) -> Problem:

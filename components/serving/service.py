@@ -27,9 +27,10 @@ from components.registry.trust import Trust, check_authentic
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.clips import clip_of_file
+from components.serving.metrics import OPEN, metrics
 from components.serving.pool import ChildPool
 from components.serving.predictor import Predictor, check_adaptation
-from components.serving.schemas import Answer, ServedVersion
+from components.serving.schemas import Answer, ModelIdentity, ServedVersion
 from components.serving.uploads import Upload
 
 UPLOADS = "mer-uploads-"
@@ -175,10 +176,9 @@ class Service:
             ConfigError, UnavailableError, BundleError: it cannot be served; the old version remains in service.
         """
         with self._loading:
-            if not user_config:
-                self._predictor = None
-                return
-            self._predictor = self._prepared(VersionRef.of(user_config))
+            before = self._predictor
+            self._predictor = self._prepared(VersionRef.of(user_config)) if user_config else None
+            metrics().served(_identity(self._predictor), before=_identity(before))
 
     def _prepared(self, version: VersionRef) -> Predictor:
         bundle = load_version(version, self.settings.cache, self.settings.keys.keyring())
@@ -204,17 +204,20 @@ class Service:
 
     def predict(self, upload: Upload, predictor: Predictor, patience: Patience) -> Answer:
         """Judges an upload; errors as `Predictor.predict`. Blocks, so call it in a thread."""
-        clip = clip_of_file(
-            upload.clip,
-            predictor.guard,
-            transcript=upload.path("transcript"),
-            words=upload.path("words") or (),
-            physio=upload.path("physio"),
-            video_track=upload.track("video_track"),
-            audio_track=upload.track("audio_track"),
-            patience=patience,
-        )
-        return predictor.predict(clip, patience=patience)
+        with metrics().stage(OPEN):
+            clip = clip_of_file(
+                upload.clip,
+                predictor.guard,
+                transcript=upload.path("transcript"),
+                words=upload.path("words") or (),
+                physio=upload.path("physio"),
+                video_track=upload.track("video_track"),
+                audio_track=upload.track("audio_track"),
+                patience=patience,
+            )
+        answer = predictor.predict(clip, patience=patience)
+        metrics().answered(answer)
+        return answer
 
     def served_version(self) -> ServedVersion:
         """The version in service. Raises UnavailableError while there is none."""
@@ -229,3 +232,7 @@ class Service:
             replica=self.replica,
             trained_on=predictor.model.trained_on,
         )
+
+
+def _identity(predictor: Predictor | None) -> ModelIdentity | None:
+    return None if predictor is None else predictor.model

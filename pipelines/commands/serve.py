@@ -13,11 +13,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.contracts.config import Params
-from components.contracts.errors import MerError, UnavailableError
+from components.contracts.config import Params, Serving
+from components.contracts.errors import ConfigError, MerError, UnavailableError
 from components.contracts.layout import Layout
 from components.runtime import confinement
 from components.runtime.local_http import answer_of
+from components.runtime.own_folder import OwnFolder
 from components.tracking.client import impatient, without_progress_bars
 from pipelines.commands.mlflow_server import free_port, mlflow_server, wait_ready
 from pipelines.commands.supervise import LOOK_S, RayEndedError, Watch, ended_of_ray, start_everything_again, watch_serve
@@ -33,6 +34,8 @@ POLL_S = 0.3
 # Requests per check: enough that with two replicas, chosen at random, one that still has the old version is detected.
 CHECK_REQUESTS = 8
 LOG = Path("logs") / "mlflow-server.log"
+REQUESTS_LOG = Path("logs") / "requests.jsonl"
+COUNTS = "mer-metrics-"
 REMEMBERED = "served.json"
 EVENTS = ("deploy", "confirm", "refuse")
 
@@ -53,6 +56,8 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
     params, layout = load(root), Layout(root)
     if port is not None:
         params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": port})})
+    if service:
+        _check_keys(params.serving, layout)
     serving_port = free_port(params.serving.port, "service", strict=True) if service else 0
     params = params.model_copy(update={"serving": params.serving.model_copy(update={"port": serving_port})})
     requested = params.serving.mlflow_port if mlflow_port is None else mlflow_port
@@ -160,6 +165,22 @@ def answering(url: str) -> set[str]:
     return versions
 
 
+def _check_keys(serving: Serving, layout: Layout) -> None:
+    """Raises ConfigError where the service would listen beyond this machine and nobody has a key."""
+    from components.serving.access import is_loopback
+    from components.serving.api_keys import KeyFile
+
+    if is_loopback(serving.host) or KeyFile.of(layout.api_keys).listed():
+        return
+    raise ConfigError(
+        "the service would listen beyond this machine, and there are no API keys",
+        where="serving.host",
+        seen=serving.host,
+        allowed="127.0.0.1, or any address once there is a key",
+        remedy="`mer keys create NAME` makes one.",
+    )
+
+
 def _prepare_environment() -> None:
     """Sets variables of this process and the replicas. Few retries suffice: the loop's next step repeats a request."""
     without_progress_bars()
@@ -217,10 +238,16 @@ def _register_starter(params: Params, layout: Layout) -> None:
 def _serve(
     stack: ExitStack, params: Params, layout: Layout, address: str, *, watch: Watch, stop: threading.Event
 ) -> None:
+    from components.serving.api_keys import KeyFile
     from components.serving.gateway import environment
+    from components.serving.observed import LOG_VARIABLE
     from pipelines.ray_head import ray_head
 
-    os.environ.update(environment(params.serving))  # for the proxies, which Ray starts
+    counts = OwnFolder(COUNTS)
+    stack.callback(counts.remove)
+    os.environ.setdefault(LOG_VARIABLE, str(layout.state / REQUESTS_LOG))
+    keys = KeyFile.of(layout.api_keys).path.resolve()
+    os.environ.update(environment(params.serving, counts=counts.path, keys=keys))  # for the proxies, which Ray starts
     print("Ray: starting …", file=sys.stderr, flush=True)
     stack.enter_context(ray_head(params.ray))
     watch.ray = ended_of_ray
@@ -302,14 +329,18 @@ def _served(params: Params, layout: Layout, mlflow: str) -> str:
 
 
 def _print_addresses(params: Params, layout: Layout, mlflow: str, service: str) -> None:
+    from components.serving.access import is_loopback
+
     alias, name = params.rollout.alias, params.served_model
+    needs_key = params.serving.require_key or not is_loopback(params.serving.host)
+    key = '-H "Authorization: Bearer $KEY" ' if needs_key else ""
     print(
         f"""
 Serves       {_served(params, layout, mlflow)}
 MLflow UI    {mlflow}   move the alias {alias!r} of model {name!r} to change what is served
 Service      {service}   open it and drop a clip there
 API          {service}/docs
-Try          curl -F clip=@clip.mp4 {service}/v1/predict
+Try          curl {key}-F clip=@clip.mp4 {service}/v1/predict
 
 Ctrl-C stops everything.""",
         flush=True,

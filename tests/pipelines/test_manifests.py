@@ -275,7 +275,7 @@ def test_the_service_is_the_one_that_is_written(manifests: list[dict[str, Any]])
     assert config["http_options"]["request_timeout_s"] == Serving().request_timeout_s + BACKSTOP_S
     assert application["deployments"][0]["max_ongoing_requests"] == MAX_CONNECTIONS
     [environment] = [each["data"] for each in manifests if each["metadata"]["name"].startswith("mer-environment")]
-    expected = of_gateway(Serving())
+    expected = of_gateway(Serving(), counts=Path("/tmp/mer-metrics"), keys=Path("/etc/mer/api-keys/keys.json"))
     assert {**expected, **environment} == {**environment, VARIABLE: expected[VARIABLE]}
 
 
@@ -332,6 +332,7 @@ def test_files_below_infra_are_all_used() -> None:
         named |= {(path.parent / name).resolve() for name in config.get("resources", [])}
         named |= {(path.parent / patch["path"]).resolve() for patch in config.get("patches", [])}
     existing = {path.resolve() for path in INFRA.glob("*/**/*.yaml")}
+    existing.remove(INFRA / "monitoring" / "alerts.yaml")  # read by Prometheus; `tests/serving/test_app.py` checks it
     assert {path for path in existing if path.name != kustomize.FILE} <= named
 
 
@@ -347,7 +348,9 @@ def test_the_reconciler_can_drive_the_head_beside_it(manifests: list[dict[str, A
     head, beside = container(spec, "ray-head"), container(spec, "reconciler")
     assert spec["shareProcessNamespace"] is True
     assert beside["volumeMounts"] == head["volumeMounts"]
-    assert {"/tmp/ray", "/dev/shm", "/opt/mer/.mer"} == {mount["mountPath"] for mount in beside["volumeMounts"]}
+    assert {"/tmp/ray", "/dev/shm", "/opt/mer/.mer", "/etc/mer/api-keys"} == {
+        mount["mountPath"] for mount in beside["volumeMounts"]
+    }
     assert beside["image"] == head["image"]
     assert beside["envFrom"] == head["envFrom"]
     environment = {entry["name"]: entry for entry in beside["env"]}

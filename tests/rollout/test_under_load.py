@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from components.contracts.config import Serving
 from components.rollout.reconcile import Loop, Reconciler
@@ -216,6 +217,22 @@ def test_a_form_through_the_proxy_gives_a_whole_answer(line: Line) -> None:
     assert answer.presence["face"] == 1.0
 
 
+def test_the_proxy_reports_what_its_replicas_count(line: Line) -> None:
+    origin = f"http://127.0.0.1:{line.control.serving.port}"
+    families = {f.name: f.samples for f in text_string_to_metric_families(httpx.get(f"{origin}/metrics").text)}
+
+    def total(name: str, **labels: str) -> float:
+        samples = families[name]
+        return sum(s.value for s in samples if s.name.endswith("_total") and labels.items() <= s.labels.items())
+
+    answered = total("mer_http_requests", route="/v1/predict", status="200")
+    assert answered > 20
+    assert total("mer_answers") == answered
+    [now] = [s.labels["version"] for s in families["mer_version_info"] if s.value == 1]
+    assert now == line.served()
+    assert {name for name in families if not name.startswith("mer_")} == set()
+
+
 def test_refusals_reach_the_client_through_the_proxy(line: Line) -> None:
     url = line.control.url
     limit = line.control.serving.upload_limits.max_bytes
@@ -228,6 +245,8 @@ def test_refusals_reach_the_client_through_the_proxy(line: Line) -> None:
         response = httpx.post(f"{url}/v1/predict", files={"clip": (name, content)}, timeout=120)
         assert (name, response.status_code) == (name, status)
         assert response.json()["error"]["where"] == name
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+        assert len(response.headers.get_list("x-request-id")) == 1
 
 
 def test_nothing_waits_behind_predictions_and_a_full_queue_is_said(line: Line) -> None:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx
+import promql_parser
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
-from components.contracts.config import MediaLimits
+from components.contracts.config import MediaLimits, Serving
 from components.registry.bundle import load_bundle
 from components.runtime import guarded
 from components.runtime.drawing import COLOURS
+from components.serving.access import needed_scope
 from components.serving.app import create_app
-from components.serving.gateway import SERVES
+from components.serving.gateway import SERVES, Gateway
+from components.serving.metrics import STAGES
+from components.serving.observed import Observed
 from components.serving.predictor import Predictor
 from components.serving.problems import STATUS_BY_CLASS, STATUS_BY_CODE
 from components.serving.schemas import Answer, Problem
@@ -52,6 +58,7 @@ from components.runtime.guarded import child
 Aligner.align_ungated = lambda *_, **__: signal.pause()
 child()
 """
+MONITORING = Path(__file__).resolve().parents[2] / "infra" / "monitoring"
 Call = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 LIMITS = MediaLimits(max_bytes=200_000, max_duration_s=5.0)
 
@@ -271,6 +278,18 @@ def test_the_page_needs_nothing_from_elsewhere(service: Service) -> None:
     assert "v1/predict" in response.text
 
 
+def test_the_pages_of_the_documentation_need_nothing_from_elsewhere(service: Service) -> None:
+    async def fetched(client: httpx.AsyncClient) -> Any:
+        pages = [(await client.get(path)).text for path in ("/docs", "/redoc")]
+        files = {file for page in pages for file in re.findall(r"""(?:src|href)=["']([^"']+)""", page)}
+        return pages, [(await client.get(file)).status_code for file in files]
+
+    pages, statuses = called(service, fetched)  # type: ignore[arg-type, misc]
+    assert not re.search("https?://", "".join(pages))
+    assert len(statuses) >= 3
+    assert set(statuses) == {200}
+
+
 def test_an_emotion_has_one_colour_in_the_page_and_in_the_plots(service: Service) -> None:
     page = called(service, lambda client: client.get("/")).text
     (colours,) = re.findall(r"const COLOURS = \{(.+?)\};", page, flags=re.DOTALL)
@@ -282,7 +301,62 @@ def test_the_documented_request_names_every_part(service: Service) -> None:
     operation = schema["paths"]["/v1/predict"]["post"]
     parts = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert set(parts) == {*FILES, *TEXTS}
-    statuses = {"200", "400", "408", "413", "415", "422", "429", "500", "503", "507"}
+    statuses = {"200", "400", "401", "403", "408", "413", "415", "421", "422", "429", "500", "503", "507"}
     assert set(operation["responses"]) == statuses
     refusals = {*STATUS_BY_CODE.values(), *(status for _, status in STATUS_BY_CLASS), *SERVES} - {HTTPStatus.NOT_FOUND}
     assert {str(int(status)) for status in refusals} <= statuses
+    assert set(schema["paths"]["/metrics"]["get"]["responses"]) == {"200", "401", "403"}
+    protected = {path for path, methods in schema["paths"].items() for own in methods.values() if own.get("security")}
+    assert protected == {path for path in schema["paths"] if needed_scope(path) is not None}
+
+
+def expressions() -> list[str]:
+    """Those of the alerts and of the dashboard."""
+    groups = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    shown = [target["expr"].replace("$__rate_interval", "5m") for panel in panels for target in panel["targets"]]
+    return [rule["expr"] for group in groups for rule in group["rules"]] + shown
+
+
+def selectors(expression: Any) -> list[promql_parser.VectorSelector]:
+    if isinstance(expression, promql_parser.VectorSelector):
+        return [expression]
+    parts = [getattr(expression, name, None) for name in ("lhs", "rhs", "expr", "param", "vector_selector")]
+    parts += getattr(expression, "args", ())
+    return [inner for part in parts if part is not None for inner in selectors(part)]
+
+
+def test_a_scrape_has_every_metric_of_the_alerts_and_the_dashboard(
+    service: Service, clip_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scraped() -> tuple[httpx.Response, str]:
+        app = Observed(Gateway(create_app(service), Serving()))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:  # type: ignore[arg-type]
+            refused = await client.post("/v1/predict", files={"clip": ("a.mp4", b"I am a text.")})
+            answered = await client.post("/v1/predict", files={"clip": ("a.mp4", clip_path.read_bytes())})
+            assert answered.status_code == 200
+            return refused, (await client.get("/metrics")).text
+
+    with caplog.at_level("INFO", "mer.requests"):
+        refused, text = asyncio.run(scraped())
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "mer.requests"]
+    assert [(line["route"], line["status"], line["code"]) for line in lines] == [
+        ("/v1/predict", 415, "unsupported-media"),
+        ("/v1/predict", 200, None),
+    ]
+    assert lines[0]["request_id"] == refused.headers["x-request-id"] == refused.json()["request_id"]
+    assert "a.mp4" not in caplog.text
+
+    samples: dict[str, list[Mapping[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            samples.setdefault(sample.name, []).append(sample.labels)
+    for expression in expressions():
+        used = selectors(promql_parser.parse(expression))
+        assert used, expression
+        for selector in used:
+            labels = {matcher.name for matcher in selector.matchers.matchers}
+            assert any(labels <= set(own) for own in samples.get(selector.name, ())), (expression, selector.name)
+    assert 'mer_refusals_total{code="unsupported-media"} 1.0' in text
+    assert 'mer_version_info{bundle_sha256="' in text
+    assert set(re.findall(r'mer_stage_seconds_count\{stage="(\w+)"\} [1-9]', text)) == set(STAGES)

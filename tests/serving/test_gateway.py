@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ import uvicorn
 from components.contracts.config import MediaLimits, Serving
 from components.serving import gateway
 from components.serving.gateway import AHEAD_BYTES, BLOCK_BYTES, VARIABLE, Gateway, environment, middlewares
+from components.serving.observed import LOG_VARIABLE
 from components.serving.schemas import Problem
 
 LARGE = os.urandom(3_000_000)
@@ -209,11 +211,12 @@ def test_a_body_is_handed_on_no_faster_than_it_is_fetched() -> None:
     asyncio.run(run())
 
 
-def test_the_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    [plain] = middlewares()
-    assert plain.kwargs["serving"] == Serving()
-    for name, value in environment(Serving(max_uploads=3)).items():
+    monkeypatch.setenv(LOG_VARIABLE, str(tmp_path / "logs" / "requests.jsonl"))
+    plain = middlewares()[0]
+    assert (plain.cls, plain.kwargs["serving"]) == (Gateway, Serving())
+    for name, value in environment(Serving(max_uploads=3), counts=tmp_path, keys=tmp_path).items():
         monkeypatch.setenv(name, value)
-    [own] = middlewares()
+    own = middlewares()[0]
     assert own.kwargs["serving"].max_uploads == 3

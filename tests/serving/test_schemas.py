@@ -135,5 +135,6 @@ def test_a_problem_has_every_field_of_the_error() -> None:
             "seen": "400",
             "allowed": "at most 300 s",
             "remedy": "Cut it.",
-        }
+        },
+        "request_id": None,
     }

@@ -47,6 +47,17 @@ class Serving(Section):
     upload_grace_s: float = Field(10.0, gt=0)
     """Seconds in which a request may arrive at any rate."""
 
+    require_key: bool = False
+    """Whether requests from this machine need an API key too, as behind a reverse proxy, by which all seem to come from
+    here. Requests from other machines always need one."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names of the service besides `localhost` and its addresses, such as `mer.example.org` or `*.example.org`;
+    requests by a different one are refused. Empty: any name where a key is needed, none where it is not."""
+
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of web pages that may ask the service besides its own, such as `https://www.example.org`."""
+
     adaptation: str | None = None
     """The file of `mer adapt`, relative to the project, of recordings like those that will be sent; null: uploads are
     standardised by the training data. A version that it does not fit is not served."""

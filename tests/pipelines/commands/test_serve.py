@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from components.contracts.errors import UnavailableError
+from components.contracts.config import Serving
+from components.contracts.errors import ConfigError, UnavailableError
+from components.contracts.layout import Layout
+from components.serving.api_keys import FILE_VARIABLE
+from pipelines import cli
 from pipelines.commands import serve
 from pipelines.commands.supervise import Watch
 
@@ -102,6 +106,24 @@ def test_a_busy_port_of_the_service_is_an_error(project: Path) -> None:
     ):
         serve.run(port=server.getsockname()[1])
     assert not (project / ".mer").exists()
+
+
+def test_it_listens_beyond_this_machine_only_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FILE_VARIABLE, raising=False)
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    open_to_all, layout = Serving(host="0.0.0.0"), Layout(tmp_path)
+    serve._check_keys(Serving(), layout)
+    with pytest.raises(ConfigError, match="mer keys create"):
+        serve._check_keys(open_to_all, layout)
+    assert cli.call(["keys", "create", "app"]) == 0
+    serve._check_keys(open_to_all, layout)
+    assert cli.call(["keys", "list"]) == 0
+    assert cli.call(["keys", "revoke", "app"]) == 0
+    with pytest.raises(ConfigError, match="no API keys"):
+        serve._check_keys(open_to_all, layout)
+    assert cli.call(["keys", "create", "app", "--scope", "predct"]) == 2
 
 
 def test_the_reconciler_alone_needs_a_ray_that_runs_elsewhere(project: Path) -> None:

@@ -144,10 +144,9 @@ class KeyFile:
         self._read = None
 
     def _by_hash(self) -> Mapping[str, ApiKey]:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
+        if not self.path.is_file():
             return {}
+        status = self.path.stat()
         stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
         if self._read is None or self._read[0] != stamp:
             self._read = (stamp, {key.sha256: key for key in self._content().keys})

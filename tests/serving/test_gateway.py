@@ -22,7 +22,8 @@ import uvicorn
 
 from components.contracts.config import MediaLimits, Serving
 from components.serving import gateway
-from components.serving.gateway import AHEAD_BYTES, BLOCK_BYTES, VARIABLE, Gateway, environment, middlewares
+from components.serving.body import AHEAD_BYTES, BLOCK_BYTES, Body
+from components.serving.gateway import VARIABLE, Gateway, environment, middlewares
 from components.serving.observed import LOG_VARIABLE
 from components.serving.schemas import Problem
 
@@ -110,7 +111,7 @@ def test_a_slow_sender_is_refused_and_holds_nobody_up() -> None:
 
 
 def test_the_slowest_makes_room_where_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    receiving: list[gateway._Body] = []
+    receiving: list[Body] = []
     monkeypatch.setattr(gateway.Gateway, "_receiving", property(lambda _: receiving, lambda *_: None), raising=False)
 
     def arrived(*sizes: int) -> None:
@@ -129,7 +130,7 @@ def test_the_slowest_makes_room_where_all_places_are_taken(monkeypatch: pytest.M
 
 
 def test_a_body_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "largest_body", lambda clip: clip)
+    monkeypatch.setattr("components.serving.body.largest_body", lambda clip: clip)
     with served(upload_limits=MediaLimits(max_bytes=100_000)) as url:
         response = httpx.post(url, content=b"x" * 190_000)
         assert (response.status_code, Problem.model_validate(response.json()).error.code) == (413, "too-large")

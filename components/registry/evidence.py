@@ -47,9 +47,14 @@ class Recorded:
         }
 
 
+def all_passed(gates: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a version passed its gates; one that was never judged did not."""
+    return bool(gates) and all(gate["passed"] for gate in gates)
+
+
 def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """`gates.passed` for the reconciler, and `gates.<name>` with the evidence in words for reviewers."""
-    tags = {"gates.passed": "true" if gates and all(gate["passed"] for gate in gates) else "false"}
+    tags = {"gates.passed": "true" if all_passed(gates) else "false"}
     for gate in gates:
         tags[f"gates.{gate['name']}"] = f"{gate['verdict']}: {gate['words']}"[:MAX_TAG]
     return tags

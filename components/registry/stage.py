@@ -34,7 +34,7 @@ from components.model.files import WEIGHTS, load_model
 from components.model.spec import ModelSpec
 from components.registry import golden_clip
 from components.registry.bundle import Description, EncoderSpec, Expert, load_bundle, write_bundle
-from components.registry.evidence import Recorded, contract_tags, gate_tags
+from components.registry.evidence import Recorded, all_passed, contract_tags, gate_tags
 from components.registry.goldens import Golden
 from components.registry.keys import signing_key
 from components.registry.model_card import Cost, model_card
@@ -100,7 +100,7 @@ def run(
         metrics=metrics,
         gates=gates,
     )
-    passed = all(gate["passed"] for gate in gates)
+    passed = all_passed(gates)
     uri = tracking_uri(tracking, layout.root)
     card = model_card(
         name=registry.model_name,

@@ -13,7 +13,7 @@ import components
 from components.contracts.atomic import read_json
 from components.contracts.bundle_files import DESCRIPTION, LINEAGE, verify_files
 from components.contracts.config import Tracking
-from components.registry.evidence import gate_tags
+from components.registry.evidence import all_passed, gate_tags
 from components.tracking.address import tracking_uri
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def register_first(*, name: str, alias: str, tracking: Tracking, root: Path) -> 
             name=name,
             bundle_sha256=sha256,
             tags={TAG: "true", "lineage.data_sha256": str(lineage["data_sha256"]), **gate_tags(gates)},
-            leads=all(gate["passed"] for gate in gates),
+            leads=all_passed(gates),
             challenges=False,
             card=(FOLDER / CARD_NAME).read_text(encoding="utf-8"),
             run_id=run.run_id,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -116,7 +116,7 @@ class KeyLimits:
     """How often, and how often at a time, each key asks; of one proxy."""
 
     def __init__(self) -> None:
-        self._rates = MovingWindowRateLimiter(MemoryStorage())
+        self._rates = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._present: Counter[str] = Counter()
 
     @contextmanager

@@ -39,6 +39,11 @@ class Layout:
         """The API keys of the service, where the environment names no other file; see `serving/api_keys.py`."""
         return self.state / "api-keys.json"
 
+    @property
+    def profile(self) -> Path:
+        """Traces of trainings (`runtime.profile_steps`), one file per training of the stage."""
+        return self.state / "profile"
+
     def partial(self, stage: str, name: str) -> Path:
         """The intermediate results of an unfinished run of a stage for a dataset."""
         return self.state / "partial" / stage / name

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from components.contracts.config import Runtime
 from components.model.windows import Windows
 from components.runtime.threads import one_thread
 from components.training.checkpoints import Checkpoints
-from components.training.loop import TrainingTask, new_learner, run_epochs
+from components.training.learner import Learner, Share
+from components.training.loop import ALONE, TrainingTask, new_learner, run_epochs
+from components.training.profiling import TRACE, traced
 from components.training.windows import cut_into_windows
 
 CHECKPOINTS = "checkpoints"
@@ -53,12 +55,14 @@ class Job:
 class Epoch:
     """One finished epoch: its record (see `run_epochs`) and its seconds, which must not be in any output.
 
-    `seconds` is None where the record comes from a checkpoint: a process that ended before may not have told of it.
+    `seconds` is None where the record comes from a checkpoint: a process that ended before may not have reported it.
+    `parts` are the seconds of the first worker by part (`clock.py`).
     """
 
     record: dict[str, Any]
     seconds: float | None
     steps: int
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -67,11 +71,12 @@ class Epoch:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The record's numbers by name, and the speed."""
+        """The record's numbers by name, the speed, and where the time went (`time/forward_s`, …)."""
         values = {name: float(value) for name, value in self.record.items() if name != "epoch"}
         if self.seconds is None:
             return values
-        return {**values, "steps_per_s": self.steps / max(self.seconds, 1e-9)}
+        times = {f"time/{part}_s": seconds for part, seconds in self.parts.items()}
+        return {**values, "steps_per_s": self.steps / max(self.seconds, 1e-9), **times}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,51 @@ class Trained:
 
     weights: dict[str, Tensor]
     history: list[dict[str, Any]]
+
+
+def trained_epochs(
+    job: Job,
+    learner: Learner,
+    training: Sequence[Case],
+    held_out: Sequence[Case],
+    *,
+    runtime: Runtime,
+    trace: Path,
+    share: Share = ALONE,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Epoch]:
+    """Trains from the state of the learner to the end; yields each epoch, first those of its history.
+
+    What the caller does with an epoch counts as `logging` in the next one.
+
+    Args:
+        training, held_out: the clips, as `job` gives them.
+        runtime: how it runs.
+        trace: the file for the trace of `runtime.profile_steps` steps.
+        share: this worker's place among the workers.
+        checkpoints: where they are taken, on the one worker that writes them.
+    """
+    steps = job.task.order(len(training)).steps_per_epoch
+    for record in learner.history:
+        yield Epoch(record=record, seconds=None, steps=steps)
+    with traced(trace, steps=runtime.profile_steps) as step_done:
+        learner.clock.named = runtime.profile_steps > 0
+
+        def at_boundary(learner: Learner) -> None:
+            if checkpoints is not None:
+                with learner.clock("checkpoint"):
+                    checkpoints.at_boundary(learner)
+            step_done()
+
+        started = time.perf_counter()
+        for record in run_epochs(
+            learner, job.task, training, held_out, share=share, ahead=runtime.batches_ahead, at_boundary=at_boundary
+        ):
+            ended = time.perf_counter()
+            epoch = Epoch(record=record, seconds=ended - started, steps=steps, parts=learner.clock.take())
+            started = ended
+            with learner.clock("logging"):
+                yield epoch
 
 
 def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None], runtime: Runtime) -> Trained:
@@ -92,12 +142,8 @@ def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None], runtime:
     with one_thread(), torch.random.fork_rng(devices=[]), job.checkpoints(folder, runtime) as checkpoints:
         learner = new_learner(job.task, training)
         checkpoints.load(learner)
-        steps = job.task.order(len(training)).steps_per_epoch
-        for record in learner.history:
-            on_epoch(Epoch(record=record, seconds=None, steps=steps))
-        started = time.perf_counter()
-        for record in run_epochs(learner, job.task, training, held_out, at_boundary=checkpoints.at_boundary):
-            ended = time.perf_counter()
-            on_epoch(Epoch(record=record, seconds=ended - started, steps=steps))
-            started = ended
+        for epoch in trained_epochs(
+            job, learner, training, held_out, runtime=runtime, trace=folder / TRACE, checkpoints=checkpoints
+        ):
+            on_epoch(epoch)
     return Trained(weights=learner.averaged(), history=learner.history)

@@ -17,6 +17,7 @@ from components.model.base import ClipFeatures, ModelOutput
 from components.model.build import build_model
 from components.model.objective import Objective
 from components.model.spec import ModelSpec
+from components.training.clock import Clock
 from components.training.compiled import compiled
 from components.training.earlier import Start
 from components.training.items import Batch
@@ -109,6 +110,7 @@ class Learner:
             lr=config.learning_rate,
             fused=True,
         )
+        self.clock = Clock(device)
         self.samples = 0
         self.history: list[dict[str, Any]] = []
         self.epoch_sums: dict[str, float] = {}
@@ -129,14 +131,17 @@ class Learner:
             DivergedError: the gradient is not finite.
         """
         scale = self.objective.scale
-        totals, sums = self._sums(batch, step, share)
-        summed: Tensor = _SumOverWorkers.apply(sums, share.sum_over_workers)  # type: ignore[no-untyped-call]
+        with self.clock("forward"):
+            totals, sums = self._sums(batch, step, share)
+        with self.clock("communication"):
+            summed: Tensor = _SumOverWorkers.apply(sums, share.sum_over_workers)  # type: ignore[no-untyped-call]
         weights, joint = summed[: len(totals)].to(totals.dtype), summed[len(totals) :]
         scaled = totals / weights.clamp(min=torch.finfo(weights.dtype).tiny)
         parts = torch.stack([*scaled, *(value.to(scaled.dtype) for value in self.objective.joint_values(joint))])
-        self.buffer.zero_()
-        if batch is not None:
-            (parts * parts.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
+        with self.clock("backward"):
+            self.buffer.zero_()
+            if batch is not None:
+                (parts * parts.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
         losses_tail = self.buffer[self.gradient.numel() :]
         losses_tail.copy_(parts.detach())
         if share.rank:
@@ -145,8 +150,10 @@ class Learner:
             for parameter in self.of_loss.values():
                 assert parameter.grad is not None
                 parameter.grad.zero_()
-        share.sum_over_workers(self.buffer)
-        self._update(step)
+        with self.clock("communication"):
+            share.sum_over_workers(self.buffer)
+        with self.clock("optimiser"):
+            self._update(step)
         self.samples = samples
         losses = dict(zip(scale, losses_tail.tolist(), strict=True))
         return {**losses, "loss": sum(scale[name] * value for name, value in losses.items())}

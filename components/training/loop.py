@@ -9,6 +9,7 @@ A learner that was loaded from a checkpoint continues bit for bit, with the same
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,10 @@ from components.model.objective import Objective
 from components.model.spec import ModelSpec
 from components.training.earlier import Start
 from components.training.heldout import held_out_scores
-from components.training.items import Augment, collate
+from components.training.items import Augment, Batch
 from components.training.learner import DivergedError, Learner, Share, learning_rate
-from components.training.order import GlobalBatch, Order, derived_seed, shard
+from components.training.loader import AHEAD, Loader, made_ahead
+from components.training.order import GlobalBatch, Order, derived_seed
 from components.training.prompts import class_texts
 
 ALONE = Share()
@@ -86,31 +88,44 @@ def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.d
 
 
 def train_steps(
-    learner: Learner, task: TrainingTask, training: Sequence[Case], *, share: Share = ALONE
+    learner: Learner, task: TrainingTask, training: Sequence[Case], *, share: Share = ALONE, ahead: int = AHEAD
 ) -> Iterator[tuple[GlobalBatch, dict[str, float]]]:
     """Trains from the state of the learner to the end; yields each global batch with its losses after its step.
+
+    The clips of up to `ahead` batches are read, changed and padded by a thread meanwhile (`loader.py`).
 
     Raises:
         DivergedError: the gradient is not finite; it names the step and the clips.
     """
-    augment = task.augment
-    for batch in task.order(len(training)).batches(learner.samples):
-        mine = shard(batch.indices, rank=share.rank, world=share.world)
-        items = [augment(training[index], epoch=batch.epoch, index=index) for index in mine]
-        try:
-            losses = learner.step(
-                collate(items).to(learner.device) if items else None,
-                step=batch.step,
-                samples=batch.samples_after,
-                share=share,
-            )
-        except DivergedError as error:
-            clips = _suspects([training[index] for index in batch.indices])
-            fields = {**error.fields, "where": f"epoch {batch.epoch}, {error.where}", "seen": f"{error.seen}, {clips}"}
-            raise DivergedError(error.what, **fields) from error
-        for name, value in losses.items():
-            learner.epoch_sums[name] = learner.epoch_sums.get(name, 0.0) + value * len(batch.indices)
-        yield batch, losses
+    loader = Loader(training=training, augment=task.augment, share=share, device=learner.device)
+    places = task.order(len(training)).batches(learner.samples)
+    with closing(made_ahead(loader, places, ahead=ahead)) as loaded:
+        while True:
+            with learner.clock("data_wait"):
+                batch, mine = next(loaded, (None, None))
+            if batch is None:
+                return
+            losses = _stepped(learner, batch, mine, training, share)
+            for name, value in losses.items():
+                learner.epoch_sums[name] = learner.epoch_sums.get(name, 0.0) + value * len(batch.indices)
+            yield batch, losses
+
+
+def _stepped(
+    learner: Learner, batch: GlobalBatch, mine: Batch | None, training: Sequence[Case], share: Share
+) -> dict[str, float]:
+    """The losses of one step; where it diverges, the error names the clips."""
+    try:
+        return learner.step(
+            None if mine is None else mine.to(learner.device),
+            step=batch.step,
+            samples=batch.samples_after,
+            share=share,
+        )
+    except DivergedError as error:
+        clips = _suspects([training[index] for index in batch.indices])
+        fields = {**error.fields, "where": f"epoch {batch.epoch}, {error.where}", "seen": f"{error.seen}, {clips}"}
+        raise DivergedError(error.what, **fields) from error
 
 
 def _suspects(batch: Sequence[Case]) -> str:
@@ -128,17 +143,18 @@ def run_epochs(
     held_out: Sequence[Case],
     *,
     share: Share = ALONE,
+    ahead: int = AHEAD,
     at_boundary: Callable[[Learner], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """Trains to the end; yields the record of each epoch, which is then the last of `learner.history`.
 
-    `at_boundary` is called after each batch, where the learner may be saved: after the last of an epoch, when the
-    record is made.
+    `ahead` is that of `train_steps`. `at_boundary` is called after each batch, where the learner may be saved: after
+    the last of an epoch, when the record is made.
 
     A record holds `epoch`, `learning_rate`, the mean loss parts of the epoch, and the scores of the averaged
     weights on held-out clips. It holds no durations: equal trainings have equal histories.
     """
-    for batch, _ in train_steps(learner, task, training, share=share):
+    for batch, _ in train_steps(learner, task, training, share=share, ahead=ahead):
         if not batch.ends_epoch:
             at_boundary(learner)
             continue
@@ -147,8 +163,8 @@ def run_epochs(
             "learning_rate": learning_rate(task.train, batch.step, learner.steps),
             **{name: total / len(training) for name, total in learner.epoch_sums.items()},
         }
-        record.update(
-            held_out_scores(
+        with learner.clock("held_out"):
+            scores = held_out_scores(
                 learner.model,
                 learner.average,
                 held_out,
@@ -156,7 +172,7 @@ def run_epochs(
                 device=learner.device,
                 share=share,
             )
-        )
+        record.update(scores)
         learner.epoch_sums = {}
         learner.history.append(record)
         at_boundary(learner)

@@ -20,6 +20,7 @@ import json
 import math
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,11 +48,13 @@ from components.model.spec import ModelSpec
 from components.runtime.progress import progress
 from components.tracking.runs import MODEL_TAG
 from components.tracking.spooled import SpooledRun, open_run
+from components.training.clock import in_words
 from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
 from components.training.earlier import Earlier
 from components.training.job import Epoch, Job, Trained
 from components.training.loop import TrainingTask
+from components.training.profiling import TRACE
 from components.training.prompts import embedding_width
 from components.training.source import CatalogItems
 from components.training.trainer import fit
@@ -121,7 +124,7 @@ def run(
         _describe(tracked, layout, catalog, seed)
         if earlier is not None:
             tracked.tags(earlier.taken(rounds[0].job.task.spec, catalog["encoders"]).tags())
-        trained = [_fit(training, runtime, ray, tracked) for training in rounds]
+        trained = [_fit(training, runtime, ray, tracked, layout.profile) for training in rounds]
         summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"], earlier=earlier)
         _conclude(tracked, layout, rounds, trained, summary)
     shutil.rmtree(folder, ignore_errors=True)
@@ -272,8 +275,9 @@ def _useful(runtime: Runtime, one: _Round) -> Runtime:
     return runtime.model_copy(update={"workers": most, "min_workers": fewest})
 
 
-def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: SpooledRun) -> Trained:
-    """Trains, or reads the result of a run that was interrupted afterwards."""
+def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: SpooledRun, profile: Path) -> Trained:
+    """Trains, or reads the result of a run that was interrupted afterwards; says where the time went."""
+    seconds, parts = 0.0, Counter[str]()
 
     def log(epoch: Epoch) -> None:
         metrics = {f"{one.prefix}{name}": value for name, value in epoch.metrics.items()}
@@ -288,16 +292,30 @@ def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: SpooledRun) 
         done = 0
 
         def on_epoch(epoch: Epoch) -> None:
-            nonlocal done
+            nonlocal done, seconds
             log(epoch)
+            seconds += epoch.seconds or 0.0
+            parts.update(epoch.parts)
             advance(epoch.number + 1 - done)
             done = epoch.number + 1
 
         trained = fit(one.job, one.folder, runtime=_useful(runtime, one), resources=ray, on_epoch=on_epoch)
     if not trained.history:
         raise ModelError("training ended without an epoch", where=one.name)
+    if seconds:  # not where a checkpoint holds every epoch
+        print(f"{one.name}: {in_words(parts, seconds)}", file=sys.stderr)
+    _keep_trace(one, tracked, profile)
     _save(one.done, one.job.task.spec, trained)
     return trained
+
+
+def _keep_trace(one: _Round, tracked: SpooledRun, profile: Path) -> None:
+    """Takes the trace of a training, if there is one, out of the folder that goes with it."""
+    if (one.folder / TRACE).is_file():
+        profile.mkdir(parents=True, exist_ok=True)
+        kept = (one.folder / TRACE).replace(profile / f"{one.name}.json")
+        tracked.file(kept, to="profile")
+        print(f"{one.name}: its trace is in {kept}, for https://ui.perfetto.dev", file=sys.stderr)
 
 
 def _save(folder: Path, spec: ModelSpec, trained: Trained) -> None:

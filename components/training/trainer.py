@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +24,10 @@ from components.runtime.cluster import connect
 from components.runtime.threads import THREADS
 from components.training.checkpoints import Checkpoints
 from components.training.epochs import append_epoch, epochs_reported
-from components.training.job import CHECKPOINTS, Epoch, Job, Trained, fit_here
+from components.training.job import CHECKPOINTS, Epoch, Job, Trained, fit_here, trained_epochs
 from components.training.learner import DivergedError, Learner, Share
-from components.training.loop import new_learner, run_epochs
+from components.training.loop import new_learner
+from components.training.profiling import TRACE
 
 RAY_FOLDER = "ray"
 PROGRESS = "progress.jsonl"
@@ -122,20 +122,26 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
     training, held_out = job.training(), job.items("calibration")
     learner = new_learner(job.task, training, device=get_device())
     share = Share(rank=rank, world=world, sum_over_workers=_all_reduce)
-    steps = job.task.order(len(training)).steps_per_epoch
-    with job.checkpoints(folder, config["runtime"]) as checkpoints:
+    runtime: Runtime = config["runtime"]
+    if rank != 0:
+        runtime = runtime.model_copy(update={"profile_steps": 0})
+    with job.checkpoints(folder, runtime) as checkpoints:
         _load_alike(checkpoints, learner, rank)
-        for record in learner.history if rank == 0 else ():
-            append_epoch(folder / PROGRESS, Epoch(record=record, seconds=None, steps=steps))
-        started = time.perf_counter()
-        # The state is the same on every worker after each step, so the first one writes it alone.
-        at_boundary = checkpoints.at_boundary if rank == 0 else _nothing
+        epochs = trained_epochs(
+            job,
+            learner,
+            training,
+            held_out,
+            runtime=runtime,
+            trace=folder / TRACE,
+            share=share,
+            # The state is the same on every worker after each step, so the first one writes it alone.
+            checkpoints=checkpoints if rank == 0 else None,
+        )
         try:
-            for record in run_epochs(learner, job.task, training, held_out, share=share, at_boundary=at_boundary):
+            for epoch in epochs:
                 if rank == 0:
-                    ended = time.perf_counter()
-                    append_epoch(folder / PROGRESS, Epoch(record=record, seconds=ended - started, steps=steps))
-                    started = ended
+                    append_epoch(folder / PROGRESS, epoch)
         except DivergedError as error:
             # On every worker at the same step, and again after a restart: returned, so that Ray does not try again.
             return {"diverged": error}
@@ -151,10 +157,6 @@ def _load_alike(checkpoints: Checkpoints, learner: Learner, rank: int) -> None:
     torch.distributed.broadcast_object_list(chosen, device=learner.device)
     if rank != 0 and chosen[0] is not None:
         checkpoints.load_named(chosen[0], learner)
-
-
-def _nothing(_: Learner) -> None:
-    """At a boundary, on the other workers."""
 
 
 def _all_reduce(tensor: Tensor) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,10 +50,13 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.integration
-def test_the_stage_writes_a_model_and_tells_mlflow(tmp_path: Path, mlflow_uri: str) -> None:
+def test_the_stage_writes_a_model_and_tells_mlflow(
+    tmp_path: Path, mlflow_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     layout = Layout(tmp_path)
     write_catalog(layout)
     params = tiny_params(mlflow_uri, "stage")
+    params = params.model_copy(update={"runtime": params.runtime.model_copy(update={"profile_steps": 1})})
     summary = call_stage("train", params, layout)
     assert sorted(hashes(layout)) == OUTPUTS
     model = load_model(layout.trained, classes=CLASSES_AND_ONE)
@@ -71,6 +75,8 @@ def test_the_stage_writes_a_model_and_tells_mlflow(tmp_path: Path, mlflow_uri: s
     assert seen.data.metrics["model_parameters"] == summary["parameters"]
     assert len(client.get_metric_history(run_id, "held_out_clip_macro_f1")) == 3
     assert seen.data.metrics["steps_per_s"] > 0
+    assert seen.data.metrics["time/forward_s"] > 0
+    assert re.search(r"train: \d+ s: .*backward [\d.]+%.*data wait", capsys.readouterr().err)
     assert seen.data.tags["lineage.data_sha256"] == catalog["sha256"]
     assert seen.data.tags["lineage.dataset.toy"] == catalog["datasets"]["toy"]
     assert seen.data.tags["gx.toy.success"] == "true"
@@ -79,6 +85,8 @@ def test_the_stage_writes_a_model_and_tells_mlflow(tmp_path: Path, mlflow_uri: s
     assert given.dataset.digest == catalog["datasets"]["toy"][:32]
     artifacts = {artifact.path for artifact in client.list_artifacts(run_id)}
     assert {"history.json", "model.json", "plots", "data_docs"} <= artifacts
+    # Nine steps are too few for a trace: nothing is written, and nothing promised.
+    assert not layout.profile.exists()
     assert seen.data.tags["mer.data_docs"] == "data_docs/index.html"
     link = f"#/experiments/{seen.info.experiment_id}/runs/{run_id}/artifacts/data_docs/index.html"
     assert f"[Data Docs]({link})" in seen.data.tags["mlflow.note.content"]

@@ -38,6 +38,13 @@ class Runtime(Section):
     max_failures: int = Field(2, ge=0)
     """How often a lost worker is replaced before the stage fails."""
 
+    batches_ahead: int = Field(2, ge=0)
+    """Batches that a thread of each worker reads and pads while a step runs; 0 makes each when its step begins."""
+
+    profile_steps: int = Field(0, ge=0)
+    """Steps of which the first worker writes a trace with torch's profiler, from the eleventh on, to
+    `.mer/profile/train.json` and to the MLflow run; it opens in https://ui.perfetto.dev. 0 writes none."""
+
     @model_validator(mode="after")
     def _within_workers(self) -> Runtime:
         if self.min_workers is not None and self.min_workers > self.workers:

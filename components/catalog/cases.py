@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.catalog.examples import Example
+from components.catalog.packed import PackedExamples
 from components.contracts.labels import UNLABELLED
 from components.contracts.records import Planted
 from components.features.transform import Transform
+from components.runtime.on_demand import OnDemand
 
 # The kinds of events that are worth drawing over time, most telling first.
 SHOWN = ("flash", "transition", "contradiction", "missing", "late_audio", "variable_frame_rate")
@@ -75,53 +77,70 @@ def fit_transform(
     examples: Sequence[Example], widths: Mapping[str, int], *, standardise: bool, normalise: str
 ) -> Transform:
     """The transform of the training examples; see `Transform.fit` and `train.normalise`."""
-    datasets = None
-    if normalise == "dataset":
-        names = sorted({example.dataset for example in examples})
-        datasets = {name: [example.encoded for example in examples if example.dataset == name] for name in names}
-    return Transform.fit((example.encoded for example in examples), widths, standardise=standardise, datasets=datasets)
+    datasets = by_dataset(examples) if normalise == "dataset" else None
+    return Transform.fit(
+        (example.encoded for example in examples),
+        widths,
+        standardise=standardise,
+        datasets=datasets and {name: (example.encoded for example in own) for name, own in datasets.items()},
+    )
 
 
-def prepare_to_learn(examples: Iterable[Example], transform: Transform) -> list[Case]:
+def by_dataset(examples: Sequence[Example]) -> dict[str, Sequence[Example]]:
+    """The examples of each dataset, by its name."""
+    if isinstance(examples, PackedExamples):
+        return {name: examples.where("dataset", [name]) for name in examples.datasets}
+    names = sorted({example.dataset for example in examples})
+    return {name: [example for example in examples if example.dataset == name] for name in names}
+
+
+def prepare_to_learn(examples: Sequence[Example], transform: Transform, *, usable: bool = False) -> Sequence[Case]:
     """`prepare` with the statistics of each example's dataset, where the transform has them; those of all clips are in
     `Case.pooled` then."""
-    examples = list(examples)
-    cases = prepare(examples, transform)
     if not transform.datasets:
-        return cases
-    encoded = {example.clip_id: example.encoded for example in examples}
-    of_dataset = {name: transform.of_dataset(name) for name in {case.dataset for case in cases}}
-    return [
-        replace(
-            case,
-            features=of_dataset[case.dataset].apply(encoded[case.clip_id], case.steps)[0],
-            pooled=case.features,
-        )
-        for case in cases
-    ]
+        return prepare(examples, transform, usable=usable)
+    of_dataset = {name: transform.of_dataset(name) for name in by_dataset(examples)}
+
+    def make(example: Example) -> Case:
+        case = case_of(example, transform)
+        own, _ = of_dataset[example.dataset].apply(example.encoded, example.num_steps)
+        return replace(case, features=own, pooled=case.features)
+
+    return _cases(examples, make, usable=usable)
 
 
-def prepare(examples: Iterable[Example], transform: Transform) -> list[Case]:
-    """Transforms examples; a clip in which no modality of the transform has a valid step is left out."""
-    cases = []
-    for example in examples:
-        features, masks = transform.apply(example.encoded, example.num_steps)
-        case = Case(
-            clip_id=example.clip_id,
-            dataset=example.dataset,
-            subject_id=example.subject_id,
-            features=features,
-            masks=masks,
-            step_labels=example.step_labels,
-            clip_label=example.clip_label,
-            rate_hz=example.rate_hz,
-            groups=dict(example.groups),
-            planted=tuple(example.planted),
-            valence_arousal=(_number(example.valence), _number(example.arousal)),
-        )
-        if case.present:
-            cases.append(case)
-    return cases
+def prepare(examples: Sequence[Example], transform: Transform, *, usable: bool = False) -> Sequence[Case]:
+    """Transforms examples; a clip in which no modality of the transform has a valid step is left out, and with `usable`
+    one without a label too. Examples on disk stay there: each case is read and transformed whenever it is asked for."""
+    return _cases(examples, lambda example: case_of(example, transform), usable=usable)
+
+
+def case_of(example: Example, transform: Transform) -> Case:
+    """One transformed example."""
+    features, masks = transform.apply(example.encoded, example.num_steps)
+    return Case(
+        clip_id=example.clip_id,
+        dataset=example.dataset,
+        subject_id=example.subject_id,
+        features=features,
+        masks=masks,
+        step_labels=example.step_labels,
+        clip_label=example.clip_label,
+        rate_hz=example.rate_hz,
+        groups=dict(example.groups),
+        planted=tuple(example.planted),
+        valence_arousal=(_number(example.valence), _number(example.arousal)),
+    )
+
+
+def _cases(examples: Sequence[Example], make: Callable[[Example], Case], *, usable: bool) -> Sequence[Case]:
+    def kept(case: Case) -> bool:
+        return case.usable if usable else bool(case.present)
+
+    if isinstance(examples, PackedExamples):
+        places = (place for place, example in enumerate(examples) if kept(make(example)))
+        return OnDemand(lambda place: make(examples[place]), np.fromiter(places, dtype=np.int64))
+    return [case for case in map(make, examples) if kept(case)]
 
 
 def shown_clips(cases: Sequence[Case], count: int) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -53,21 +54,35 @@ class Example:
     text_id: str | None = None
 
 
-def load_examples(layout: Layout, split: str | None = None) -> list[Example]:
-    """The examples of a split (all when None), sorted by clip id. Holds their features in memory.
+def load_examples(layout: Layout, *splits: str) -> list[Example]:
+    """The examples of some splits (all without a name), sorted by clip id. Holds their features in memory.
 
     Raises:
         DataError: there is no catalog, or one of its features is not in the store.
     """
+    table, catalog = read_catalog(layout)
+    rows = [row for row in table.to_pylist() if not splits or row["split"] in splits]
+    features = _features(layout, rows, widths_of(catalog))
+    index = {name: position for position, name in enumerate(catalog["classes"])}
+    return [
+        example_of(
+            row, {modality: features[row["dataset"], modality, key] for modality, key in sorted(row["keys"])}, index
+        )
+        for row in sorted(rows, key=lambda row: row["clip_id"])
+    ]
+
+
+def read_catalog(layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows of the catalog, and its description. Raises DataError: there is none."""
     path = layout.catalog / "catalog.parquet"
     if not path.is_file():
         raise DataError("there is no catalog", seen=f"no file {path}", remedy="Run `mer run`, or its stage `catalog`")
-    catalog = read_json(layout.catalog / "catalog.json")
-    rows = [row for row in pq.read_table(path).to_pylist() if split in (None, row["split"])]
-    widths = {modality: int(encoder["width"]) for modality, encoder in catalog["encoders"].items()}
-    features = _features(layout, rows, widths)
-    index = {name: position for position, name in enumerate(catalog["classes"])}
-    return [_example(row, features, index) for row in sorted(rows, key=lambda row: row["clip_id"])]
+    return pq.read_table(path), dict(read_json(layout.catalog / "catalog.json"))
+
+
+def widths_of(catalog: Mapping[str, Any]) -> dict[str, int]:
+    """Modality → features per step, of `catalog.json`."""
+    return {modality: int(encoder["width"]) for modality, encoder in catalog["encoders"].items()}
 
 
 def step_labels(
@@ -110,21 +125,24 @@ def _features(
     return features
 
 
-def _example(
-    row: Mapping[str, Any], features: Mapping[tuple[str, str, str], Encoded], index: Mapping[str, int]
-) -> Example:
+def check_steps(clip_id: str, modality: str, encoded: Encoded, steps: int) -> None:
+    """Raises DataError for features with a different number of steps."""
+    if encoded.valid.size != steps:
+        raise DataError(
+            "features do not fit the clip's grid",
+            where=f"{clip_id}: {modality}",
+            seen=encoded.valid.size,
+            allowed=steps,
+            remedy="Run the features stage again",
+        )
+
+
+def example_of(row: Mapping[str, Any], encoded: Mapping[str, Encoded], index: Mapping[str, int]) -> Example:
+    """The example of a row of the catalog, with its features by modality and the classes' numbers by name."""
     grid = Grid(rate_hz=row["rate_hz"], num_steps=row["num_steps"])
-    encoded = {modality: features[row["dataset"], modality, key] for modality, key in sorted(row["keys"])}
     observed = np.zeros(grid.num_steps, dtype=bool)
     for modality, stream in encoded.items():
-        if stream.valid.shape != observed.shape:
-            raise DataError(
-                "features do not fit the clip's grid",
-                where=f"{row['clip_id']}: {modality}",
-                seen=stream.valid.shape[0],
-                allowed=grid.num_steps,
-                remedy="Run the features stage again",
-            )
+        check_steps(row["clip_id"], modality, stream, grid.num_steps)
         observed |= stream.valid
     clip_label = UNLABELLED if row["label"] is None else index[row["label"]]
     return Example(

@@ -44,6 +44,11 @@ class Layout:
         """Traces of trainings (`runtime.profile_steps`), one file per training of the stage."""
         return self.state / "profile"
 
+    @property
+    def packed(self) -> Path:
+        """The clips of a catalog in one file, where memory does not hold them (`components/catalog/packed.py`)."""
+        return self.state / "packed"
+
     def partial(self, stage: str, name: str) -> Path:
         """The intermediate results of an unfinished run of a stage for a dataset."""
         return self.state / "partial" / stage / name

@@ -71,7 +71,7 @@ class FeatureStore:
 
     def drop_damaged(self, modality: str) -> list[Path]:
         """Removes shards whose bytes do not match the hash in their names; returns them."""
-        damaged = [shard for shard in self.shards(modality) if shard.stem != f"shard-{file_sha256(shard)}"]
+        damaged = [shard for shard in self.shards(modality) if not _is_whole(shard)]
         for shard in damaged:
             shard.unlink()
         return damaged
@@ -117,15 +117,8 @@ class FeatureStore:
             if len(items) == len(requested):
                 break
             for key, item in _read_shard(shard, requested - items.keys()):
+                self._check_width(modality, key, item, width)
                 items[key] = item
-                if width is not None and item.values.shape[1] != width:
-                    raise DataError(
-                        "features have a different width",
-                        where=f"{self.folder / modality}: {key}",
-                        seen=item.values.shape[1],
-                        allowed=width,
-                        remedy="They come from a different encoder; run the features stage again",
-                    )
         missing = [key for key in ordered if key not in items]
         if missing:
             raise DataError(
@@ -135,6 +128,25 @@ class FeatureStore:
                 remedy="Run the features stage again",
             )
         return {key: items[key] for key in ordered}
+
+    def scan(self, modality: str, *, width: int | None = None) -> Iterator[tuple[str, Encoded]]:
+        """Every stored clip, shard by shard, with one row group in memory at a time.
+
+        Parquet does not notice every flipped bit, so each shard's bytes are compared with the hash in its name first.
+
+        Raises:
+            DataError: a shard is damaged, or the features have a different width.
+        """
+        for shard in self.shards(modality):
+            try:
+                whole = _is_whole(shard)
+            except OSError as error:
+                raise _damaged(shard, str(error)) from error
+            if not whole:
+                raise _damaged(shard, "its bytes do not have the hash in its name")
+            for key, item in _read_shard(shard, None):
+                self._check_width(modality, key, item, width)
+                yield key, item
 
     def compact(self, modality: str, keys: Collection[str]) -> None:
         """Brings a modality into its canonical form, with exactly these keys; all other rows are dropped.
@@ -164,6 +176,16 @@ class FeatureStore:
         folder = self.folder / modality
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+    def _check_width(self, modality: str, key: str, item: Encoded, width: int | None) -> None:
+        if width is not None and item.values.shape[1] != width:
+            raise DataError(
+                "features have a different width",
+                where=f"{self.folder / modality}: {key}",
+                seen=item.values.shape[1],
+                allowed=width,
+                remedy="They come from a different encoder; run the features stage again",
+            )
 
     def _rows_bytes(self, modality: str, requested: Collection[str], where: Mapping[str, Path]) -> int:
         """Bytes of the requested values before compression."""
@@ -243,26 +265,35 @@ def _width(schema: pa.Schema) -> int:
     return int(schema.field("values").type.shape[0])
 
 
-def _read_shard(shard: Path, requested: Collection[str]) -> Iterator[tuple[str, Encoded]]:
-    """The requested clips of a shard, group by group. Raises DataError: the file is damaged."""
+def _read_shard(shard: Path, requested: Collection[str] | None) -> Iterator[tuple[str, Encoded]]:
+    """The requested clips of a shard, or all of them, group by group. Raises DataError: the file is damaged."""
     try:
         yield from _read_groups(shard, requested)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            "a feature shard cannot be read",
-            where=str(shard),
-            seen=str(error).strip().splitlines()[0],
-            remedy="Run the features stage again: it encodes what is damaged anew.",
-        ) from error
+        raise _damaged(shard, str(error).strip().splitlines()[0]) from error
 
 
-def _read_groups(shard: Path, requested: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+def _is_whole(shard: Path) -> bool:
+    """Whether a shard's bytes have the hash in its name."""
+    return shard.stem == f"shard-{file_sha256(shard)}"
+
+
+def _damaged(shard: Path, why: str) -> DataError:
+    return DataError(
+        "a feature shard cannot be read",
+        where=str(shard),
+        seen=why,
+        remedy="If this user may read it, run the features stage again: it encodes what is damaged anew.",
+    )
+
+
+def _read_groups(shard: Path, requested: Collection[str] | None) -> Iterator[tuple[str, Encoded]]:
     with pq.ParquetFile(shard) as file:
-        ordered = np.array(sorted(requested))
+        ordered = np.array(sorted(requested or ()))
         column = file.schema_arrow.get_field_index("key")
         for group in range(file.num_row_groups):
             bounds = file.metadata.row_group(group).column(column).statistics
-            if bounds is not None and bounds.has_min_max:
+            if requested is not None and bounds is not None and bounds.has_min_max:
                 first = np.searchsorted(ordered, bounds.min, side="left")
                 if first == len(ordered) or ordered[first] > bounds.max:
                     continue
@@ -270,13 +301,13 @@ def _read_groups(shard: Path, requested: Collection[str]) -> Iterator[tuple[str,
             yield from _clips(table, requested)
 
 
-def _clips(table: pa.Table, requested: Collection[str]) -> Iterator[tuple[str, Encoded]]:
+def _clips(table: pa.Table, requested: Collection[str] | None) -> Iterator[tuple[str, Encoded]]:
     keys = table["key"].to_pylist()
     starts = [0, *(at for at in range(1, len(keys)) if keys[at] != keys[at - 1]), len(keys)]
     values = table["values"].combine_chunks().to_numpy_ndarray() if len(keys) else np.zeros((0, 0), np.float32)
     valid = table["valid"].to_numpy(zero_copy_only=False)
     for start, stop in pairwise(starts):
-        if start < stop and keys[start] in requested:
+        if start < stop and (requested is None or keys[start] in requested):
             yield keys[start], Encoded(values[start:stop].copy(), valid[start:stop].astype(bool))
 
 

@@ -1,13 +1,14 @@
-"""The transformed clips of a catalog, as every worker loads them for itself."""
+"""The transformed clips of a catalog, as every worker reads them for itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.catalog.cases import Case, prepare, prepare_to_learn
-from components.catalog.examples import load_examples
+from components.catalog.packed import read_examples
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 
@@ -20,17 +21,20 @@ REFIT: Mapping[str, tuple[str, ...]] = {LEARNED: ("train", "calibration"), "cali
 class CatalogItems:
     """Split name → its usable clips, by clip id. Holds paths only, so it travels to workers cheaply.
 
-    With `refit` the clips of the calibration split are among those to train on, and none are held out.
+    With `refit` the clips of the calibration split are among those to train on, and none are held out. A split whose
+    features take more than `memory_mb` stays on disk; its clips are read when they are asked for, with the same bits.
     """
 
     root: Path
     transform: Path
     refit: bool = False
+    memory_mb: float = math.inf
 
-    def __call__(self, split: str) -> list[Case]:
-        """Reads the feature stores."""
+    def __call__(self, split: str) -> Sequence[Case]:
+        """Reads the feature stores, or what is packed of them."""
         splits = REFIT.get(split, (split,)) if self.refit else (split,)
-        examples = [example for name in splits for example in load_examples(Layout(self.root), name)]
-        examples.sort(key=lambda example: example.clip_id)
+        if not splits:
+            return []
         made = prepare_to_learn if split == LEARNED else prepare
-        return [case for case in made(examples, Transform.load(self.transform)) if case.usable]
+        examples = read_examples(Layout(self.root), *splits, memory_mb=self.memory_mb)
+        return made(examples, Transform.load(self.transform), usable=True)

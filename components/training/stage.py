@@ -31,7 +31,8 @@ from safetensors.torch import load_file
 import components.model
 import components.training
 from components.catalog.cases import Case, fit_transform, prepare
-from components.catalog.examples import load_examples
+from components.catalog.examples import widths_of
+from components.catalog.packed import read_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Model, RayResources, Runtime, Tracking, Train
@@ -97,14 +98,14 @@ def run(
     """
     catalog = _catalog(layout)
     earlier = _earlier(layout, train)
-    transform, items = _prepare(catalog, layout, model, train, earlier)
+    transform, items = _prepare(catalog, layout, model, train, earlier, memory_mb=runtime.clips_mb)
     inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed, earlier=earlier)
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     transform.save(folder)
     start = None
     if earlier is not None:
         start = earlier.start(catalog["encoders"], transform.modalities, folder.resolve() / "start")
-    source = CatalogItems(root=layout.root.resolve(), transform=folder.resolve())
+    source = CatalogItems(root=layout.root.resolve(), transform=folder.resolve(), memory_mb=runtime.clips_mb)
 
     def job(items: Sequence[Case], source: CatalogItems, inputs_sha256: str) -> Job:
         spec = spec_of(catalog, transform, items, model=model, train=train)
@@ -203,16 +204,21 @@ def _sources(folder: str) -> list[Path]:
 
 
 def _prepare(
-    catalog: Mapping[str, Any], layout: Layout, model: Model, train: Train, earlier: Earlier | None
-) -> tuple[Transform, list[Case]]:
-    examples = load_examples(layout, "train")
-    widths = {name: int(encoder["width"]) for name, encoder in catalog["encoders"].items()}
-    fitted = fit_transform(examples, widths, standardise=model.standardise, normalise=train.normalise)
+    catalog: Mapping[str, Any],
+    layout: Layout,
+    model: Model,
+    train: Train,
+    earlier: Earlier | None,
+    *,
+    memory_mb: float,
+) -> tuple[Transform, Sequence[Case]]:
+    examples = read_examples(layout, "train", memory_mb=memory_mb)
+    fitted = fit_transform(examples, widths_of(catalog), standardise=model.standardise, normalise=train.normalise)
     if earlier is not None:
         earlier.check(model, rate_hz=examples[0].rate_hz, encoders=catalog["encoders"], present=fitted.modalities)
         fitted = earlier.under(fitted, catalog["encoders"])
     transform = fitted.only(used_modalities(model, fitted.modalities))
-    items = [case for case in prepare(examples, transform) if case.usable]
+    items = prepare(examples, transform, usable=True)
     if not items:
         raise DataError(
             "no training clip has both a label and a valid step",

@@ -38,6 +38,10 @@ class Runtime(Section):
     max_failures: int = Field(2, ge=0)
     """How often a lost worker is replaced before the stage fails."""
 
+    clips_mb: float = Field(1000, ge=0)
+    """Megabytes of features up to which a process holds the clips of a split in memory. Those of a larger split are
+    written into one file below `.mer/packed` first and read clip by clip, with the same result to the bit."""
+
     batches_ahead: int = Field(2, ge=0)
     """Batches that a thread of each worker reads and pads while a step runs; 0 makes each when its step begins."""
 

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.catalog.cases import fit_transform, prepare, prepare_to_learn
+from components.catalog.examples import Example, load_examples
+from components.catalog.packed import CLIPS, PackedExamples, read_examples
+from components.contracts.atomic import read_json, write_json, write_table
+from components.contracts.config import Runtime, Train
+from components.contracts.errors import DataError
+from components.contracts.layout import Layout
+from components.features.store import FeatureStore
+from components.training.job import Job, fit_here
+from components.training.loop import TrainingTask
+from components.training.source import CatalogItems
+from tests.model.toys import WIDTHS, toy_spec
+from tests.training.catalogs import TINY, write_catalog
+
+SPLITS = ("train", "calibration", "test")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A catalog of two datasets; the second has copies of the first one's clips, with equal keys."""
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    path = layout.catalog / "catalog.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    for number, row in enumerate(rows):
+        if number % 3 == 0:
+            row["dataset"] = "other"
+    copies = [{**row, "clip_id": f"copy of {row['clip_id']}", "valence": 0.5} for row in rows[:4]]
+    write_table(path, pa.Table.from_pylist([*reversed(rows), *copies], schema=table.schema))
+    (layout.root / "data/features/other").symlink_to(layout.features("toy"))
+    return layout
+
+
+def same(one: Example, other: Example) -> None:
+    for name in (field.name for field in fields(Example) if field.name not in ("encoded", "step_labels")):
+        assert getattr(one, name) == getattr(other, name), name
+    np.testing.assert_array_equal(one.step_labels, other.step_labels)
+    assert list(one.encoded) == list(other.encoded)
+    for name, encoded in one.encoded.items():
+        np.testing.assert_array_equal(encoded.values, other.encoded[name].values)
+        np.testing.assert_array_equal(encoded.valid, other.encoded[name].valid)
+
+
+def test_examples_from_disk_are_those_from_memory(layout: Layout) -> None:
+    for splits in (("train",), ("calibration", "train"), SPLITS):
+        expected = load_examples(layout, *splits)
+        examples = read_examples(layout, *splits, memory_mb=0)
+        assert isinstance(examples, PackedExamples)
+        assert examples.datasets == ["other", "toy"]
+        assert len(examples) == len(expected)
+        with ThreadPoolExecutor(4) as threads:
+            for one, other in zip(threads.map(examples.__getitem__, range(len(expected))), expected, strict=True):
+                same(one, other)
+        same(examples[-1], expected[-1])
+        assert [example.clip_id for example in examples[3::2]] == [example.clip_id for example in expected[3::2]]
+    (kept,) = layout.packed.iterdir()  # one for all splits
+    assert isinstance(read_examples(layout, "train", memory_mb=1), list)
+    assert len(read_examples(layout, "no such split", memory_mb=0)) == 0
+    assert kept.is_dir()
+
+
+@pytest.mark.parametrize("normalise", ["dataset", "pooled"])
+def test_transform_and_cases_have_the_same_bits(layout: Layout, normalise: str) -> None:
+    memory, disk = load_examples(layout, "train"), read_examples(layout, "train", memory_mb=0)
+    transform, other = (
+        fit_transform(examples, WIDTHS, standardise=True, normalise=normalise) for examples in (memory, disk)
+    )
+    assert bool(transform.datasets) == (normalise == "dataset")
+    for fitted, again in (
+        (transform, other),
+        *((transform.of_dataset(d), other.of_dataset(d)) for d in ("toy", "other")),
+    ):
+        for name in WIDTHS:
+            np.testing.assert_array_equal(fitted.modalities[name].mean, again.modalities[name].mean)
+            np.testing.assert_array_equal(fitted.modalities[name].std, again.modalities[name].std)
+    for made in (prepare, prepare_to_learn):
+        expected, cases = made(memory, transform, usable=True), made(disk, transform, usable=True)
+        assert [case.clip_id for case in cases] == [case.clip_id for case in expected]
+        for one, case in zip(expected, cases, strict=True):
+            assert (case.pooled is None) == (one.pooled is None)
+            for name in WIDTHS:
+                np.testing.assert_array_equal(case.features[name], one.features[name])
+                np.testing.assert_array_equal(case.masks[name], one.masks[name])
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_training_from_disk_has_the_bits_of_training_from_memory(layout: Layout, windows: bool) -> None:
+    fit_transform(load_examples(layout, "train"), WIDTHS, standardise=True, normalise="dataset").save(layout.trained)
+    task = TrainingTask(
+        spec=toy_spec(), train=Train(epochs=1, batch_clips=8, windows=windows, normalise="dataset"), seed=1
+    )
+
+    def trained(memory_mb: float):  # type: ignore[no-untyped-def]
+        source = CatalogItems(root=layout.root, transform=layout.trained, memory_mb=memory_mb)
+        job = Job(task=task, items=source, inputs_sha256="x")
+        return fit_here(job, layout.root / f"state-{memory_mb}", lambda _: None, Runtime(workers=0))
+
+    memory, disk = trained(100), trained(0)
+    assert disk.history == memory.history
+    assert all((value == disk.weights[name]).all() for name, value in memory.weights.items())
+
+
+def shard(layout: Layout) -> Path:
+    return FeatureStore(layout.features("toy")).shards("voice")[0]
+
+
+def test_a_vanished_shard_is_said_with_a_clip_and_leaves_nothing(layout: Layout) -> None:
+    shard(layout).unlink()
+    with pytest.raises(DataError, match=r"toy/.*: voice: \d+ of \d+ keys are not in the feature store.*features stage"):
+        read_examples(layout, "train", memory_mb=0)
+    assert list(layout.packed.iterdir()) == []
+
+
+def test_a_damaged_shard_is_named(layout: Layout) -> None:
+    content = bytearray(shard(layout).read_bytes())
+    content[100:400] = bytes(300)
+    shard(layout).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{shard(layout).name}: a feature shard cannot be read"):
+        read_examples(layout, "train", memory_mb=0)
+
+
+def test_features_of_another_length_or_width_are_refused(layout: Layout) -> None:
+    path = layout.catalog / "catalog.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        row["num_steps"] += row["clip_id"] == "toy/train/0003"
+    write_table(path, pa.Table.from_pylist(rows, schema=pq.read_schema(path)))
+    with pytest.raises(DataError, match=r"toy/train/0003: .*do not fit the clip's grid"):
+        read_examples(layout, "train", memory_mb=0)
+    catalog = read_json(layout.catalog / "catalog.json")
+    catalog["encoders"]["face"]["width"] += 1
+    write_json(layout.catalog / "catalog.json", catalog)
+    with pytest.raises(DataError, match="features have a different width"):
+        read_examples(layout, "train", memory_mb=0)
+
+
+def test_a_file_that_was_cut_off_is_said_and_another_catalog_makes_it_anew(layout: Layout) -> None:
+    examples = read_examples(layout, "train", memory_mb=0)
+    (before,) = layout.packed.iterdir()
+    os.truncate(before / CLIPS, 100)
+    with pytest.raises(DataError, match=r"packed clips are cut off.*Delete the folder"):
+        list(examples)
+    catalog = read_json(layout.catalog / "catalog.json")
+    write_json(layout.catalog / "catalog.json", {**catalog, "sha256": "0" * 64})
+    assert len(list(read_examples(layout, "train", memory_mb=0))) == TINY.clips
+    (after,) = layout.packed.iterdir()
+    assert after != before

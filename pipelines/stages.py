@@ -153,7 +153,7 @@ STAGES: Mapping[str, Stage] = {
             work="components.evaluation.stage:run",
             imports=("components.tracking.client:import_library",),
             decided_by=("evaluate", "gates", "registry.model_name", "seed", "train"),
-            runs_with=("tracking",),
+            runs_with=("runtime", "tracking"),
         ),
         Stage(
             name="register",

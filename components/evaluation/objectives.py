@@ -57,9 +57,9 @@ def shift_for(objective: Objective, train: Train, cases: Sequence[Case], classes
         classes: K.
     """
     share = SHARES[objective][train.class_weighting](train)
-    learned = [case for case in cases if case.usable]
-    clips = np.array([case.clip_label for case in learned], dtype=np.int64)
-    steps = np.concatenate([*(case.step_labels for case in learned), np.empty(0, dtype=np.int64)])
+    learned = [(case.clip_label, case.step_labels) for case in cases if case.usable]
+    clips = np.array([clip_label for clip_label, _ in learned], dtype=np.int64)
+    steps = np.concatenate([*(step_labels for _, step_labels in learned), np.empty(0, dtype=np.int64)])
     return Shift(clip=_log_prior(clips, share, classes), step=_log_prior(steps, share, classes))
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from components.catalog.cases import prepare
 from components.catalog.examples import Example, load_examples
-from components.catalog.splits import SPLITS
+from components.catalog.packed import read_examples
 from components.contracts.atomic import read_json
-from components.contracts.config import Evaluate, Gates, Tracking, Train
+from components.contracts.config import Evaluate, Gates, Runtime, Tracking, Train
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.evaluation import evaluate as evaluating
@@ -29,11 +29,20 @@ from components.training.earlier import Earlier, Encoders, Taken
 
 
 def run(
-    layout: Layout, *, evaluate: Evaluate, gates: Gates, model_name: str, seed: int, tracking: Tracking, train: Train
+    layout: Layout,
+    *,
+    evaluate: Evaluate,
+    gates: Gates,
+    model_name: str,
+    runtime: Runtime,
+    seed: int,
+    tracking: Tracking,
+    train: Train,
 ) -> dict[str, Any]:
     """Evaluates the trained model and writes everything that `Layout.evaluated` names.
 
-    A model that was trained again (`train.refit`) answers with the parameters fitted for the first one.
+    A model that was trained again (`train.refit`) answers with the parameters fitted for the first one. The clips of
+    the calibration and test splits are held in memory, those of the training split up to `runtime.clips_mb`.
 
     Raises:
         ModelError: the trained model is missing, damaged, or of a different label map.
@@ -45,8 +54,12 @@ def run(
     model = load_model(layout.trained, classes=classes)
     first = load_model(layout.trained_first, classes=classes) if layout.trained_first.is_dir() else None
     transform = Transform.load(layout.trained)
-    examples = {name: load_examples(layout, name) for name in SPLITS}
-    splits = evaluating.Splits(**{name: prepare(examples[name], transform) for name in SPLITS})
+    test = load_examples(layout, "test")
+    splits = evaluating.Splits(
+        train=prepare(read_examples(layout, "train", memory_mb=runtime.clips_mb), transform),
+        calibration=prepare(load_examples(layout, "calibration"), transform),
+        test=prepare(test, transform),
+    )
     with progress("evaluate: patterns of present modalities", len(patterns(model.spec.names))) as advance:
         evaluation = evaluating.evaluate(
             model,
@@ -61,7 +74,7 @@ def run(
     evaluation = _compared(
         layout,
         evaluation,
-        examples["test"],
+        test,
         spec=model.spec,
         encoders=catalog["encoders"],
         config=evaluate,

@@ -281,7 +281,7 @@ def prepare_fold(
     transform = fit_transform(examples["train"], corpus.widths, standardise=standardise, normalise=normalise)
     if earlier is not None:
         transform = earlier.under(transform, corpus.catalog["encoders"])
-    cases = {split: prepare(of_split, transform) for split, of_split in examples.items()}
+    cases = {split: list(prepare(of_split, transform)) for split, of_split in examples.items()}
     learned = prepare_to_learn([*examples["train"], *examples["calibration"]], transform)
     cases[BOTH] = sorted(learned, key=lambda case: case.clip_id)
     trained_on = {case.clip_id for case in cases["train"]}
@@ -297,7 +297,7 @@ def prepare_fold(
 
 def _adapted(examples: Sequence[Example], transform: Transform, widths: Mapping[str, int]) -> list[Case]:
     """The test clips, each dataset standardised by what all its recordings have in common; no label is used."""
-    cases = []
+    cases: list[Case] = []
     for name in sorted({example.dataset for example in examples}):
         own = [example for example in examples if example.dataset == name]
         cases += prepare(own, transform.adapted(gather((example.encoded for example in own), widths)))

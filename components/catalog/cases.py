@@ -77,13 +77,10 @@ def fit_transform(
     examples: Sequence[Example], widths: Mapping[str, int], *, standardise: bool, normalise: str
 ) -> Transform:
     """The transform of the training examples; see `Transform.fit` and `train.normalise`."""
-    datasets = by_dataset(examples) if normalise == "dataset" else None
-    return Transform.fit(
-        (example.encoded for example in examples),
-        widths,
-        standardise=standardise,
-        datasets=datasets and {name: (example.encoded for example in own) for name, own in datasets.items()},
-    )
+    datasets = None
+    if normalise == "dataset":
+        datasets = {name: (example.encoded for example in own) for name, own in by_dataset(examples).items()}
+    return Transform.fit((example.encoded for example in examples), widths, standardise=standardise, datasets=datasets)
 
 
 def by_dataset(examples: Sequence[Example]) -> dict[str, Sequence[Example]]:

@@ -42,6 +42,7 @@ from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.features.base import Encoded
 from components.features.store import FLOAT_BYTES, KEY_HEX, FeatureStore
+from components.runtime.alone import alone_in
 from components.runtime.on_demand import OnDemand
 from components.runtime.progress import progress
 
@@ -122,7 +123,7 @@ class PackedFile:
         masks = -(-steps // ALIGNED) * ALIGNED
         values = {name: steps * self.widths[name] * FLOAT_BYTES for name in names}
         stored = np.empty(sum(values.values()) + masks * len(names), dtype=np.uint8)
-        if os.preadv(self._file, [stored], offset) != stored.size:
+        if os.preadv(self._file, [stored.data], offset) != stored.size:
             raise DataError("packed clips are cut off", where=f"{self.folder}: {row['clip_id']}", remedy=REMEDY)
         encoded, first = {}, 0
         for name in names:
@@ -186,12 +187,14 @@ def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any]) -> PackedE
     blocks = Blocks.of(table, widths)
     stores = {name: FeatureStore(layout.features(name)) for name in pc.unique(table["dataset"]).to_pylist()}
     folder = layout.packed / _name(catalog, stores)
-    if not folder.is_dir():
-        for other in layout.packed.glob("*"):
-            shutil.rmtree(other, ignore_errors=True)
-        with atomic_dir(folder) as beside:
-            _write_clips(beside / CLIPS, table, blocks, stores, widths)
-            _write_rows(beside / ROWS, table, blocks)
+    layout.packed.mkdir(parents=True, exist_ok=True)
+    with alone_in(layout.packed):  # workers that start together pack once, and whatever else is there is old
+        if not folder.is_dir():
+            for other in layout.packed.iterdir():
+                shutil.rmtree(other, ignore_errors=True)
+            with atomic_dir(folder) as beside:
+                _write_clips(beside / CLIPS, table, blocks, stores, widths)
+                _write_rows(beside / ROWS, table, blocks)
     return PackedExamples(PackedFile(folder, catalog), np.arange(len(table)))
 
 

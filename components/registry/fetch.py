@@ -7,16 +7,14 @@ it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from components.contracts.bundle_files import verify_files
 from components.contracts.errors import BundleError, MerError, UnavailableError
+from components.runtime.alone import alone_in
 from components.tracking.packaging import BUNDLE_PATH
 from components.tracking.versions import BUNDLE_TAG, download, version_info
 
@@ -49,7 +47,7 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
         return cached
     cache_dir.mkdir(parents=True, exist_ok=True)
     with (
-        _alone_in(cache_dir),
+        alone_in(cache_dir),
         tempfile.TemporaryDirectory(dir=cache_dir, prefix=".fetch-") as scratch,
     ):
         if cached := _cached(cache_dir, tagged_sha256):  # another process was faster
@@ -68,17 +66,6 @@ def fetch_bundle(name: str, version: str, *, tracking_uri: str, cache_dir: Path)
             os.replace(target, Path(scratch) / "damaged")
         os.replace(folder, target)
     return target
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Waits until no other process or thread is in this block for the folder; the lock ends with its holder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _cached(cache_dir: Path, sha256: str) -> Path | None:

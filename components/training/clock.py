@@ -70,7 +70,7 @@ class Clock:
 
     @contextmanager
     def _on_stream(self, part: str) -> Iterator[None]:
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         first.record()
         yield
         last.record()

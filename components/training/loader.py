@@ -11,7 +11,7 @@ saves would cost a different order, and so different weights.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -52,7 +52,7 @@ class Loader:
 
 def made_ahead(
     make: Callable[[Place], Made], places: Iterable[Place], *, ahead: int = AHEAD
-) -> Iterator[tuple[Place, Made]]:
+) -> Generator[tuple[Place, Made], None, None]:
     """(place, what is made for it) in the order of `places`, up to `ahead` of them made before they are asked for.
 
     With 0 each is made in the calling thread when it is asked for. An error of `make` is raised at its own place.

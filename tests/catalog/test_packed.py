@@ -44,6 +44,10 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
+def folders(layout: Layout) -> list[Path]:
+    return list(layout.packed.iterdir())
+
+
 def same(one: Example, other: Example) -> None:
     for name in (field.name for field in fields(Example) if field.name not in ("encoded", "step_labels")):
         assert getattr(one, name) == getattr(other, name), name
@@ -66,7 +70,7 @@ def test_examples_from_disk_are_those_from_memory(layout: Layout) -> None:
                 same(one, other)
         same(examples[-1], expected[-1])
         assert [example.clip_id for example in examples[3::2]] == [example.clip_id for example in expected[3::2]]
-    (kept,) = layout.packed.iterdir()  # one for all splits
+    (kept,) = folders(layout)  # one for all splits
     assert isinstance(read_examples(layout, "train", memory_mb=1), list)
     assert len(read_examples(layout, "no such split", memory_mb=0)) == 0
     assert kept.is_dir()
@@ -121,7 +125,7 @@ def test_a_vanished_shard_is_said_with_a_clip_and_leaves_nothing(layout: Layout)
     shard(layout).unlink()
     with pytest.raises(DataError, match=r"toy/.*: voice: \d+ of \d+ keys are not in the feature store.*features stage"):
         read_examples(layout, "train", memory_mb=0)
-    assert list(layout.packed.iterdir()) == []
+    assert folders(layout) == []
 
 
 def test_a_damaged_shard_is_named(layout: Layout) -> None:
@@ -149,12 +153,12 @@ def test_features_of_another_length_or_width_are_refused(layout: Layout) -> None
 
 def test_a_file_that_was_cut_off_is_said_and_another_catalog_makes_it_anew(layout: Layout) -> None:
     examples = read_examples(layout, "train", memory_mb=0)
-    (before,) = layout.packed.iterdir()
+    (before,) = folders(layout)
     os.truncate(before / CLIPS, 100)
     with pytest.raises(DataError, match=r"packed clips are cut off.*Delete the folder"):
         list(examples)
     catalog = read_json(layout.catalog / "catalog.json")
     write_json(layout.catalog / "catalog.json", {**catalog, "sha256": "0" * 64})
     assert len(list(read_examples(layout, "train", memory_mb=0))) == TINY.clips
-    (after,) = layout.packed.iterdir()
+    (after,) = folders(layout)
     assert after != before

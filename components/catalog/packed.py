@@ -2,8 +2,9 @@
 
 A feature store is sorted by hash, modality by modality, in compressed row groups of 4 MB. That is right for writing and
 for reading a whole split; reading single clips from it in a random order costs a row group for each, some fifty times
-what is needed. So each store is gone through once, a row group at a time, and the arrays of every clip are written to
-their place in one file: clip after clip in the order of ids, and within a clip modality after modality.
+what is needed. So each store, here or in an object store, is gone through once, a row group at a time, and the arrays of
+every clip are written to their place in one file: clip after clip in the order of ids, and within a clip modality after
+modality.
 
 * **Equal**: `PackedExamples` gives the examples that `load_examples` gives from memory, with the same bits. Training
   therefore keeps its order, the permutation of all clips, a pure function of (seed, epoch); nothing is shuffled within
@@ -41,6 +42,7 @@ from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.features.base import Encoded
+from components.features.remote_store import RemoteFeatureStore
 from components.features.store import FLOAT_BYTES, KEY_HEX, FeatureStore
 from components.runtime.alone import alone_in
 from components.runtime.on_demand import OnDemand
@@ -51,6 +53,7 @@ CLIPS, ROWS = "clips.bin", "rows.arrow"
 ALIGNED = FLOAT_BYTES
 ROWS_AT_ONCE = 65_536
 BYTES_PER_MB = 1_000_000
+Store = FeatureStore | RemoteFeatureStore
 KEYS = pa.list_(pa.struct([pa.field("key", pa.string(), nullable=False), pa.field("value", pa.string())]))
 REMEDY = "Delete the folder: it is made anew from the feature store."
 
@@ -154,21 +157,25 @@ class PackedExamples(OnDemand[Example]):
         return PackedExamples(self._file, self.places[chosen.to_numpy()[self.places]])
 
 
-def read_examples(layout: Layout, *splits: str, memory_mb: float) -> Sequence[Example]:
+def read_examples(layout: Layout, *splits: str, memory_mb: float, address: str | None = None) -> Sequence[Example]:
     """The examples of some splits by clip id: in memory, or from a file where their features exceed `memory_mb`.
+
+    With the address of a copy of all features in an object store the file is made of that, whatever its size.
 
     Raises:
         DataError: there is no catalog, a feature is missing or does not fit its clip, or a shard is damaged.
         UnavailableError: the disk is full.
     """
     table, catalog = read_catalog(layout)
+    if address is not None:
+        return pack(layout, table, catalog, address=address).where("split", splits)
     of_splits = table.filter(pc.is_in(table["split"], value_set=pa.array(splits, pa.string())))
     if Blocks.of(of_splits, widths_of(catalog)).sizes.sum() <= memory_mb * BYTES_PER_MB:
         return load_examples(layout, *splits)
     return pack(layout, table, catalog).where("split", splits)
 
 
-def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any]) -> PackedExamples:
+def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any], *, address: str | None = None) -> PackedExamples:
     """The examples of a whole catalog, packed below `layout.packed` unless they are there already.
 
     Folders of other catalogs are removed: a process that still reads from one keeps its open file.
@@ -177,15 +184,17 @@ def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any]) -> PackedE
         layout: the project's.
         table: the rows of `catalog.parquet`.
         catalog: `catalog.json`.
+        address: of a copy of `data/features` in an object store, read instead of that folder.
 
     Raises:
-        DataError: a feature is missing or does not fit its clip, or a shard is damaged.
+        ConfigError: the address is none.
+        DataError: the store fails, a feature is missing or does not fit its clip, or a shard is damaged.
         UnavailableError: the disk is full.
     """
     widths = widths_of(catalog)
     table = table.sort_by("clip_id")
     blocks = Blocks.of(table, widths)
-    stores = {name: FeatureStore(layout.features(name)) for name in pc.unique(table["dataset"]).to_pylist()}
+    stores = {name: _store(layout, name, address) for name in pc.unique(table["dataset"]).to_pylist()}
     folder = layout.packed / _name(catalog, stores)
     layout.packed.mkdir(parents=True, exist_ok=True)
     with alone_in(layout.packed):  # workers that start together pack once, and whatever else is there is old
@@ -198,7 +207,13 @@ def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any]) -> PackedE
     return PackedExamples(PackedFile(folder, catalog), np.arange(len(table)))
 
 
-def _name(catalog: Mapping[str, Any], stores: Mapping[str, FeatureStore]) -> str:
+def _store(layout: Layout, dataset: str, address: str | None) -> Store:
+    if address is None:
+        return FeatureStore(layout.features(dataset))
+    return RemoteFeatureStore(f"{address.rstrip('/')}/{dataset}", layout.partial("packed", dataset))
+
+
+def _name(catalog: Mapping[str, Any], stores: Mapping[str, Store]) -> str:
     shards = {
         f"{name}/{modality}": [shard.name for shard in store.shards(modality)]
         for name, store in stores.items()
@@ -208,7 +223,7 @@ def _name(catalog: Mapping[str, Any], stores: Mapping[str, FeatureStore]) -> str
 
 
 def _write_clips(
-    path: Path, table: pa.Table, blocks: Blocks, stores: Mapping[str, FeatureStore], widths: Mapping[str, int]
+    path: Path, table: pa.Table, blocks: Blocks, stores: Mapping[str, Store], widths: Mapping[str, int]
 ) -> None:
     datasets = table["dataset"].combine_chunks()
     written = np.zeros(len(blocks.sizes), dtype=bool)

@@ -69,6 +69,11 @@ def localised(section: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     return {key: _mirror(value, f"{where}.{key}") if _is_uri(value) else value for key, value in section.items()}
 
 
+def place_of(address: str, *, where: str) -> Path:
+    """The place of an address, relative to the project. Raises ConfigError as `localised`."""
+    return Path(_mirror(address, where))
+
+
 def is_mirror(path: str | Path) -> bool:
     """Whether a path, relative to the project, lies in a mirror."""
     return Path(path).is_relative_to(MIRRORS) and Path(path) != MIRRORS
@@ -123,7 +128,7 @@ def sync(place: Path, root: Path) -> Synced:
     removed = _remove_others(root / place, listed)
     if missing:
         with ThreadPoolExecutor(THREADS) as pool, progress(f"fetch {address}", len(missing)) as advance:
-            for _ in pool.map(lambda entry: _fetch(place, *entry), missing.items()):
+            for _ in pool.map(lambda entry: fetch(place, *entry), missing.items()):
                 advance(1)
     return Synced(fetched=len(missing), kept=len(listed) - len(missing), removed=removed, refused=refused)
 
@@ -137,7 +142,7 @@ def bring(path: str | None, root: Path) -> None:
     names = {item.name for item in objects}
     for item in objects:
         if _is_file_name(item.name, names) and not _is_current(root / path / item.name, item):
-            _fetch(Path(path), root / path / item.name, item)
+            fetch(Path(path), root / path / item.name, item)
 
 
 def _is_uri(value: object) -> bool:
@@ -235,7 +240,8 @@ def _remove_others(folder: Path, listed: Mapping[Path, Object]) -> int:
     return removed
 
 
-def _fetch(place: Path, path: Path, item: Object) -> None:
+def fetch(place: Path, path: Path, item: Object) -> None:
+    """Writes an object below a mirrored place to a file. Raises DataError: the store fails, or the object changed."""
     base = _address(place)
     source = f"{base}/{item.name}" if item.name else base
     with _named(source), atomic_file(path) as beside:

@@ -56,7 +56,7 @@ def run(
     transform = Transform.load(layout.trained)
     test = load_examples(layout, "test")
     splits = evaluating.Splits(
-        train=prepare(read_examples(layout, "train", memory_mb=runtime.clips_mb), transform),
+        train=prepare(read_examples(layout, "train", memory_mb=runtime.clips_mb, address=runtime.features), transform),
         calibration=prepare(load_examples(layout, "calibration"), transform),
         test=prepare(test, transform),
     )

@@ -23,12 +23,14 @@ class CatalogItems:
 
     With `refit` the clips of the calibration split are among those to train on, and none are held out. A split whose
     features take more than `memory_mb` stays on disk; its clips are read when they are asked for, with the same bits.
+    With `address` the features come from an object store (`catalog/packed.py`).
     """
 
     root: Path
     transform: Path
     refit: bool = False
     memory_mb: float = math.inf
+    address: str | None = None
 
     def __call__(self, split: str) -> Sequence[Case]:
         """Reads the feature stores, or what is packed of them."""
@@ -36,5 +38,5 @@ class CatalogItems:
         if not splits:
             return []
         made = prepare_to_learn if split == LEARNED else prepare
-        examples = read_examples(Layout(self.root), *splits, memory_mb=self.memory_mb)
+        examples = read_examples(Layout(self.root), *splits, memory_mb=self.memory_mb, address=self.address)
         return made(examples, Transform.load(self.transform), usable=True)

@@ -98,14 +98,16 @@ def run(
     """
     catalog = _catalog(layout)
     earlier = _earlier(layout, train)
-    transform, items = _prepare(catalog, layout, model, train, earlier, memory_mb=runtime.clips_mb)
+    transform, items = _prepare(catalog, layout, model, train, earlier, runtime=runtime)
     inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed, earlier=earlier)
     folder = layout.state / "train" / _resume_name(inputs_sha256)
     transform.save(folder)
     start = None
     if earlier is not None:
         start = earlier.start(catalog["encoders"], transform.modalities, folder.resolve() / "start")
-    source = CatalogItems(root=layout.root.resolve(), transform=folder.resolve(), memory_mb=runtime.clips_mb)
+    source = CatalogItems(
+        root=layout.root.resolve(), transform=folder.resolve(), memory_mb=runtime.clips_mb, address=runtime.features
+    )
 
     def job(items: Sequence[Case], source: CatalogItems, inputs_sha256: str) -> Job:
         spec = spec_of(catalog, transform, items, model=model, train=train)
@@ -210,9 +212,9 @@ def _prepare(
     train: Train,
     earlier: Earlier | None,
     *,
-    memory_mb: float,
+    runtime: Runtime,
 ) -> tuple[Transform, Sequence[Case]]:
-    examples = read_examples(layout, "train", memory_mb=memory_mb)
+    examples = read_examples(layout, "train", memory_mb=runtime.clips_mb, address=runtime.features)
     fitted = fit_transform(examples, widths_of(catalog), standardise=model.standardise, normalise=train.normalise)
     if earlier is not None:
         earlier.check(model, rate_hz=examples[0].rate_hz, encoders=catalog["encoders"], present=fitted.modalities)

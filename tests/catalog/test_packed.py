@@ -21,6 +21,7 @@ from components.features.store import FeatureStore
 from components.training.job import Job, fit_here
 from components.training.loop import TrainingTask
 from components.training.source import CatalogItems
+from tests.datasets.objects import BUCKET, object_store
 from tests.model.toys import WIDTHS, toy_spec
 from tests.training.catalogs import TINY, write_catalog
 
@@ -115,6 +116,26 @@ def test_training_from_disk_has_the_bits_of_training_from_memory(layout: Layout,
     memory, disk = trained(100), trained(0)
     assert disk.history == memory.history
     assert all((value == disk.weights[name]).all() for name, value in memory.weights.items())
+
+
+def test_examples_from_an_object_store_are_those_of_this_disk(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_examples(layout, "train")
+    address = f"s3://{BUCKET}/features"
+    with object_store(monkeypatch) as bucket:
+        for dataset in ("toy", "other"):
+            bucket.put_tree(layout.features("toy"), f"features/{dataset}")
+        name = shard(layout).name
+        copied = layout.features("toy").rename(layout.root / "copied")
+        bucket.put(f"features/toy/voice/{name}", b"torn")
+        with pytest.raises(DataError, match=rf"{address}/toy/voice/{name}: a feature shard cannot be read"):
+            read_examples(layout, "train", memory_mb=0, address=address)
+        bucket.put_tree(copied, "features/toy")
+        examples = read_examples(layout, "train", memory_mb=100, address=address)
+        assert not list(layout.state.rglob("*.parquet"))  # no shard stays
+    for one, other in zip(examples, expected, strict=True):
+        same(one, other)
+    with pytest.raises(DataError, match=rf"{address}/.*: the object store failed to answer"):
+        read_examples(layout, "train", memory_mb=0, address=address)
 
 
 def shard(layout: Layout) -> Path:

@@ -42,6 +42,10 @@ class Runtime(Section):
     """Megabytes of features up to which a process holds the clips of a split in memory. Those of a larger split are
     written into one file below `.mer/packed` first and read clip by clip, with the same result to the bit."""
 
+    features: str | None = None
+    """The address `s3://bucket/prefix` of a copy of `data/features`, for nodes that do not share that folder. Each
+    reads it once, shard by shard, into the file below `.mer/packed`; server and keys come from the environment."""
+
     batches_ahead: int = Field(2, ge=0)
     """Batches that a thread of each worker reads and pads while a step runs; 0 makes each when its step begins."""
 

@@ -2,9 +2,9 @@
 
 A feature store is sorted by hash, modality by modality, in compressed row groups of 4 MB. That is right for writing and
 for reading a whole split; reading single clips from it in a random order costs a row group for each, some fifty times
-what is needed. So each store, here or in an object store, is gone through once, a row group at a time, and the arrays of
-every clip are written to their place in one file: clip after clip in the order of ids, and within a clip modality after
-modality.
+what is needed. So each store, here or in an object store, is gone through once, a row group at a time, and the arrays
+of every clip are written to their place in one file: clip after clip in the order of ids, and within a clip modality
+after modality.
 
 * **Equal**: `PackedExamples` gives the examples that `load_examples` gives from memory, with the same bits. Training
   therefore keeps its order, the permutation of all clips, a pure function of (seed, epoch); nothing is shuffled within

@@ -30,6 +30,8 @@ SHARD_BYTES = 64 << 20
 GROUP_BYTES = 4 << 20
 FLOAT_BYTES = 4
 KEY_HEX = 64
+AGAIN = "Run the features stage again: it encodes what is damaged anew."
+READABLE = "Let the user that reads it read files there, and look at the disk."
 
 
 def feature_key(content_sha256: str, alignment_fingerprint: str, encoder_fingerprint: str) -> str:
@@ -141,7 +143,7 @@ class FeatureStore:
             try:
                 whole = _is_whole(shard)
             except OSError as error:
-                raise _damaged(shard, str(error)) from error
+                raise _damaged(shard, str(error), remedy=READABLE) from error
             if not whole:
                 raise _damaged(shard, "its bytes do not have the hash in its name")
             for key, item in _read_shard(shard, None):
@@ -278,12 +280,12 @@ def _is_whole(shard: Path) -> bool:
     return shard.stem == f"shard-{file_sha256(shard)}"
 
 
-def _damaged(shard: Path, why: str) -> DataError:
+def _damaged(shard: Path, why: str, *, remedy: str = AGAIN) -> DataError:
     return DataError(
         "a feature shard cannot be read",
         where=str(shard),
         seen=why,
-        remedy="If this user may read it, run the features stage again: it encodes what is damaged anew.",
+        remedy=remedy,
     )
 
 

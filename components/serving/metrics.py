@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import psutil
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -45,9 +45,9 @@ class ServiceMetrics:
     """The metrics of this process."""
 
     def __init__(self) -> None:
-        folder = os.environ.get(FOLDER_VARIABLE)
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        self._folder = Path(os.environ[FOLDER_VARIABLE]) if values.ValueClass._multiprocess else None
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
         self._registry = registry = CollectorRegistry()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -93,12 +93,11 @@ class ServiceMetrics:
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads: of every process that writes to the folder, where there is one."""
-        folder = os.environ.get(FOLDER_VARIABLE)
-        if not folder:
+        if self._folder is None:
             return generate_latest(self._registry)
-        _forget_ended(Path(folder))
+        _forget_ended(self._folder)
         together = CollectorRegistry()
-        together.register(_Together(folder))
+        together.register(_Together(self._folder))
         return generate_latest(together)
 
     @contextmanager
@@ -142,8 +141,8 @@ def metrics() -> ServiceMetrics:
 class _Together:
     """The service's own metrics of all processes: Ray's write to the same folder."""
 
-    def __init__(self, folder: str) -> None:
-        self._files = MultiProcessCollector(None, path=folder)  # type: ignore[no-untyped-call]
+    def __init__(self, folder: Path) -> None:
+        self._files = MultiProcessCollector(None, path=str(folder))  # type: ignore[no-untyped-call]
 
     def collect(self) -> Iterable[Metric]:
         return [metric for metric in self._files.collect() if metric.name.startswith(PREFIX)]  # type: ignore[no-untyped-call]

@@ -23,6 +23,7 @@ from components.contracts.config import MediaLimits, Serving
 from components.registry.bundle import load_bundle
 from components.runtime import guarded
 from components.runtime.drawing import COLOURS
+from components.serving import observed
 from components.serving.access import needed_scope
 from components.serving.app import create_app
 from components.serving.gateway import SERVES, Gateway
@@ -327,7 +328,7 @@ def selectors(expression: Any) -> list[promql_parser.VectorSelector]:
 
 
 def test_a_scrape_has_every_metric_of_the_alerts_and_the_dashboard(
-    service: Service, clip_path: Path, caplog: pytest.LogCaptureFixture
+    service: Service, clip_path: Path, tmp_path: Path
 ) -> None:
     async def scraped() -> tuple[httpx.Response, str]:
         app = Observed(Gateway(create_app(service), Serving()))
@@ -337,15 +338,16 @@ def test_a_scrape_has_every_metric_of_the_alerts_and_the_dashboard(
             assert answered.status_code == 200
             return refused, (await client.get("/metrics")).text
 
-    with caplog.at_level("INFO", "mer.requests"):
-        refused, text = asyncio.run(scraped())
-    lines = [json.loads(record.message) for record in caplog.records if record.name == "mer.requests"]
+    log = tmp_path / "requests.jsonl"
+    observed.log_to(log)
+    refused, text = asyncio.run(scraped())
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(line["route"], line["status"], line["code"]) for line in lines] == [
         ("/v1/predict", 415, "unsupported-media"),
         ("/v1/predict", 200, None),
     ]
     assert lines[0]["request_id"] == refused.headers["x-request-id"] == refused.json()["request_id"]
-    assert "a.mp4" not in caplog.text
+    assert "a.mp4" not in log.read_text()
 
     samples: dict[str, list[Mapping[str, str]]] = {}
     for family in text_string_to_metric_families(text):

@@ -26,7 +26,8 @@ from components.serving.schemas import Answer, Problem, ProblemDetail, ServedVer
 from components.serving.service import Service
 from components.serving.uploads import Upload, receive
 
-PAGE = Path(__file__).parent / "page" / "index.html"
+PAGE = Path(__file__).parent / "page"
+STYLE_LINK, SCRIPT_LINK = '<link rel="stylesheet" href="page.css">', '<script src="page.js"></script>'
 # Documents the key; what checks it stands before this application (`access.py`).
 API_KEY = HTTPBearer(
     scheme_name="API key",
@@ -71,7 +72,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPIOffline(  # its pages of the documentation fetch nothing from elsewhere
         title="mer", description="The emotions that a person in a clip shows, moment by moment.", version="1"
     )
-    page = PAGE.read_text(encoding="utf-8")
+    page = whole_page()
     admission = Admission(at_once=service.settings.at_once, waiting=service.settings.waiting)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -145,6 +146,13 @@ def create_app(service: Service) -> FastAPI:
         return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, Problem(error=detail), request.scope)
 
     return app
+
+
+def whole_page() -> str:
+    """The page with its style and script inside."""
+    text = {path.name: path.read_text(encoding="utf-8") for path in PAGE.iterdir()}
+    styled = text["index.html"].replace(STYLE_LINK, f"<style>\n{text['page.css']}</style>")
+    return styled.replace(SCRIPT_LINK, f"<script>\n{text['page.js']}</script>")
 
 
 async def _judged(service: Service, upload: Upload, predictor: Predictor, patience: Patience) -> Answer:

@@ -1,12 +1,13 @@
-// Shows the answer on standard input in the page (its path is the argument) and prints the visible texts.
+// Shows the answer on standard input by the page's script (its path is the argument) and prints the visible texts.
 // Only the parts of a document that the page's script uses.
 const fs = require("fs");
 
 class Element {
-  constructor(tag) { this.tag = tag; this.children = []; this.style = {}; this.value = ""; this.classList = { add() {}, remove() {} }; }
+  constructor(tag) { this.tag = tag; this.children = []; this.style = {}; this.value = 0; this.classList = { add() {}, remove() {} }; }
   get firstElementChild() { return this.children[0] ?? null; }
   setAttribute(name, value) { this[name] = value; }
   addEventListener() {}
+  getBoundingClientRect() { return { left: 0, width: 100 }; }
   append(...children) { this.children.push(...children); }
   replaceChildren(...children) { this.children = children; }
   // The last part of an answer is its JSON, which repeats everything.
@@ -18,8 +19,9 @@ const document = {
   createElementNS: (_, tag) => new Element(tag),
   getElementById: (id) => (byId[id] ??= new Element("div")),
 };
-const [, script] = fs.readFileSync(process.argv[2], "utf8").match(/<script>(.*)<\/script>/s);
+const script = fs.readFileSync(process.argv[2], "utf8");
 const fetched = () => new Promise(() => {});
-const show = new Function("document", "fetch", "setInterval", script + "; return show;")(document, fetched, () => {});
+const show = new Function("document", "fetch", "setInterval", "setTimeout", script + "; return show;")(
+  document, fetched, () => {}, (call) => call());
 show(JSON.parse(fs.readFileSync(0, "utf8")));
 console.log(JSON.stringify(byId.answer.words));

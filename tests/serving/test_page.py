@@ -10,7 +10,7 @@ import pytest
 from components.serving import app
 from tests.serving.test_schemas import answer_fields, later
 
-PAGE = Path(app.__file__).parent / "page" / "index.html"
+PAGE = app.PAGE / "page.js"
 SCRIPT = Path(__file__).parent / "page.js"
 
 

@@ -21,7 +21,7 @@ const document = {
 };
 const script = fs.readFileSync(process.argv[2], "utf8");
 const fetched = () => new Promise(() => {});
-const show = new Function("document", "fetch", "setInterval", "setTimeout", script + "; return show;")(
-  document, fetched, () => {}, (call) => call());
+const show = new Function("document", "fetch", "setInterval", "ResizeObserver", script + "; return show;")(
+  document, fetched, () => {}, class { observe() {} });
 show(JSON.parse(fs.readFileSync(0, "utf8")));
 console.log(JSON.stringify(byId.answer.words));

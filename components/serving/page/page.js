@@ -4,6 +4,7 @@ const COLOURS = { neutral: "#9aa5b1", calm: "#7bb8c4", happiness: "#f2b632", sad
   fear: "#6b3fa0", disgust: "#4f8f3a", surprise: "#ef7fb0", other: "#6b5b4b" };
 const FALLBACK = ["#b36b00", "#00798c", "#a23b72", "#5c6b73"];
 const RECORDING_S = 20;
+const NAMED_SHARE = 0.07; // a shorter stretch has no room for its name; the line below the playhead says it
 const MEANINGS = {
   "confidence": "How often such answers are right, as measured on recordings of people whom the version had not seen.",
   "flash": "An expression that lasts less than about a second.",
@@ -68,7 +69,8 @@ function stretches(timeline) {
   for (let first = 0, last; first < timeline.length; first = last) {
     for (last = first; last < timeline.length && timeline[last].emotion === timeline[first].emotion;) last++;
     const name = timeline[first].emotion ?? "–";
-    node.append(el("span", { title: name, style: { flexGrow: last - first } }, name));
+    const fits = last - first >= NAMED_SHARE * timeline.length;
+    node.append(el("span", { title: name, style: { flexGrow: last - first } }, fits ? name : ""));
   }
   return node;
 }
@@ -145,7 +147,7 @@ function tracks(answer, colours, player) {
   for (const [name, colour] of Object.entries(colours)) legend.append(el("span", {}, swatch(colour), name));
   const axis = el("div", { class: "axis dim" }, el("span", {}, "0 s"), el("span", {}, seconds(clip.duration_s)));
   const whole = el("div", {}, box, row("", head), row("", axis), readout, row("", legend));
-  setTimeout(() => show(0), 0); // places are known once it is shown
+  new ResizeObserver(() => tell(Number(head.value))).observe(box); // also the first time that it has a size
   return { whole, seek };
 }
 

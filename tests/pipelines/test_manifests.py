@@ -276,7 +276,9 @@ def test_the_service_is_the_one_that_is_written(manifests: list[dict[str, Any]])
     assert application["deployments"][0]["max_ongoing_requests"] == MAX_CONNECTIONS
     [environment] = [each["data"] for each in manifests if each["metadata"]["name"].startswith("mer-environment")]
     expected = of_gateway(Serving(), counts=Path("/tmp/mer-metrics"), keys=Path("/etc/mer/api-keys/keys.json"))
-    assert {**expected, **environment} == {**environment, VARIABLE: expected[VARIABLE]}
+    assert set(expected) <= set(environment)
+    assert {**environment, **expected} == {**environment, VARIABLE: expected[VARIABLE]}
+    assert Serving.model_validate_json(environment[VARIABLE]) == Serving(require_key=True)
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")

@@ -123,7 +123,14 @@ def trained_epochs(
 
         started = time.perf_counter()
         for record in run_epochs(
-            learner, job.task, training, held_out, share=share, ahead=runtime.batches_ahead, at_boundary=at_boundary
+            learner,
+            job.task,
+            training,
+            held_out,
+            share=share,
+            parts=runtime.parts,
+            ahead=runtime.batches_ahead,
+            at_boundary=at_boundary,
         ):
             ended = time.perf_counter()
             epoch = Epoch(record=record, seconds=ended - started, steps=steps, parts=learner.clock.take())

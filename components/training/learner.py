@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,15 +46,17 @@ class Share:
     world: int = 1
     sum_over_workers: Callable[[Tensor], None] = _alone
 
+    def parts(self, count: int) -> list[Share]:
+        """This worker as `count` of `world * count` smaller ones, each with its own share of the clips."""
+        return [replace(self, rank=self.rank + self.world * part, world=self.world * count) for part in range(count)]
 
-class _SumOverWorkers(torch.autograd.Function):
-    """The sum over workers, with the gradient of this worker's summand: those of all workers are added up later."""
+
+class _WithValue(torch.autograd.Function):
+    """The sum over all workers and parts, with the gradient of one summand: those of all of them are added up later."""
 
     @staticmethod
-    def forward(_: Any, mine: Tensor, sum_over_workers: Callable[[Tensor], None]) -> Tensor:
-        total = mine.clone()
-        sum_over_workers(total)
-        return total
+    def forward(_: Any, mine: Tensor, total: Tensor) -> Tensor:
+        return total.clone()
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -121,48 +123,76 @@ class Learner:
         self.history: list[dict[str, Any]] = []
         self.epoch_sums: dict[str, float] = {}
 
-    def step(self, batch: Batch | None, *, step: int, samples: int, share: Share) -> dict[str, float]:
+    def step(self, *parts: Batch | None, step: int, samples: int, share: Share) -> dict[str, float]:
         """One optimiser step on a global batch.
 
         Args:
-            batch: this worker's clips of it, None without any.
+            parts: this worker's clips of it; None where there are none. Several are computed one after the other, as by
+                as many workers (`Share.parts`): first their sums, then, in a second forward pass, the gradients.
             step: number of the global batch.
             samples: samples consumed globally after it.
             share: this worker's place among the workers.
 
         Returns:
-            Part → loss of the global batch, and `loss`, their weighted sum.
+            Part of the loss → loss of the global batch, and `loss`, their weighted sum.
 
         Raises:
             DivergedError: the gradient is not finite.
         """
-        scale = self.objective.scale
-        with self.clock("forward"):
-            totals, sums = self._sums(batch, step, share)
+        places, at_once = share.parts(len(parts)), len(parts) == 1
+        with self.clock("forward"), torch.set_grad_enabled(at_once):
+            made = [self._sums(batch, step, place) for batch, place in zip(parts, places, strict=True)]
+            total = torch.stack([sums.detach() for _, sums in made]).sum(0)
         with self.clock("communication"):
-            summed: Tensor = _SumOverWorkers.apply(sums, share.sum_over_workers)  # type: ignore[no-untyped-call]
-        weights, joint = summed[: len(totals)].to(totals.dtype), summed[len(totals) :]
-        scaled = totals / weights.clamp(min=torch.finfo(weights.dtype).tiny)
-        parts = torch.stack([*scaled, *(value.to(scaled.dtype) for value in self.objective.joint_values(joint))])
-        with self.clock("backward"):
-            self.buffer.zero_()
-            if batch is not None:
-                (parts * parts.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
-        losses_tail = self.buffer[self.gradient.numel() :]
-        losses_tail.copy_(parts.detach())
+            share.sum_over_workers(total)
+        self.buffer.zero_()
+        of_loss: list[Tensor] = []
+        for batch, place in zip(parts, places, strict=True):
+            if not at_once:
+                with self.clock("forward"):
+                    made = [self._sums(batch, step, place)]
+            with self.clock("backward"):
+                self._add_gradient(*made[0], total, has_clips=batch is not None)
+            if place is places[0]:
+                of_loss = [self._gradient_of(parameter).clone() for parameter in self.of_loss.values()]
+        tail = self.buffer[self.gradient.numel() :]
+        joint = tail[len(self.objective.additive) :]
+        # Every part of every worker has the joint losses, and the gradients of their parameters, of the whole batch.
+        joint.div_(len(parts))
+        for parameter, gradient in zip(self.of_loss.values(), of_loss, strict=True):
+            self._gradient_of(parameter).copy_(gradient)
         if share.rank:
-            # Every worker has the joint parts of the whole batch; only the first one adds them.
-            losses_tail[len(totals) :].zero_()
-            for parameter in self.of_loss.values():
-                assert parameter.grad is not None
-                parameter.grad.zero_()
+            for whole in (joint, *map(self._gradient_of, self.of_loss.values())):
+                whole.zero_()
         with self.clock("communication"):
             share.sum_over_workers(self.buffer)
         with self.clock("optimiser"):
             self._update(step)
         self.samples = samples
-        losses = dict(zip(scale, losses_tail.tolist(), strict=True))
+        scale = self.objective.scale
+        losses = dict(zip(scale, tail.tolist(), strict=True))
         return {**losses, "loss": sum(scale[name] * value for name, value in losses.items())}
+
+    def _add_gradient(self, totals: Tensor, sums: Tensor, total: Tensor, *, has_clips: bool) -> None:
+        """Adds the gradient of some clips to that of the batch, and their losses to the tail behind it.
+
+        Args:
+            totals, sums: of these clips, as `_sums` returns them.
+            total: the sum of `sums` over all clips of the batch.
+        """
+        scale = self.objective.scale
+        summed: Tensor = _WithValue.apply(sums, total)  # type: ignore[no-untyped-call]
+        weights, joint = summed[: len(totals)].to(totals.dtype), summed[len(totals) :]
+        scaled = totals / weights.clamp(min=torch.finfo(weights.dtype).tiny)
+        losses = torch.stack([*scaled, *(value.to(scaled.dtype) for value in self.objective.joint_values(joint))])
+        if has_clips:
+            (losses * losses.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
+        self.buffer[self.gradient.numel() :] += losses.detach()
+
+    def _gradient_of(self, parameter: Tensor) -> Tensor:
+        """A view of the buffer."""
+        assert parameter.grad is not None
+        return parameter.grad
 
     @property
     def average(self) -> dict[str, Tensor]:

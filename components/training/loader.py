@@ -31,7 +31,7 @@ AHEAD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Loader:
-    """Makes one worker's part of a global batch: reads its clips, changes them at random, pads them.
+    """Makes one worker's clips of a global batch: reads them, changes them at random, pads them.
 
     For a GPU the tensors are in page-locked memory, from which they are copied while other kernels run.
     """
@@ -40,10 +40,14 @@ class Loader:
     augment: Augment
     share: Share
     device: torch.device
+    parts: int = 1
 
-    def __call__(self, batch: GlobalBatch) -> Batch | None:
-        """The part; None where there are fewer clips than workers."""
-        mine = shard(batch.indices, rank=self.share.rank, world=self.share.world)
+    def __call__(self, batch: GlobalBatch) -> list[Batch | None]:
+        """In so many parts (`Share.parts`); None for one without clips."""
+        return [self._part(batch, place) for place in self.share.parts(self.parts)]
+
+    def _part(self, batch: GlobalBatch, place: Share) -> Batch | None:
+        mine = shard(batch.indices, rank=place.rank, world=place.world)
         if not mine:
             return None
         made = collate([self.augment(self.training[index], epoch=batch.epoch, index=index) for index in mine])

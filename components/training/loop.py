@@ -88,21 +88,28 @@ def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.d
 
 
 def train_steps(
-    learner: Learner, task: TrainingTask, training: Sequence[Case], *, share: Share = ALONE, ahead: int = AHEAD
+    learner: Learner,
+    task: TrainingTask,
+    training: Sequence[Case],
+    *,
+    share: Share = ALONE,
+    parts: int = 1,
+    ahead: int = AHEAD,
 ) -> Iterator[tuple[GlobalBatch, dict[str, float]]]:
     """Trains from the state of the learner to the end; yields each global batch with its losses after its step.
 
-    The clips of up to `ahead` batches are read, changed and padded by a thread meanwhile (`loader.py`).
+    Each worker computes its clips of a batch in so many parts, one after the other (`Learner.step`). The clips of up to
+    `ahead` batches are read, changed and padded by a thread meanwhile (`loader.py`).
 
     Raises:
         DivergedError: the gradient is not finite; it names the step and the clips.
     """
-    loader = Loader(training=training, augment=task.augment, share=share, device=learner.device)
+    loader = Loader(training=training, augment=task.augment, share=share, device=learner.device, parts=parts)
     places = task.order(len(training)).batches(learner.samples)
     with closing(made_ahead(loader, places, ahead=ahead)) as loaded:
         while True:
             with learner.clock("data_wait"):
-                batch, mine = next(loaded, (None, None))
+                batch, mine = next(loaded, (None, []))
             if batch is None:
                 return
             losses = _stepped(learner, batch, mine, training, share)
@@ -112,12 +119,12 @@ def train_steps(
 
 
 def _stepped(
-    learner: Learner, batch: GlobalBatch, mine: Batch | None, training: Sequence[Case], share: Share
+    learner: Learner, batch: GlobalBatch, mine: Sequence[Batch | None], training: Sequence[Case], share: Share
 ) -> dict[str, float]:
     """The losses of one step; where it diverges, the error names the clips."""
     try:
         return learner.step(
-            None if mine is None else mine.to(learner.device),
+            *(None if part is None else part.to(learner.device) for part in mine),
             step=batch.step,
             samples=batch.samples_after,
             share=share,
@@ -143,18 +150,19 @@ def run_epochs(
     held_out: Sequence[Case],
     *,
     share: Share = ALONE,
+    parts: int = 1,
     ahead: int = AHEAD,
     at_boundary: Callable[[Learner], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """Trains to the end; yields the record of each epoch, which is then the last of `learner.history`.
 
-    `ahead` is that of `train_steps`. `at_boundary` is called after each batch, where the learner may be saved: after
-    the last of an epoch, when the record is made.
+    `parts` and `ahead` are those of `train_steps`. `at_boundary` is called after each batch, where the learner may be
+    saved: after the last of an epoch, when the record is made.
 
     A record holds `epoch`, `learning_rate`, the mean loss parts of the epoch, and the scores of the averaged
     weights on held-out clips. It holds no durations: equal trainings have equal histories.
     """
-    for batch, _ in train_steps(learner, task, training, share=share, ahead=ahead):
+    for batch, _ in train_steps(learner, task, training, share=share, parts=parts, ahead=ahead):
         if not batch.ends_epoch:
             at_boundary(learner)
             continue

@@ -85,39 +85,53 @@ def test_joint_parts_learn_the_same_with_any_number_of_workers(world: int) -> No
         assert torch.equal(learners[0].parameters[name], learners[-1].parameters[name])
 
 
-def test_the_gradient_of_joint_parts_is_that_of_the_whole_batch_on_two_workers() -> None:
-    """In one step and without Adam, which would hide a gradient that is counted twice."""
+def gradients(config: TrainingTask, *, world: int = 1, parts: int = 1) -> dict[str, torch.Tensor]:
+    """Those of one step on five clips, without Adam, which would hide a gradient that is counted twice."""
     items = rated(ITEMS)[:5]
+    learners = [new_learner(config, items) for _ in range(world)]
+    barrier, given, drawing = threading.Barrier(world), [torch.empty(0)] * world, threading.Lock()
+
+    def work(rank: int) -> None:
+        def add(tensor: torch.Tensor) -> None:
+            if drawing.locked():
+                drawing.release()
+            given[rank] = tensor.clone()
+            barrier.wait()
+            total = torch.stack(given).sum(0)
+            barrier.wait()
+            tensor.copy_(total)
+
+        share = Share(rank=rank, world=world, sum_over_workers=add)
+        mine = [collate(items[place.rank :: place.world]) for place in share.parts(parts)]
+        drawing.acquire()  # threads share torch's random state: until its first sum one draws alone
+        learners[rank].step(*mine, step=0, samples=5, share=share)
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {name: value.grad.clone() for name, value in learners[0].parameters.items()}
+
+
+def test_the_gradient_of_joint_parts_is_that_of_the_whole_batch_on_two_workers_and_in_three_parts() -> None:
     config = joint_task(gradient_clip=1e9)
+    whole, workers, parts = gradients(config), gradients(config, world=2), gradients(config, parts=3)
+    assert float(whole["loss.texts"].abs().max()) > 1e-3
+    assert float(whole["affect.clip.weight"].abs().max()) > 1e-3
+    assert float(whole["embedding.project.weight"].abs().max()) > 1e-3
+    for name, gradient in whole.items():
+        assert torch.allclose(workers[name], gradient, atol=1e-6), name
+        assert torch.allclose(parts[name], gradient, atol=1e-6), name
 
-    def gradients(world: int) -> dict[str, torch.Tensor]:
-        learners = [new_learner(config, items) for _ in range(world)]
-        barrier, given = threading.Barrier(world), [torch.empty(0)] * world
 
-        def work(rank: int) -> None:
-            def add(tensor: torch.Tensor) -> None:
-                given[rank] = tensor.clone()
-                barrier.wait()
-                total = torch.stack(given).sum(0)
-                barrier.wait()
-                tensor.copy_(total)
-
-            share = Share(rank=rank, world=world, sum_over_workers=add)
-            learners[rank].step(collate(items[rank::world]), step=0, samples=5, share=share)
-
-        threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return {name: value.grad.clone() for name, value in learners[0].parameters.items()}
-
-    one, two = gradients(1), gradients(2)
-    assert float(one["loss.texts"].abs().max()) > 1e-3
-    assert float(one["affect.clip.weight"].abs().max()) > 1e-3
-    assert float(one["embedding.project.weight"].abs().max()) > 1e-3
-    for name, gradient in one.items():
-        assert torch.allclose(two[name], gradient, atol=1e-6), name
+def test_a_batch_in_parts_draws_what_as_many_workers_draw() -> None:
+    noisy = replace(JOINT, model=JOINT.model.model_copy(update={"dropout": 0.4}))
+    config = replace(joint_task(gradient_clip=1e9), spec=noisy)
+    whole, workers, parts = gradients(config), gradients(config, world=2), gradients(config, parts=2)
+    assert not torch.allclose(parts["affect.clip.weight"], whole["affect.clip.weight"])
+    for name, gradient in workers.items():
+        assert torch.allclose(parts[name], gradient, atol=1e-6), name
 
 
 def test_what_the_loss_learns_is_no_part_of_the_model() -> None:

@@ -74,11 +74,15 @@ def test_weights_and_history_have_the_bits_of_batches_made_in_time() -> None:
 
 def test_a_worker_without_a_clip_of_the_batch_has_no_part() -> None:
     batch = next(TASK.order(len(ITEMS)).batches())
-    parts = [
-        Loader(training=ITEMS, augment=TASK.augment, share=Share(rank=rank, world=4), device=torch.device("cpu"))(batch)
-        for rank in range(4)
-    ]
-    assert [None if part is None else len(part.clip_labels) for part in parts] == [1, 1, 1, None]
+
+    def clips(rank: int, world: int, parts: int) -> list[int | None]:
+        share, device = Share(rank=rank, world=world), torch.device("cpu")
+        loader = Loader(training=ITEMS, augment=TASK.augment, share=share, device=device, parts=parts)
+        return [None if part is None else len(part.clip_labels) for part in loader(batch)]
+
+    assert [clips(rank, 4, 1) for rank in range(4)] == [[1], [1], [1], [None]]
+    assert [clips(rank, 2, 2) for rank in range(2)] == [[1, 1], [1, None]]
+    assert clips(0, 1, 2) == [2, 1]
 
 
 @pytest.mark.gpu

@@ -23,6 +23,11 @@ class Runtime(Section):
     """The fewest workers with which training goes on when a node is lost; it gets back to `workers` when there is
     room again, each time from the last checkpoint. Without a value the number is fixed, and training waits."""
 
+    parts: int = Field(1, ge=1)
+    """Parts in which each worker computes its clips of a batch, one after the other, where memory does not hold the
+    activations of all (gradient accumulation). The batch and its gradient stay the same up to rounding, and the draws
+    are those of `workers` times `parts` workers; more than one part costs a second forward pass."""
+
     use_gpu: bool = False
     """Whether each worker takes a GPU."""
 

@@ -109,6 +109,7 @@ class Predictor:
         check_alignment(bundle)
         self.bundle = bundle
         self.pool = pool or ChildPool(device)
+        self._only = only
         limits = limits or bundle.alignment.limits
         self.guard: Guard = self.pool.guard(bundle.alignment.model_copy(update={"limits": limits}), root, only=only)
         self._check_classifiers()
@@ -156,6 +157,19 @@ class Predictor:
         other._transform = self.bundle.transform.adapted(adaptation.modalities)
         other.adaptation = adaptation
         return other
+
+    def again(self) -> Predictor:
+        """The same version with guarded children of its own, for one more clip at the same time."""
+        other = Predictor(
+            self.bundle,
+            name=self.model.name,
+            version=self.model.version,
+            limits=self.guard.limits,
+            root=self.guard.root,
+            only=self._only,
+            device=self.pool.device,
+        )
+        return other if self.adaptation is None else other.adapted(self.adaptation)
 
     def predict(self, clip: Clip, *, patience: Patience | None = None) -> Answer:
         """Judges one clip; `patience` is how long the caller waits, by default as long as it takes.

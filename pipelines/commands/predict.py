@@ -21,6 +21,7 @@ from components.datasets.stills import without_previews
 from components.datasets.transcripts.read import read_text
 from components.features.adaptation import Adaptation
 from components.tracking.client import impatient, without_progress_bars
+from pipelines.commands.predict_folder import MANIFEST, Job, check_names, from_manifest, walk
 from pipelines.commands.versions import load_verified
 from pipelines.project import find_root, in_project, load
 from pipelines.stage import one_thread
@@ -54,18 +55,30 @@ def run(
     audio_track: int | None = None,
     adaptation: Path | None = None,
     adapt: bool = False,
+    words: Path | None = None,
+    physio: Path | None = None,
+    recursive: bool = False,
+    out: Path | None = None,
+    forms: Sequence[str] = (),
+    workers: int = 1,
     root: Path | None = None,
 ) -> int:
     """Judges clips in turn and prints an answer for each; a clip that cannot be judged does not stop the others.
 
     Args:
-        clips: videos, sound files or photographs, or folders of them.
+        clips: videos, sound files or photographs, or folders of them; with `out` also tables of clips
+            (`predict_folder.from_manifest`).
         transcript: the spoken words, as text or `@FILE`, in any format of `datasets.transcripts`; for a single clip.
         version: a version number, an alias, `starter`, or a bundle's folder. By default the version under the rollout's
             alias; while no version has it, the bundle of the last `mer run`; before one, the starter.
         video_track, audio_track: which of several tracks of the files to use, counted from 1.
         adaptation: the file of `mer adapt`, whose recordings the features are standardised by.
         adapt: whether they are standardised by these clips themselves, which are read twice then.
+        words, physio: the times of the words (JSON) and body signals (Parquet); for a single clip.
+        recursive: whether folders inside the folders count, too.
+        out: a folder for the answers; nothing is printed then, and the next call goes on with what is missing.
+        forms: of the answers in `out`, besides JSON: csv, srt, vtt.
+        workers: clips that are judged at once, for `out`.
         as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
         root: the project; by default the one around the current folder.
 
@@ -82,20 +95,39 @@ def run(
     impatient()  # a person waits
     if adapt and adaptation is not None:
         raise ConfigError("--adapt and --adaptation exclude each other", where="mer predict")
-    files = list(media_files(clips))
+    if out is not None:
+        _check_many(out, transcript=transcript, words=words, physio=physio, tracks=(video_track, audio_track))
+        jobs = _jobs(clips, recursive=recursive)
+        files = [job.clip for job in jobs]
+    else:
+        files = list(media_files(clips, recursive=recursive))
     spoken = _transcript(transcript, files)
+    for option, value in (("--words", words), ("--physio", physio)):
+        if value is not None:
+            _check_single(option, files)
     predictor = predictor_of(version, root, adaptation)
     if adapt:
         from pipelines.commands.adapt import measure
 
         predictor = predictor.adapted(measure(files, predictor, name="these clips"))
+    if out is not None:
+        from pipelines.commands import predict_folder
+
+        same = [predictor.again() for _ in range(min(workers, len(jobs)) - 1)]
+        return predict_folder.run(jobs, [predictor, *same], out, forms=forms)
     from components.serving.clips import clip_of_file
 
     code = 0
     for index, file in enumerate(files):
         try:
             clip = clip_of_file(
-                file, predictor.guard, transcript=spoken, video_track=video_track, audio_track=audio_track
+                file,
+                predictor.guard,
+                transcript=spoken,
+                words=words or (),
+                physio=physio,
+                video_track=video_track,
+                audio_track=audio_track,
             )
             _print_answer(predictor, clip, as_json=as_json, first=index == 0)
         except MerError as error:
@@ -147,34 +179,74 @@ def _print_problem(error: MerError, file: Path, *, as_json: bool) -> None:
     print(f"\n{file}: {error}", file=sys.stderr, flush=True)
 
 
-def media_files(clips: Sequence[Path]) -> Iterator[Path]:
-    """The files named, and the media files in the folders named, by name. Raises DataError if a folder has none."""
+def media_files(clips: Sequence[Path], *, recursive: bool = False) -> Iterator[Path]:
+    """The files named, and the media files in the folders named, by name, with `recursive` in the folders inside them,
+    too. Raises DataError if a folder has none."""
     for path in clips:
         if not path.is_dir():
             yield path
             continue
-        media = [file for file in path.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES and litter(file.name) is None]
-        files, _ = without_previews(sorted(media))
+        files = [file for folder in (walk(path) if recursive else (path,)) for file in _media(folder)]
         if not files:
             raise DataError(
                 "the folder has no video, sound file or photograph",
                 where=str(path),
                 allowed=" ".join(sorted(MEDIA_SUFFIXES)),
+                remedy="" if recursive else "--recursive looks into the folders inside it",
                 code=Code.NO_CLIPS,
             )
         yield from files
 
 
+def _media(folder: Path) -> list[Path]:
+    media = [file for file in folder.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES and litter(file.name) is None]
+    files, _ = without_previews(sorted(media))
+    return files
+
+
+def _jobs(clips: Sequence[Path], *, recursive: bool) -> list[Job]:
+    """The clips of a call with `out`: an answer is named as its file, below a folder by the path from there."""
+    jobs: list[Job] = []
+    for path in clips:
+        if path.suffix.lower() == MANIFEST and path.is_file():
+            jobs += from_manifest(path)
+        else:
+            files = media_files([path], recursive=recursive)
+            top = path if path.is_dir() else path.parent
+            jobs += (Job(name=file.relative_to(top).as_posix(), clip=file) for file in files)
+    check_names(jobs)
+    return jobs
+
+
+def _check_many(out: Path, *, tracks: tuple[int | None, int | None], **single: object) -> None:
+    """Raises ConfigError where an option is of one clip only, or the folder is a file."""
+    named = [f"--{name}" for name, value in single.items() if value is not None]
+    if named or any(track is not None for track in tracks):
+        raise ConfigError(
+            "these options are of a single clip, and --out is for many",
+            where="mer predict",
+            seen=", ".join(named) or "a track",
+            remedy="A table of clips (CSV) has columns for transcript, words and physio",
+        )
+    if out.exists() and not out.is_dir():
+        raise ConfigError("the answers need a folder", where="--out", seen=f"{out}, a file")
+
+
+def _check_single(option: str, files: Sequence[Path]) -> None:
+    """Raises DataError where what goes with one clip is given for several."""
+    if len(files) != 1:
+        raise DataError(
+            f"{option} needs exactly one clip",
+            where=option,
+            seen=f"{len(files)} clips",
+            remedy="Judge the clips one by one, or with --out and a table of clips",
+        )
+
+
 def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
     if text is None:
         return None
-    if len(files) != 1:
-        raise DataError(
-            "a transcript needs exactly one clip",
-            where="--transcript",
-            seen=f"{len(files)} clips",
-            remedy="Judge the clips one by one.",
-        )
+    _check_single("--transcript", files)
     if text.startswith("@"):
         return read_text(Path(text[1:]), where=text[1:])
     if "\n" not in text and os.path.isfile(text):

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Form(StrEnum):
+    """A form of an answer, by the ending of its file; `components/serving/forms.py`."""
+
+    CSV = "csv"
+    SRT = "srt"
+    VTT = "vtt"
+
 
 Version = Annotated[
     str | None,
@@ -40,7 +50,9 @@ def serve(
 
 
 def predict(
-    clips: Annotated[list[Path], typer.Argument(help="Video or audio files, or folders of them.")],
+    clips: Annotated[
+        list[Path], typer.Argument(help="Video or audio files, folders of them, or (with --out) a table of clips.")
+    ],
     *,
     transcript: Annotated[
         str | None,
@@ -65,6 +77,23 @@ def predict(
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Adapt to these clips themselves, five or more.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per clip, for machines.")] = False,
+    words: Annotated[
+        Path | None, typer.Option("--words", metavar="FILE", help="The times of the words, as JSON; for one clip.")
+    ] = None,
+    physio: Annotated[
+        Path | None, typer.Option("--physio", metavar="FILE", help="Body signals, as Parquet; for one clip.")
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also the folders inside the folders.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Write the answers and tables of them here, and go on there."),
+    ] = None,
+    form: Annotated[
+        list[Form] | None, typer.Option("--form", help="Of the answers in --out, besides JSON; may be repeated.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=1, help="Clips at once, for --out: about one per two cores.")
+    ] = 1,
 ) -> None:
     """Recognise the emotions in clips, without a server.
 
@@ -79,6 +108,8 @@ def predict(
       mer predict film.mkv --audio-track 2     the second sound track
       mer predict clip.mp4 --version starter   the version that comes with mer
       mer predict calls/ --adapt               a language or microphone of your own
+      mer predict films/ -r -o answers --form srt --workers 4
+      mer predict clips.csv -o answers         columns clip, transcript, words, physio
     """
     from pipelines.commands import predict as predicting
 
@@ -91,6 +122,12 @@ def predict(
         audio_track=audio_track,
         adaptation=adaptation,
         adapt=adapt,
+        words=words,
+        physio=physio,
+        recursive=recursive,
+        out=out,
+        forms=form or (),
+        workers=workers,
     )
     raise typer.Exit(code)
 

@@ -1,0 +1,51 @@
+"""An answer in other forms than JSON: a table of its moments, and its episodes as subtitles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from components.serving.schemas import Answer, EpisodeView
+
+
+def csv(answer: Answer) -> str:
+    """The timeline with a row per moment, in the columns of `Answer.to_pandas`."""
+    return str(answer.to_pandas().to_csv(index=False))
+
+
+def srt(answer: Answer) -> str:
+    """The episodes as SubRip subtitles, which players show over the clip."""
+    cues = (
+        f"{number}\n{_time(episode.onset_s, ',')} --> {_time(episode.offset_s, ',')}\n{_words(episode)}\n"
+        for number, episode in enumerate(answer.episodes, start=1)
+    )
+    return "\n".join(cues)
+
+
+def vtt(answer: Answer) -> str:
+    """The episodes as WebVTT, which browsers show over the clip."""
+    cues = (
+        f"{_time(episode.onset_s, '.')} --> {_time(episode.offset_s, '.')}\n{_words(episode)}\n"
+        for episode in answer.episodes
+    )
+    return "\n".join(("WEBVTT\n", *cues))
+
+
+def json(answer: Answer) -> str:
+    """The whole answer, in one line."""
+    return answer.to_json() + "\n"
+
+
+# Ending of a file → the form.
+FORMS: Mapping[str, Callable[[Answer], str]] = {"json": json, "csv": csv, "srt": srt, "vtt": vtt}
+
+
+def _words(episode: EpisodeView) -> str:
+    return f"{episode.emotion} ({episode.kind}, {episode.intensity:.0%})"
+
+
+def _time(seconds: float, point: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    whole, milliseconds = divmod(milliseconds, 1000)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}{point}{milliseconds:03d}"

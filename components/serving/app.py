@@ -18,6 +18,7 @@ from components.contracts.codes import Code
 from components.contracts.errors import MerError
 from components.runtime.patience import Patience
 from components.serving.admission import Admission
+from components.serving.forms import MEDIA_TYPES, accepted
 from components.serving.metrics import CONTENT_TYPE, metrics
 from components.serving.observed import METRICS
 from components.serving.predictor import Predictor
@@ -34,6 +35,11 @@ API_KEY = HTTPBearer(
     description="Of `mer keys create`; not needed on the machine itself unless `serving.require_key`.",
     auto_error=False,
 )
+_IN_EVERY_FORM: dict[str, object] = {
+    "description": "The answer, in the form that `Accept` asks for: JSON, or its moments as a table, its episodes as "
+    "subtitles, or text.",
+    "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES if kind != "application/json"},
+}
 _PREDICT_BODY = {
     "requestBody": {
         "required": True,
@@ -95,11 +101,14 @@ def create_app(service: Service) -> FastAPI:
         "/v1/predict",
         summary="Which emotions does the person in this clip show?",
         response_model=Answer,
-        responses=PROBLEMS,
+        responses={**PROBLEMS, 200: _IN_EVERY_FORM},
         openapi_extra=_PREDICT_BODY,
         dependencies=[Depends(API_KEY)],
     )
     async def predict(request: Request) -> Response:
+        kind = accepted(request.headers.get("accept", ""))
+        if kind is None:  # before a byte of the body is read
+            raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"an answer is one of {', '.join(MEDIA_TYPES)}")
         predictor, patience = service.current(), service.patience()
         content_type = request.headers.get("content-type", "")
         with admission.waiting():
@@ -109,7 +118,7 @@ def create_app(service: Service) -> FastAPI:
             with upload:
                 async with admission.turn(patience):
                     answer = await _judged(service, upload, predictor, patience)
-        return Response(answer.to_json(), media_type="application/json")
+        return Response(MEDIA_TYPES[kind](answer), media_type=kind)
 
     @app.get(
         METRICS,

@@ -1,7 +1,8 @@
-"""An answer in other forms than JSON: a table of its moments, and its episodes as subtitles."""
+"""The forms of an answer: JSON, a table of its moments, its episodes as subtitles, and text for people."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 
 from components.serving.schemas import Answer, EpisodeView
@@ -32,11 +33,40 @@ def vtt(answer: Answer) -> str:
 
 def json(answer: Answer) -> str:
     """The whole answer, in one line."""
-    return answer.to_json() + "\n"
+    return answer.to_json()
 
 
+def text(answer: Answer) -> str:
+    """What `mer predict` prints."""
+    from rich.console import Console
+
+    from components.serving.render import render
+
+    shown = io.StringIO()
+    render(answer, Console(file=shown, width=TEXT_WIDTH))
+    return shown.getvalue()
+
+
+TEXT_WIDTH = 120  # characters
+Form = Callable[[Answer], str]
 # Ending of a file → the form.
-FORMS: Mapping[str, Callable[[Answer], str]] = {"json": json, "csv": csv, "srt": srt, "vtt": vtt}
+FORMS: Mapping[str, Form] = {"json": json, "csv": csv, "srt": srt, "vtt": vtt}
+# Media type → the form; a client that accepts anything gets the first one.
+MEDIA_TYPES: Mapping[str, Form] = {
+    "application/json": json,
+    "text/csv": csv,
+    "application/x-subrip": srt,
+    "text/vtt": vtt,
+    "text/plain": text,
+}
+
+
+def accepted(accept: str) -> str | None:
+    """The media type that a client prefers by its `Accept` header (RFC 9110, section 12.5.1); None: it takes none."""
+    from werkzeug.datastructures import MIMEAccept
+    from werkzeug.http import parse_accept_header
+
+    return parse_accept_header(accept or "*/*", MIMEAccept).best_match(list(MEDIA_TYPES))
 
 
 def _words(episode: EpisodeView) -> str:

@@ -54,6 +54,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
         HTTPStatus.BAD_REQUEST: "The request is malformed or the file is empty.",
         HTTPStatus.UNAUTHORIZED: "The request has no API key that counts.",
         HTTPStatus.FORBIDDEN: "The API key is for something else, or a page of a different origin asks.",
+        HTTPStatus.NOT_ACCEPTABLE: "`Accept` names no form that an answer has.",
         HTTPStatus.REQUEST_TIMEOUT: "The request arrives too slowly, or the service took too long.",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The file, the clip or its transcript is over the limit.",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The file is not a media file.",

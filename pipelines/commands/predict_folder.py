@@ -224,7 +224,7 @@ class _Work:
             )
             answer = predictor.predict(clip, patience=self._patience)
         except MerError as error:
-            _write(target, Problem.of(error).model_dump_json(by_alias=True) + "\n")
+            _write(target, Problem.of(error).model_dump_json(by_alias=True))
             return error.exit_code
         finally:
             self._idle.put(predictor)
@@ -305,7 +305,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _write(path: Path, text: str) -> None:
     with atomic_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
 
 
 def _version(predictor: Predictor, forms: Sequence[str]) -> str:

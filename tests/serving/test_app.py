@@ -26,6 +26,7 @@ from components.runtime.drawing import COLOURS
 from components.serving import observed
 from components.serving.access import needed_scope
 from components.serving.app import create_app
+from components.serving.forms import MEDIA_TYPES
 from components.serving.gateway import SERVES, Gateway
 from components.serving.metrics import STAGES
 from components.serving.observed import Observed
@@ -104,6 +105,21 @@ def test_a_posted_clip_gets_the_answer_that_the_predictor_gives(service: Service
     bundle = load_bundle(service.settings.cache / answer.model.bundle_sha256)
     own = Predictor(bundle, name="tiny", version="4", pool=service.current().pool, limits=LIMITS)
     assert response.text == own.predict(clip_of_file(clip_path, own.guard, transcript="what a day")).to_json()
+
+
+def test_an_answer_has_the_form_that_is_asked_for(service: Service, clip_path: Path) -> None:
+    def asked(accept: str) -> httpx.Response:
+        files = {"clip": ("a.mp4", clip_path.read_bytes())}
+        return called(service, lambda client: client.post("/v1/predict", files=files, headers={"accept": accept}))
+
+    whole = Answer.model_validate_json(asked("image/png, */*;q=0.1").text)
+    for kind, form in MEDIA_TYPES.items():
+        shown = asked(f"application/x-unknown, {kind};q=0.5")
+        assert shown.headers["content-type"].partition(";")[0] == kind
+        assert shown.text == form(whole)
+    refused = asked("image/png")
+    assert refused.status_code == HTTPStatus.NOT_ACCEPTABLE
+    assert "text/vtt" in Problem.model_validate(refused.json()).error.what
 
 
 def test_an_upload_that_kills_its_decoder_is_refused_and_the_next_one_answered(
@@ -302,8 +318,11 @@ def test_the_documented_request_names_every_part(service: Service) -> None:
     operation = schema["paths"]["/v1/predict"]["post"]
     parts = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert set(parts) == {*FILES, *TEXTS}
-    statuses = {"200", "400", "401", "403", "408", "413", "415", "421", "422", "429", "500", "503", "507"}
+    statuses = {"200", "400", "401", "403", "406", "408", "413", "415", "421", "422", "429", "500", "503", "507"}
     assert set(operation["responses"]) == statuses
+    answers = operation["responses"]["200"]["content"]
+    assert set(answers) == set(MEDIA_TYPES)
+    assert answers["application/json"]["schema"]["$ref"].endswith("/Answer")
     refusals = {*STATUS_BY_CODE.values(), *(status for _, status in STATUS_BY_CLASS), *SERVES} - {HTTPStatus.NOT_FOUND}
     assert {str(int(status)) for status in refusals} <= statuses
     assert set(schema["paths"]["/metrics"]["get"]["responses"]) == {"200", "401", "403"}

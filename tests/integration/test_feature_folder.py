@@ -109,6 +109,13 @@ def test_the_model_learns_from_them(line: tuple[Path, Layout]) -> None:
     assert best["macro_f1"]["value"] > majority["macro_f1"]["value"] + 0.2
 
 
+def test_the_version_reads_utterances_in_all_ways_as_they_were_weighed(line: tuple[Path, Layout]) -> None:
+    bundle = load_bundle(line[0])
+    assert bundle.spec.utterances
+    assert set(bundle.calibration.step_ways) == {"statistics", "temporal", "product"}
+    assert sum(bundle.calibration.step_ways.values()) == pytest.approx(1.0)
+
+
 def test_a_video_without_them_gets_no_emotion_and_a_reason(line: tuple[Path, Layout], tmp_path: Path) -> None:
     bundle, _ = line
     predictor = Predictor(load_bundle(bundle))

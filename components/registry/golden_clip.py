@@ -21,8 +21,6 @@ from components.contracts.config import Alignment
 from components.contracts.errors import BundleError, ConfigError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import Clip
-from components.datasets.synthetic.media import MediaNames, render
-from components.datasets.synthetic.plan import plan_clip
 from components.features.encoders.given import is_given
 from components.features.registry import create
 from components.features.transform import Transform
@@ -91,6 +89,10 @@ def record(
         return None
     if made.keys() != encoders.keys():
         return None
+    # The renderer takes a second to import, which those who only check the clip spare.
+    from components.datasets.synthetic.media import MediaNames, render
+    from components.datasets.synthetic.plan import plan_clip
+
     with tempfile.TemporaryDirectory(prefix="mer-golden-") as scratch:
         plan = plan_clip(seed=SEED, subject=PERSON, clip=TAKE, picture_px=PICTURE_PX)
         render(plan, Path(scratch))

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy  # loads `ndimage` where it is first used
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip
@@ -120,10 +120,10 @@ def _heart(channels: Mapping[str, NDArray[np.float64]], rate_hz: float, grid: Gr
 def eda_features(values: NDArray[np.float64], rate_hz: float, grid: Grid) -> NDArray[np.float64]:
     """Skin conductance (T, EDA_NAMES): the tonic part is the signal under a Gaussian of 4 s, the phasic part the rest,
     smoothed over 0.25 s; activity is the mean absolute slope of the phasic part over 4 s."""
-    tonic = gaussian_filter1d(values, TONIC_SIGMA_S * rate_hz, mode="nearest")
-    phasic = gaussian_filter1d(values, 0.25 * rate_hz, mode="nearest") - tonic
+    tonic = scipy.ndimage.gaussian_filter1d(values, TONIC_SIGMA_S * rate_hz, mode="nearest")
+    phasic = scipy.ndimage.gaussian_filter1d(values, 0.25 * rate_hz, mode="nearest") - tonic
     phasic_slope = np.gradient(phasic) * rate_hz
-    activity = uniform_filter1d(np.abs(phasic_slope), max(1, round(ACTIVITY_S * rate_hz)), mode="nearest")
+    activity = scipy.ndimage.uniform_filter1d(np.abs(phasic_slope), max(1, round(ACTIVITY_S * rate_hz)), mode="nearest")
     columns = (tonic - tonic.mean(), np.gradient(tonic) * rate_hz, phasic, phasic_slope, activity, values)
     return _at_steps(columns, rate_hz, grid)
 
@@ -136,7 +136,7 @@ def breath_features(values: NDArray[np.float64], rate_hz: float, grid: Grid) -> 
         return np.zeros((grid.num_steps, len(RESP_NAMES)))
     from scipy.signal import find_peaks  # a second of imports
 
-    wave = gaussian_filter1d((values - values.mean()) / spread, 0.2 * rate_hz, mode="nearest")
+    wave = scipy.ndimage.gaussian_filter1d((values - values.mean()) / spread, 0.2 * rate_hz, mode="nearest")
     distance = max(1, round(MIN_BREATH_S * rate_hz))
     turns_s = np.sort(
         np.concatenate([find_peaks(sign * wave, distance=distance, prominence=0.3)[0] for sign in (1, -1)])
@@ -149,22 +149,22 @@ def breath_features(values: NDArray[np.float64], rate_hz: float, grid: Grid) -> 
         inside = half_s[np.abs(middle_s - centre_s) <= BREATH_WINDOW_S / 2]
         rate[step] = 0.5 / inside.mean() if inside.size else 0.0
     window = max(1, round(BREATH_WINDOW_S * rate_hz))
-    mean = uniform_filter1d(wave, window, mode="nearest")
-    depth = np.sqrt(np.maximum(uniform_filter1d(wave**2, window, mode="nearest") - mean**2, 0.0))
+    mean = scipy.ndimage.uniform_filter1d(wave, window, mode="nearest")
+    depth = np.sqrt(np.maximum(scipy.ndimage.uniform_filter1d(wave**2, window, mode="nearest") - mean**2, 0.0))
     features = _at_steps((depth, np.gradient(wave) * rate_hz), rate_hz, grid)
     return np.concatenate([rate[:, None], features], axis=1)
 
 
 def temperature_features(values: NDArray[np.float64], rate_hz: float, grid: Grid) -> NDArray[np.float64]:
     """Temperature (T, TEMP_NAMES): change since the clip's first second, and slope, both under a Gaussian of 1 s."""
-    smooth = gaussian_filter1d(values, rate_hz, mode="nearest")
+    smooth = scipy.ndimage.gaussian_filter1d(values, rate_hz, mode="nearest")
     first = smooth[: max(1, round(rate_hz))].mean()
     return _at_steps((smooth - first, np.gradient(smooth) * rate_hz), rate_hz, grid)
 
 
 def muscle_features(values: NDArray[np.float64], rate_hz: float, grid: Grid) -> NDArray[np.float64]:
     """Muscle (T, EMG_NAMES): log of the RMS over 0.25 s around the step, the mean removed."""
-    power = uniform_filter1d((values - values.mean()) ** 2, max(1, round(0.25 * rate_hz)), mode="nearest")
+    power = scipy.ndimage.uniform_filter1d((values - values.mean()) ** 2, max(1, round(0.25 * rate_hz)), mode="nearest")
     return _at_steps((0.5 * np.log(np.maximum(power, 1e-12)),), rate_hz, grid)
 
 

@@ -71,6 +71,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "ablate": pipeline_cli.ablate,
     "describe": pipeline_cli.describe,
     "config": config_cli.config,
+    "retrain": kubeflow_cli.retrain,
     "rayjob": kubeflow_cli.rayjob,
     "serve": service_cli.serve,
     "predict": service_cli.predict,

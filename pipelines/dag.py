@@ -6,7 +6,7 @@ second parser of `dvc.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,25 @@ class Node:
         return self.address.partition("@")[2] or None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One way in which a stage differs from its record in `dvc.lock`.
+
+    Attributes:
+        address: the stage's.
+        path: of an input or output; empty where the command differs.
+        key: of a file of parameters.
+        state: DVC's word: modified, deleted, new, or what it says of the whole stage.
+        is_output: whether it is one of its outputs.
+    """
+
+    address: str
+    path: str
+    state: str
+    key: str | None = None
+    is_output: bool = False
+
+
 def read(root: Path) -> tuple[Node, ...]:
     """The stages of a project in an order in which they can run (ties broken by the order in `dvc.yaml`).
 
@@ -75,6 +94,15 @@ def changed(root: Path) -> dict[str, list[str]]:
 
     The stage that always runs is left out. Takes well under a second for unchanged files: DVC caches their hashes.
     """
+    return {name: _reasons(entries) for name, entries in _status(root).items()}
+
+
+def differences(root: Path) -> tuple[Difference, ...]:
+    """The same in parts, for code to read."""
+    return tuple(part for name, entries in _status(root).items() for part in _parts(name, entries))
+
+
+def _status(root: Path) -> dict[str, Sequence[object]]:
     repo = _repo(root)
     from dvc.exceptions import DvcException
 
@@ -85,7 +113,7 @@ def changed(root: Path) -> dict[str, list[str]]:
     finally:
         repo.close()
     named = {_name(address): entries for address, entries in status.items()}
-    return {name: _reasons(entries) for name, entries in named.items() if name != ALWAYS}
+    return {name: entries for name, entries in named.items() if name != ALWAYS}
 
 
 def storage(root: Path) -> tuple[Path | None, tuple[str, ...]]:
@@ -179,6 +207,22 @@ def _reasons(entries: Iterable[object]) -> list[str]:
         for kind, paths in entry.items():
             words += [f"{path} {_how(state)}" for path, state in paths.items()] if isinstance(paths, dict) else [kind]
     return words
+
+
+def _parts(address: str, entries: Iterable[object]) -> Iterator[Difference]:
+    for entry in entries:
+        if not isinstance(entry, dict):
+            yield Difference(address=address, path="", state=str(entry))
+            continue
+        for kind, paths in entry.items():
+            if not isinstance(paths, dict):
+                yield Difference(address=address, path="", state=str(kind))
+                continue
+            for path, state in paths.items():
+                keys: Mapping[str | None, object] = state if isinstance(state, dict) else {None: state}
+                for key, how in keys.items():
+                    is_output = kind == "changed outs"
+                    yield Difference(address=address, path=path, key=key, state=str(how), is_output=is_output)
 
 
 def _how(state: object) -> str:

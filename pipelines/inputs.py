@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from components.datasets.content import HashCache
 
 
+# Files that hold labels and words: listed apart too, so that it shows whether recordings or labels changed.
+TEXTS = frozenset({".csv", ".tsv", ".json", ".jsonl", ".txt", ".xml", ".xlsx", ".eaf", ".textgrid", ".srt", ".vtt"})
+
+
 def folder(layout: Layout) -> Path:
     """Where the stage writes."""
     return layout.inputs
@@ -131,8 +135,13 @@ def _files(place: Path, root: Path, cache: HashCache, name: str) -> dict[str, An
         entries = [(file.name, file.size, file.changed_ns) for file in remote.listing(place)]
     else:
         entries = content_of(root / place, cache, what=f"inputs: read {name}")
-    return {
-        "count": len(entries),
-        "bytes": sum(size for _, size, _ in entries),
-        "fingerprint": fingerprint([list(entry) for entry in entries]),
-    }
+    listed = {**_of_entries(entries), "bytes": sum(size for _, size, _ in entries)}
+    texts = [entry for entry in entries if Path(entry[0]).suffix.lower() in TEXTS]
+    if not texts:
+        return listed
+    others = [entry for entry in entries if Path(entry[0]).suffix.lower() not in TEXTS]
+    return {**listed, "texts": _of_entries(texts), "recordings": _of_entries(others)}
+
+
+def _of_entries(entries: Sequence[tuple[str, int, int | str]]) -> dict[str, Any]:
+    return {"count": len(entries), "fingerprint": fingerprint([list(entry) for entry in entries])}

@@ -104,10 +104,22 @@ def alive(folder: Path, token: int, *, expiry_s: float = EXPIRY_S) -> bool:
     return works
 
 
+def release(folder: Path, run_id: str) -> int:
+    """Takes their leases from all holders that belong to a run, which has ended; returns how many."""
+    released = 0
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError, json.JSONDecodeError):  # given back, or taken over, meanwhile
+            if path.name.isdecimal() and json.loads(path.read_text(encoding="utf-8")).get("run") == run_id:
+                path.unlink()
+                released += 1
+    return released
+
+
 def _created(folder: Path) -> tuple[int, Path]:
     """A new token and its file. Tokens grow with the clock, and past the largest one where clocks differ."""
     own = psutil.Process()
-    holder = json.dumps({"space": _space(), "pid": own.pid, "started": own.create_time()})
+    run = os.environ.get("MER_RUN_ID", "")
+    holder = json.dumps({"space": _space(), "pid": own.pid, "started": own.create_time(), "run": run})
     while True:
         known = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
         token = max([time.time_ns() // 1000, *(number + 1 for number in known), FIRST_TOKEN])

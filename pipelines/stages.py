@@ -38,6 +38,8 @@ class Stage:
             of them changes.
         runs_with: values that decide only where and how it runs, or what is recorded beside the outputs; DVC ignores
             them.
+        reads: stages whose outputs it reads although `dvc.yaml` does not name them: what it depends on names their rows
+            by content.
         own_section: whether it receives the dataset's own section, as `section`. The section is part of
             `data/inputs/<dataset>.json`, which `dvc.yaml` declares.
         recorded: whether it receives the whole configuration as JSON text, for a record of the run.
@@ -51,6 +53,7 @@ class Stage:
     per_dataset: bool = False
     decided_by: tuple[str, ...] = ()
     runs_with: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     own_section: bool = False
     recorded: bool = False
     whole: bool = False
@@ -145,6 +148,7 @@ STAGES: Mapping[str, Stage] = {
             imports=("components.tracking.client:import_library",),
             decided_by=("model", "seed", "train"),
             runs_with=("ray", "runtime", "tracking"),
+            reads=("features", "validation"),
             recorded=True,
         ),
         Stage(
@@ -154,6 +158,7 @@ STAGES: Mapping[str, Stage] = {
             imports=("components.tracking.client:import_library",),
             decided_by=("evaluate", "gates", "registry.model_name", "seed", "train"),
             runs_with=("runtime", "tracking"),
+            reads=("features",),
         ),
         Stage(
             name="register",
@@ -162,6 +167,7 @@ STAGES: Mapping[str, Stage] = {
             imports=("components.tracking.client:import_library",),
             decided_by=("alignment", "registry", "tracking"),
             runs_with=("rollout.alias", "rollout.golden_tolerance", "seed"),
+            reads=("features", "validation"),
         ),
     )
 }

@@ -37,9 +37,12 @@ class Lineage:
 
 
 def collect(root: Path, *, data_sha256: str, datasets: dict[str, str], seed: int) -> Lineage:
-    """Reads the lineage of the project at `root`; a value that cannot be read is "unknown", never invented."""
+    """Reads the lineage of the project at `root`; a value that cannot be read is "unknown", never invented.
+
+    A changed `dvc.lock` does not count as dirty: a run writes it as it goes, and what it names is in `dvc_lock_sha256`.
+    """
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain", "--untracked-files=no")
+    status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock")
     return Lineage(
         git_commit=commit or UNKNOWN,
         git_dirty=bool(status),

@@ -10,6 +10,7 @@ from components.contracts.atomic import read_json
 from components.contracts.layout import Layout
 
 MAX_TAG = 500
+GATES_TAG = "gates.passed"
 RECORDED_TAG = "gates.recorded_people"
 
 
@@ -54,7 +55,7 @@ def all_passed(gates: Sequence[Mapping[str, Any]]) -> bool:
 
 def gate_tags(gates: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """`gates.passed` for the reconciler, and `gates.<name>` with the evidence in words for reviewers."""
-    tags = {"gates.passed": "true" if all_passed(gates) else "false"}
+    tags = {GATES_TAG: "true" if all_passed(gates) else "false"}
     for gate in gates:
         tags[f"gates.{gate['name']}"] = f"{gate['verdict']}: {gate['words']}"[:MAX_TAG]
     return tags

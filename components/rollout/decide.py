@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.contracts.codes import Code
+from components.registry.evidence import GATES_TAG
 from components.registry.marking import ACCEPTED_TAG, AT_TAG, SPLITS_TAG, SUBJECTS_TAG
 from components.rollout.actual import ServedApplication
 from components.rollout.versions import STATE, stands_refused
 from components.serving.service import VersionRef
 from components.tracking.versions import BUNDLE_TAG, VersionInfo
-
-GATES_TAG = "gates.passed"
 
 # keep: the states agree. wait: replicas are changing. refuse: mark the version, change nothing else. deploy: check the
 # bundle, then deploy it to the replicas (None: start without a version). confirm: all replicas have it; record that.

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-COLUMNS = "SELECT source, run_id, description, status FROM model_versions "
+COLUMNS = "SELECT source, run_id, description, status, creation_time FROM model_versions "
 THIS = "WHERE name = ? AND version = ?"
 NOT_DELETED = " AND current_stage <> 'Deleted_Internal'"
 
@@ -39,7 +39,7 @@ def version_row(file: Path, name: str, version: str) -> dict[str, Any] | None:
         raise LookupError(version)
     if not rows:
         return None
-    source, run_id, description, status = rows[0]
+    source, run_id, description, status, created_ms = rows[0]
     tags = _rows(file, "SELECT key, value FROM model_version_tags " + THIS, name, int(version))
     return {
         "name": name,
@@ -49,6 +49,7 @@ def version_row(file: Path, name: str, version: str) -> dict[str, Any] | None:
         "run_id": run_id or None,
         "description": description or "",
         "status": str(status),
+        "created_ms": int(created_ms or 0),
     }
 
 

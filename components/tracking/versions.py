@@ -26,7 +26,7 @@ PAGE_ROWS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class VersionInfo:
-    """One version of a registered model; `ready` when its upload was finished."""
+    """One version of a registered model; `ready` when its upload was finished, `created_ms` since 1970."""
 
     name: str
     version: str
@@ -35,6 +35,7 @@ class VersionInfo:
     run_id: str | None = None
     description: str = ""
     ready: bool = True
+    created_ms: int = 0
 
     @property
     def bundle_sha256(self) -> str | None:
@@ -171,6 +172,13 @@ def set_tags(name: str, version: str, tags: Mapping[str, str], *, tracking_uri: 
         client.set_model_version_tag(name, version, tag, value)
 
 
+def tag_model(name: str, tags: Mapping[str, str], *, tracking_uri: str) -> None:
+    """Writes tags of the registered model itself."""
+    client = Client(tracking_uri)
+    for tag, value in tags.items():
+        client.set_registered_model_tag(name, tag, value)
+
+
 def remove_tag(name: str, version: str, tag: str, *, tracking_uri: str) -> None:
     """Deletes a tag that is there."""
     Client(tracking_uri).delete_model_version_tag(name, version, tag)
@@ -210,4 +218,5 @@ def _info(entry: Any) -> VersionInfo:
         run_id=entry.run_id or None,
         description=entry.description or "",
         ready=str(entry.status) == READY,
+        created_ms=int(entry.creation_timestamp or 0),
     )

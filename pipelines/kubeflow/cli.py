@@ -1,4 +1,4 @@
-"""The commands `mer kfp`, `mer schedule` and `mer rayjob`. Each imports its dependencies when it runs."""
+"""The commands `mer kfp`, `mer schedule`, `mer retrain`, `mer rayjob`. Each imports its dependencies when it runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipelines.kubeflow import task_cli
 
 if TYPE_CHECKING:
     from pipelines.kubeflow.server import Server
@@ -86,39 +88,8 @@ def kfp_run(  # noqa: PLR0917  typer passes by name
     print(retrain.submit(_server(host, namespace, token_file, service_account, ca_file)))
 
 
-@kfp.command("check")
-def kfp_check(
-    edges: Annotated[str, typer.Option("--edges", metavar="JSON", help="The pipeline's stages and edges.")],
-    code: Annotated[str, typer.Option("--code", metavar="HASH", help="The code that the pipeline names.")],
-    settings: Annotated[str, typer.Option("--settings", metavar="JSON", help="A list of KEY=VALUE.")] = "[]",
-) -> None:
-    """The pipeline's first task: is it the pipeline of this workspace?
-
-    \b
-    Examples:
-      mer kfp check --edges '{"inputs": []}' --code 3f2a…
-    """
-    from pipelines.kubeflow import task
-
-    print(task.check(edges=edges, code=code, settings=settings))
-
-
-@kfp.command("task")
-def kfp_task(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="The address of a stage.")],
-    run_id: Annotated[str, typer.Option("--run-id", metavar="ID", help="The Kubeflow run.")],
-    code: Annotated[str, typer.Option("--code", metavar="HASH", help="The code that the pipeline names.")],
-    only: Annotated[str, typer.Option("--only", metavar="STAGES", help="The run is limited to these.")] = "",
-) -> None:
-    """The pipeline's task of one stage: here, or as a job of the Ray cluster.
-
-    \b
-    Examples:
-      mer kfp task features@ravdess --run-id 7c1e… --code 3f2a…
-    """
-    from pipelines.kubeflow import task
-
-    raise typer.Exit(task.run_stage(stage, run_id=run_id, code=code, only=only))
+for _name, _command in task_cli.COMMANDS.items():
+    kfp.command(_name)(_command)
 
 
 @schedule.callback(invoke_without_command=True)
@@ -294,6 +265,46 @@ def _server(
     return Server(
         host=host, namespace=namespace, token_file=token_file, service_account=service_account, ca_file=ca_file
     )
+
+
+def retrain(  # noqa: PLR0917  typer passes by name
+    if_needed: Annotated[bool, typer.Option("--if-needed", help="Only where there is a cause.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the decision, and do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as one line of JSON.")] = False,
+    drift: Annotated[
+        str | None,
+        typer.Option("--report-drift", metavar="TEXT", help="Note drift on the served version, for the next decision."),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="URL", help="Run on this Kubeflow Pipelines, named by the causes; else here."),
+    ] = None,
+    namespace: Namespace = None,
+    token_file: TokenFile = None,
+    service_account: ServiceAccount = None,
+    ca_file: CaFile = None,
+) -> None:
+    """Train again where there is a cause, and record why.
+
+    \b
+    Causes are new or changed recordings and labels, changed parameters or code,
+    people who withdrew, a report of drift, and a served version older than
+    retrain.max_age_days. They are printed, and written to the version and its
+    run in MLflow. With nothing to do it ends well (exit code 0).
+
+    \b
+    Examples:
+      mer retrain --if-needed               for cron or systemd: infra/systemd
+      mer retrain --if-needed --dry-run     what it would do, and why
+      mer retrain --report-drift "a third of the clips is unlike the training data"
+      mer retrain --if-needed --host https://kubeflow.example.org/pipeline --namespace team-a
+    """
+    from pipelines.commands import retrain as retraining
+
+    if drift is not None:
+        return retraining.report_drift(drift)
+    server = None if host is None else _server(host, namespace, token_file, service_account, ca_file)
+    raise typer.Exit(retraining.run(if_needed=if_needed, dry_run=dry_run, as_json=as_json, server=server))
 
 
 def rayjob(

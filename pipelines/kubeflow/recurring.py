@@ -17,6 +17,7 @@ from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.fingerprint import file_sha256
 from pipelines.kubeflow.place import Place
 from pipelines.kubeflow.schedules import Schedule, Schedules
+from pipelines.retraining.decide import Decision
 
 ENABLED = "enabled"
 # KFP's states of a run that is over; in every other state it is running or waiting.
@@ -112,8 +113,8 @@ def switch(place: Place, desired: Schedules, name: str, *, on: bool) -> str:
     )
 
 
-def run_now(place: Place, desired: Schedules, schedule: Schedule, package: Package) -> str:
-    """Starts one run of the pipeline as a schedule would; returns its id.
+def run_now(place: Place, desired: Schedules, schedule: Schedule, package: Package, decision: Decision) -> str:
+    """Starts one run of the pipeline as a schedule would, but for the decision, which is made; returns its id.
 
     Raises:
         UnavailableError: a run of the experiment has not finished. Two would share one workspace.
@@ -130,10 +131,10 @@ def run_now(place: Place, desired: Schedules, schedule: Schedule, package: Packa
     pipeline_id, version_id = place.uploaded(package.path, package.version)
     run = place.client.run_pipeline(
         experiment_id,
-        f"{schedule.name} by hand",
+        f"{schedule.name}: {decision.title}",
         pipeline_id=pipeline_id,
         version_id=version_id,
-        params=dict(package.parameters(schedule)),
+        params={**package.parameters(schedule), "decision": decision.to_json()},
         enable_caching=False,
         service_account=place.service_account,
     )

@@ -7,11 +7,14 @@ Each task runs `mer run --only STAGE` in the project's workspace (`task.py`). So
 up to date, keeps `dvc.lock` and gives the same hashes; Kubeflow's own cache is off. On a cluster the workspace is a
 volume that all tasks and Ray pods mount, and the task of a heavy stage submits the same command to the RayCluster as a
 Ray job (a Ray driver has to run on a node of its cluster). With KFP's local runner the workspace is a folder and Ray
-runs beside it.
+runs beside it. Where the settings name a repository, tasks share no folder: each clones it (`pipelines/loop`), and the
+task `finish` pushes the lock to a branch.
 
 Before them the task `check` compares the workspace with what the pipeline was generated from: the same code, the same
 stages and edges. The datasets are in the pipeline and not read at run time, since each has tasks and edges of its own,
-which Kubeflow shows, retries and times; a pipeline that is out of date stops there within seconds.
+which Kubeflow shows, retries and times; a pipeline that is out of date stops there within seconds. Then it decides
+whether there is a cause to train (`pipelines/retraining`); where there is none, the run skips the rest and succeeds.
+When the run has ended, in whatever way, the task `report` cleans up and tells (`report.py`).
 """
 
 from __future__ import annotations
@@ -23,63 +26,35 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_type_hints
-
-import yaml
 
 from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
 from pipelines import dag
 from pipelines.code import code_sha256, running_code
+from pipelines.commands.versions import user
+from pipelines.kubeflow import task as tasks_of_pipeline
+from pipelines.kubeflow.bodies import check_task, finish_task, report_task, stage_task
 from pipelines.kubeflow.place import PIPELINE
 from pipelines.kubeflow.ray_job import JOBS_VARIABLE
+from pipelines.kubeflow.report import WEBHOOK_VARIABLE
 from pipelines.kubeflow.server import Server, answering, connect
+from pipelines.kubeflow.settings import PipelineSettings, load_settings
+from pipelines.loop.storage import CACHE_VARIABLE
 from pipelines.project import find_root, load
+from pipelines.retraining.decide import Decision
 from pipelines.stage import RUN_ID_VARIABLE, timings
-from pipelines.stages import stage_of
+from pipelines.stages import STAGES, stage_of
 
-CHECK = "check"
-SETTINGS = Path("infra") / "kubeflow.yaml"
+CHECK, FINISH, REPORT = "check", "finish", "report"
+OWN_TASKS = (CHECK, FINISH, REPORT)
+# Git asks this for a user and a password; the token stays in the environment and is in no file and no address.
+HELPER = '!f() { test "$1" = get && echo username=oauth2 && echo password=$MER_GIT_TOKEN; }; f'
+GIT_PASSWORD = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "credential.helper", "GIT_CONFIG_VALUE_0": HELPER}
 USER = 1000  # of the image
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineSettings:
-    """How the tasks run on a cluster; `infra/kubeflow.yaml`.
-
-    Attributes:
-        image: the image with the environment and the code; KFP's local runner warns unless its name contains "python".
-        workspace_claim, workspace: the volume claim with the project, and its mount path.
-        ray_jobs_address: of the RayCluster's job server, for the stages that need Ray.
-        token_secret, token_key: the secret with Ray's authentication token.
-        retries: attempts after the first; stages are idempotent.
-        timeout_s: stage → seconds before its pod is ended; `default` for the rest.
-        resources: stage → {cpu, memory}; `default` for the rest.
-        environment: variables for every task.
-    """
-
-    image: str
-    workspace_claim: str
-    workspace: str
-    ray_jobs_address: str
-    token_secret: str
-    token_key: str
-    retries: int
-    timeout_s: Mapping[str, int]
-    resources: Mapping[str, Mapping[str, str]]
-    environment: Mapping[str, str]
-
-
-def load_settings(root: Path) -> PipelineSettings:
-    """Reads `infra/kubeflow.yaml`. Raises ConfigError: it is missing, or a key is unknown or missing."""
-    path = root / SETTINGS
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return PipelineSettings(**raw)
-    except (OSError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError("not the settings of the Kubeflow pipeline", where=str(path), seen=str(error)) from error
 
 
 def task_name(address: str) -> str:
@@ -104,8 +79,9 @@ def compile_to(path: Path, root: Path | None = None) -> str:
 def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: bool = True) -> Any:
     """The pipeline of a resolved DAG, which names the code of this process.
 
-    Its parameters are the workspace; `only`, addresses of stages, to which a run is limited unless it is empty; and
-    `assignments`, a JSON list of `KEY=VALUE` that are written into `params.yaml` first.
+    Its parameters are the workspace; `only`, addresses of stages, to which a run is limited unless it is empty;
+    `assignments`, a JSON list of `KEY=VALUE` that are written into `params.yaml` first; and `decision`, which the first
+    task makes unless it is given.
 
     Args:
         nodes: the DAG in running order.
@@ -117,19 +93,45 @@ def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: boo
     edges = json.dumps({node.address: list(node.upstream) for node in nodes})
     code = code_sha256(running_code())
 
-    def pipeline(workspace: str = settings.workspace, only: str = "", assignments: str = "[]") -> None:
-        check = _component(check_task, CHECK, settings.image)(
-            workspace=workspace, edges=edges, code=code, assignments=assignments
-        )
-        _prepare(check, CHECK, settings, cluster=cluster)
+    repository = "" if settings.git is None else settings.git.repository
+    run_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+
+    def added(function: Callable[..., None], name: str, **arguments: Any) -> Any:
+        task = _component(function, name if name in OWN_TASKS else task_name(name), settings.image)(**arguments)
+        _prepare(task, name, settings, cluster=cluster)
+        return task
+
+    def stages(plan: Any, workspace: str, only: str) -> None:
         tasks: dict[str, Any] = {}
+        shared = {"workspace": workspace, "run_id": run_id, "plan": plan, "repository": repository}
         for node in nodes:
-            task = _component(stage_task, task_name(node.address), settings.image)(
-                stage=node.address, workspace=workspace, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, code=code, only=only
-            )
-            _prepare(task, node.address, settings, cluster=cluster)
-            task.after(*([tasks[name] for name in node.upstream] or [check]))
+            task = added(stage_task, node.address, stage=node.address, code=code, only=only, **shared)
+            task.after(*(tasks[name] for name in node.upstream))
             tasks[node.address] = task
+        if settings.git is not None:
+            last = added(finish_task, FINISH, push_options=json.dumps(list(settings.git.push_options)), **shared)
+            last.after(*tasks.values())
+
+    def pipeline(
+        workspace: str = settings.workspace, only: str = "", assignments: str = "[]", decision: str = ""
+    ) -> None:
+        report = added(report_task, REPORT, workspace=workspace, run_id=run_id, repository=repository)
+        with dsl.ExitHandler(report, name="run"):
+            check = added(
+                check_task,
+                CHECK,
+                workspace=workspace,
+                edges=edges,
+                code=code,
+                assignments=assignments,
+                decision=decision,
+                only=only,
+                run_id=run_id,
+                repository=repository,
+                branch="" if settings.git is None else settings.git.branch,
+            )
+            with dsl.If(check.outputs["kind"] == "retrain", name="retrain"):
+                stages(check.outputs["plan"], workspace, only)
 
     return dsl.pipeline(
         _typed(pipeline),
@@ -163,7 +165,8 @@ def run_local(workspace: Path | None = None) -> int:
     layout = Layout(find_root(workspace))
     params = load(layout.root)
     plan = make_plan(layout, params)
-    pipeline = build(dag.read(layout.root), load_settings(layout.root), cluster=False)
+    settings = replace(load_settings(layout.root), git=None)  # here the tasks share this folder
+    pipeline = build(dag.read(layout.root), settings, cluster=False)
     run_id = uuid.uuid4().hex
     with ExitStack() as stack:
         stack.enter_context(_environment({**environment(), RUN_ID_VARIABLE: run_id}))
@@ -172,56 +175,40 @@ def run_local(workspace: Path | None = None) -> int:
         scratch = str(layout.state / "kfp")
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=scratch, raise_on_error=True)
         try:
-            pipeline(workspace=str(layout.root))
+            pipeline(workspace=str(layout.root), decision=tasks_of_pipeline.asked(user()).to_json())
         except RuntimeError as error:
             print(f"{PIPELINE}: {error}", file=sys.stderr)
             return failure(timings(layout, run_id))
     return 0
 
 
-def submit(server: Server, root: Path | None = None) -> str:
-    """Starts one run of the pipeline on a Kubeflow Pipelines server and returns its address."""
+def submit(server: Server, root: Path | None = None, *, decision: Decision | None = None) -> str:
+    """Starts one run of the pipeline on a Kubeflow Pipelines server and returns its address.
+
+    Args:
+        server: the server.
+        root: the project; found from the current folder when left out.
+        decision: why, which names the run; by default whoever calls this wants it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / f"{PIPELINE}.yaml"
         compile_to(package, root)
-        return start(server, package)
+        return start(server, package, decision or tasks_of_pipeline.asked(user()))
 
 
-def start(server: Server, package: Path) -> str:
+def start(server: Server, package: Path, decision: Decision) -> str:
     """Starts one run of a compiled pipeline in the server's namespace and returns its address."""
     client = connect(server)
     with answering(server):
         result = client.create_run_from_pipeline_package(
-            str(package), enable_caching=False, namespace=server.namespace, service_account=server.service_account
+            str(package),
+            arguments={"decision": decision.to_json()},
+            run_name=f"{decision.title} {datetime.now(UTC):%Y-%m-%d %H:%M}",
+            enable_caching=False,
+            namespace=server.namespace,
+            service_account=server.service_account,
         )
     return f"{server.host}/#/runs/details/{result.run_id}"
-
-
-def stage_task(stage: str, workspace: str, run_id: str, code: str, only: str) -> None:
-    """Runs one stage in the workspace. It is the body of a task, so it has its own imports."""
-    import signal
-    import subprocess
-    import sys
-
-    # -P: the code of this environment, not that of the current folder. Their hashes are compared.
-    mer = [sys.executable, "-P", "-m", "pipelines.cli"]
-    arguments = ["kfp", "task", stage, "--run-id", run_id, "--code", code, "--only", only]
-    process = subprocess.Popen([*mer, *arguments], cwd=workspace)
-    signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
-    if process.wait() != 0:
-        sys.exit(process.returncode)
-
-
-def check_task(workspace: str, edges: str, code: str, assignments: str) -> None:
-    """Compares the workspace with the pipeline. It is the body of a task, so it has its own imports."""
-    import subprocess
-    import sys
-
-    mer = [sys.executable, "-P", "-m", "pipelines.cli"]
-    arguments = ["kfp", "check", "--edges", edges, "--code", code, "--settings", assignments]
-    done = subprocess.run([*mer, *arguments], cwd=workspace, check=False)
-    if done.returncode != 0:
-        sys.exit(done.returncode)
 
 
 def _component(function: Callable[..., None], name: str, image: str) -> Callable[..., Any]:
@@ -235,7 +222,10 @@ def _component(function: Callable[..., None], name: str, image: str) -> Callable
 
 def _typed(function: Callable[..., None]) -> Callable[..., None]:
     """The function with types as annotations: KFP reads annotations, and postponed ones are strings."""
-    function.__annotations__ = {**get_type_hints(function), "return": None}
+    from kfp import dsl
+
+    hints = get_type_hints(function, localns={"dsl": dsl})
+    function.__annotations__ = {**hints, "return": None if hints["return"] is type(None) else hints["return"]}
     return function
 
 
@@ -253,14 +243,38 @@ def _on_cluster(task: Any, stage: str, settings: PipelineSettings) -> None:
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     # The network policy lets pods with this label reach Ray.
     kubernetes.add_pod_label(task, label_key="app.kubernetes.io/part-of", label_value="mer")
-    kubernetes.mount_pvc(task, pvc_name=settings.workspace_claim, mount_path=settings.workspace)
     kubernetes.set_timeout(task, settings.timeout_s.get(stage, settings.timeout_s["default"]))
-    if stage != CHECK and stage_of(stage).needs_ray:
+    _workspace(task, settings)
+    on_ray = stage in STAGES and stage_of(stage).needs_ray
+    if settings.git is None and (on_ray or stage == REPORT):  # where tasks share no folder, Ray runs in the task
         task.set_env_variable(JOBS_VARIABLE, settings.ray_jobs_address)
         task.set_env_variable("RAY_AUTH_MODE", "token")
         kubernetes.use_secret_as_env(
             task, secret_name=settings.token_secret, secret_key_to_env={settings.token_key: "RAY_AUTH_TOKEN"}
         )
+    if stage == REPORT and settings.report_secret:
+        kubernetes.use_secret_as_env(
+            task, secret_name=settings.report_secret, secret_key_to_env={"url": WEBHOOK_VARIABLE}
+        )
+
+
+def _workspace(task: Any, settings: PipelineSettings) -> None:
+    """The folder that a task works in: the shared one, or one of its own with access to Git and DVC's remote."""
+    from kfp import kubernetes
+
+    if settings.workspace_claim:
+        kubernetes.mount_pvc(task, pvc_name=settings.workspace_claim, mount_path=settings.workspace)
+    else:
+        kubernetes.empty_dir_mount(task, volume_name="workspace", mount_path=settings.workspace)
+    if settings.git is None:
+        return
+    if settings.workspace_claim:
+        task.set_env_variable(CACHE_VARIABLE, f"{settings.workspace}/dvc-cache")
+    if settings.git.secret:
+        keys = {key: key for key in settings.git.keys}
+        kubernetes.use_secret_as_env(task, secret_name=settings.git.secret, secret_key_to_env=keys)
+    for name, value in GIT_PASSWORD.items():
+        task.set_env_variable(name, value)
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from components.contracts.errors import ConfigError
 from pipelines import dag
+from pipelines.commands.versions import user
 from pipelines.kubeflow import recurring, retrain, schedules
 from pipelines.kubeflow.place import PIPELINE, Place
 from pipelines.kubeflow.schedules import Schedule, Schedules
 from pipelines.kubeflow.server import Server, answering, connect
+from pipelines.kubeflow.task import asked
 from pipelines.project import find_root
 
 BY_HAND = "run-now"
@@ -69,7 +71,7 @@ def run_now(
     given = {"stages": tuple(stages), "datasets": tuple(datasets), "settings": tuple(settings)}
     schedule = Schedule(**{**base.model_dump(), **{key: value for key, value in given.items() if value}})
     with answering(server):
-        return recurring.run_now(_place(server), desired, schedule, package)
+        return recurring.run_now(_place(server), desired, schedule, package, asked(user()))
 
 
 def selected(nodes: Sequence[dag.Node], stages: Sequence[str], datasets: Sequence[str]) -> tuple[str, ...]:

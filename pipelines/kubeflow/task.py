@@ -1,12 +1,18 @@
-"""The work of the pipeline's tasks: `mer kfp task` for a stage, `mer kfp check` for the task before all stages."""
+"""The work of the pipeline's tasks: `mer kfp check` for the first one, `mer kfp task` for a stage, `mer kfp finish`.
+
+They share a workspace, a folder that all of them mount. Where a repository is named, each works in a clone of its own
+instead (`pipelines/loop`).
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.contracts.errors import ConfigError
@@ -14,14 +20,145 @@ from components.contracts.layout import Layout
 from pipelines import dag
 from pipelines.code import check_code
 from pipelines.kubeflow import ray_job
-from pipelines.project import find_root
-from pipelines.run import run_alone, set_values
+from pipelines.loop import run as loop
+from pipelines.project import find_root, load
+from pipelines.retraining.decide import Cause, Decision, Evidence
+from pipelines.run import REGISTER, run_alone, set_values
+from pipelines.stage import RUN_ID_VARIABLE
 
 MER = ("python", "-P", "-m", "pipelines.cli")  # -P: the code of the image, not of the current folder
 
 
-def run_stage(stage: str, *, run_id: str, code: str, only: str = "", root: Path | None = None) -> int:
-    """Runs one stage of a pipeline run and returns its exit code.
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What the first task tells the others: the decision, and the commit that they clone, if they do."""
+
+    decision: Decision
+    commit: str = ""
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps({"decision": self.decision.to_json(), "commit": self.commit})
+
+    @classmethod
+    def from_json(cls, text: str) -> RunPlan:
+        """What `to_json` wrote."""
+        value = json.loads(text)
+        return cls(decision=Decision.from_json(value["decision"]), commit=value["commit"])
+
+
+def asked(by: str) -> Decision:
+    """The decision of a person."""
+    return Decision(kind="retrain", causes=(Evidence(cause=Cause.ASKED, what=f"by {by}"),))
+
+
+def begin(
+    *,
+    edges: str,
+    code: str,
+    settings: str,
+    run_id: str,
+    decision: str = "",
+    only: str = "",
+    repository: str = "",
+    branch: str = "",
+) -> RunPlan:
+    """The first task: is the pipeline that of the project, and is there a cause to train? What it decides is printed.
+
+    Args:
+        edges, code, settings: as for `check`.
+        run_id: of the Kubeflow run.
+        decision: made by whoever started the run; empty: it is made here.
+        only: addresses to which the run is limited, which then are asked for.
+        repository, branch: of the project, where tasks share no folder.
+
+    Raises:
+        ConfigError: as `check`.
+        UnavailableError: MLflow or the repository cannot be reached.
+    """
+    commit = ""
+    if repository:
+        clone = loop.begin(repository, branch, own_folder(), run_id=run_id, assignments=json.loads(settings))
+        commit, root, settings = clone.git("rev-parse", "HEAD").strip(), clone.folder, "[]"
+        loop.pull_inputs(root)
+    else:
+        root = find_root()
+    print(check(edges=edges, code=code, settings=settings, root=root))
+    if decision:
+        made = Decision.from_json(decision)
+    elif only:
+        made = asked(f"a schedule, limited to {only}")
+    else:
+        made = decide_here(Layout(root))
+    print(made, flush=True)
+    return RunPlan(decision=made, commit=commit)
+
+
+def decide_here(layout: Layout) -> Decision:
+    """The decision about a project; where there is nothing to do, that is recorded at once."""
+    from pipelines.retraining.gather import decision_of
+    from pipelines.retraining.record import record
+
+    params = load(layout.root)
+    decision = decision_of(layout, params)
+    if decision.kind != "retrain":
+        record(layout, params, decision)
+    return decision
+
+
+def own_folder() -> Path:
+    """A new folder for a clone, in the current one."""
+    return Path(tempfile.mkdtemp(prefix="mer-", dir=Path.cwd()))
+
+
+def run_stage(
+    stage: str,
+    *,
+    run_id: str,
+    code: str,
+    only: str = "",
+    plan: RunPlan | None = None,
+    repository: str = "",
+    root: Path | None = None,
+) -> int:
+    """Runs one stage of a pipeline run and returns its exit code. After the last one the decision is recorded.
+
+    Args:
+        stage, run_id, code, only, root: as for `compute`.
+        plan: of the first task.
+        repository: of the project, where tasks share no folder.
+
+    Raises:
+        ConfigError: the code is a different one.
+        UnavailableError: the Ray cluster, the repository or the DVC remote does not answer.
+    """
+    if only and stage not in only.split():
+        print(f"{stage}: not a part of this run, which is limited to {only}")
+        return 0
+    os.environ.setdefault(RUN_ID_VARIABLE, run_id)
+    if repository and plan is not None:
+        root = own_folder()
+        exit_code = loop.run_stage(repository, root, commit=plan.commit, run_id=run_id, stage=stage, code=code)
+    else:
+        root = root or find_root()
+        exit_code = compute(stage, run_id=run_id, code=code, root=root)
+    if exit_code == 0 and stage == REGISTER and plan is not None:
+        from pipelines.retraining.record import record
+
+        record(Layout(root), load(root), plan.decision)
+    return exit_code
+
+
+def finish(*, run_id: str, plan: RunPlan, repository: str, push_options: Sequence[str] = ()) -> str:
+    """The last task where tasks share no folder: the lock of the run goes to a branch. Errors as `loop.finish`."""
+    folder = own_folder()
+    return loop.finish(
+        repository, folder, commit=plan.commit, run_id=run_id, decision=plan.decision, push_options=push_options
+    )
+
+
+def compute(stage: str, *, run_id: str, code: str, root: Path) -> int:
+    """Runs one stage in the workspace and returns its exit code.
 
     On a cluster, where `MER_RAY_JOBS_ADDRESS` is set for a stage that needs Ray, it is a job of that Ray cluster.
 
@@ -29,23 +166,18 @@ def run_stage(stage: str, *, run_id: str, code: str, only: str = "", root: Path 
         stage: its address.
         run_id: of the Kubeflow run; with the stage it identifies the Ray job, which a retry then finds.
         code: the hash of the code that the pipeline names.
-        only: addresses to which the run is limited; empty: it is not.
-        root: the project; found from the current folder when left out.
+        root: the project.
 
     Raises:
         ConfigError: the code is a different one.
         UnavailableError: the Ray cluster does not answer.
     """
-    if only and stage not in only.split():
-        print(f"{stage}: not a part of this run, which is limited to {only}")
-        return 0
-    root = root or find_root()
     check_code(root, code)
     address = os.environ.get(ray_job.JOBS_VARIABLE)
     if not address:
         return run_alone(stage, root=root)
     # There the image of the Ray pods computes: the same comparison, on that side.
-    inside = shlex.join([*MER, "run", "--only", stage, "--code", code])
+    inside = shlex.join(["env", f"{RUN_ID_VARIABLE}={run_id}", *MER, "run", "--only", stage, "--code", code])
     return ray_job.run(
         ray_job.client(address),
         name=ray_job.submission_name(run_id, stage),

@@ -24,6 +24,9 @@ def test_a_commit_and_a_change_after_it(tmp_path: Path) -> None:
     assert not clean.git_dirty
     assert clean.params_sha256 == file_sha256(tmp_path / "params.yaml")
     assert clean.dvc_lock_sha256 == UNKNOWN
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    _git(tmp_path, "add", "dvc.lock")
+    assert not collect(tmp_path, data_sha256="d", datasets={}, seed=1).git_dirty
     (tmp_path / "params.yaml").write_text("seed: 2\n")
     assert collect(tmp_path, data_sha256="d", datasets={}, seed=1).git_dirty
     assert clean.tags()["lineage.dataset.tiny"] == "t"

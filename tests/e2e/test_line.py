@@ -24,6 +24,8 @@ from components.contracts.layout import Layout
 from components.runtime.local_http import answer_of
 from pipelines.commands.mlflow_server import free_port
 from pipelines.project import load
+from pipelines.retraining.gather import decision_of
+from pipelines.retraining.record import record
 from pipelines.run import make_plan
 from pipelines.stages import STAGES
 from tests.pipelines.projects import make_project
@@ -123,6 +125,24 @@ def test_a_second_run_does_nothing_and_says_so(line: tuple) -> None:
     assert "Nothing has changed" in done.stdout
     assert "Ray" not in done.stderr
     assert outs(root) == before
+
+
+def test_why_it_would_train_again_is_said_and_recorded(line: tuple) -> None:
+    root, _ = line
+    layout, params = Layout(root), load(root)
+    assert decision_of(layout, params).kind == "nothing"
+    changed = params.model_copy(update={"train": params.train.model_copy(update={"epochs": 3})})
+    decision = decision_of(layout, changed)
+    assert [str(evidence) for evidence in decision.causes] == ["parameters: train.epochs 2 → 3"]
+    record(layout, params, decision)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / '.mer' / 'mlflow.db'}")
+    version = newest(client)
+    assert version.tags["retrain.causes"] == "parameters"
+    assert client.get_run(version.run_id).data.tags["retrain.why"] == "parameters: train.epochs 2 → 3"
+    assert client.get_registered_model("mer").tags["retrain.decision"] == "retrain"
+    assert decision_of(layout, params).kind == "nothing"
 
 
 def test_a_registry_that_was_lost_gets_the_version_back(line: tuple, tmp_path: Path) -> None:

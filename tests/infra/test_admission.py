@@ -14,6 +14,7 @@ import yaml
 
 from pipelines import dag
 from pipelines.kubeflow import kustomize, retrain
+from pipelines.kubeflow.settings import load_settings
 from pipelines.stages import STAGES
 from tests.infra import kfp_pods
 from tests.infra.kuberay import OPERATOR, ray_pods
@@ -68,7 +69,7 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     nodes = [
         dag.Node(address=name, command="", description="", deps=(), outs=(), params={}, upstream=()) for name in STAGES
     ]
-    compiler.Compiler().compile(retrain.build(nodes, retrain.load_settings(ROOT)), package_path=str(path))
+    compiler.Compiler().compile(retrain.build(nodes, load_settings(ROOT)), package_path=str(path))
     pipeline, platform = yaml.safe_load_all(path.read_text())
     return pipeline, platform
 
@@ -143,7 +144,7 @@ def test_what_the_operators_make_by_default_is_refused(workflow: tuple[dict[str,
     assert fields == {
         f"{namespace}/{name}": ["main: runAsNonRoot"]
         for namespace in (OWN, PROFILE)
-        for name in (retrain.CHECK, *STAGES)
+        for name in (retrain.CHECK, retrain.REPORT, *STAGES)
     }
 
 

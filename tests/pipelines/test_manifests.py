@@ -21,7 +21,8 @@ from components.serving.gateway import VARIABLE
 from components.serving.gateway import environment as of_gateway
 from components.serving.replica import BACKSTOP_S, DEPLOYMENT, IMPORT_PATH, MAX_CONNECTIONS, ReplicaArgs
 from pipelines import cli
-from pipelines.kubeflow import kustomize, retrain
+from pipelines.kubeflow import kustomize
+from pipelines.kubeflow.settings import load_settings
 from tests.conftest import SHARED
 from tests.pipelines.projects import ROOT
 
@@ -174,7 +175,7 @@ def test_a_namespace_for_tasks_alone_has_what_they_name() -> None:
     volume, claim = profile = kustomize.render(INFRA / "profile")
     for manifest in profile:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-    assert claim["metadata"]["name"] == retrain.load_settings(ROOT).workspace_claim
+    assert claim["metadata"]["name"] == load_settings(ROOT).workspace_claim
     assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
     assert "namespace" not in volume["metadata"]
 
@@ -293,7 +294,7 @@ def test_a_misspelt_key_of_the_service_is_noticed() -> None:
 
 
 def test_the_pipelines_settings_name_what_is_there(manifests: list[dict[str, Any]]) -> None:
-    settings = retrain.load_settings(ROOT)
+    settings = load_settings(ROOT)
     kustomize.find(manifests, "PersistentVolumeClaim", settings.workspace_claim)
     cluster = kustomize.find(manifests, "RayCluster")
     namespace = cluster["metadata"]["namespace"]

@@ -24,6 +24,7 @@ from components.contracts.config.model import Model
 from components.contracts.config.params import Params
 from components.contracts.config.promotion import Promotion
 from components.contracts.config.ray import RayResources
+from components.contracts.config.retrain import Retrain
 from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
 from components.contracts.config.tracking import Registry, Tracking
@@ -49,6 +50,7 @@ __all__ = [
     "Promotion",
     "RayResources",
     "Registry",
+    "Retrain",
     "Rollout",
     "Runtime",
     "Section",

@@ -17,6 +17,7 @@ from components.contracts.config.labels import Labels
 from components.contracts.config.model import Model
 from components.contracts.config.promotion import Promotion
 from components.contracts.config.ray import RayResources
+from components.contracts.config.retrain import Retrain
 from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
 from components.contracts.config.tracking import Registry, Tracking
@@ -84,6 +85,9 @@ class Params(Section):
 
     runtime: Runtime = Runtime()
     """How a training runs: workers, checkpoints. No stage depends on it."""
+
+    retrain: Retrain = Retrain()
+    """When to train again, `mer retrain`."""
 
     sources: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     """Dataset → its own section of `params.yaml`, as it stands there; the dataset's adapter types it. It is filled by

@@ -19,6 +19,7 @@ from pipelines.kubeflow import recurring
 from pipelines.kubeflow.place import Client, Place
 from pipelines.kubeflow.recurring import Package
 from pipelines.kubeflow.schedules import Schedule, Schedules
+from pipelines.kubeflow.task import asked
 
 NIGHTLY = Schedule(name="mer-nightly", description="d", cron="0 0 2 * * *")
 DESIRED = Schedules(prefix="mer-", experiment="mer", schedules=(NIGHTLY,))
@@ -269,20 +270,22 @@ def test_runs_with_the_prefix_that_are_not_in_the_file_are_deleted_and_others_st
 
 def test_a_run_by_hand_uses_the_version_and_the_schedules_limits(applied: Place, package: Package) -> None:
     schedule = NIGHTLY.model_copy(update={"stages": ("features@a",), "settings": ("train.epochs=3",)})
-    assert recurring.run_now(applied, DESIRED, schedule, package) == "started run r-1"
+    assert recurring.run_now(applied, DESIRED, schedule, package, asked("ada")) == "started run r-1"
     ((kind, arguments),) = client(applied).calls
     assert kind == "run"
     assert arguments["version_id"] == client(applied).versions[-1].pipeline_version_id
-    assert arguments["params"] == {"only": "features@a", "assignments": '["train.epochs=3"]'}
+    decision = asked("ada").to_json()
+    limits = {"only": "features@a", "assignments": '["train.epochs=3"]'}
+    assert arguments["params"] == {**limits, "decision": decision}
     assert arguments["service_account"] == "trainer"
 
 
 def test_two_runs_do_not_overlap(applied: Place, package: Package) -> None:
     under_way(applied)
     with pytest.raises(UnavailableError, match="r-0"):
-        recurring.run_now(applied, DESIRED, NIGHTLY, package)
+        recurring.run_now(applied, DESIRED, NIGHTLY, package, asked("ada"))
     under_way(applied, "FAILED")
-    recurring.run_now(applied, DESIRED, NIGHTLY, package)
+    recurring.run_now(applied, DESIRED, NIGHTLY, package, asked("ada"))
 
 
 def test_other_namespaces_are_not_looked_at(applied: Place, package: Package) -> None:

@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from google.protobuf import json_format
+from kfp import compiler
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.contracts.errors import ConfigError
 from pipelines import dag
 from pipelines.kubeflow import retrain, task
+from pipelines.kubeflow.settings import SETTINGS, GitSettings, load_settings
 from pipelines.run import Plan
 from pipelines.stages import STAGES
 from tests.pipelines.projects import TINY, make_project
@@ -30,7 +32,14 @@ class Compiled:
 
     @property
     def tasks(self) -> dict[str, Any]:
-        return self.pipeline["root"]["dag"]["tasks"]
+        """All tasks that are pods, in whatever part of the pipeline."""
+        parts = [self.pipeline["root"], *self.pipeline["components"].values()]
+        tasks = {name: task for part in parts for name, task in part.get("dag", {}).get("tasks", {}).items()}
+        return {name: task for name, task in tasks.items() if not name.startswith(("exit-handler-", "condition-"))}
+
+    def part(self, name: str) -> dict[str, Any]:
+        """The tasks of a part."""
+        return self.pipeline["components"][f"comp-{name}"]["dag"]["tasks"]
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +55,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 def test_the_pipeline_has_the_stages_and_edges_of_dvc_yaml(compiled: Compiled) -> None:
     tasks = compiled.tasks
     nodes = dag.read(compiled.root)
-    stages = {name: entry for name, entry in tasks.items() if name != retrain.CHECK}
-    assert {name: sorted(entry["dependentTasks"]) for name, entry in stages.items()} == {
-        retrain.task_name(node.address): sorted(retrain.task_name(name) for name in node.upstream) or [retrain.CHECK]
-        for node in nodes
+    stages = {name: entry for name, entry in tasks.items() if name not in retrain.OWN_TASKS}
+    assert {name: sorted(entry.get("dependentTasks", ())) for name, entry in stages.items()} == {
+        retrain.task_name(node.address): sorted(retrain.task_name(name) for name in node.upstream) for node in nodes
     }
     assert {entry["inputs"]["parameters"]["stage"]["runtimeValue"]["constant"] for entry in stages.values()} == {
         node.address for node in nodes
@@ -66,6 +74,41 @@ def test_the_first_task_knows_what_the_pipeline_was_made_from(compiled: Compiled
     assert "13 stages" in task.check(edges=given["edges"], code=given["code"], settings="[]", root=compiled.root)
 
 
+def test_stages_run_only_where_the_first_task_says_so(compiled: Compiled) -> None:
+    run = compiled.part("exit-handler-1")
+    assert set(run) == {retrain.CHECK, "condition-2"}
+    assert run["condition-2"]["dependentTasks"] == [retrain.CHECK]
+    assert run["condition-2"]["triggerPolicy"]["condition"].endswith("'pipelinechannel--check-kind'] == 'retrain'")
+    assert set(compiled.part("condition-2")) == set(compiled.tasks) - {retrain.CHECK, retrain.REPORT}
+
+
+def test_the_report_is_made_however_the_run_ends(compiled: Compiled) -> None:
+    root = compiled.pipeline["root"]["dag"]["tasks"]
+    assert root[retrain.REPORT]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert root[retrain.REPORT]["dependentTasks"] == ["exit-handler-1"]
+
+
+def test_with_a_repository_tasks_share_no_folder_and_the_last_one_pushes(compiled: Compiled, tmp_path: Path) -> None:
+    git = GitSettings(repository="https://git.example.org/mer.git", secret="mer-git", keys=("MER_GIT_TOKEN",))
+    settings = replace(load_settings(compiled.root), git=git, workspace_claim="", report_secret="mer-report")
+    nodes = [
+        dag.Node(address="inputs", command="", description="", deps=(), outs=(), params={}, upstream=()),
+        dag.Node(address="train", command="", description="", deps=(), outs=(), params={}, upstream=("inputs",)),
+    ]
+    compiler.Compiler().compile(retrain.build(nodes, settings), package_path=str(tmp_path / "mer.yaml"))
+    pipeline, platform = yaml.safe_load_all((tmp_path / "mer.yaml").read_text())
+    parse(pipeline, platform)
+    made = Compiled(root=compiled.root, pipeline=pipeline, platform=platform)
+    assert made.tasks[retrain.FINISH]["dependentTasks"] == ["inputs", "train"]
+    for name, executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].items():
+        assert "pvcMount" not in executor
+        assert executor["emptyDirMounts"][0]["mountPath"] == settings.workspace
+        secrets = {entry["secretName"] for entry in executor["secretAsEnv"]}
+        assert secrets == ({"mer-git", "mer-report"} if name == "exec-report" else {"mer-git"})
+    for executor in pipeline["deploymentSpec"]["executors"].values():
+        assert "MER_RAY_JOBS_ADDRESS" not in {entry["name"] for entry in executor["container"]["env"]}
+
+
 def parse(pipeline: dict[str, Any], platform: dict[str, Any]) -> None:
     """Reads both documents into KFP's own messages, which know every field."""
     json_format.ParseDict(pipeline, PipelineSpec())
@@ -79,7 +122,7 @@ def test_kfp_knows_every_field(compiled: Compiled) -> None:
 
 
 def misspelt_caching(pipeline: dict[str, Any], platform: dict[str, Any]) -> None:
-    pipeline["root"]["dag"]["tasks"]["train"]["cachingOption"] = {}
+    pipeline["components"]["comp-condition-2"]["dag"]["tasks"]["train"]["cachingOption"] = {}
 
 
 def misspelt_context(pipeline: dict[str, Any], platform: dict[str, Any]) -> None:
@@ -101,7 +144,7 @@ def test_task_names_are_distinct(compiled: Compiled) -> None:
     tasks = compiled.tasks
     assert "alignment-synthetic" in tasks
     assert "alignment-ravdess" in tasks
-    assert len(tasks) == 4 * 2 + 5 + 1
+    assert len(tasks) == 4 * 2 + 5 + 2
 
 
 def test_dvc_decides_what_is_up_to_date(compiled: Compiled) -> None:
@@ -111,7 +154,7 @@ def test_dvc_decides_what_is_up_to_date(compiled: Compiled) -> None:
 
 
 def test_every_task_retries_has_a_deadline_and_the_workspace(compiled: Compiled) -> None:
-    settings = retrain.load_settings(compiled.root)
+    settings = load_settings(compiled.root)
     for entry in compiled.tasks.values():
         assert entry["retryPolicy"]["maxRetryCount"] == settings.retries
     executors = compiled.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -123,21 +166,21 @@ def test_every_task_retries_has_a_deadline_and_the_workspace(compiled: Compiled)
 
 
 def test_heavy_stages_go_to_the_ray_cluster(compiled: Compiled) -> None:
-    settings = retrain.load_settings(compiled.root)
+    settings = load_settings(compiled.root)
     for name, executor in compiled.pipeline["deploymentSpec"]["executors"].items():
         variables = {entry["name"]: entry["value"] for entry in executor["container"]["env"]}
-        heavy = name.removeprefix("exec-").split("-")[0] in {"alignment", "features", "train"}
+        heavy = name.removeprefix("exec-").split("-")[0] in {"alignment", "features", "train", retrain.REPORT}
         assert variables.get("MER_RAY_JOBS_ADDRESS") == (settings.ray_jobs_address if heavy else None)
 
 
 def test_wrong_settings_are_a_clear_error(project: Path) -> None:
-    path = project / retrain.SETTINGS
+    path = project / SETTINGS
     path.write_text(path.read_text() + "retry: 3\n")
     with pytest.raises(ConfigError, match="retry"):
-        retrain.load_settings(project)
+        load_settings(project)
     path.unlink()
     with pytest.raises(ConfigError, match=r"kubeflow\.yaml"):
-        retrain.load_settings(project)
+        load_settings(project)
 
 
 def test_the_stages_on_ray_are_those_that_mer_run_starts_ray_for() -> None:

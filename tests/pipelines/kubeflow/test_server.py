@@ -18,6 +18,8 @@ from pipelines.cli import call
 from pipelines.kubeflow import recurring, retrain, schedules
 from pipelines.kubeflow.place import Place
 from pipelines.kubeflow.server import Server, connect
+from pipelines.kubeflow.settings import load_settings
+from pipelines.kubeflow.task import asked
 from tests.pipelines.projects import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -87,11 +89,13 @@ def test_a_run_is_started_in_the_namespace_and_under_the_account(
     host, _ = api
     node = dag.Node(address="inputs", command="", description="", deps=(), outs=(), params={}, upstream=())
     package = tmp_path / "mer.yaml"
-    compiler.Compiler().compile(retrain.build([node], retrain.load_settings(ROOT)), package_path=str(package))
+    compiler.Compiler().compile(retrain.build([node], load_settings(ROOT)), package_path=str(package))
     server = Server(host=host, namespace="team-a", service_account="trainer")
-    assert retrain.start(server, package) == f"{host}/#/runs/details/r-1"
+    assert retrain.start(server, package, asked("ada")) == f"{host}/#/runs/details/r-1"
     assert created["experiments"]["namespace"] == "team-a"
     assert created["runs"]["service_account"] == "trainer"
+    assert created["runs"]["display_name"].startswith("retrain: asked ")
+    assert "by ada" in created["runs"]["runtime_config"]["parameters"]["decision"]
     assert created["runs"]["experiment_id"] == "e-1"
 
 

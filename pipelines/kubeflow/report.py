@@ -1,0 +1,81 @@
+"""What is done when a run has ended, however it did: `mer kfp report`, the pipeline's exit task.
+
+Jobs that the run left on the Ray cluster are stopped and their output is kept, its leases are given back, and whoever
+`MER_WEBHOOK` names is told. With a failure nothing else would: a task that is gone cannot report.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from components.contracts.atomic import atomic_file
+from components.contracts.errors import UnavailableError
+from components.contracts.layout import Layout
+from pipelines import lease
+from pipelines.kubeflow import ray_job
+
+WEBHOOK_VARIABLE = "MER_WEBHOOK"
+TIMEOUT_S = 20.0
+ATTEMPTS = 3
+
+
+def report(*, run_id: str, state: str, message: str = "", root: Path | None = None) -> str:
+    """Cleans up after a run and reports it; returns what was done as lines.
+
+    Args:
+        run_id: of the Kubeflow run, or a name.
+        state: SUCCEEDED, FAILED or CANCELLED, as Kubeflow has it.
+        message: of the error.
+        root: the workspace; None where tasks share none.
+
+    Raises:
+        UnavailableError: the address of `MER_WEBHOOK` does not take the report. Everything else was done.
+    """
+    lines = [f"{run_id}: {state}" + (f": {message}" if message else "")]
+    address = os.environ.get(ray_job.JOBS_VARIABLE)
+    if address and root is not None:
+        lines += clear_jobs(ray_job.client(address), run_id, Layout(root).state / "logs" / run_id)
+    if root is not None and (count := lease.release(root / lease.FOLDER, run_id)):
+        lines.append(f"{count} leases given back")
+    if url := os.environ.get(WEBHOOK_VARIABLE):
+        tell(url, {"run": run_id, "state": state, "message": message, "text": "\n".join(lines)})
+        lines.append("reported")
+    return "\n".join(lines)
+
+
+def clear_jobs(jobs: ray_job.Jobs, run_id: str, folder: Path) -> list[str]:
+    """Stops what a run left running on a Ray cluster, and writes the output of each of its jobs to a file: it goes with
+    the cluster."""
+    lines = []
+    for job in jobs.list_jobs():
+        name = job.submission_id or ""
+        if not name.startswith(ray_job.submission_name(run_id, "")):
+            continue
+        if str(job.status.value) not in ray_job.OVER:
+            jobs.stop_job(name)
+            lines.append(f"stopped Ray job {name}")
+        with atomic_file(folder / f"{name}.log") as path:
+            path.write_text(jobs.get_job_logs(name), encoding="utf-8")
+    return lines
+
+
+def tell(url: str, body: dict[str, Any]) -> None:
+    """Posts JSON. `text` is what chat services show. Raises UnavailableError after a few attempts."""
+    import httpx
+
+    error: Exception | None = None
+    for _ in range(ATTEMPTS):
+        try:
+            httpx.post(url, json=body, timeout=TIMEOUT_S).raise_for_status()
+        except httpx.HTTPError as failed:
+            error = failed
+        else:
+            return
+    raise UnavailableError(
+        "the report was not taken",
+        where=WEBHOOK_VARIABLE,  # the address may hold a secret
+        seen=type(error).__name__,
+        remedy="Check the address in the environment of the task, and that the network lets it through",
+    )

@@ -1,0 +1,1 @@
+"""Whether to train again, why, and what is recorded of it."""

@@ -18,13 +18,11 @@ from typing import Literal, Protocol
 
 from components.contracts.codes import Code
 from components.contracts.fingerprint import fingerprint
-from components.tracking.versions import VersionInfo, remove_tag, resolve, set_tags, versions_of
+from components.tracking.versions import PROMOTED_BY, VersionInfo, remove_tag, resolve, set_tags, versions_of
 
 State = Literal["rolling", "serving", "refused", "superseded"]
 STATE, REASON, AT, EVIDENCE = "rollout.state", "rollout.reason", "rollout.at", "rollout.evidence"
 CODE, BY, OF = "rollout.code", "rollout.by", "rollout.of"
-# Written by whoever promotes a version (`mer promote` does): MLflow itself keeps no user with an alias.
-PROMOTED_BY = "promoted.by"
 BY_NOBODY = f"unknown: MLflow does not record who moves an alias, and the version has no tag {PROMOTED_BY}"
 # The source of a version that was copied from one of a different model; other versions have a path or a logged model.
 COPIED = re.compile(r"models:/[^/]+/\d+")

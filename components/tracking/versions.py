@@ -17,6 +17,8 @@ from components.tracking.errors import AlreadyInMlflowError, MlflowRefusedError,
 from components.tracking.file_store import version_numbers, version_of_alias, version_row
 
 BUNDLE_TAG = "mer.bundle_sha256"
+# On a version: who promoted it. MLflow itself keeps no user with an alias.
+PROMOTED_BY = "promoted.by"
 READY = "READY"
 LOGGED_MODEL = "models:/"
 # MLflow's column for a version's description.
@@ -170,6 +172,14 @@ def set_tags(name: str, version: str, tags: Mapping[str, str], *, tracking_uri: 
     client = Client(tracking_uri)
     for tag, value in tags.items():
         client.set_model_version_tag(name, version, tag, value)
+
+
+def tags_of_model(name: str, *, tracking_uri: str) -> dict[str, str]:
+    """Tags of the registered model itself; none where there is no such model."""
+    try:
+        return dict(Client(tracking_uri).get_registered_model(name).tags)
+    except NotInMlflowError:
+        return {}
 
 
 def tag_model(name: str, tags: Mapping[str, str], *, tracking_uri: str) -> None:

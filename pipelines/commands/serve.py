@@ -106,13 +106,22 @@ def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | Non
     connect(params.ray)
     _, reconciler = reconciler_of(params, layout, tracking_uri(params.tracking, root), attach=attach)
     if not once:
+        from components.rollout.figures import Figures, read_figures
         from components.rollout.reconcile import Loop
+
+        names = {"registered": params.registry.model_name, "served": params.served_model, "alias": params.rollout.alias}
+        figures = Figures(read=lambda: read_figures(**names, tracking_uri=reconciler.tracking_uri))
+
+        def on_action(_: object) -> None:
+            figures()
+            if heartbeat is not None:
+                heartbeat.touch()
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         loop = Loop(
             reconciler=reconciler,
             poll_s=params.rollout.poll_s,
-            on_action=lambda _: heartbeat.touch() if heartbeat else None,
+            on_action=on_action,
         )
         with _signals(loop.stop):
             loop.run()

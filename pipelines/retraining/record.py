@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from components.contracts.atomic import read_json
 from components.contracts.config import Params
 from components.contracts.layout import Layout
+from components.rollout.figures import RETRAINED_AT_TAG
 from components.tracking.address import exists, tracking_uri
 from components.tracking.client import Client
 from components.tracking.runs import Run
@@ -16,8 +17,8 @@ from pipelines.retraining.gather import DRIFT_AT_TAG, DRIFT_TAG
 
 # On a version and on the run that trained it.
 CAUSES_TAG, WHY_TAG = "retrain.causes", "retrain.why"
-# On the registered model: when a decision was last carried out without an error, UTC, and which.
-AT_TAG, KIND_TAG = "retrain.at", "retrain.decision"
+# On the registered model beside RETRAINED_AT_TAG: which decision that was.
+KIND_TAG = "retrain.decision"
 MAX_WHY = 4000  # MLflow's tags of a run hold 5000 characters
 
 
@@ -40,7 +41,7 @@ def record(layout: Layout, params: Params, decision: Decision) -> None:
             set_tags(name, version.version, tags, tracking_uri=uri)
             if version.run_id is not None:
                 Run(Client(uri), version.run_id).tags(tags)
-    tag_model(name, {KIND_TAG: decision.kind, AT_TAG: _now()}, tracking_uri=uri)
+    tag_model(name, {KIND_TAG: decision.kind, RETRAINED_AT_TAG: _now()}, tracking_uri=uri)
 
 
 def tags_of(decision: Decision) -> dict[str, str]:

@@ -130,7 +130,7 @@ def test_a_second_run_does_nothing_and_says_so(line: tuple) -> None:
 def test_why_it_would_train_again_is_said_and_recorded(line: tuple) -> None:
     root, _ = line
     layout, params = Layout(root), load(root)
-    assert decision_of(layout, params).kind == "nothing"
+    assert str(decision_of(layout, params)) == "Nothing to do: no cause to train again"
     changed = params.model_copy(update={"train": params.train.model_copy(update={"epochs": 3})})
     decision = decision_of(layout, changed)
     assert [str(evidence) for evidence in decision.causes] == ["parameters: train.epochs 2 → 3"]
@@ -142,7 +142,7 @@ def test_why_it_would_train_again_is_said_and_recorded(line: tuple) -> None:
     assert version.tags["retrain.causes"] == "parameters"
     assert client.get_run(version.run_id).data.tags["retrain.why"] == "parameters: train.epochs 2 → 3"
     assert client.get_registered_model("mer").tags["retrain.decision"] == "retrain"
-    assert decision_of(layout, params).kind == "nothing"
+    assert str(decision_of(layout, params)) == "Nothing to do: no cause to train again"
 
 
 def test_a_registry_that_was_lost_gets_the_version_back(line: tuple, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""The alerts ask for figures that there are, Prometheus may read them, and a page says what to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from components.rollout import figures
+from components.rollout.figures import CHAMPION, MEANING, RETRAINED, RETRAINED_AT_TAG, read_figures
+from components.tracking.versions import VersionInfo
+from pipelines.kubeflow import kustomize
+from tests.infra.network import Network
+from tests.infra.pods import Pod
+from tests.pipelines.projects import ROOT
+from tests.test_docs import HEADING, anchor
+
+MONITORING = kustomize.render(ROOT / "infra" / "monitoring")
+RULES: list[dict[str, Any]] = [
+    rule for group in kustomize.find(MONITORING, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]
+]
+RAY = Pod(
+    name="ray",
+    namespace="mer",
+    labels={"ray.io/is-ray-node": "yes", "app.kubernetes.io/component": "serving", "ray.io/node-type": "head"},
+    spec={},
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_a_rule_asks_for_figures_that_are_exported_and_has_a_page(rule: dict[str, Any]) -> None:
+    names = re.findall(r"\bray_mer_\w+", rule["expr"])
+    assert names
+    assert {name.removeprefix("ray_") for name in names} <= set(MEANING)
+    assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+    page, _, part = rule["annotations"]["runbook"].partition("#")
+    text = (ROOT / page).read_text()
+    assert part in {anchor(heading) for heading in HEADING.findall(text)}
+    assert rule["alert"] in text
+
+
+def test_prometheus_alone_reads_them() -> None:
+    policies = [
+        item for item in [*kustomize.render(ROOT / "infra" / "base"), *MONITORING] if item["kind"] == "NetworkPolicy"
+    ]
+    network = Network(policies=policies, namespaces={"mer": {}, "monitoring": {}, "elsewhere": {}})
+    prometheus = Pod(name="prometheus", namespace="monitoring", labels={}, spec={})
+    assert network.connects(prometheus, RAY, 8080)
+    assert not network.connects(prometheus, RAY, 6379)
+    assert not network.connects(replace(prometheus, namespace="elsewhere"), RAY, 8080)
+    monitor = kustomize.find(MONITORING, "PodMonitor")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= RAY.labels.items()
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("2026-03-01T02:00:00+00:00", {RETRAINED: datetime(2026, 3, 1, 2, tzinfo=UTC).timestamp(), CHAMPION: 5.0}),
+        ("yesterday", {CHAMPION: 5.0}),
+        (None, {CHAMPION: 5.0}),
+    ],
+)
+def test_figures_are_what_the_registry_says(
+    tag: str | None, expected: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = {} if tag is None else {RETRAINED_AT_TAG: tag}
+    version = VersionInfo(name="served", version="1", tags={}, source="", created_ms=5000)
+    monkeypatch.setattr(figures, "tags_of_model", lambda name, tracking_uri: tags if name == "mer" else {})
+    monkeypatch.setattr(figures, "resolve", lambda name, alias, tracking_uri: version)
+    assert read_figures(registered="mer", served="served", alias="champion", tracking_uri="x") == expected

@@ -1,7 +1,7 @@
 """The part of kustomize that `infra/` uses, so that manifests can be rendered and checked without its binary.
 
-Supported: `resources` (files and folders), `namespace`, `images`, and `patches` of JSON 6902 operations with a
-target's kind and name. Everything else in a kustomization is refused, so that no check here passes a file that
+Supported: `resources` (files and folders), `components`, `namespace`, `images`, and `patches` of JSON 6902 operations
+with a target's kind and name. Everything else in a kustomization is refused, so that no check here passes a file that
 kustomize would read differently.
 """
 
@@ -16,7 +16,7 @@ import yaml
 from components.contracts.errors import ConfigError
 
 FILE = "kustomization.yaml"
-KEYS = ("apiVersion", "images", "kind", "namespace", "patches", "resources")
+KEYS = ("apiVersion", "components", "images", "kind", "namespace", "patches", "resources")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where PyYAML was built with libyaml, ten times faster
 CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume"})
 
@@ -29,23 +29,32 @@ def render(folder: Path) -> list[Manifest]:
     Raises:
         ConfigError: a file or key is missing or unknown, a patch has no target or does not apply.
     """
-    path = folder / FILE
-    config = next(iter(_documents(path)), {})
-    for key in config:
-        if key not in KEYS:
-            raise ConfigError.unknown("key", key, KEYS, where=str(path))
     manifests: list[Manifest] = []
-    for name in config.get("resources", []):
-        place = (folder / name).resolve()
-        manifests += render(place) if place.is_dir() else list(_documents(place))
-    for patch in config.get("patches", []):
-        _patch(manifests, patch, folder)
+    config = _build(manifests, folder)
     for manifest in manifests:
         if "namespace" in config and manifest["kind"] not in CLUSTER_WIDE:
             manifest["metadata"]["namespace"] = config["namespace"]
         for image in config.get("images", []):
             _set_image(manifest, image)
     return manifests
+
+
+def _build(manifests: list[Manifest], folder: Path) -> Mapping[str, Any]:
+    """Adds the resources of a kustomization and patches what is there then; returns the kustomization. The patches of a
+    component apply to the resources of who includes it, too."""
+    path = folder / FILE
+    config: Mapping[str, Any] = next(iter(_documents(path)), {})
+    for key in config:
+        if key not in KEYS:
+            raise ConfigError.unknown("key", key, KEYS, where=str(path))
+    for name in config.get("resources", []):
+        place = (folder / name).resolve()
+        manifests += render(place) if place.is_dir() else list(_documents(place))
+    for name in config.get("components", []):
+        _build(manifests, (folder / name).resolve())
+    for patch in config.get("patches", []):
+        _patch(manifests, patch, folder)
+    return config
 
 
 def find(manifests: list[Manifest], kind: str, name: str | None = None) -> Manifest:

@@ -252,6 +252,9 @@ def _on_cluster(task: Any, stage: str, settings: PipelineSettings) -> None:
         kubernetes.use_secret_as_env(
             task, secret_name=settings.token_secret, secret_key_to_env={settings.token_key: "RAY_AUTH_TOKEN"}
         )
+    if settings.login_secret:
+        keys = {name: name for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")}
+        kubernetes.use_secret_as_env(task, secret_name=settings.login_secret, secret_key_to_env=keys)
     if stage == REPORT and settings.report_secret:
         kubernetes.use_secret_as_env(
             task, secret_name=settings.report_secret, secret_key_to_env={"url": WEBHOOK_VARIABLE}

@@ -46,6 +46,7 @@ class PipelineSettings:
         timeout_s: stage → seconds before its pod is ended; `default` for the rest.
         resources: stage → {cpu, memory}; `default` for the rest.
         environment: variables for every task.
+        login_secret: a secret with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; empty: MLflow has no login.
         report_secret: a secret whose key `url` is the address that hears how a run ended; empty: nobody does.
         git: None: tasks share the workspace.
     """
@@ -60,6 +61,7 @@ class PipelineSettings:
     timeout_s: Mapping[str, int]
     resources: Mapping[str, Mapping[str, str]]
     environment: Mapping[str, str]
+    login_secret: str = ""
     report_secret: str = ""
     git: GitSettings | None = None
 

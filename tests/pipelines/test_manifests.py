@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import importlib
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -132,7 +134,7 @@ def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
         "Service",
         "PodDisruptionBudget",
     }
-    assert {manifest["kind"] for manifest in core} - {"StatefulSet"} == expected
+    assert {manifest["kind"] for manifest in core} - {"StatefulSet", "Ingress"} == expected
     for manifest in core:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
@@ -142,6 +144,7 @@ TYPOS = [
     ("NetworkPolicy", "mer-default-deny", "spec", "policyType"),
     ("PodDisruptionBudget", "mer-serving", "spec", "maxUnavailble"),
     ("StatefulSet", "mer-redis", "spec/template/spec", "securityContex"),
+    ("Ingress", "mer-mlflow", "spec/rules/0", "hosts"),
     ("ConfigMap", "mer-environment", "", "dat"),
 ]
 
@@ -199,7 +202,8 @@ def test_references_between_manifests_hold(manifests: list[dict[str, Any]]) -> N
         for container in spec["containers"]:
             assert {mount["name"] for mount in container.get("volumeMounts", ())} <= set(volumes) | claimed
             for source in container.get("envFrom", []):
-                assert ("ConfigMap", source["configMapRef"]["name"]) in known
+                if "secretRef" not in source:  # secrets are not in git
+                    assert ("ConfigMap", source["configMapRef"]["name"]) in known
 
 
 def test_no_pod_is_given_more_memory_than_it_asks_for(manifests: list[dict[str, Any]]) -> None:
@@ -399,6 +403,27 @@ def test_production_survives_its_heads_and_dev_needs_no_redis() -> None:
         assert set(secrets(cluster["gcsFaultToleranceOptions"])) == set(secrets(redis))
     assert all("gcsFaultToleranceOptions" not in cluster for cluster in clusters(dev))
     assert "StatefulSet" not in {manifest["kind"] for manifest in dev}
+
+
+def test_in_production_mlflow_asks_who_calls_and_everybody_who_calls_has_a_login() -> None:
+    prod = kustomize.render(INFRA / "overlays" / "prod")
+    server = kustomize.find(prod, "Deployment", "mer-mlflow")["spec"]["template"]["spec"]
+    (mlflow,) = server["containers"]
+    assert "--app-name=basic-auth" in mlflow["args"]
+    variables = {entry["name"]: entry.get("value") for entry in mlflow["env"]}
+    config = configparser.ConfigParser()
+    config.read_string(kustomize.find(prod, "ConfigMap", "mer-mlflow-login")["data"]["basic_auth.ini"])
+    (mount,) = (mount for mount in mlflow["volumeMounts"] if mount["name"] == "login")
+    assert variables["MLFLOW_AUTH_CONFIG_PATH"] == f"{mount['mountPath']}/basic_auth.ini"
+    module, _, function = config["mlflow"]["authorization_function"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    host = kustomize.find(prod, "Ingress")["spec"]["rules"][0]["host"]
+    assert host in (variables["MLFLOW_SERVER_ALLOWED_HOSTS"] or "").split(",")
+    for cluster in clusters(prod):
+        groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+        for spec in (group["template"]["spec"] for group in groups):
+            for each in spec["containers"]:
+                assert {"secretRef": {"name": "mer-mlflow-login"}} in each["envFrom"]
 
 
 def test_every_secret_has_its_command_in_the_documentation() -> None:

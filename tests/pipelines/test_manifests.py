@@ -306,7 +306,7 @@ def test_the_pipelines_settings_name_what_is_there(manifests: list[dict[str, Any
         f"http://{cluster['metadata']['name']}-head-svc.{namespace}.svc.cluster.local:8265"
     )
     assert settings.token_secret == cluster["metadata"]["name"]
-    environment = kustomize.find(manifests, "ConfigMap")["data"]
+    environment = kustomize.find(manifests, "ConfigMap", "mer-environment")["data"]
     assert settings.environment["MLFLOW_TRACKING_URI"] == environment["MLFLOW_TRACKING_URI"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.contracts.config import Params
-from components.tracking.versions import VersionInfo, copy_version, set_alias, set_tags
+from components.tracking.versions import PROMOTED_BY, VersionInfo, copy_version, set_alias, set_tags
 from pipelines.commands.versions import find_version, user
 from pipelines.project import find_root, load
 
@@ -29,8 +29,6 @@ def run(version: str) -> None:
 def promote(info: VersionInfo, params: Params, *, by: str, uri: str) -> None:
     """Moves the alias; the name is there before the reconciler can see the change. Where a different model is served
     than versions are registered under, the version is copied to it first."""
-    from components.rollout.versions import PROMOTED_BY
-
     alias = params.rollout.alias
     if info.name != params.served_model:
         info = copy_version(info, params.served_model, tracking_uri=uri)

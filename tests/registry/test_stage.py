@@ -29,8 +29,7 @@ from components.registry.keys import TrustedKeys
 from components.registry.marking import search
 from components.registry.proof import PROOF_TAG
 from components.registry.stage import experts_of
-from components.rollout.versions import PROMOTED_BY
-from components.tracking.versions import resolve, version_info
+from components.tracking.versions import PROMOTED_BY, resolve, version_info
 from pipelines.commands.gates import BY_ITSELF, run_gates
 from pipelines.stages import call_stage
 from tests.registry.projects import EvaluatedProject, make_params, make_project, toy_clips

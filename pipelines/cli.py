@@ -20,7 +20,7 @@ from typer._click.exceptions import UsageError  # has no public name; the lock p
 
 from components.contracts.errors import ConfigError, MerError
 from components.runtime.local_http import bypass_proxies
-from pipelines.commands import keys, pipeline_cli, service_cli
+from pipelines.commands import backup_cli, keys, pipeline_cli, service_cli
 from pipelines.commands.config import cli as config_cli
 from pipelines.commands.datasets import cli as datasets_cli
 from pipelines.commands.quarantine import cli as quarantine_cli
@@ -81,6 +81,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "sign": service_cli.sign,
     "promote": service_cli.promote,
     "reconcile": service_cli.reconcile,
+    "backup": backup_cli.backup,
+    "restore": backup_cli.restore,
     "withdraw": withdrawal_cli.withdraw,
 }
 for _name, _command in COMMANDS.items():

@@ -18,7 +18,7 @@ from tests.infra.pods import Pod
 from tests.pipelines.projects import ROOT
 from tests.test_docs import HEADING, anchor
 
-MONITORING = kustomize.render(ROOT / "infra" / "monitoring")
+MONITORING = kustomize.render(ROOT / "infra" / "prometheus")
 RULES: list[dict[str, Any]] = [
     rule for group in kustomize.find(MONITORING, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]
 ]

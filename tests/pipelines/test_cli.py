@@ -55,7 +55,7 @@ def test_it_prints_its_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["trian"]) == 2
-    assert "Did you mean 'train'?" in capsys.readouterr().err
+    assert "Did you mean 'train', 'retrain'?" in capsys.readouterr().err
 
 
 def test_a_missing_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ def check_task(
     run_id: str,
     repository: str,
     branch: str,
-) -> NamedTuple("Begun", [("kind", str), ("plan", str)]):  # type: ignore[valid-type]
+) -> NamedTuple("Begun", [("Output", str), ("plan", str)]):  # type: ignore[valid-type]
     """Compares the project with the pipeline and decides; gives the decision's kind, and what the others need."""
     import json
     import subprocess

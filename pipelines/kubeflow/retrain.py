@@ -50,6 +50,9 @@ from pipelines.stage import RUN_ID_VARIABLE, timings
 from pipelines.stages import STAGES, stage_of
 
 CHECK, FINISH, REPORT = "check", "finish", "report"
+# The first task's output with the kind of the decision. KFP's local runner finds no output of another name in a
+# condition.
+KIND = "Output"
 OWN_TASKS = (CHECK, FINISH, REPORT)
 # Git asks this for a user and a password; the token stays in the environment and is in no file and no address.
 HELPER = '!f() { test "$1" = get && echo username=oauth2 && echo password=$MER_GIT_TOKEN; }; f'
@@ -130,7 +133,7 @@ def build(nodes: Sequence[dag.Node], settings: PipelineSettings, *, cluster: boo
                 repository=repository,
                 branch="" if settings.git is None else settings.git.branch,
             )
-            with dsl.If(check.outputs["kind"] == "retrain", name="retrain"):
+            with dsl.If(check.outputs[KIND] == "retrain", name="retrain"):
                 stages(check.outputs["plan"], workspace, only)
 
     return dsl.pipeline(

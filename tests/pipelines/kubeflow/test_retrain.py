@@ -78,7 +78,7 @@ def test_stages_run_only_where_the_first_task_says_so(compiled: Compiled) -> Non
     run = compiled.part("exit-handler-1")
     assert set(run) == {retrain.CHECK, "condition-2"}
     assert run["condition-2"]["dependentTasks"] == [retrain.CHECK]
-    assert run["condition-2"]["triggerPolicy"]["condition"].endswith("'pipelinechannel--check-kind'] == 'retrain'")
+    assert run["condition-2"]["triggerPolicy"]["condition"].endswith("'pipelinechannel--check-Output'] == 'retrain'")
     assert set(compiled.part("condition-2")) == set(compiled.tasks) - {retrain.CHECK, retrain.REPORT}
 
 

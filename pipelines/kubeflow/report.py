@@ -1,12 +1,14 @@
 """What is done when a run has ended, however it did: `mer kfp report`, the pipeline's exit task.
 
-Jobs that the run left on the Ray cluster are stopped and their output is kept, its leases are given back, and whoever
-`MER_WEBHOOK` names is told. With a failure nothing else would: a task that is gone cannot report.
+Jobs that the run left on the Ray cluster are stopped and their output is kept, its leases are given back, what its
+tasks left for each other in a repository is deleted, and whoever `MER_WEBHOOK` names is told. After a failure nothing
+else would: a task that is gone cannot report.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from components.contracts.errors import UnavailableError
 from components.contracts.layout import Layout
 from pipelines import lease
 from pipelines.kubeflow import ray_job
+from pipelines.loop.clone import Clone
 
 WEBHOOK_VARIABLE = "MER_WEBHOOK"
 TIMEOUT_S = 20.0
 ATTEMPTS = 3
 
 
-def report(*, run_id: str, state: str, message: str = "", root: Path | None = None) -> str:
+def report(*, run_id: str, state: str, message: str = "", root: Path | None = None, repository: str = "") -> str:
     """Cleans up after a run and reports it; returns what was done as lines.
 
     Args:
@@ -29,6 +32,7 @@ def report(*, run_id: str, state: str, message: str = "", root: Path | None = No
         state: SUCCEEDED, FAILED or CANCELLED, as Kubeflow has it.
         message: of the error.
         root: the workspace; None where tasks share none.
+        repository: where tasks share none, the project's.
 
     Raises:
         UnavailableError: the address of `MER_WEBHOOK` does not take the report. Everything else was done.
@@ -39,6 +43,10 @@ def report(*, run_id: str, state: str, message: str = "", root: Path | None = No
         lines += clear_jobs(ray_job.client(address), run_id, Layout(root).state / "logs" / run_id)
     if root is not None and (count := lease.release(root / lease.FOLDER, run_id)):
         lines.append(f"{count} leases given back")
+    if repository:
+        with tempfile.TemporaryDirectory() as folder:
+            count = Clone.forget(repository, Path(folder), run_id=run_id)
+        lines += [f"{count} parts of a run that did not end were deleted in the repository"] if count else []
     if url := os.environ.get(WEBHOOK_VARIABLE):
         tell(url, {"run": run_id, "state": state, "message": message, "text": "\n".join(lines)})
         lines.append("reported")

@@ -106,7 +106,7 @@ def kfp_report(
     from pipelines.project import find_root
 
     root = None if repository else find_root()
-    print(report.report(run_id=run_id, state=state, message=message, root=root))
+    print(report.report(run_id=run_id, state=state, message=message, root=root, repository=repository))
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = {

@@ -80,6 +80,18 @@ class Clone:
         if listed:
             self.git("push", "--quiet", "origin", *(f":{ref}" for ref in listed))
 
+    @classmethod
+    def forget(cls, repository: str, folder: Path, *, run_id: str) -> int:
+        """Deletes what the tasks of a run left, without a clone; returns how much that was."""
+        folder.mkdir(parents=True, exist_ok=True)
+        clone = cls(folder=folder, run_id=run_id)
+        clone.git("init", "--quiet")
+        lines = clone.git("ls-remote", repository, f"{REFS}/{run_id}/*").splitlines()
+        refs = [line.split("\t")[1] for line in lines]
+        if refs:
+            clone.git("push", "--quiet", repository, *(f":{ref}" for ref in refs))
+        return len(refs)
+
     def git(self, *arguments: str, given: str | None = None) -> str:
         """Output of a git command in the clone. Raises UnavailableError with what git said."""
         done = subprocess.run(

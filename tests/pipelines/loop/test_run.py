@@ -12,6 +12,7 @@ import pytest
 
 from pipelines import dag
 from pipelines.code import SAME
+from pipelines.kubeflow.report import report
 from pipelines.kubeflow.task import asked
 from pipelines.loop import run as loop
 from pipelines.loop import storage
@@ -114,6 +115,22 @@ def test_git_and_dvc_are_the_loop(team: Team, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit, match="0"):  # the run is over: an attempt that comes late finds nothing to do
         team.task("r1", git(team.origin, "rev-parse", "retrain/r1"), "datasets@a", suffix="-late")
     assert "up to date" in capsys.readouterr().out
+
+
+def test_parts_of_a_run_that_did_not_end_are_deleted(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--template=", "--bare", "origin.git")
+    origin = tmp_path / "origin.git"
+    work = tmp_path / "work"
+    work.mkdir()
+    git(work, "clone", "--quiet", str(origin), ".")
+    for run_id in ("r1", "r2"):
+        Clone(folder=work, run_id=run_id).leave("train", "part")
+    said = report(run_id="r1", state="FAILED", repository=str(origin))
+    assert said == "r1: FAILED\n1 parts of a run that did not end were deleted in the repository"
+    assert git(origin, "for-each-ref", "--format=%(refname)") == "refs/mer/r2/train"
+    other = Clone(folder=work, run_id="r2")
+    other.fetch()
+    assert other.parts() == {"train": "part"}
 
 
 def test_a_task_says_what_git_said(tmp_path: Path) -> None:

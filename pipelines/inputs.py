@@ -7,7 +7,8 @@ The stage always runs (it takes a second) and writes the same bytes for the same
 again without a reason. Four things follow:
 
 * a section or a key may be left out of `params.yaml`, and a changed default still counts as a change;
-* a recording that is added to, changed in or removed from a corpus outside the project is detected;
+* a recording that is added to, changed in or removed from a corpus outside the project is detected, and told from a
+  change of the files that hold its labels;
 * an edited comment in `params.yaml` does not count as a change;
 * neither does a setting that decides no output (how many workers, which Ray), so a laptop and a cluster, each with
   settings of its own, write the same `dvc.lock`.

@@ -66,8 +66,15 @@ def test_a_corpus_outside_the_project_is_watched(project: Path, tmp_path: Path) 
     clip.write_bytes(b"other")
     changed = write(project, params)
     assert changed != first
+    (recordings,) = read_json(project / "data/inputs/ravdess.json")["files"].values()
+    assert set(recordings) == {"count", "bytes", "fingerprint"}
     (corpus / "Actor_01" / "notes.txt").write_text("new")
     assert write(project, params) != changed
+    (both,) = read_json(project / "data/inputs/ravdess.json")["files"].values()
+    assert (both["texts"]["count"], both["recordings"]) == (
+        1,
+        {key: recordings[key] for key in ("count", "fingerprint")},
+    )
 
 
 def test_copies_of_one_corpus_are_one_input(project: Path, tmp_path: Path) -> None:

@@ -86,11 +86,13 @@ def test_the_summary_says_what_and_where_and_how_long(line: tuple) -> None:
         assert stage in shown
 
 
-# What `mer run` says on standard error: the plan, Ray's start, how far a stage is, and how it ended.
+# What `mer run` says on standard error: the plan, Ray's start, how far a stage is, where the time of the
+# training went, and how a stage ended.
 SAID = (
     r"\d+ of \d+ stages to bring up to date: .*",
     r"Ray: started in \d+ s for the whole run",
     r"[\w@: ]+: \d+/\d+",
+    r"train: \d+ s: ([a-z ]+ \d+\.\d%(, )?)+",
     r"[\w@]+: .* \(\d+\.\d s\)",
 )
 CHATTER = (

@@ -140,8 +140,11 @@ def task_of(preset: str, encoders: Mapping[str, Encoder]) -> TrainingTask:
 
 
 def _epoch(task: TrainingTask, labelled: Sequence[Case], windows: Sequence[Case]) -> Callable[[], None]:
-    """The next epoch of a training on `windows`; `labelled` gives their labels without encoding them."""
-    steps = train_steps(new_learner(task, labelled), task, windows)
+    """The next epoch of a training on `windows`; `labelled` gives their labels without encoding them.
+
+    Nothing is made ahead, or the encodings of a later epoch would count in this one.
+    """
+    steps = train_steps(new_learner(task, labelled), task, windows, ahead=0)
     count = task.order(len(windows)).steps_per_epoch
 
     def epoch() -> None:

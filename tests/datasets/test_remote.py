@@ -73,7 +73,7 @@ def test_an_interrupted_sync_goes_on_where_it_was(
     for k in range(6):
         bucket.put(f"voices/{k}.wav", bytes([k]) * 1000)
     monkeypatch.setattr(remote, "THREADS", 1)
-    real, seen = remote._fetch, []
+    real, seen = remote.fetch, []
 
     def killed(place: Path, path: Path, one: remote.Object) -> None:
         if len(seen) == 4:
@@ -82,10 +82,10 @@ def test_an_interrupted_sync_goes_on_where_it_was(
         seen.append(one.name)
         real(place, path, one)
 
-    monkeypatch.setattr(remote, "_fetch", killed)
+    monkeypatch.setattr(remote, "fetch", killed)
     with pytest.raises(KeyboardInterrupt):
         remote.sync(PLACE, tmp_path)
-    monkeypatch.setattr(remote, "_fetch", real)
+    monkeypatch.setattr(remote, "fetch", real)
     assert remote.sync(PLACE, tmp_path) == synced(2, 4, removed=1)
     assert files(tmp_path / PLACE) == {f"{k}.wav": bytes([k]) * 1000 for k in range(6)}
 

@@ -96,7 +96,8 @@ def loss(duel: Duel, bound: float) -> Reading:
     if pair is None or _people(pair[0]) < MIN_PEOPLE:
         return Reading(value=None, words="unknown: too few labelled people whom neither version was trained on")
     fall = paired(pair[1], pair[0], bootstrap=duel.bootstrap)
-    words = f"{duel.level} macro-F1 is {fall} below the champion's on {_people(pair[0])} people, wanted ≤ {bound:g}"
+    lies = fall.sided("below", "above")
+    words = f"{duel.level} macro-F1 is {lies} the champion's on {_people(pair[0])} people, wanted ≤ {bound:g} below"
     return Reading(value=fall.value, interval=fall, words=words)
 
 
@@ -114,7 +115,7 @@ def slice_loss(duel: Duel, bound: float) -> Reading:
     if not falls:
         return Reading(value=None, words=f"unknown: no group has {MIN_ITEMS} clips of {MIN_PEOPLE} people")
     worst = max(falls, key=lambda name: falls[name].value or 0.0)
-    words = f"accuracy for {worst} is {falls[worst]} below the champion's, wanted ≤ {bound:g}"
+    words = f"accuracy for {worst} is {falls[worst].sided('below', 'above')} the champion's, wanted ≤ {bound:g} below"
     return Reading(value=falls[worst].value, interval=falls[worst], words=words)
 
 
@@ -125,7 +126,9 @@ def ece_rise(duel: Duel, bound: float) -> Reading:
         return Reading(value=None, words="unknown: no labelled clip")
     sums = [sample.bins_by_subject(duel.bins) for sample in pair]
     rise = duel.bootstrap.difference(sums[0], sums[1], ece_of_sums)
-    words = f"{duel.level} confidence is off by {rise} more than the champion's, wanted ≤ {bound:g}"
+    words = (
+        f"{duel.level} confidence is off by {rise.sided('more', 'less')} than the champion's, wanted ≤ {bound:g} more"
+    )
     return Reading(value=rise.value, interval=rise, words=words)
 
 
@@ -140,7 +143,8 @@ def missing_modality_loss(duel: Duel, bound: float) -> Reading:
     if not falls:
         return Reading(value=0.0, words="one modality only: nothing can be missing")
     worst = max(falls, key=lambda name: falls[name].value or 0.0)
-    words = f"without {worst}, macro-F1 is {falls[worst]} below the champion's without it, wanted ≤ {bound:g}"
+    lies = falls[worst].sided("below", "above")
+    words = f"without {worst}, macro-F1 is {lies} the champion's without it, wanted ≤ {bound:g} below"
     return Reading(value=falls[worst].value, interval=falls[worst], words=words)
 
 

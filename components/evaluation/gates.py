@@ -125,9 +125,9 @@ def missing_modality_drop(evidence: Evidence, bound: float) -> Reading:
         return Reading(value=0.0, words="one modality only: nothing can be missing")
     worst = max(measured, key=lambda name: measured[name].interval.value or 0.0)
     fall = measured[worst]
+    lies = fall.interval.sided("below", "above")
     words = (
-        f"without {worst}, macro-F1 is {fall.interval} below what {fall.alone} alone gives on the same clips, "
-        f"wanted ≤ {bound:g}"
+        f"without {worst}, macro-F1 is {lies} what {fall.alone} alone gives on the same clips, wanted ≤ {bound:g} below"
     )
     return Reading(value=fall.interval.value, interval=fall.interval, words=words)
 

@@ -38,6 +38,13 @@ class Interval:
             return f"{self.value:.3f}"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    def sided(self, positive: str, negative: str) -> str:
+        """In words without a sign: `0.050 [-0.010, 0.110] below`, and for a negative value `0.050 [...] above`."""
+        if self.value is None or self.value >= 0:
+            return f"{self} {positive}"
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return f"{Interval(value=-self.value, low=low, high=high)} {negative}"
+
 
 @dataclass(frozen=True)
 class Subjects:

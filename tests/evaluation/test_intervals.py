@@ -75,6 +75,13 @@ def test_one_person_has_a_figure_and_no_interval() -> None:
     assert bootstrap.of_items(subjects, lambda items: 1.0).low is None
 
 
+def test_in_words_a_side_takes_the_place_of_the_sign() -> None:
+    assert Interval(value=0.05, low=-0.01, high=0.11).sided("below", "above") == "0.050 [-0.010, 0.110] below"
+    assert Interval(value=-0.05, low=-0.11, high=0.01).sided("below", "above") == "0.050 [-0.010, 0.110] above"
+    assert Interval(value=-0.05, low=None, high=None).sided("below", "above") == "0.050 above"
+    assert Interval(value=None, low=None, high=None).sided("below", "above") == "– below"
+
+
 def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
     sums = Subjects.of([f"s{i}" for i in range(9)]).sums(per_item(np.arange(9.0)))
     first, again, other = (Bootstrap(draws=50, seed=seed).of_sums(sums, mean_of) for seed in (1, 1, 2))

@@ -25,6 +25,7 @@ SEPARATOR = "sep="  # a first line `sep=;`, which spreadsheets write and obey
 MAX_CELL_LINES = 1000
 SHOWN = 80
 
+HEADER_QUOTES = "the quotes of the header do not match"
 STRAY_QUOTE = "a quote is not closed, or stands inside a quoted cell without being doubled"
 MEND_QUOTE = 'Close the quote or remove it; a quote inside a quoted cell is written twice: "she said ""no"""'
 MORE = 'Put quotes around the cell that contains the delimiter: "well, then we left"'
@@ -49,7 +50,7 @@ class LabelTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Record:
+class Record:
     """The cells between two line ends that count, or why there are none; lines are counted from 1."""
 
     line: int
@@ -58,12 +59,27 @@ class _Record:
     defect: str = ""
     remedy: str = ""
 
+    def by_column(self, names: Sequence[str]) -> LabelRow:
+        """The cells by the names of the columns that have one."""
+        cells = {name: cell.strip() for name, cell in zip(names, self.cells, strict=False) if name}
+        return LabelRow(cells, self.line)
+
+
+def parse(lines: Sequence[str]) -> tuple[list[str], Iterator[Record]] | None:
+    """The names of the columns and the records below; None where the quotes of the header do not match. The delimiter
+    is what a first line `sep=;` says, else the one that the header uses: `,`, `;` or a tab."""
+    delimiter, first = _delimiter(lines)
+    header, lines_read = _first_record(lines[first:], delimiter)
+    if header is None:
+        return None
+    names = [one_spelling(name) for name in header]
+    return names, _records(lines, first + lines_read, len(names), delimiter)
+
 
 def read_labels(
     path: Path, *, key: str, columns: tuple[str, ...], dataset: str, stored: str | None = None
 ) -> LabelTable:
-    """Reads a CSV label table with a header; the delimiter is what a first line `sep=;` says, else the one that the
-    header uses: `,`, `;` or a tab.
+    """Reads a CSV label table with a header; see `parse`.
 
     Args:
         path: the table.
@@ -89,20 +105,18 @@ def read_labels(
         ) from error
     except UnicodeDecodeError as error:
         raise _not_csv(path, error) from error
-    delimiter, first = _delimiter(lines)
-    header, lines_read = _first_record(lines[first:], delimiter)
-    if header is None:
-        raise _not_csv(path, "the quotes of the header do not match")
-    names = [one_spelling(name) for name in header]
+    parsed = parse(lines)
+    if parsed is None:
+        raise _not_csv(path, HEADER_QUOTES)
+    names, records = parsed
     _check_columns(path, names, (key, *columns))
     rows: list[LabelRow] = []
     quarantined: list[Quarantined] = []
-    for record in _records(lines, first + lines_read, len(names), delimiter):
+    for record in records:
         if record.defect:
             quarantined += _refusals(record, lines, dataset=dataset, stored=stored)
         else:
-            cells = {name: cell.strip() for name, cell in zip(names, record.cells, strict=False) if name}
-            rows.append(LabelRow(cells, record.line))
+            rows.append(record.by_column(names))
     return LabelTable(columns=tuple(name for name in names if name), rows=rows, quarantined=quarantined)
 
 
@@ -147,7 +161,7 @@ def check_unrepeated(names: Iterable[str], *, where: str) -> None:
         )
 
 
-def _records(lines: Sequence[str], first: int, width: int, delimiter: str) -> Iterator[_Record]:
+def _records(lines: Sequence[str], first: int, width: int, delimiter: str) -> Iterator[Record]:
     at = first
     while at < len(lines):
         if not lines[at].strip():
@@ -158,22 +172,22 @@ def _records(lines: Sequence[str], first: int, width: int, delimiter: str) -> It
         at += record.lines
 
 
-def _record(lines: Sequence[str], at: int, width: int, delimiter: str) -> _Record:
+def _record(lines: Sequence[str], at: int, width: int, delimiter: str) -> Record:
     """The record that begins at a line, or why there is none."""
     cells, count = _first_record(lines[at : at + 1], delimiter)
     if cells is None:
         cells, count = _first_record(lines[at : at + MAX_CELL_LINES], delimiter)
         if cells is None or len(cells) != width:
-            return _Record(line=at + 1, lines=1, defect=STRAY_QUOTE, remedy=MEND_QUOTE)
+            return Record(line=at + 1, lines=1, defect=STRAY_QUOTE, remedy=MEND_QUOTE)
         if any(_could_be_row(line, width, delimiter) for line in lines[at + 1 : at + count]):
             defect = f"by its quotes it is part of lines {at + 1} to {at + count}, by its delimiters a line of its own"
-            return _Record(line=at + 1, lines=count, defect=defect, remedy=MEND_QUOTE)
+            return Record(line=at + 1, lines=count, defect=defect, remedy=MEND_QUOTE)
     if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
         cells = cells[:width]  # spreadsheets end rows with empty cells
     if len(cells) != width:
         defect = f"it has {len(cells)} cells, the header {width}"
-        return _Record(line=at + 1, lines=count, defect=defect, remedy=MORE if len(cells) > width else FEWER)
-    return _Record(line=at + 1, lines=count, cells=cells)
+        return Record(line=at + 1, lines=count, defect=defect, remedy=MORE if len(cells) > width else FEWER)
+    return Record(line=at + 1, lines=count, cells=cells)
 
 
 def _first_record(lines: Sequence[str], delimiter: str) -> tuple[list[str] | None, int]:
@@ -194,7 +208,7 @@ def _could_be_row(line: str, width: int, delimiter: str) -> bool:
     return line.count(delimiter) + 1 == width or len(cells or ()) == width
 
 
-def _refusals(record: _Record, lines: Sequence[str], *, dataset: str, stored: str) -> list[Quarantined]:
+def _refusals(record: Record, lines: Sequence[str], *, dataset: str, stored: str) -> list[Quarantined]:
     return [
         set_aside(
             dataset,

@@ -15,13 +15,14 @@ from components.contracts.codes import Code
 from components.contracts.config import Alignment, Params
 from components.contracts.errors import BundleError, ConfigError, DataError, MerError
 from components.contracts.layout import Layout
+from components.datasets import base
 from components.datasets.base import PICTURES, SOUND, VIDEO
 from components.datasets.litter import litter
 from components.datasets.stills import without_previews
 from components.datasets.transcripts.read import read_text
 from components.features.adaptation import Adaptation
 from components.tracking.client import impatient, without_progress_bars
-from pipelines.commands.predict_folder import MANIFEST, Job, check_names, from_manifest, walk
+from pipelines.commands.predict_folder import MANIFEST, Job, check_names, from_manifest
 from pipelines.commands.versions import load_verified
 from pipelines.project import find_root, in_project, load
 from pipelines.stage import one_thread
@@ -186,7 +187,7 @@ def media_files(clips: Sequence[Path], *, recursive: bool = False) -> Iterator[P
         if not path.is_dir():
             yield path
             continue
-        files = [file for folder in (walk(path) if recursive else (path,)) for file in _media(folder)]
+        files = _media(path, recursive=recursive)
         if not files:
             raise DataError(
                 "the folder has no video, sound file or photograph",
@@ -198,9 +199,13 @@ def media_files(clips: Sequence[Path], *, recursive: bool = False) -> Iterator[P
         yield from files
 
 
-def _media(folder: Path) -> list[Path]:
-    media = [file for file in folder.iterdir() if file.suffix.lower() in MEDIA_SUFFIXES and litter(file.name) is None]
-    files, _ = without_previews(sorted(media))
+def _media(folder: Path, *, recursive: bool) -> list[Path]:
+    if recursive:
+        media = base.media_files(folder, MEDIA_SUFFIXES)
+    else:
+        named = (file for file in folder.iterdir() if litter(file.name) is None)
+        media = sorted(file for file in named if file.suffix.lower() in MEDIA_SUFFIXES)
+    files, _ = without_previews(media)
     return files
 
 

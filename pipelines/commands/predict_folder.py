@@ -10,11 +10,10 @@ Nothing is held in memory but the clips that are being judged and one answer of 
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,6 +26,7 @@ from components.contracts.codes import Code
 from components.contracts.errors import DataError, MerError, nearest
 from components.contracts.fingerprint import fingerprint
 from components.contracts.room import full_disk_named
+from components.datasets.table import HEADER_QUOTES, Record, check_unrepeated, parse
 from components.runtime.patience import Patience
 from components.runtime.progress import progress
 
@@ -67,16 +67,18 @@ def from_manifest(path: Path) -> list[Job]:
     from the table's folder.
 
     Raises:
-        DataError: the table cannot be read, has no column `clip` or an unknown one, or a row without a clip.
+        DataError: the table cannot be read, has no column `clip` or an unknown one, or has a row without a clip or one
+            that does not fit the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            parsed = parse(list(stream))
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError("cannot read the table of clips", where=str(path), seen=str(error)) from error
-    unknown = [name for name in columns if name not in COLUMNS]
+    if parsed is None:
+        raise DataError("cannot read the table of clips", where=str(path), seen=HEADER_QUOTES)
+    columns, records = parsed
+    unknown = [name for name in columns if name and name not in COLUMNS]
     if unknown or "clip" not in columns:
         raise DataError(
             "not a table of clips",
@@ -85,13 +87,19 @@ def from_manifest(path: Path) -> list[Job]:
             allowed=", ".join(COLUMNS),
             remedy=(unknown and nearest(unknown[0], COLUMNS)) or "One row per clip; the column `clip` has its path",
         )
-    jobs = []
-    for line, row in enumerate(rows, start=2):
-        if not row["clip"]:
-            raise DataError("a row without a clip", where=f"{path}, line {line}", remedy="Name the file, or remove it")
-        given = {name: path.parent / row[name] for name in COLUMNS if row.get(name)}
-        jobs.append(Job(name=_inside(row["clip"]), **given))
-    return jobs
+    check_unrepeated(columns, where=str(path))
+    return [_job(record, columns, path) for record in records]
+
+
+def _job(record: Record, columns: Sequence[str], path: Path) -> Job:
+    where = f"{path}, line {record.line}"
+    if record.defect:
+        raise DataError("a row that does not fit the header", where=where, seen=record.defect, remedy=record.remedy)
+    row = record.by_column(columns)
+    if not row["clip"]:
+        raise DataError("a row without a clip", where=where, remedy="Name the file, or remove it")
+    given = {name: path.parent / row[name] for name in COLUMNS if row.get(name)}
+    return Job(name=_inside(row["clip"]), **given)
 
 
 def check_names(jobs: Sequence[Job]) -> None:
@@ -329,10 +337,3 @@ def _stamp(path: Path | None) -> str:
 def _inside(path: str) -> str:
     """A path as a name below the folder of answers, whatever it leads to."""
     return "/".join(part for part in Path(path).parts if part not in {"..", "/"})
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """All folders below a folder, itself first; hidden ones are left out."""
-    yield folder
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        yield from walk(inner)

@@ -138,7 +138,7 @@ def _changed(folder: Path, node: dag.Node) -> bool:
 
 def _figures(folder: Path) -> str:
     """The headline figures of the evaluation, for the message of the commit."""
-    storage.pull(folder, ["evaluate"])
+    storage.pull(folder, [EVALUATE])
     metrics = read_json(Layout(folder).evaluated / "metrics.json")
     figures = metrics[metrics.get("level", "clip")]
     return ", ".join(f"{words} {figures[name]['value']:.3f}" for name, (words, _) in FIGURES.items() if name in figures)

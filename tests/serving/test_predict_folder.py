@@ -93,6 +93,8 @@ def test_a_table_of_clips_brings_their_words(judge: Callable[..., int], films: P
         ("file\na.mp4\n", "not a table of clips.*file"),
         ("clip,transcripts\na.mp4,\n", "transcript"),
         ("clip,words\n,b.json\n", "line 2"),
+        ("clip,words\na.mp4,b.json,\nc.mp4,d.json,e\n", "line 3.*3 cells"),
+        ("clip,clip\na.mp4,\n", "twice"),
         (b"clip\n\xff\n", "cannot read"),
     ],
 )
@@ -101,6 +103,19 @@ def test_a_table_that_is_none_says_where(tmp_path: Path, table: str | bytes, wor
     path.write_bytes(table if isinstance(table, bytes) else table.encode())
     with pytest.raises(DataError, match=words):
         from_manifest(path)
+
+
+def test_a_table_may_have_the_delimiter_of_a_spreadsheet(tmp_path: Path) -> None:
+    table = tmp_path / "clips.csv"
+    table.write_text("clip;transcript\na.mp4;well, then.srt\n")
+    (job,) = from_manifest(table)
+    assert (job.clip, job.transcript) == (tmp_path / "a.mp4", tmp_path / "well, then.srt")
+
+
+def test_a_link_to_a_folder_above_is_not_gone_round(films: Path) -> None:
+    (films / "more" / "round").symlink_to(films)
+    names = [path.relative_to(films).as_posix() for path in predict.media_files([films], recursive=True)]
+    assert names == ["a.mp4", "c.mp4", "more/b.mp4"]
 
 
 def test_what_cannot_be_meant_is_refused_before_any_clip(films: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.infra.kuberay import OPERATOR, ray_pods
 from tests.infra.network import Network, Outside, selects
 from tests.infra.pod_security import violations
 from tests.infra.pods import Pod, workload_pods
+from tests.pipelines.kfp_stack import only_the_caller
 from tests.pipelines.projects import ROOT
 
 INFRA = ROOT / "infra"
@@ -69,7 +70,8 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     nodes = [
         dag.Node(address=name, command="", description="", deps=(), outs=(), params={}, upstream=()) for name in STAGES
     ]
-    compiler.Compiler().compile(retrain.build(nodes, load_settings(ROOT)), package_path=str(path))
+    with only_the_caller():
+        compiler.Compiler().compile(retrain.build(nodes, load_settings(ROOT)), package_path=str(path))
     pipeline, platform = yaml.safe_load_all(path.read_text())
     return pipeline, platform
 

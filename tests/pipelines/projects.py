@@ -13,7 +13,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = "params.yaml"
-COPIED = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "infra", "components", "pipelines")
+SETTINGS = ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "infra")
+COPIED = (*SETTINGS, "components", "pipelines")
 
 # Encoders without weights, no face detector, a model that trains in seconds, in the stage's own process.
 TINY: dict[str, Any] = {
@@ -29,12 +30,15 @@ TINY: dict[str, Any] = {
 }
 
 
-def make_project(folder: Path, params: dict[str, Any] | None = None, *, source: Path = ROOT) -> Path:
-    """A project in a git repository of its own, with the code of `source` and no outputs."""
+def make_project(folder: Path, params: dict[str, Any] | None = None, *, source: Path = ROOT, code: bool = True) -> Path:
+    """A project in a git repository of its own, with the code of `source` and no outputs.
+
+    Without `code` it has the settings, `dvc.yaml` and `infra` alone, which is a small part of the work.
+    """
     if source == ROOT:
-        shutil.copytree(_template().name, folder, dirs_exist_ok=True)
+        shutil.copytree(_template(COPIED if code else SETTINGS).name, folder, dirs_exist_ok=True)
     else:
-        _copy(source, folder)
+        _copy(source, folder, COPIED)
         _git(folder, "init", "--quiet", "--template=")
     if params is not None or source != ROOT:
         (folder / PARAMS).write_text(_text(TINY if params is None else params))
@@ -44,11 +48,11 @@ def make_project(folder: Path, params: dict[str, Any] | None = None, *, source: 
 
 
 @cache
-def _template() -> tempfile.TemporaryDirectory[str]:
+def _template(names: tuple[str, ...]) -> tempfile.TemporaryDirectory[str]:
     """The tiny project, committed into one pack: a copy of it takes half the time of a project made anew."""
     made = tempfile.TemporaryDirectory(prefix="mer-project-")
     folder = Path(made.name)
-    _copy(ROOT, folder)
+    _copy(ROOT, folder, names)
     (folder / PARAMS).write_text(_text(TINY))
     _git(folder, "init", "--quiet", "--template=")
     _git(folder, "add", "--all")
@@ -57,8 +61,8 @@ def _template() -> tempfile.TemporaryDirectory[str]:
     return made
 
 
-def _copy(source: Path, folder: Path) -> None:
-    for name in COPIED:
+def _copy(source: Path, folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
         given, target = source / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if given.is_dir():

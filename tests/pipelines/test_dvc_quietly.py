@@ -24,6 +24,12 @@ def reproduce(root: Path, command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture
+def project(project_with_code: Path) -> Path:
+    """DVC compares the code, too."""
+    return project_with_code
+
+
 def test_it_names_the_stage_that_runs_and_gives_no_advice(project: Path) -> None:
     command = "mkdir -p data/catalog && touch data/catalog/rows"
     done = reproduce(project, command)

@@ -148,11 +148,11 @@ def test_an_option_of_a_dataset_is_checked(project: Path) -> None:
         write(project, {"datasets": ["synthetic"], "synthetic": {"subject": 3}})
 
 
-def test_only_what_changed_is_pending(project: Path) -> None:
+def test_only_what_changed_is_pending(project_with_code: Path) -> None:
     """Before any run everything is; the reasons name the outputs that are missing."""
-    write(project, {"datasets": ["synthetic"]})
-    assert "data/trained deleted" in dag.changed(project)["train"]
-    assert dag.ALWAYS not in dag.changed(project)
+    write(project_with_code, {"datasets": ["synthetic"]})
+    assert "data/trained deleted" in dag.changed(project_with_code)["train"]
+    assert dag.ALWAYS not in dag.changed(project_with_code)
 
 
 def test_a_decision_reaches_only_the_stage_that_it_is_for(project: Path) -> None:

@@ -32,6 +32,12 @@ ALL = (
 )
 
 
+@pytest.fixture
+def project(project_with_code: Path) -> Path:
+    """DVC compares the code, too."""
+    return project_with_code
+
+
 def timing(stage: str, exit_code: int = 0, error: str | None = None) -> Timing:
     return Timing(stage=stage, seconds=1.0, exit_code=exit_code, error=error, run_id="r")
 

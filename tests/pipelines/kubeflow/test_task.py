@@ -48,10 +48,10 @@ def test_a_dataset_that_was_added_stops_the_run_and_settings_are_undone(project:
         task.check(edges=edges, code=CODE, settings="[]")
 
 
-def test_code_of_a_different_commit_runs_nothing(project: Path) -> None:
+def test_code_of_a_different_commit_runs_nothing(project_with_code: Path) -> None:
     with pytest.raises(ConfigError, match="the code is not that of the pipeline"):
         task.check(edges="{}", code="0" * 64, settings="[]")
-    (project / "components" / "new.py").write_text("")
+    (project_with_code / "components" / "new.py").write_text("")
     with pytest.raises(ConfigError, match=r"components/new\.py"):
         task.run_stage("train", run_id="r", code=CODE)
 

@@ -145,7 +145,7 @@ def _epoch(task: TrainingTask, labelled: Sequence[Case], windows: Sequence[Case]
     Nothing is made ahead, or the encodings of a later epoch would count in this one.
     """
     steps = train_steps(new_learner(task, labelled), task, windows, ahead=0)
-    count = task.order(len(windows)).steps_per_epoch
+    count = task.order(windows).steps_per_epoch
 
     def epoch() -> None:
         for _ in range(count):

@@ -2,7 +2,8 @@
 
 *Balanced* answers count every class alike (macro-F1, UAR); those for *accuracy* count it as often as training data
 show it (accuracy, weighted F1). Scores that were balanced in training estimate log p(x | class), so adding the log
-prior gives those of the other objective (Menon et al. 2021, arXiv 2007.07314, eq. 9 and 10). Legend: K classes.
+prior gives those of the other objective (Menon et al. 2021, arXiv 2007.07314, eq. 9 and 10). Where training draws some
+clips more often than others, its scores have the prior of what is drawn. Legend: K classes.
 """
 
 from __future__ import annotations
@@ -15,29 +16,23 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.contracts.config import Train
-from components.contracts.labels import UNLABELLED
 from components.evaluation.intervals import Bootstrap
 from components.evaluation.measure import Sample, ece_of_sums
 from components.inference.calibration import Shift
 from components.model import scores
 from components.model.losses import ClassBalance
+from components.training.balance import draws_of, label_counts
 
 Objective = Literal["balanced", "accuracy"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
-# By objective and `train.class_weighting`: how much of the log prior its scores still need.
-SHARES: Mapping[str, Mapping[str, Callable[[Train], float]]] = {
-    "balanced": {
-        # A tau other than 1 balances as far as was asked for.
-        "logit_adjustment": lambda train: 0.0,
-        "inverse_frequency": lambda train: 0.0,
-        "none": lambda train: -1.0,
-    },
-    "accuracy": {
-        "logit_adjustment": lambda train: train.logit_adjustment,
-        "inverse_frequency": lambda train: 1.0,
-        "none": lambda train: 0.0,
-    },
+# By `train.class_weighting`: how much of the log prior of what is drawn is still in the scores of a training. A tau
+# other than 1 balances as far as was asked for.
+LEFT: Mapping[str, float] = {"logit_adjustment": 0.0, "inverse_frequency": 0.0, "none": 1.0}
+# By objective: how much of the log prior of the training data its scores have.
+SHARES: Mapping[str, Callable[[Train], float]] = {
+    "balanced": lambda train: 0.0,
+    "accuracy": lambda train: train.logit_adjustment if train.class_weighting == "logit_adjustment" else 1.0,
 }
 FIGURES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "macro_f1": scores.macro_f1,
@@ -52,15 +47,18 @@ def shift_for(objective: Objective, train: Train, cases: Sequence[Case], classes
 
     Args:
         objective: the one to answer for.
-        train: how the classes were balanced in training.
+        train: how the classes were balanced and clips drawn in training.
         cases: the training clips; those that cannot be learned from do not count.
         classes: K.
     """
-    share = SHARES[objective][train.class_weighting](train)
-    learned = [(case.clip_label, case.step_labels) for case in cases if case.usable]
-    clips = np.array([clip_label for clip_label, _ in learned], dtype=np.int64)
-    steps = np.concatenate([*(step_labels for _, step_labels in learned), np.empty(0, dtype=np.int64)])
-    return Shift(clip=_log_prior(clips, share, classes), step=_log_prior(steps, share, classes))
+    share, left = SHARES[objective](train), LEFT[train.class_weighting]
+    learned = [case for case in cases if case.usable]
+    draws = draws_of(learned, train)
+    natural, drawn = label_counts(learned, classes), label_counts(learned, classes, draws)
+    return Shift(
+        clip=_shift((natural.clip, share), (drawn.clip, -left)),
+        step=_shift((natural.step, share), (drawn.step, -left)),
+    )
 
 
 def figures(samples: Mapping[str, Sample], *, bootstrap: Bootstrap, bins: int) -> dict[str, Any]:
@@ -74,8 +72,9 @@ def figures(samples: Mapping[str, Sample], *, bootstrap: Bootstrap, bins: int) -
     return made
 
 
-def _log_prior(labels: NDArray[np.int64], share: float, classes: int) -> tuple[float, ...]:
-    """(K,) `share` · log prior, 0 for a class without a label; empty where it changes nothing."""
-    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)
-    shift = ClassBalance.of(counts.tolist(), "logit_adjustment", share).shift
+def _shift(*parts: tuple[NDArray[np.float64], float]) -> tuple[float, ...]:
+    """(K,) the sum of each share of the log prior of its counts, 0 for a class without any; empty where it changes
+    nothing."""
+    priors = [ClassBalance.of(counts.tolist(), "logit_adjustment", share).shift for counts, share in parts]
+    shift = tuple(float(sum(of_class)) for of_class in zip(*priors, strict=True))
     return shift if any(shift) else ()

@@ -10,7 +10,7 @@ Legend: B clips, T steps, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -137,21 +137,19 @@ class Objective:
         cls,
         config: Train,
         *,
-        classes: int,
-        step_labels: Iterable[int],
-        clip_labels: Iterable[int],
+        step_counts: Sequence[float],
+        clip_counts: Sequence[float],
         valence_arousal: bool = False,
         embedding: int = 0,
         texts: Tensor | None = None,
         seed: int = 0,
     ) -> Objective:
-        """From the labels of the training split; `UNLABELLED` ones do not count. Other arguments: see `Heads`."""
-        steps, clips = _count(step_labels, classes), _count(clip_labels, classes)
+        """From how often each class labels a step and a clip in training. Other arguments: see `Heads`."""
         kind, tau = config.class_weighting, config.logit_adjustment
         targets = Targets(
-            step_balance=ClassBalance.of(steps, kind, tau),
-            clip_balance=ClassBalance.of(clips, kind, tau),
-            present=tuple(bool(step or clip) for step, clip in zip(steps, clips, strict=True)),
+            step_balance=ClassBalance.of(step_counts, kind, tau),
+            clip_balance=ClassBalance.of(clip_counts, kind, tau),
+            present=tuple(bool(step or clip) for step, clip in zip(step_counts, clip_counts, strict=True)),
             smoothing=config.label_smoothing,
         )
         heads = Heads(
@@ -229,11 +227,3 @@ def _head(value: Tensor | None, name: str) -> Tensor:
     if value is None:
         raise ModelError("the model has no head for a part of its loss", where=name)
     return value
-
-
-def _count(labels: Iterable[int], classes: int) -> list[float]:
-    counts = [0.0] * classes
-    for label in labels:
-        if label != UNLABELLED:
-            counts[label] += 1
-    return counts

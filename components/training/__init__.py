@@ -1,6 +1,6 @@
 """The optimisation loop, and Ray Train around it.
 
-order.py       the order of clips: a pure function of (seed, epoch)
+order.py       the order of clips: a pure function of (seed, epoch); balance.py: which are drawn how often
 loop.py        the loop of one worker; learner.py: weights, moving average, optimiser
 checkpoint.py  the whole state as files; checkpoints.py: when it is written, and which are kept
 job.py         one training as a value

@@ -1,7 +1,7 @@
 """The items of the training loop: transformed clips, their random changes in training, and padded batches of them.
 
-Every random change is a pure function of (seed, epoch, clip), so it does not depend on which worker computes it, nor
-on the steps before an interruption.
+Every random change is a pure function of (seed, epoch, clip, how often it came before in that epoch), so it does not
+depend on which worker computes it, nor on the steps before an interruption.
 """
 
 from __future__ import annotations
@@ -102,10 +102,11 @@ class Augment:
     seed: int
     pooled_share: float = 0.0
 
-    def __call__(self, item: Case, *, epoch: int, index: int) -> Case:
-        """The clip as changed for this epoch."""
-        item = self._normalised(item, epoch, index)
-        rng = generator(self.seed, "augment", epoch, index)
+    def __call__(self, item: Case, *, epoch: int, index: int, earlier: int = 0) -> Case:
+        """The clip as changed for this epoch, in which it came `earlier` times before."""
+        place = (epoch, index, earlier) if earlier else (epoch, index)
+        item = self._normalised(item, place)
+        rng = generator(self.seed, "augment", *place)
         if item.steps > self.max_steps:
             item = cut(item, int(rng.integers(item.steps - self.max_steps + 1)), self.max_steps)
         masks = dict(item.masks)
@@ -125,11 +126,11 @@ class Augment:
         }
         return replace(item, masks=masks, features=features)
 
-    def _normalised(self, item: Case, epoch: int, index: int) -> Case:
+    def _normalised(self, item: Case, place: tuple[int, ...]) -> Case:
         """By the statistics of the clip's dataset, or of all training clips."""
         if item.pooled is None:
             return item
-        as_unknown = generator(self.seed, "normalise", epoch, index).random() < self.pooled_share
+        as_unknown = generator(self.seed, "normalise", *place).random() < self.pooled_share
         return replace(item, features=item.pooled if as_unknown else item.features, pooled=None)
 
 

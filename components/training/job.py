@@ -109,7 +109,7 @@ def trained_epochs(
         share: this worker's place among the workers.
         checkpoints: where they are taken, on the one worker that writes them.
     """
-    steps = job.task.order(len(training)).steps_per_epoch
+    steps = learner.steps // job.task.train.epochs
     for record in learner.history:
         yield Epoch(record=record, seconds=None, steps=steps)
     with traced(trace, steps=runtime.profile_steps) as step_done:

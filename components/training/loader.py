@@ -47,10 +47,15 @@ class Loader:
         return [self._part(batch, place) for place in self.share.parts(self.parts)]
 
     def _part(self, batch: GlobalBatch, place: Share) -> Batch | None:
-        mine = shard(batch.indices, rank=place.rank, world=place.world)
+        mine, earlier = (shard(values, rank=place.rank, world=place.world) for values in (batch.indices, batch.earlier))
         if not mine:
             return None
-        made = collate([self.augment(self.training[index], epoch=batch.epoch, index=index) for index in mine])
+        made = collate(
+            [
+                self.augment(self.training[index], epoch=batch.epoch, index=index, earlier=times)
+                for index, times in zip(mine, earlier, strict=True)
+            ]
+        )
         return made.pinned() if self.device.type == "cuda" else made
 
 

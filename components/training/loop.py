@@ -19,9 +19,9 @@ import torch
 from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
-from components.contracts.labels import UNLABELLED
 from components.model.objective import Objective
 from components.model.spec import ModelSpec
+from components.training.balance import draws_of, label_counts
 from components.training.earlier import Start
 from components.training.heldout import held_out_scores
 from components.training.items import Augment, Batch
@@ -44,9 +44,15 @@ class TrainingTask:
     seed: int
     start: Start | None = None
 
-    def order(self, clips: int) -> Order:
-        """The order of the training clips."""
-        return Order(clips=clips, batch_clips=self.train.batch_clips, epochs=self.train.epochs, seed=self.seed)
+    def order(self, training: Sequence[Case]) -> Order:
+        """The order of the training clips, some drawn more often than others where `train` says so."""
+        return Order(
+            clips=len(training),
+            batch_clips=self.train.batch_clips,
+            epochs=self.train.epochs,
+            seed=self.seed,
+            draws=draws_of(training, self.train),
+        )
 
     @property
     def augment(self) -> Augment:
@@ -61,12 +67,13 @@ class TrainingTask:
 
 
 def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.device | None = None) -> Learner:
-    """A learner at the start, balanced for the labels of the training clips."""
+    """A learner at the start, balanced for the labels of the training clips as they are drawn."""
+    order = task.order(training)
+    counts = label_counts(training, len(task.spec.classes), order.draws)
     objective = Objective.of(
         task.train,
-        classes=len(task.spec.classes),
-        step_labels=(int(label) for item in training for label in item.step_labels if label != UNLABELLED),
-        clip_labels=(item.clip_label for item in training),
+        step_counts=counts.step.tolist(),
+        clip_counts=counts.clip.tolist(),
         valence_arousal=task.spec.valence_arousal,
         embedding=task.spec.embedding,
         texts=class_texts(task.train, task.spec),
@@ -80,7 +87,7 @@ def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.d
         task.train,
         objective,
         seed=task.seed,
-        steps=task.order(len(training)).steps,
+        steps=order.steps,
         device=device or torch.device("cpu"),
         training=training,
         start=task.start,
@@ -105,7 +112,7 @@ def train_steps(
         DivergedError: the gradient is not finite; it names the step and the clips.
     """
     loader = Loader(training=training, augment=task.augment, share=share, device=learner.device, parts=parts)
-    places = task.order(len(training)).batches(learner.samples)
+    places = task.order(training).batches(learner.samples)
     with closing(made_ahead(loader, places, ahead=ahead)) as loaded:
         while True:
             with learner.clock("data_wait"):

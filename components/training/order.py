@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
+from components.training.balance import Draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class GlobalBatch:
     Attributes:
         epoch, step: counted from 0; `step` over the whole training.
         indices: clips of the training split, in order.
+        earlier: for each of them, how often it was in the epoch before.
         samples_after: samples consumed globally after this batch.
         ends_epoch: whether it is the last of its epoch.
     """
@@ -30,18 +32,21 @@ class GlobalBatch:
     epoch: int
     step: int
     indices: tuple[int, ...]
+    earlier: tuple[int, ...]
     samples_after: int
     ends_epoch: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """All global batches of a training. The last batch of an epoch may be smaller; every clip comes once per epoch."""
+    """All global batches of a training. The last batch of an epoch may be smaller. Every clip comes once per epoch, or
+    as often as `draws` has it; an epoch has as many samples as there are clips."""
 
     clips: int
     batch_clips: int
     epochs: int
     seed: int
+    draws: Draws | None = None
 
     def __post_init__(self) -> None:
         if self.clips < 1:
@@ -59,7 +64,8 @@ class Order:
 
     def permutation(self, epoch: int) -> NDArray[np.int64]:
         """The clips of an epoch in order."""
-        return generator(self.seed, "order", epoch).permutation(self.clips)
+        rng = generator(self.seed, "order", epoch)
+        return rng.permutation(self.clips) if self.draws is None else self.draws.epoch(rng)
 
     def batches(self, samples: int = 0) -> Iterator[GlobalBatch]:
         """The remaining batches after `samples` samples.
@@ -79,20 +85,31 @@ class Order:
             )
         for number in range(epoch, self.epochs):
             order = self.permutation(number)
+            earlier = _earlier(order)
             for first in range(position * self.batch_clips, self.clips, self.batch_clips):
                 last = min(first + self.batch_clips, self.clips)
                 yield GlobalBatch(
                     epoch=number,
                     step=number * self.steps_per_epoch + first // self.batch_clips,
                     indices=tuple(order[first:last].tolist()),
+                    earlier=tuple(earlier[first:last].tolist()),
                     samples_after=number * self.clips + last,
                     ends_epoch=last == self.clips,
                 )
             position = 0
 
 
+def _earlier(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each element of a sequence, how often it comes before."""
+    by_value = np.argsort(order, kind="stable")
+    ordered = order[by_value]
+    earlier = np.empty_like(order)
+    earlier[by_value] = np.arange(order.size) - np.searchsorted(ordered, ordered)
+    return earlier
+
+
 def shard(indices: tuple[int, ...], *, rank: int, world: int) -> tuple[int, ...]:
-    """The clips of a global batch that one worker computes; may be empty for a small batch."""
+    """One worker's part of the clips of a global batch, or of what goes with them; may be empty for a small batch."""
     return indices[rank::world]
 
 

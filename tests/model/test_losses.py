@@ -56,7 +56,7 @@ def test_smoothing_leaves_absent_classes_out() -> None:
 
 
 def objective(**fields: object) -> Objective:
-    return Objective.of(Train(**fields), classes=8, step_labels=[0, 1, 2, 3, 4, 5, 6, 7], clip_labels=list(range(8)))
+    return Objective.of(Train(**fields), step_counts=[1] * 8, clip_counts=[1] * 8)
 
 
 def parts(

@@ -54,7 +54,7 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 def test_a_training_that_diverges_names_the_step_the_clips_and_the_last_checkpoint(tmp_path: Path) -> None:
     items = JOB.items("train")
-    late = int(JOB.task.order(len(items)).permutation(1)[-1])
+    late = int(JOB.task.order(items).permutation(1)[-1])
 
     class Turning(list[Case]):
         """One clip's features become infinite in the second epoch."""

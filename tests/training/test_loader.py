@@ -73,7 +73,7 @@ def test_weights_and_history_have_the_bits_of_batches_made_in_time() -> None:
 
 
 def test_a_worker_without_a_clip_of_the_batch_has_no_part() -> None:
-    batch = next(TASK.order(len(ITEMS)).batches())
+    batch = next(TASK.order(ITEMS).batches())
 
     def clips(rank: int, world: int, parts: int) -> list[int | None]:
         share, device = Share(rank=rank, world=world), torch.device("cpu")

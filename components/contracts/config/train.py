@@ -71,6 +71,15 @@ class Train(Section):
     logit_adjustment: float = Field(1.0, ge=0)
     """Tau of `class_weighting: logit_adjustment`."""
 
+    dataset_power: float = Field(1.0, ge=0, le=1)
+    """How far the datasets of a union are evened out: a dataset of n clips has a share of every epoch proportional to
+    n ** `dataset_power` (Conneau & Lample 2019, arXiv 1901.07291, section 3.1). With 1 each clip comes once per epoch,
+    with 0 all datasets come equally often. An epoch stays as long."""
+
+    class_power: float = Field(1.0, ge=0, le=1)
+    """The same for the classes of a dataset, within its share. What is drawn more often is taken out of the answers as
+    `class_weighting` takes out what is more frequent."""
+
     step_loss: float = Field(1.0, ge=0)
     """Weight of the cross-entropy of labelled steps; the steps of a clip share the weight of one clip."""
 

@@ -6,15 +6,23 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 LOG_SHARE = 0.1
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yields `advance(n)`. Writes to standard error, so that standard output stays for results."""
+    # What judges one clip has no progress to show, and spares these imports.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     terminal = Console(file=sys.stderr).is_terminal
     if terminal:
         # Decided once: while lines are filtered (`dropped.py`), standard error is not a terminal.

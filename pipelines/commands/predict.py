@@ -285,12 +285,12 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
     root = root or find_root()
     params, layout = load(root), Layout(root)
     prepare(params.alignment)
-    from components.registry.register import CHALLENGER
-
     registered = _registered(version or params.rollout.alias, params, layout)
     if registered is not None:
         return params, registered
     if version is not None:
+        from components.registry.register import CHALLENGER
+
         raise BundleError(
             "there is no such version",
             where=f"model {params.registry.model_name}",

@@ -73,7 +73,8 @@ def test_naming_an_encoder_imports_no_framework() -> None:
         "import sys; from components.features.registry import create; "
         "[create(spec, m, 'cpu').fingerprint for m, spec in "
         "(('face', 'fer'), ('voice', 'whisper-tiny'), ('text', 'minilm'), ('physio', 'signal'))]; "
-        "print(sorted({'torch', 'ray', 'transformers', 'mlflow', 'h5py'} & set(sys.modules)))"
+        "print(sorted({'torch', 'ray', 'transformers', 'mlflow', 'h5py', 'scipy.fft', 'scipy.signal', 'scipy.ndimage'} "
+        "& set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # loads `fft` where it is first used
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip
@@ -109,7 +109,7 @@ def frame_features(wave: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDAr
     ramp = bins_khz - bins_khz.mean()
     tilt = (log_db @ ramp) / (ramp @ ramp)
     log_mel = np.log(power @ mel_filters(BANDS, WINDOW_SAMPLES).T + FLOOR)
-    cepstrum = dct(log_mel, type=2, norm="ortho", axis=1)[:, 1 : CEPSTRA + 1]
+    cepstrum = scipy.fft.dct(log_mel, type=2, norm="ortho", axis=1)[:, 1 : CEPSTRA + 1]
     level = 10.0 * np.log10(total / _reference_power())
     flux = np.zeros(len(power))
     flux[1:] = np.sqrt((np.diff(np.sqrt(share), axis=0) ** 2).sum(axis=1))

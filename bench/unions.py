@@ -69,7 +69,7 @@ def trained(unit: Unit, corpus: CatalogClips, kept: Path) -> FoldResult:
     return result
 
 
-def tested(result: FoldResult, corpus: CatalogClips) -> dict[str, Sample]:
+def by_dataset(result: FoldResult, corpus: CatalogClips) -> dict[str, Sample]:
     """Dataset → the answers to its test clips."""
     answers = result.answers["test", "clip"]
     row_of = {row["clip_id"]: row for row in corpus.rows}
@@ -94,7 +94,7 @@ def compare(params: Params, layout: Layout, modality: str, *, seeds: int) -> dic
     def train(what: str, fold: Fold, seed: int, changes: Mapping[str, float]) -> None:
         train = params.train.model_copy(update={"refit": False, **changes})
         unit = Unit(params=params.model_copy(update={"train": train}), modalities=(modality,), fold=fold, seed=seed)
-        for name, sample in tested(trained(unit, corpus, layout.state / "unions"), corpus).items():
+        for name, sample in by_dataset(trained(unit, corpus, layout.state / "unions"), corpus).items():
             made.setdefault(name, {}).setdefault(what, []).append(sample)
 
     for seed in range(params.seed, params.seed + seeds):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.ablation.figures import HEADLINE
-from components.runtime.drawing import BLUE, INK, ORANGE, STYLE, png
+from components.runtime.drawing import BLUE, INK, ORANGE, png, style
 
 GREY, GRID = "#9fb3c8", "#eef1f4"
 BETTER, WORSE = "#1f7a4d", "#b42318"
@@ -19,15 +19,13 @@ def forest(table: Sequence[Mapping[str, Any]], *, confidence: float) -> bytes:
     standard deviation over the seeds to either side. On the right stands the row's own macro-F1. Baselines that lie
     far below are cut off with an arrow, so that the others remain distinguishable.
     """
-    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = [row for row in table[1:] if row["minus_default"][HEADLINE]["value"] is not None]
     rows.sort(key=lambda row: (row["kind"] != "trained", -row["minus_default"][HEADLINE]["value"]))
     left, right = _limits(rows)
-    style: Any = STYLE
-    with mpl.rc_context(style):
+    with style():
         figure = Figure(figsize=(9.2, 1.5 + 0.3 * max(1, len(rows))))
         FigureCanvasAgg(figure)
         axis = figure.subplots()

@@ -7,7 +7,7 @@ checkpoint.py  transformers checkpoints by hub name or folder
 threads.py     one thread for torch
 weights.py     the weights that come with the environment
 progress.py    bars on a terminal, lines in a log
-drawing.py     the colours and the style of pictures
+drawing.py     the colours and the style of pictures; fonts.py: fonts for names in any script
 templates.py   Jinja2 templates as text
 local_http.py  services on this machine: no proxy on the way to them, and a probe
 """

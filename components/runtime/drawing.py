@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from components.runtime.fonts import families, missing_glyphs_said
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -32,7 +34,6 @@ INK, FAINT, BLUE, ORANGE, RED = "#1f2933", "#d5dbe1", "#2f6fb2", "#d9822b", "#c8
 LETTER = 0.012  # of the length of a clip: what a letter of an episode's name takes
 DPI = 110
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.edgecolor": "#8a95a1",
     "axes.labelcolor": INK,
@@ -57,7 +58,8 @@ def colour(name: str, classes: Sequence[str]) -> str:
 def png(figure: Figure) -> bytes:
     """A figure as PNG bytes without metadata."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    with missing_glyphs_said():
+        figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
     return stream.getvalue()
 
 
@@ -65,7 +67,7 @@ def style(**more: Any) -> AbstractContextManager[Any]:
     """Matplotlib's settings for every picture, while it is drawn."""
     import matplotlib as mpl
 
-    settings: Any = {**STYLE, **more}
+    settings: Any = {**STYLE, "font.family": families(), **more}
     return mpl.rc_context(settings)
 
 

@@ -57,8 +57,8 @@ class Draws:
         by_stratum = shuffled[np.argsort(self.stratum[shuffled], kind="stable")]
         ends = np.cumsum(self.expected[by_stratum])
         ends[-1] = ends.size  # not but for rounding
-        times = np.diff(np.floor(ends + rng.random()).astype(np.int64), prepend=0)
-        return rng.permutation(np.repeat(by_stratum, times))
+        reached = np.floor(np.concatenate([[0.0], ends]) + rng.random()).astype(np.int64)
+        return rng.permutation(np.repeat(by_stratum, reached[1:] - reached[:-1]))
 
 
 def draws_of(clips: Sequence[Case], train: Train) -> Draws | None:

@@ -1,9 +1,10 @@
-"""The two objectives of a classifier on unequal classes, and the figures of one training under both.
+"""The objectives of a classifier on unequal classes, and the figures of one training under each.
 
 *Balanced* answers count every class alike (macro-F1, UAR); those for *accuracy* count it as often as training data
-show it (accuracy, weighted F1). Scores that were balanced in training estimate log p(x | class), so adding the log
-prior gives those of the other objective (Menon et al. 2021, arXiv 2007.07314, eq. 9 and 10). Where training draws some
-clips more often than others, its scores have the prior of what is drawn. Legend: K classes.
+show it (accuracy, weighted F1); those *between* have half of the latter's log prior. Scores that were balanced in
+training estimate log p(x | class), so adding the log prior gives those of the other objectives (Menon et al. 2021,
+arXiv 2007.07314, eq. 9 and 10). Where training draws some clips more often than others, its scores have the prior of
+what is drawn. Legend: K classes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from components.model import scores
 from components.model.losses import ClassBalance
 from components.training.balance import draws_of, label_counts
 
-Objective = Literal["balanced", "accuracy"]
+Objective = Literal["balanced", "between", "accuracy"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 # By `train.class_weighting`: how much of the log prior of what is drawn is still in the scores of a training. A tau
@@ -32,6 +33,7 @@ LEFT: Mapping[str, float] = {"logit_adjustment": 0.0, "inverse_frequency": 0.0, 
 # By objective: how much of the log prior of the training data its scores have.
 SHARES: Mapping[str, Callable[[Train], float]] = {
     "balanced": lambda train: 0.0,
+    "between": lambda train: 0.5 * SHARES["accuracy"](train),
     "accuracy": lambda train: train.logit_adjustment if train.class_weighting == "logit_adjustment" else 1.0,
 }
 FIGURES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {

@@ -57,11 +57,11 @@ class Train(Section):
     """The probability that is taken from the true class and spread evenly over all classes that training has
     (Szegedy et al. 2016, arXiv 1512.00567, section 7)."""
 
-    objective: Literal["balanced", "accuracy"] = "balanced"
+    objective: Literal["balanced", "between", "accuracy"] = "balanced"
     """What the answers aim at. `balanced`: every class counts alike (macro-F1, UAR). `accuracy`: a class counts as
-    often as training data show it (accuracy, weighted F1). One training gives both, by a shift of the scores by a
-    multiple of the log prior (Menon et al. 2021, arXiv 2007.07314, eq. 9), with which they are calibrated; the report
-    shows both. Without a value, `class_weighting: none` means `accuracy`."""
+    often as training data show it (accuracy, weighted F1). `between`: half of the latter's log prior. One training
+    gives all, by a shift of the scores by a multiple of the log prior (Menon et al. 2021, arXiv 2007.07314, eq. 9),
+    with which they are calibrated; the report shows all. Without a value, `class_weighting: none` means `accuracy`."""
 
     class_weighting: Literal["none", "inverse_frequency", "logit_adjustment"] = "logit_adjustment"
     """How unequal classes are evened out: `inverse_frequency` weighs each label by the inverse of how often its class

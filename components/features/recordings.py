@@ -18,7 +18,7 @@ from components.contracts.errors import DataError
 from components.features.base import Encoded
 
 # The clips that the statistics of all training recordings count as, beside those of some recordings. Chosen on pairs of
-# training corpora (docs/benchmarks/people.md): with more of them, ten recordings gain less; without any, one can harm.
+# training corpora (docs/benchmarks/corpora.md): with more of them, ten recordings gain less; without any, one can harm.
 PRIOR_CLIPS = 3
 # A feature whose spread is below this share of its magnitude is constant but for rounding: it becomes zero, not noise.
 RELATIVE_FLOOR = 1e-6

@@ -33,12 +33,16 @@ class Thresholds:
         path = np.zeros(len(posterior), dtype=np.int64)
         if not valid.any():
             return path
-        now = int(posterior[valid.argmax()].argmax())
-        for step, (row, observed) in enumerate(zip(posterior, valid, strict=True)):
-            best = int(row.argmax())
-            if observed and row[now] < self.leave and row[best] >= self.enter:
-                now = best
-            path[step] = now
+        most = posterior.argmax(1)
+        now = int(most[valid.argmax()])
+        enters = (valid & (posterior.max(1) >= self.enter)).nonzero()[0]
+        low = posterior < self.leave
+        begun = 0
+        for step in enters:  # a class gives way only there
+            if low[step, now]:
+                path[begun:step] = now
+                begun, now = step, int(most[step])
+        path[begun:] = now
         edges = [0, *(np.nonzero(np.diff(path))[0] + 1).tolist(), path.size]
         for first, last in pairwise(edges):
             if first > 0 and (last - first) / rate_hz < self.shortest_s - STEP_SLACK:

@@ -2,7 +2,9 @@
 
 evaluate.py    one evaluation, start to end; `fitting.py` fits what may be fitted, `gates.py` judges
 metrics.py     scores; `intervals.py` their intervals by resampling people
-slices.py, subsets.py, events.py, disagreement.py, affect.py, failures.py  one topic of the report each
-write.py       everything as files; `report.py` and `plots.py` for people
+slices.py, subsets.py, disagreement.py, affect.py, failures.py, coverage.py  one topic of the report each
+episodes/      flashes, moods and transitions: events counted, decoders fitted and compared
+versions/      one version against another: baselines, earlier evaluations, the champion
+pages/         everything as files; the report and its plots
 stage.py       the `evaluate` stage
 """

@@ -13,10 +13,9 @@ from components.contracts.config import Evaluate, Gates, Train
 from components.contracts.errors import DataError
 from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
-from components.evaluation.comparison import MAJORITY, baseline_samples, differences, shortfalls
 from components.evaluation.coverage import coverage_figures
-from components.evaluation.decoders import episode_figures, labelled
 from components.evaluation.disagreement import contradiction_figures
+from components.evaluation.episodes.decoders import episode_figures, labelled
 from components.evaluation.failures import confusions
 from components.evaluation.fitting import Fitted, Read, fit, fit_posteriors, one_by_one
 from components.evaluation.gates import Evidence, Gate, judge
@@ -26,6 +25,7 @@ from components.evaluation.objectives import OBJECTIVES, shift_for
 from components.evaluation.objectives import figures as objective_figures
 from components.evaluation.slices import slice_scores
 from components.evaluation.subsets import SubsetScores, sample_of, score_subsets
+from components.evaluation.versions.comparison import MAJORITY, baseline_samples, differences, shortfalls
 from components.inference.calibration import Calibration
 from components.inference.episodes import Episode, find_episodes
 from components.inference.scoring import Logits, Scored, Scorer

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.contracts.config import Evaluate
-from components.evaluation.decoders import fit_smoother, fit_thresholds, labelled
+from components.evaluation.episodes.decoders import fit_smoother, fit_thresholds, labelled
+from components.evaluation.episodes.thresholds import Thresholds
 from components.evaluation.subsets import patterns
-from components.evaluation.thresholds import Thresholds
 from components.inference.calibration import Calibration, Shift, fit_temperature, fit_ways
 from components.inference.contradiction import Rarity
 from components.inference.durations import Durations, label_runs

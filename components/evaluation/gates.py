@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from components.contracts.config import Gates
-from components.evaluation.comparison import Shortfall
 from components.evaluation.intervals import Interval, rounded
+from components.evaluation.versions.comparison import Shortfall
 
 
 class Verdict(StrEnum):

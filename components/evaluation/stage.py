@@ -14,12 +14,12 @@ from components.contracts.config import Evaluate, Gates, Runtime, Tracking, Trai
 from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.evaluation import evaluate as evaluating
-from components.evaluation.earlier import compare, people_of
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.gates import passed
 from components.evaluation.intervals import Bootstrap
+from components.evaluation.pages.write import summary, write_evaluation
 from components.evaluation.subsets import patterns
-from components.evaluation.write import summary, write_evaluation
+from components.evaluation.versions.earlier import compare, people_of
 from components.features.transform import Transform
 from components.model.files import WEIGHTS, load_model
 from components.model.spec import ModelSpec

@@ -5,5 +5,5 @@ statistics.py  a clip by the mean and spread of its features, a step by its feat
 ways.py        clips and steps read in several ways beside each other
 objective.py   the table of losses; losses.py and contrastive.py hold them
 streaming.py   the causal model step by step
-paper.py       the published model; build.py chooses by preset
+published/     the published model; build.py chooses by preset
 """

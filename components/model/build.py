@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from components.contracts.config import Model
 from components.model.base import EmotionModel
 from components.model.model import TemporalModel
-from components.model.paper_clips import PaperClipModel, picture_and_sound
+from components.model.published.paper_clips import PaperClipModel, picture_and_sound
 from components.model.spec import ModelSpec
 
 BUILDERS: Mapping[str, Callable[[ModelSpec], EmotionModel]] = {"default": TemporalModel, "paper": PaperClipModel}

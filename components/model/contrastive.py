@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.model.paper import CLIP_LOGIT_SCALE, info_nce
+from components.model.published.paper import CLIP_LOGIT_SCALE, info_nce
 
 # The inverse temperature is learned, from 1 / 0.07 on and up to 100, as in CLIP (section 2.5).
 FIRST_LOG_SCALE = math.log(1 / 0.07)

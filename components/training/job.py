@@ -13,7 +13,7 @@ from torch import Tensor
 
 from components.catalog.cases import Case
 from components.contracts.config import Runtime
-from components.model.windows import Windows
+from components.model.published.windows import Windows
 from components.runtime.threads import one_thread
 from components.training.checkpoints import Checkpoints
 from components.training.learner import Learner, Share

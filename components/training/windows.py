@@ -9,7 +9,7 @@ import numpy as np
 
 from components.catalog.cases import Case
 from components.contracts.labels import UNLABELLED
-from components.model.windows import Windows
+from components.model.published.windows import Windows
 from components.runtime.on_demand import OnDemand
 from components.training.items import cut
 

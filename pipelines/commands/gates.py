@@ -31,8 +31,8 @@ from pipelines.project import find_root, load
 if TYPE_CHECKING:
     from components.catalog.cases import Case
     from components.catalog.examples import Example
-    from components.evaluation.against import Contender
     from components.evaluation.gates import Gate
+    from components.evaluation.versions.against import Contender
     from components.registry.bundle import Bundle
 
 PREFIX = "champion."
@@ -95,8 +95,8 @@ def run_gates(version: str | None, params: Params, layout: Layout, uri: str) -> 
 def compare(own: Entrant, champion: Entrant, params: Params, layout: Layout, uri: str) -> list[Gate]:
     """The gates of a version against the champion, on the test people of the catalog whom neither learned from."""
     from components.catalog.examples import load_examples
-    from components.evaluation.against import Duel, judge, undecided
     from components.evaluation.intervals import Bootstrap
+    from components.evaluation.versions.against import Duel, judge, undecided
 
     catalog = read_json(layout.catalog / "catalog.json")
     for entrant in (own, champion):
@@ -159,7 +159,7 @@ def _unseen(entrant: Entrant, examples: Sequence[Example], uri: str) -> list[Exa
 def _contenders(own: Bundle, champion: Bundle, examples: Sequence[Example]) -> tuple[Contender, Contender]:
     """Both versions on the clips of which each has a modality."""
     from components.catalog.cases import prepare
-    from components.evaluation.against import contender
+    from components.evaluation.versions.against import contender
     from components.model.files import WEIGHTS
 
     prepared = [prepare(examples, bundle.transform) for bundle in (own, champion)]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from components.contracts.config import Gates
-from components.evaluation.comparison import Shortfall
 from components.evaluation.gates import GATES, HOLDS, Evidence, Gate, Verdict, judge, passed
 from components.evaluation.intervals import Interval
+from components.evaluation.versions.comparison import Shortfall
 
 CONFIG = Gates(min_gain_over_majority=0.1, max_ece=0.2, max_missing_modality_drop=0.3)
 

@@ -9,7 +9,7 @@ from components.contracts.errors import ModelError
 from components.contracts.presets import PRESETS
 from components.model.build import BUILDERS, build_model, used_modalities
 from components.model.model import TemporalModel
-from components.model.paper_clips import PaperClipModel
+from components.model.published.paper_clips import PaperClipModel
 from components.model.spec import ModelSpec
 
 

@@ -12,7 +12,7 @@ from components.contracts.config import Model
 from components.contracts.errors import BundleError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.pretrained import Pretrained
-from components.model.paper_clips import PaperClipModel
+from components.model.published.paper_clips import PaperClipModel
 from components.registry.bundle import (
     DESCRIPTION,
     FILES,

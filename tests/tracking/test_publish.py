@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from components.contracts.config import Tracking
 from components.tracking.publish import publish
 from components.tracking.runs import run_of
+from tests.evaluation.pages.test_write import write
 from tests.evaluation.test_evaluate import done
-from tests.evaluation.test_write import write
 
 pytestmark = pytest.mark.integration
 

@@ -16,8 +16,8 @@ from components.contracts.config import Params, Runtime, parse_params
 from components.contracts.errors import ModelError
 from components.model.build import build_model
 from components.model.files import load_model, save_model
-from components.model.paper import PaperModel
-from components.model.paper_clips import PaperClipModel
+from components.model.published.paper import PaperModel
+from components.model.published.paper_clips import PaperClipModel
 from components.model.spec import ModelSpec
 from components.training.heldout import held_out_scores
 from components.training.items import collate

@@ -6,7 +6,7 @@ import numpy as np
 
 from components.catalog.cases import Case
 from components.contracts.labels import UNLABELLED
-from components.model.windows import Windows
+from components.model.published.windows import Windows
 from components.training.windows import cut_into_windows
 from tests.model.toys import Toy
 

@@ -1,5 +1,5 @@
 "use strict";
-// As in the report's plots (components/evaluation/plots.py).
+// As in the report's plots (components/evaluation/pages/plots.py).
 const COLOURS = { neutral: "#9aa5b1", calm: "#7bb8c4", happiness: "#f2b632", sadness: "#3b6fb6", anger: "#c8352b",
   fear: "#6b3fa0", disgust: "#4f8f3a", surprise: "#ef7fb0", other: "#6b5b4b" };
 const FALLBACK = ["#b36b00", "#00798c", "#a23b72", "#5c6b73"];

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from components.catalog.cases import Case
-from components.evaluation.comparison import shortfalls
 from components.evaluation.intervals import Bootstrap
 from components.evaluation.measure import Ruler
 from components.evaluation.subsets import SubsetScores
+from components.evaluation.versions.comparison import shortfalls
 from components.inference.scoring import Scored
 from tests.evaluation.made import make_split
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.atomic import read_json
-from components.evaluation.write import summary, write_evaluation
+from components.evaluation.pages.write import summary, write_evaluation
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
 from tests.evaluation.made import make_split

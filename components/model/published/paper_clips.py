@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from components.contracts.errors import ModelError
 from components.model.base import EmotionModel, ModelOutput
-from components.model.paper import WIDTH, PaperModel
+from components.model.published.paper import WIDTH, PaperModel
+from components.model.published.windows import Windows, extents, fill_gaps, left_aligned
 from components.model.spec import ModelSpec
-from components.model.windows import Windows, extents, fill_gaps, left_aligned
 
 PRESET = "model.preset: paper"
 FACE, VOICE = "face", "voice"
@@ -54,7 +54,7 @@ def picture_and_sound(available: Collection[str]) -> tuple[str, str]:
 
 
 class PaperClipModel(EmotionModel):
-    """The published model over a clip's windows (`components.model.windows`).
+    """The published model over a clip's windows (`components.model.published.windows`).
 
     Gaps of up to `fill_s` inside a window are filled with the last valid step, steps that are invalid after that are
     left out, and a stream without a valid step becomes one step of zeros. There are no scores of single modalities:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.evaluation.thresholds import MostProbable, Thresholds
+from components.evaluation.episodes.thresholds import MostProbable, Thresholds
 
 
 def two(first: list[float]) -> np.ndarray:

@@ -10,8 +10,8 @@ import pytest
 from components.catalog.cases import Case
 from components.catalog.examples import Example
 from components.contracts.findings import comparison_in_words, overlap_in_words
-from components.evaluation.earlier import compare, people_of, shared
 from components.evaluation.intervals import Bootstrap
+from components.evaluation.versions.earlier import compare, people_of, shared
 from components.features.base import Encoded
 from components.model.carried import shared_classes
 from components.training.earlier import Earlier

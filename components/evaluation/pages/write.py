@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from components.catalog.cases import Case, shown_clips
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
-from components.evaluation import metrics, plots
+from components.evaluation import metrics
 from components.evaluation.coverage import curve
 from components.evaluation.disagreement import KIND, spans_of
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.intervals import rounded
 from components.evaluation.measure import Sample
-from components.evaluation.report import render
-from components.evaluation.timeline_plot import timeline
+from components.evaluation.pages import plots
+from components.evaluation.pages.report import render
+from components.evaluation.pages.timeline_plot import timeline
 
 PREDICTIONS_SCHEMA = pa.schema(
     [

@@ -15,9 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.catalog.cases import Case
-from components.evaluation.events import ClipEvents, clip_events, event_scores, f1_difference, mean_f1, true_episodes
+from components.evaluation.episodes.events import (
+    ClipEvents,
+    clip_events,
+    event_scores,
+    f1_difference,
+    mean_f1,
+    true_episodes,
+)
+from components.evaluation.episodes.thresholds import MostProbable, Thresholds
 from components.evaluation.intervals import Bootstrap
-from components.evaluation.thresholds import MostProbable, Thresholds
 from components.inference.durations import Durations
 from components.inference.episodes import Decoder, Episode, episodes_of_path, find_episodes
 from components.inference.semi_markov import Smoother

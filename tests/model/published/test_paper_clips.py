@@ -10,11 +10,11 @@ from components.contracts.config import Model
 from components.contracts.errors import ModelError
 from components.model.base import ABSENT_LOGIT, ModelOutput
 from components.model.build import build_model
-from components.model.paper import load_reference_state_dict
-from components.model.paper_clips import PaperClipModel
+from components.model.published.paper import load_reference_state_dict
+from components.model.published.paper_clips import PaperClipModel
 from components.model.spec import ModelSpec
 from components.model.streaming import StreamingModel
-from tests.model.published import Reference, random_reference
+from tests.model.published.reference import Reference, random_reference
 
 CLASSES = tuple(f"class{index}" for index in range(8))
 PUBLISHED = {"face": 512, "voice": 768}
@@ -162,7 +162,7 @@ def test_a_clip_does_not_depend_on_what_it_is_batched_with() -> None:
 def test_many_windows_go_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     model, features = small_model(), clip(60)
     at_once = said(model, features)
-    monkeypatch.setattr("components.model.paper_clips.WINDOWS_AT_ONCE", 2)
+    monkeypatch.setattr("components.model.published.paper_clips.WINDOWS_AT_ONCE", 2)
     torch.testing.assert_close(said(model, features).step_logits, at_once.step_logits)
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.contracts.errors import ModelError
-from components.model.paper import PaperModel, TemporalNetwork, info_nce, load_reference_state_dict
-from tests.model.published import Reference, random_reference
+from components.model.published.paper import PaperModel, TemporalNetwork, info_nce, load_reference_state_dict
+from tests.model.published.reference import Reference, random_reference
 
 
 @pytest.fixture(scope="module")

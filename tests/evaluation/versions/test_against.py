@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from components.contracts.config import Model, Promotion
-from components.evaluation.against import GATES, Contender, Duel, contender, judge, undecided
 from components.evaluation.gates import Gate, Verdict
 from components.evaluation.intervals import Bootstrap
+from components.evaluation.versions.against import GATES, Contender, Duel, contender, judge, undecided
 from components.inference.calibration import Calibration
 from components.inference.scoring import Scorer
 from components.model.build import build_model

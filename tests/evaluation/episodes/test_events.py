@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.evaluation.events import (
+from components.evaluation.episodes.events import (
     clip_events,
     event_scores,
     f1_difference,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.evaluation.decoders import (
+from components.evaluation.episodes.decoders import (
     LAG_S,
     episode_figures,
     events_of,
@@ -13,9 +13,9 @@ from components.evaluation.decoders import (
     fit_thresholds,
     labelled,
 )
-from components.evaluation.events import mean_f1
+from components.evaluation.episodes.events import mean_f1
+from components.evaluation.episodes.thresholds import MostProbable, Thresholds
 from components.evaluation.intervals import Bootstrap
-from components.evaluation.thresholds import MostProbable, Thresholds
 from components.inference.durations import Durations
 from components.inference.semi_markov import Smoother
 from tests.evaluation.made import CLASSES, make_case

@@ -8,7 +8,7 @@ as published, with its weaknesses; the default model (`components.model.model`) 
 * it needs both streams, and processes one window at a time;
 * the contrastive loss takes the other windows of a batch as negatives, those of the same class included.
 
-`components.model.paper_clips` applies it to clips of the grid; `contracts/presets.py` has the published training.
+`paper_clips.py` applies it to clips of the grid; `contracts/presets.py` has the published training.
 
 Legend: B windows, T face steps, S voice steps, D feature width, W channels (512), K classes. Masks are True = valid.
 """

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from components.contracts.config import Model
-from components.model.windows import Windows, extents, fill_gaps, left_aligned
+from components.model.published.windows import Windows, extents, fill_gaps, left_aligned
 
 
 @pytest.mark.parametrize(("rate_hz", "expected"), [(30.0, (90, 15, 5)), (10.0, (30, 5, 1)), (12.5, (38, 6, 2))])

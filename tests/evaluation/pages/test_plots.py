@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from components.evaluation import plots
 from components.evaluation.coverage import coverage_figures
 from components.evaluation.intervals import Bootstrap
 from components.evaluation.measure import Sample
+from components.evaluation.pages import plots
 from tests.evaluation.test_evaluate import done
 
 CLASSES = ("neutral", "anger", "happiness", "sadness")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.evaluation.disagreement import KIND
-from components.evaluation.events import true_episodes
+from components.evaluation.episodes.events import true_episodes
 from components.inference.contradiction import ContradictionSpan
 from components.inference.episodes import Episode, runs
 from components.inference.scoring import Scored

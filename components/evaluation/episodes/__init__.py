@@ -1,0 +1,1 @@
+"""Episodes against the truth: events are counted (`events.py`), decoders fitted and compared (`decoders.py`)."""

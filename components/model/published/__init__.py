@@ -1,0 +1,1 @@
+"""The published model, and the windows that it reads clips by."""

@@ -57,6 +57,7 @@ class Model:
         transcript: str | None = None,
         video_track: int | None = None,
         audio_track: int | None = None,
+        why: bool = False,
     ) -> Answer:
         """Judges one clip.
 
@@ -64,6 +65,7 @@ class Model:
             path: a video, a sound file or a photograph.
             transcript: the spoken words. By default they are recognised where the version does so.
             video_track, audio_track: which of several tracks of the file to use, counted from 1.
+            why: whether episodes and transitions have what they rest on (`.why`).
 
         Raises:
             MerError: the file cannot be used; it says what is wrong, where, and what helps.
@@ -79,7 +81,7 @@ class Model:
                 video_track=video_track,
                 audio_track=audio_track,
             )
-            return self._predictor.predict(clip)
+            return self._predictor.predict(clip, why=why)
 
 
 def load(
@@ -137,13 +139,14 @@ def predict(
     adaptation: StrPath | None = None,
     video_track: int | None = None,
     audio_track: int | None = None,
+    why: bool = False,
 ) -> Answer:
     """Judges one clip; see `load` and `Model.predict`.
 
     The version is loaded once per process: a version that is promoted later is used by the next process, or by `load`.
     """
     model = _loaded(*_chosen(version, project), _absolute(adaptation))
-    return model.predict(path, transcript=transcript, video_track=video_track, audio_track=audio_track)
+    return model.predict(path, transcript=transcript, video_track=video_track, audio_track=audio_track, why=why)
 
 
 _loaded = lru_cache(maxsize=KEPT)(_load)

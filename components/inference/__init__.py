@@ -6,6 +6,7 @@ probabilities.py  scores to probabilities, and the product of experts
 calibration.py    temperatures, and the weights of the ways in which a clip is read
 contradiction.py  whether the modalities agree, moment by moment
 semi_markov.py    posteriors over time → a smooth path, offline or causal; `durations.py` is its prior
+attribution.py    which modality an episode and a transition rest on
 episodes.py       a path → episodes and transitions
 outliers.py       how far a clip lies from what the model was trained on
 """

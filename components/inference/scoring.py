@@ -83,6 +83,7 @@ class Scored:
         step_posterior: (T, K) float32; steps at which no modality is valid carry no information.
         clip_posterior: (K,) float32.
         unimodal_posterior: modality → (K,) float32, of the modalities with at least one valid step.
+        unimodal_steps: modality → (T, K), of the same where the model has such heads; rows count where it is valid.
         moments: the conflict over time; None where never two modalities have an opinion at once.
         step_contradiction: (T,) how rare each moment's conflict is among the worst moments of ordinary clips, 0 to 1;
             NaN where fewer than two modalities have an opinion.
@@ -101,6 +102,7 @@ class Scored:
     valence_arousal: NDArray[np.float32] | None = None
     step_valence_arousal: NDArray[np.float32] | None = None
     groups: tuple[Combination, ...] = ()
+    unimodal_steps: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def joined(self, opinions: Mapping[str, Opinion], masks: Masks) -> Scored:
         """With the opinions of classifiers on modalities that the version was trained without, by modality.
@@ -122,6 +124,7 @@ class Scored:
                 **self.unimodal_posterior,
                 **{name: opinion.clip.astype(np.float32) for name, opinion in opinions.items()},
             },
+            unimodal_steps={**self.unimodal_steps, **{name: opinion.step for name, opinion in opinions.items()}},
         )
 
     @property
@@ -154,6 +157,23 @@ class Scorer:
             )
         return Logits.of(out, 0, out.step_logits.shape[1])
 
+    def logits_under(self, features: Features, variants: Sequence[Masks]) -> list[Logits]:
+        """`logits` of one clip under several masks {m: (T,)}, in one pass of the model; equal to as many passes up to
+        the rounding of float32."""
+        count = len(variants)
+        with torch.inference_mode():
+            out = self.model(
+                {  # what is masked is never read, so the features need no copy
+                    name: torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None].expand(count, -1, -1)
+                    for name, x in features.items()
+                },
+                {
+                    name: torch.from_numpy(np.stack([masks[name] for masks in variants]).astype(bool))
+                    for name in features
+                },
+            )
+        return [Logits.of(out, row, out.step_logits.shape[1]) for row in range(count)]
+
     def ways(self, logits: Logits, masks: Masks) -> dict[str, NDArray[np.floating]]:
         """Way of reading the clip → (K,) scores; see `with_product`."""
         present = {name: scores for name, scores in logits.unimodal.items() if name in masks and masks[name].any()}
@@ -180,7 +200,25 @@ class Scorer:
 
     def score(self, features: Features, masks: Masks) -> Scored:
         """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` returns them."""
-        whole = self.calibrated(self.logits(features, masks), masks)
+        return self._combined(self.logits(features, masks), features, masks)
+
+    def score_without(self, features: Features, masks: Masks) -> dict[str, Scored]:
+        """Modality that is present → `score` of the clip as if it had not been recorded, where others remain."""
+        present = [name for name, mask in masks.items() if bool(mask.any())]
+        if len(present) < 2:
+            return {}
+        variants = [
+            {name: np.zeros_like(mask) if name == left_out else mask for name, mask in masks.items()}
+            for left_out in present
+        ]
+        logits = self.logits_under(features, variants)
+        return {
+            name: self._combined(scores, features, own)
+            for name, scores, own in zip(present, logits, variants, strict=True)
+        }
+
+    def _combined(self, logits: Logits, features: Features, masks: Masks) -> Scored:
+        whole = self.calibrated(logits, masks)
         groups = groups_of(whole.present, self.calibration.together)
         return whole if len(groups) < 2 else self._in_groups(whole, features, masks, groups)
 
@@ -238,6 +276,7 @@ class Scorer:
             step_posterior=posteriors.step,
             clip_posterior=posteriors.clip,
             unimodal_posterior=posteriors.unimodal,
+            unimodal_steps=posteriors.unimodal_step,
             moments=over_time,
             step_contradiction=(
                 np.full(len(logits.step), np.nan)

@@ -1,7 +1,8 @@
 """From a clip to an answer: the predictor, and the Ray Serve application around it.
 
 predictor.py  one clip → one answer, without Ray
-schemas.py    the answer and the problem, as JSON; `words.py` has their sentences, `render.py` prints an answer
+schemas.py    the answer and the problem, as JSON; `words.py` and `reasons.py` have their sentences, `render.py`
+              prints an answer
 app.py        the HTTP routes; `uploads.py` reads multipart bodies under limits; `page/` is the page
 gateway.py    what every request passes before: `observed.py` (ids, `metrics.py`, log), `access.py` (`api_keys.py`) and
               `body.py`

@@ -7,8 +7,10 @@ import logging
 import traceback
 from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
@@ -27,6 +29,7 @@ from components.serving.schemas import Answer, Problem, ProblemDetail, ServedVer
 from components.serving.service import Service
 from components.serving.uploads import Upload, receive
 
+MAX_SHOWN = 60
 PAGE = Path(__file__).parent / "page"
 STYLE_LINK, SCRIPT_LINK = '<link rel="stylesheet" href="page.css">', '<script src="page.js"></script>'
 # Documents the key; what checks it stands before this application (`access.py`).
@@ -35,6 +38,9 @@ API_KEY = HTTPBearer(
     description="Of `mer keys create`; not needed on the machine itself unless `serving.require_key`.",
     auto_error=False,
 )
+Why = Annotated[
+    bool, Query(description="Whether episodes and transitions have what they rest on; it takes a little longer.")
+]
 _IN_EVERY_FORM: dict[str, object] = {
     "description": "The answer, in the form that `Accept` asks for: JSON, or its moments as a table, its episodes as "
     "subtitles, or text.",
@@ -105,7 +111,7 @@ def create_app(service: Service) -> FastAPI:
         openapi_extra=_PREDICT_BODY,
         dependencies=[Depends(API_KEY)],
     )
-    async def predict(request: Request) -> Response:
+    async def predict(request: Request, why: Why = False) -> Response:
         kind = accepted(request.headers.get("accept", ""))
         if kind is None:  # before a byte of the body is read
             raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"an answer is one of {', '.join(MEDIA_TYPES)}")
@@ -117,7 +123,7 @@ def create_app(service: Service) -> FastAPI:
             )
             with upload:
                 async with admission.turn(patience):
-                    answer = await _judged(service, upload, predictor, patience)
+                    answer = await _judged(service, upload, predictor, patience, why=why)
         return Response(MEDIA_TYPES[kind](answer), media_type=kind)
 
     @app.get(
@@ -136,6 +142,17 @@ def create_app(service: Service) -> FastAPI:
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             _log_defect(request, error)
         return problem_response(status, Problem.of(error), request.scope)
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        detail = ProblemDetail(
+            code=Code.BAD_REQUEST,
+            what=first["msg"],
+            where=".".join(map(str, first["loc"])),
+            seen=str(first.get("input"))[:MAX_SHOWN],
+        )
+        return problem_response(HTTPStatus.BAD_REQUEST, Problem(error=detail), request.scope)
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
@@ -164,10 +181,10 @@ def whole_page() -> str:
     return styled.replace(SCRIPT_LINK, f"<script>\n{text['page.js']}</script>")
 
 
-async def _judged(service: Service, upload: Upload, predictor: Predictor, patience: Patience) -> Answer:
+async def _judged(service: Service, upload: Upload, predictor: Predictor, patience: Patience, *, why: bool) -> Answer:
     """The answer, computed in a thread, so that health checks and other requests go on. A request that is cancelled
     (its client is gone, or Serve's time for it is over) ends its work and waits until that has ended."""
-    work = asyncio.ensure_future(asyncio.to_thread(service.predict, upload, predictor, patience))
+    work = asyncio.ensure_future(asyncio.to_thread(service.predict, upload, predictor, patience, why=why))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -27,6 +27,7 @@ from components.features.adaptation import MAKE_AGAIN, Adaptation
 from components.features.base import Encoded, pretrained_of
 from components.features.encoders.given import is_given
 from components.features.guard import Encodings
+from components.inference.attribution import LeftOut, leave_one_out
 from components.inference.contradiction import find_spans
 from components.inference.episodes import Episode, find_episodes, transitions
 from components.inference.experts import Opinion, posterior
@@ -37,6 +38,7 @@ from components.registry.bundle import Bundle, EncoderSpec
 from components.runtime.patience import Patience
 from components.serving.metrics import DECODE, FEATURES, MODEL, metrics
 from components.serving.pool import ChildPool, matching_encoder
+from components.serving.reasons import why_episodes, why_transitions
 from components.serving.schemas import (
     Answer,
     ClipFacts,
@@ -68,13 +70,14 @@ MOMENT = "moment"
 @dataclass(frozen=True, kw_only=True)
 class _Judgement:
     """What became of one clip: `masks` {m: (T,)} of the modalities that the version was trained on, the opinions of
-    pretrained classifiers on others, the joint outputs (None where there is nothing to judge), and how far the clip is
-    from the training data."""
+    pretrained classifiers on others, the joint outputs (None where there is nothing to judge), how far the clip is from
+    the training data, and where that was asked for, the outputs without each modality."""
 
     masks: Mapping[str, NDArray[np.bool_]]
     opinions: Mapping[str, Opinion] = field(default_factory=dict)
     scored: Scored | None = None
     distances: Mapping[str, OutlierCheck] = field(default_factory=dict)
+    left_out: LeftOut | None = None
 
 
 class Predictor:
@@ -171,8 +174,11 @@ class Predictor:
         )
         return other if self.adaptation is None else other.adapted(self.adaptation)
 
-    def predict(self, clip: Clip, *, patience: Patience | None = None) -> Answer:
+    def predict(self, clip: Clip, *, patience: Patience | None = None, why: bool = False) -> Answer:
         """Judges one clip; `patience` is how long the caller waits, by default as long as it takes.
+
+        With `why`, episodes and transitions have what they rest on: one more pass of the model, over as many variants
+        of the clip as it has modalities. Nothing else in the answer changes.
 
         A clip that has none of the modalities this version was trained on is answered too: without an emotion, and
         with the modalities that it does have in the notes. That is a fact about the version, not a fault of the media.
@@ -189,19 +195,21 @@ class Predictor:
         with metrics().stage(FEATURES):
             encodings = self.encoders.encode(row, aligned, patience=patience)
         with metrics().stage(MODEL), self.pool.lock:
-            judgement = self._judgement(encodings, aligned.grid.num_steps)
+            judgement = self._judgement(encodings, aligned.grid.num_steps, why=why)
         return self._answer(clip, aligned, judgement)
 
-    def _judgement(self, encodings: Encodings, num_steps: int) -> _Judgement:
+    def _judgement(self, encodings: Encodings, num_steps: int, *, why: bool) -> _Judgement:
         features, masks = self._transform.apply(encodings.features, num_steps)
         opinions = self._opinions(encodings.scores)
         if not opinions and not any(bool(mask.any()) for mask in masks.values()):
             return _Judgement(masks=masks)
+        own = self._scorer.score(features, masks)
         return _Judgement(
             masks=masks,
             opinions=opinions,
-            scored=self._scorer.score(features, masks).joined(opinions, masks),
+            scored=own.joined(opinions, masks),
             distances=self.bundle.reference.judge(features, masks),
+            left_out=leave_one_out(self._scorer, own, features, masks, opinions) if why else None,
         )
 
     def check_golden_clip(self, folder: Path | None = None) -> None:
@@ -252,9 +260,14 @@ class Predictor:
             np.zeros((aligned.grid.num_steps, len(classes)), np.float32) if scored is None else scored.step_posterior
         )
         duration_s = aligned.quality.duration_s
-        episodes = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
+        on_grid = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
         # The last step of the grid may reach beyond the clip; no time in an answer does.
-        episodes = [replace(episode, offset_s=min(episode.offset_s, duration_s)) for episode in episodes]
+        episodes = [replace(episode, offset_s=min(episode.offset_s, duration_s)) for episode in on_grid]
+        views = tuple(_episode(episode, steps=aligned.grid.num_steps) for episode in episodes)
+        changes = tuple(Transition.model_validate(change.to_json()) for change in transitions(episodes))
+        if judgement.left_out is not None:
+            views = why_episodes(views, judgement.left_out.of_episodes(on_grid), aligned.words)
+            changes = why_transitions(changes, judgement.left_out.of_transitions(on_grid), aligned.words)
         presence = {name: float(mask.mean()) for name, mask in masks.items()}
         unused = {
             name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
@@ -285,8 +298,8 @@ class Predictor:
             arousal=arousal,
             outside_training=_outside(judgement.distances, trained_on=tuple(judgement.masks), experts=tuple(opinions)),
             timeline=_timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
-            episodes=tuple(_episode(episode, steps=aligned.grid.num_steps) for episode in episodes),
-            transitions=tuple(Transition.model_validate(change.to_json()) for change in transitions(episodes)),
+            episodes=views,
+            transitions=changes,
         )
 
 

@@ -146,6 +146,12 @@ def _episodes(answer: Answer, console: Console) -> None:
         line.append(f"{episode.emotion:<{LABEL_COLUMNS}}", style=_colour(episode.emotion))
         line.append(f"{episode.kind}, intensity {percent(episode.intensity)}")
         console.print(line, no_wrap=True, crop=True)
+        if episode.why is not None:
+            _line(console, "", episode.why.words, "dim")
+    for index, change in enumerate(answer.transitions):
+        if change.why is not None:
+            text = f"{change.at_s:.1f} s, {change.before} to {change.after}: {change.why.words}"
+            _line(console, "changes" if index == 0 else "", text, "dim")
 
 
 def _line(console: Console, label: str, text: str, style: str) -> None:

@@ -118,6 +118,36 @@ class Moment(Record):
     arousal: float | None = Field(default=None, description=AROUSAL)
 
 
+class ModalityReason(Record):
+    """What one modality contributes to an episode or a transition."""
+
+    change: float = Field(
+        description="By how much the probability of the emotion (of a transition: its rise) is larger with it than "
+        "without; below 0 where it points to something else."
+    )
+    turned_at_s: float | None = Field(
+        default=None, description="When its own prediction turned to the emotion, seconds; null where it did not."
+    )
+    instead: str | None = Field(
+        default=None,
+        description="The emotion of the episode without it; null where nothing is left, or of a transition.",
+    )
+
+
+class Why(Record):
+    """What an episode or a transition rests on, found by leaving out one modality at a time."""
+
+    first: str | None = Field(
+        description="The modality that turned first; null where none did, or several within a quarter of a second."
+    )
+    most: str | None = Field(
+        description="The modality without which the answer changes most; null where none changes it by 0.05."
+    )
+    modalities: dict[str, ModalityReason] = Field(description="Per modality that is present there.")
+    spoken: str | None = Field(default=None, description="The words said in the episode, or around the transition.")
+    words: str = Field(description="The same as sentences.")
+
+
 class EpisodeView(Record):
     """One stretch of one emotion."""
 
@@ -126,6 +156,7 @@ class EpisodeView(Record):
     emotion: str
     intensity: float = Field(description="0 to 1; how strongly the posterior stood out over the episode.")
     kind: str = Field(description="'flash' (brief) or 'sustained'; 'moment' in a clip of one.")
+    why: Why | None = Field(default=None, description="What it rests on; null unless it was asked for.")
 
 
 class Transition(Record):
@@ -134,6 +165,7 @@ class Transition(Record):
     at_s: float
     before: str
     after: str
+    why: Why | None = Field(default=None, description="What it rests on; null unless it was asked for.")
 
 
 class Answer(Record):

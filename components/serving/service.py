@@ -202,8 +202,8 @@ class Service:
         """The patience of a request that begins now."""
         return Patience(self.settings.wall_s)
 
-    def predict(self, upload: Upload, predictor: Predictor, patience: Patience) -> Answer:
-        """Judges an upload; errors as `Predictor.predict`. Blocks, so call it in a thread."""
+    def predict(self, upload: Upload, predictor: Predictor, patience: Patience, *, why: bool = False) -> Answer:
+        """Judges an upload; `why` and errors as `Predictor.predict`. Blocks, so call it in a thread."""
         with metrics().stage(OPEN):
             clip = clip_of_file(
                 upload.clip,
@@ -215,7 +215,7 @@ class Service:
                 audio_track=upload.track("audio_track"),
                 patience=patience,
             )
-        answer = predictor.predict(clip, patience=patience)
+        answer = predictor.predict(clip, patience=patience, why=why)
         metrics().answered(answer)
         return answer
 

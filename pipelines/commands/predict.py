@@ -62,6 +62,7 @@ def run(
     out: Path | None = None,
     forms: Sequence[str] = (),
     workers: int = 1,
+    why: bool = False,
     root: Path | None = None,
 ) -> int:
     """Judges clips in turn and prints an answer for each; a clip that cannot be judged does not stop the others.
@@ -80,6 +81,7 @@ def run(
         out: a folder for the answers; nothing is printed then, and the next call goes on with what is missing.
         forms: of the answers in `out`, besides JSON: csv, srt, vtt.
         workers: clips that are judged at once, for `out`.
+        why: whether episodes and transitions have what they rest on.
         as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
         root: the project; by default the one around the current folder.
 
@@ -115,7 +117,7 @@ def run(
         from pipelines.commands import predict_folder
 
         same = [predictor.again() for _ in range(min(workers, len(jobs)) - 1)]
-        return predict_folder.run(jobs, [predictor, *same], out, forms=forms)
+        return predict_folder.run(jobs, [predictor, *same], out, forms=forms, why=why)
     from components.serving.clips import clip_of_file
 
     code = 0
@@ -130,7 +132,7 @@ def run(
                 video_track=video_track,
                 audio_track=audio_track,
             )
-            _print_answer(predictor, clip, as_json=as_json, first=index == 0)
+            _print_answer(predictor, clip, as_json=as_json, first=index == 0, why=why)
         except MerError as error:
             code = code or error.exit_code
             _print_problem(error, file, as_json=as_json)
@@ -154,12 +156,12 @@ def is_bundle(version: str) -> bool:
     return (Path(version) / DESCRIPTION).is_file()
 
 
-def _print_answer(predictor: Predictor, clip: Clip, *, as_json: bool, first: bool) -> None:
+def _print_answer(predictor: Predictor, clip: Clip, *, as_json: bool, first: bool, why: bool) -> None:
     from rich.console import Console
 
     from components.serving.render import render
 
-    answer = predictor.predict(clip)
+    answer = predictor.predict(clip, why=why)
     if as_json:
         print(answer.to_json(), flush=True)
         return

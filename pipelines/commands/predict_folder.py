@@ -118,7 +118,9 @@ def check_names(jobs: Sequence[Job]) -> None:
         raise DataError("there are no clips", where="mer predict", code=Code.NO_CLIPS)
 
 
-def run(jobs: Sequence[Job], predictors: Sequence[Predictor], out: Path, *, forms: Sequence[str]) -> int:
+def run(
+    jobs: Sequence[Job], predictors: Sequence[Predictor], out: Path, *, forms: Sequence[str], why: bool = False
+) -> int:
     """Judges what is not done yet, with one thread per predictor, and writes the tables.
 
     Args:
@@ -126,6 +128,7 @@ def run(jobs: Sequence[Job], predictors: Sequence[Predictor], out: Path, *, form
         predictors: of the same version, each with guarded processes of its own.
         out: the folder.
         forms: of the answers, of `components.serving.forms.FORMS`; `json` is always written.
+        why: whether episodes and transitions have what they rest on.
 
     Returns:
         0, or the exit code of the first clip, in order of the jobs, that could not be judged.
@@ -135,12 +138,12 @@ def run(jobs: Sequence[Job], predictors: Sequence[Predictor], out: Path, *, form
         UnavailableError: the disk is full.
     """
     check_names(jobs)
-    version = _version(predictors[0], forms)
+    version = _version(predictors[0], forms, why=why)
     journal = Journal(out / JOURNAL)
     waiting = [job for job in jobs if journal.states.get(job.name) != job.state(version)]
     if len(waiting) < len(jobs):
         print(f"{len(jobs) - len(waiting)} of {len(jobs)} clips are done already", file=sys.stderr)
-    work = _Work(predictors, out, forms=forms, version=version, journal=journal)
+    work = _Work(predictors, out, forms=forms, version=version, journal=journal, why=why)
     with journal, progress("predict", len(waiting)) as advance:
         failed = work.all(waiting, advance)
     codes = [failed[job.name] for job in jobs if job.name in failed]
@@ -181,14 +184,21 @@ class _Work:
     """Clips handed to threads, a few ahead."""
 
     def __init__(
-        self, predictors: Sequence[Predictor], out: Path, *, forms: Sequence[str], version: str, journal: Journal
+        self,
+        predictors: Sequence[Predictor],
+        out: Path,
+        *,
+        forms: Sequence[str],
+        version: str,
+        journal: Journal,
+        why: bool,
     ) -> None:
         self._idle: SimpleQueue[Predictor] = SimpleQueue()
         for predictor in predictors:
             self._idle.put(predictor)
         self._workers = len(predictors)
         self._out, self._forms, self._version, self._journal = out, forms, version, journal
-        self._patience = Patience()
+        self._patience, self._why = Patience(), why
         self._writing = threading.Lock()
 
     def all(self, jobs: Sequence[Job], advance: Any) -> dict[str, int]:
@@ -230,7 +240,7 @@ class _Work:
                 physio=job.physio,
                 patience=self._patience,
             )
-            answer = predictor.predict(clip, patience=self._patience)
+            answer = predictor.predict(clip, patience=self._patience, why=self._why)
         except MerError as error:
             _write(target, Problem.of(error).model_dump_json(by_alias=True))
             return error.exit_code
@@ -316,12 +326,12 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
 
 
-def _version(predictor: Predictor, forms: Sequence[str]) -> str:
+def _version(predictor: Predictor, forms: Sequence[str], *, why: bool) -> str:
     """What an answer is made by."""
     adapted = predictor.adaptation
     statistics = [] if adapted is None else list(adapted.modalities.values())
     numbers = sha256(b"".join(array.tobytes() for item in statistics for array in (item.mean, item.variance)))
-    return fingerprint([predictor.model.model_dump_json(), numbers.hexdigest(), *sorted(forms)])
+    return fingerprint([predictor.model.model_dump_json(), numbers.hexdigest(), *sorted(forms), *["why"] * why])
 
 
 def _stamp(path: Path | None) -> str:

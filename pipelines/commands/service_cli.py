@@ -76,6 +76,9 @@ def predict(
         typer.Option("--adaptation", metavar="FILE", help="Of `mer adapt`: recordings like these clips, unlabelled."),
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Adapt to these clips themselves, five or more.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="Which of face, voice and words each episode and change rests on.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per clip, for machines.")] = False,
     words: Annotated[
         Path | None, typer.Option("--words", metavar="FILE", help="The times of the words, as JSON; for one clip.")
@@ -105,6 +108,7 @@ def predict(
     Examples:
       mer predict clip.mp4
       mer predict clip.mp4 --transcript "what a day" --json
+      mer predict clip.mp4 --why               what each episode rests on
       mer predict film.mkv --audio-track 2     the second sound track
       mer predict clip.mp4 --version starter   the version that comes with mer
       mer predict calls/ --adapt               a language or microphone of your own
@@ -122,6 +126,7 @@ def predict(
         audio_track=audio_track,
         adaptation=adaptation,
         adapt=adapt,
+        why=why,
         words=words,
         physio=physio,
         recursive=recursive,

@@ -107,6 +107,21 @@ def test_a_posted_clip_gets_the_answer_that_the_predictor_gives(service: Service
     assert response.text == own.predict(clip_of_file(clip_path, own.guard, transcript="what a day")).to_json()
 
 
+def test_why_is_in_the_answer_where_the_request_asks_for_it(service: Service, clip_path: Path) -> None:
+    files = {"clip": ("a.mp4", clip_path.read_bytes())}
+
+    def asked(query: str) -> httpx.Response:
+        return called(service, lambda client: client.post(f"/v1/predict?{query}", files=files))
+
+    for query, expected in (("", False), ("why=false", False), ("why=true", True)):
+        answer = Answer.model_validate(asked(query).json())
+        assert {episode.why is not None for episode in answer.episodes} == {expected}
+    refused = asked("why=perhaps")
+    assert refused.status_code == HTTPStatus.BAD_REQUEST
+    error = problem(refused).error
+    assert (error.code, error.where, error.seen) == ("bad-request", "query.why", "perhaps")
+
+
 def test_an_answer_has_the_form_that_is_asked_for(service: Service, clip_path: Path) -> None:
     def asked(accept: str) -> httpx.Response:
         files = {"clip": ("a.mp4", clip_path.read_bytes())}

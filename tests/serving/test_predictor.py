@@ -115,6 +115,31 @@ def test_the_same_clip_gives_the_same_answer(predictor: Predictor, clip_path: Pa
     assert again.to_json() == answer.to_json()
 
 
+def test_why_is_added_where_it_is_asked_for_and_changes_nothing_else(
+    predictor: Predictor, clip_path: Path, answer: Answer
+) -> None:
+    def bare(whole: Answer) -> Answer:
+        parts = {"episodes": whole.episodes, "transitions": whole.transitions}
+        return whole.model_copy(
+            update={name: tuple(one.model_copy(update={"why": None}) for one in own) for name, own in parts.items()}
+        )
+
+    clip = clip_of_file(clip_path, predictor.guard, words=WORDS)
+    why = predictor.predict(clip, why=True)
+    assert bare(why) == bare(answer) == answer
+    assert why.episodes
+    for episode in why.episodes:
+        assert episode.why is not None
+        assert set(episode.why.modalities) <= {"face", "voice", "text"}
+        assert episode.intensity == pytest.approx(
+            np.mean(
+                [m.posterior[episode.emotion] for m in why.timeline if episode.onset_s <= m.start_s < episode.offset_s]
+            )
+        )
+    assert why.episodes[0].why.spoken == "what rain"
+    assert all(change.why is not None for change in why.transitions)
+
+
 def test_limits_of_the_media_change_no_number(
     predictor: Predictor, bundle_folder: Path, clip_path: Path, tmp_path: Path, answer: Answer
 ) -> None:

@@ -82,3 +82,9 @@ def test_plain_ascii_where_the_encoding_is_not_utf8() -> None:
         file.flush()
         text = raw.getvalue().decode("ascii")
     assert strip(text, "face") == "@" * 20 + "." * 20
+
+
+def test_what_an_episode_rests_on_is_printed_below_it() -> None:
+    lines = printed(Answer.model_validate(answer_fields()), width=80).splitlines()
+    place = next(index for index, line in enumerate(lines) if "sustained" in line)
+    assert lines[place + 1].strip() == "It rests most on the voice."

@@ -77,8 +77,26 @@ def answer_fields() -> dict[str, object]:
                 "arousal": None,
             },
         ],
-        "episodes": [{"onset_s": 0.0, "offset_s": 0.2, "emotion": "anger", "intensity": 0.8, "kind": "sustained"}],
-        "transitions": [{"at_s": 0.1, "before": "neutral", "after": "anger"}],
+        "episodes": [
+            {
+                "onset_s": 0.0,
+                "offset_s": 0.2,
+                "emotion": "anger",
+                "intensity": 0.8,
+                "kind": "sustained",
+                "why": {
+                    "first": "voice",
+                    "most": "voice",
+                    "modalities": {
+                        "face": {"change": -0.1, "turned_at_s": None, "instead": "anger"},
+                        "voice": {"change": 0.6, "turned_at_s": 0.1, "instead": "neutral"},
+                    },
+                    "spoken": "we won",
+                    "words": "It rests most on the voice.",
+                },
+            }
+        ],
+        "transitions": [{"at_s": 0.1, "before": "neutral", "after": "anger", "why": None}],
     }
 
 

@@ -10,6 +10,7 @@ const MEANINGS = {
   "flash": "An expression that lasts less than about a second.",
   "sustained": "A mood: an expression that stays.",
   "transition": "The moment at which one emotion gives way to another.",
+  "rests on": "The clip is judged again without its face, without its voice and so on; what the answer loses, it rested on.",
   "contradiction": "Face, voice and words, each judged alone, point to different emotions, more than in ordinary clips.",
   "unlike the training data": "The version has seen nothing like this clip; what it says about it is worth less.",
 };
@@ -215,8 +216,17 @@ function show(answer, player = null) {
       table.append(el("tr", {}, el("td", {}, from), el("td", {}, seconds(episode.offset_s)),
         el("td", {}, swatch(colours[episode.emotion]), episode.emotion), el("td", {}, episode.kind),
         el("td", {}, percent(episode.intensity))));
+      if (episode.why) table.append(el("tr", {}, el("td", { colspan: 5, class: "why dim" }, episode.why.words)));
     }
     out.push(el("h2", {}, "Episodes"), el("div", { class: "scroll" }, table));
+  }
+  if (answer.transitions.some((change) => change.why)) {
+    const list = el("ul", {});
+    for (const change of answer.transitions) {
+      list.append(el("li", {}, el("button", { type: "button", title: "play from here", onclick: () => over.seek(change.at_s) },
+        `${seconds(change.at_s)}, ${change.before} to ${change.after}: ${change.why.words}`)));
+    }
+    out.push(el("h2", {}, "Why does it change?"), list);
   }
   out.push(el("p", { class: "dim" }, answer.outside_training.words));
   for (const note of answer.notes) out.push(el("p", { class: "dim" }, "Note: " + note));
@@ -338,7 +348,7 @@ function send(clip) {
     return end("failed", problem(body, request));
   };
   request.onerror = () => end("failed", "The service cannot be reached.");
-  request.open("POST", "v1/predict");
+  request.open("POST", "v1/predict?why=true");
   const key = $("key").value.trim();
   if (key) request.setRequestHeader("Authorization", "Bearer " + key);
   request.send(form);

@@ -25,7 +25,7 @@ from components.contracts.config import Serving
 from components.contracts.errors import AccessError, MerError
 from components.serving import api_keys
 from components.serving.api_keys import ApiKey, KeyFile
-from components.serving.observed import KEY, METRICS, OTHER, PREDICT, route_of
+from components.serving.observed import KEY, METRICS, OTHER, WITH_KEY, route_of
 from components.serving.problems import problem_response, status_of
 from components.serving.schemas import Problem
 
@@ -170,7 +170,7 @@ def needed_scope(path: str) -> api_keys.Scope | None:
     route = route_of(path)
     if route == METRICS:
         return api_keys.Scope.ADMIN
-    return api_keys.Scope.PREDICT if route == PREDICT or (route == OTHER and STATIC not in path) else None
+    return api_keys.Scope.PREDICT if route in WITH_KEY or (route == OTHER and STATIC not in path) else None
 
 
 def from_here(scope: Scope) -> bool:

@@ -19,17 +19,20 @@ from starlette.exceptions import HTTPException
 from components.contracts.codes import Code
 from components.contracts.errors import MerError
 from components.runtime.patience import Patience
+from components.serving import about
 from components.serving.admission import Admission
+from components.serving.feature_body import MAX_BYTES, SAFETENSORS
 from components.serving.forms import MEDIA_TYPES, accepted
 from components.serving.metrics import CONTENT_TYPE, metrics
-from components.serving.observed import METRICS
+from components.serving.observed import CARD, FEATURES, METRICS, MODEL, TERMS, VERSIONS
 from components.serving.predictor import Predictor
 from components.serving.problems import PROBLEMS, problem_response, request_id_of, status_of
-from components.serving.schemas import Answer, Problem, ProblemDetail, ServedVersion
+from components.serving.schemas import Answer, Problem, ProblemDetail, ServedModel, ServedVersion, Versions
 from components.serving.service import Service
 from components.serving.uploads import Upload, receive
 
 MAX_SHOWN = 60
+MARKDOWN = "text/markdown"
 PAGE = Path(__file__).parent / "page"
 STYLE_LINK, SCRIPT_LINK = '<link rel="stylesheet" href="page.css">', '<script src="page.js"></script>'
 # Documents the key; what checks it stands before this application (`access.py`).
@@ -77,6 +80,24 @@ _PREDICT_BODY = {
         },
     }
 }
+_FEATURES_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            SAFETENSORS: {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "Modality to its rows, one per step.",
+                    "additionalProperties": {
+                        "type": "array",
+                        "items": {"type": ["array", "null"], "items": {"type": "number"}},
+                    },
+                }
+            },
+        },
+    }
+}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -112,9 +133,7 @@ def create_app(service: Service) -> FastAPI:
         dependencies=[Depends(API_KEY)],
     )
     async def predict(request: Request, why: Why = False) -> Response:
-        kind = accepted(request.headers.get("accept", ""))
-        if kind is None:  # before a byte of the body is read
-            raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"an answer is one of {', '.join(MEDIA_TYPES)}")
+        kind = _accepted(request)
         predictor, patience = service.current(), service.patience()
         content_type = request.headers.get("content-type", "")
         with admission.waiting():
@@ -125,6 +144,54 @@ def create_app(service: Service) -> FastAPI:
                 async with admission.turn(patience):
                     answer = await _judged(service, upload, predictor, patience, why=why)
         return Response(MEDIA_TYPES[kind](answer), media_type=kind)
+
+    @app.post(
+        FEATURES,
+        summary="Which emotions do these features show?",
+        description="Features as this version's encoders give them (`GET /v1/model` has fingerprints and widths), one "
+        "row per step of its grid, NaN or null for a step that is not there.",
+        response_model=Answer,
+        responses={**PROBLEMS, 200: _IN_EVERY_FORM},
+        openapi_extra=_FEATURES_BODY,
+        dependencies=[Depends(API_KEY)],
+    )
+    async def predict_features(request: Request, why: Why = False) -> Response:
+        kind = _accepted(request)
+        predictor, patience = service.current(), service.patience()
+        content_type = request.headers.get("content-type", "")
+        with admission.waiting():
+            body = await _whole(request, MAX_BYTES)
+            async with admission.turn(patience):
+                answer = await asyncio.to_thread(service.predict_features, body, content_type, predictor, why=why)
+        return Response(MEDIA_TYPES[kind](answer), media_type=kind)
+
+    @app.get(MODEL, summary="What is the version in service?", responses=_asked(), dependencies=[Depends(API_KEY)])
+    def model() -> ServedModel:
+        return about.model(service)
+
+    @app.get(
+        CARD,
+        summary="Its model card",
+        response_class=PlainTextResponse,
+        responses=_asked(),
+        dependencies=[Depends(API_KEY)],
+    )
+    def card() -> Response:
+        return Response(about.card(service), media_type=MARKDOWN)
+
+    @app.get(
+        TERMS,
+        summary="Licence and consent of its data",
+        response_class=PlainTextResponse,
+        responses=_asked(),
+        dependencies=[Depends(API_KEY)],
+    )
+    def terms() -> Response:
+        return Response(about.terms(service), media_type=MARKDOWN)
+
+    @app.get(VERSIONS, summary="Which versions are there?", responses=_asked(), dependencies=[Depends(API_KEY)])
+    def versions() -> Versions:
+        return about.versions(service)
 
     @app.get(
         METRICS,
@@ -194,10 +261,30 @@ async def _judged(service: Service, upload: Upload, predictor: Predictor, patien
         raise
 
 
+def _accepted(request: Request) -> str:
+    """The form of the answer; asked before a byte of the body is read."""
+    kind = accepted(request.headers.get("accept", ""))
+    if kind is None:
+        raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"an answer is one of {', '.join(MEDIA_TYPES)}")
+    return kind
+
+
+async def _whole(request: Request, most: int) -> bytes:
+    """The body, and no more than one byte over a limit: whoever reads it refuses that."""
+    body = bytearray()
+    async for block in request.stream():
+        body += block[: most + 1 - len(body)]
+    return bytes(body)
+
+
 def _log_defect(request: Request, error: Exception) -> None:
     """Where it happened and in which request; not the message, which may quote a file's name or its words."""
     trace = "".join(traceback.format_tb(error.__traceback__))
     logging.getLogger(__name__).error("request %s: %s\n%s", request_id_of(request.scope), type(error).__name__, trace)
+
+
+def _asked() -> dict[int | str, dict[str, object]]:
+    return _only(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _only(*statuses: int) -> dict[int | str, dict[str, object]]:

@@ -22,7 +22,7 @@ from components.contracts.codes import Code
 from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.labels import Taxonomy
-from components.contracts.records import AlignedClip, Clip
+from components.contracts.records import AlignedClip, Clip, Word
 from components.features.adaptation import MAKE_AGAIN, Adaptation
 from components.features.base import Encoded, pretrained_of
 from components.features.encoders.given import is_given
@@ -65,6 +65,7 @@ from components.serving.words import (
 
 UNREGISTERED = "unregistered"
 MOMENT = "moment"
+FROM_FEATURES = "judged from features that came ready-made; how they were made is not known"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,33 @@ class _Judgement:
     scored: Scored | None = None
     distances: Mapping[str, OutlierCheck] = field(default_factory=dict)
     left_out: LeftOut | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Input:
+    """What an answer has of its clip, besides the judgement: its name, grid and length, remarks on it, the modalities
+    that it has by step {m: (T,)}, and its words."""
+
+    name: str
+    rate_hz: float
+    steps: int
+    duration_s: float
+    notes: tuple[str, ...] = ()
+    masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    words: tuple[Word, ...] = ()
+
+    @classmethod
+    def of(cls, clip: Clip, aligned: AlignedClip, bounds: AlignmentQuality) -> _Input:
+        """That of an aligned clip."""
+        return cls(
+            name=Path(clip.clip_id).name,
+            rate_hz=aligned.grid.rate_hz,
+            steps=aligned.grid.num_steps,
+            duration_s=aligned.quality.duration_s,
+            notes=(*aligned.quality.notes, *_gate_note(aligned, bounds)),
+            masks=aligned.masks,
+            words=aligned.words,
+        )
 
 
 class Predictor:
@@ -196,7 +224,17 @@ class Predictor:
             encodings = self.encoders.encode(row, aligned, patience=patience)
         with metrics().stage(MODEL), self.pool.lock:
             judgement = self._judgement(encodings, aligned.grid.num_steps, why=why)
-        return self._answer(clip, aligned, judgement)
+        return self._answer(_Input.of(clip, aligned, self.bundle.alignment.quality), judgement)
+
+    def predict_features(self, features: Mapping[str, Encoded], *, name: str, why: bool = False) -> Answer:
+        """Judges a clip of which only features are known, as `encoded` gives them: {m: (T, D)}, all of the same T, of
+        modalities and widths that this version has. `why` is as for `predict`."""
+        steps = next(iter(features.values())).valid.size
+        rate_hz = self.bundle.spec.rate_hz
+        with metrics().stage(MODEL), self.pool.lock:
+            judgement = self._judgement(Encodings(features=features, scores={}), steps, why=why)
+        facts = _Input(name=name, rate_hz=rate_hz, steps=steps, duration_s=steps / rate_hz, notes=(FROM_FEATURES,))
+        return self._answer(facts, judgement)
 
     def _judgement(self, encodings: Encodings, num_steps: int, *, why: bool) -> _Judgement:
         features, masks = self._transform.apply(encodings.features, num_steps)
@@ -251,26 +289,23 @@ class Predictor:
         encoded = self.encoded(clip)
         return self._transform.apply(encoded, len(next(iter(encoded.values())).valid))
 
-    def _answer(self, clip: Clip, aligned: AlignedClip, judgement: _Judgement) -> Answer:
-        classes, rate_hz = self.bundle.spec.classes, aligned.grid.rate_hz
+    def _answer(self, clip: _Input, judgement: _Judgement) -> Answer:
+        classes, rate_hz, duration_s = self.bundle.spec.classes, clip.rate_hz, clip.duration_s
         opinions, scored = judgement.opinions, judgement.scored
         masks = {**judgement.masks, **{name: opinion.valid for name, opinion in opinions.items()}}
         valid = np.any(list(masks.values()), axis=0)
-        steps_TK = (
-            np.zeros((aligned.grid.num_steps, len(classes)), np.float32) if scored is None else scored.step_posterior
-        )
-        duration_s = aligned.quality.duration_s
+        steps_TK = np.zeros((clip.steps, len(classes)), np.float32) if scored is None else scored.step_posterior
         on_grid = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
         # The last step of the grid may reach beyond the clip; no time in an answer does.
         episodes = [replace(episode, offset_s=min(episode.offset_s, duration_s)) for episode in on_grid]
-        views = tuple(_episode(episode, steps=aligned.grid.num_steps) for episode in episodes)
+        views = tuple(_episode(episode, steps=clip.steps) for episode in episodes)
         changes = tuple(Transition.model_validate(change.to_json()) for change in transitions(episodes))
         if judgement.left_out is not None:
-            views = why_episodes(views, judgement.left_out.of_episodes(on_grid), aligned.words)
-            changes = why_transitions(changes, judgement.left_out.of_transitions(on_grid), aligned.words)
+            views = why_episodes(views, judgement.left_out.of_episodes(on_grid), clip.words)
+            changes = why_transitions(changes, judgement.left_out.of_transitions(on_grid), clip.words)
         presence = {name: float(mask.mean()) for name, mask in masks.items()}
         unused = {
-            name: float(mask.mean()) for name, mask in aligned.masks.items() if name not in masks and bool(mask.any())
+            name: float(mask.mean()) for name, mask in clip.masks.items() if name not in masks and bool(mask.any())
         }
         by_class = _by_class(classes, scored.clip_posterior) if scored else {}
         threshold = self.bundle.calibration.contradiction_threshold
@@ -278,11 +313,10 @@ class Predictor:
         emotion = max(by_class, key=lambda name: by_class[name], default=None)
         return Answer(
             model=self.model,
-            clip=ClipFacts(name=Path(clip.clip_id).name, duration_s=duration_s, rate_hz=rate_hz),
+            clip=ClipFacts(name=clip.name, duration_s=duration_s, rate_hz=rate_hz),
             presence=presence,
             notes=(
-                *aligned.quality.notes,
-                *_gate_note(aligned, self.bundle.alignment.quality),
+                *clip.notes,
                 *presence_notes(presence, unused, self._ready_made),
                 *apart_note(scored.groups if scored else ()),
                 *expert_notes({name: self.bundle.experts[name].classifier.trained_on for name in opinions}),

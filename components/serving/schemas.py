@@ -8,7 +8,7 @@ All times are seconds from the clip's first presentation timestamp; spans are ha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 VALENCE = "Unpleasant (-1) to pleasant (1); null when the version was not trained to predict it."
 AROUSAL = "Calm (-1) to excited (1); null when the version was not trained to predict it."
+# Where a program that asks the service looks for the key it was not given.
+KEY_VARIABLE = "MER_API_KEY"
 ANSWER_SCHEMA: Literal["mer.answer/1"] = "mer.answer/1"
 
 
@@ -276,6 +278,33 @@ class Problem(Record):
         )
 
 
+class EncoderView(Record):
+    """What makes the features of a modality."""
+
+    encoder: str = Field(description="As in `features.encoders`.")
+    fingerprint: str = Field(description="SHA-256 of all that changes its numbers.")
+    width: int = Field(description="Features per step.")
+
+
+class GateView(Record):
+    """One gate of a version."""
+
+    name: str
+    verdict: str = Field(default="", description="'passed', 'failed', or 'not enough evidence'.")
+    words: str = Field(description="What was measured, and what was wanted.")
+
+
+class ClipLimits(Record):
+    """What a request may cost."""
+
+    max_bytes: int = Field(description="Of the clip's file.")
+    max_duration_s: float = Field(description="Of the clip, seconds.")
+    max_side_px: int = Field(description="Of the picture.")
+    max_frame_rate_hz: float = Field(description="Of the picture.")
+    max_features_bytes: int = Field(description="Of a body with features.")
+    request_timeout_s: float | None = Field(description="From the last byte of the request; null: any.")
+
+
 class ServedVersion(Record):
     """The response of `GET /v1/version`: the version that this replica serves."""
 
@@ -287,3 +316,34 @@ class ServedVersion(Record):
     modalities: tuple[str, ...]
     replica: str = Field(description="Name of the replica that answered.")
     trained_on: str = Field(default="", description="As in `ModelIdentity`.")
+
+
+class ServedModel(Record):
+    """The response of `GET /v1/model`: what the version is, and what it takes."""
+
+    version: ServedVersion
+    rate_hz: float = Field(description="Steps per second of its grid.")
+    encoders: dict[str, EncoderView] = Field(description="Modality to its encoder.")
+    limits: ClipLimits
+    corpora: dict[str, str] = Field(description="Dataset that it was trained on to `recorded` or `rendered`.")
+    figures: dict[str, Any] = Field(description="Its headline figures on held-out people, with intervals.")
+    gates: tuple[GateView, ...]
+
+
+class VersionEntry(Record):
+    """One registered version."""
+
+    version: str
+    bundle_sha256: str | None
+    served: bool = Field(description="Whether this replica has it.")
+    aliases: tuple[str, ...]
+    gates_passed: bool | None = Field(description="Null where the registry does not say.")
+    rollout_state: str | None = Field(description="What became of its promotion; null before one.")
+    registered_at: str = Field(description="UTC, ISO 8601.")
+
+
+class Versions(Record):
+    """The response of `GET /v1/versions`."""
+
+    name: str = Field(description="Of the registered model.")
+    versions: tuple[VersionEntry, ...] = Field(description="The newest first.")

@@ -27,6 +27,7 @@ from components.registry.trust import Trust, check_authentic
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.clips import clip_of_file
+from components.serving.feature_body import read_features
 from components.serving.metrics import OPEN, metrics
 from components.serving.pool import ChildPool
 from components.serving.predictor import Predictor, check_adaptation
@@ -34,6 +35,7 @@ from components.serving.schemas import Answer, ModelIdentity, ServedVersion
 from components.serving.uploads import Upload
 
 UPLOADS = "mer-uploads-"
+FEATURES_NAME = "features"
 
 
 class VersionRef(BaseModel):
@@ -147,6 +149,7 @@ class Service:
         self.uploads = OwnFolder(UPLOADS)
         self._pool = ChildPool(settings.device)
         self._predictor: Predictor | None = None
+        self.reference: VersionRef | None = None
         self._loading = threading.Lock()
 
     @property
@@ -177,7 +180,9 @@ class Service:
         """
         with self._loading:
             before = self._predictor
-            self._predictor = self._prepared(VersionRef.of(user_config)) if user_config else None
+            reference = VersionRef.of(user_config) if user_config else None
+            self._predictor = None if reference is None else self._prepared(reference)
+            self.reference = reference
             metrics().served(_identity(self._predictor), before=_identity(before))
 
     def _prepared(self, version: VersionRef) -> Predictor:
@@ -216,6 +221,19 @@ class Service:
                 patience=patience,
             )
         answer = predictor.predict(clip, patience=patience, why=why)
+        metrics().answered(answer)
+        return answer
+
+    def predict_features(self, body: bytes, content_type: str, predictor: Predictor, *, why: bool = False) -> Answer:
+        """Judges the features in a body; errors as `read_features`. Blocks, so call it in a thread."""
+        features = read_features(
+            body,
+            content_type,
+            widths=predictor.bundle.transform.widths,
+            rate_hz=predictor.bundle.spec.rate_hz,
+            max_duration_s=self.limits.max_duration_s,
+        )
+        answer = predictor.predict_features(features, name=FEATURES_NAME, why=why)
         metrics().answered(answer)
         return answer
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import promql_parser
 import psutil
 import pyarrow as pa
@@ -18,25 +20,28 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from safetensors.numpy import save
 
-from components.contracts.config import MediaLimits, Serving
+from components.contracts.config import Serving
 from components.registry.bundle import load_bundle
 from components.runtime import guarded
 from components.runtime.drawing import COLOURS
 from components.serving import observed
 from components.serving.access import needed_scope
 from components.serving.app import create_app
+from components.serving.clips import clip_of_file
+from components.serving.feature_body import SAFETENSORS
 from components.serving.forms import MEDIA_TYPES
 from components.serving.gateway import SERVES, Gateway
 from components.serving.metrics import STAGES
-from components.serving.observed import Observed
+from components.serving.observed import FEATURES, Observed
 from components.serving.predictor import Predictor
 from components.serving.problems import STATUS_BY_CLASS, STATUS_BY_CODE
 from components.serving.schemas import Answer, Problem
-from components.serving.service import Service, ServiceSettings, VersionRef
+from components.serving.service import Service, ServiceSettings
 from components.serving.uploads import FILES, TEXTS
 from tests.serving import media
-from tests.serving.bundles import tiny_bundle
+from tests.serving.conftest import LIMITS
 
 # A child whose decoder really dies of clips with this name.
 DEADLY = """
@@ -62,18 +67,6 @@ child()
 """
 MONITORING = Path(__file__).resolve().parents[2] / "infra" / "monitoring"
 Call = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
-LIMITS = MediaLimits(max_bytes=200_000, max_duration_s=5.0)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    cache = tmp_path_factory.mktemp("cache")
-    sha256 = tiny_bundle(cache / "making")
-    (cache / "making").rename(cache / sha256)
-    service = Service(ServiceSettings(cache=cache, limits=LIMITS, golden_tolerance=1e-4, alias="champion"))
-    reference = VersionRef(model_name="tiny", version="4", bundle_sha256=sha256, tracking_uri="http://127.0.0.1:9")
-    service.load(reference.model_dump())
-    return service
 
 
 def called(service: Service, call: Call) -> httpx.Response:
@@ -100,8 +93,6 @@ def test_a_posted_clip_gets_the_answer_that_the_predictor_gives(service: Service
     response = posted(service, clip_path.read_bytes(), transcript="what a day")
     assert response.status_code == 200
     answer = Answer.model_validate(response.json())
-    from components.serving.clips import clip_of_file
-
     bundle = load_bundle(service.settings.cache / answer.model.bundle_sha256)
     own = Predictor(bundle, name="tiny", version="4", pool=service.current().pool, limits=LIMITS)
     assert response.text == own.predict(clip_of_file(clip_path, own.guard, transcript="what a day")).to_json()
@@ -215,6 +206,37 @@ def test_words_and_physiology_are_used(service: Service, clip_path: Path, tmp_pa
     answer = Answer.model_validate(response.json())
     assert [m.start_s for m in answer.timeline if "text" in m.present] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
     assert any(note.startswith("physio: present in") for note in answer.notes)
+
+
+def test_features_alone_get_the_answer_of_their_clip(service: Service, clip_path: Path) -> None:
+    predictor = service.current()
+    copied = Path(shutil.copy(clip_path, service.uploads.path))  # the child that decodes may read nothing else
+    clip = clip_of_file(copied, predictor.guard, transcript="what a day")
+    whole, encoded = predictor.predict(clip, why=True), predictor.encoded(clip)
+    rows = {name: np.where(own.valid[:, None], own.values, np.float32(np.nan)) for name, own in encoded.items()}
+
+    def asked(body: bytes, kind: str) -> httpx.Response:
+        headers = {"content-type": kind}
+        return called(service, lambda client: client.post(f"{FEATURES}?why=true", content=body, headers=headers))
+
+    answer = Answer.model_validate(asked(save(rows), SAFETENSORS).json())
+    lists = {name: [None if np.isnan(row).all() else row.tolist() for row in own] for name, own in rows.items()}
+    as_text = asked(json.dumps(lists).encode(), "application/json; charset=utf-8")
+    assert Answer.model_validate(as_text.json()) == answer
+    assert (answer.posterior, answer.presence) == (whole.posterior, whole.presence)
+    assert [moment.posterior for moment in answer.timeline] == [moment.posterior for moment in whole.timeline]
+    assert answer.notes[0].startswith("judged from features")
+    assert answer.episodes[0].why is not None
+    refused = asked(b"\x00" * 20, "application/x-hdf5")
+    assert (refused.status_code, problem(refused).error.code) == (415, "unsupported-media")
+
+
+def test_what_the_version_is_and_takes(service: Service) -> None:
+    model = called(service, lambda client: client.get("/v1/model")).json()
+    assert model["version"]["version"] == "4"
+    assert model["encoders"]["voice"]["encoder"] == "signal"
+    assert model["limits"]["max_duration_s"] == LIMITS.max_duration_s
+    assert model["gates"] == [{"name": "ece", "verdict": "passed", "words": "fine"}]
 
 
 def test_bad_uploads_are_refused_with_a_reason(service: Service, clip_path: Path, tmp_path: Path) -> None:

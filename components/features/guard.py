@@ -22,6 +22,7 @@ from components.features.base import Classifying, Encoded, Encoder
 from components.features.registry import create
 from components.features.warm import warm_clip
 from components.media.source import out_of_memory, too_slow
+from components.runtime.fork_server import fork_server
 from components.runtime.guarded import BODY, ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
 
@@ -93,6 +94,11 @@ class EncoderGuard(InChild):
         if ended.over_time:
             return too_late(patience, where)
         return crashed(ended, where)
+
+
+def prepare() -> None:
+    """Starts the imports of this process's guards, without waiting for them."""
+    fork_server(__name__).prepare({})
 
 
 def imports(settings: Fields) -> None:

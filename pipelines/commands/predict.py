@@ -270,23 +270,21 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
 def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
     """The bundle to judge with; a bundle's folder needs no project around it.
 
-    Meanwhile the process that opens media makes its imports: they take seconds, as those of this one. If the version
-    turns out to align differently than the project, some of them are made later.
+    Meanwhile the processes that open media and encode make their imports: they take seconds, as those of this one. If
+    the version turns out to align differently than the project, some of them are made later.
     """
-    from components.alignment.guard import prepare
-
     if version is not None and is_bundle(version):
-        prepare(Alignment())
+        _prepare(Alignment())
         from components.registry.bundle import load_bundle
         from components.serving.predictor import UNREGISTERED
 
         return None, Chosen(bundle=load_bundle(Path(version)), name=Path(version).name[:12], version=UNREGISTERED)
     if version == STARTER or (version is None and root is None and not in_project()):
-        prepare(Alignment())
+        _prepare(Alignment())
         return None, _starter(named=version is not None)
     root = root or find_root()
     params, layout = load(root), Layout(root)
-    prepare(params.alignment)
+    _prepare(params.alignment)
     registered = _registered(version or params.rollout.alias, params, layout)
     if registered is not None:
         return params, registered
@@ -302,6 +300,15 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
             remedy="`mer serve` shows the versions in the MLflow UI.",
         )
     return params, _last_run(params, layout)
+
+
+def _prepare(alignment: Alignment) -> None:
+    from components.alignment import guard as media
+
+    media.prepare(alignment)
+    from components.features import guard as encoding
+
+    encoding.prepare()
 
 
 def _starter(*, named: bool) -> Chosen:

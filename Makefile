@@ -22,8 +22,10 @@ LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-vers
 WORKERS ?= 2
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
+CHECKOV = $(BIN)/uv tool run checkov@3.2.489 --config-file infra/checkov.yaml
+
 .DEFAULT_GOAL := help
-.PHONY: help env dev lock run check test serve static lint types layers light unit bench clean
+.PHONY: help env dev lock run check test serve checkov static lint types layers light unit bench clean
 ifneq ($(MOVED),)
 .PHONY: $(STAMP)
 endif
@@ -92,6 +94,14 @@ light: dev
 
 unit: dev
 	$(PYTEST)
+
+# A tool with a hundred packages of its own, which uv keeps apart. A pod with a mistake must fail.
+checkov: dev  ## checkov on every pod of infra/, also those that operators make
+	@mkdir -p .mer/checkov
+	$(BIN)/python -m tests.infra.every_pod >.mer/checkov/pods.yaml
+	$(BIN)/python -m tests.infra.every_pod --typo >.mer/checkov/typo.yaml
+	$(CHECKOV) -f .mer/checkov/pods.yaml
+	@if $(CHECKOV) -f .mer/checkov/typo.yaml >/dev/null; then echo 'checkov overlooks a mistake' >&2; exit 1; fi
 
 bench: dev  ## speed, each figure beside a baseline (BENCH='--quick', '--only NAME', '--help')
 	$(BIN)/python -m bench $(BENCH)

@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from pipelines import dag
 from pipelines.kubeflow import kustomize, retrain
-from pipelines.kubeflow.settings import load_settings
 from pipelines.stages import STAGES
 from tests.infra import kfp_pods
+from tests.infra.every_pod import compiled
 from tests.infra.kuberay import OPERATOR, ray_pods
 from tests.infra.network import Network, Outside, selects
 from tests.infra.pod_security import violations
 from tests.infra.pods import Pod, workload_pods
-from tests.pipelines.kfp_stack import only_the_caller
 from tests.pipelines.projects import ROOT
 
 INFRA = ROOT / "infra"
-FOLDERS = ("base", "overlays/dev", "overlays/prod")
+FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres")
 OWN = "mer"
 PROFILE = "team-a"  # Kubeflow tasks in a namespace of their own
 LABELS: dict[str, dict[str, str]] = {
@@ -62,18 +59,8 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def workflow(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The compiled pipeline of all stages, made without DVC: which tasks follow which is not looked at here."""
-    from kfp import compiler
-
-    path = tmp_path_factory.mktemp("kfp") / "mer.yaml"
-    nodes = [
-        dag.Node(address=name, command="", description="", deps=(), outs=(), params={}, upstream=()) for name in STAGES
-    ]
-    with only_the_caller():
-        compiler.Compiler().compile(retrain.build(nodes, load_settings(ROOT)), package_path=str(path))
-    pipeline, platform = yaml.safe_load_all(path.read_text())
-    return pipeline, platform
+def workflow() -> tuple[dict[str, Any], dict[str, Any]]:
+    return compiled()
 
 
 @pytest.fixture(scope="module", params=FOLDERS)
@@ -281,8 +268,10 @@ def test_what_leaves_the_namespace_is_named(cluster: Cluster) -> None:
     for pod in kubeflow:
         assert network.connects(pod, KFP_API, 8888)
     others = [pod for pod in own if pod not in kubeflow and pod not in heads]
+    has_bucket = any(policy["metadata"]["name"] == "mer-mlflow-store" for policy in network.policies)
     for pod in others:
-        assert not network.connects(pod, INTERNET, 443), str(pod)
+        stores = has_bucket and pod.name == "mer-mlflow"
+        assert network.connects(pod, INTERNET, 443) == network.connects(pod, INTERNET, 5432) == stores, str(pod)
         assert not network.connects(pod, KFP_API, 8888), str(pod)
     for pod in own:
         assert not network.connects(pod, INTERNET, 80), str(pod)

@@ -1,4 +1,4 @@
-"""The alerts ask for figures that there are, Prometheus may read them, and a page says what to do."""
+"""The alerts ask for figures that there are, and Prometheus may read them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 
 from components.rollout import figures
 from components.rollout.figures import CHAMPION, MEANING, RETRAINED, RETRAINED_AT_TAG, read_figures
@@ -16,11 +17,10 @@ from pipelines.kubeflow import kustomize
 from tests.infra.network import Network
 from tests.infra.pods import Pod
 from tests.pipelines.projects import ROOT
-from tests.test_docs import HEADING, anchor
 
 MONITORING = kustomize.render(ROOT / "infra" / "prometheus")
 RULES: list[dict[str, Any]] = [
-    rule for group in kustomize.find(MONITORING, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]
+    rule for group in kustomize.find(MONITORING, "PrometheusRule", "mer")["spec"]["groups"] for rule in group["rules"]
 ]
 RAY = Pod(
     name="ray",
@@ -31,15 +31,11 @@ RAY = Pod(
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_a_rule_asks_for_figures_that_are_exported_and_has_a_page(rule: dict[str, Any]) -> None:
+def test_a_rule_asks_for_figures_that_are_exported(rule: dict[str, Any]) -> None:
     names = re.findall(r"\bray_mer_\w+", rule["expr"])
     assert names
     assert {name.removeprefix("ray_") for name in names} <= set(MEANING)
     assert rule["labels"]["severity"] in {"info", "warning", "critical"}
-    page, _, part = rule["annotations"]["runbook"].partition("#")
-    text = (ROOT / page).read_text()
-    assert part in {anchor(heading) for heading in HEADING.findall(text)}
-    assert rule["alert"] in text
 
 
 def test_prometheus_alone_reads_them() -> None:
@@ -51,8 +47,15 @@ def test_prometheus_alone_reads_them() -> None:
     assert network.connects(prometheus, RAY, 8080)
     assert not network.connects(prometheus, RAY, 6379)
     assert not network.connects(replace(prometheus, namespace="elsewhere"), RAY, 8080)
-    monitor = kustomize.find(MONITORING, "PodMonitor")
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= RAY.labels.items()
+    assert network.connects(prometheus, RAY, 8000)
+    for name in ("mer-ray", "mer-service"):
+        monitor = kustomize.find(MONITORING, "PodMonitor", name)
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= RAY.labels.items()
+
+
+def test_the_operators_alerts_of_the_service_are_those_of_the_rule_file() -> None:
+    groups = yaml.safe_load((ROOT / "infra" / "monitoring" / "alerts.yaml").read_text())["groups"]
+    assert kustomize.find(MONITORING, "PrometheusRule", "mer-service")["spec"]["groups"] == groups
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from tests.conftest import SHARED
 from tests.pipelines.projects import ROOT
 
 INFRA = ROOT / "infra"
-FOLDERS = ("base", "overlays/dev", "overlays/prod")
+FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres")
 CUSTOM = ("RayCluster", "RayJob", "RayService")
 KUBERNETES = "1.37"
 
@@ -133,6 +133,8 @@ def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
         "Deployment",
         "Service",
         "PodDisruptionBudget",
+        "ResourceQuota",
+        "LimitRange",
     }
     assert {manifest["kind"] for manifest in core} - {"StatefulSet", "Ingress"} == expected
     for manifest in core:

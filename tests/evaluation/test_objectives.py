@@ -11,6 +11,7 @@ from components.catalog.cases import Case
 from components.contracts.config import Evaluate, Gates, Train
 from components.evaluation.evaluate import Evaluation, Splits, evaluate
 from components.evaluation.objectives import OBJECTIVES, Objective, shift_for
+from components.evaluation.pages.report import AIMS
 from components.inference.calibration import Calibration, Shift
 from components.inference.probabilities import softmax
 from tests.evaluation.made import CLASSES, make_split, trained_model
@@ -45,6 +46,10 @@ def test_each_version_shows_every_objective_and_says_which_it_has() -> None:
             }
             assert own[level]["weighted_f1"]["value"] == figures[level]["weighted_f1"]
             assert own[level]["weighted_f1"]["low"] <= own[level]["weighted_f1"]["value"]
+
+
+def test_the_report_says_what_each_objective_is_for() -> None:
+    assert tuple(AIMS) == OBJECTIVES
 
 
 def test_the_prior_serves_accuracy_and_is_calibrated() -> None:

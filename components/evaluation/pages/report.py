@@ -26,6 +26,7 @@ ALT = {
 }
 AIMS = {
     "balanced": "macro-F1 and UAR, every class counting alike",
+    "between": "all of these at once, a class counting in between",
     "accuracy": "accuracy and weighted F1, a class counting as often as training data show it",
 }
 SYNTHETIC_NOTE = (

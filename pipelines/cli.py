@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "describe": pipeline_cli.describe,
     "config": config_cli.config,
     "retrain": kubeflow_cli.retrain,
+    "drift": service_cli.drift,
     "rayjob": kubeflow_cli.rayjob,
     "serve": service_cli.serve,
     "predict": service_cli.predict,

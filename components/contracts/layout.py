@@ -35,6 +35,11 @@ class Layout:
         return self.state / "signing"
 
     @property
+    def watched(self) -> Path:
+        """What `mer drift` keeps between two looks: counts alone."""
+        return self.state / "drift.json"
+
+    @property
     def api_keys(self) -> Path:
         """The API keys of the service, where the environment names no other file; see `serving/api_keys.py`."""
         return self.state / "api-keys.json"

@@ -26,6 +26,7 @@ from components.features.registry import create
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
+from components.inference.profile import PROFILE, Outcome, Profile
 from components.inference.scoring import Scorer, keep
 from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel, count_parameters
@@ -49,6 +50,8 @@ from components.training.earlier import Taken
 
 GOLDENS = 4
 TIMED_CLIPS = 16
+# Of `predictions.parquet`.
+PROFILED = ("clip_id", "subject_id", "present", "label", "answer", "confidence", "contradiction")
 # The description carries the headline figures; the whole tree is in `data/evaluated/metrics.json` and in the run.
 HEADLINES = ("level", "objective", "clip", "step", "counts")
 
@@ -121,6 +124,7 @@ def run(
     rendered = {corpus.name: corpus.rendered for corpus in corpora}
     recorded = Recorded.of(rows, rendered, wanted=registry.min_recorded_people)
     run.json(list_subjects(rows, salt=catalog["sha256"]), SUBJECTS)
+    run.json(answers_about_held_out(layout, model.spec.names).to_json(), PROFILE)
     starter = None
     if registry.starter:
         starter = register_first(name=registry.model_name, alias=alias, tracking=tracking, root=layout.root)
@@ -241,6 +245,32 @@ def experts_of(
             encoder = EncoderSpec(spec=entry["spec"], fingerprint=entry["fingerprint"], width=int(entry["width"]))
             experts[modality] = Expert(encoder=encoder, classifier=classifier)
     return experts
+
+
+def answers_about_held_out(layout: Layout, modalities: Sequence[str]) -> Profile:
+    """The profile of the answers about the test split, which those of the service are compared with later."""
+    rows = pq.read_table(layout.evaluated / "predictions.parquet", columns=list(PROFILED)).to_pylist()
+    transform, reference = Transform.load(layout.trained), Reference.load(layout.evaluated)
+    distances = {
+        case.clip_id: {
+            name: check.distance / check.threshold
+            for name, check in reference.judge(case.features, case.masks).items()
+            if check.threshold > 0
+        }
+        for case in prepare(load_examples(layout, "test"), transform)
+    }
+    outcomes = (
+        Outcome(
+            emotion=row["answer"],
+            confidence=row["confidence"],
+            presence={name: name in row["present"] for name in modalities},
+            distances=distances.get(row["clip_id"], {}),
+            contradiction=row["contradiction"],
+            label=row["label"],
+        )
+        for row in rows
+    )
+    return Profile.of(outcomes, people=len({row["subject_id"] for row in rows}))
 
 
 def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from components.contracts.errors import MerError, UnavailableError
+from components.contracts.errors import MerError
 from components.registry.evidence import GATES_TAG
 from components.registry.register import CARD_NAME, DATA_SECTION, SHORTENED
 from components.serving.feature_body import MAX_BYTES
@@ -51,10 +51,9 @@ def model(service: Service) -> ServedModel:
     )
 
 
-def card(service: Service) -> str:
-    """The model card of the version in service, Markdown: its description, and where that was cut, the whole card
-    beside its model. Raises UnavailableError: there is no version, it has no card, or MLflow cannot be reached."""
-    reference = _reference(service)
+def card(reference: VersionRef) -> str | None:
+    """The model card of a version, Markdown: its description, and where that was cut, the whole card beside its model;
+    None without one. Raises UnavailableError: MLflow cannot be reached."""
     name, number, uri = reference.model_name, reference.version, reference.tracking_uri
     with impatience():
         info = version_info(name, number, tracking_uri=uri)
@@ -62,39 +61,23 @@ def card(service: Service) -> str:
         if text.endswith(SHORTENED):
             with suppress(MerError), TemporaryDirectory() as scratch:
                 text = download(name, number, CARD_NAME, into=Path(scratch), tracking_uri=uri).read_text("utf-8")
-    if not text:
-        raise _missing("the version has no card", reference)
-    return text
+    return text or None
 
 
-def terms(service: Service) -> str:
-    """Licence and consent of the data of the version in service: that part of its card. Raises as `card`."""
-    section = DATA_SECTION.search(card(service))
-    if section is None:
-        raise _missing("the card says nothing about its data", _reference(service))
-    return section[0].strip()
+def terms(reference: VersionRef) -> str | None:
+    """Licence and consent of the data of a version: that part of its card; None without one. Raises as `card`."""
+    section = DATA_SECTION.search(card(reference) or "")
+    return None if section is None else section[0].strip()
 
 
-def versions(service: Service) -> Versions:
-    """The registered versions of the model in service, newest first. Raises UnavailableError: no version is served, or
+def versions(reference: VersionRef) -> Versions:
+    """The registered versions of the model that a version in service is of, newest first. Raises UnavailableError:
     MLflow cannot be reached."""
-    reference = _reference(service)
     with impatience():
         infos = versions_of(reference.model_name, tracking_uri=reference.tracking_uri)
         aliases = aliases_of(reference.model_name, tracking_uri=reference.tracking_uri)
     entries = [_entry(info, aliases, reference) for info in sorted(infos, key=lambda info: -int(info.version))]
     return Versions(name=reference.model_name, versions=tuple(entries))
-
-
-def _reference(service: Service) -> VersionRef:
-    service.current()
-    assert service.reference is not None
-    return service.reference
-
-
-def _missing(what: str, reference: VersionRef) -> UnavailableError:
-    where = f"{reference.model_name} version {reference.version}"
-    return UnavailableError(what, where=where, remedy="`mer run` registers versions with a card.")
 
 
 def _entry(info: VersionInfo, aliases: dict[str, str], served: VersionRef) -> VersionEntry:

@@ -177,7 +177,7 @@ def create_app(service: Service) -> FastAPI:
         dependencies=[Depends(API_KEY)],
     )
     def card() -> Response:
-        return Response(about.card(service), media_type=MARKDOWN)
+        return _markdown(about.card(service.reference()))
 
     @app.get(
         TERMS,
@@ -187,11 +187,11 @@ def create_app(service: Service) -> FastAPI:
         dependencies=[Depends(API_KEY)],
     )
     def terms() -> Response:
-        return Response(about.terms(service), media_type=MARKDOWN)
+        return _markdown(about.terms(service.reference()))
 
     @app.get(VERSIONS, summary="Which versions are there?", responses=_asked(), dependencies=[Depends(API_KEY)])
     def versions() -> Versions:
-        return about.versions(service)
+        return about.versions(service.reference())
 
     @app.get(
         METRICS,
@@ -267,6 +267,12 @@ def _accepted(request: Request) -> str:
     if kind is None:
         raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"an answer is one of {', '.join(MEDIA_TYPES)}")
     return kind
+
+
+def _markdown(text: str | None) -> Response:
+    if text is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "the version was registered without it")
+    return Response(text, media_type=MARKDOWN)
 
 
 async def _whole(request: Request, most: int) -> bytes:

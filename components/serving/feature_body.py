@@ -21,8 +21,8 @@ from components.features.base import Encoded
 SAFETENSORS, JSON = "application/vnd.safetensors", "application/json"
 # Five minutes of four wide modalities are 20 MB.
 MAX_BYTES = 64 << 20
-# Numbers as text are read a hundred times more slowly.
-MAX_JSON_BYTES = 8 << 20
+# Numbers as text are read a hundred times more slowly, and a byte may become forty.
+MAX_JSON_BYTES = 4 << 20
 MAX_HEADER_BYTES = 1 << 16
 LENGTH_BYTES = 8
 WHERE = "features"

@@ -21,16 +21,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from components.contracts.codes import Code
+from components.inference.profile import NOTHING, RATIOS, SHARES
 from components.serving.schemas import Answer, ModelIdentity
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "mer_"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-SHARES = tuple(tenth / 10 for tenth in range(1, 11))
 STEPS = (1, 10, 30, 100, 300, 1000, 3000)
-RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
-NOTHING = "none"
 # The steps of a prediction: its body arrives, it waits for its turn, its files are opened, decoded and aligned, and
 # encoded, and the model judges them.
 RECEIVE, QUEUE, OPEN, DECODE, FEATURES, MODEL = STAGES = ("receive", "queue", "open", "decode", "features", "model")

@@ -149,7 +149,7 @@ class Service:
         self.uploads = OwnFolder(UPLOADS)
         self._pool = ChildPool(settings.device)
         self._predictor: Predictor | None = None
-        self.reference: VersionRef | None = None
+        self._reference: VersionRef | None = None
         self._loading = threading.Lock()
 
     @property
@@ -182,7 +182,7 @@ class Service:
             before = self._predictor
             reference = VersionRef.of(user_config) if user_config else None
             self._predictor = None if reference is None else self._prepared(reference)
-            self.reference = reference
+            self._reference = reference
             metrics().served(_identity(self._predictor), before=_identity(before))
 
     def _prepared(self, version: VersionRef) -> Predictor:
@@ -236,6 +236,12 @@ class Service:
         answer = predictor.predict_features(features, name=FEATURES_NAME, why=why)
         metrics().answered(answer)
         return answer
+
+    def reference(self) -> VersionRef:
+        """Where the version in service is from. Raises UnavailableError while there is none."""
+        self.current()
+        assert self._reference is not None
+        return self._reference
 
     def served_version(self) -> ServedVersion:
         """The version in service. Raises UnavailableError while there is none."""

@@ -249,6 +249,37 @@ def gates(
     raise typer.Exit(comparing.run(version))
 
 
+def drift(
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="URL|FILE", help="Of the service; default: that of params.yaml.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="Labels that came late: CSV with emotion and label.")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Take these answers as usual for later looks.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print, and record nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one line of JSON.")] = False,
+) -> None:
+    """Look whether what the service is asked, and answers, has moved.
+
+    \b
+    Compares what the service has counted since the last look (emotions,
+    confidence, presence, contradiction, distance from the training data) with
+    the answers that were accepted, or with those about held-out people. What
+    moved is a run in MLflow and a note on the version, which
+    mer retrain --if-needed reads.
+
+    \b
+    Examples:
+      mer drift                      every night, before mer retrain --if-needed
+      mer drift --accept             the answers so far are as they should be
+      mer drift --labels clips.csv
+    """
+    from pipelines.commands import drift as drifting
+
+    raise typer.Exit(drifting.run(metrics=metrics, labels=labels, accept=accept, dry_run=dry_run, as_json=as_json))
+
+
 def promote(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A number or an alias, such as challenger.")],
 ) -> None:

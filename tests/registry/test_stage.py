@@ -20,6 +20,7 @@ from components.contracts.layout import Layout
 from components.contracts.records import clip_table
 from components.features.registry import create
 from components.inference.calibration import Calibration
+from components.inference.profile import PROFILE, Profile
 from components.model.files import WEIGHTS
 from components.model.spec import ModelSpec
 from components.registry.bundle import load_bundle
@@ -29,10 +30,19 @@ from components.registry.keys import TrustedKeys
 from components.registry.marking import search
 from components.registry.proof import PROOF_TAG
 from components.registry.stage import experts_of
+from components.serving import about
+from components.serving.metrics import ServiceMetrics
+from components.serving.schemas import Answer
+from components.serving.service import VersionRef
+from components.tracking.client import Client
+from components.tracking.runs import Run
 from components.tracking.versions import PROMOTED_BY, resolve, version_info
+from pipelines.commands import drift
 from pipelines.commands.gates import BY_ITSELF, run_gates
+from pipelines.retraining.gather import trained_version
 from pipelines.stages import call_stage
 from tests.registry.projects import EvaluatedProject, make_params, make_project, toy_clips
+from tests.serving.test_schemas import answer_fields
 
 pytestmark = pytest.mark.integration
 
@@ -86,6 +96,76 @@ def test_the_stage_registers_what_was_evaluated(
         "  * licence: CC0\n    consent: in writing, and to publication\n    clips: test 32 clips of 4 people",
     ):
         assert line in version.description
+
+
+def test_the_service_shows_the_card_its_terms_and_the_versions(project: tuple[Params, Layout], mlflow_uri: str) -> None:
+    summary = call_stage("register", *project)
+    reference = VersionRef(
+        model_name="stage-toy",
+        version=summary["version"],
+        bundle_sha256=summary["bundle_sha256"],
+        tracking_uri=mlflow_uri,
+    )
+    card = about.card(reference)
+    assert card is not None
+    assert card.startswith("# stage-toy: emotion over time")
+    assert "## Uses that are forbidden" in card
+    terms = about.terms(reference)
+    assert terms is not None
+    assert terms.startswith("## Data and consent")
+    assert "licence: CC0" in terms
+    (entry,) = [entry for entry in about.versions(reference).versions if entry.served]
+    assert entry.version == summary["version"]
+    assert entry.bundle_sha256 == summary["bundle_sha256"]
+    assert (set(entry.aliases), entry.gates_passed) == ({"champion", "challenger"}, True)
+    other = reference.model_copy(update={"version": "999"})
+    assert (about.card(other), about.terms(other)) == (None, None)
+
+
+def test_what_the_service_counts_is_compared_and_what_moved_is_noted_for_retraining(
+    project: tuple[Params, Layout], mlflow_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, layout = project
+    summary = call_stage("register", params, layout)
+    stored = Run(Client(mlflow_uri), summary["run_id"]).read_json(PROFILE)
+    held_out = Profile.from_json(stored, where="here")
+    predictions = pq.read_table(layout.evaluated / "predictions.parquet")
+    assert (held_out.answers, held_out.people) == (
+        predictions.num_rows,
+        len(set(predictions["subject_id"].to_pylist())),
+    )
+    assert {"correct", "label", "presence.face", "distance.voice", "confidence"} <= set(held_out.tables)
+
+    metrics = ServiceMetrics()
+    answer = Answer.model_validate(answer_fields())
+    answer = answer.model_copy(update={"model": answer.model.model_copy(update={"version": summary["version"]})})
+    metrics.served(answer.model, before=None)
+    watched = Layout(tmp_path)
+
+    def looked(*, face: float, accept: bool = False) -> str:
+        for _ in range(60):
+            metrics.answered(answer.model_copy(update={"presence": {"face": face, "voice": 1.0}}))
+        file = tmp_path / "metrics.txt"
+        file.write_bytes(metrics.exposition())
+        drift.look(watched, params, metrics=str(file), accept=accept)
+        return capsys.readouterr().out
+
+    def noted() -> str | None:
+        version = version_info("stage-toy", summary["version"], tracking_uri=mlflow_uri)
+        assert version is not None
+        return trained_version(version).drift
+
+    assert "4 before; 30 of each are needed" in looked(face=1.0)  # the test split has four people
+    assert "Accepted as usual: 60 answers" in looked(face=1.0, accept=True)
+    assert "0 measures moved" in looked(face=1.0)
+    assert noted() is None
+    assert "1 measures moved" in looked(face=0.0)
+    reason = noted()
+    assert reason is not None
+    assert reason.startswith("how often clips have face: missing 0% → 100% (p ")
+    experiment = MlflowClient(mlflow_uri).get_run(summary["run_id"]).info.experiment_id
+    reports = MlflowClient(mlflow_uri).search_runs([experiment], f"tags.`mer.drift` = '{summary['version']}'")
+    assert [run.data.metrics["moved"] for run in reports] == [1.0, 0.0, 0.0]
 
 
 def test_a_corrected_consent_reaches_the_card_of_the_registered_version(

@@ -30,6 +30,7 @@ def test_the_page_shows_an_answer() -> None:
     words = shown(answer_fields())
     assert words[0] == "anger"
     assert "This clip is unlike the training data." in words
+    assert "It rests most on the voice." in words
     assert any(word.startswith("Answered by mer version 3") for word in words)
 
 

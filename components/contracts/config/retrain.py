@@ -12,3 +12,9 @@ class Retrain(Section):
 
     max_age_days: float | None = Field(None, gt=0)
     """The largest age of the version that is served, in days; null: any."""
+
+    drift_false_alarms: float = Field(0.01, gt=0, lt=1)
+    """The largest chance that one `mer drift` reports drift where there is none."""
+
+    drift_least: float = Field(0.1, ge=0, le=1)
+    """How far a measure must have moved to be reported: the Jensen-Shannon distance of its counts, 0 to 1."""

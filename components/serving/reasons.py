@@ -69,7 +69,7 @@ def _episode_words(reasons: Reasons, emotion: str) -> list[str]:
     if len(reasons.by_modality) == 1:
         return [*sentences, f"It rests on {title(*reasons.by_modality)} alone."]
     if most is None:
-        return [*sentences, f"Without any one of them it would be {emotion} all the same."]
+        return [*sentences, f"Without any one modality it would be {emotion} all the same."]
     own = reasons.by_modality[most]
     without = percent(max(0.0, reasons.probability - own.change))
     instead = f", and the answer {own.instead}" if own.instead not in (None, emotion) else ""
@@ -86,7 +86,7 @@ def _transition_words(reasons: Reasons, emotion: str) -> list[str]:
     if len(reasons.by_modality) == 1:
         return [*sentences, f"It rests on {title(*reasons.by_modality)} alone."]
     if most is None:
-        return [*sentences, "Without any one of them the change would be much the same."]
+        return [*sentences, "Without any one modality the change would be much the same."]
     rest = reasons.probability - reasons.by_modality[most].change
     without = f"rise by {percent(rest)}" if rest > 0 else "not rise"
     return [

@@ -34,8 +34,8 @@ def test_it_says_what_came_first_and_what_counts_most() -> None:
 def test_it_says_where_nothing_stands_out() -> None:
     alike = {name: Contribution(change=0.01, turned_at_s=1.0) for name in ("face", "voice")}
     assert words_of(0.8, **alike) == (
-        "Several modalities turned together. Without any one of them it would be anger all the same.",
-        "Several modalities turned together. Without any one of them the change would be much the same.",
+        "Several modalities turned together. Without any one modality it would be anger all the same.",
+        "Several modalities turned together. Without any one modality the change would be much the same.",
     )
     assert words_of(0.8, face=Contribution(change=0.7))[0] == "It rests on the face alone."
 

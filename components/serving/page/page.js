@@ -224,7 +224,7 @@ function show(answer, player = null) {
     const list = el("ul", {});
     for (const change of answer.transitions) {
       list.append(el("li", {}, el("button", { type: "button", title: "play from here", onclick: () => over.seek(change.at_s) },
-        `${seconds(change.at_s)}, ${change.before} to ${change.after}: ${change.why.words}`)));
+        `${seconds(change.at_s)}, ${change.before} to ${change.after}`), " " + change.why.words));
     }
     out.push(el("h2", {}, "Why does it change?"), list);
   }

@@ -115,6 +115,8 @@ def look(
     _show(drift, version, now, as_json=as_json)
     if not dry_run:
         _record(layout, params, drift, version, now)
+        if now.answers < LEAST_ANSWERS:  # too few to have been compared: a later look counts them
+            return
         accepted = None if before is None else before.accepted
         Watched(version=version, counted=counted, accepted=accepted).write(layout.watched)
 

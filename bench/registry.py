@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import gpu_step, memory, rerun, stages, stored_features, streaming_step, training_step
+from bench import gpu_step, live_streams, memory, rerun, stages, stored_features, streaming_step, training_step
 from bench.benchmark import Benchmark
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
     "training-step": training_step.BENCHMARK,
     "stored-features": stored_features.BENCHMARK,
     "streaming-step": streaming_step.BENCHMARK,
+    "live-streams": live_streams.BENCHMARK,
     "stages": stages.BENCHMARK,
     "rerun": rerun.BENCHMARK,
     "memory": memory.BENCHMARK,

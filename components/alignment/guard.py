@@ -11,6 +11,7 @@ environment it has what it needs, and no token or password. Where its files are 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +25,9 @@ from components.contracts.config import Alignment, MediaLimits
 from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.records import AlignedClip, Clip, Word
 from components.media.images import image_times
+from components.media.pieces import pieces
 from components.media.probe import image_format
+from components.media.received import Part, Recorded, recorded
 from components.media.source import open_media, out_of_memory, picture_stream, too_slow
 from components.runtime.fork_server import fork_server
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
@@ -121,6 +124,23 @@ class Guard(InChild):
         timed = tuple(Word(text=text, start_s=start_s, end_s=end_s) for text, start_s, end_s in fields["words"])
         return bool(fields["picture"]), Said(text=fields["text"], words=timed)
 
+    def recorded(self, path: Path, part: Part, *, offset: int = 0, patience: Patience | None = None) -> Recorded:
+        """The files of a part of a live stream.
+
+        Args:
+            path: the pieces that were sent (`media.received`), from the byte `offset` on.
+            part: which part.
+            patience: as of `aligned_row`.
+
+        Raises:
+            MediaError: as `received.recorded` and `aligned_row`.
+        """
+        request = {"do": "record", "path": str(path), "offset": offset, "part": asdict(part)}
+        fields, body = self._request(request, path.name, patience)
+        media, signals = (body or b"")[: fields["media"]], (body or b"")[fields["media"] :]
+        words = tuple((text, start_s, end_s) for text, start_s, end_s in fields["words"])
+        return Recorded(media=media or None, signals=signals or None, words=words, has_picture=bool(fields["picture"]))
+
     def _request(
         self, request: Mapping[str, Any], where: str, patience: Patience | None = None
     ) -> tuple[Fields, bytes | None]:
@@ -166,6 +186,8 @@ def serve(settings: Fields) -> Handler:
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         if request["do"] == "open":
             return _opened(request, root, config.limits), None
+        if request["do"] == "record":
+            return _recorded(request)
         clip = Clip.from_row(request["clip"])
         if request["do"] == "align":
             fields = packed(align_one(aligner, clip, root))
@@ -189,6 +211,14 @@ def _opened(request: Fields, root: Path, limits: MediaLimits) -> Fields:
     said = read_said(transcript, words and Path(words), max_duration_s=limits.max_duration_s)
     timed = [(word.text, word.start_s, word.end_s) for word in said.words]
     return {"picture": _has_picture(root / request["path"], limits), "text": said.text, "words": timed}
+
+
+def _recorded(request: Fields) -> tuple[Fields, bytes]:
+    with Path(request["path"]).open("rb") as sent:
+        sent.seek(request["offset"])
+        files = recorded(pieces(sent), Part(**request["part"]))
+    media, signals = files.media or b"", files.signals or b""
+    return {"media": len(media), "words": files.words, "picture": files.has_picture}, media + signals
 
 
 def _has_picture(path: Path, limits: MediaLimits) -> bool:

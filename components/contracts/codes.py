@@ -127,6 +127,7 @@ class Code(StrEnum):
 
     # The service.
     NO_VERSION = "no-version"
+    NO_STREAM = "no-stream"
     ALIGNMENT_MISMATCH = "alignment-mismatch"
     ENCODER_MISMATCH = "encoder-mismatch"
     BAD_REQUEST = "bad-request"

@@ -245,10 +245,11 @@ class Scorer:
             groups=tuple(groups),
         )
 
-    def posteriors(self, logits: Logits, masks: Masks) -> Posteriors:
-        """The scores of `logits` as posteriors; a modality without a valid step has no opinion."""
+    def posteriors(self, logits: Logits, masks: Masks, earlier: Collection[str] = ()) -> Posteriors:
+        """The scores of `logits` as posteriors; a modality without a valid step has no opinion. `earlier`: modalities
+        that the clip had before these steps, where they are part of a stream."""
         calibration, shift = self.calibration, self.calibration.shift
-        present = tuple(name for name in masks if bool(masks[name].any()))
+        present = tuple(name for name in masks if name in earlier or bool(masks[name].any()))
         step_temperature = calibration.step_by_count.get(len(present), calibration.step)
         clip_temperature = calibration.clip_by_count.get(len(present), calibration.clip)
         return Posteriors(
@@ -267,9 +268,9 @@ class Scorer:
             },
         )
 
-    def calibrated(self, logits: Logits, masks: Masks) -> Scored:
-        """The posteriors of `logits`, and how far those of single modalities disagree."""
-        posteriors = self.posteriors(logits, masks)
+    def calibrated(self, logits: Logits, masks: Masks, earlier: Collection[str] = ()) -> Scored:
+        """The posteriors of `logits`, and how far those of single modalities disagree; `earlier` as of `posteriors`."""
+        posteriors = self.posteriors(logits, masks, earlier)
         over_time = moments(posteriors.unimodal_step, masks, rate_hz=self.model.spec.rate_hz)
         return Scored(
             present=posteriors.present,

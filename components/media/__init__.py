@@ -17,6 +17,8 @@ jitter.py       timestamps of sound that jump to and fro
 channels.py     one channel out of several
 upright.py      pictures as a player shows them
 clock.py        zero, duration, and the frame of each step
+pieces.py       what a live stream sends, piece by piece
+received.py     a part of a live stream as a file
 numbered.py     folders of numbered pictures
 frame_clock.py  when each frame of a video is shown
 """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import torch
@@ -28,8 +29,8 @@ from components.model.temporal import TemporalEncoder
 class StepOutput(NamedTuple):
     """Scores before softmax: of this step, and of the clip that consists of the steps so far.
 
-    Each is what `TemporalModel` returns for the prefix that ends with this step: (B, K), unimodal ones per modality;
-    valence and arousal (B, 2), None without that head.
+    Each is what `TemporalModel` returns for the prefix that ends with this step: (B, K), unimodal ones per modality,
+    others per way of reading a step or a clip; valence and arousal (B, 2), None without that head.
     """
 
     step_logits: Tensor
@@ -38,6 +39,8 @@ class StepOutput(NamedTuple):
     unimodal_clip_logits: dict[str, Tensor]
     valence_arousal: Tensor | None = None
     step_valence_arousal: Tensor | None = None
+    step_ways: Mapping[str, Tensor] = MappingProxyType({})
+    clip_ways: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +185,8 @@ class StreamingModel:
             step_valence_arousal=(
                 None if decided.step_valence_arousal is None else decided.step_valence_arousal.squeeze(1)
             ),
+            step_ways={name: scores.squeeze(1) for name, scores in decided.step_ways.items()},
+            clip_ways=decided.clip_ways,
         )
         return output, StreamState(
             encoders=encoders, key_value_cache=key_value_cache, clip=clip, unimodal=unimodal, statistics=statistics

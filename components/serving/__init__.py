@@ -7,6 +7,7 @@ app.py        the HTTP routes; `uploads.py` and `feature_body.py` read bodies un
               versions; `page/` is the page
 gateway.py    what every request passes before: `observed.py` (ids, `metrics.py`, log), `access.py` (`api_keys.py`) and
               `body.py`
+live/         streams: steps while a person speaks
 service.py    the state of a replica; `replica.py` is the Ray Serve deployment, `pool.py` holds what versions share
 flavor.py     `mlflow.pyfunc.load_model`
 """

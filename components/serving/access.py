@@ -25,14 +25,15 @@ from components.contracts.config import Serving
 from components.contracts.errors import AccessError, MerError
 from components.serving import api_keys
 from components.serving.api_keys import ApiKey, KeyFile
-from components.serving.observed import KEY, METRICS, OTHER, WITH_KEY, route_of
+from components.serving.observed import KEY, METRICS, OTHER, WEBSOCKET, WITH_KEY, route_of
 from components.serving.problems import problem_response, status_of
 from components.serving.schemas import Problem
 
 # Files of the pages `/docs` and `/redoc`.
 STATIC = "/static-offline-docs/"
 SCHEME = "bearer"
-REFUSED_WEBSOCKET = 1008
+# A page in a browser cannot set headers of a WebSocket; it offers its key as a subprotocol.
+KEY_SUBPROTOCOL = "mer.key."
 
 
 class Access:
@@ -52,10 +53,7 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        if scope["type"] == "websocket":  # nothing here answers one
-            await send({"type": "websocket.close", "code": REFUSED_WEBSOCKET})
-            return
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         try:
@@ -73,7 +71,7 @@ class Access:
             check_host(headers, self._serving.allowed_hosts, where=where)
         check_origin(headers, self._serving.allowed_origins, where=where)
         needed = needed_scope(scope["path"])
-        key = self._key(headers, where)
+        key = self._key(_sent_key(scope, headers), where)
         if key is not None:
             scope[KEY] = key.id
         if needed is None or (key is None and not required):
@@ -97,11 +95,10 @@ class Access:
             )
         return key
 
-    def _key(self, headers: Headers, where: str) -> ApiKey | None:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != SCHEME:
+    def _key(self, sent: str | None, where: str) -> ApiKey | None:
+        if sent is None:
             return None
-        key = self._keys.find(given.strip())
+        key = self._keys.find(sent)
         if key is None:
             raise AccessError(
                 "this API key is unknown, or was revoked",
@@ -218,6 +215,14 @@ def check_origin(headers: Headers, allowed: Sequence[str], *, where: str) -> Non
     )
 
 
+def _sent_key(scope: Scope, headers: Headers) -> str | None:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == SCHEME:
+        return given.strip()
+    offered = (name for name in scope.get("subprotocols", ()) if name.startswith(KEY_SUBPROTOCOL))
+    return next((name.removeprefix(KEY_SUBPROTOCOL) for name in offered), None)
+
+
 def _matches(name: str, pattern: str) -> bool:
     return name == pattern.lower() or (pattern.startswith("*.") and name.endswith(pattern[1:].lower()))
 
@@ -239,7 +244,7 @@ def _refusal(error: MerError, scope: Scope) -> ASGIApp:
 
 
 def _where(scope: Scope) -> str:
-    return f"{scope['method']} {scope['path']}"
+    return f"{scope.get('method', WEBSOCKET)} {scope['path']}"
 
 
 async def _nothing() -> Message:

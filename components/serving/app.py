@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,23 +21,24 @@ from starlette.exceptions import HTTPException
 
 from components.contracts.codes import Code
 from components.contracts.errors import MerError
+from components.contracts.room import full_disk_named
 from components.runtime.patience import Patience
 from components.serving import about
 from components.serving.admission import Admission
 from components.serving.feature_body import MAX_BYTES, SAFETENSORS
 from components.serving.forms import MEDIA_TYPES, accepted
 from components.serving.metrics import CONTENT_TYPE, metrics
-from components.serving.observed import CARD, FEATURES, METRICS, MODEL, TERMS, VERSIONS
-from components.serving.predictor import Predictor
+from components.serving.observed import CARD, FEATURES, METRICS, MODEL, STREAM, TERMS, VERSIONS
 from components.serving.problems import PROBLEMS, problem_response, request_id_of, status_of
 from components.serving.schemas import Answer, Problem, ProblemDetail, ServedModel, ServedVersion, Versions
 from components.serving.service import Service
-from components.serving.uploads import Upload, receive
+from components.serving.uploads import receive
 
 MAX_SHOWN = 60
 MARKDOWN = "text/markdown"
+Result = TypeVar("Result")
 PAGE = Path(__file__).parent / "page"
-STYLE_LINK, SCRIPT_LINK = '<link rel="stylesheet" href="page.css">', '<script src="page.js"></script>'
+STYLE_LINK, SCRIPTS = '<link rel="stylesheet" href="page.css">', ("live.js", "page.js")
 # Documents the key; what checks it stands before this application (`access.py`).
 API_KEY = HTTPBearer(
     scheme_name="API key",
@@ -142,7 +146,7 @@ def create_app(service: Service) -> FastAPI:
             )
             with upload:
                 async with admission.turn(patience):
-                    answer = await _judged(service, upload, predictor, patience, why=why)
+                    answer = await _in_thread(partial(service.predict, upload, predictor, patience, why=why), patience)
         return Response(MEDIA_TYPES[kind](answer), media_type=kind)
 
     @app.post(
@@ -192,6 +196,18 @@ def create_app(service: Service) -> FastAPI:
     @app.get(VERSIONS, summary="Which versions are there?", responses=_asked(), dependencies=[Depends(API_KEY)])
     def versions() -> Versions:
         return about.versions(service.reference())
+
+    @app.post(STREAM, include_in_schema=False)  # of the proxies alone: the gateway serves it as a WebSocket
+    async def stream(request: Request) -> Response:
+        predictor, patience = service.current(), service.patience()
+        with admission.waiting(), TemporaryDirectory(prefix="mer-stream-", dir=service.uploads.path) as folder:
+            sent = Path(folder) / "sent"
+            with full_disk_named(), sent.open("wb") as file:
+                async for block in request.stream():
+                    file.write(block)
+            async with admission.turn(patience):
+                reply = await _in_thread(partial(service.live, sent, predictor, patience), patience)
+        return Response(reply, media_type="application/octet-stream")
 
     @app.get(
         METRICS,
@@ -244,14 +260,16 @@ def create_app(service: Service) -> FastAPI:
 def whole_page() -> str:
     """The page with its style and script inside."""
     text = {path.name: path.read_text(encoding="utf-8") for path in PAGE.iterdir()}
-    styled = text["index.html"].replace(STYLE_LINK, f"<style>\n{text['page.css']}</style>")
-    return styled.replace(SCRIPT_LINK, f"<script>\n{text['page.js']}</script>")
+    page = text["index.html"].replace(STYLE_LINK, f"<style>\n{text['page.css']}</style>")
+    for name in SCRIPTS:
+        page = page.replace(f'<script src="{name}"></script>', f"<script>\n{text[name]}</script>")
+    return page
 
 
-async def _judged(service: Service, upload: Upload, predictor: Predictor, patience: Patience, *, why: bool) -> Answer:
-    """The answer, computed in a thread, so that health checks and other requests go on. A request that is cancelled
+async def _in_thread(work_of: Callable[[], Result], patience: Patience) -> Result:
+    """What is computed in a thread, so that health checks and other requests go on. A request that is cancelled
     (its client is gone, or Serve's time for it is over) ends its work and waits until that has ended."""
-    work = asyncio.ensure_future(asyncio.to_thread(service.predict, upload, predictor, patience, why=why))
+    work = asyncio.ensure_future(asyncio.to_thread(work_of))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -58,6 +58,11 @@ class Body:
         if self._reader is not None:
             self._reader.cancel()
 
+    def add(self, block: bytes) -> None:
+        """Writes what this process sends itself."""
+        self.file.write(block)
+        self.size += len(block)
+
     async def read(self, receive: Receive, serving: Serving) -> None:
         """Receives the whole body.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from components.alignment.guard import Guard
@@ -59,19 +60,25 @@ def clip_of_file(
     hashes = [file_sha256(file) for file in media]
     tracks = [f"video_track={video_track}"] * (video_track is not None)
     tracks += [f"audio_track={audio_track}"] * (audio_track is not None)
-    spoken = said.text or None
+    content = fingerprint([*hashes, said.text, words_to_json(said.words), *tracks])
+    clip = clip_of_request(path.name, content, path, said, has_picture=has_picture, physio=physio)
+    return replace(clip, video_track=video_track, audio_track=audio_track)
+
+
+def clip_of_request(
+    name: str, content_sha256: str, media: Path | None, said: Said, *, has_picture: bool, physio: Path | None
+) -> Clip:
+    """A clip of nobody in particular, of files that were opened before."""
     return Clip(
-        clip_id=path.name,
+        clip_id=name,
         dataset="request",
-        content_sha256=fingerprint([*hashes, spoken or "", words_to_json(said.words), *tracks]),
+        content_sha256=content_sha256,
         subject_id="request/unknown",
         session_id="request/unknown",
-        video_path=str(path) if has_picture else None,
-        audio_path=None if has_picture else str(path),
+        video_path=str(media) if media and has_picture else None,
+        audio_path=str(media) if media and not has_picture else None,
         physio_path=str(physio) if physio else None,
-        video_track=video_track,
-        audio_track=audio_track,
-        transcript=spoken,
+        transcript=said.text or None,
         words=said.words,
     )
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -32,9 +33,10 @@ from components.contracts.room import full_disk_named
 from components.serving.access import Access
 from components.serving.api_keys import FILE_VARIABLE, KeyFile
 from components.serving.body import Body, GoneError, too_many
+from components.serving.live.streams import Streams
 from components.serving.metrics import CONTENT_TYPE, FOLDER_VARIABLE, RECEIVE, metrics
-from components.serving.observed import METRICS, Observed, log_as_configured
-from components.serving.problems import problem_response, status_of
+from components.serving.observed import KEY, METRICS, STREAM, Observed, log_as_configured, route_of
+from components.serving.problems import REQUEST_ID, problem_response, status_of
 from components.serving.schemas import Problem, ProblemDetail
 
 CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
@@ -106,11 +108,20 @@ class Gateway:
         self._app = app
         self._serving = serving
         self._receiving: list[Body] = []
+        self._streams = Streams(serving)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if route_of(scope["path"]) == STREAM:
+            await _only_websocket(scope)(scope, receive, send)
             return
         if scope["path"] == METRICS:
             text = await asyncio.to_thread(metrics().exposition)
@@ -130,6 +141,38 @@ class Gateway:
             return
         with body.file:
             await self._answered(scope, lambda: body.replay(receive), send, where, attempts=ATTEMPTS)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if route_of(scope["path"]) != STREAM:
+            detail = ProblemDetail(code=Code.HTTP, what="no WebSocket is served here", where=scope["path"])
+            await problem_response(HTTPStatus.NOT_FOUND, Problem(error=detail), scope)(scope, receive, send)
+            return
+        await self._streams.serve(scope, receive, send, partial(self._asked, scope))
+
+    async def _asked(self, scope: Scope, method: str, path: str, content: Iterator[bytes]) -> tuple[int, bytes]:
+        """The answer of the application to a request of this proxy's own, on behalf of a WebSocket's client."""
+        body = Body(where=f"{method} {path}")
+        with body.file:
+            with full_disk_named():
+                for block in content:
+                    body.add(block)
+            length = str(body.size).encode()
+            own = [pair for pair in scope["headers"] if pair[0].lower() in (b"host", REQUEST_ID)]
+            request = {
+                **{key: value for key, value in scope.items() if key not in ("subprotocols", "extensions", KEY)},
+                "type": "http",
+                "scheme": "http",
+                "http_version": "1.1",
+                "method": method,
+                "path": scope["path"].removesuffix(STREAM) + path,
+                "raw_path": (scope["path"].removesuffix(STREAM) + path).encode(),
+                "query_string": b"",
+                "headers": [*own, (b"content-type", b"application/octet-stream"), (b"content-length", length)],
+            }
+            answer = _Collected()
+            reader = body.replay(_forever) if body.size else _empty()
+            await self._answered(request, lambda: reader, answer, body.where, attempts=1)
+        return answer.status, bytes(answer.body)
 
     async def _received(self, receive: Receive, where: str) -> Body:
         body = Body(where=where)
@@ -204,6 +247,47 @@ class _Answer:
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
             response = problem_response(self._replaced, _serves_own(self._replaced, self.where), self.scope)
             await response(self.scope, _nothing, self.send)
+
+
+@dataclass(kw_only=True)
+class _Collected:
+    """An application's response, for this process itself."""
+
+    status: int = HTTPStatus.INTERNAL_SERVER_ERROR
+    body: bytearray = field(default_factory=bytearray)
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")
+
+
+def _only_websocket(scope: Scope) -> Response:
+    detail = ProblemDetail(
+        code=Code.HTTP,
+        what="a live stream is a WebSocket",
+        where=f"{scope['method']} {scope['path']}",
+        remedy="Open it with ws:// or wss://; docs/stream.md describes the messages.",
+    )
+    response = problem_response(HTTPStatus.UPGRADE_REQUIRED, Problem(error=detail), scope, close=True)
+    response.headers["Upgrade"] = "websocket"
+    return response
+
+
+async def _forever() -> Message:
+    await asyncio.Event().wait()
+    return await _nothing()
+
+
+def _empty() -> Receive:
+    """A request without a body, whose client stays."""
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Message:
+        return next(messages, None) or await _forever()
+
+    return receive
 
 
 async def _nothing() -> Message:

@@ -64,6 +64,11 @@ class ServiceMetrics:
         self.receiving = gauge("uploads_receiving", "Bodies that are arriving.", mode="livesum")
         self.waiting = gauge("predictions_waiting", "Predictions that wait for their turn.", mode="livesum")
         self.running = gauge("predictions_running", "Predictions that are being made.", mode="livesum")
+        self.streams = gauge("streams", "Live streams, also those that wait for their client.", mode="livesum")
+        self.stream_steps = counter("stream_steps", "Steps of live streams that were judged.")
+        self.stream_part = histogram(
+            "stream_part_seconds", "From when a part of a live stream is due until it is judged.", buckets=SECONDS
+        )
         self.steps = histogram(
             "model_batch_steps", "Moments that the model judges at once: those of one clip.", buckets=STEPS
         )

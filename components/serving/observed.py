@@ -25,15 +25,16 @@ from components.serving.problems import CODE_HEADER, REQUEST_ID
 LOG_VARIABLE = "MER_REQUEST_LOG"
 # What a client may choose as the id of its request.
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-PREDICT, VERSION, METRICS, PAGE = "/v1/predict", "/v1/version", "/metrics", "/"
+PREDICT, STREAM, VERSION, METRICS, PAGE = "/v1/predict", "/v1/stream", "/v1/version", "/metrics", "/"
 FEATURES, VERSIONS = "/v1/predict:features", "/v1/versions"
 MODEL, CARD, TERMS = "/v1/model", "/v1/model/card", "/v1/model/terms"
 # A key for predictions is for these too.
-WITH_KEY = frozenset({PREDICT, FEATURES, MODEL, CARD, TERMS, VERSIONS})
+WITH_KEY = frozenset({PREDICT, STREAM, FEATURES, MODEL, CARD, TERMS, VERSIONS})
 ROUTES = (*sorted(WITH_KEY), VERSION, "/healthz", "/readyz", METRICS, "/docs", "/redoc", "/openapi.json")
 # Asked every few seconds; a success of theirs is not news.
 QUIET = frozenset({"/healthz", "/readyz", METRICS})
 OTHER = "other"
+WEBSOCKET = "WEBSOCKET"
 CLOSED = 499  # what nginx logs where the client was gone before the answer
 KEY = "mer.key"  # in the scope: the id of the key that a request came with
 
@@ -48,7 +49,7 @@ class Observed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name.lower() == REQUEST_ID), b"")
@@ -76,7 +77,10 @@ class _Response:
     begun: float = field(default_factory=time.monotonic)
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "websocket.accept":
+            self.status = HTTPStatus.SWITCHING_PROTOCOLS
+            message = {**message, "headers": [*message.get("headers", ()), (REQUEST_ID, self.request_id)]}
+        elif message["type"] in ("http.response.start", "websocket.http.response.start"):
             self.status = int(message["status"])
             pairs = [pair for pair in message.get("headers", ()) if pair[0].lower() != REQUEST_ID]
             self.code = next((value.decode() for name, value in pairs if name.lower() == CODE_HEADER.encode()), None)
@@ -110,7 +114,8 @@ def _note(scope: Scope, response: _Response, request_id: str) -> None:
     route, status = route_of(scope["path"]), response.status
     seconds = time.monotonic() - response.begun
     metrics().requests.labels(route, _method(scope), str(int(status))).inc()
-    metrics().seconds.labels(route).observe(seconds)
+    if scope["type"] == "http":  # a stream lasts as long as its client has something to send
+        metrics().seconds.labels(route).observe(seconds)
     if response.code is not None:
         metrics().refusals.labels(response.code).inc()
     if route in QUIET and status < 400:
@@ -129,4 +134,6 @@ def _note(scope: Scope, response: _Response, request_id: str) -> None:
 
 
 def _method(scope: Scope) -> str:
+    if scope["type"] == "websocket":
+        return WEBSOCKET
     return scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else OTHER

@@ -31,6 +31,7 @@ from components.inference.attribution import LeftOut, leave_one_out
 from components.inference.contradiction import find_spans
 from components.inference.episodes import Episode, find_episodes, transitions
 from components.inference.experts import Opinion, posterior
+from components.inference.live import Past, StreamScorer
 from components.inference.outliers import OutlierCheck
 from components.inference.scoring import Scored, Scorer
 from components.registry import golden_clip
@@ -157,6 +158,7 @@ class Predictor:
         )
         self._ready_made = frozenset(name for name, spec in used_encoders(bundle).items() if is_given(spec.spec))
         self._scorer = Scorer(bundle.model, bundle.calibration)
+        self.live = StreamScorer(self._scorer)
         self._transform = bundle.transform
         self.adaptation: Adaptation | None = None
         self.encoders.wait()
@@ -217,14 +219,50 @@ class Predictor:
             UnavailableError: the patience of the caller ended before the turn of the clip came.
             GivenUpError: the caller has given up.
         """
+        aligned, encodings = self.read(clip, patience=patience)
+        with metrics().stage(MODEL), self.pool.lock:
+            judgement = self._judgement(encodings, aligned.grid.num_steps, why=why)
+        return self._answer(_Input.of(clip, aligned, self.bundle.alignment.quality), judgement)
+
+    def read(self, clip: Clip, *, patience: Patience | None = None) -> tuple[AlignedClip, Encodings]:
+        """A clip on its grid, and its features. Raises as `predict`."""
         with metrics().stage(DECODE):
             row = self.guard.aligned_row(clip, patience=patience)
             aligned = unpacked_row(row)
         with metrics().stage(FEATURES):
-            encodings = self.encoders.encode(row, aligned, patience=patience)
+            return aligned, self.encoders.encode(row, aligned, patience=patience)
+
+    def advance(self, encodings: Encodings, num_steps: int, new: slice, past: Past) -> tuple[tuple[Moment, ...], Past]:
+        """The moments of the new steps of a stream.
+
+        Args:
+            encodings: of a part of the stream, on `num_steps` steps.
+            num_steps: of that part.
+            new: the steps that are new; the others were given before and are context alone.
+            past: what the steps before gave.
+
+        Returns:
+            the moments, whose times count from the first new step, and the past of the next ones.
+
+        Raises:
+            DataError, ModelError: the past is of a different version.
+        """
+        features, masks = self._transform.apply(encodings.features, num_steps)
+        opinions = {
+            name: Opinion(step=opinion.step[new], valid=opinion.valid[new])
+            for name, opinion in self._opinions(encodings.scores).items()
+            if opinion.valid[new].any()
+        }
+        masks = {name: mask[new] for name, mask in masks.items()}
         with metrics().stage(MODEL), self.pool.lock:
-            judgement = self._judgement(encodings, aligned.grid.num_steps, why=why)
-        return self._answer(_Input.of(clip, aligned, self.bundle.alignment.quality), judgement)
+            scored, past = self.live.advance({name: rows[new] for name, rows in features.items()}, masks, past)
+        steps, rate_hz = len(scored.step_posterior), self.bundle.alignment.rate_hz
+        scored = scored.joined(opinions, masks)
+        masks |= {name: opinion.valid for name, opinion in opinions.items()}
+        moments = _timeline(
+            self.bundle.spec.classes, scored.step_posterior, masks, scored, rate_hz=rate_hz, duration_s=steps / rate_hz
+        )
+        return moments, past
 
     def predict_features(self, features: Mapping[str, Encoded], *, name: str, why: bool = False) -> Answer:
         """Judges a clip of which only features are known, as `encoded` gives them: {m: (T, D)}, all of the same T, of

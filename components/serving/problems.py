@@ -33,6 +33,7 @@ STATUS_BY_CODE: dict[str, HTTPStatus] = {
     Code.WRONG_HOST: HTTPStatus.MISDIRECTED_REQUEST,
     Code.RATE_LIMIT: HTTPStatus.TOO_MANY_REQUESTS,
     Code.NO_ROOM: HTTPStatus.INSUFFICIENT_STORAGE,
+    Code.NO_STREAM: HTTPStatus.NOT_FOUND,
 }
 STATUS_BY_CLASS: tuple[tuple[type[MerError], HTTPStatus], ...] = (
     (MediaError, HTTPStatus.UNPROCESSABLE_ENTITY),

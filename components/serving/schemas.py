@@ -315,6 +315,10 @@ class ServedVersion(Record):
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     replica: str = Field(description="Name of the replica that answered.")
+    rate_hz: float = Field(default=10.0, description="Steps per second of a timeline.")
+    causal: bool = Field(
+        default=False, description="Whether a live stream's steps are judged from those before them alone."
+    )
     trained_on: str = Field(default="", description="As in `ModelIdentity`.")
 
 

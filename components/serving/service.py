@@ -28,6 +28,7 @@ from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.clips import clip_of_file
 from components.serving.feature_body import read_features
+from components.serving.live.judge import judged
 from components.serving.metrics import OPEN, metrics
 from components.serving.pool import ChildPool
 from components.serving.predictor import Predictor, check_adaptation
@@ -243,6 +244,14 @@ class Service:
         assert self._reference is not None
         return self._reference
 
+    def live(self, file: Path, predictor: Predictor, patience: Patience) -> bytes:
+        """The reply to a proxy's request about a live stream (`live.wire`); errors as `live.judge.judged`. Blocks."""
+        result = judged(file, predictor, patience)
+        if isinstance(result, bytes):
+            return result
+        metrics().answered(result)
+        return result.to_json().encode()
+
     def served_version(self) -> ServedVersion:
         """The version in service. Raises UnavailableError while there is none."""
         predictor = self.current()
@@ -254,6 +263,8 @@ class Service:
             classes=predictor.bundle.spec.classes,
             modalities=predictor.modalities,
             replica=self.replica,
+            rate_hz=predictor.bundle.alignment.rate_hz,
+            causal=predictor.live.causal,
             trained_on=predictor.model.trained_on,
         )
 

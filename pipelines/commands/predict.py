@@ -63,6 +63,8 @@ def run(
     forms: Sequence[str] = (),
     workers: int = 1,
     why: bool = False,
+    live: bool = False,
+    url: str | None = None,
     root: Path | None = None,
 ) -> int:
     """Judges clips in turn and prints an answer for each; a clip that cannot be judged does not stop the others.
@@ -82,6 +84,9 @@ def run(
         forms: of the answers in `out`, besides JSON: csv, srt, vtt.
         workers: clips that are judged at once, for `out`.
         why: whether episodes and transitions have what they rest on.
+        live: the one clip is a file that is played at its own pace, a camera, or - for standard input, and is judged
+            while it lasts (`predict_live`).
+        url: of the service that judges it, for `live`; by default this process does.
         as_json: one JSON object per line on standard output, an answer or a problem, in the order of the clips.
         root: the project; by default the one around the current folder.
 
@@ -98,6 +103,8 @@ def run(
     impatient()  # a person waits
     if adapt and adaptation is not None:
         raise ConfigError("--adapt and --adaptation exclude each other", where="mer predict")
+    if live or url is not None:
+        return _live(clips, live=live, url=url, as_json=as_json, version=version, root=root, adaptation=adaptation)
     if out is not None:
         _check_many(out, transcript=transcript, words=words, physio=physio, tracks=(video_track, audio_track))
         jobs = _jobs(clips, recursive=recursive)
@@ -137,6 +144,26 @@ def run(
             code = code or error.exit_code
             _print_problem(error, file, as_json=as_json)
     return code
+
+
+def _live(
+    clips: Sequence[Path],
+    *,
+    live: bool,
+    url: str | None,
+    as_json: bool,
+    version: str | None,
+    root: Path | None,
+    adaptation: Path | None,
+) -> int:
+    if not live or len(clips) != 1:
+        seen = f"{len(clips)} clips" if live else "--url without --live"
+        raise ConfigError("--live takes one file or device", where="mer predict", seen=seen)
+    from pipelines.commands import predict_live
+
+    return predict_live.run(
+        clips[0], predictor=lambda: predictor_of(version, root, adaptation), url=url, as_json=as_json
+    )
 
 
 def predictor_of(version: str | None, root: Path | None, adaptation: Path | None = None) -> Predictor:

@@ -97,6 +97,12 @@ def predict(
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=1, help="Clips at once, for --out: about one per two cores.")
     ] = 1,
+    live: Annotated[
+        bool, typer.Option("--live", help="Judge a file at its own pace, a camera, or - (standard input) as it goes.")
+    ] = False,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="For --live: the service that judges, as ws://host:8000.")
+    ] = None,
 ) -> None:
     """Recognise the emotions in clips, without a server.
 
@@ -114,6 +120,7 @@ def predict(
       mer predict calls/ --adapt               a language or microphone of your own
       mer predict films/ -r -o answers --form srt --workers 4
       mer predict clips.csv -o answers         columns clip, transcript, words, physio
+      mer predict --live /dev/video0           steps as they happen, until Ctrl-C
     """
     from pipelines.commands import predict as predicting
 
@@ -133,6 +140,8 @@ def predict(
         out=out,
         forms=form or (),
         workers=workers,
+        live=live,
+        url=url,
     )
     raise typer.Exit(code)
 

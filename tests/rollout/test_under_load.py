@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from components.contracts.config import Serving
 from components.rollout.reconcile import Loop, Reconciler
 from components.rollout.serve_control import ServeControl
 from components.rollout.versions import AT, REASON, STATE, MlflowVersions
+from components.serving.live.protocol import binary
 from components.serving.schemas import Answer, Problem
 from components.serving.service import VersionRef
 from tests.rollout.registry import KEYS, TinyRegistry
@@ -26,6 +28,7 @@ from tests.rollout.versions_of_before import BUNDLE, SHA256
 from tests.serving import media
 from tests.serving.bundles import break_goldens, tiny_bundle
 from tests.serving.ports import http_port
+from tests.serving.test_stream import BEGIN, heard, opened, pieces
 
 pytestmark = pytest.mark.integration
 
@@ -215,6 +218,18 @@ def test_a_form_through_the_proxy_gives_a_whole_answer(line: Line) -> None:
     answer = Answer.model_validate(response.json())
     assert answer.model.name == line.registry.name
     assert answer.presence["face"] == 1.0
+
+
+def test_a_live_stream_through_the_proxy_is_judged_by_replicas(line: Line) -> None:
+    with opened(f"{line.control.url}/", {**BEGIN, "answer": False}) as stream:
+        begun = json.loads(stream.recv(timeout=60))
+        assert (begun["name"], begun["version"]) == (line.registry.name, line.served())
+        for piece in pieces(1.5):
+            stream.send(binary(piece))
+        stream.send('{"type": "end"}')
+        messages = heard(stream)
+    assert messages[-1] == {"type": "ended", "steps": 15}
+    assert messages[0]["moments"][0]["present"] == ["face", "voice"]
 
 
 def test_the_proxy_reports_what_its_replicas_count(line: Line) -> None:

@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
-from components.contracts.config import MediaLimits
-from components.serving.app import create_app
-from components.serving.service import Service, ServiceSettings, VersionRef
 from tests.serving import media
 from tests.serving.browser import Tab, chromium
-from tests.serving.bundles import tiny_bundle
 
-LONG = MediaLimits(max_bytes=50_000_000, max_duration_s=60.0)
 VERDICT = "document.querySelector('.verdict')?.innerText"
 HISTORY = "[...document.querySelectorAll('#history li')].map((entry) => entry.innerText)"
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    cache = tmp_path_factory.mktemp("cache")
-    sha256 = tiny_bundle(cache / "making")
-    (cache / "making").rename(cache / sha256)
-    service = Service(ServiceSettings(cache=cache, limits=LONG, golden_tolerance=1e-4, alias="champion"))
-    reference = VersionRef(model_name="tiny", version="4", bundle_sha256=sha256, tracking_uri="http://127.0.0.1:9")
-    service.load(reference.model_dump())
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(30)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +94,30 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(page: Tab, clips: list[Path
     assert page.js("document.documentElement.scrollWidth") <= 360
 
 
-def test_a_recording_of_the_camera_is_a_clip(page: Tab) -> None:
+def test_the_camera_is_judged_live_over_a_broken_connection_and_then_as_a_whole(page: Tab) -> None:
+    page.js(
+        "made = []; WebSocket = class extends WebSocket { constructor(...all) { super(...all); made.push(this); } }; 0"
+    )
     page.js("document.getElementById('record').click()")
-    page.until("document.getElementById('record').innerText === 'Stop and analyse'")
-    page.js("new Promise((done) => setTimeout(done, 1200))")
+    page.until(f"({VERDICT} ?? '').includes(' at ')")  # steps, while the camera runs
+    page.js("made[0].close()")
+    page.until("made.length === 2 && made[1].readyState === 1")
+    assert page.js("document.getElementById('record').innerText") == "Stop and analyse"
+    assert "Live:" in page.js("document.getElementById('status').innerText")
     page.js("document.getElementById('record').click()")
-    page.until(f"({VERDICT} ?? '').includes('recording-')")
+    page.until(f"({VERDICT} ?? '').includes('live-')")
+    answer = json.loads(page.js("document.querySelector('pre').textContent"))
+    assert answer["presence"]["face"] > 0.5
+    assert page.js("document.querySelector('#media video').src").startswith("blob:")
+
+
+def test_without_the_stream_a_recording_is_sent(page: Tab) -> None:
+    page.js("window.WebSocket = class { constructor() { throw new Error('blocked'); } }")
+    page.js("document.getElementById('record').click()")
+    page.until("document.getElementById('status').innerText.includes('Not live')")
+    page.js("new Promise((done) => setTimeout(done, 800))")
+    page.js("document.getElementById('record').click()")
+    page.until(f"({VERDICT} ?? '').includes('live-')")
 
 
 def test_a_file_that_no_browser_plays_is_said_and_analysed(page: Tab, tmp_path: Path) -> None:

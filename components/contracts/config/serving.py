@@ -47,6 +47,22 @@ class Serving(Section):
     upload_grace_s: float = Field(10.0, gt=0)
     """Seconds in which a request may arrive at any rate."""
 
+    max_streams: int = Field(32, ge=1)
+    """Live streams at a time at one proxy; one more is refused."""
+
+    stream_every_s: float = Field(1.0, gt=0)
+    """How much of a live stream is judged at a time, in seconds, unless the machine is too slow for it. Less gives
+    steps sooner and costs more."""
+
+    stream_context_s: float = Field(2.0, ge=0)
+    """How much of a live stream before new steps is aligned and encoded again with them, in seconds."""
+
+    stream_resume_s: float = Field(30.0, ge=0)
+    """How long a live stream whose connection broke waits for its client, in seconds."""
+
+    stream_max_s: float = Field(3600.0, gt=0)
+    """The longest live stream without an answer of the whole, in seconds; one with it may be as long as a clip."""
+
     require_key: bool = False
     """Whether requests from this machine need an API key too, as behind a reverse proxy, by which all seem to come from
     here. Requests from other machines always need one."""

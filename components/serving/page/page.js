@@ -3,7 +3,8 @@
 const COLOURS = { neutral: "#9aa5b1", calm: "#7bb8c4", happiness: "#f2b632", sadness: "#3b6fb6", anger: "#c8352b",
   fear: "#6b3fa0", disgust: "#4f8f3a", surprise: "#ef7fb0", other: "#6b5b4b" };
 const FALLBACK = ["#b36b00", "#00798c", "#a23b72", "#5c6b73"];
-const RECORDING_S = 20;
+const LIVE = "Live: each moment is shown as soon as it is judged.";
+const RECORDING_S = 20, LIVE_S = 240; // without the stream, and with it
 const NAMED_SHARE = 0.07; // a shorter stretch has no room for its name; the line below the playhead says it
 const MEANINGS = {
   "confidence": "How often such answers are right, as measured on recordings of people whom the version had not seen.",
@@ -361,39 +362,69 @@ function problem(body, request) {
     + (error.remedy ? `. ${error.remedy}` : "");
 }
 
-// Camera and microphone, or one of them; the recording is a clip like any other.
+// Camera and microphone, or one of them: live over the stream, and recorded meanwhile. The recording stays here, as the
+// clip that the answer plays; where the stream fails it is sent like any other clip.
 async function record() {
   const button = $("record");
   if (button.stop) return button.stop();
-  let stream = null;
-  for (const wanted of [{ video: true, audio: true }, { audio: true }, { video: true }]) {
-    try { stream = await navigator.mediaDevices.getUserMedia(wanted); break; } catch { /* the next one */ }
+  let media = null;
+  for (const asked of [{ video: true, audio: true }, { audio: true }, { video: true }]) {
+    try { media = await navigator.mediaDevices.getUserMedia(asked); break; } catch { /* the next one */ }
   }
-  if (!stream) {
+  if (!media) {
     $("status").replaceChildren(el("p", { class: "warn bad" }, "This browser gives no camera or microphone to the page."));
     return undefined;
   }
+  shown = null;
   const preview = el("video", { autoplay: "", playsinline: "" });
   preview.muted = true;
-  preview.srcObject = stream;
+  preview.srcObject = media;
   $("media").replaceChildren(preview);
   $("answer").replaceChildren();
-  $("status").replaceChildren(el("p", {}, `Recording, for ${RECORDING_S} s at most …`));
-  const parts = [], recorder = new MediaRecorder(stream);
-  const timer = setTimeout(() => button.stop(), 1000 * RECORDING_S);
-  button.stop = () => recorder.stop();
+  const say = (text, kind = {}) => $("status").replaceChildren(el("p", kind, text));
+  say("Beginning …");
+  const parts = [], recorder = new MediaRecorder(media);
+  let file = null, answer = null, failed = false, limit = null;
+  const after = (lasts) => { clearTimeout(limit); limit = setTimeout(() => button.stop && button.stop(), 1000 * lasts); };
+  // Both the recording and the stream have ended: the answer with its recording, or the recording to be analysed.
+  const settle = () => {
+    if (!file || !(answer || failed)) return;
+    if (failed) return add([file]);
+    answer.clip.name = file.name;
+    clips.push({ file, more: {}, state: "done", note: "", source: URL.createObjectURL(file), answer, request: null });
+    open(clips[clips.length - 1]);
+  };
+  const live = new LiveStream(media, preview, $("key").value.trim(), {
+    show: (stream) => {
+      if (!button.stop || shown) return;
+      if (stream.moments.length && $("status").innerText !== LIVE) say(LIVE); // said once to a screen reader
+      $("answer").replaceChildren(...liveView(stream));
+    },
+    fail: (message) => {
+      failed = true;
+      const why = message && message.error ? ` (${message.error.what})` : "";
+      if (button.stop) { say(`Not live${why}: recording, for ${RECORDING_S} s at most …`); after(RECORDING_S); }
+      settle();
+    },
+    done: (whole) => { answer = whole; if (button.stop) button.stop(); settle(); },
+  });
   button.textContent = "Stop and analyse";
+  button.stop = () => { live.end(); recorder.stop(); };
   recorder.ondataavailable = ({ data }) => parts.push(data);
   recorder.onstop = () => {
-    clearTimeout(timer);
-    for (const track of stream.getTracks()) track.stop();
+    clearTimeout(limit);
+    for (const track of media.getTracks()) track.stop();
     button.stop = null;
-    button.textContent = "Record yourself";
+    button.textContent = "Go live";
+    if (!failed && !answer) say("Analysing the whole …");
     const type = recorder.mimeType.split(";")[0];
     const taken = new Date().toTimeString().slice(0, 8).replaceAll(":", "-");
-    add([new File(parts, `recording-${taken}.${type.endsWith("mp4") ? "mp4" : "webm"}`, { type })]);
+    file = new File(parts, `live-${taken}.${type.endsWith("mp4") ? "mp4" : "webm"}`, { type });
+    settle();
   };
   recorder.start();
+  after(LIVE_S);
+  try { await live.start(); } catch { live.over = true; live.fail(null); } // no AudioWorklet, or no WebSocket
   return undefined;
 }
 

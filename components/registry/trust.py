@@ -26,6 +26,7 @@ from components.registry.proof import PROOF_TAG, SIGN, Keyring, Statement
 SHIPPED = (
     "21d8837278d66c03b9c4a182c7a3b8d29efe596345daea7fb48389df9cd55d18",
     "410591f61a0eb8239daa51e89b74bd0c42408cc9632c3cad87175a97262447da",
+    "1bd1dd11a983fff036e82d55717cfdf81e19a8720a9ad9deff1de1e67f66c4db",
 )
 
 Ground = Literal["signed", "shipped", "kept"]

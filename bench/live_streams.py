@@ -20,6 +20,7 @@ import numpy as np
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from bench.benchmark import Benchmark
 from bench.report import Comparison, Figure, Outcome, Spread
@@ -130,14 +131,16 @@ async def one_stream(address: str, begin: Begin, sent: Sequence[Piece], *, after
         sending = asyncio.create_task(send())
         late_s: list[float] = []
         lasted_s = 0.0
-        async for text in line:
-            message = json.loads(text)
-            lasted_s = time.monotonic() - began
-            if message["type"] != "steps":
-                break
-            late_s += [lasted_s - moment["end_s"] for moment in message["moments"]]
+        problem: str | None = None
+        try:
+            while (message := json.loads(await line.recv()))["type"] == "steps":
+                lasted_s = time.monotonic() - began
+                late_s += [lasted_s - moment["end_s"] for moment in message["moments"]]
+            problem = message["error"]["code"] if message["type"] == "problem" else None
+        except ConnectionClosed as closed:
+            problem = str(closed)
         sending.cancel()
-    problem = message["error"]["code"] if message["type"] == "problem" else None
+        await asyncio.gather(sending, return_exceptions=True)
     return Streamed(lasted_s=lasted_s, late_s=tuple(late_s), problem=problem)
 
 

@@ -37,8 +37,11 @@ from components.serving.schemas import Moment
 
 LAG_S = 1.0
 MOST_S = 5.0  # judged at a time
-BEHIND_S = 5.0  # judged later than received; a client that sends faster waits
+BEHIND_S = 5.0  # how much longer than its context a group of samples stays
 GAP_S = 60.0
+# A client that is further ahead waits. Not sooner: what is not read holds up its answers to pings, too, without which
+# the server closes the connection.
+FULL_BYTES = 12 << 20
 KEPT_BYTES = 16 << 20
 PIECE_BYTES = 200  # what a piece costs besides its data
 KEPT_STEPS = 6000
@@ -117,7 +120,7 @@ class Session:
     @property
     def full(self) -> bool:
         """Whether the client must wait before it sends more."""
-        return not self.ended and self._ready_s - self.judged_s > BEHIND_S
+        return not self.ended and self._kept_bytes > FULL_BYTES
 
     def take(self, message: str | bytes) -> None:
         """One message of the client.

@@ -45,7 +45,7 @@ from components.model.files import load_weights
 from components.training.earlier import Earlier
 from components.training.job import Job, fit_here
 from components.training.loop import TrainingTask
-from components.training.stage import spec_of
+from components.training.prepare import spec_of
 
 Floats = NDArray[np.float32]
 

@@ -7,5 +7,6 @@ timebase.py     seconds, grids, intervals
 errors.py       the tree of errors; codes.py: their codes
 layout.py       where each stage writes; atomic.py: write beside, then rename; room.py: a full disk in one error;
                 rights.py: a file that this user may not open
+lineage.py      commit and hashes behind a model; requirements.py: the packages that it needs
 versions.py     the declared version of each stage
 """

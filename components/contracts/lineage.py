@@ -41,10 +41,9 @@ def collect(root: Path, *, data_sha256: str, datasets: dict[str, str], seed: int
 
     A changed `dvc.lock` does not count as dirty: a run writes it as it goes, and what it names is in `dvc_lock_sha256`.
     """
-    commit = _git(root, "rev-parse", "HEAD")
     status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock")
     return Lineage(
-        git_commit=commit or UNKNOWN,
+        git_commit=commit_of(root),
         git_dirty=bool(status),
         dvc_lock_sha256=_hash(root / "dvc.lock"),
         params_sha256=_hash(root / "params.yaml"),
@@ -52,6 +51,17 @@ def collect(root: Path, *, data_sha256: str, datasets: dict[str, str], seed: int
         datasets=dict(datasets),
         seed=seed,
     )
+
+
+def commit_of(root: Path) -> str:
+    """The commit that is checked out."""
+    return _git(root, "rev-parse", "HEAD") or UNKNOWN
+
+
+def changed_files(root: Path) -> tuple[str, ...]:
+    """Files under Git that differ from the commit, relative to `root`, without `dvc.lock`."""
+    listed = _git(root, "diff", "HEAD", "--name-only", "--relative", "-z", "--", ".", ":(exclude)dvc.lock")
+    return tuple(sorted(name for name in (listed or "").split("\0") if name))
 
 
 def _hash(path: Path) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.contracts.errors import BundleError
+from components.contracts.requirements import pinned_requirements
 from components.registry.model_card import DATA_HEADING
 from components.registry.proof import PROOF_TAG, Keyring, key_of
-from components.registry.requirements import pinned_requirements
 from components.tracking.client import Client
 from components.tracking.packaging import write_model_folder
 from components.tracking.runs import Run

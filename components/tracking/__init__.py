@@ -7,6 +7,7 @@ last_answer.py what a server that goes on failing says of it
 runs.py       a run: opened, found by its model, written to
 spool.py      the records of a training's run on disk, and how many of them MLflow has
 spooled.py    the run of a training, which MLflow may miss for a while
+origin.py     what a training was made from, to do it again
 publish.py    an evaluation in the run of its training
 versions.py   registered versions: read, tags, aliases, files
 file_store.py one version, read from a store that is a file without MLflow

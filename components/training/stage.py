@@ -17,12 +17,12 @@ With `train.start_from` each begins with the weights of an earlier version (`ear
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,19 @@ from safetensors.torch import load_file
 
 import components.model
 import components.training
-from components.catalog.cases import Case, fit_transform, prepare
-from components.catalog.examples import widths_of
-from components.catalog.packed import read_examples
-from components.contracts import versions
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Model, RayResources, Runtime, Tracking, Train
-from components.contracts.errors import DataError, ModelError
+from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256, files_sha256, fingerprint
-from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.contracts.lineage import collect
 from components.features.transform import Transform
 from components.model.base import count_parameters
-from components.model.build import build_model, used_modalities
+from components.model.build import build_model
 from components.model.files import WEIGHTS, save_model
 from components.model.spec import ModelSpec
 from components.runtime.progress import progress
+from components.tracking.origin import ORIGIN, Origin
 from components.tracking.runs import MODEL_TAG
 from components.tracking.spooled import SpooledRun, open_run
 from components.training.clock import in_words
@@ -54,10 +50,8 @@ from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
 from components.training.earlier import Earlier
 from components.training.job import Epoch, Job, Trained
-from components.training.loop import TrainingTask
+from components.training.prepare import Materials
 from components.training.profiling import TRACE
-from components.training.prompts import embedding_width
-from components.training.source import CatalogItems
 from components.training.trainer import fit
 
 HISTORY = "history.json"
@@ -96,31 +90,17 @@ def run(
         UnavailableError: the training is done, its outputs are written, and MLflow does not have all of its records;
             the next call delivers them without training again.
     """
-    catalog = _catalog(layout)
-    earlier = _earlier(layout, train)
-    transform, items = _prepare(catalog, layout, model, train, earlier, runtime=runtime)
-    inputs_sha256 = _inputs(catalog, model=model, train=train, rate_hz=items[0].rate_hz, seed=seed, earlier=earlier)
+    materials = Materials.read(layout, model=model, train=train, runtime=runtime, seed=seed)
+    catalog, earlier, inputs_sha256 = materials.catalog, materials.earlier, materials.inputs_sha256
     folder = layout.state / "train" / _resume_name(inputs_sha256)
-    transform.save(folder)
-    start = None
-    if earlier is not None:
-        start = earlier.start(catalog["encoders"], transform.modalities, folder.resolve() / "start")
-    source = CatalogItems(
-        root=layout.root.resolve(), transform=folder.resolve(), memory_mb=runtime.clips_mb, address=runtime.features
-    )
-
-    def job(items: Sequence[Case], source: CatalogItems, inputs_sha256: str) -> Job:
-        spec = spec_of(catalog, transform, items, model=model, train=train)
-        task = TrainingTask(spec=spec, train=train, seed=seed, start=start)
-        return Job(task=task, items=source, inputs_sha256=inputs_sha256)
-
-    rounds = [_Round(job=job(items, source, inputs_sha256), clips=len(items), folder=folder)]
+    make = partial(materials.job, layout, folder, model=model, train=train, runtime=runtime, seed=seed)
+    job, clips = make()
+    rounds = [_Round(job=job, clips=clips, folder=folder)]
     if train.refit:
-        source = replace(source, refit=True)
-        items = source("train")
-        again = job(items, source, fingerprint([inputs_sha256, "refit"]))
-        rounds.append(_Round(job=again, clips=len(items), folder=folder / "refit", name="refit", prefix="refit_"))
-    del items
+        job, clips = make(refit=True)
+        rounds.append(_Round(job=job, clips=clips, folder=folder / "refit", name="refit", prefix="refit_"))
+    transform = materials.transform
+    del materials, make  # and with them the clips, which workers read for themselves
     name = "+".join(sorted(catalog["datasets"]))
     with open_run(tracking, layout.root, inputs_sha256=inputs_sha256, name=name, folder=folder / SPOOL) as tracked:
         tracked.params(json.loads(recorded))
@@ -153,48 +133,6 @@ class _Round:
         return self.folder / "done"
 
 
-def _catalog(layout: Layout) -> dict[str, Any]:
-    path = layout.catalog / "catalog.json"
-    if not path.is_file():
-        raise DataError("there is no catalog to train on", where=str(path), remedy="Run the catalog stage first.")
-    return dict(read_json(path))
-
-
-def _earlier(layout: Layout, train: Train) -> Earlier | None:
-    """The version that training starts from."""
-    if train.start_from is None:
-        return None
-    earlier = Earlier.read(layout.start)
-    if earlier is None:
-        raise ModelError(
-            "the version to start from is not there",
-            where=f"train.start_from: {train.start_from}",
-            seen=str(layout.start),
-            remedy="`mer inputs` writes it.",
-        )
-    return earlier
-
-
-def _inputs(
-    catalog: Mapping[str, Any], *, model: Model, train: Train, rate_hz: float, seed: int, earlier: Earlier | None
-) -> str:
-    """The fingerprint of everything that the outputs depend on. Of a version that training starts from the bundle
-    counts, not what it is called."""
-    return fingerprint(
-        {
-            "version": versions.TRAIN,
-            "catalog": catalog["sha256"],
-            "classes": catalog["classes"],
-            "encoders": catalog["encoders"],
-            "model": model.model_dump(mode="json"),
-            "train": train.model_dump(mode="json", exclude={"start_from"}),
-            "rate_hz": rate_hz,
-            "seed": seed,
-            **({} if earlier is None else {"start": earlier.bundle_sha256}),
-        }
-    )
-
-
 def _resume_name(inputs_sha256: str) -> str:
     """The folder of an unfinished training. Changed code starts anew, so that a result comes from one version of it."""
     sources = [path for module in (components.model, components.training) for path in _sources(module.__path__[0])]
@@ -205,64 +143,11 @@ def _sources(folder: str) -> list[Path]:
     return sorted(Path(folder).glob("*.py"))
 
 
-def _prepare(
-    catalog: Mapping[str, Any],
-    layout: Layout,
-    model: Model,
-    train: Train,
-    earlier: Earlier | None,
-    *,
-    runtime: Runtime,
-) -> tuple[Transform, Sequence[Case]]:
-    examples = read_examples(layout, "train", memory_mb=runtime.clips_mb, address=runtime.features)
-    fitted = fit_transform(examples, widths_of(catalog), standardise=model.standardise, normalise=train.normalise)
-    if earlier is not None:
-        earlier.check(model, rate_hz=examples[0].rate_hz, encoders=catalog["encoders"], present=fitted.modalities)
-        fitted = earlier.under(fitted, catalog["encoders"])
-    transform = fitted.only(used_modalities(model, fitted.modalities))
-    items = prepare(examples, transform, usable=True)
-    if not items:
-        raise DataError(
-            "no training clip has both a label and a valid step",
-            where="catalog, split train",
-            seen=f"{len(examples)} clips",
-            remedy="See data/validated/*/quarantine.parquet for the clips that were set aside.",
-        )
-    return transform, items
-
-
-def spec_of(
-    catalog: Mapping[str, Any], transform: Transform, items: Sequence[Case], *, model: Model, train: Train
-) -> ModelSpec:
-    """The model for the training clips `items`, all of one rate, and the modalities of their transform."""
-    classes = tuple(catalog["classes"])
-    labels = {int(label) for item in items for label in item.step_labels} | {item.clip_label for item in items}
-    learned = {classes[label] for label in labels - {UNLABELLED}}
-    return ModelSpec(
-        modalities=transform.widths,
-        classes=classes,
-        model=model,
-        absent=tuple(name for name in classes if name not in learned),
-        rate_hz=items[0].rate_hz,
-        valence_arousal=train.valence_arousal_loss > 0 and _rated(items),
-        embedding=embedding_width(train, model),
-        utterances=model.preset == "default" and model.clip_head != "temporal" and _by_stretch(items),
-    )
-
-
-def _rated(items: Sequence[Case]) -> bool:
-    """Whether there is both valence and arousal to learn."""
-    return all(any(math.isfinite(item.valence_arousal[place]) for item in items) for place in range(2))
-
-
-def _by_stretch(items: Sequence[Case]) -> bool:
-    """Whether stretches of some clip have labels, such as the utterances of a video, where the clip itself has none."""
-    return any(item.clip_label == UNLABELLED and bool((item.step_labels != UNLABELLED).any()) for item in items)
-
-
 def _describe(tracked: SpooledRun, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:
     lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     tracked.tags(lineage.tags())
+    origin = Origin.of_project(layout.root, data_sha256=catalog["sha256"])
+    tracked.text(json.dumps(origin.to_json(), indent=2), ORIGIN)
     for name, sha256 in sorted(catalog["datasets"].items()):
         result = read_json(layout.validated(name) / "result.json")
         success = str(bool(result["success"])).lower()

@@ -25,7 +25,7 @@ from components.model.spec import ModelSpec
 from components.model.streaming import StreamingModel
 from components.training.items import collate
 from components.training.loop import TrainingTask, new_learner
-from components.training.stage import spec_of
+from components.training.prepare import spec_of
 from tests.model.toys import CLASSES, WIDTHS, Toy, toy_spec
 
 

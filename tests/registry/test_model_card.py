@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from components.contracts.pretrained import Pretrained
+from components.contracts.requirements import pinned_requirements
 from components.registry.bundle import EncoderSpec, Expert
 from components.registry.model_card import Cost, model_card, with_comparison
-from components.registry.requirements import pinned_requirements
 from components.registry.terms import Corpus, Count, Terms
 from components.training.earlier import Taken
 from tests.evaluation.test_evaluate import done

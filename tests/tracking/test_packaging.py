@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from components.contracts.errors import UnavailableError
+from components.contracts.requirements import pinned_requirements
 from components.registry.register import LOADER_MODULE
-from components.registry.requirements import pinned_requirements
 from components.tracking.packaging import write_model_folder
 from tests.registry.made import make_bundle
 from tests.small_disk import small_disk

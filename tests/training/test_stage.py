@@ -27,6 +27,7 @@ from components.training import stage
 from components.training.earlier import Taken
 from components.training.job import Job, Trained
 from components.training.loop import TrainingTask
+from components.training.prepare import spec_of
 from components.training.trainer import fit
 from pipelines.stages import call_stage
 from tests.model.toys import CLASSES, WIDTHS, rated, toy_spec
@@ -219,7 +220,7 @@ def test_a_head_is_made_for_what_is_rated_and_compared() -> None:
 
     def heads(items: list[Case], **train: object) -> tuple[bool, int]:
         params = tiny_params("sqlite://", "none", **train)
-        spec = stage.spec_of(catalog, fitted, items, model=params.model, train=params.train)
+        spec = spec_of(catalog, fitted, items, model=params.model, train=params.train)
         return spec.valence_arousal, spec.embedding
 
     assert heads(items) == (False, 0)

@@ -1,4 +1,4 @@
-"""`dvc repro` as a child process: its output is passed through, and an interrupt reaches the running stage."""
+"""`dvc repro` and stages as child processes: their output is passed through, and an interrupt reaches what runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,10 +21,7 @@ GRACE_S = 30.0
 def reproduce(
     root: Path, targets: Sequence[str] = (), *, force: bool = False, alone: bool = False, shared: bool = False
 ) -> int:
-    """Runs `dvc repro` and returns its exit code.
-
-    The child has its own process group. On Ctrl-C or SIGTERM the group is interrupted: the
-    stage stops between two atomic writes, DVC releases its locks, and only then is KeyboardInterrupt raised here.
+    """Runs `dvc repro` and returns its exit code; on an interrupt DVC releases its locks first (`call`).
 
     Args:
         root: the project.
@@ -38,9 +35,18 @@ def reproduce(
     lock = ["--wait-for-lock"] if shared else []
     variables = environment() | ({LEASE_VARIABLE: "1"} if shared else {})
     command = [sys.executable, "-m", "pipelines.dvc_quietly", *lock, "repro", *flags, *targets]
+    return call(command, folder=root, variables=variables)
+
+
+def call(command: Sequence[str], *, folder: Path, variables: Mapping[str, str]) -> int:
+    """Runs a command in a folder and returns its exit code.
+
+    The child has its own process group. On Ctrl-C or SIGTERM the group is interrupted: a stage stops between two atomic
+    writes, and only when the child has ended is KeyboardInterrupt raised here.
+    """
     with (
         terminated_like_interrupted(),
-        subprocess.Popen(command, cwd=root, env=variables, start_new_session=True) as child,
+        subprocess.Popen(command, cwd=folder, env=variables, start_new_session=True) as child,
     ):
         try:
             return child.wait()

@@ -12,6 +12,10 @@ from components.contracts.errors import UnavailableError
 
 # A folder that several tasks may share as DVC's cache, a volume for example: what is in it is not fetched again.
 CACHE_VARIABLE = "MER_DVC_CACHE"
+NAME_REMOTE = "`dvc remote default NAME` names the remote that all machines use; commit .dvc/config"
+PUSH = (
+    "`dvc push` where they were made, or where they were pulled to, puts them into the remote that this project names"
+)
 
 
 def use_shared_cache(root: Path) -> None:
@@ -22,6 +26,40 @@ def use_shared_cache(root: Path) -> None:
 
         with Config(str(root / ".dvc")).edit("local") as settings:
             settings.setdefault("cache", {})["dir"] = folder
+
+
+def use_storage_of(project: Path, clone: Path) -> None:
+    """Makes DVC in a clone use the cache and the remotes of the project on this machine, which may be settings that no
+    commit has."""
+    from dvc.config import Config
+    from dvc.repo import Repo
+
+    repo = Repo(str(project))
+    try:
+        cache, core = repo.cache.local.path, repo.config["core"]
+        remotes = {name: dict(remote) for name, remote in repo.config["remote"].items()}
+    finally:
+        repo.close()
+    with Config(str(clone / ".dvc")).edit("local") as settings:
+        settings.setdefault("cache", {})["dir"] = cache
+        settings.setdefault("remote", {}).update(remotes)
+        if core.get("remote"):
+            settings.setdefault("core", {})["remote"] = core["remote"]
+
+
+def bring(root: Path, addresses: Sequence[str]) -> None:
+    """Brings the outputs of stages from the cache, and from the remote where the cache lacks some.
+
+    Raises:
+        UnavailableError: neither has them all.
+    """
+    from dvc.exceptions import CheckoutError
+
+    with _repo(root, "bring the data", remedy=PUSH) as repo:
+        try:
+            repo.checkout(targets=_targets(root, addresses), force=True)
+        except CheckoutError:
+            repo.pull(targets=_targets(root, addresses), force=True)
 
 
 def pull(root: Path, addresses: Sequence[str], *, optional: bool = False) -> None:
@@ -52,7 +90,7 @@ def _targets(root: Path, addresses: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _repo(root: Path, what: str) -> Iterator[Any]:
+def _repo(root: Path, what: str, *, remedy: str = NAME_REMOTE) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -65,7 +103,7 @@ def _repo(root: Path, what: str) -> Iterator[Any]:
             f"DVC cannot {what}",
             where=f"remote {remote}" if remote else str(root / ".dvc" / "config"),
             seen=str(error),
-            remedy="`dvc remote default NAME` names the remote that all machines use; commit .dvc/config",
+            remedy=remedy,
         ) from error
     finally:
         repo.close()

@@ -37,9 +37,11 @@ from pipelines.commands.withdrawal.trace import Trace, files_below, is_parquet, 
 NAMING = ("clip_id", "subject_id", "key")
 CHUNK_BYTES, OVERLAP_BYTES = 4 << 20, 8 << 10
 START_BYTES = 6
-# Folders of `.mer` whose entries are removed as a whole: reports of ablations, bundles, pages of a dataset.
-UNITS = ("ablation", "bundles", "data_docs")
-RESULTS, TRAININGS, TRASH = "results", "train", "trash"
+# Folders of `.mer` whose entries are removed as a whole: reports of ablations, bundles, pages of a dataset, checkouts.
+UNITS = ("ablation", "bundles", "data_docs", "reproduce")
+# Those with trainings that have no list of their people: unfinished ones, and trials.
+TRAININGS = ("train", "tune")
+RESULTS, TRASH = "results", "trash"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +125,8 @@ class Forgetting:
 
     def _in_state(self) -> Iterator[Removal]:
         state = self._layout.state
-        if self._inside(self._layout.catalog):  # an unfinished training has no list of its people
-            yield from map(self._removal, sorted((state / TRAININGS).glob("*")))
+        if self._inside(self._layout.catalog):
+            yield from map(self._removal, [path for name in TRAININGS for path in sorted((state / name).glob("*"))])
         units = [path for name in UNITS for path in sorted((state / name).glob("*")) if path.name != RESULTS]
         yield from (self._removal(unit) for unit in units if self._inside(unit))
         for path in files_below(state):

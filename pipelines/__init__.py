@@ -6,6 +6,7 @@ stages.py      the stage table: what each does, how often, and which configurati
 stage.py       runs a stage and records its time and outcome
 dag.py         `dvc.yaml` as DVC resolves it
 stage_host.py  the process that the stages of one run are forks of, so that libraries are imported once
+reproduction/  `mer reproduce`: a version trained again and compared
 commands/      the other commands, grouped by noun
 kubeflow/      the same DAG on Kubernetes: the generated pipeline, schedules, Ray jobs, manifests
 """

@@ -69,6 +69,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     **pipeline_cli.stage_commands(),
     "accept": pipeline_cli.accept,
     "ablate": pipeline_cli.ablate,
+    "tune": pipeline_cli.tune,
+    "reproduce": pipeline_cli.reproduce,
     "describe": pipeline_cli.describe,
     "config": config_cli.config,
     "retrain": kubeflow_cli.retrain,

@@ -54,6 +54,16 @@ class Layout:
         """The clips of a catalog in one file, where memory does not hold them (`components/catalog/packed.py`)."""
         return self.state / "packed"
 
+    @property
+    def reproduced(self) -> Path:
+        """The checkouts in which `mer reproduce` trains versions again, one folder per bundle."""
+        return self.state / "reproduce"
+
+    @property
+    def tuned(self) -> Path:
+        """The searches of `mer tune`: what their trials gave, one folder per search."""
+        return self.state / "tune"
+
     def partial(self, stage: str, name: str) -> Path:
         """The intermediate results of an unfinished run of a stage for a dataset."""
         return self.state / "partial" / stage / name

@@ -210,6 +210,26 @@ def new_run(
 
 
 @contextmanager
+def kept_run(tracking: Tracking, root: Path, *, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    """Opens the newest run that has all of these tags again, or a new one; it ends as that of `new_run`."""
+    client = client_of(tracking, root)
+    experiment = experiment_id(client, tracking, root)
+    kept = client.search_runs(
+        [experiment],
+        filter_string=" and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items()),
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    if kept:
+        run = Run(client, str(kept[0].info.run_id))
+        client.update_run(run.run_id, status="RUNNING")
+    else:
+        run = Run(client, str(client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id))
+    with ending(run.tags, lambda status: client.set_terminated(run.run_id, status=status)):
+        yield run
+
+
+@contextmanager
 def ending(tags: Callable[[Mapping[str, str]], None], end: Callable[[str], None]) -> Iterator[None]:
     """Ends a run as its block ends: FINISHED, KILLED by hand, or FAILED with the error as a tag.
 

@@ -1,4 +1,4 @@
-"""Commands of the pipeline: run it, run a stage, accept its data, compare variants, describe it.
+"""Commands of the pipeline: run it, run a stage, accept its data, compare variants, repeat a training, describe it.
 
 Each command imports its dependencies when it runs.
 """
@@ -160,6 +160,60 @@ def ablate(  # noqa: PLR0917  typer passes by name
         "name": name,
     }
     raise typer.Exit(ablation.run(assignments=assignments or (), overrides=overrides))
+
+
+def tune(
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Write a value into params.yaml first (YAML; repeatable)."),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the best values into params.yaml.")] = False,
+) -> None:
+    """Search for better settings of the model and its training.
+
+    \b
+    The section tune of params.yaml says which settings, where to look and how
+    often. Trials are scored on the calibration split, never on the test split;
+    those that fall behind are stopped early. The best one is shown as a change of
+    params.yaml, which is made only with --apply. A search that was stopped goes
+    on, and one with more trials or other ranges starts from what is known.
+
+    \b
+    Examples:
+      mer tune
+      mer tune --set tune.ranges='{model.dropout: {low: 0.0, high: 0.5}}' --set tune.trials=10
+      mer tune --apply
+    """
+    from pipelines.commands import tune as tuning
+
+    raise typer.Exit(tuning.run(assignments=assignments or (), apply=apply))
+
+
+def reproduce(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A number or an alias.")],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of `runtime` or `ray` for this machine."),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the checkout also where the weights are equal.")] = False,
+) -> None:
+    """Train a registered version again and compare the two.
+
+    \b
+    Checks its commit out below .mer/reproduce, brings its data by DVC and trains
+    with the code, the parameters and the data that the version records. Equal
+    weights end it; otherwise it shows which settings, versions and hardware
+    differ, and by how much the metrics moved (exit code 5). After Ctrl-C the same
+    command goes on. Your files, your MLflow and the registry stay as they are.
+
+    \b
+    Examples:
+      mer reproduce 3
+      mer reproduce champion --set runtime.workers=0
+    """
+    from pipelines.reproduction import run as reproduction
+
+    raise typer.Exit(reproduction.run(version, assignments=assignments or (), keep=keep))
 
 
 def describe(

@@ -29,6 +29,7 @@ from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
 from components.contracts.config.tracking import Registry, Tracking
 from components.contracts.config.train import Train
+from components.contracts.config.tune import Range, Tune
 from components.contracts.config.validation import Drift, Validation
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Model",
     "Params",
     "Promotion",
+    "Range",
     "RayResources",
     "Registry",
     "Retrain",
@@ -57,6 +59,7 @@ __all__ = [
     "Serving",
     "Tracking",
     "Train",
+    "Tune",
     "Validation",
     "VoiceAlignment",
     "WordsAlignment",

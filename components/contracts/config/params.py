@@ -22,6 +22,7 @@ from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
 from components.contracts.config.tracking import Registry, Tracking
 from components.contracts.config.train import Train
+from components.contracts.config.tune import Tune
 from components.contracts.config.validation import Validation
 
 
@@ -61,6 +62,9 @@ class Params(Section):
 
     ablate: Ablate = Ablate()
     """The comparison of variants, `mer ablate`."""
+
+    tune: Tune = Tune()
+    """The search for better settings, `mer tune`."""
 
     gates: Gates = Gates()
     """What a version must show before it may be promoted."""

@@ -58,7 +58,7 @@ def load_examples(layout: Layout, *splits: str) -> list[Example]:
     """The examples of some splits (all without a name), sorted by clip id. Holds their features in memory.
 
     Raises:
-        DataError: there is no catalog, or one of its features is not in the store.
+        DataError: there is no catalog, one of its features is not in the store, or a shard of the store is damaged.
     """
     table, catalog = read_catalog(layout)
     rows = [row for row in table.to_pylist() if not splits or row["split"] in splits]
@@ -112,7 +112,8 @@ def step_labels(
 def _features(
     layout: Layout, rows: Sequence[Mapping[str, Any]], widths: Mapping[str, int]
 ) -> dict[tuple[str, str, str], Encoded]:
-    """(dataset, modality, key) → `Encoded`, each store and modality read once."""
+    """(dataset, modality, key) → `Encoded`, each store and modality read once, after its shards were found whole:
+    Parquet does not notice every flipped bit."""
     keys_of: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         for modality, key in row["keys"]:
@@ -120,6 +121,7 @@ def _features(
     features = {}
     for (dataset, modality), keys in sorted(keys_of.items()):
         store = FeatureStore(layout.features(dataset))
+        store.check(modality)
         for key, encoded in store.read(modality, sorted(set(keys)), width=widths.get(modality)).items():
             features[dataset, modality, key] = encoded
     return features

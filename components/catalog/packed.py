@@ -253,7 +253,10 @@ def _write_clips(
 
 def _write_block(file: int, encoded: Encoded, offset: int) -> None:
     values = np.ascontiguousarray(encoded.values, dtype=np.float32)
-    os.pwrite(file, values.tobytes() + encoded.valid.tobytes(), offset)
+    rest = memoryview(values.tobytes() + encoded.valid.tobytes())
+    while rest:  # a call may write less than it was given, such as what fits before a limit
+        written = os.pwrite(file, rest, offset)
+        rest, offset = rest[written:], offset + written
 
 
 def _check_complete(written: NDArray[np.bool_], table: pa.Table, blocks: Blocks) -> None:

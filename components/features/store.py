@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,15 +141,19 @@ class FeatureStore:
             DataError: a shard is damaged, or the features have a different width.
         """
         for shard in self.shards(modality):
-            try:
-                whole = _is_whole(shard)
-            except OSError as error:
-                raise _damaged(shard, str(error), remedy=READABLE) from error
-            if not whole:
-                raise _damaged(shard, "its bytes do not have the hash in its name")
+            _check_whole(shard)
             for key, item in _read_shard(shard, None):
                 self._check_width(modality, key, item, width)
                 yield key, item
+
+    def check(self, modality: str) -> None:
+        """Compares the bytes of every shard with the hash in its name; a process does so once per file.
+
+        Raises:
+            DataError: a shard is damaged or cannot be read.
+        """
+        for shard in self.shards(modality):
+            _check_whole(shard)
 
     def compact(self, modality: str, keys: Collection[str]) -> None:
         """Brings a modality into its canonical form, with exactly these keys; all other rows are dropped.
@@ -278,6 +283,22 @@ def _read_shard(shard: Path, requested: Collection[str] | None) -> Iterator[tupl
 def _is_whole(shard: Path) -> bool:
     """Whether a shard's bytes have the hash in its name."""
     return shard.stem == f"shard-{file_sha256(shard)}"
+
+
+def _check_whole(shard: Path) -> None:
+    try:
+        status = shard.stat()
+        whole = _known_whole(shard, status.st_ino, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise _damaged(shard, str(error), remedy=READABLE) from error
+    if not whole:
+        raise _damaged(shard, "its bytes do not have the hash in its name")
+
+
+@lru_cache(maxsize=65_536)
+def _known_whole(shard: Path, inode: int, size: int, changed_ns: int) -> bool:
+    """`_is_whole`, for each state of a file once."""
+    return _is_whole(shard)
 
 
 def _damaged(shard: Path, why: str, *, remedy: str = AGAIN) -> DataError:

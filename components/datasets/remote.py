@@ -37,6 +37,13 @@ THREADS = 8
 CHUNK_BYTES = 1 << 20
 BUDGET_VARIABLE = "MER_REMOTE_MAX_GB"
 GIB = 1 << 30
+# How Arrow calls a refusal, and the status that it gives where the answer has no body.
+DENIED = ("ACCESS_DENIED", "AccessDenied", "HTTP status code: 403", "FORBIDDEN")
+PERMIT = (
+    "Let these keys (AWS_ACCESS_KEY_ID, or the role of the machine) list the bucket and read there; checkpoints also need"
+    " the right to write and to delete"
+)
+ANSWER = "Check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network; fetched files are kept"
 # The share of the disk that stays free: the stages write as much again.
 KEPT_FREE = 0.05
 
@@ -145,6 +152,24 @@ def bring(path: str | None, root: Path) -> None:
             fetch(Path(path), root / path / item.name, item)
 
 
+def put(path: Path, place: Path, name: str) -> None:
+    """Writes a file as an object below a place; readers see the object when it is complete. Raises DataError."""
+    target = f"{_address(place)}/{name}"
+    with _named(target), path.open("rb") as file, _store(place).open_output_stream(target) as stream:
+        shutil.copyfileobj(file, stream, CHUNK_BYTES)
+
+
+def remove(place: Path, name: str) -> None:
+    """Deletes an object below a place, or everything below `name`. Raises DataError where the store fails."""
+    target = f"{_address(place)}/{name}"
+    store = _store(place)
+    with _named(target):
+        if store.get_file_info(target).type == pafs.FileType.File:
+            store.delete_file(target)
+        elif store.get_file_info(target).type == pafs.FileType.Directory:
+            store.delete_dir(target)
+
+
 def _is_uri(value: object) -> bool:
     return isinstance(value, str) and value.startswith(SCHEME)
 
@@ -186,11 +211,12 @@ def _named(address: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        denied = any(word in str(error) for word in DENIED)
         raise DataError(
-            "the object store failed to answer",
+            "the object store denies access" if denied else "the object store failed to answer",
             where=SCHEME + address,
             seen=str(error)[:300],
-            remedy="Check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network; fetched files are kept",
+            remedy=PERMIT if denied else ANSWER,
             code=Code.OBJECT_STORE,
         ) from error
 

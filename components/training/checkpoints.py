@@ -7,7 +7,8 @@
 
 Each is a folder named by the samples consumed, which is renamed into place when it is complete. The training waits only
 for a copy of the tensors, and for the one before if that is still being written. When one cannot be written, as on a
-full disk, the training goes on with a word, and those that are there stay.
+full disk, the training goes on with a word, and those that are there stay. With `runtime.checkpoints` each is also
+copied into an object store (`copies.py`), and one that only the store has is brought from there.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from typing import Self
 
 from components.contracts.atomic import read_json
 from components.contracts.config import Runtime
-from components.contracts.errors import ModelError
+from components.contracts.errors import DataError, ModelError
 from components.contracts.room import no_room
 from components.training.checkpoint import STATE, Snapshot, load_checkpoint, snapshot, write_checkpoint
+from components.training.copies import Copies
 from components.training.learner import Learner
 
 DIGITS = 12
@@ -35,10 +37,11 @@ LAST = 2
 
 
 class Checkpoints:
-    """The checkpoints of one training in a folder. One process at a time writes there."""
+    """The checkpoints of one training in a folder, with copies of them elsewhere if there are any. One process at a
+    time writes there."""
 
-    def __init__(self, folder: Path, *, inputs_sha256: str, runtime: Runtime) -> None:
-        self.folder, self.inputs_sha256, self.runtime = folder, inputs_sha256, runtime
+    def __init__(self, folder: Path, *, inputs_sha256: str, runtime: Runtime, copies: Copies | None = None) -> None:
+        self.folder, self.inputs_sha256, self.runtime, self.copies = folder, inputs_sha256, runtime, copies
         self._taken_at, self._steps = time.monotonic(), 0
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
@@ -64,8 +67,12 @@ class Checkpoints:
 
         Returns:
             its name, or None where there is none and the learner is at its start.
+
+        Raises:
+            DataError: the object store of the copies fails.
         """
-        for name in self.names():
+        copied = self.copies.names()[:LAST] if self.copies is not None else ()
+        for name in sorted({*self.names(), *copied}, reverse=True):
             try:
                 self.load_named(name, learner)
             except ModelError as error:
@@ -75,7 +82,9 @@ class Checkpoints:
         return None
 
     def load_named(self, name: str, learner: Learner) -> None:
-        """Loads one. Raises ModelError: it is damaged, or of a different training."""
+        """Loads one. Raises ModelError: it is damaged, or of a different training; DataError: it cannot be brought."""
+        if self.copies is not None and not (self.folder / name).is_dir():
+            self.copies.fetch(self.folder / name)
         load_checkpoint(self.folder / name, learner, inputs_sha256=self.inputs_sha256)
 
     def at_boundary(self, learner: Learner) -> None:
@@ -88,6 +97,15 @@ class Checkpoints:
             self._taken_at = now
             self._writing = self._writer.submit(self._write, snapshot(learner, inputs_sha256=self.inputs_sha256))
 
+    def forget(self) -> None:
+        """Removes the copies of a training that is done; what cannot be removed is said, since nothing needs it."""
+        if self.copies is None:
+            return
+        try:
+            self.copies.clear()
+        except DataError as error:
+            print(f"train: copies of checkpoints stay in {self.copies.address}: {error}", file=sys.stderr)
+
     def _wait(self) -> None:
         if self._writing is not None:
             self._writing.result()
@@ -98,6 +116,7 @@ class Checkpoints:
         try:
             write_checkpoint(path, state)
             self._drop(self.names())
+            self._copy(path)
             self._failing = False
         except Exception as error:
             if not self._failing:
@@ -110,6 +129,14 @@ class Checkpoints:
         best = sorted(names, key=self._loss)[: self.runtime.checkpoints_best]
         for name in _without(names[LAST:], best):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def _copy(self, path: Path) -> None:
+        """Copies a checkpoint, and removes the copies of those that are not kept."""
+        if self.copies is None:
+            return
+        self.copies.put(path)
+        for name in _without(self.copies.names(), self.names()):
+            self.copies.drop(name)
 
     def _loss(self, name: str) -> float:
         """The training loss of the last whole epoch before it. Scores on held-out people choose nothing."""

@@ -11,17 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import components.model
+import components.training
 from components.catalog.cases import Case
 from components.contracts.config import Runtime
+from components.contracts.fingerprint import files_sha256, fingerprint
 from components.model.published.windows import Windows
 from components.runtime.threads import one_thread
 from components.training.checkpoints import Checkpoints
+from components.training.copies import Copies
 from components.training.learner import Learner, Share
 from components.training.loop import ALONE, TrainingTask, new_learner, run_epochs
 from components.training.profiling import TRACE, traced
 from components.training.windows import cut_into_windows
 
 CHECKPOINTS = "checkpoints"
+
+
+def resume_name(inputs_sha256: str) -> str:
+    """The name of an unfinished training. Changed code starts anew, so that a result comes from one version of it."""
+    folders = (Path(module.__path__[0]) for module in (components.model, components.training))
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return fingerprint([inputs_sha256, files_sha256(sources)])[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +58,9 @@ class Job:
         return cut_into_windows(clips, Windows.of(spec.model, spec.rate_hz))
 
     def checkpoints(self, folder: Path, runtime: Runtime) -> Checkpoints:
-        """Its checkpoints, below the folder of its state."""
-        return Checkpoints(folder / CHECKPOINTS, inputs_sha256=self.inputs_sha256, runtime=runtime)
+        """Its checkpoints, below the folder of its state, with copies where `runtime.checkpoints` asks for them."""
+        copies = None if runtime.checkpoints is None else Copies(runtime.checkpoints, resume_name(self.inputs_sha256))
+        return Checkpoints(folder / CHECKPOINTS, inputs_sha256=self.inputs_sha256, runtime=runtime, copies=copies)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,12 +28,10 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-import components.model
-import components.training
 from components.contracts.atomic import read_json, write_json
 from components.contracts.config import Model, RayResources, Runtime, Tracking, Train
 from components.contracts.errors import ModelError
-from components.contracts.fingerprint import file_sha256, files_sha256, fingerprint
+from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.contracts.lineage import collect
 from components.features.transform import Transform
@@ -49,7 +47,7 @@ from components.training.clock import in_words
 from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
 from components.training.earlier import Earlier
-from components.training.job import Epoch, Job, Trained
+from components.training.job import Epoch, Job, Trained, resume_name
 from components.training.prepare import Materials
 from components.training.profiling import TRACE
 from components.training.trainer import fit
@@ -92,7 +90,7 @@ def run(
     """
     materials = Materials.read(layout, model=model, train=train, runtime=runtime, seed=seed)
     catalog, earlier, inputs_sha256 = materials.catalog, materials.earlier, materials.inputs_sha256
-    folder = layout.state / "train" / _resume_name(inputs_sha256)
+    folder = layout.state / "train" / resume_name(inputs_sha256)
     make = partial(materials.job, layout, folder, model=model, train=train, runtime=runtime, seed=seed)
     job, clips = make()
     rounds = [_Round(job=job, clips=clips, folder=folder)]
@@ -110,6 +108,8 @@ def run(
         trained = [_fit(training, runtime, ray, tracked, layout.profile) for training in rounds]
         summary = _write(layout, rounds, transform, trained, encoders=catalog["encoders"], earlier=earlier)
         _conclude(tracked, layout, rounds, trained, summary)
+    for training in rounds:
+        training.job.checkpoints(training.folder, runtime).forget()
     shutil.rmtree(folder, ignore_errors=True)
     return summary
 
@@ -131,16 +131,6 @@ class _Round:
     def done(self) -> Path:
         """The folder of its result until the stage's outputs are written."""
         return self.folder / "done"
-
-
-def _resume_name(inputs_sha256: str) -> str:
-    """The folder of an unfinished training. Changed code starts anew, so that a result comes from one version of it."""
-    sources = [path for module in (components.model, components.training) for path in _sources(module.__path__[0])]
-    return fingerprint([inputs_sha256, files_sha256(sources)])[:16]
-
-
-def _sources(folder: str) -> list[Path]:
-    return sorted(Path(folder).glob("*.py"))
 
 
 def _describe(tracked: SpooledRun, layout: Layout, catalog: Mapping[str, Any], seed: int) -> None:

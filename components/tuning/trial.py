@@ -50,7 +50,7 @@ class Trial:
             ModelError: the training failed.
         """
         params = applied(self.params, values)
-        runtime = params.runtime.model_copy(update={"workers": 0, "profile_steps": 0})
+        runtime = params.runtime.model_copy(update={"workers": 0, "profile_steps": 0, "checkpoints": None})
         layout, folder = Layout(self.root), self.folder / name
         model, train, seed = params.model, params.train, params.seed
         materials = Materials.read(layout, model=model, train=train, runtime=runtime, seed=seed)

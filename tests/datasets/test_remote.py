@@ -190,3 +190,11 @@ def test_a_changed_object_is_an_input_and_a_lost_mirror_costs_only_the_fetching(
 
 def path_bytes(folder: Path) -> bytes:
     return wav(folder / "y.wav", tone(0.6, 16_000)).read_bytes()
+
+
+def test_a_refusal_is_told_from_a_server_that_is_away() -> None:
+    """As Arrow words them, since moto lets everybody in."""
+    refusal = "When listing objects under key 'a' in bucket 'b': AWS Error ACCESS_DENIED during ListObjectsV2 operation"
+    for seen, what in ((refusal, "denies access.*list the bucket"), ("Couldn't connect", "failed to answer.*network")):
+        with pytest.raises(DataError, match=rf"s3://b/a: the object store {what}"), remote._named("b/a"):
+            raise OSError(seen)

@@ -7,19 +7,23 @@ from pathlib import Path
 import pytest
 
 from components.contracts.config import Runtime, Train
+from components.contracts.errors import DataError
 from components.training import checkpoints
 from components.training.checkpoint import STATE, TENSORS
 from components.training.checkpoints import Checkpoints
+from components.training.copies import Copies
 from components.training.learner import Learner
 from components.training.loop import TrainingTask, new_learner, run_epochs
+from tests.datasets.objects import BUCKET, object_store
 from tests.model.toys import Toy, toy_spec
 
 ITEMS = Toy(clips=6).items()
 TASK = TrainingTask(spec=toy_spec(), train=Train(epochs=4, batch_clips=3), seed=5)
 
 
-def kept(folder: Path, inputs_sha256: str = "x", **runtime: float | None) -> Checkpoints:
-    return Checkpoints(folder, inputs_sha256=inputs_sha256, runtime=Runtime(workers=0, **runtime))  # type: ignore[arg-type]
+def kept(folder: Path, inputs_sha256: str = "x", copies: Copies | None = None, **runtime: float | None) -> Checkpoints:
+    settings = Runtime(workers=0, **runtime)  # type: ignore[arg-type]
+    return Checkpoints(folder, inputs_sha256=inputs_sha256, runtime=settings, copies=copies)
 
 
 def trained(folder: Path, *, epochs: int, **runtime: float | None) -> Learner:
@@ -107,3 +111,30 @@ def test_a_disk_that_fills_stops_no_training(
     said = capsys.readouterr().err
     assert said.count("a checkpoint cannot be written, training goes on without") == 1
     assert "the disk is full" in said
+
+
+def test_a_training_goes_on_from_copies_where_its_disk_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is torn or cannot be reached is passed over with a word; the local ones need no store."""
+    with object_store(monkeypatch) as bucket:
+        copies = Copies(f"s3://{BUCKET}/state/", "training")
+        learner = new_learner(TASK, ITEMS)
+        with kept(tmp_path / "lost", copies=copies, checkpoint_steps=1, checkpoints_best=0) as writing:
+            list(islice(run_epochs(learner, TASK, ITEMS, [], at_boundary=writing.at_boundary), 2))
+        assert copies.names() == [f"{12:012d}", f"{9:012d}"] == kept(tmp_path / "lost").names()
+        bucket.put(f"state/training/{12:012d}/{TENSORS}", b"torn")
+        bucket.delete(f"state/training/{9:012d}/{STATE}")
+        bucket.put_tree(tmp_path / "lost" / f"{9:012d}", f"state/training/{9:012d}")
+        again = new_learner(TASK, ITEMS)
+        with kept(tmp_path / "new", copies=copies) as reading:
+            assert reading.load(again) == f"{9:012d}"
+        assert again.samples == 9
+        assert "passed over" in capsys.readouterr().err
+        kept(tmp_path / "new", copies=copies).forget()
+        assert copies.names() == []
+    with kept(tmp_path / "lost", copies=copies, checkpoint_steps=1) as writing:
+        writing.at_boundary(again)
+    assert "training goes on without" in capsys.readouterr().err
+    with kept(tmp_path / "lost", copies=copies) as reading, pytest.raises(DataError, match="failed to answer"):
+        reading.load(again)

@@ -40,6 +40,10 @@ class Runtime(Section):
     checkpoints_best: int = Field(1, ge=0)
     """Checkpoints kept for their low training loss, beside the last two, until the training is done."""
 
+    checkpoints: str | None = None
+    """The address `s3://bucket/prefix` for copies of the checkpoints until the training is done: where its machine and
+    disk are lost, it goes on from there on a different one. Server and keys come from the environment."""
+
     max_failures: int = Field(2, ge=0)
     """How often a lost worker is replaced before the stage fails."""
 

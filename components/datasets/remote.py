@@ -40,8 +40,8 @@ GIB = 1 << 30
 # How Arrow calls a refusal, and the status that it gives where the answer has no body.
 DENIED = ("ACCESS_DENIED", "AccessDenied", "HTTP status code: 403", "FORBIDDEN")
 PERMIT = (
-    "Let these keys (AWS_ACCESS_KEY_ID, or the role of the machine) list the bucket and read there; checkpoints also need"
-    " the right to write and to delete"
+    "Let these keys (AWS_ACCESS_KEY_ID, or the role of the machine) list the bucket and read there; copies of "
+    "checkpoints need to be written and deleted, too"
 )
 ANSWER = "Check AWS_ENDPOINT_URL, AWS_REGION, the keys and the network; fetched files are kept"
 # The share of the disk that stays free: the stages write as much again.

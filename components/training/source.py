@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.catalog.cases import Case, prepare, prepare_to_learn
 from components.catalog.packed import read_examples
+from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 
@@ -33,7 +35,17 @@ class CatalogItems:
     address: str | None = None
 
     def __call__(self, split: str) -> Sequence[Case]:
-        """Reads the feature stores, or what is packed of them."""
+        """Reads the feature stores, or what is packed of them.
+
+        Raises:
+            DataError: the project is not on this machine; further see `read_examples`.
+        """
+        if not self.root.is_dir():
+            raise DataError(
+                "this machine does not have the project",
+                where=f"{platform.node()}: {self.root}",
+                remedy="Workers read the catalog there: give every node of the cluster the project under that path",
+            )
         splits = REFIT.get(split, (split,)) if self.refit else (split,)
         if not splits:
             return []

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import pickle
+import platform
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from components.catalog.cases import fit_transform, prepare, prepare_to_learn
 from components.catalog.examples import load_examples
+from components.contracts.errors import DataError
 from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.features.transform import Transform
@@ -86,3 +89,9 @@ def test_the_clips_to_learn_from_have_the_statistics_of_their_dataset_and_the_he
             assert case.masks[name].any() == (not np.array_equal(case.features[name], plain.features[name]))
     transform = fit_transform(learned, WIDTHS, standardise=True, normalise="pooled")
     assert all(case.pooled is None for case in prepare_to_learn(learned, transform))
+
+
+def test_a_machine_without_the_project_is_named(tmp_path: Path) -> None:
+    source = CatalogItems(root=tmp_path / "absent", transform=tmp_path)
+    with pytest.raises(DataError, match=rf"{platform.node()}: .*absent: this machine does not have the project"):
+        source("train")

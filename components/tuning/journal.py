@@ -70,7 +70,7 @@ class Journal:
     @classmethod
     def of(cls, space: Space, layout: Layout, catalog: Mapping[str, Any]) -> Journal:
         """That of a search: its folder is named by what trials depend on beside their values, so that another number of
-        trials, or other ranges, go on from what is known.
+        trials, or other ranges, go on from what is known; trials outside of the ranges do not count.
 
         Args:
             space: what is searched.
@@ -91,7 +91,9 @@ class Journal:
         if params.train.start_from is not None:
             decides["start"] = read_json(layout.start / EARLIER)["bundle_sha256"]
         name = fingerprint(decides)[:FOLDER_DIGITS]
-        return cls(layout.tuned / name, tracking=params.tracking, root=layout.root, name=name)
+        journal = cls(layout.tuned / name, tracking=params.tracking, root=layout.root, name=name)
+        journal.outcomes = {key: outcome for key, outcome in journal.outcomes.items() if outcome.values in space}
+        return journal
 
     @property
     def states(self) -> Path:

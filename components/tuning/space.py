@@ -64,7 +64,12 @@ class Space:
     def present(self) -> dict[str, Any] | None:
         """The present values; None where one is outside its dimension."""
         values = {name: _value(self.params, name) for name in self.dimensions}
-        return values if all(values[name] in dimension for name, dimension in self.dimensions.items()) else None
+        return values if values in self else None
+
+    def __contains__(self, values: Mapping[str, Any]) -> bool:
+        return values.keys() == self.dimensions.keys() and all(
+            values[name] in dimension for name, dimension in self.dimensions.items()
+        )
 
     def settled(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a proposal as they are tried and written."""

@@ -19,7 +19,7 @@ from components.contracts.config import Runtime, Train
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.features.store import FeatureStore
-from components.training.job import Job, fit_here
+from components.training.job import Epoch, Job, Trained, fit_here
 from components.training.loop import TrainingTask
 from components.training.source import CatalogItems
 from tests.datasets.objects import BUCKET, object_store
@@ -117,6 +117,32 @@ def test_training_from_disk_has_the_bits_of_training_from_memory(layout: Layout,
     memory, disk = trained(100), trained(0)
     assert disk.history == memory.history
     assert all((value == disk.weights[name]).all() for name, value in memory.weights.items())
+
+
+def test_a_file_that_is_lost_during_a_training_stops_it_and_it_goes_on_with_a_new_one(layout: Layout) -> None:
+    """The clip is named, the checkpoint before it stays, and the result is that of a training without the loss."""
+    fit_transform(load_examples(layout, "train"), WIDTHS, standardise=True, normalise="pooled").save(layout.trained)
+    task = TrainingTask(spec=toy_spec(), train=Train(epochs=2, batch_clips=8), seed=1)
+    source = CatalogItems(root=layout.root, transform=layout.trained, memory_mb=0)
+    job = Job(task=task, items=source, inputs_sha256="x")
+
+    def trained(name: str, lost: bool = False) -> Trained:
+        def on_epoch(epoch: Epoch) -> None:
+            if lost and epoch.number == 0:
+                (folder,) = folders(layout)
+                os.truncate(folder / CLIPS, 100)
+
+        return fit_here(job, layout.root / name, on_epoch, Runtime(workers=0, checkpoint_steps=1))
+
+    expected = trained("whole")
+    with pytest.raises(DataError, match=r"(toy|copy of toy)/.*: packed clips are cut off.*made anew"):
+        trained("state", lost=True)
+    for folder in folders(layout):
+        shutil.rmtree(folder)
+    assert len(job.checkpoints(layout.root / "state", Runtime()).names()) > 0
+    again = trained("state")
+    assert again.history == expected.history
+    assert all((value == again.weights[name]).all() for name, value in expected.weights.items())
 
 
 def test_examples_from_an_object_store_are_those_of_this_disk(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

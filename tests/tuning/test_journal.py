@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.contracts.config import Tracking
+from components.contracts.config import Params, Tracking
+from components.contracts.layout import Layout
 from components.tuning.journal import Journal, Outcome, ranked, trial_name
+from components.tuning.space import Space
 
 # Nothing listens there: what is noted does not need MLflow.
 AWAY = Tracking(uri="http://127.0.0.1:9")
@@ -47,3 +49,15 @@ def test_only_whole_trainings_are_compared() -> None:
     ]
     order = ranked({entry.name: entry for entry in outcomes}, epochs=3)
     assert [entry.values["model.width"] for entry in order] == [3, 2, 1, 4]
+
+
+def test_trials_outside_of_the_ranges_do_not_count(tmp_path: Path) -> None:
+    def journal_of(*widths: int) -> Journal:
+        space = Space.of(Params.model_validate({"tune": {"ranges": {"model.width": list(widths)}}}))
+        return Journal.of(space, Layout(tmp_path), {"sha256": "c", "classes": [], "encoders": {}})
+
+    journal = journal_of(32, 64)
+    for width in (32, 64):
+        journal.begun({"model.width": width})
+    assert len(journal_of(32, 64, 128).outcomes) == 2
+    assert [outcome.values for outcome in journal_of(64, 128).outcomes.values()] == [{"model.width": 64}]

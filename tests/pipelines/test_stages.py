@@ -17,8 +17,9 @@ from tests.pipelines.projects import ROOT
 PARAMETERS = "data/inputs/params.yaml"
 # By these a function gets at more of the configuration than it is handed.
 WHOLE = {"Params", "load_params", "parse_params"}
-# Where the whole configuration may be: where it is read, and in `mer ablate`, which is a command and not a stage.
-EXEMPT = ("contracts/config/", "ablation/")
+# Where the whole configuration may be: where it is read, and in `mer ablate` and `mer tune`, which are commands and not
+# stages.
+EXEMPT = ("contracts/config/", "ablation/", "tuning/")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ training, so that Optuna and ASHA learn of it as they did then; one that was int
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -59,10 +60,14 @@ def _run(
 ) -> list[MerError]:
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
+    import optuna
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # It misses the files of the loggers that are switched off; the journal has what they would.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     params, noted = space.params, _noting(space, journal, advance)
     points = _points(space, known)
     with tempfile.TemporaryDirectory(prefix="mer-tune-") as scratch:

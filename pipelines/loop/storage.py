@@ -13,9 +13,7 @@ from components.contracts.errors import UnavailableError
 # A folder that several tasks may share as DVC's cache, a volume for example: what is in it is not fetched again.
 CACHE_VARIABLE = "MER_DVC_CACHE"
 NAME_REMOTE = "`dvc remote default NAME` names the remote that all machines use; commit .dvc/config"
-PUSH = (
-    "`dvc push` where they were made, or where they were pulled to, puts them into the remote that this project names"
-)
+PUSH = "`dvc push` where they were made puts them into the remote that this project names"
 
 
 def use_shared_cache(root: Path) -> None:

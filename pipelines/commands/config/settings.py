@@ -30,6 +30,7 @@ CHOICES = {
     "datasets": f"list of {' | '.join(ADAPTERS)}, not empty",
     "train.start_from": EARLIER,
     "evaluate.compare_with": EARLIER,
+    "tune.ranges": "mapping of settings to {low, high, log} or to a list of values",
 }
 KINDS = {"string": "text", "boolean": "true | false"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}

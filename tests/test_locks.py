@@ -19,7 +19,7 @@ PRODUCTION, DEV = PROJECT / "requirements.lock", PROJECT / "requirements-dev.loc
 CLUSTER = PROJECT / "requirements-cluster.lock"
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 # Asked for by the tests, and needed by production packages (MLflow, KFP, Ray) as well.
-IN_BOTH = {"flask", "flask-cors", "jsonschema", "websockets"}
+IN_BOTH = {"flask", "flask-cors", "jsonschema"}
 # The Makefile installs it first, so that its index decides which build it is.
 NOT_LOCKED = {"torch"}
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s\\]+)", re.MULTILINE)

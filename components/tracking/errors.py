@@ -3,10 +3,10 @@
     NotInMlflowError      there is no such run, version, alias or model     exit 5, a ModelError
     MlflowRefusedError    it does not take this value                       exit 5, a ModelError
     AlreadyInMlflowError  it has this already                               exit 5, a MlflowRefusedError
+    DeniedError           the login is missing, wrong, or not enough        exit 7, an UnavailableError
     ConfigError           the address is not one                            exit 2
     UnavailableError      everything else: no answer, a different server    exit 7
-                          answers, access denied, the file is broken, a disk
-                          is full
+                          answers, the file is broken, a disk is full
 
 Only the last is worth trying again.
 """
@@ -48,6 +48,10 @@ class AlreadyInMlflowError(MlflowRefusedError):
     """MLflow has something of that name already."""
 
 
+class DeniedError(UnavailableError):
+    """MLflow does not let this user do this."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """The translation of an error: its class, message and remedy."""
@@ -60,7 +64,7 @@ class Kind:
 MISSING = Kind(NotInMlflowError, "MLflow does not have this")
 TAKEN = Kind(AlreadyInMlflowError, "MLflow has this already")
 REFUSED = Kind(MlflowRefusedError, "MLflow does not take this")
-STRANGER = Kind(UnavailableError, "MLflow does not let this user in", CREDENTIALS)
+STRANGER = Kind(DeniedError, "MLflow does not let this user in", CREDENTIALS)
 OTHER = Kind(UnavailableError, "what answers here is not MLflow, or one of a different version", START)
 FAILING = Kind(
     UnavailableError,

@@ -13,7 +13,13 @@ from typing import Any
 
 from components.tracking.address import database
 from components.tracking.client import Client, default_store
-from components.tracking.errors import AlreadyInMlflowError, MlflowRefusedError, NotInMlflowError, translated
+from components.tracking.errors import (
+    AlreadyInMlflowError,
+    DeniedError,
+    MlflowRefusedError,
+    NotInMlflowError,
+    translated,
+)
 from components.tracking.file_store import version_numbers, version_of_alias, version_row
 
 BUNDLE_TAG = "mer.bundle_sha256"
@@ -51,7 +57,7 @@ def resolve(name: str, alias: str, *, tracking_uri: str) -> VersionInfo | None:
         with suppress(LookupError):
             number = version_of_alias(file, name, alias)
             return None if number is None else version_info(name, number, tracking_uri=tracking_uri)
-    return _ask(tracking_uri, lambda client: client.get_model_version_by_alias(name, alias))
+    return _ask(tracking_uri, name, lambda client: client.get_model_version_by_alias(name, alias))
 
 
 def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo | None:
@@ -60,7 +66,7 @@ def version_info(name: str, version: str, *, tracking_uri: str) -> VersionInfo |
         with suppress(LookupError):
             row = version_row(file, name, version)
             return None if row is None else VersionInfo(ready=row.pop("status") == READY, **row)
-    return _ask(tracking_uri, lambda client: client.get_model_version(name, version))
+    return _ask(tracking_uri, name, lambda client: client.get_model_version(name, version))
 
 
 def versions_of(name: str | None = None, *, tracking_uri: str) -> list[VersionInfo]:
@@ -212,11 +218,20 @@ def download(name: str, version: str, path: str, *, into: Path, tracking_uri: st
         )
 
 
-def _ask(tracking_uri: str, question: Callable[[Client], Any]) -> VersionInfo | None:
+def _ask(tracking_uri: str, name: str, question: Callable[[Client], Any]) -> VersionInfo | None:
+    client = Client(tracking_uri)
     try:
-        return _info(question(Client(tracking_uri)))
+        return _info(question(client))
     except (NotInMlflowError, MlflowRefusedError):  # an alias that is not there is refused, not missing
         return None
+    except DeniedError:
+        # Behind a login MLflow denies what is asked about versions of a model that is not there. Asked for the model
+        # itself it says so.
+        try:
+            client.get_registered_model(name)
+        except NotInMlflowError:
+            return None
+        raise
 
 
 def _info(entry: Any) -> VersionInfo:

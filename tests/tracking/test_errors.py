@@ -20,6 +20,7 @@ from components.tracking.address import VARIABLE
 from components.tracking.client import Client
 from components.tracking.errors import (
     AlreadyInMlflowError,
+    DeniedError,
     MlflowRefusedError,
     NotInMlflowError,
     translated,
@@ -43,16 +44,17 @@ def _ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
-    """A server that gives one answer to everything; yields its address."""
+def answering(status: int, body: bytes, **others: tuple[int, bytes]) -> Iterator[str]:
+    """A server that gives one answer to everything, but to paths that end in a given name; yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            status_here, body_here = others.get(self.path.partition("?")[0].rpartition("/")[2], (status, body))
+            self.send_response(status_here)
+            self.send_header("Content-Length", str(len(body_here)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body_here)
 
         do_POST = do_GET  # noqa: N815
 
@@ -92,6 +94,19 @@ def test_a_server_that_does_not_do_is_told_from_one_that_is_away(
             assert (error.what, error.where, error.exit_code) == (what, uri, 7)
             assert seen in str(error.seen)
             assert "MLFLOW_TRACKING_" in str(error.remedy)
+
+
+NO_MODEL = json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model with name=mer not found"})
+
+
+def test_a_model_that_is_not_there_is_told_from_one_that_may_not_be_read() -> None:
+    """MLflow's login answers like this about the alias in both cases, as `make stack` showed."""
+    with answering(403, b"Permission denied", get=(404, NO_MODEL.encode())) as uri:
+        assert resolve("mer", "champion", tracking_uri=uri) is None
+        with pytest.raises(DeniedError):
+            Client(uri).search_runs(["0"])
+    with answering(403, b"Permission denied") as uri, pytest.raises(DeniedError, match="does not let this user in"):
+        resolve("mer", "champion", tracking_uri=uri)
 
 
 def test_a_server_whose_disk_is_full_is_told_from_one_that_is_away() -> None:

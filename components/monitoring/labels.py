@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
+from components.contracts.codes import Code
 from components.contracts.errors import DataError
+from components.datasets.table import read_labels as read_table
 from components.inference.profile import CORRECT, LABEL, Outcome, Profile
-
-COLUMNS = ("emotion", "label")
 
 
 def read_labels(path: Path) -> Profile:
@@ -16,20 +15,16 @@ def read_labels(path: Path) -> Profile:
     `clips.csv` of `mer predict --out` with one more column. Rows without a label do not count.
 
     Raises:
-        DataError: it cannot be read, or lacks a column.
+        DataError: it cannot be read, lacks a column, or has a row that does not fit its header.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            rows, columns = list(reader), reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError("cannot read the labels", where=str(path), seen=str(error)) from error
-    if missing := [name for name in COLUMNS if name not in columns]:
-        raise DataError("a column is missing", where=str(path), seen=", ".join(columns), allowed=", ".join(missing))
+    table = read_table(path, key="emotion", columns=("label",), dataset="mer drift")
+    if table.quarantined:
+        row = table.quarantined[0]
+        raise DataError(row.message, where=str(path), seen=row.seen, remedy=row.remedy, code=Code(row.code))
     outcomes = (
         Outcome(emotion=row["emotion"] or None, confidence=None, presence={}, label=row["label"])
-        for row in rows
+        for row in table.rows
         if row["label"]
     )
     counted = Profile.of(outcomes)
-    return Profile(tables={name: table for name, table in counted.tables.items() if name in (CORRECT, LABEL)})
+    return Profile(tables={name: rows for name, rows in counted.tables.items() if name in (CORRECT, LABEL)})

@@ -73,7 +73,7 @@ def test_every_file_with_the_ray_of_the_session_is_in_one_group(request: pytest.
 
 
 def test_every_file_with_the_model_of_the_evaluation_is_in_one_group() -> None:
-    files = ("evaluation/test_evaluate.py", "evaluation/test_write.py", "ablation/test_answering.py")
+    files = ("evaluation/test_evaluate.py", "evaluation/pages/test_write.py", "ablation/test_answering.py")
     assert {group_of(f"tests/{file}") for file in files} == {EVALUATION_GROUP}
 
 

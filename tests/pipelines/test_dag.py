@@ -61,7 +61,7 @@ def test_parameters_exist(nodes: tuple[dag.Node, ...]) -> None:
 
 def test_sections_that_change_no_output_change_no_stage(nodes: tuple[dag.Node, ...]) -> None:
     used = {key.split(".")[0] for node in nodes for key in node.params.get("data/inputs/params.yaml", ())}
-    others = {"ablate", "promotion", "serving", "rollout", "ray", "retrain", "runtime"}
+    others = {"ablate", "promotion", "serving", "rollout", "ray", "retrain", "runtime", "tune"}
     assert used.isdisjoint(others)
     assert used == set(Params.model_fields) - others - {"sources"}
 

@@ -25,7 +25,7 @@ PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loads
 CHECKOV = $(BIN)/uv tool run checkov@3.2.489 --config-file infra/checkov.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help env dev lock run check test serve checkov static lint types layers light unit bench clean
+.PHONY: help env dev lock run check test serve stack checkov static lint types layers light unit bench clean
 ifneq ($(MOVED),)
 .PHONY: $(STAMP)
 endif
@@ -62,14 +62,17 @@ $(DEV_STAMP): $(STAMP) requirements-dev.lock
 
 lock:  ## pin anew what pyproject.toml asks for; what is pinned already stays where it can
 	$(LOCK) --output-file requirements.lock
-	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --extra cluster --constraint requirements.lock --output-file requirements-cluster.lock
+	$(LOCK) --extra dev --constraint requirements-cluster.lock --output-file requirements-dev.lock
 
 run: env  ## the main job end to end, and nothing when nothing changed
 	$(BIN)/mer run
 
 serve: env  ## MLflow UI, the service and the reconciler, on loopback
 	$(BIN)/mer serve
+
+stack: dev  ## the parts of a production installation as local processes, and the main job on them (STACK='--keep')
+	$(BIN)/python -m pipelines.stack.run $(STACK)
 
 check: static light  ## while you work: lint, types, layers and the tests without Ray, MLflow and DVC
 

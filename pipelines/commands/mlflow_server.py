@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,14 +13,12 @@ from pathlib import Path
 from components.contracts.codes import Code
 from components.contracts.errors import UnavailableError
 from components.runtime.local_http import answer_of
+from pipelines.background import Background, last_lines
 
 HOST = "127.0.0.1"
 START_S = 90.0
-STOP_S = 10.0
 POLL_S = 0.2
 REQUEST_TIMEOUT_S = 2.0
-LOG_LINES = 15
-PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -50,7 +45,7 @@ def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> I
         server.end()
 
 
-class MlflowServer:
+class MlflowServer(Background):
     """The server's processes.
 
     Args:
@@ -60,44 +55,21 @@ class MlflowServer:
     """
 
     def __init__(self, command: Sequence[str], *, address: str, log: Path) -> None:
+        super().__init__(command, log=log, environment=server_environment())
         self.address = address
-        self.log = log
-        self._command = list(command)
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Starts it, in place of one that has ended. In the main thread: the kernel ends it with the thread that
-        started it."""
-        self.end()  # workers may have outlived it, and hold its port
-        environment = {
-            **os.environ,
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "DO_NOT_TRACK": "true",
-            # Its job queue is for features that are not used here, and would take 1.4 GB in eight processes.
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        }
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        with self.log.open("wb") as output:
-            # A session of its own: Ctrl-C reaches only this program, which then stops the server and its workers.
-            self._process = subprocess.Popen(
-                self._command,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-                # The function makes one system call.
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
-            )
 
-    def status(self) -> int | None:
-        """Its exit status, negative for a signal; None while it runs."""
-        return None if self._process is None else self._process.poll()
-
-    def end(self) -> None:
-        """Ends it and its workers."""
-        if self._process is not None:
-            _end(self._process)
+def server_environment() -> dict[str, str]:
+    """The variables of an MLflow server, which starts none of what is not used here."""
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # Its job queue is for features that are not used here, and would take 1.4 GB in eight processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    return environment
 
 
 def wait_ready(address: str, log: Path) -> None:
@@ -107,8 +79,9 @@ def wait_ready(address: str, log: Path) -> None:
         if answer_of(f"{address}/health", timeout_s=REQUEST_TIMEOUT_S) is not None:
             return
         time.sleep(POLL_S)
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
-    raise UnavailableError("the MLflow server did not start", where=address, seen=tail, remedy=f"Its log is {log}.")
+    raise UnavailableError(
+        "the MLflow server did not start", where=address, seen=last_lines(log), remedy=f"Its log is {log}."
+    )
 
 
 def free_port(port: int, what: str, *, strict: bool) -> int:
@@ -137,32 +110,3 @@ def free_port(port: int, what: str, *, strict: bool) -> int:
                     code=Code.PORT_BUSY,
                 ) from error
     return free_port(0, what, strict=True)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            continue
-        # The server has ended; workers of its group may take a moment.
-        deadline = time.monotonic() + STOP_S
-        while _alive(process.pid) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-
-
-def _alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _die_with_parent() -> None:
-    """Runs in the child: the kernel ends it when this program is killed outright."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -48,7 +48,7 @@ class Part:
     optional: bool = False
     user: Callable[[], str | None] = _same_user
     stop: signal.Signals = signal.SIGTERM
-    start_s: float = 300.0
+    start_s: float = 600.0
 
 
 def _s3(stack: Stack) -> list[str]:

@@ -6,10 +6,12 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
 from components.contracts.errors import UnavailableError
+from pipelines.background import POLL_S, Background, last_lines
 from pipelines.stack.place import Stack
 
 # Debian has each version's programs below a folder of its own, outside PATH.
@@ -62,17 +64,14 @@ def command(stack: Stack) -> list[str]:
         stack.folder.chmod(0o711)  # the server's user passes through, and sees only what is its own
         for path in (place.parent, password):
             shutil.chown(path, user=name)
-    made = subprocess.run(
+    _make(
         [
             str(bin_folder / "initdb"), "--pgdata", str(place), "--username", "mlflow", "--pwfile", str(password),
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync",
         ],
-        user=name, extra_groups=() if name else None, cwd="/", env=stack.environment(), capture_output=True, text=True,
-        check=False,
+        stack,
     )  # fmt: skip
     password.unlink()
-    if made.returncode != 0:
-        raise UnavailableError("PostgreSQL did not make its database", where=str(place), seen=made.stderr.strip())
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": stack.ports["postgres"],
@@ -82,6 +81,22 @@ def command(stack: Stack) -> list[str]:
     }
     given = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
     return [str(bin_folder / "postgres"), "-D", str(place), *given]
+
+
+def _make(command: list[str], stack: Stack) -> None:
+    """Runs a program to its end, as the server's user. Interrupted, it ends with its own children, which write too."""
+    process = Background(
+        command, log=stack.logs / "initdb.log", environment=stack.environment(), folder=Path("/"), user=user()
+    )
+    try:
+        process.start()
+        while process.status() is None:
+            time.sleep(POLL_S)
+    finally:
+        process.end()
+    if process.status() != 0:
+        seen = last_lines(process.log)
+        raise UnavailableError("PostgreSQL did not make its database", where=str(data(stack)), seen=seen)
 
 
 def ready(stack: Stack) -> bool:

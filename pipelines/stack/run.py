@@ -204,16 +204,17 @@ def _only_stack(logs: Path) -> Iterator[None]:
 
 @contextmanager
 def _unwound(last: Callable[[], None]) -> Iterator[ExitStack]:
-    """An ExitStack that nothing interrupts while it ends what was started; then `last`."""
+    """An ExitStack that nothing interrupts while it ends what was started; then `last`, as little."""
     with ExitStack() as outer:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            outer.callback(signal.signal, number, signal.getsignal(number))
         outer.callback(last)
         with ExitStack() as ends:
             try:
                 yield ends
             finally:
                 for number in (signal.SIGINT, signal.SIGTERM):
-                    before = signal.signal(number, signal.SIG_IGN)
-                    outer.callback(signal.signal, number, before)
+                    signal.signal(number, signal.SIG_IGN)
                 say("ending all parts …")
 
 

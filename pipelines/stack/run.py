@@ -22,9 +22,11 @@ from components.runtime.own_folder import OwnFolder
 from pipelines.background import Background, last_lines
 from pipelines.cli import INTERRUPTED, block
 from pipelines.commands.mlflow_server import POLL_S
+from pipelines.run import REGISTER
 from pipelines.stack import project, prometheus
 from pipelines.stack.parts import PARTS, Part
 from pipelines.stack.place import Stack
+from pipelines.stage import last_facts
 
 LOGS, LOCK = Path("logs") / "stack", ".lock"
 JOB_S = 1200.0
@@ -224,9 +226,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _newest(stack: Stack) -> str:
     """The version that the main job registered."""
-    from components.contracts.atomic import read_json
-
-    return str(read_json(Layout(stack.project).registered / "registered.json")["version"])
+    return str(last_facts(Layout(stack.project), REGISTER)["version"])
 
 
 def _served(stack: Stack) -> str:

@@ -34,7 +34,7 @@ def use_storage_of(project: Path, clone: Path) -> None:
 
     repo = Repo(str(project))
     try:
-        cache, core = repo.cache.local.path, repo.config["core"]
+        cache, core = repo.cache.local_cache_dir, repo.config["core"]
         remotes = {name: dict(remote) for name, remote in repo.config["remote"].items()}
     finally:
         repo.close()

@@ -75,7 +75,7 @@ def answers(address: str) -> bool:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
+    for _ in range(1500):
         if condition():
             return
         time.sleep(0.2)

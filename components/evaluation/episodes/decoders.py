@@ -6,7 +6,7 @@ The grids are coarse: a calibration split holds tens of events, too few to disti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple, TypeVar
@@ -26,7 +26,7 @@ from components.evaluation.episodes.events import (
 from components.evaluation.episodes.thresholds import MostProbable, Thresholds
 from components.evaluation.intervals import Bootstrap
 from components.inference.durations import Durations
-from components.inference.episodes import Decoder, Episode, episodes_of_path, find_episodes
+from components.inference.episodes import Decoder, Episode, episodes_of_path
 from components.inference.semi_markov import Smoother
 
 # From 1, where posteriors are used as they are: below it no flash outweighs its two changes. The calmest first.
@@ -38,6 +38,8 @@ LEAVE_SHARES = (0.25, 0.5, 0.75, 1.0)
 SHORTEST_S = (0.5, 0.4, 0.3, 0.2, 0.0)
 
 Choice = TypeVar("Choice", bound=Decoder)
+# Number of a clip and its path, as bytes → the events.
+Known = dict[tuple[int, bytes], ClipEvents]
 
 
 class Labelled(NamedTuple):
@@ -59,12 +61,23 @@ def labelled(
     ]
 
 
-def events_of(decoder: Decoder, clips: Sequence[Labelled], classes: Sequence[str]) -> list[ClipEvents]:
-    """The events that a decoder detects in each clip, counted against the truth."""
-    return [
-        clip_events(case, truth, find_episodes(posterior, case.valid, classes, case.rate_hz, decoder))
-        for case, posterior, truth in clips
-    ]
+def events_of(
+    decoder: Decoder, clips: Sequence[Labelled], classes: Sequence[str], known: Known | None = None
+) -> list[ClipEvents]:
+    """The events that a decoder detects in each clip, counted against the truth.
+
+    Most decoders that are compared choose the same classes in most clips: `known` takes the events of each path, which
+    are counted once.
+    """
+    known = {} if known is None else known
+    events = []
+    for number, (case, posterior, truth) in enumerate(clips):
+        path = decoder.path(posterior, case.valid, case.rate_hz)
+        key = number, path.tobytes()
+        if key not in known:
+            known[key] = clip_events(case, truth, episodes_of_path(path, posterior, case.valid, classes, case.rate_hz))
+        events.append(known[key])
+    return events
 
 
 def fit_smoother(clips: Sequence[Labelled], durations: Durations, classes: Sequence[str]) -> Smoother:
@@ -85,24 +98,11 @@ def fit_thresholds(clips: Sequence[Labelled], classes: Sequence[str]) -> Thresho
 
 
 def _best(candidates: Sequence[Choice], clips: Sequence[Labelled], classes: Sequence[str], default: Choice) -> Choice:
-    """The candidate with the best mean event F1, among equals the first; the default without clips.
-
-    Most candidates choose the same classes in most clips, so the events of a path are counted once.
-    """
+    """The candidate with the best mean event F1, among equals the first; the default without clips."""
     if not clips:
         return default
-    counted: dict[tuple[int, bytes], ClipEvents] = {}
-
-    def events(decoder: Decoder) -> Iterator[ClipEvents]:
-        for number, (case, posterior, truth) in enumerate(clips):
-            path = decoder.path(posterior, case.valid, case.rate_hz)
-            key = number, path.tobytes()
-            if key not in counted:
-                episodes = episodes_of_path(path, posterior, case.valid, classes, case.rate_hz)
-                counted[key] = clip_events(case, truth, episodes)
-            yield counted[key]
-
-    return max(candidates, key=lambda decoder: round(mean_f1(list(events(decoder))), 6))
+    known: Known = {}
+    return max(candidates, key=lambda decoder: round(mean_f1(events_of(decoder, clips, classes, known)), 6))
 
 
 def episode_figures(
@@ -122,7 +122,8 @@ def episode_figures(
         "threshold": thresholds,
         "argmax": MostProbable(),
     }
-    by_decoder = {name: events_of(decoder, clips, classes) for name, decoder in decoders.items()}
+    known: Known = {}
+    by_decoder = {name: events_of(decoder, clips, classes, known) for name, decoder in decoders.items()}
     figures: dict[str, Any] = {name: event_scores(events, bootstrap=bootstrap) for name, events in by_decoder.items()}
     for name in ("offline", "causal"):
         gain = f1_difference(by_decoder[name], by_decoder["threshold"], bootstrap=bootstrap)

@@ -18,7 +18,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -313,17 +313,6 @@ def training_core_s(clips: int, measured: Measured) -> float:
     return clips * TRAINED_SHARE * EPOCHS * TRAININGS * measured.step_core_s / STEP_CLIPS
 
 
-def erlang_c(replicas: int, load: float) -> float:
-    """The probability that an arrival must wait; `load` is arrivals per second times the mean service time."""
-    if load >= replicas:
-        return 1.0
-    terms = [1.0]
-    for k in range(1, replicas + 1):
-        terms.append(terms[-1] * load / k)
-    last = terms[-1] * replicas / (replicas - load)
-    return last / (sum(terms[:-1]) + last)
-
-
 def day(tier: Tier, measured: Measured, *, start_s: float, seed: int, most: int | None = None) -> Served:
     """A day of a tier's service."""
     service = Service(
@@ -416,11 +405,6 @@ def cost_table(measured: Measured, seed: int) -> Iterator[str]:
             f"| {tier.name} | {always.total_h:,.0f} core h | {caused.total_h:,.0f} core h | {caused.looking_h:,.0f}, "
             f"{caused.encoding_h:,.0f}, {caused.training_h:,.0f} | {name}, {hours[name]:,.1f} h |"
         )
-
-
-def without_autoscaling(service: Service) -> Service:
-    """The same with its least number of replicas throughout and any number of places, as the formulas assume."""
-    return replace(service, most=service.least, places=None)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,9 @@ from bench.scale import (
     Spot,
     bottleneck,
     cost_table,
-    erlang_c,
     month,
     serve,
     train,
-    without_autoscaling,
 )
 from tests.pipelines.projects import ROOT
 
@@ -36,6 +34,22 @@ PLAIN = Service(
 SPOT = Spot(
     work_s=12_000.0, workers=1, least=1, lost_every_s=600.0, checkpoint_s=300.0, restart_s=100.0, replace_s=100.0
 )
+
+
+def erlang_c(replicas: int, load: float) -> float:
+    """The probability that an arrival must wait; `load` is arrivals per second times the mean service time."""
+    if load >= replicas:
+        return 1.0
+    terms = [1.0]
+    for k in range(1, replicas + 1):
+        terms.append(terms[-1] * load / k)
+    last = terms[-1] * replicas / (replicas - load)
+    return last / (sum(terms[:-1]) + last)
+
+
+def without_autoscaling(service: Service) -> Service:
+    """The same with its least number of replicas throughout and any number of places, as the formulas assume."""
+    return replace(service, most=service.least, places=None)
 
 
 def erlang_b(servers: int, load: float) -> float:

@@ -29,13 +29,13 @@ from pydantic import BaseModel, ValidationError
 from components.contracts.codes import Code
 from components.contracts.errors import MerError, UnavailableError
 from components.serving.schemas import (
-    KEY_VARIABLE,
     Answer,
     Problem,
     ProblemDetail,
     ServedModel,
     ServedVersion,
     Versions,
+    authorization,
 )
 
 StrPath = str | os.PathLike[str]
@@ -95,11 +95,10 @@ class Client:
         patience_s: float = 60.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        key = key or os.environ.get(KEY_VARIABLE)
         self._patience_s = patience_s
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=authorization(key),
             timeout=timeout_s,
             transport=transport,
         )

@@ -8,6 +8,7 @@ All times are seconds from the clip's first presentation timestamp; spans are ha
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +24,12 @@ AROUSAL = "Calm (-1) to excited (1); null when the version was not trained to pr
 # Where a program that asks the service looks for the key it was not given.
 KEY_VARIABLE = "MER_API_KEY"
 ANSWER_SCHEMA: Literal["mer.answer/1"] = "mer.answer/1"
+
+
+def authorization(key: str | None = None) -> dict[str, str]:
+    """The header with which a program asks: for this key, or that of `KEY_VARIABLE`; empty without either."""
+    key = key or os.environ.get(KEY_VARIABLE)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class Record(BaseModel):

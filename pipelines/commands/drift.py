@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from components.inference.profile import PROFILE, Profile
 from components.monitoring.drift import LEAST_ANSWERS, Drift, compare
 from components.monitoring.exposition import read_exposition
 from components.monitoring.labels import read_labels
-from components.serving.schemas import KEY_VARIABLE
+from components.serving.schemas import KEY_VARIABLE, authorization
 from components.tracking.address import exists, tracking_uri
 from components.tracking.client import Client, impatient
 from components.tracking.runs import Run, new_run
@@ -130,11 +129,8 @@ def _text(address: str) -> str:
             return Path(address).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError("cannot read the metrics", where=address, seen=str(error)) from error
-    key = os.environ.get(KEY_VARIABLE)
     try:
-        response = httpx.get(
-            address, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=TIMEOUT_S
-        ).raise_for_status()
+        response = httpx.get(address, headers=authorization(), timeout=TIMEOUT_S).raise_for_status()
     except httpx.HTTPError as error:
         raise UnavailableError(
             "cannot read the service's metrics",

@@ -6,7 +6,6 @@ This process judges it, or a service.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import sys
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from components.serving.predictor import Predictor
     from components.serving.schemas import Answer, Moment
 
-KEY_VARIABLE = "MER_API_KEY"
 PATH = "/v1/stream"
 
 
@@ -124,18 +122,16 @@ def _by_service(feed: Source, url: str, *, as_json: bool) -> int:
     from websockets.exceptions import ConnectionClosed, InvalidHandshake
     from websockets.sync.client import connect
 
-    from components.serving.schemas import Answer
+    from components.serving.schemas import Answer, authorization
 
-    key = os.environ.get(KEY_VARIABLE)
     address = "ws" + url.removeprefix("http") if url.startswith("http") else url
     if not address.startswith(("ws://", "wss://")):
         raise ConfigError("this is not the address of a service", where="--url", seen=url, allowed="ws:// or http://")
     address = address.rstrip("/")
     address += "" if address.endswith(PATH) else PATH
     printer = _Printer(as_json=as_json)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        with connect(address, additional_headers=headers, max_size=None, proxy=None) as line:
+        with connect(address, additional_headers=authorization(), max_size=None, proxy=None) as line:
 
             def send() -> None:
                 try:

@@ -21,9 +21,9 @@ from bench.made import cases, spec, widths_of
 from bench.pairs import alternate
 from bench.report import Comparison, Figure, Outcome, Skipped
 from components.contracts.config import Train
-from components.training.items import Batch, collate
 from components.training.learner import Learner, Share
 from components.training.loop import TrainingTask, new_learner
+from components.training.samples.items import Batch, collate
 
 
 @dataclass(frozen=True, kw_only=True)

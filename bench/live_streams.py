@@ -30,8 +30,8 @@ from components.datasets.synthetic.plan import plan_clip
 from components.media.pieces import Piece
 from components.registry.bundle import load_bundle
 from components.runtime.progress import progress
-from components.serving.app import create_app
-from components.serving.gateway import Gateway
+from components.serving.http.app import create_app
+from components.serving.http.gateway import Gateway
 from components.serving.live.capture import all_pieces
 from components.serving.live.protocol import Begin, binary
 from components.serving.service import Service, ServiceSettings, VersionRef

@@ -32,8 +32,8 @@ from components.features.base import Encoded, Encoder
 from components.features.registry import create
 from components.features.store import FeatureStore, feature_key
 from components.features.transform import Transform
-from components.training.items import cut
 from components.training.loop import TrainingTask, new_learner, train_steps
+from components.training.samples.items import cut
 
 GOAL = 50.0
 EPOCHS = 30

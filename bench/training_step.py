@@ -27,8 +27,8 @@ from components.contracts.config import Train
 from components.model.base import ModelOutput
 from components.model.build import build_model
 from components.model.spec import ModelSpec
-from components.training.items import Batch, collate
 from components.training.loop import TrainingTask, new_learner, train_steps
+from components.training.samples.items import Batch, collate
 
 GOAL = 1.10
 BATCHES = 4

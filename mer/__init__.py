@@ -16,7 +16,7 @@ Everything else is in `components/`, which may change from version to version; t
 """
 
 from components.contracts.errors import MerError
-from components.serving.schemas import Answer
+from components.serving.answers.schemas import Answer
 from mer.model import Model, load, predict
 
 __all__ = ["Answer", "MerError", "Model", "load", "predict"]

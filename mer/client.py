@@ -28,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.contracts.codes import Code
 from components.contracts.errors import MerError, UnavailableError
-from components.serving.schemas import (
+from components.serving.answers.schemas import (
     Answer,
     Problem,
     ProblemDetail,

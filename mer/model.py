@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.serving.schemas import Answer
+from components.serving.answers.schemas import Answer
 from pipelines.project import find_root, in_project
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def load(
 
 def _load(version: str | None, root: Path | None, adaptation: Path | None) -> Model:
     from components.tracking.client import impatience
-    from pipelines.commands.predict import predictor_of
+    from pipelines.commands.predict.command import predictor_of
 
     with impatience():  # a person waits
         return Model(predictor_of(version, root, adaptation))
@@ -120,7 +120,7 @@ def _absolute(path: StrPath | None) -> Path | None:
 def _chosen(version: str | os.PathLike[str] | None, project: StrPath | None) -> tuple[str | None, Path | None]:
     """The version and the project to look it up in, the same after a change of folder; no project for a bundle's folder
     and for the starter, and none where the caller names and stands in none."""
-    from pipelines.commands.predict import STARTER, is_bundle
+    from pipelines.commands.predict.command import STARTER, is_bundle
 
     named = None if version is None else os.fspath(version)
     if named is not None and is_bundle(named):

@@ -20,10 +20,12 @@ from typer._click.exceptions import UsageError  # has no public name; the lock p
 
 from components.contracts.errors import ConfigError, MerError
 from components.runtime.local_http import bypass_proxies
-from pipelines.commands import backup_cli, keys, pipeline_cli, service_cli
+from pipelines.commands import pipeline_cli, service_cli
+from pipelines.commands.backup import cli as backup_cli
 from pipelines.commands.config import cli as config_cli
 from pipelines.commands.datasets import cli as datasets_cli
 from pipelines.commands.quarantine import cli as quarantine_cli
+from pipelines.commands.service import keys
 from pipelines.commands.withdrawal import cli as withdrawal_cli
 from pipelines.kubeflow import cli as kubeflow_cli
 from pipelines.project import find_root, refusals_named

@@ -8,7 +8,7 @@ from components.contracts.bundle_files import DESCRIPTION, read_bounded_json
 from components.contracts.config import Params
 from components.contracts.layout import Layout
 from components.registry import starter
-from components.serving.words import training_people
+from components.serving.answers.words import training_people
 from components.tracking.versions import VersionInfo, resolve
 
 UNKNOWN_PEOPLE = "not known whom it was trained on"

@@ -80,7 +80,7 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One local Ray for the files of a group; `pytest_runtest_teardown` ends it."""
     from components.contracts.config import RayResources, Serving
     from components.runtime.cluster import connect
-    from components.serving.gateway import environment
+    from components.serving.http.gateway import environment
 
     own = tmp_path_factory.mktemp("service")
     os.environ.update(environment(Serving(), counts=own / "counts", keys=own / "api-keys.json"))

@@ -14,7 +14,7 @@ import pytest
 import mer
 from components.serving.predictor import UNREGISTERED
 from pipelines.commands import adapt
-from pipelines.commands import predict as command
+from pipelines.commands.predict import command
 from tests.serving import media
 from tests.serving.bundles import CLASSES, tiny_bundle
 

@@ -23,7 +23,7 @@ from components.inference.calibration import Calibration, Shift
 from components.inference.scoring import Logits, Posteriors, Scorer, keep
 from components.model.base import EmotionModel
 from components.runtime.threads import one_thread
-from components.training.items import collate
+from components.training.samples.items import collate
 
 Floats = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from components.contracts.codes import Code
 from components.contracts.config import FaceAlignment, MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.timebase import STEP_SLACK, Grid
-from components.media.clock import NO_FRAME, frames_of_steps
+from components.media.clocks.clock import NO_FRAME, frames_of_steps
 from components.media.numbered import numbered_pictures
 from components.media.probe import check_file
 from components.media.scan import Pictures

@@ -26,8 +26,8 @@ from components.contracts.config import Alignment
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
 from components.media.chosen import scan_chosen
-from components.media.clock import Intervals, intervals
-from components.media.presented import NOTE as DECODE_ORDERED_NOTE
+from components.media.clocks.clock import Intervals, intervals
+from components.media.clocks.presented import NOTE as DECODE_ORDERED_NOTE
 from components.media.scan import FileScan, Pictures
 from components.media.sound import Sound
 from components.media.source import too_long

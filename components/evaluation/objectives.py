@@ -22,7 +22,7 @@ from components.evaluation.measure import Sample, ece_of_sums
 from components.inference.calibration import Shift
 from components.model import scores
 from components.model.losses import ClassBalance
-from components.training.balance import draws_of, label_counts
+from components.training.samples.balance import draws_of, label_counts
 
 Objective = Literal["balanced", "between", "accuracy"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)

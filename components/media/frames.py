@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.config import MediaLimits
+from components.media.clocks.presented import DecodingTimes, PictureTimes, decoding_s, stores_decoding
+from components.media.clocks.timeline import PLAIN, Timeline
 from components.media.images import image_pictures
-from components.media.presented import DecodingTimes, PictureTimes, decoding_s, stores_decoding
 from components.media.probe import image_format
 from components.media.reader import readable, stamp_s
 from components.media.scan import SAME_TIME_S
@@ -29,7 +30,6 @@ from components.media.source import (
     too_many_frames,
 )
 from components.media.span import Window, seek
-from components.media.timeline import PLAIN, Timeline
 from components.media.upright import Upright
 
 GLANCE_RATE_HZ = 60.0  # the highest rate of glances

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
-from components.media.chained import Chain, links_of
+from components.media.clocks.chained import Chain, links_of
+from components.media.clocks.timeline import MAX_PACKETS, PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
 from components.media.probe import image_format
-from components.media.timeline import MAX_PACKETS, PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
 from components.media.tracks import MAX_TRIED, PICTURE_FILE, Track, picture_tracks, ranked, sound_tracks
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
 

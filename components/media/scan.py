@@ -22,8 +22,9 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.channels import Mix
-from components.media.clock import intervals
-from components.media.presented import contradicts, decoding_s, stores_decoding
+from components.media.clocks.clock import intervals
+from components.media.clocks.presented import contradicts, decoding_s, stores_decoding
+from components.media.clocks.timeline import PLAIN, ClockBreak, StampWatch, Timeline
 from components.media.reader import stamp_s
 from components.media.sound import Sound, SoundCollector, cut
 from components.media.source import (
@@ -39,7 +40,6 @@ from components.media.source import (
     too_many_frames,
 )
 from components.media.span import LEAD_S, Span, Window, locate, seek
-from components.media.timeline import PLAIN, ClockBreak, StampWatch, Timeline
 from components.media.tracks import BY_FLAGS, Choices, Track, picture_tracks, sound_tracks
 
 SAME_TIME_S = 0.0005  # a packet's timestamp and its picture's are the same number; half of the coarsest time base

@@ -4,7 +4,7 @@ Decoded audio frames are joined to *runs* as long as timestamps follow the sampl
 lasts ends a run, so lost packets leave a hole (zeros that are marked as missing) instead of pulling everything after
 them forward. Inside a run the sample count is the clock; where the timestamps depart from it slowly and steadily (a
 microphone that does not keep its nominal rate), the run is stretched to the timestamps. Timestamps that jump to and fro
-jitter: `jitter.py` finds what is behind them.
+jitter: `clocks/jitter.py` finds what is behind them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.channels import ChannelMixer, Mix
-from components.media.clock import DriftEstimate
-from components.media.jitter import JUMP_S, LASTING_S, MAX_JITTER_S, pieces
+from components.media.clocks.clock import DriftEstimate
+from components.media.clocks.jitter import JUMP_S, LASTING_S, MAX_JITTER_S, pieces
 from components.media.source import too_long
 
 SMOOTHING = 0.05  # of that clock, per frame: follows a drift, ignores jitter

@@ -20,9 +20,9 @@ import av
 from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
+from components.media.clocks.timeline import STAMPED, Timeline, timeline_of
 from components.media.probe import check_boxes, check_file
 from components.media.reader import CONTAINERS, US_PER_S, open_container, readable
-from components.media.timeline import STAMPED, Timeline, timeline_of
 from components.media.tracks import BY_FLAG, BY_FLAGS, Choice, Choices, picture_tracks, sound_tracks
 
 LEAST_BYTES_PER_S = 100.0  # half of what the sparest codec of speech takes (AMR at 1.8 kbit/s)

@@ -19,7 +19,8 @@ from components.contracts.codes import Code
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import Clip
-from components.media.chained import Chain
+from components.media.clocks.chained import Chain
+from components.media.clocks.timeline import STAMPED, ClockBreak, Timeline
 from components.media.reader import US_PER_S, readable, stamp_s
 from components.media.source import (
     decoded,
@@ -29,7 +30,6 @@ from components.media.source import (
     sound_stream,
     too_long,
 )
-from components.media.timeline import STAMPED, ClockBreak, Timeline
 from components.media.tracks import BY_FLAGS, Choices
 
 MIN_DURATION_S = 0.1  # anything shorter decodes to too little picture and sound to be of use

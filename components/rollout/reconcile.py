@@ -25,7 +25,7 @@ from components.registry.trust import SHIPPED, check_gates
 from components.rollout.actual import ServedApplication
 from components.rollout.decide import Action, decide
 from components.rollout.versions import CODE, STATE, Versions, eligible_again, name_of, stands_refused
-from components.serving.predictor import check_fits
+from components.serving.compatible import check_fits
 from components.serving.service import VersionRef, load_version, trust_in
 from components.tracking.versions import VersionInfo
 

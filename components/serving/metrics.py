@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from components.contracts.codes import Code
 from components.inference.profile import NOTHING, RATIOS, SHARES
-from components.serving.schemas import Answer, ModelIdentity
+from components.serving.answers.schemas import Answer, ModelIdentity
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "mer_"

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.alignment.fingerprint import alignment_fingerprint, served_fingerprints
 from components.alignment.guard import Guard, unpacked_row
 from components.alignment.quality import gate
 from components.contracts.codes import Code
@@ -23,49 +22,48 @@ from components.contracts.config import AlignmentQuality, MediaLimits
 from components.contracts.errors import BundleError, MediaError
 from components.contracts.labels import Taxonomy
 from components.contracts.records import AlignedClip, Clip, Word
-from components.features.adaptation import MAKE_AGAIN, Adaptation
+from components.features.adaptation import Adaptation
 from components.features.base import Encoded, pretrained_of
 from components.features.encoders.given import is_given
 from components.features.guard import Encodings
 from components.inference.attribution import LeftOut, leave_one_out
-from components.inference.contradiction import find_spans
-from components.inference.episodes import Episode, find_episodes, transitions
+from components.inference.episodes import find_episodes, transitions
 from components.inference.experts import Opinion, posterior
 from components.inference.live import Past, StreamScorer
 from components.inference.outliers import OutlierCheck
 from components.inference.scoring import Scored, Scorer
 from components.registry import golden_clip
-from components.registry.bundle import Bundle, EncoderSpec
+from components.registry.bundle import Bundle
 from components.runtime.patience import Patience
-from components.serving.metrics import DECODE, FEATURES, MODEL, metrics
-from components.serving.pool import ChildPool, matching_encoder
-from components.serving.reasons import why_episodes, why_transitions
-from components.serving.schemas import (
+from components.serving.answers.reasons import why_episodes, why_transitions
+from components.serving.answers.schemas import (
     Answer,
     ClipFacts,
-    Contradiction,
-    ContradictionSpan,
-    EpisodeView,
-    ModalityDistance,
-    ModalityView,
     ModelIdentity,
     Moment,
-    OutsideTraining,
     Transition,
 )
-from components.serving.words import (
+from components.serving.answers.views import (
+    by_class,
+    contradiction,
+    contradiction_spans,
+    episode_view,
+    mood_of,
+    outside_training,
+    timeline,
+)
+from components.serving.answers.words import (
     adaptation_notes,
     apart_note,
-    contradiction_words,
     expert_notes,
-    outside_words,
-    pair_words,
     presence_notes,
     training_people,
 )
+from components.serving.compatible import check_adaptation, check_alignment, used_encoders
+from components.serving.metrics import DECODE, FEATURES, MODEL, metrics
+from components.serving.pool import ChildPool, matching_encoder
 
 UNREGISTERED = "unregistered"
-MOMENT = "moment"
 FROM_FEATURES = "judged from features that came ready-made; how they were made is not known"
 
 
@@ -259,7 +257,7 @@ class Predictor:
         steps, rate_hz = len(scored.step_posterior), self.bundle.alignment.rate_hz
         scored = scored.joined(opinions, masks)
         masks |= {name: opinion.valid for name, opinion in opinions.items()}
-        moments = _timeline(
+        moments = timeline(
             self.bundle.spec.classes, scored.step_posterior, masks, scored, rate_hz=rate_hz, duration_s=steps / rate_hz
         )
         return moments, past
@@ -336,7 +334,7 @@ class Predictor:
         on_grid = find_episodes(steps_TK, valid, classes, rate_hz, self.bundle.smoother) if scored else []
         # The last step of the grid may reach beyond the clip; no time in an answer does.
         episodes = [replace(episode, offset_s=min(episode.offset_s, duration_s)) for episode in on_grid]
-        views = tuple(_episode(episode, steps=clip.steps) for episode in episodes)
+        views = tuple(episode_view(episode, steps=clip.steps) for episode in episodes)
         changes = tuple(Transition.model_validate(change.to_json()) for change in transitions(episodes))
         if judgement.left_out is not None:
             views = why_episodes(views, judgement.left_out.of_episodes(on_grid), clip.words)
@@ -345,10 +343,10 @@ class Predictor:
         unused = {
             name: float(mask.mean()) for name, mask in clip.masks.items() if name not in masks and bool(mask.any())
         }
-        by_class = _by_class(classes, scored.clip_posterior) if scored else {}
+        clip_posterior = by_class(classes, scored.clip_posterior) if scored else {}
         threshold = self.bundle.calibration.contradiction_threshold
-        valence, arousal = _mood(scored.valence_arousal if scored else None)
-        emotion = max(by_class, key=lambda name: by_class[name], default=None)
+        valence, arousal = mood_of(scored.valence_arousal if scored else None)
+        emotion = max(clip_posterior, key=lambda name: clip_posterior[name], default=None)
         return Answer(
             model=self.model,
             clip=ClipFacts(name=clip.name, duration_s=duration_s, rate_hz=rate_hz),
@@ -361,15 +359,17 @@ class Predictor:
                 *adaptation_notes(self.adaptation, [name for name in judgement.masks if presence[name] > 0]),
             ),
             adapted_to=None if self.adaptation is None else self.adaptation.words,
-            posterior=by_class,
+            posterior=clip_posterior,
             emotion=emotion,
-            confidence=None if emotion is None else by_class[emotion],
-            contradiction=_contradiction(classes, scored, threshold, rate_hz),
-            contradictions=_spans(classes, scored, threshold, rate_hz, duration_s),
+            confidence=None if emotion is None else clip_posterior[emotion],
+            contradiction=contradiction(classes, scored, threshold, rate_hz),
+            contradictions=contradiction_spans(classes, scored, threshold, rate_hz, duration_s),
             valence=valence,
             arousal=arousal,
-            outside_training=_outside(judgement.distances, trained_on=tuple(judgement.masks), experts=tuple(opinions)),
-            timeline=_timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
+            outside_training=outside_training(
+                judgement.distances, trained_on=tuple(judgement.masks), experts=tuple(opinions)
+            ),
+            timeline=timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
             episodes=views,
             transitions=changes,
         )
@@ -383,151 +383,3 @@ def _gate_note(aligned: AlignedClip, bounds: AlignmentQuality) -> list[str]:
         bound = f"{error.what} (seen {error.seen}, allowed {error.allowed})"
         return [f"a clip of this quality is not used in training: {bound}"]
     return []
-
-
-def used_encoders(bundle: Bundle) -> dict[str, EncoderSpec]:
-    """The encoders of the modalities that the version was trained with."""
-    return {modality: bundle.encoders[modality] for modality in bundle.transform.modalities}
-
-
-def check_alignment(bundle: Bundle) -> None:
-    """Raises BundleError when this code aligns ordinary recordings differently from the code that the bundle was made
-    with."""
-    installed = alignment_fingerprint(bundle.alignment)
-    expected = bundle.description.alignment_fingerprint
-    if expected not in served_fingerprints(bundle.alignment):
-        raise BundleError(
-            "the alignment installed here is not the one this version was trained with",
-            where="alignment",
-            seen=installed[:12],
-            allowed=expected[:12],
-            remedy="Serve it with the code and weights it was trained with, or train again.",
-            code=Code.ALIGNMENT_MISMATCH,
-        )
-
-
-def check_adaptation(bundle: Bundle, adaptation: Adaptation) -> None:
-    """Raises BundleError when an adaptation cannot serve a version."""
-    if not bundle.transform.standardise:
-        raise BundleError(
-            "this version takes features as the encoders give them, so there is nothing to adapt",
-            where=adaptation.name,
-            remedy="Answer without the adaptation, or with a version of the preset `default`",
-        )
-    for modality, spec in used_encoders(bundle).items():
-        if modality not in adaptation.modalities:
-            continue
-        fingerprint, width = adaptation.encoders[modality], adaptation.modalities[modality].mean.size
-        if (fingerprint, width) != (spec.fingerprint, spec.width):
-            raise BundleError(
-                "the adaptation was measured with a different encoder than this version has",
-                where=f"{adaptation.name}: {modality}",
-                seen=f"{fingerprint[:12]}, width {width}",
-                allowed=f"{spec.fingerprint[:12]}, width {spec.width} ({spec.spec})",
-                remedy=MAKE_AGAIN,
-                code=Code.ENCODER_MISMATCH,
-            )
-
-
-def check_fits(bundle: Bundle, device: str = "cpu") -> None:
-    """Raises as the constructor of `Predictor` would, without loading an encoder's weights."""
-    check_alignment(bundle)
-    specs = {**used_encoders(bundle), **{name: expert.encoder for name, expert in bundle.experts.items()}}
-    for modality, spec in specs.items():
-        matching_encoder(modality, spec, device)
-
-
-def _by_class(classes: tuple[str, ...], row: NDArray[np.float32]) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(classes, row, strict=True)}
-
-
-def _contradiction(classes: tuple[str, ...], scored: Scored | None, threshold: float, rate_hz: float) -> Contradiction:
-    views = {}
-    for modality, row in (scored.unimodal_posterior if scored else {}).items():
-        posterior = _by_class(classes, row)
-        emotion = max(posterior, key=lambda name: posterior[name])
-        views[modality] = ModalityView(emotion=emotion, confidence=posterior[emotion], posterior=posterior)
-    moments = scored.moments if scored else None
-    if scored is None or moments is None:
-        words = contradiction_words(None, None, {}, threshold=threshold, present=scored.present if scored else ())
-        return Contradiction(score=None, threshold=threshold, at_s=None, pair=None, modalities=views, words=words)
-    score, pair, at_s = scored.contradiction, scored.contradiction_pair, moments.worst_step / rate_hz
-    emotions = moments.emotions(slice(moments.worst_step, moments.worst_step + 1), classes)
-    words = contradiction_words(score, pair, emotions, threshold=threshold, at_s=at_s, present=scored.present)
-    return Contradiction(score=score, threshold=threshold, at_s=at_s, pair=pair, modalities=views, words=words)
-
-
-def _episode(episode: Episode, *, steps: int) -> EpisodeView:
-    """An episode of a clip of some steps; what a single moment is the beginning or the end of is unknown."""
-    view = EpisodeView.model_validate(episode.to_json())
-    return view.model_copy(update={"kind": MOMENT}) if steps == 1 else view
-
-
-def _spans(
-    classes: tuple[str, ...], scored: Scored | None, threshold: float, rate_hz: float, duration_s: float
-) -> tuple[ContradictionSpan, ...]:
-    if scored is None or scored.moments is None:
-        return ()
-    spans = find_spans(scored.moments, scored.step_contradiction, threshold=threshold, classes=classes, rate_hz=rate_hz)
-    return tuple(
-        ContradictionSpan(
-            onset_s=span.onset_s,
-            # As with episodes: the last step of the grid may reach beyond the clip.
-            offset_s=min(span.offset_s, duration_s),
-            score=span.score,
-            pair=span.pair,
-            says={name: emotion for name, (emotion, _) in span.says.items()},
-            words=f"{span.onset_s:.1f} to {min(span.offset_s, duration_s):.1f} s: {pair_words(span.pair, span.says)}",
-        )
-        for span in spans
-    )
-
-
-def _outside(
-    judged: Mapping[str, OutlierCheck], *, trained_on: tuple[str, ...], experts: tuple[str, ...]
-) -> OutsideTraining:
-    distances = {
-        name: ModalityDistance(distance=check.distance, threshold=check.threshold, outside=bool(check.outside))
-        for name, check in judged.items()
-    }
-    return OutsideTraining(
-        flag=not distances or any(distance.outside for distance in distances.values()),
-        modalities=distances,
-        words=outside_words(distances, trained_on, experts),
-    )
-
-
-def _timeline(
-    classes: tuple[str, ...],
-    posterior: NDArray[np.float32],
-    masks: Mapping[str, NDArray[np.bool_]],
-    scored: Scored | None,
-    *,
-    rate_hz: float,
-    duration_s: float,
-) -> tuple[Moment, ...]:
-    steps = len(posterior)
-    conflict = np.full(steps, np.nan) if scored is None else scored.step_contradiction
-    mood = None if scored is None else scored.step_valence_arousal
-    moments = []
-    for step, row in enumerate(posterior):
-        present = tuple(name for name, mask in masks.items() if mask[step])
-        valence, arousal = _mood(mood[step] if mood is not None and present else None)
-        moments.append(
-            Moment(
-                start_s=step / rate_hz,
-                end_s=min((step + 1) / rate_hz, duration_s),
-                emotion=classes[int(row.argmax())] if present else None,
-                posterior=_by_class(classes, row) if present else {},
-                present=present,
-                contradiction=None if np.isnan(conflict[step]) else float(conflict[step]),
-                valence=valence,
-                arousal=arousal,
-            )
-        )
-    return tuple(moments)
-
-
-def _mood(values: NDArray[np.float32] | None) -> tuple[float | None, float | None]:
-    """(valence, arousal) of a row (2,); both None without one, or where it is NaN."""
-    return (None, None) if values is None or np.isnan(values).any() else (float(values[0]), float(values[1]))

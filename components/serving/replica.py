@@ -22,8 +22,8 @@ from ray.serve import Application
 from components.contracts.config import Rollout, Serving, section_error
 from components.registry.keys import TrustedKeys
 from components.runtime.local_http import bypass_proxies
-from components.serving.access import is_loopback
-from components.serving.app import create_app
+from components.serving.http.access import is_loopback
+from components.serving.http.app import create_app
 from components.serving.service import Service, ServiceSettings
 
 DEPLOYMENT = "Replica"

@@ -26,14 +26,15 @@ from components.registry.proof import Keyring
 from components.registry.trust import Trust, check_authentic
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
+from components.serving.answers.schemas import Answer, ModelIdentity, ServedVersion
 from components.serving.clips import clip_of_file
-from components.serving.feature_body import read_features
+from components.serving.compatible import check_adaptation
+from components.serving.http.feature_body import read_features
+from components.serving.http.uploads import Upload
 from components.serving.live.judge import judged
 from components.serving.metrics import OPEN, metrics
 from components.serving.pool import ChildPool
-from components.serving.predictor import Predictor, check_adaptation
-from components.serving.schemas import Answer, ModelIdentity, ServedVersion
-from components.serving.uploads import Upload
+from components.serving.predictor import Predictor
 
 UPLOADS = "mer-uploads-"
 FEATURES_NAME = "features"

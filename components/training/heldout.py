@@ -13,8 +13,8 @@ from components.catalog.cases import Case
 from components.contracts.labels import UNLABELLED
 from components.model.agreement import SUMS, concordance, moment_sums
 from components.model.scores import accuracy, confusion, macro_f1
-from components.training.items import collate
 from components.training.learner import Share
+from components.training.samples.items import collate
 
 CLIPS_AT_ONCE = 16
 

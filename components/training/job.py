@@ -18,12 +18,12 @@ from components.contracts.config import Runtime
 from components.contracts.fingerprint import files_sha256, fingerprint
 from components.model.published.windows import Windows
 from components.runtime.threads import one_thread
-from components.training.checkpoints import Checkpoints
-from components.training.copies import Copies
+from components.training.checkpoints.copies import Copies
+from components.training.checkpoints.keeper import Checkpoints
 from components.training.learner import Learner, Share
 from components.training.loop import ALONE, TrainingTask, new_learner, run_epochs
 from components.training.profiling import TRACE, traced
-from components.training.windows import cut_into_windows
+from components.training.samples.windows import cut_into_windows
 
 CHECKPOINTS = "checkpoints"
 

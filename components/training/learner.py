@@ -22,8 +22,8 @@ from components.runtime.on_demand import OnDemand
 from components.training.clock import Clock
 from components.training.compiled import compiled
 from components.training.earlier import Start
-from components.training.items import Batch
-from components.training.order import derived_seed
+from components.training.samples.items import Batch
+from components.training.samples.order import derived_seed
 
 # Clips from which the weights that are not learned are computed, the mean and spread of statistics over clips. From so
 # many a mean is off by less than a hundredth of the spread, and memory is bounded. A smaller corpus gives all of its.
@@ -72,7 +72,7 @@ class Learner:
     Parameters of the loss itself get their whole gradient on every worker, so only that of the first one counts.
 
     Learning rate and random seeds of a step are pure functions of its number. Between steps the whole state is
-    therefore weights, average, moments, `samples` and the history, as written by `checkpoint.py`.
+    therefore weights, average, moments, `samples` and the history, as written by `checkpoints/state.py`.
     """
 
     def __init__(

@@ -21,14 +21,14 @@ from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.objective import Objective
 from components.model.spec import ModelSpec
-from components.training.balance import draws_of, label_counts
 from components.training.earlier import Start
 from components.training.heldout import held_out_scores
-from components.training.items import Augment, Batch
 from components.training.learner import DivergedError, Learner, Share, learning_rate
-from components.training.loader import AHEAD, Loader, made_ahead
-from components.training.order import GlobalBatch, Order, derived_seed
-from components.training.prompts import class_texts
+from components.training.samples.balance import draws_of, label_counts
+from components.training.samples.items import Augment, Batch
+from components.training.samples.loader import AHEAD, Loader, made_ahead
+from components.training.samples.order import GlobalBatch, Order, derived_seed
+from components.training.samples.prompts import class_texts
 
 ALONE = Share()
 # How many clips of a batch an error names.

@@ -24,8 +24,8 @@ from components.model.spec import ModelSpec
 from components.training.earlier import Earlier
 from components.training.job import Job
 from components.training.loop import TrainingTask
-from components.training.prompts import embedding_width
-from components.training.source import LEARNED, CatalogItems
+from components.training.samples.prompts import embedding_width
+from components.training.samples.source import LEARNED, CatalogItems
 
 
 @dataclass(frozen=True, kw_only=True)

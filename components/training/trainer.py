@@ -22,7 +22,7 @@ from components.contracts.config import RayResources, Runtime
 from components.contracts.errors import MerError, ModelError
 from components.runtime.cluster import connect
 from components.runtime.threads import THREADS
-from components.training.checkpoints import Checkpoints
+from components.training.checkpoints.keeper import Checkpoints
 from components.training.epochs import append_epoch, epochs_reported
 from components.training.job import CHECKPOINTS, Epoch, Job, Trained, fit_here, trained_epochs
 from components.training.learner import DivergedError, Learner, Share

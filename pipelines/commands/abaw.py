@@ -14,7 +14,7 @@ from components.contracts.codes import Code
 from components.contracts.errors import DataError
 from components.evaluation.abaw import CLASSES, RequestedFrames, VideoClasses, judge, order_of, read_list, rows
 from components.runtime.progress import progress
-from pipelines.commands import predict
+from pipelines.commands.predict import command as predict
 from pipelines.project import find_root, load
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ def run(recordings: Sequence[Path], *, out: Path, version: str | None = None, ro
     Raises:
         MerError: there is no such version, or fewer than `MIN_CLIPS` recordings can be used.
     """
-    from pipelines.commands import predict
+    from pipelines.commands.predict import command as predict
 
     one_thread()
     without_progress_bars()

@@ -15,7 +15,7 @@ from components.inference.profile import PROFILE, Profile
 from components.monitoring.drift import LEAST_ANSWERS, Drift, compare
 from components.monitoring.exposition import read_exposition
 from components.monitoring.labels import read_labels
-from components.serving.schemas import KEY_VARIABLE, authorization
+from components.serving.answers.schemas import KEY_VARIABLE, authorization
 from components.tracking.address import exists, tracking_uri
 from components.tracking.client import Client, impatient
 from components.tracking.runs import Run, new_run

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
-from pipelines.commands.versions import user
+from pipelines.commands.versions.verified import user
 from pipelines.project import find_root, load
 
 if TYPE_CHECKING:

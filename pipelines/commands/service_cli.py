@@ -10,7 +10,7 @@ import typer
 
 
 class Form(StrEnum):
-    """A form of an answer, by the ending of its file; `components/serving/forms.py`."""
+    """A form of an answer, by the ending of its file; `components/serving/answers/forms.py`."""
 
     CSV = "csv"
     SRT = "srt"
@@ -44,7 +44,7 @@ def serve(
       mer serve --port 8080
       mer serve --no-service         only the MLflow UI
     """
-    from pipelines.commands import serve as serving
+    from pipelines.commands.service import serve as serving
 
     serving.run(service=service, port=port, mlflow_port=mlflow_port)
 
@@ -122,7 +122,7 @@ def predict(
       mer predict clips.csv -o answers         columns clip, transcript, words, physio
       mer predict --live /dev/video0           steps as they happen, until Ctrl-C
     """
-    from pipelines.commands import predict as predicting
+    from pipelines.commands.predict import command as predicting
 
     code = predicting.run(
         clips,
@@ -225,7 +225,7 @@ def sign(
       mer sign champion --yes
       mer sign --public-key
     """
-    from pipelines.commands import sign as signing
+    from pipelines.commands.versions import sign as signing
 
     if public_key:
         signing.print_public_key()
@@ -253,7 +253,7 @@ def gates(
       mer gates
       mer gates 4
     """
-    from pipelines.commands import gates as comparing
+    from pipelines.commands.versions import gates as comparing
 
     raise typer.Exit(comparing.run(version))
 
@@ -299,7 +299,7 @@ def promote(
       mer promote 4
       mer promote challenger
     """
-    from pipelines.commands import promote as promoting
+    from pipelines.commands.versions import promote as promoting
 
     promoting.run(version)
 
@@ -320,6 +320,6 @@ def reconcile(
       mer reconcile --once
       mer reconcile --attach --heartbeat /tmp/mer-reconciler
     """
-    from pipelines.commands import serve as serving
+    from pipelines.commands.service import serve as serving
 
     serving.reconcile(once=once, attach=attach, heartbeat=heartbeat)

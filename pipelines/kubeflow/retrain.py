@@ -35,7 +35,7 @@ from components.contracts.errors import ConfigError
 from components.contracts.layout import Layout
 from pipelines import dag
 from pipelines.code import code_sha256, running_code
-from pipelines.commands.versions import user
+from pipelines.commands.versions.verified import user
 from pipelines.kubeflow import task as tasks_of_pipeline
 from pipelines.kubeflow.bodies import check_task, finish_task, report_task, stage_task
 from pipelines.kubeflow.place import PIPELINE

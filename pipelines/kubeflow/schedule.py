@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.contracts.errors import ConfigError
 from pipelines import dag
-from pipelines.commands.versions import user
+from pipelines.commands.versions.verified import user
 from pipelines.kubeflow import recurring, retrain, schedules
 from pipelines.kubeflow.place import PIPELINE, Place
 from pipelines.kubeflow.schedules import Schedule, Schedules

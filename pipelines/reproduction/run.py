@@ -21,7 +21,7 @@ from components.tracking.origin import ORIGIN, Origin, hardware, software
 from components.tracking.runs import Run
 from components.tracking.versions import VersionInfo
 from pipelines.commands.table import table
-from pipelines.commands.versions import find_version
+from pipelines.commands.versions.verified import find_version
 from pipelines.project import find_root, load
 from pipelines.reproduce import call, environment
 from pipelines.reproduction.checkout import EVALUATE, TRAIN, bring_data, check, check_out

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from components.contracts.config import Serving
 from components.runtime.local_http import answer_of
-from pipelines.commands.mlflow_server import HOST
+from pipelines.commands.service.mlflow_server import HOST
 from pipelines.stack import mlflow, postgres, prometheus
 from pipelines.stack.place import BUCKET, DVC_BUCKET, REGION, Stack
 
@@ -89,8 +89,8 @@ def _ray(stack: Stack) -> list[str]:
 
 def _ray_environment(stack: Stack) -> dict[str, str]:
     """Serve's proxies and replicas are processes of Ray and get what they need through it."""
-    from components.serving.gateway import environment
-    from components.serving.observed import LOG_VARIABLE
+    from components.serving.http.gateway import environment
+    from components.serving.http.observed import LOG_VARIABLE
 
     serving = Serving(require_key=True, port=stack.ports["service"], replicas=2)
     gateway = environment(serving, counts=stack.folder / "counts", keys=stack.keys)

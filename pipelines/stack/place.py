@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.commands.mlflow_server import HOST, free_port
+from pipelines.commands.service.mlflow_server import HOST, free_port
 
 PORTS = ("postgres", "s3", "mlflow", "ray", "ray metrics 1", "ray metrics 2", "service", "prometheus")
 SECRETS = ("database", "admin", "session", "pipeline", "bucket key", "bucket secret", "ray")

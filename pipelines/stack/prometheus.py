@@ -11,7 +11,7 @@ import yaml
 
 from components.contracts.errors import UnavailableError
 from components.runtime.local_http import answer_of
-from pipelines.commands.mlflow_server import HOST
+from pipelines.commands.service.mlflow_server import HOST
 from pipelines.kubeflow import kustomize
 from pipelines.stack.place import Stack
 
@@ -58,7 +58,7 @@ def configuration(stack: Stack, key: Path) -> dict[str, Any]:
 
 def command(stack: Stack) -> list[str]:
     """What starts it; writes its configuration and has promtool check it. Raises UnavailableError: it is wrong."""
-    from components.serving.api_keys import KeyFile, Scope
+    from components.serving.http.api_keys import KeyFile, Scope
 
     key = stack.folder / "prometheus.key"
     key.touch(mode=0o600)

@@ -21,7 +21,7 @@ from components.runtime.local_http import bypass_proxies
 from components.runtime.own_folder import OwnFolder
 from pipelines.background import Background, last_lines
 from pipelines.cli import INTERRUPTED, block
-from pipelines.commands.mlflow_server import POLL_S
+from pipelines.commands.service.mlflow_server import POLL_S
 from pipelines.run import REGISTER
 from pipelines.stack import project, prometheus
 from pipelines.stack.parts import PARTS, Part
@@ -240,7 +240,7 @@ def _predict(stack: Stack, version: str) -> str:
     """Asks the service once, with a key, for one of the corpus's own clips."""
     import httpx
 
-    from components.serving.api_keys import KeyFile, Scope
+    from components.serving.http.api_keys import KeyFile, Scope
 
     _, key = KeyFile(stack.keys).create("stack", scopes=[Scope.PREDICT])
     clip = min((Layout(stack.project).root / "data" / "datasets" / "synthetic" / "media").glob("*.mp4"))

@@ -28,7 +28,7 @@ from components.contracts.presets import PRESETS
 from components.features.base import Encoder
 from components.features.registry import create
 from components.features.store import FeatureStore
-from components.training.items import cut
+from components.training.samples.items import cut
 
 
 def cheap(folder: Path) -> dict[str, Encoder]:

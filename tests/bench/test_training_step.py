@@ -9,7 +9,7 @@ from bench.made import cases, spec
 from bench.report import Comparison
 from bench.training_step import BENCHMARK, GOAL, BatchShape, PlainLoop, Sizes, run
 from components.contracts.config import Train
-from components.training.items import collate
+from components.training.samples.items import collate
 
 WIDTHS = {"face": 6, "voice": 4}
 

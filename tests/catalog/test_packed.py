@@ -21,7 +21,7 @@ from components.contracts.layout import Layout
 from components.features.store import FeatureStore
 from components.training.job import Epoch, Job, Trained, fit_here
 from components.training.loop import TrainingTask
-from components.training.source import CatalogItems
+from components.training.samples.source import CatalogItems
 from tests.datasets.objects import BUCKET, object_store
 from tests.model.toys import WIDTHS, toy_spec
 from tests.training.catalogs import TINY, write_catalog

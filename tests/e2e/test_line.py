@@ -22,7 +22,7 @@ import yaml
 from components.contracts.atomic import read_json
 from components.contracts.layout import Layout
 from components.runtime.local_http import answer_of
-from pipelines.commands.mlflow_server import free_port
+from pipelines.commands.service.mlflow_server import free_port
 from pipelines.project import load
 from pipelines.retraining.gather import decision_of
 from pipelines.retraining.record import record

@@ -16,7 +16,7 @@ from components.contracts.config import Model
 from components.contracts.records import Planted
 from components.model.build import EmotionModel, build_model
 from components.model.spec import ModelSpec
-from components.training.items import collate
+from components.training.samples.items import collate
 
 CLASSES = ("neutral", "anger", "happiness", "sadness")
 WIDTHS = {"face": 6, "voice": 5}

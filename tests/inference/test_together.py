@@ -9,7 +9,7 @@ from components.inference.calibration import Calibration, Shift
 from components.inference.probabilities import product_of_experts, softmax
 from components.inference.scoring import Scorer, keep
 from components.inference.together import groups_of, trained_together
-from components.serving.words import apart_note
+from components.serving.answers.words import apart_note
 from tests.evaluation.made import CLASSES, make_split, trained_model
 
 APART = (("face",), ("voice",))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.media.chosen import ChosenScan, scan_chosen
-from components.media.frame_clock import frame_clock
+from components.media.clocks.frame_clock import frame_clock
 from components.media.reader import MediaReader
 from components.media.span import Span
 from components.media.tracks import Choice, Choices

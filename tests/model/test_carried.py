@@ -11,7 +11,7 @@ from components.model.base import EmotionModel
 from components.model.build import build_model
 from components.model.carried import carry_over, shared_classes
 from components.model.spec import ModelSpec
-from components.training.items import collate
+from components.training.samples.items import collate
 from tests.model.toys import CLASSES, WIDTHS, Toy, toy_spec
 
 FUSIONS = ["bidirectional", "one_way", "concatenation", "product"]

@@ -12,7 +12,7 @@ from components.model.base import ABSENT_LOGIT, ModelOutput
 from components.model.losses import ClassBalance, LossPart, cross_entropy_sum
 from components.model.model import TemporalModel
 from components.model.objective import ADDITIVE, JOINT, Objective
-from components.training.items import collate
+from components.training.samples.items import collate
 from tests.model.toys import Toy, toy_spec
 
 EVEN = ClassBalance(shift=(0.0,) * 4, weight=(1.0,) * 4)

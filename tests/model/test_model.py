@@ -12,7 +12,7 @@ from components.model import attention
 from components.model.base import ABSENT_LOGIT, ModelOutput, count_parameters
 from components.model.model import TemporalModel, cross_pairs
 from components.model.spec import ModelSpec
-from components.training.items import collate
+from components.training.samples.items import collate
 from tests.model.toys import CLASSES, WIDTHS, Toy, toy_spec
 
 FUSIONS = ["bidirectional", "one_way", "concatenation", "product"]

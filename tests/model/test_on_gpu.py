@@ -8,7 +8,7 @@ import torch
 from components.model.base import ModelOutput
 from components.model.build import build_model
 from components.model.streaming import StreamingModel
-from components.training.items import Batch, collate
+from components.training.samples.items import Batch, collate
 from tests.model.toys import Toy, toy_spec
 
 pytestmark = pytest.mark.gpu

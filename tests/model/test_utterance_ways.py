@@ -23,9 +23,9 @@ from components.model.losses import step_part
 from components.model.model import TemporalModel
 from components.model.spec import ModelSpec
 from components.model.streaming import StreamingModel
-from components.training.items import collate
 from components.training.loop import TrainingTask, new_learner
 from components.training.prepare import spec_of
+from components.training.samples.items import collate
 from tests.model.toys import CLASSES, WIDTHS, Toy, toy_spec
 
 

@@ -10,9 +10,9 @@ from components.model.base import ModelOutput
 from components.model.build import build_model
 from components.model.losses import LossPart
 from components.model.streaming import StreamingModel
-from components.training.items import Batch, collate
 from components.training.learner import Learner, Share
 from components.training.loop import TrainingTask, new_learner, run_epochs
+from components.training.samples.items import Batch, collate
 from tests.model.toys import Toy, toy_spec
 from tests.training.workers import train_in_threads
 

@@ -7,9 +7,9 @@ import pytest
 from components.contracts.errors import DataError
 from components.inference.profile import Profile
 from components.monitoring.exposition import read_exposition
+from components.serving.answers.schemas import Answer
 from components.serving.metrics import ServiceMetrics
-from components.serving.schemas import Answer
-from tests.serving.test_schemas import answer_fields
+from tests.serving.answers.test_schemas import answer_fields
 
 
 def exposed(metrics: ServiceMetrics) -> Profile:

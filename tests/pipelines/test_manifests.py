@@ -19,8 +19,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 
 from components.contracts.config import Params, Serving
-from components.serving.gateway import VARIABLE
-from components.serving.gateway import environment as of_gateway
+from components.serving.http.gateway import VARIABLE
+from components.serving.http.gateway import environment as of_gateway
 from components.serving.replica import BACKSTOP_S, DEPLOYMENT, IMPORT_PATH, MAX_CONNECTIONS, ReplicaArgs
 from pipelines import cli
 from pipelines.kubeflow import kustomize
@@ -341,7 +341,7 @@ def test_files_below_infra_are_all_used() -> None:
         named |= {(path.parent / name).resolve() for name in config.get("resources", [])}
         named |= {(path.parent / patch["path"]).resolve() for patch in config.get("patches", [])}
     existing = {path.resolve() for path in INFRA.glob("*/**/*.yaml")}
-    existing.remove(INFRA / "monitoring" / "alerts.yaml")  # read by Prometheus; `tests/serving/test_app.py` checks it
+    existing.remove(INFRA / "monitoring" / "alerts.yaml")  # read by Prometheus; checked with its metrics
     existing.remove(INFRA / "ci" / "workspace-pod.yaml")  # applied by a script; `tests/infra/test_kind.py` checks it
     assert {path for path in existing if path.name != kustomize.FILE} <= named
 

@@ -30,19 +30,19 @@ from components.registry.keys import TrustedKeys
 from components.registry.marking import search
 from components.registry.proof import PROOF_TAG
 from components.registry.stage import experts_of
-from components.serving import about
+from components.serving.answers.schemas import Answer
+from components.serving.http import about
 from components.serving.metrics import ServiceMetrics
-from components.serving.schemas import Answer
 from components.serving.service import VersionRef
 from components.tracking.client import Client
 from components.tracking.runs import Run
 from components.tracking.versions import PROMOTED_BY, resolve, version_info
 from pipelines.commands import drift
-from pipelines.commands.gates import BY_ITSELF, run_gates
+from pipelines.commands.versions.gates import BY_ITSELF, run_gates
 from pipelines.retraining.gather import trained_version
 from pipelines.stages import call_stage
 from tests.registry.projects import EvaluatedProject, make_params, make_project, toy_clips
-from tests.serving.test_schemas import answer_fields
+from tests.serving.answers.test_schemas import answer_fields
 
 pytestmark = pytest.mark.integration
 

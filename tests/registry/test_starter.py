@@ -13,7 +13,7 @@ from components.registry import starter
 from components.registry.bundle import load_bundle
 from components.registry.starter import BUNDLE, FOLDER, TAG, register_first
 from components.tracking.versions import resolve, versions_of
-from pipelines.commands import serve
+from pipelines.commands.service import serve
 from pipelines.served import bundle_people, served_line
 from tests.registry.made import make_bundle
 from tests.registry.test_fetch import put

@@ -20,8 +20,8 @@ from components.contracts.config import Serving
 from components.rollout.reconcile import Loop, Reconciler
 from components.rollout.serve_control import ServeControl
 from components.rollout.versions import AT, REASON, STATE, MlflowVersions
+from components.serving.answers.schemas import Answer, Problem
 from components.serving.live.protocol import binary
-from components.serving.schemas import Answer, Problem
 from components.serving.service import VersionRef
 from tests.rollout.registry import KEYS, TinyRegistry
 from tests.rollout.versions_of_before import BUNDLE, SHA256

@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 
 from components.contracts.config import MediaLimits, Serving
-from components.serving.app import create_app
-from components.serving.gateway import Gateway
+from components.serving.http.app import create_app
+from components.serving.http.gateway import Gateway
 from components.serving.service import Service, ServiceSettings, VersionRef
 from tests.serving import media
 from tests.serving.bundles import tiny_bundle

@@ -21,11 +21,11 @@ from starlette.routing import Route
 import mer.client
 from components.contracts.config import Serving
 from components.contracts.errors import UnavailableError
-from components.serving.access import Access
-from components.serving.api_keys import KeyFile, Scope
-from components.serving.app import create_app
-from components.serving.observed import Observed
-from components.serving.schemas import KEY_VARIABLE, Answer
+from components.serving.answers.schemas import KEY_VARIABLE, Answer
+from components.serving.http.access import Access
+from components.serving.http.api_keys import KeyFile, Scope
+from components.serving.http.app import create_app
+from components.serving.http.observed import Observed
 from components.serving.service import Service, ServiceSettings
 from mer.client import Client, RefusedError
 from tests.serving.conftest import LIMITS

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.serving import app
-from tests.serving.test_schemas import answer_fields, later
+from components.serving.http import app
+from tests.serving.answers.test_schemas import answer_fields, later
 
 PAGE = app.PAGE / "page.js"
 SCRIPT = Path(__file__).parent / "page.js"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from components.contracts.errors import DataError
-from components.serving.schemas import Answer, Problem
-from pipelines.commands import predict
+from components.serving.answers.schemas import Answer, Problem
+from pipelines.commands.predict import command as predict
 
 # Prints what was imported after the command is done; the command's own output comes before.
 SCRIPT = """
 import sys
 from pathlib import Path
-from pipelines.commands import predict
+from pipelines.commands.predict import command as predict
 code = predict.run([Path(p) for p in sys.argv[3:]], version=sys.argv[1], as_json=sys.argv[2] == "json")
 print("ray" in sys.modules, "mlflow" in sys.modules, file=sys.stderr)
 sys.exit(code)

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from components.contracts.errors import ConfigError, DataError
-from components.serving import forms
-from components.serving.schemas import Answer
-from pipelines.commands import predict
-from pipelines.commands.predict_folder import CLIPS, JOURNAL, MOMENTS, from_manifest
+from components.serving.answers import forms
+from components.serving.answers.schemas import Answer
+from pipelines.commands.predict import command as predict
+from pipelines.commands.predict.folder import CLIPS, JOURNAL, MOMENTS, from_manifest
 from tests.serving import media
-from tests.serving.test_schemas import answer_fields
+from tests.serving.answers.test_schemas import answer_fields
 
 
 @pytest.fixture(scope="module")

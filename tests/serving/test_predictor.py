@@ -22,10 +22,11 @@ from components.features.store import FeatureStore
 from components.inference.contradiction import Rarity
 from components.inference.experts import posterior
 from components.registry.bundle import Bundle, EncoderSpec, Expert, load_bundle
+from components.serving.answers.schemas import Answer
 from components.serving.clips import clip_of_file
+from components.serving.compatible import check_adaptation, check_fits
 from components.serving.pool import ChildPool
-from components.serving.predictor import Predictor, check_adaptation, check_fits
-from components.serving.schemas import Answer
+from components.serving.predictor import Predictor
 from pipelines.stages import call_stage
 from tests.serving import media
 from tests.serving.bundles import ALIGNMENT, CLASSES, SPECS, tiny_bundle

@@ -31,13 +31,14 @@ from components.media.pieces import PICTURE, SOUND, Piece
 from components.media.received import Part, recorded
 from components.model.build import build_model
 from components.model.spec import ModelSpec
+from components.serving.answers.schemas import Answer, Moment
 from components.serving.live.protocol import Begin, binary
 from components.serving.live.session import Session, StreamSettings
 from components.serving.live.wire import Reply
 from components.serving.predictor import Predictor
-from components.serving.schemas import Answer, Moment
 from components.serving.service import Service
-from pipelines.commands import predict, predict_live
+from pipelines.commands.predict import command as predict
+from pipelines.commands.predict import live as predict_live
 from tests.serving import media
 from tests.serving.conftest import SERVING, listening
 

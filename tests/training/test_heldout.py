@@ -12,8 +12,8 @@ from components.contracts.labels import UNLABELLED
 from components.model.agreement import concordance, moment_sums
 from components.model.build import EmotionModel, build_model
 from components.training.heldout import held_out_scores
-from components.training.items import collate
 from components.training.learner import Share
+from components.training.samples.items import collate
 from tests.model.toys import Toy, rated, toy_spec
 
 

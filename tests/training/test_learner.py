@@ -13,10 +13,10 @@ from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.model.build import build_model
 from components.model.files import load_weights
-from components.training.checkpoint import load_checkpoint, snapshot, write_checkpoint
-from components.training.items import collate
+from components.training.checkpoints.state import load_checkpoint, snapshot, write_checkpoint
 from components.training.learner import Learner, Share, learning_rate
 from components.training.loop import TrainingTask, new_learner
+from components.training.samples.items import collate
 from tests.model.toys import Toy, rated, toy_spec
 from tests.training.workers import train_in_threads
 

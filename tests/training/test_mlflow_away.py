@@ -15,7 +15,7 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.tracking.client import client_of
 from components.tracking.runs import experiment_id
-from pipelines.commands.mlflow_server import free_port, mlflow_server, wait_ready
+from pipelines.commands.service.mlflow_server import free_port, mlflow_server, wait_ready
 from pipelines.stages import call_stage
 from tests.training.catalogs import tiny_params, write_catalog
 

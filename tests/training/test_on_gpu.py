@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from components.contracts.config import RayResources, Runtime, Train
-from components.training.items import collate
 from components.training.job import Job, fit_here
 from components.training.learner import Learner, Share
 from components.training.loop import TrainingTask, new_learner
+from components.training.samples.items import collate
 from components.training.trainer import fit
 from tests.model.toys import Toy, toy_spec
 

@@ -20,11 +20,11 @@ from components.model.published.paper import PaperModel
 from components.model.published.paper_clips import PaperClipModel
 from components.model.spec import ModelSpec
 from components.training.heldout import held_out_scores
-from components.training.items import collate
 from components.training.job import Job, fit_here
 from components.training.learner import Share, learning_rate
 from components.training.loop import TrainingTask, new_learner
-from components.training.prompts import class_texts, embedding_width
+from components.training.samples.items import collate
+from components.training.samples.prompts import class_texts, embedding_width
 from tests.model.toys import WIDTHS, Toy
 
 CLASSES = ("neutral", "anger", "sadness", "fear")

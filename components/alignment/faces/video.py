@@ -16,7 +16,7 @@ from components.alignment.faces.face import Faces, FaceTracker, Picture
 from components.alignment.streams import Media
 from components.contracts.config import MediaLimits
 from components.contracts.timebase import Grid
-from components.media.clock import NO_FRAME, frames_of_steps
+from components.media.clocks.clock import NO_FRAME, frames_of_steps
 from components.media.frames import DecodeReport, frames
 from components.media.scan import Pictures
 

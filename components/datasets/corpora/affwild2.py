@@ -44,7 +44,7 @@ from components.datasets.base import (
     set_aside,
     stored_path,
 )
-from components.media.frame_clock import FrameClock, frame_clock
+from components.media.clocks.frame_clock import FrameClock, frame_clock
 from components.media.numbered import numbered_pictures
 from components.media.reader import MediaReader
 from components.runtime.progress import progress

@@ -26,10 +26,10 @@ from components.features.guard import Encodings
 from components.inference.live import Past
 from components.media.received import Part
 from components.runtime.patience import Patience
+from components.serving.answers.schemas import Answer
 from components.serving.clips import clip_of_request
 from components.serving.live.wire import Ask, Reply, read_ask, reply
 from components.serving.predictor import Predictor
-from components.serving.schemas import Answer
 
 NAME = "live"
 

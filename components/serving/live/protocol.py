@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.contracts.codes import Code
 from components.contracts.errors import DataError
 from components.media.pieces import PICTURE, SAMPLE_BYTES, SOUND, Piece
-from components.serving.schemas import Answer, Moment, ProblemDetail, Record
+from components.serving.answers.schemas import Answer, Moment, ProblemDetail, Record
 
 WHERE = "stream"
 HEAD = struct.Struct(">cd")

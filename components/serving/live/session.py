@@ -21,6 +21,7 @@ from components.contracts.config import MediaLimits, Serving
 from components.contracts.errors import MediaError
 from components.contracts.timebase import STEP_SLACK
 from components.media.pieces import PICTURE, SAMPLE_BYTES, SIGNALS, SOUND, WORDS, Piece, packed
+from components.serving.answers.schemas import Moment
 from components.serving.live.protocol import (
     LATER_TEXTS,
     WHERE,
@@ -33,7 +34,6 @@ from components.serving.live.protocol import (
     text_message,
 )
 from components.serving.live.wire import Ask, Reply
-from components.serving.schemas import Moment
 
 LAG_S = 1.0
 MOST_S = 5.0  # judged at a time

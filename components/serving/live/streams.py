@@ -24,6 +24,9 @@ from starlette.types import Message, Receive, Scope, Send
 from components.contracts.codes import Code
 from components.contracts.config import Serving
 from components.contracts.errors import MediaError, MerError, UnavailableError
+from components.serving.answers.schemas import Answer, Problem, ProblemDetail, ServedVersion
+from components.serving.http.observed import KEY, STREAM, VERSION
+from components.serving.http.problems import FOR_NOW, request_id_of, status_of
 from components.serving.live import wire
 from components.serving.live.protocol import (
     BROKEN,
@@ -45,9 +48,6 @@ from components.serving.live.protocol import (
 )
 from components.serving.live.session import Session, StreamSettings
 from components.serving.metrics import metrics
-from components.serving.observed import KEY, STREAM, VERSION
-from components.serving.problems import FOR_NOW, request_id_of, status_of
-from components.serving.schemas import Answer, Problem, ProblemDetail, ServedVersion
 
 # A client begins within, and takes each message within.
 FIRST_S, SEND_S = 10.0, 30.0

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.contracts.codes import Code
 from components.contracts.errors import DataError
-from components.serving.schemas import Moment
+from components.serving.answers.schemas import Moment
 
 MAX_LINE_BYTES = 1 << 16
 NEWLINE = b"\n"

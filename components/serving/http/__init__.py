@@ -1,0 +1,7 @@
+"""What stands between a client and the predictor.
+
+app.py       the routes; `about.py` describes the versions
+gateway.py   what every request passes before: `observed.py` (ids, log), `access.py` (`api_keys.py`) and `body.py`
+uploads.py   a clip as it is posted; `feature_body.py` reads features, `admission.py` bounds what waits
+problems.py  errors as responses
+"""

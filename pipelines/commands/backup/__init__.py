@@ -1,0 +1,1 @@
+"""`mer backup`: copies of MLflow's database and of the stores."""

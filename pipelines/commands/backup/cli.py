@@ -1,0 +1,45 @@
+"""The commands `mer backup` and `mer restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Store = Annotated[Path, typer.Option("--store", metavar="DIR", help="The server's folder: databases and artifacts.")]
+
+
+def backup(
+    store: Store,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where snapshots are kept.")],
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=1, help="How many snapshots stay.")] = 14,
+) -> None:
+    """Make a snapshot of an MLflow server's folder, while it runs.
+
+    \b
+    Examples:
+      mer backup --store .mer --to /backup
+      mer backup --store /store --to /backup --keep 30
+    """
+    from pipelines.commands.backup import command
+
+    print(command.backup(store, to, keep=keep))
+
+
+def restore(
+    snapshot: Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="The folder of a snapshot.")],
+    store: Store,
+) -> None:
+    """Put a snapshot in the place of an MLflow server's folder, which must be empty.
+
+    \b
+    Every file is compared with its hash first. Stop the server before.
+
+    \b
+    Examples:
+      mer restore /backup/2026-03-01T013000Z --store /store
+    """
+    from pipelines.commands.backup import command
+
+    print(command.restore(snapshot, store))

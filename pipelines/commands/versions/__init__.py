@@ -1,0 +1,1 @@
+"""Commands on registered versions: judged, accepted, signed, promoted, described."""

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import gpu_step, live_streams, memory, rerun, stages, stored_features, streaming_step, training_step
+from bench import (
+    gpu_step,
+    live_streams,
+    memory,
+    promotions,
+    rerun,
+    stages,
+    stored_features,
+    streaming_step,
+    training_step,
+)
 from bench.benchmark import Benchmark
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
@@ -12,6 +22,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
     "stored-features": stored_features.BENCHMARK,
     "streaming-step": streaming_step.BENCHMARK,
     "live-streams": live_streams.BENCHMARK,
+    "promotions": promotions.BENCHMARK,
     "stages": stages.BENCHMARK,
     "rerun": rerun.BENCHMARK,
     "memory": memory.BENCHMARK,

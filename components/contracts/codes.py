@@ -138,6 +138,7 @@ class Code(StrEnum):
     NO_KEY = "no-key"
     NOT_ALLOWED = "not-allowed"
     RATE_LIMIT = "rate-limit"
+    OLD_MESSAGE = "old-message"
     WRONG_HOST = "wrong-host"
     WRONG_ORIGIN = "wrong-origin"
     UNSUPPORTED_MEDIA = "unsupported-media"

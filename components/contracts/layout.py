@@ -45,6 +45,11 @@ class Layout:
         return self.state / "api-keys.json"
 
     @property
+    def webhook_secret(self) -> Path:
+        """What MLflow signs its messages to the reconciler with, where the environment names no other file."""
+        return self.state / "webhook-secret"
+
+    @property
     def profile(self) -> Path:
         """Traces of trainings (`runtime.profile_steps`), one file per training of the stage."""
         return self.state / "profile"

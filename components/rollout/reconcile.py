@@ -1,9 +1,9 @@
 """The loop that makes the served version follow the alias.
 
 Level-triggered: every step reads the registry and Serve again, takes the one action that `decide` returns, and keeps no
-state. It converges after any crash or restart, and in whatever order it and the other processes start. A webhook could
-only wake it earlier. The version that was confirmed last is written to a file, which is read in one case alone: Serve
-starts while the registry is away.
+state. It converges after any crash or restart, and in whatever order it and the other processes start. A webhook
+(`webhook.py`) only wakes it earlier. The version that was confirmed last is written to a file, which is read in one
+case alone: Serve starts while the registry is away.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ class Reconciler:
             reason = f"the bundle may not be served: {error}"
             self.versions.mark(version, "refused", reason, error.code)
             return Action(kind="refuse", version=version, reason=reason, code=error.code)
+        self.control.deploy(reference)  # before its tags, which take a request each
         if desired is not None and version.version == desired.version:
             self.versions.mark(version, "rolling", "checks passed; the replicas are changing to it")
-        self.control.deploy(reference)
         return action
 
     def _checked(self, version: VersionInfo) -> VersionRef:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -11,7 +11,7 @@ from components.alignment.guard import Guard
 from components.contracts.codes import Code
 from components.contracts.config import Alignment, MediaLimits
 from components.contracts.errors import BundleError
-from components.features.base import Encoder, served_fingerprints
+from components.features.base import Encoded, Encoder, served_fingerprints
 from components.features.guard import EncoderGuard
 from components.features.registry import create
 from components.registry.bundle import EncoderSpec
@@ -29,6 +29,7 @@ class ChildPool:
         self.lock = threading.Lock()
         self._guards: WeakValueDictionary[tuple[object, ...], Guard] = WeakValueDictionary()
         self._encoders: WeakValueDictionary[tuple[object, ...], EncoderGuard] = WeakValueDictionary()
+        self._last_read: tuple[tuple[object, ...], Mapping[str, Encoded]] | None = None
 
     def guard(self, config: Alignment, root: Path, *, only: Path | None = None) -> Guard:
         """The guard with these settings (see `Guard`); its child is being started, and ends when no version refers to
@@ -58,6 +59,17 @@ class ChildPool:
             guard = self._encoders[key] = EncoderGuard(encoders, experts, limits, device=self.device)
         guard.start()
         return guard
+
+    def read_once(self, key: tuple[object, ...], read: Callable[[], Mapping[str, Encoded]]) -> Mapping[str, Encoded]:
+        """The features of a clip that versions are tried with: as the last call gave them, if it had this key.
+
+        Args:
+            key: everything that the features depend on, the children included.
+            read: decodes and encodes the clip.
+        """
+        if self._last_read is None or self._last_read[0] != key:
+            self._last_read = (key, read())
+        return self._last_read[1]
 
 
 def _named(specs: Mapping[str, EncoderSpec]) -> dict[str, str]:

@@ -63,6 +63,8 @@ from components.serving.compatible import check_adaptation, check_alignment, use
 from components.serving.metrics import DECODE, FEATURES, MODEL, metrics
 from components.serving.pool import ChildPool, matching_encoder
 
+# The model's input: {m: (T, D)}, {m: (T,)}.
+Transformed = tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]
 UNREGISTERED = "unregistered"
 FROM_FEATURES = "judged from features that came ready-made; how they were made is not known"
 
@@ -287,7 +289,8 @@ class Predictor:
         )
 
     def check_golden_clip(self, folder: Path | None = None) -> None:
-        """Judges the bundle's golden clip on the way that every clip takes; nothing without one.
+        """Judges the bundle's golden clip on the way that every clip takes; nothing without one. Where the version
+        before had the same clip, and this one has its children, they have gone that way up to the features.
 
         Args:
             folder: where to write the clip: one that the child which opens media may read.
@@ -296,11 +299,17 @@ class Predictor:
             BundleError: it does not give what it gave where the version was registered.
             MediaError: it cannot be used here.
         """
-        if self.bundle.golden_clip is None:
+        golden = self.bundle.golden_clip
+        if golden is None:
             return
+
+        def transformed(clip: Clip) -> Transformed:
+            key = (self.guard, self.encoders, golden.media, golden.transcript)
+            return self._of_encoded(self.pool.read_once(key, lambda: self.encoded(clip)))
+
         golden_clip.check(
-            self.bundle.golden_clip,
-            self.transformed,
+            golden,
+            transformed,
             self._scorer,
             folder=folder,
             where=f"{self.model.name} version {self.model.version}",
@@ -320,9 +329,11 @@ class Predictor:
         row = self.guard.aligned_row(clip)
         return dict(self.encoders.encode(row, unpacked_row(row)).features)
 
-    def transformed(self, clip: Clip) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+    def transformed(self, clip: Clip) -> Transformed:
         """The model's input for a clip: {m: (T, D)}, {m: (T,)}. Raises as `predict`."""
-        encoded = self.encoded(clip)
+        return self._of_encoded(self.encoded(clip))
+
+    def _of_encoded(self, encoded: Mapping[str, Encoded]) -> Transformed:
         return self._transform.apply(encoded, len(next(iter(encoded.values())).valid))
 
     def _answer(self, clip: _Input, judgement: _Judgement) -> Answer:

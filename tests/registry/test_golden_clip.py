@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from components.contracts.errors import BundleError
 from components.contracts.records import Clip
+from components.features.base import Encoded
 from components.inference.scoring import Features, Masks
 from components.registry import golden_clip
 from components.registry.bundle import load_bundle, write_bundle
@@ -42,11 +44,18 @@ def test_the_whole_way_from_a_drawn_clip_is_in_the_bundle_and_checked_before_ser
     predictor = Predictor(whole)
     predictor.check_golden_clip()
 
-    def shuffled(clip: Clip) -> tuple[Features, Masks]:
-        features, masks = Predictor.transformed(predictor, clip)
+    def unread(clip: Clip) -> dict[str, Encoded]:
+        raise AssertionError("decoded again by the same children")
+
+    next_one = Predictor(whole, pool=predictor.pool)
+    next_one.encoded = unread  # type: ignore[method-assign]
+    next_one.check_golden_clip()
+
+    def shuffled(encoded: Mapping[str, Encoded]) -> tuple[Features, Masks]:
+        features, masks = Predictor._of_encoded(predictor, encoded)
         return {name: np.roll(rows, 1, axis=1) for name, rows in features.items()}, masks
 
-    predictor.transformed = shuffled  # type: ignore[method-assign]
+    predictor._of_encoded = shuffled  # type: ignore[method-assign]
     with pytest.raises(BundleError, match="the golden clip does not hold"):
         predictor.check_golden_clip()
 

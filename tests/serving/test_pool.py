@@ -8,7 +8,7 @@ import pytest
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import BundleError
-from components.features.base import served_fingerprints
+from components.features.base import Encoded, served_fingerprints
 from components.features.registry import create
 from components.features.warm import warm_clip
 from components.registry.bundle import EncoderSpec
@@ -67,3 +67,16 @@ def test_a_different_encoder_is_refused_with_both_values(changes: dict[str, obje
         ChildPool().encoders({"text": EncoderSpec(**fields)}, {}, MediaLimits())  # type: ignore[arg-type]
     assert caught.value.code == "encoder-mismatch"
     assert str(installed.width) in str(caught.value)
+
+
+def test_what_the_version_before_was_tried_with_is_not_read_again_by_the_same_children() -> None:
+    pool, reads = ChildPool(), []
+
+    def read() -> dict[str, Encoded]:
+        reads.append(1)
+        return {}
+
+    first, second = object(), object()
+    for key in ((first, b"clip"), (first, b"clip"), (second, b"clip"), (second, b"a different clip"), (first, b"clip")):
+        pool.read_once(key, read)
+    assert len(reads) == 4

@@ -97,6 +97,18 @@ class Rollout(Section):
     poll_s: float = Field(3.0, gt=0)
     """Seconds between two looks at the registry while nothing changes."""
 
+    webhook_port: int | None = Field(None, ge=0, lt=65536)
+    """Port at which the reconciler listens for MLflow's webhook, which makes it look at the registry as soon as an
+    alias moves; 0 is any free one. null: it does not listen, and looks every `poll_s` alone. `mer serve` tells the
+    MLflow that it starts; a server elsewhere needs `webhook_url`."""
+
+    webhook_host: str = "127.0.0.1"
+    """Address that the webhook's receiver listens on."""
+
+    webhook_url: str = ""
+    """Address by which an MLflow server elsewhere reaches the receiver, such as `https://mer.example.org/webhook`; the
+    reconciler registers it there. Empty: nothing is registered but at the MLflow that `mer serve` starts."""
+
     trusted_keys: tuple[str, ...] = ()
     """Public keys, `ed25519:…` as `mer sign --public-key` prints them: versions signed with one of them are served.
     Empty: the key that this project signs with. The environment's MER_TRUSTED_KEYS goes before it."""

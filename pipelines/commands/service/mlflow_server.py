@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,9 @@ REQUEST_TIMEOUT_S = 2.0
 
 
 @contextmanager
-def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> Iterator[MlflowServer]:
+def mlflow_server(
+    *, store_uri: str, artifacts: Path, port: int, log: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[MlflowServer]:
     """Starts `mlflow server` and yields it at once; `wait_ready` waits until it answers.
 
     Args:
@@ -30,6 +32,7 @@ def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> I
         artifacts: the folder for artifacts of new experiments.
         port: from `free_port`.
         log: the file for its output.
+        variables: of its environment, besides those of `server_environment`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -37,7 +40,7 @@ def mlflow_server(*, store_uri: str, artifacts: Path, port: int, log: Path) -> I
         sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
         "--backend-store-uri", store_uri, "--artifacts-destination", artifacts.resolve().as_uri(),
     ]  # fmt: skip
-    server = MlflowServer(command, address=f"http://{HOST}:{port}", log=log)
+    server = MlflowServer(command, address=f"http://{HOST}:{port}", log=log, variables=variables or {})
     server.start()
     try:
         yield server
@@ -52,10 +55,11 @@ class MlflowServer(Background):
         command: that starts it.
         address: where it answers.
         log: the file for its output, begun anew with each start.
+        variables: as for `mlflow_server`.
     """
 
-    def __init__(self, command: Sequence[str], *, address: str, log: Path) -> None:
-        super().__init__(command, log=log, environment=server_environment())
+    def __init__(self, command: Sequence[str], *, address: str, log: Path, variables: Mapping[str, str]) -> None:
+        super().__init__(command, log=log, environment={**server_environment(), **variables})
         self.address = address
 
 

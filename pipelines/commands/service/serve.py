@@ -20,6 +20,7 @@ from components.runtime import confinement
 from components.runtime.local_http import answer_of
 from components.runtime.own_folder import OwnFolder
 from components.tracking.client import impatient, without_progress_bars
+from pipelines.commands.service import woken
 from pipelines.commands.service.mlflow_server import free_port, mlflow_server, wait_ready
 from pipelines.commands.service.supervise import (
     LOOK_S,
@@ -45,6 +46,7 @@ REQUESTS_LOG = Path("logs") / "requests.jsonl"
 COUNTS = "mer-metrics-"
 REMEMBERED = "served.json"
 EVENTS = ("deploy", "confirm", "refuse")
+log = logging.getLogger("mer.rollout")
 
 
 def run(*, service: bool = True, port: int | None = None, mlflow_port: int | None = None) -> None:
@@ -130,7 +132,9 @@ def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | Non
             poll_s=params.rollout.poll_s,
             on_action=on_action,
         )
-        with _signals(loop.stop):
+        with ExitStack() as stack, _signals(loop.stop):
+            address = reconciler.tracking_uri
+            woken.listen(stack, params, layout, loop.wake, mlflow=address, own=False, report=log.warning)
             loop.run()
         return
     while True:
@@ -222,7 +226,13 @@ def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> tupl
     log = layout.state / LOG
     print("MLflow: starting …", file=sys.stderr, flush=True)
     server = stack.enter_context(
-        mlflow_server(store_uri=uri, artifacts=layout.root / params.tracking.artifacts, port=chosen, log=log)
+        mlflow_server(
+            store_uri=uri,
+            artifacts=layout.root / params.tracking.artifacts,
+            port=chosen,
+            log=log,
+            variables=woken.server_variables(params, layout),
+        )
     )
     if chosen != port:
         print(f"MLflow: port {port} is taken, using {chosen}", file=sys.stderr)
@@ -276,6 +286,8 @@ def _serve(
             wait_ready(address, layout.state / LOG)
         except UnavailableError as error:  # the service answers without it
             _trouble(str(error))
+    wake = threading.Event()
+    woken.listen(stack, params, layout, wake, mlflow=address, own=watch.mlflow is not None, report=_trouble)
     _register_starter(params, layout)
     from components.rollout.reconcile import Loop
 
@@ -285,6 +297,7 @@ def _serve(
         poll_s=params.rollout.poll_s,
         on_action=lambda action: _report(action.kind, action.reason),
         on_error=lambda text: _report("trouble", text),
+        wake=wake,
     )
     worker = threading.Thread(target=loop.run, name="reconciler", daemon=True)
     worker.start()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from components.contracts.config import Params
+from components.contracts.layout import Layout
 from components.tracking.versions import PROMOTED_BY, VersionInfo, copy_version, set_alias, set_tags
+from pipelines.commands.service.woken import nudge
 from pipelines.commands.versions.verified import find_version, user
 from pipelines.project import find_root, load
 
@@ -24,6 +26,7 @@ def run(version: str) -> None:
     params = load(root)
     uri = tracking_uri(params.tracking, root)
     promote(find_version(params, version, uri), params, by=user(), uri=uri)
+    nudge(params, Layout(root))
 
 
 def promote(info: VersionInfo, params: Params, *, by: str, uri: str) -> None:

@@ -1,0 +1,184 @@
+"""How long from the moved alias until every replica has the version: with MLflow's webhook, and by polling alone.
+
+Everything is real: an MLflow server, whose API moves the alias as its page does, Ray Serve with two replicas, and the
+reconciler with its default `poll_s`. The alias goes to and fro between two versions of the starter, at moments that
+have nothing to do with the polls; in turns the message of the webhook counts, and is ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.benchmark import Benchmark
+from bench.report import Comparison, Figure, Outcome, Spread
+from components.contracts.config import Params
+from components.contracts.layout import Layout
+from components.registry.starter import register_first
+from components.rollout.reconcile import Loop
+from components.rollout.versions import STATE
+from components.rollout.webhook import secret_of
+from components.rollout.webhook_server import listening
+from components.runtime.local_http import answer_of
+from components.runtime.progress import progress
+from components.tracking.client import Client
+from components.tracking.versions import LOGGED_MODEL, resolve, set_alias, set_tags, version_info
+from components.tracking.webhooks import ensure_webhook, server_variables
+from pipelines.commands.service.mlflow_server import free_port, mlflow_server, wait_ready
+from pipelines.commands.service.serve import reconciler_of
+from pipelines.ray_head import ray_head
+
+START_S = 300.0
+LOOK_S = 0.02
+PROMISED_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many promotions each way."""
+
+    promotions: int
+
+
+@dataclass(kw_only=True)
+class Line:
+    """The running parts; `heard` is whether a message wakes the reconciler."""
+
+    params: Params
+    mlflow: str
+    service: str
+    heard: threading.Event
+    versions: tuple[str, str]
+
+    def promote(self, number: int) -> tuple[float, float]:
+        """Moves the alias; seconds until every replica has the version, and until its tag says so."""
+        name, version = self.params.served_model, self.versions[number % 2]
+        time.sleep(random.random() * self.params.rollout.poll_s)
+        begun = time.monotonic()
+        set_alias(name, self.params.rollout.alias, version, tracking_uri=self.mlflow)
+        answered = self._everywhere(version) - begun
+        while True:
+            info = version_info(name, version, tracking_uri=self.mlflow)
+            if info is not None and info.tags.get(STATE) == "serving":
+                return answered, time.monotonic() - begun
+            time.sleep(LOOK_S)
+
+    def _everywhere(self, version: str) -> float:
+        """When each replica had answered with the version."""
+        replicas: set[str] = set()
+        deadline = time.monotonic() + PROMISED_S
+        while time.monotonic() < deadline:
+            answer = answer_of(f"{self.service}/v1/version", timeout_s=START_S)
+            if answer is not None and answer.json()["version"] == version:
+                replicas.add(answer.json()["replica"])
+            if len(replicas) == self.params.serving.replicas:
+                return time.monotonic()
+            time.sleep(LOOK_S)
+        raise TimeoutError(f"not every replica has version {version} after {PROMISED_S:g} s")
+
+
+def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
+    """One row: to every replica, and in its note until the tag says so."""
+    seconds: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    with running(folder) as line, progress("promotions", 2 * sizes.promotions) as advance:
+        for number in range(2 * sizes.promotions):
+            heard = number // 2 % 2 == 0  # two of a kind, so that both versions are promoted in both ways
+            (line.heard.set if heard else line.heard.clear)()
+            seconds[heard].append(line.promote(number))
+            advance(1)
+    webhook, poll = (np.array(seconds[heard]) for heard in (True, False))
+    pairs = min(len(webhook), len(poll))
+    tags = "; ".join(
+        f"{name}: {np.median(ways[:, 1]):.2f} s (95 %: {np.quantile(ways[:, 1], 0.95):.2f} s)"
+        for name, ways in (("by polling", poll), ("by webhook", webhook))
+    )
+    yield Comparison(
+        what=f"From the moved alias to {line.params.serving.replicas} replicas of the starter",
+        unit="promotion",
+        baseline=Figure(
+            name=f"polls every {line.params.rollout.poll_s:g} s",
+            amount=float(np.median(poll[:, 0])),
+            detail=f"95 %: {np.quantile(poll[:, 0], 0.95):.2f} s",
+        ),
+        ours=Figure(
+            name="webhook",
+            amount=float(np.median(webhook[:, 0])),
+            detail=f"95 %: {np.quantile(webhook[:, 0], 0.95):.2f} s",
+        ),
+        kind="gain",
+        ratio=Spread.of(poll[:pairs, 0] / webhook[:pairs, 0]),
+        pairs=pairs,
+        note=f"Until the tag `{STATE}` is `serving`, {tags}.",
+    )
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Line]:
+    """All parts, with the first version in service."""
+    layout = Layout(folder)
+    params = Params.model_validate({"serving": {"port": free_port(0, "service", strict=True)}})
+    secret, heard = secret_of(layout.webhook_secret), threading.Event()
+    os.environ.pop("RAY_ADDRESS", None)
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            mlflow_server(
+                store_uri=f"sqlite:///{folder / 'mlflow.db'}",
+                artifacts=folder / "artifacts",
+                port=free_port(0, "MLflow", strict=True),
+                log=folder / "mlflow.log",
+                variables=server_variables(secret),
+            )
+        )
+        stack.enter_context(ray_head(params.ray))
+        wait_ready(server.address, folder / "mlflow.log")
+        loop = Loop(reconciler=reconciler_of(params, layout, server.address)[1], poll_s=params.rollout.poll_s)
+        wake = lambda: loop.wake.set() if heard.is_set() else None  # noqa: E731
+        url = stack.enter_context(listening(secret, wake, host="127.0.0.1", port=0))
+        ensure_webhook(params.served_model, url, secret, tracking_uri=server.address)
+        versions = _two_versions(params, folder, server.address)
+        worker = threading.Thread(target=loop.run, daemon=True)
+        worker.start()
+        stack.callback(worker.join, 30)
+        stack.callback(loop.halt)
+        line = Line(
+            params=params,
+            mlflow=server.address,
+            service=f"http://127.0.0.1:{params.serving.port}",
+            heard=heard,
+            versions=versions,
+        )
+        line._everywhere(versions[1])
+        line.promote(0)  # what only the first change of all costs
+        line.promote(1)
+        yield line
+
+
+def _two_versions(params: Params, folder: Path, uri: str) -> tuple[str, str]:
+    """Two versions with the starter's bundle; the second has the alias."""
+    tracking = params.tracking.model_copy(update={"uri": uri})
+    name, alias = params.served_model, params.rollout.alias
+    register_first(name=name, alias=alias, tracking=tracking, root=folder)
+    first = resolve(name, alias, tracking_uri=uri)
+    assert first is not None
+    model = first.source.removeprefix(LOGGED_MODEL)
+    made = Client(uri).create_model_version(name, source=first.source, run_id=first.run_id, model_id=model)
+    second = str(made.version)
+    set_tags(name, second, first.tags, tracking_uri=uri)
+    set_alias(name, alias, second, tracking_uri=uri)
+    return first.version, second
+
+
+BENCHMARK = Benchmark(
+    question="how long from the moved alias to every replica, by webhook and by polling",
+    run=run,
+    full=Sizes(promotions=30),
+    quick=Sizes(promotions=2),
+)

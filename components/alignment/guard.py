@@ -168,6 +168,7 @@ def prepare(config: Alignment) -> None:
 
 def imports(settings: Fields) -> None:
     """What the children import, as `runtime.guarded` requires it."""
+    import pandas  # noqa: F401  # for pyarrow, which asks whether a list is a series
     import scipy.signal  # noqa: F401  # for voices and faces
 
     import components.alignment.align

@@ -97,8 +97,9 @@ class EncoderGuard(InChild):
 
 
 def prepare() -> None:
-    """Starts the imports of this process's guards, without waiting for them."""
-    fork_server(__name__).prepare({})
+    """Starts the imports of this process's guards, without waiting for them; most are those of this process, too."""
+    imports({})
+    fork_server(__name__).prepare_here({})
 
 
 def imports(settings: Fields) -> None:

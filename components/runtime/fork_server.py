@@ -5,10 +5,14 @@ child of a kind starts a server: a process with one thread that imports what suc
 of them. A child has its own standard input and error, environment and folder, as if it were started directly. The
 server ends with the process that started it, however that ends. Children of a process that has changed its effective
 user come from a server that runs as that user.
+
+A process that has made the same imports itself can be forked instead (`ForkServer.prepare_here`): of torch they take
+two seconds.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -21,9 +25,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
-SERVER = "from components.runtime.fork_server import serve; serve()"
+from threadpoolctl import threadpool_limits
+
+SERVER = "import sys; from components.runtime.fork_server import serve; serve(sys.argv[1])"
 # What a child needs of the environment of a process that may hold passwords and tokens in it.
 PLAIN = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"})
 BEGINNINGS = (
@@ -97,6 +103,21 @@ class Child:
         return int(NUMBER.unpack(data)[0]) if len(data) == NUMBER.size else LOST
 
 
+class _Forked:
+    """A fork of this process, with the part of the interface of `subprocess.Popen` that is needed."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Waits for its end."""
+        os.waitpid(self.pid, 0)
+
+
 class ForkServer:
     """The server of one kind of children, as its parent sees it. Threads take turns.
 
@@ -108,15 +129,33 @@ class ForkServer:
 
     def __init__(self, module: str, *, bare: bool = False) -> None:
         self._bare = bare
+        self._module = module
         self._command = [sys.executable, "-c", SERVER, module]  # which identifies it in a list of processes
         self._turn = threading.Lock()
         self._line: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | _Forked | None = None
 
     def prepare(self, settings: Mapping[str, Any]) -> None:
         """Starts the server, and with it the imports for such children, without waiting for them."""
         with self._turn, suppress(OSError):  # the first child tries again
             _send(self._connected(), {"settings": settings}, [])
+
+    def prepare_here(self, settings: Mapping[str, Any]) -> None:
+        """As `prepare`, with a fork of this process as the server, which has what was imported here.
+
+        A process with more threads may not fork: a lock that another one holds would stay closed. Nor does the server
+        of `bare` children come from it: they could read this process's environment in their memory. There this does
+        what `prepare` does.
+        """
+        with self._turn:
+            if self._line is None and not self._bare and threading.active_count() == 1:
+                self._line, theirs = socket.socketpair()
+                with theirs:
+                    pid = os.fork()
+                    if pid == 0:
+                        _become_server(self._module, theirs.fileno())
+                self._process = _Forked(pid)
+        self.prepare(settings)
 
     def start(self, program: str, settings: Mapping[str, Any], *, stdin: int) -> Child:
         """Starts a child without waiting for it. The server starts with the first one.
@@ -187,8 +226,23 @@ def _folder() -> str:
         return ""
 
 
-def serve() -> None:
-    """The server: forks until its parent closes the line."""
+def _become_server(module: str, line: int) -> NoReturn:
+    """Goes on as the server of a module, in a fork of the process that children are needed in."""
+    try:
+        # What the parent has opened belongs to it: nothing here closes it again under a number that is used anew.
+        gc.freeze()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(line, 0)
+        os.dup2(nowhere, 1)  # libraries may print there
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        threadpool_limits(1)  # as OMP_NUM_THREADS, which numpy reads when it is imported
+        serve(module)
+    finally:
+        os._exit(0)
+
+
+def serve(module: str) -> None:
+    """The server of the children that need a module: forks until its parent closes the line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it too
     line = socket.socket(fileno=os.dup(0))
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -205,16 +259,16 @@ def serve() -> None:
             if received is None:
                 return
             request, files = received
-            _import_for(request)
+            _import_for(module, request)
             if not files:  # `prepare`
                 continue
             own = [line.fileno(), woken, wake, *(channel.fileno() for channel in channels.values())]
             _fork(request, files, channels, own)
 
 
-def _import_for(request: Request) -> None:
+def _import_for(module: str, request: Request) -> None:
     with suppress(Exception):  # the child meets the error again, and says so
-        if imports := getattr(import_module(sys.argv[1]), "imports", None):
+        if imports := getattr(import_module(module), "imports", None):
             imports(request["settings"])
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,53 @@ def test_a_server_that_was_killed_is_replaced(server: ForkServer) -> None:
     os.kill(parent, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(parent)] if psutil.pid_exists(parent) else [], timeout=10)
     assert told(server)[0][2] != parent
+
+
+# A process of its own, since one with more threads, as pytest's may be, does not fork.
+HERE = """\
+import json, os, socket, sys, threading
+import numpy  # whose arithmetic has a thread per core until it is limited
+import wave
+from components.runtime.fork_server import ForkServer
+
+BARE, THREADED = sys.argv[1] == "bare", sys.argv[1] == "threaded"
+open_file = open(__file__)
+if THREADED:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+server = ForkServer("tests.runtime.test_fork_server", bare=BARE)
+server.prepare_here({})
+SAY = '''
+import numpy, os, sys, json
+from threadpoolctl import threadpool_info
+os.write(0, json.dumps({
+    "server": os.getppid(), "imported": ["wave" in sys.modules, "colorsys" in sys.modules],
+    "files": sorted(int(name) for name in os.listdir("/proc/self/fd")),
+    "threads": [pool["num_threads"] for pool in threadpool_info()],
+}).encode())
+'''
+ours, theirs = socket.socketpair()
+child = server.start(SAY, {}, stdin=theirs.fileno())
+said = json.loads(ours.recv(65536))
+said["status"] = child.wait(10)
+print(json.dumps({**said, "me": os.getpid()}), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "threaded", "bare"])
+def test_a_process_that_may_fork_is_its_own_server(tmp_path: Path, kind: str) -> None:
+    script = tmp_path / "here.py"
+    script.write_text(HERE)
+    process = subprocess.Popen([sys.executable, script, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = json.loads(process.stdout.readline())
+    server = psutil.Process(said["server"])
+    assert (server.ppid(), said["status"]) == (said["me"], 0)
+    # "wave" is imported by nobody but the process that was to be forked.
+    assert said["imported"] == [kind == "plain", True]
+    assert set(said["threads"]) == {1}
+    if kind == "plain":
+        assert len(said["files"]) <= 4, "what the process had opened is open in its children"
+    process.kill()  # not a moment to say anything
+    process.communicate()
+    assert psutil.wait_procs([server], timeout=10)[0]

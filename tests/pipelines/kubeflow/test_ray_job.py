@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import psutil
 import pytest
 
 from components.contracts.errors import UnavailableError
+from pipelines.commands.service.mlflow_server import free_port
 from pipelines.kubeflow import ray_job
 
 TASK = """
@@ -34,9 +34,7 @@ def test_a_name_holds_letters_digits_and_dashes_and_is_the_same_for_a_retry() ->
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A head with a job server and one CPU, in processes of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, agent_port = (free_port(0, "head", strict=True) for _ in range(2))
     ray = Path(sys.executable).with_name("ray")
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     head = [str(ray), "start", "--head", "--block", "--port=0", "--num-cpus=1", "--object-store-memory=100000000"]
@@ -44,7 +42,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("ray") / "head.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*head, "--include-dashboard=true", f"--dashboard-port={port}"],
+            # Jobs are started by the node's agent, which listens nowhere where the Ray of another test has its port.
+            [*head, "--include-dashboard=true", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent_port}"],
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -75,7 +74,7 @@ def answers(address: str) -> bool:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1500):
+    for _ in range(600):
         if condition():
             return
         time.sleep(0.2)

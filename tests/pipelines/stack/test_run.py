@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -106,7 +106,15 @@ def test_parts_end_in_the_opposite_order_and_nothing_stays(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_an_interrupt_while_a_part_starts_ends_what_runs(code: Path) -> None:
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGINT is heard, also where the shell that runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_a_part_starts_ends_what_runs(code: Path, heard: None) -> None:
     def interrupted(stack: Stack) -> bool:
         os.kill(os.getpid(), signal.SIGINT)
         return False

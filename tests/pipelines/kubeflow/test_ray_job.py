@@ -43,7 +43,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(
             # Jobs are started by the node's agent, which listens nowhere where the Ray of another test has its port.
-            [*head, "--include-dashboard=true", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent_port}"],
+            [
+                *head,
+                "--include-dashboard=true",
+                f"--dashboard-port={port}",
+                f"--dashboard-agent-listen-port={agent_port}",
+            ],
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.contracts.errors import UnavailableError
+from components.contracts.errors import ConfigError, UnavailableError
 
 # A folder that several tasks may share as DVC's cache, a volume for example: what is in it is not fetched again.
 CACHE_VARIABLE = "MER_DVC_CACHE"
@@ -55,9 +55,9 @@ def bring(root: Path, addresses: Sequence[str]) -> None:
 
     with _repo(root, "bring the data", remedy=PUSH) as repo:
         try:
-            repo.checkout(targets=_targets(root, addresses), force=True)
+            repo.checkout(targets=_outputs(repo, addresses), force=True)
         except CheckoutError:
-            repo.pull(targets=_targets(root, addresses), force=True)
+            repo.pull(targets=_outputs(repo, addresses), force=True)
 
 
 def pull(root: Path, addresses: Sequence[str], *, optional: bool = False) -> None:
@@ -73,18 +73,26 @@ def pull(root: Path, addresses: Sequence[str], *, optional: bool = False) -> Non
     """
     if addresses:
         with _repo(root, "pull the inputs") as repo:
-            repo.pull(targets=_targets(root, addresses), allow_missing=optional)
+            repo.pull(targets=_outputs(repo, addresses), allow_missing=optional)
 
 
 def push(root: Path, addresses: Sequence[str]) -> None:
     """Stores the outputs of stages. Raises UnavailableError as `pull`."""
     with _repo(root, "push the outputs") as repo:
-        repo.push(targets=_targets(root, addresses))
+        repo.push(targets=_outputs(repo, addresses))
 
 
-def _targets(root: Path, addresses: Sequence[str]) -> list[str]:
-    """Stages by the file that has them: DVC looks names alone up in the current folder."""
-    return [f"{root / 'dvc.yaml'}:{address}" for address in addresses]
+def _outputs(repo: Any, addresses: Sequence[str]) -> list[str]:
+    """The paths of stages' outputs. DVC would look stages' names up in the current folder, and takes an `@` anywhere in
+    `FOLDER/dvc.yaml:NAME` for the item of a stage.
+
+    Raises ConfigError: there is no such stage; without a target DVC would take all of them.
+    """
+    outputs = {stage.name: [out.fs_path for out in stage.outs] for stage in repo.index.stages if hasattr(stage, "name")}
+    for address in addresses:
+        if address not in outputs:
+            raise ConfigError.unknown("stage", address, list(outputs), where="dvc.yaml")
+    return [path for address in addresses for path in outputs[address]]
 
 
 @contextmanager

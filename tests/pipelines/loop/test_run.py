@@ -68,7 +68,7 @@ class Team:
 
     def task(self, run_id: str, commit: str, stage: str, *, suffix: str = "") -> None:
         """A stage's task; ends the process with its exit code."""
-        folder = self.place / f"{run_id}-{stage.replace('@', '-')}{suffix}"
+        folder = self.place / f"{run_id}-{stage}{suffix}"
         sys.exit(loop.run_stage(str(self.origin), folder, commit=commit, run_id=run_id, stage=stage, code=SAME))
 
     def laptop(self, branch: str) -> Path:

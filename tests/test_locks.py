@@ -75,6 +75,10 @@ def test_what_is_declared_is_pinned_within_its_bounds(requirements: dict[str, Re
         assert pinned[name][0] in requirements[name].specifier, name
 
 
+def test_make_stack_has_what_the_images_of_a_cluster_have() -> None:
+    assert set(STORES) <= set(pins(DEV))
+
+
 def test_torch_is_the_version_that_the_makefile_installs() -> None:
     assert f"TORCH := {RUNTIME['torch']}\n" in (PROJECT / "Makefile").read_text()
 

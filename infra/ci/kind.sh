@@ -18,7 +18,7 @@ helm install kuberay-operator kuberay-operator --repo https://ray-project.github
 
 kubectl apply -f infra/base/namespace.yaml
 kubectl -n mer create secret generic mer-service-token --from-literal=auth_token="$(openssl rand -hex 32)"
-for overlay in dev kind prod prod-postgres; do
+for overlay in dev kind prod prod-postgres prod-oidc; do
   kubectl apply --dry-run=server -k infra/overlays/$overlay
 done
 kubectl apply -k infra/overlays/kind

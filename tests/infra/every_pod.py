@@ -1,5 +1,5 @@
-"""Every pod of `prod-postgres` and of a Kubeflow run as manifests, for checkov: `make checkov`. With `--typo` one of
-them has a field that must be noticed.
+"""Every pod of `infra/` and of a Kubeflow run as manifests, for checkov: `make checkov`. With `--typo` one of them has
+a field that must be noticed.
 
 A module of its own and not a test, because checkov brings a hundred packages that nothing else needs.
 """
@@ -24,6 +24,10 @@ from tests.pipelines.kfp_stack import only_the_caller
 from tests.pipelines.projects import ROOT
 
 NAMESPACE = "mer"
+INFRA = ROOT / "infra"
+# `prod-oidc` has what the other overlays have; what else may be added to one, and a pod by itself.
+FOLDERS = ("overlays/prod-oidc", "backup", "backup-postgres")
+SINGLE = INFRA / "ci" / "workspace-pod.yaml"
 
 
 def compiled() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -43,8 +47,14 @@ def compiled() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def pods() -> list[Pod]:
     """Of every kind one."""
-    manifests = kustomize.render(ROOT / "infra" / "overlays" / "prod-postgres")
-    return [*workload_pods(manifests), *ray_pods(manifests), *kfp_pods.pipeline_pods(*compiled(), NAMESPACE)]
+    manifests = [manifest for name in FOLDERS for manifest in kustomize.render(INFRA / name)]
+    alone = yaml.safe_load(SINGLE.read_text())
+    return [
+        *workload_pods(manifests),
+        *ray_pods(manifests),
+        *kfp_pods.pipeline_pods(*compiled(), NAMESPACE),
+        Pod(name=alone["metadata"]["name"], namespace=NAMESPACE, labels={}, spec=alone["spec"]),
+    ]
 
 
 def manifest(pod: Pod) -> dict[str, Any]:

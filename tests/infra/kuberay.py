@@ -80,7 +80,7 @@ def _worker(owner: Manifest, group: Mapping[str, Any]) -> Pod:
     _add_empty_dir(spec, ray, "shared-mem", "/dev/shm")
     wait = {key: ray[key] for key in ("image", "securityContext", "volumeMounts") if key in ray}
     spec["initContainers"] = [*spec.get("initContainers", ()), {"name": "wait-gcs-ready", **wait}]
-    return _node(owner, template, node_type="worker", group=group["groupName"])
+    return _node(owner, template, node_type="worker", group=group["groupName"], count=group["maxReplicas"])
 
 
 def _redis_cleanup(head: Pod) -> Pod:
@@ -92,7 +92,7 @@ def _redis_cleanup(head: Pod) -> Pod:
     )
 
 
-def _node(owner: Manifest, template: Mapping[str, Any], *, node_type: str, group: str) -> Pod:
+def _node(owner: Manifest, template: Mapping[str, Any], *, node_type: str, group: str, count: int = 1) -> Pod:
     name = owner["metadata"]["name"]
     fixed = {"ray.io/cluster": name, "ray.io/node-type": node_type, "ray.io/group": group}
     labels = {
@@ -110,6 +110,7 @@ def _node(owner: Manifest, template: Mapping[str, Any], *, node_type: str, group
         namespace=owner["metadata"]["namespace"],
         labels=labels,
         spec=template["spec"],
+        count=count,
     )
 
 

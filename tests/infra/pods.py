@@ -18,12 +18,14 @@ class Pod:
         namespace: where it runs.
         labels: the pod's own.
         spec: a `PodSpec` of Kubernetes.
+        count: how many there are of it, at most.
     """
 
     name: str
     namespace: str
     labels: Mapping[str, str]
     spec: Mapping[str, Any]
+    count: int = 1
 
     @property
     def containers(self) -> list[Mapping[str, Any]]:
@@ -40,16 +42,17 @@ def workload_pods(manifests: Sequence[Manifest]) -> Iterator[Pod]:
     for manifest in manifests:
         template = TEMPLATES.get(manifest["kind"])
         if template is not None:
-            yield from_template(manifest, template(manifest["spec"]))
+            yield from_template(manifest, template(manifest["spec"]), count=manifest["spec"].get("replicas", 1))
 
 
-def from_template(owner: Manifest, template: Mapping[str, Any], name: str | None = None) -> Pod:
+def from_template(owner: Manifest, template: Mapping[str, Any], name: str | None = None, count: int = 1) -> Pod:
     """The pod of a `PodTemplateSpec` in its owner's namespace."""
     return Pod(
         name=name or owner["metadata"]["name"],
         namespace=owner["metadata"]["namespace"],
         labels=template.get("metadata", {}).get("labels", {}),
         spec=template["spec"],
+        count=count,
     )
 
 

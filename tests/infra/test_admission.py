@@ -22,7 +22,7 @@ from tests.infra.pods import Pod, workload_pods
 from tests.pipelines.projects import ROOT
 
 INFRA = ROOT / "infra"
-FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres")
+FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres", "overlays/prod-oidc")
 OWN = "mer"
 PROFILE = "team-a"  # Kubeflow tasks in a namespace of their own
 LABELS: dict[str, dict[str, str]] = {
@@ -30,6 +30,7 @@ LABELS: dict[str, dict[str, str]] = {
     "kuberay-system": {},
     "kube-system": {},
     "kubeflow": {},
+    "ingress-nginx": {},
     "elsewhere": {},
 }
 STRANGER = Pod(name="stranger", namespace="elsewhere", labels={}, spec={"containers": []})
@@ -46,10 +47,12 @@ UNLABELLED = replace(STRANGER, name="unlabelled", namespace=PROFILE)
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Every pod of an overlay and of a Kubeflow run in either namespace, by name, and the network they are in."""
+    """Every pod of an overlay and of a Kubeflow run in either namespace, by name, the network they are in, and the
+    disruption budgets."""
 
     pods: dict[str, Pod]
     network: Network
+    budgets: list[dict[str, Any]]
 
     def of(self, pattern: str) -> list[Pod]:
         """The pods whose `namespace/name` matches."""
@@ -68,11 +71,6 @@ def cluster(request: pytest.FixtureRequest, workflow: tuple[dict[str, Any], dict
     return assemble(kustomize.render(INFRA / request.param), workflow)
 
 
-@pytest.fixture(scope="module")
-def budgets() -> list[dict[str, Any]]:
-    return [item for item in kustomize.render(INFRA / "base") if item["kind"] == "PodDisruptionBudget"]
-
-
 def assemble(manifests: list[dict[str, Any]], workflow: tuple[dict[str, Any], dict[str, Any]]) -> Cluster:
     pods = [
         *workload_pods(manifests),
@@ -84,7 +82,8 @@ def assemble(manifests: list[dict[str, Any]], workflow: tuple[dict[str, Any], di
     namespaces = {**LABELS, OWN: own[OWN]["metadata"]["labels"]}
     by_name = {str(pod): pod for pod in pods}
     assert len(by_name) == len(pods)
-    return Cluster(pods=by_name, network=Network(policies=policies, namespaces=namespaces))
+    budgets = [manifest for manifest in manifests if manifest["kind"] == "PodDisruptionBudget"]
+    return Cluster(pods=by_name, network=Network(policies=policies, namespaces=namespaces), budgets=budgets)
 
 
 def refused(cluster: Cluster) -> dict[str, list[str]]:
@@ -219,6 +218,22 @@ def test_redis_is_reached_by_heads_and_by_the_job_that_cleans_up(
         assert not prod.network.connects(pod, redis, 6379)
 
 
+def test_people_reach_mlflow_by_the_proxy_alone(workflow: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    ingress = replace(STRANGER, name="controller", namespace="ingress-nginx")
+    with_login, with_oidc = (
+        assemble(kustomize.render(INFRA / "overlays" / name), workflow) for name in ("prod", "prod-oidc")
+    )
+    (mlflow,), (proxy,) = with_oidc.of("mer/mer-mlflow"), with_oidc.of("mer/mer-mlflow-oidc")
+    assert with_login.network.connects(ingress, mlflow, 5000)
+    assert not with_oidc.network.connects(ingress, mlflow, 5000)
+    assert with_oidc.network.connects(ingress, proxy, 4180)
+    assert with_oidc.network.connects(proxy, mlflow, 5000)
+    for pod in [STRANGER, FOREIGN_RAY, UNLABELLED, *with_oidc.of("*/train")]:
+        assert not with_oidc.network.connects(pod, proxy, 4180)
+    for pod in with_oidc.of("*/train"):
+        assert with_oidc.network.connects(pod, mlflow, 5000)  # with its own login
+
+
 def ray_of(cluster: Cluster) -> Iterator[Pod]:
     return (pod for pod in cluster.pods.values() if pod.labels.get("ray.io/is-ray-node") == "yes")
 
@@ -270,8 +285,9 @@ def test_what_leaves_the_namespace_is_named(cluster: Cluster) -> None:
     others = [pod for pod in own if pod not in kubeflow and pod not in heads]
     has_bucket = any(policy["metadata"]["name"] == "mer-mlflow-store" for policy in network.policies)
     for pod in others:
-        stores = has_bucket and pod.name == "mer-mlflow"
-        assert network.connects(pod, INTERNET, 443) == network.connects(pod, INTERNET, 5432) == stores, str(pod)
+        stores, logs_in = has_bucket and pod.name == "mer-mlflow", pod.name == "mer-mlflow-oidc"
+        assert network.connects(pod, INTERNET, 443) == (stores or logs_in), str(pod)
+        assert network.connects(pod, INTERNET, 5432) == stores, str(pod)
         assert not network.connects(pod, KFP_API, 8888), str(pod)
     for pod in own:
         assert not network.connects(pod, INTERNET, 80), str(pod)
@@ -285,16 +301,60 @@ def test_a_pod_without_labels_reaches_nothing_and_is_reached_by_nothing(cluster:
         assert not any(cluster.network.connects(pod, nobody, port) for port in (*CODE_PORTS, 5000, 8000))
 
 
-def test_draining_nodes_leaves_replicas(cluster: Cluster, budgets: list[dict[str, Any]]) -> None:
-    workers = cluster.of("mer/mer-rayservice-cpu")
-    for pod in workers:
-        spreads = pod.spec["topologySpreadConstraints"]
-        assert {spread["topologyKey"] for spread in spreads} == {
-            "kubernetes.io/hostname",
-            "topology.kubernetes.io/zone",
-        }
-        assert all(selects(spread["labelSelector"], pod.labels) for spread in spreads)
-        assert any(selects(budget["spec"]["selector"], pod.labels) for budget in budgets)
+SPREAD = {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+
+
+def lost_by_a_drain(cluster: Cluster) -> dict[str, list[str]]:
+    """What serves with several replicas and would go with one node or zone, or all at once when nodes are drained; and
+    single pods that a budget would keep from being drained at all. What training does is resumed."""
+    wrong: dict[str, list[str]] = {}
+    for name, pod in cluster.pods.items():
+        if pod.labels.get("app.kubernetes.io/component") == "training":
+            continue
+        spreads = pod.spec.get("topologySpreadConstraints", [])
+        over = {spread["topologyKey"] for spread in spreads if selects(spread["labelSelector"], pod.labels)}
+        own = [budget["spec"] for budget in cluster.budgets if selects(budget["spec"]["selector"], pod.labels)]
+        lacks = [f"not spread over {key}" for key in sorted(SPREAD - over)] if pod.count > 1 else []
+        lacks += ["no budget"] if pod.count > 1 and not own else []
+        lacks += ["two budgets"] if len(own) > 1 else []  # the API server then refuses every eviction
+        lacks += ["cannot be drained"] if any(budget.get("maxUnavailable") != 1 for budget in own) else []
+        wrong |= {name: lacks} if lacks else {}
+    return wrong
+
+
+def test_draining_nodes_leaves_replicas(cluster: Cluster) -> None:
+    assert lost_by_a_drain(cluster) == {}
+
+
+def test_each_way_of_losing_all_replicas_is_noticed(workflow: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    def broken(breakage: Callable[[list[dict[str, Any]]], None]) -> dict[str, list[str]]:
+        manifests = kustomize.render(INFRA / "overlays/prod-oidc")
+        breakage(manifests)
+        return lost_by_a_drain(assemble(manifests, workflow))
+
+    def budget(manifests: list[dict[str, Any]], name: str) -> dict[str, Any]:
+        return kustomize.find(manifests, "PodDisruptionBudget", name)["spec"]
+
+    def proxy(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+        spec: dict[str, Any] = kustomize.find(manifests, "Deployment", "mer-mlflow-oidc")["spec"]["template"]["spec"]
+        return spec
+
+    def misspelt(manifests: list[dict[str, Any]]) -> None:
+        budget(manifests, "mer-serving")["selector"]["matchLabels"]["app.kubernetes.io/component"] = "servin"
+
+    def all_at_once(manifests: list[dict[str, Any]]) -> None:
+        budget(manifests, "mer-mlflow-oidc").update(maxUnavailable=0)
+
+    def of_others(manifests: list[dict[str, Any]]) -> None:
+        proxy(manifests)["topologySpreadConstraints"][1]["labelSelector"] = {"matchLabels": {"a": "b"}}
+
+    def twice(manifests: list[dict[str, Any]]) -> None:
+        manifests.append({"kind": "PodDisruptionBudget", "spec": budget(manifests, "mer-mlflow-oidc")})
+
+    assert broken(misspelt) == {"mer/mer-rayservice-cpu": ["no budget"]}
+    assert broken(all_at_once) == {"mer/mer-mlflow-oidc": ["cannot be drained"]}
+    assert broken(of_others) == {"mer/mer-mlflow-oidc": ["not spread over topology.kubernetes.io/zone"]}
+    assert broken(twice) == {"mer/mer-mlflow-oidc": ["two budgets"]}
 
 
 Breakage = Callable[[list[dict[str, Any]]], None]

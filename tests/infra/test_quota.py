@@ -14,7 +14,7 @@ from tests.infra.pods import Manifest, workload_pods
 from tests.pipelines.projects import ROOT
 
 INFRA = ROOT / "infra"
-FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres")
+FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres", "overlays/prod-oidc")
 # An upgrade has a second cluster beside the first, until that answers.
 AT_ONCE = {"RayCluster": 1, "RayJob": 1, "RayService": 2}
 # A head's autoscaler, and eight tasks of a Kubeflow run at a time with what Kubeflow starts beside them.
@@ -45,7 +45,7 @@ def needed(manifests: Sequence[Manifest]) -> Counter[str]:
     """What everything at its largest requests."""
     total: Counter[str] = Counter(TASKS)
     for pod in workload_pods(manifests):
-        total += of_pod(pod.spec)
+        total += of_pod(pod.spec, pod.count)
     for manifest in manifests:
         if manifest["kind"] not in CLUSTERS:
             continue

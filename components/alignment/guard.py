@@ -24,6 +24,7 @@ from components.contracts.codes import Code
 from components.contracts.config import Alignment, MediaLimits
 from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.records import AlignedClip, Clip, Word
+from components.media.film import Film, film
 from components.media.images import image_times
 from components.media.pieces import pieces
 from components.media.probe import image_format
@@ -141,6 +142,20 @@ class Guard(InChild):
         words = tuple((text, start_s, end_s) for text, start_s, end_s in fields["words"])
         return Recorded(media=media or None, signals=signals or None, words=words, has_picture=bool(fields["picture"]))
 
+    def film(self, path: Path, *, patience: Patience | None = None) -> Film:
+        """A few pictures of a file (`media.film`).
+
+        Raises:
+            MediaError: as `film.film` and `aligned_row`.
+            UnavailableError, GivenUpError: as `aligned_row`.
+        """
+        fields, body = self._request({"do": "film", "path": str(path)}, path.name, patience)
+        jpegs, begin = [], 0
+        for size in fields["sizes"]:
+            jpegs.append((body or b"")[begin : begin + size])
+            begin += size
+        return Film(times_s=tuple(fields["times_s"]), jpegs=tuple(jpegs))
+
     def _request(
         self, request: Mapping[str, Any], where: str, patience: Patience | None = None
     ) -> tuple[Fields, bytes | None]:
@@ -189,6 +204,8 @@ def serve(settings: Fields) -> Handler:
             return _opened(request, root, config.limits), None
         if request["do"] == "record":
             return _recorded(request)
+        if request["do"] == "film":
+            return _filmed(root / request["path"], config.limits)
         clip = Clip.from_row(request["clip"])
         if request["do"] == "align":
             fields = packed(align_one(aligner, clip, root))
@@ -220,6 +237,14 @@ def _recorded(request: Fields) -> tuple[Fields, bytes]:
         files = recorded(pieces(sent), Part(**request["part"]))
     media, signals = files.media or b"", files.signals or b""
     return {"media": len(media), "words": files.words, "picture": files.has_picture}, media + signals
+
+
+def _filmed(path: Path, limits: MediaLimits) -> tuple[Fields, bytes]:
+    try:
+        made = film(path, limits, where=path.name)
+    except MemoryError as error:
+        raise out_of_memory(limits, path.name) from error
+    return {"times_s": made.times_s, "sizes": [len(jpeg) for jpeg in made.jpegs]}, b"".join(made.jpegs)
 
 
 def _has_picture(path: Path, limits: MediaLimits) -> bool:

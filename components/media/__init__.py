@@ -7,6 +7,7 @@ tracks.py       the tracks of a file, and which of them is used
 scan.py         the first pass: the sound, and when each picture is shown
 chosen.py       the first pass over the track that shows or says something
 frames.py       the second pass: the pictures that steps need
+film.py         a few small pictures of a file, to look at
 images.py       picture files: photographs and animations
 span.py         a stretch of a longer recording
 clocks/         when something is shown or heard, where a file says it badly

@@ -8,6 +8,7 @@ the predictor it started with.
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,8 @@ from components.registry.proof import Keyring
 from components.registry.trust import Trust, check_authentic
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
-from components.serving.answers.schemas import Answer, ModelIdentity, ServedVersion
-from components.serving.clips import clip_of_file
+from components.serving.answers.schemas import Answer, ClipPicture, ClipPictures, ModelIdentity, ServedVersion
+from components.serving.clips import check_media, clip_of_file
 from components.serving.compatible import check_adaptation
 from components.serving.http.feature_body import read_features
 from components.serving.http.uploads import Upload
@@ -238,6 +239,17 @@ class Service:
         answer = predictor.predict_features(features, name=FEATURES_NAME, why=why)
         metrics().answered(answer)
         return answer
+
+    def pictures(self, upload: Upload, predictor: Predictor, patience: Patience) -> ClipPictures:
+        """A few pictures of an upload; errors as `Guard.film`, and MediaError where a file is plainly not a clip
+        (`clips.check_media`). Blocks, so call it in a thread."""
+        check_media(upload.clip, self.limits)
+        made = predictor.guard.film(upload.clip, patience=patience)
+        shown = (
+            ClipPicture(at_s=at_s, jpeg=b64encode(jpeg).decode())
+            for at_s, jpeg in zip(made.times_s, made.jpegs, strict=True)
+        )
+        return ClipPictures(pictures=tuple(shown))
 
     def reference(self) -> VersionRef:
         """Where the version in service is from. Raises UnavailableError while there is none."""

@@ -12,12 +12,16 @@ RATE_HZ = 25
 SOUND_HZ = 16000
 
 
-def video(path: Path, *, seconds: float = 2.0, sound: bool = True, seed: int = 0, side_px: int = 128) -> Path:
-    """An H.264 (and AAC) mp4 of drifting blobs and a swelling tone."""
+def video(
+    path: Path, *, seconds: float = 2.0, sound: bool = True, seed: int = 0, side_px: int = 128, codec: str = "libx264"
+) -> Path:
+    """A video (H.264 unless another codec is named, with AAC sound) of drifting blobs and a swelling tone."""
     rng = np.random.default_rng(seed)
     base = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
-        picture = container.add_stream("libx264", rate=RATE_HZ, options={"preset": "ultrafast"})
+        picture = container.add_stream(
+            codec, rate=RATE_HZ, options={"preset": "ultrafast"} if codec == "libx264" else {}
+        )
         picture.width = picture.height = side_px
         picture.pix_fmt = "yuv420p"
         tone = container.add_stream("aac", rate=SOUND_HZ, layout="mono") if sound else None

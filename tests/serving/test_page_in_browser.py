@@ -85,6 +85,20 @@ def test_what_is_saved_as_csv_has_a_row_per_moment(page: Tab, clips: list[Path])
     assert rows[0].split(",")[2] == answer["timeline"][0]["emotion"]
 
 
+def test_a_file_that_the_browser_cannot_play_is_shown_as_pictures_that_follow_the_playhead(
+    page: Tab, tmp_path: Path
+) -> None:
+    page.choose("#file", media.video(tmp_path / "old.avi", seconds=2.0, codec="mpeg4"))
+    page.until("document.querySelector('#media img')?.naturalWidth")
+    assert "cannot play old.avi" in page.js("document.getElementById('media').innerText")
+    page.until(VERDICT)
+    source = "document.querySelector('#media img').src"
+    first = page.js(source)
+    page.js("document.querySelector('.playhead').value = 1.6")
+    page.js("document.querySelector('.playhead').dispatchEvent(new Event('input'))")
+    assert page.js(source) != first
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_narrow_screen_needs_no_scrolling_sideways(page: Tab, clips: list[Path], dark: bool) -> None:
     page.size(360, 800, dark=dark)

@@ -312,6 +312,19 @@ class ClipLimits(Record):
     request_timeout_s: float | None = Field(description="From the last byte of the request; null: any.")
 
 
+class ClipPicture(Record):
+    """A picture of a clip."""
+
+    at_s: float = Field(description="When it is shown, after the first picture.")
+    jpeg: str = Field(description="Base64.")
+
+
+class ClipPictures(Record):
+    """The response of `POST /v1/pictures`; empty for a clip without a picture."""
+
+    pictures: tuple[ClipPicture, ...]
+
+
 class ServedVersion(Record):
     """The response of `GET /v1/version`: the version that this replica serves."""
 

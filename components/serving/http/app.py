@@ -24,11 +24,19 @@ from components.contracts.errors import MerError
 from components.contracts.room import full_disk_named
 from components.runtime.patience import Patience
 from components.serving.answers.forms import MEDIA_TYPES, accepted
-from components.serving.answers.schemas import Answer, Problem, ProblemDetail, ServedModel, ServedVersion, Versions
+from components.serving.answers.schemas import (
+    Answer,
+    ClipPictures,
+    Problem,
+    ProblemDetail,
+    ServedModel,
+    ServedVersion,
+    Versions,
+)
 from components.serving.http import about
 from components.serving.http.admission import Admission
 from components.serving.http.feature_body import MAX_BYTES, SAFETENSORS
-from components.serving.http.observed import CARD, FEATURES, METRICS, MODEL, STREAM, TERMS, VERSIONS
+from components.serving.http.observed import CARD, FEATURES, METRICS, MODEL, PICTURES, STREAM, TERMS, VERSIONS
 from components.serving.http.problems import PROBLEMS, problem_response, request_id_of, status_of
 from components.serving.http.uploads import receive
 from components.serving.metrics import CONTENT_TYPE, metrics
@@ -79,6 +87,20 @@ _PREDICT_BODY = {
                             "description": "Parquet with `time_s` (seconds) and one column per channel (ecg, eda, …).",
                         },
                     },
+                }
+            }
+        },
+    }
+}
+_CLIP_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["clip"],
+                    "properties": {"clip": {"type": "string", "format": "binary", "description": "A video."}},
                 }
             }
         },
@@ -169,6 +191,56 @@ def create_app(service: Service) -> FastAPI:
                 answer = await asyncio.to_thread(service.predict_features, body, content_type, predictor, why=why)
         return Response(MEDIA_TYPES[kind](answer), media_type=kind)
 
+    @app.post(
+        PICTURES,
+        summary="What does this clip show?",
+        description="Two small pictures per second, at most 120, upright, for clients that cannot play the file.",
+        responses=PROBLEMS,
+        openapi_extra=_CLIP_BODY,
+        dependencies=[Depends(API_KEY)],
+    )
+    async def pictures(request: Request) -> ClipPictures:
+        predictor, patience = service.current(), service.patience()
+        content_type = request.headers.get("content-type", "")
+        with admission.waiting():
+            upload = await receive(
+                request.stream(), content_type, max_clip_bytes=service.limits.max_bytes, folder=service.uploads.path
+            )
+            with upload:
+                async with admission.turn(patience):
+                    return await _in_thread(partial(service.pictures, upload, predictor, patience), patience)
+
+    _add_descriptions(app, service)
+
+    @app.post(STREAM, include_in_schema=False)  # of the proxies alone: the gateway serves it as a WebSocket
+    async def stream(request: Request) -> Response:
+        predictor, patience = service.current(), service.patience()
+        with admission.waiting(), TemporaryDirectory(prefix="mer-stream-", dir=service.uploads.path) as folder:
+            sent = Path(folder) / "sent"
+            with full_disk_named(), sent.open("wb") as file:
+                async for block in request.stream():
+                    file.write(block)
+            async with admission.turn(patience):
+                reply = await _in_thread(partial(service.live, sent, predictor, patience), patience)
+        return Response(reply, media_type="application/octet-stream")
+
+    @app.get(
+        METRICS,
+        summary="What the service counts, for Prometheus",
+        response_class=PlainTextResponse,
+        responses=_only(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
+        dependencies=[Depends(API_KEY)],
+    )
+    def counts() -> Response:
+        return Response(metrics().exposition(), media_type=CONTENT_TYPE)
+
+    _add_refusals(app)
+    return app
+
+
+def _add_descriptions(app: FastAPI, service: Service) -> None:
+    """The routes about the version in service and the others."""
+
     @app.get(MODEL, summary="What is the version in service?", responses=_asked(), dependencies=[Depends(API_KEY)])
     def model() -> ServedModel:
         return about.model(service)
@@ -197,27 +269,9 @@ def create_app(service: Service) -> FastAPI:
     def versions() -> Versions:
         return about.versions(service.reference())
 
-    @app.post(STREAM, include_in_schema=False)  # of the proxies alone: the gateway serves it as a WebSocket
-    async def stream(request: Request) -> Response:
-        predictor, patience = service.current(), service.patience()
-        with admission.waiting(), TemporaryDirectory(prefix="mer-stream-", dir=service.uploads.path) as folder:
-            sent = Path(folder) / "sent"
-            with full_disk_named(), sent.open("wb") as file:
-                async for block in request.stream():
-                    file.write(block)
-            async with admission.turn(patience):
-                reply = await _in_thread(partial(service.live, sent, predictor, patience), patience)
-        return Response(reply, media_type="application/octet-stream")
 
-    @app.get(
-        METRICS,
-        summary="What the service counts, for Prometheus",
-        response_class=PlainTextResponse,
-        responses=_only(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
-        dependencies=[Depends(API_KEY)],
-    )
-    def counts() -> Response:
-        return Response(metrics().exposition(), media_type=CONTENT_TYPE)
+def _add_refusals(app: FastAPI) -> None:
+    """Every error as a `Problem`."""
 
     @app.exception_handler(MerError)
     async def known(request: Request, error: MerError) -> JSONResponse:
@@ -253,8 +307,6 @@ def create_app(service: Service) -> FastAPI:
             remedy="The replica's log has the trace.",
         )
         return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, Problem(error=detail), request.scope)
-
-    return app
 
 
 def whole_page() -> str:

@@ -269,9 +269,35 @@ function open(clip) {
   $("answer").owner = null; // also of the same clip: its player is a new one
   const { file, source } = clip, kind = file.type.split("/")[0];
   const player = kind === "image" ? el("img", { src: source, alt: file.name, class: "still" })
-    : el(kind === "audio" ? "audio" : "video", { controls: "", src: source, onerror: () => $("media").replaceChildren(
-      el("p", { class: "dim" }, `This browser cannot play ${file.name}. It is analysed all the same.`)) });
+    : el(kind === "audio" ? "audio" : "video", { controls: "", src: source, onerror: () => filmOf(clip) });
   $("media").replaceChildren(player);
+  refresh();
+}
+// A file that the browser cannot play: the service's pictures of it, which follow the playhead.
+async function filmOf(clip) {
+  const { file } = clip, say = (text) => el("p", { class: "dim" }, `This browser cannot play ${file.name}. ${text}`);
+  $("media").replaceChildren(say("It is analysed all the same."));
+  if (!clip.film) {
+    const form = new FormData(), key = $("key").value.trim();
+    form.append("clip", file);
+    try {
+      const response = await fetch("v1/pictures",
+        { method: "POST", body: form, headers: key ? { Authorization: "Bearer " + key } : {} });
+      if (!response.ok) return;
+      clip.film = (await response.json()).pictures;
+    } catch { return; }
+  }
+  if (clip !== shown || !clip.film.length) return;
+  const still = el("img", { alt: file.name, class: "still" });
+  let at = 0;
+  Object.defineProperty(still, "currentTime", { get: () => at, set: (time) => {
+    at = time;
+    const last = clip.film.filter((picture) => picture.at_s <= time + 0.001).pop() ?? clip.film[0];
+    still.src = "data:image/jpeg;base64," + last.jpeg;
+  } });
+  still.currentTime = 0;
+  $("media").replaceChildren(still, say("Its pictures, two per second, follow the line below."));
+  $("answer").owner = null; // drawn anew around these pictures
   refresh();
 }
 function refresh() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import shutil
@@ -34,7 +35,7 @@ from components.serving.http.access import needed_scope
 from components.serving.http.app import create_app
 from components.serving.http.feature_body import SAFETENSORS
 from components.serving.http.gateway import SERVES, Gateway
-from components.serving.http.observed import FEATURES, Observed
+from components.serving.http.observed import FEATURES, PICTURES, Observed
 from components.serving.http.problems import STATUS_BY_CLASS, STATUS_BY_CODE
 from components.serving.http.uploads import FILES, TEXTS
 from components.serving.metrics import STAGES
@@ -228,6 +229,17 @@ def test_features_alone_get_the_answer_of_their_clip(service: Service, clip_path
     assert answer.notes[0].startswith("judged from features")
     assert answer.episodes[0].why is not None
     refused = asked(b"\x00" * 20, "application/x-hdf5")
+    assert (refused.status_code, problem(refused).error.code) == (415, "unsupported-media")
+
+
+def test_a_clip_comes_back_as_pictures(service: Service, clip_path: Path) -> None:
+    def asked(content: bytes, name: str = "a.mp4") -> httpx.Response:
+        return called(service, lambda client: client.post(PICTURES, files={"clip": (name, content)}))
+
+    pictures = asked(clip_path.read_bytes()).json()["pictures"]
+    assert [picture["at_s"] for picture in pictures] == pytest.approx([0.0, 0.48, 1.0, 1.48])  # 25 per second
+    assert all(base64.b64decode(picture["jpeg"]).startswith(b"\xff\xd8") for picture in pictures)
+    refused = asked(b"I am a text.\n", "text.mp4")
     assert (refused.status_code, problem(refused).error.code) == (415, "unsupported-media")
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
+import shutil
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +20,7 @@ from components.rollout import figures
 from components.rollout.figures import CHAMPION, MEANING, RETRAINED, RETRAINED_AT_TAG, read_figures
 from components.tracking.versions import VersionInfo
 from pipelines.kubeflow import kustomize
+from pipelines.stack.prometheus import REMEDY
 from tests.infra.network import Network
 from tests.infra.pods import Pod
 from tests.pipelines.projects import ROOT
@@ -56,6 +63,45 @@ def test_prometheus_alone_reads_them() -> None:
 def test_the_operators_alerts_of_the_service_are_those_of_the_rule_file() -> None:
     groups = yaml.safe_load((ROOT / "infra" / "monitoring" / "alerts.yaml").read_text())["groups"]
     assert kustomize.find(MONITORING, "PrometheusRule", "mer-service")["spec"]["groups"] == groups
+
+
+def expressions(value: Any) -> Iterator[str]:
+    """Every query of a dashboard."""
+    if isinstance(value, dict):
+        yield from (text for key, text in value.items() if key == "expr")
+        value = list(value.values())
+    for inner in value if isinstance(value, list) else ():
+        yield from expressions(inner)
+
+
+def of_dashboard() -> list[dict[str, Any]]:
+    """Its queries as rules, which is what promtool reads."""
+    queries = expressions(json.loads((ROOT / "infra" / "monitoring" / "dashboard.json").read_text()))
+    texts = [query.replace("$__rate_interval", "1m") for query in queries]
+    return [{"name": "dashboard", "rules": [{"record": f"panel_{k}", "expr": text} for k, text in enumerate(texts)]}]
+
+
+GROUPS: dict[str, list[dict[str, Any]]] = {
+    **{item["metadata"]["name"]: item["spec"]["groups"] for item in MONITORING if item["kind"] == "PrometheusRule"},
+    "dashboard": of_dashboard(),
+}
+
+
+def promtool(groups: list[dict[str, Any]], folder: Path) -> str:
+    """What promtool says of rules."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    command = ["promtool", "check", "rules", str(folder / "rules.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason=REMEDY)
+@pytest.mark.parametrize("name", GROUPS)
+def test_promtool_reads_every_rule_and_query_and_notices_a_mistake(name: str, tmp_path: Path) -> None:
+    assert promtool(GROUPS[name], tmp_path) == ""
+    broken = copy.deepcopy(GROUPS[name])
+    broken[0]["rules"][-1]["expr"] = f"rat({broken[0]['rules'][-1]['expr']}[1m])"
+    assert "parse error" in promtool(broken, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from components.registry.goldens import GoldenClip
+from components.serving.service import Service
 from tests.serving import media
 from tests.serving.browser import Tab, chromium
 
@@ -97,6 +100,20 @@ def test_a_file_that_the_browser_cannot_play_is_shown_as_pictures_that_follow_th
     page.js("document.querySelector('.playhead').value = 1.6")
     page.js("document.querySelector('.playhead').dispatchEvent(new Event('input'))")
     assert page.js(source) != first
+
+
+def test_an_example_is_one_click_away(
+    page: Tab, live_service: Service, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.js("document.getElementById('example').click()")
+    page.until("document.getElementById('status').innerText.includes('without it')")
+    golden = GoldenClip(media=clips[1].read_bytes(), transcript="what a day", expected={})
+    predictor = live_service.current()
+    monkeypatch.setattr(predictor, "bundle", replace(predictor.bundle, golden_clip=golden))
+    page.js("document.getElementById('example').click()")
+    page.until(VERDICT)
+    assert "example.mp4" in page.js(VERDICT)
+    assert json.loads(page.js("document.querySelector('pre').textContent"))["presence"]["text"] > 0
 
 
 @pytest.mark.parametrize("dark", [False, True])

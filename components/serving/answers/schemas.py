@@ -325,6 +325,13 @@ class ClipPictures(Record):
     pictures: tuple[ClipPicture, ...]
 
 
+class ExampleClip(Record):
+    """The response of `GET /v1/model/example`: a drawn person who speaks for four seconds."""
+
+    media: str = Field(description="An mp4, base64.")
+    transcript: str = Field(description="What the person says.")
+
+
 class ServedVersion(Record):
     """The response of `GET /v1/version`: the version that this replica serves."""
 

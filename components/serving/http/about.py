@@ -5,6 +5,7 @@ The registry is asked where it has to be, in a thread and without patience: pred
 
 from __future__ import annotations
 
+from base64 import b64encode
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING
 from components.contracts.errors import MerError
 from components.registry.evidence import GATES_TAG
 from components.registry.register import CARD_NAME, DATA_SECTION, SHORTENED
-from components.serving.answers.schemas import ClipLimits, EncoderView, GateView, ServedModel, VersionEntry, Versions
+from components.serving.answers.schemas import (
+    ClipLimits,
+    EncoderView,
+    ExampleClip,
+    GateView,
+    ServedModel,
+    VersionEntry,
+    Versions,
+)
 from components.serving.http.feature_body import MAX_BYTES
 from components.tracking.client import impatience
 from components.tracking.versions import VersionInfo, aliases_of, download, version_info, versions_of
@@ -49,6 +58,15 @@ def model(service: Service) -> ServedModel:
         figures=dict(description.metrics),
         gates=tuple(GateView.model_validate(gate) for gate in description.gates),
     )
+
+
+def example(service: Service) -> ExampleClip | None:
+    """A clip to try the version in service with: its golden one; None of versions without one. Raises UnavailableError
+    while there is no version."""
+    golden = service.current().bundle.golden_clip
+    if golden is None:
+        return None
+    return ExampleClip(media=b64encode(golden.media).decode(), transcript=golden.transcript)
 
 
 def card(reference: VersionRef) -> str | None:

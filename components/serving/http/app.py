@@ -27,6 +27,7 @@ from components.serving.answers.forms import MEDIA_TYPES, accepted
 from components.serving.answers.schemas import (
     Answer,
     ClipPictures,
+    ExampleClip,
     Problem,
     ProblemDetail,
     ServedModel,
@@ -36,7 +37,7 @@ from components.serving.answers.schemas import (
 from components.serving.http import about
 from components.serving.http.admission import Admission
 from components.serving.http.feature_body import MAX_BYTES, SAFETENSORS
-from components.serving.http.observed import CARD, FEATURES, METRICS, MODEL, PICTURES, STREAM, TERMS, VERSIONS
+from components.serving.http.observed import CARD, EXAMPLE, FEATURES, METRICS, MODEL, PICTURES, STREAM, TERMS, VERSIONS
 from components.serving.http.problems import PROBLEMS, problem_response, request_id_of, status_of
 from components.serving.http.uploads import receive
 from components.serving.metrics import CONTENT_TYPE, metrics
@@ -44,6 +45,7 @@ from components.serving.service import Service
 
 MAX_SHOWN = 60
 MARKDOWN = "text/markdown"
+WITHOUT_IT = "the version was registered without it"
 Result = TypeVar("Result")
 PAGE = Path(__file__).parents[1] / "page"
 STYLE_LINK, SCRIPTS = '<link rel="stylesheet" href="page.css">', ("live.js", "page.js")
@@ -265,6 +267,13 @@ def _add_descriptions(app: FastAPI, service: Service) -> None:
     def terms() -> Response:
         return _markdown(about.terms(service.reference()))
 
+    @app.get(EXAMPLE, summary="A clip to try it with", responses=_asked(), dependencies=[Depends(API_KEY)])
+    def example() -> ExampleClip:
+        clip = about.example(service)
+        if clip is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, WITHOUT_IT)
+        return clip
+
     @app.get(VERSIONS, summary="Which versions are there?", responses=_asked(), dependencies=[Depends(API_KEY)])
     def versions() -> Versions:
         return about.versions(service.reference())
@@ -341,7 +350,7 @@ def _accepted(request: Request) -> str:
 
 def _markdown(text: str | None) -> Response:
     if text is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "the version was registered without it")
+        raise HTTPException(HTTPStatus.NOT_FOUND, WITHOUT_IT)
     return Response(text, media_type=MARKDOWN)
 
 

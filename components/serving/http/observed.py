@@ -27,9 +27,9 @@ LOG_VARIABLE = "MER_REQUEST_LOG"
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 PREDICT, STREAM, VERSION, METRICS, PAGE = "/v1/predict", "/v1/stream", "/v1/version", "/metrics", "/"
 FEATURES, VERSIONS, PICTURES = "/v1/predict:features", "/v1/versions", "/v1/pictures"
-MODEL, CARD, TERMS = "/v1/model", "/v1/model/card", "/v1/model/terms"
+MODEL, CARD, TERMS, EXAMPLE = "/v1/model", "/v1/model/card", "/v1/model/terms", "/v1/model/example"
 # A key for predictions is for these too.
-WITH_KEY = frozenset({PREDICT, STREAM, FEATURES, PICTURES, MODEL, CARD, TERMS, VERSIONS})
+WITH_KEY = frozenset({PREDICT, STREAM, FEATURES, PICTURES, MODEL, CARD, TERMS, EXAMPLE, VERSIONS})
 ROUTES = (*sorted(WITH_KEY), VERSION, "/healthz", "/readyz", METRICS, "/docs", "/redoc", "/openapi.json")
 # Asked every few seconds; a success of theirs is not news.
 QUIET = frozenset({"/healthz", "/readyz", METRICS})

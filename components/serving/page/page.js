@@ -250,8 +250,7 @@ function show(answer, player = null) {
 const clips = [];
 let shown = null, sending = null;
 
-function add(files) {
-  const more = extras();
+function add(files, more = extras()) {
   for (const file of files) {
     clips.push({ file, more, state: "waiting", note: "waits", source: URL.createObjectURL(file), answer: null, request: null });
   }
@@ -454,6 +453,20 @@ async function record() {
   return undefined;
 }
 
+// The clip that the version in service brings along.
+async function example() {
+  const say = (text) => $("status").replaceChildren(el("p", { class: "warn bad" }, text));
+  const key = $("key").value.trim();
+  try {
+    const response = await fetch("v1/model/example", { headers: key ? { Authorization: "Bearer " + key } : {} });
+    const body = await response.json();
+    if (response.status === 401) $("access").hidden = false;
+    if (!response.ok) return say(body.error.what);
+    const bytes = Uint8Array.from(atob(body.media), (letter) => letter.charCodeAt(0));
+    return add([new File([bytes], "example.mp4", { type: "video/mp4" })], { transcript: body.transcript });
+  } catch { return say("The service cannot be reached."); }
+}
+
 async function version() {
   try {
     const response = await fetch("v1/version");
@@ -472,5 +485,6 @@ for (const name of ["dragleave", "drop"]) $("drop").addEventListener(name, () =>
 $("drop").addEventListener("drop", (event) => {
   event.preventDefault(); if (event.dataTransfer.files.length) add([...event.dataTransfer.files]); });
 $("record").addEventListener("click", record);
+$("example").addEventListener("click", example);
 version();
 setInterval(version, 5000);

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from safetensors.numpy import save
 
 from components.contracts.config import Serving
 from components.registry.bundle import load_bundle
+from components.registry.goldens import GoldenClip
 from components.runtime import guarded
 from components.runtime.drawing import COLOURS
 from components.serving.answers.forms import MEDIA_TYPES
@@ -35,7 +37,7 @@ from components.serving.http.access import needed_scope
 from components.serving.http.app import create_app
 from components.serving.http.feature_body import SAFETENSORS
 from components.serving.http.gateway import SERVES, Gateway
-from components.serving.http.observed import FEATURES, PICTURES, Observed
+from components.serving.http.observed import EXAMPLE, FEATURES, PICTURES, Observed
 from components.serving.http.problems import STATUS_BY_CLASS, STATUS_BY_CODE
 from components.serving.http.uploads import FILES, TEXTS
 from components.serving.metrics import STAGES
@@ -241,6 +243,17 @@ def test_a_clip_comes_back_as_pictures(service: Service, clip_path: Path) -> Non
     assert all(base64.b64decode(picture["jpeg"]).startswith(b"\xff\xd8") for picture in pictures)
     refused = asked(b"I am a text.\n", "text.mp4")
     assert (refused.status_code, problem(refused).error.code) == (415, "unsupported-media")
+
+
+def test_a_version_brings_a_clip_to_try_it_with(
+    service: Service, clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert called(service, lambda client: client.get(EXAMPLE)).status_code == HTTPStatus.NOT_FOUND
+    golden = GoldenClip(media=clip_path.read_bytes(), transcript="well", expected={})
+    predictor = service.current()
+    monkeypatch.setattr(predictor, "bundle", replace(predictor.bundle, golden_clip=golden))
+    clip = called(service, lambda client: client.get(EXAMPLE)).json()
+    assert (base64.b64decode(clip["media"]), clip["transcript"]) == (golden.media, "well")
 
 
 def test_what_the_version_is_and_takes(service: Service) -> None:

@@ -30,11 +30,12 @@ from components.datasets.synthetic.plan import plan_clip
 from components.media.pieces import Piece
 from components.registry.bundle import load_bundle
 from components.runtime.progress import progress
+from components.serving.assignment import VersionRef
 from components.serving.http.app import create_app
 from components.serving.http.gateway import Gateway
 from components.serving.live.capture import all_pieces
 from components.serving.live.protocol import Begin, binary
-from components.serving.service import Service, ServiceSettings, VersionRef
+from components.serving.service import Service, ServiceSettings
 
 STARTER = Path(__file__).resolve().parents[1] / "starter" / "bundle"
 APART_S = 0.13  # between the beginnings of two streams

@@ -179,6 +179,6 @@ def _two_versions(params: Params, folder: Path, uri: str) -> tuple[str, str]:
 BENCHMARK = Benchmark(
     question="how long from the moved alias to every replica, by webhook and by polling",
     run=run,
-    full=Sizes(promotions=30),
+    full=Sizes(promotions=20),
     quick=Sizes(promotions=2),
 )

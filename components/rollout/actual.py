@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.contracts.errors import ConfigError
-from components.serving.service import VersionRef
+from components.serving.assignment import Assignment
 
 Phase = Literal["absent", "rolling", "running", "failed"]
 
@@ -36,7 +36,7 @@ class ServedApplication:
     """
 
     phase: Phase
-    applied: VersionRef | None = None
+    applied: Assignment | None = None
     message: str = ""
 
 
@@ -50,7 +50,7 @@ def actual_of(details: Mapping[str, Any], application: str, deployment: str) -> 
     for entry in config.get("deployments", ()):
         if entry.get("name") == deployment and entry.get("user_config"):
             try:
-                applied = VersionRef.of(entry["user_config"])
+                applied = Assignment.of(entry["user_config"])
             except ConfigError:
                 applied = None  # a foreign configuration; it is replaced
     message = str(reported.get("message") or "")

@@ -14,7 +14,7 @@ from components.registry.evidence import GATES_TAG
 from components.registry.marking import ACCEPTED_TAG, AT_TAG, SPLITS_TAG, SUBJECTS_TAG
 from components.rollout.actual import ServedApplication
 from components.rollout.versions import STATE, stands_refused
-from components.serving.service import VersionRef
+from components.serving.assignment import VersionRef
 from components.tracking.versions import BUNDLE_TAG, VersionInfo
 
 # keep: the states agree. wait: replicas are changing. refuse: mark the version, change nothing else. deploy: check the

@@ -13,20 +13,42 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from components.contracts.atomic import read_json, write_json
 from components.contracts.codes import Code
+from components.contracts.config import Rollout
 from components.contracts.errors import BundleError, ConfigError, MerError, UnavailableError
 from components.registry.keys import TrustedKeys
 from components.registry.proof import PROOF_TAG
 from components.registry.trust import SHIPPED, check_gates
 from components.rollout.actual import ServedApplication
 from components.rollout.decide import Action, decide
-from components.rollout.versions import CODE, STATE, Versions, eligible_again, name_of, stands_refused
+from components.rollout.trial import (
+    TRIAL,
+    TRIAL_AT,
+    TRIAL_EVIDENCE,
+    TRIAL_REASON,
+    TrialPlan,
+    decide_trial,
+    trial_evidence,
+    trial_tags,
+)
+from components.rollout.versions import (
+    CODE,
+    MAX_REASON_CHARACTERS,
+    STATE,
+    Versions,
+    eligible_again,
+    name_of,
+    stands_refused,
+)
+from components.serving.assignment import Assignment, Trial
 from components.serving.compatible import check_fits
-from components.serving.service import VersionRef, load_version, trust_in
+from components.serving.service import load_version, trust_in
+from components.serving.trial import TrialCounts
 from components.tracking.versions import VersionInfo
 
 # While replicas change, poll more often than usual, for the person who moved the alias.
@@ -34,6 +56,8 @@ BUSY_POLL_S = 0.3
 # How often the checks of a version that they refused are made again: the files may have been mended, or this code may
 # be newer.
 RECHECK_S = 60.0
+# How often the figures of a trial are written to the challenger's tags.
+TRIAL_EVERY_S = 60.0
 log = logging.getLogger("mer.rollout")
 
 
@@ -43,8 +67,11 @@ class Control(Protocol):
     def actual(self) -> ServedApplication:
         """The present state of the application."""
 
-    def deploy(self, version: VersionRef | None) -> None:
+    def deploy(self, version: Assignment | None) -> None:
         """Deploys a version to the replicas; returns at once."""
+
+    def trial_counts(self, trial: str) -> TrialCounts | None:
+        """What the replicas counted of a trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +87,7 @@ class Reconciler:
         golden_tolerance: the largest allowed deviation of a golden output.
         remembered: the file with the version that was confirmed last; None: a start without the registry serves none.
         answering: returns the versions that answer over HTTP; None where the service cannot be reached from here.
+        rollout: the settings of a trial.
         recheck_s: seconds between two checks of a version that the checks refused.
         checked: version → when it was checked last, by the monotonic clock.
     """
@@ -72,6 +100,7 @@ class Reconciler:
     golden_tolerance: float
     remembered: Path | None = None
     answering: Callable[[], set[str]] | None = None
+    rollout: Rollout = field(default_factory=Rollout)
     recheck_s: float = RECHECK_S
     checked: dict[str, float] = field(default_factory=dict)
 
@@ -99,7 +128,50 @@ class Reconciler:
             self.versions.mark(action.version, "refused", action.reason, action.code)
         if action.kind == "confirm" and action.version is not None:
             return self._confirm(action, action.version, marked)
+        if action.kind == "keep" and action.version is not None and actual.applied is not None:
+            self._try_challenger(action.version, actual.applied)
         return action
+
+    def _try_challenger(self, champion: VersionInfo, applied: Assignment) -> None:
+        """Gives the replicas the trial that `decide_trial` plans, and notes on the challenger how it goes."""
+        challenger = self.versions.challenger()
+        counts = None if applied.trial_id is None else self.control.trial_counts(applied.trial_id)
+        plan = decide_trial(challenger, champion, counts, self.rollout)
+        if challenger is None or plan.share is None:
+            trial = None
+        elif applied.trial is not None and applied.trial.challenger.bundle_sha256 == challenger.bundle_sha256:
+            trial = Trial(challenger=self._reference(challenger).version_alone, share=plan.share)  # checked before
+        else:
+            try:
+                trial = Trial(challenger=self._checked(challenger).version_alone, share=plan.share)
+            except UnavailableError:
+                raise
+            except MerError as error:
+                trial, plan = None, TrialPlan(share=None, reason=str(error), state="refused")
+        if trial != applied.trial:
+            self.control.deploy(self._reference(champion).model_copy(update={"trial": trial}))
+        if challenger is not None and plan.state is not None:
+            self._note_trial(challenger, champion, plan, counts)
+
+    def _note_trial(
+        self, challenger: VersionInfo, champion: VersionInfo, plan: TrialPlan, counts: TrialCounts | None
+    ) -> None:
+        """Tags on the challenger: at once where its state changes, else what was counted, once a minute."""
+        tags, key = challenger.tags, f"{TRIAL} {name_of(challenger)}"
+        evidence = trial_evidence(challenger, champion)
+        changed = tags.get(TRIAL) != plan.state or tags.get(TRIAL_EVIDENCE) != evidence
+        figures = trial_tags(counts, champion, plan.share)
+        same = all(tags.get(name) == value for name, value in figures.items())
+        due = time.monotonic() - self.checked.get(key, -TRIAL_EVERY_S) >= TRIAL_EVERY_S
+        if not changed and (same or not due):
+            return
+        self.checked[key] = time.monotonic()
+        if changed:
+            log.info("trial of version %s: %s: %s", challenger.version, plan.state, plan.reason)
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            reason = plan.reason[:MAX_REASON_CHARACTERS]
+            figures |= {TRIAL_REASON: reason, TRIAL_AT: now, TRIAL_EVIDENCE: evidence, TRIAL: str(plan.state)}
+        self.versions.note(challenger, figures)
 
     def _deploy(self, action: Action, desired: VersionInfo | None) -> Action:
         version = action.version
@@ -122,7 +194,7 @@ class Reconciler:
             self.versions.mark(version, "rolling", "checks passed; the replicas are changing to it")
         return action
 
-    def _checked(self, version: VersionInfo) -> VersionRef:
+    def _checked(self, version: VersionInfo) -> Assignment:
         """The version for the replicas, after the checks that each of them makes, and of the gates in its bundle."""
         self.checked[name_of(version)] = time.monotonic()
         reference = self._reference(version)
@@ -153,7 +225,7 @@ class Reconciler:
                 return Action(kind="wait", version=version, reason=reason)
         action = replace(action, reason=action.reason + _unsigned(version))
         if self.remembered is not None:
-            write_json(self.remembered, self._reference(version).model_dump())
+            write_json(self.remembered, self._reference(version).to_config())
         self.versions.mark(version, "serving", action.reason)
         for other in marked:
             if other.version != version.version:
@@ -165,20 +237,20 @@ class Reconciler:
         if actual.phase == "absent" or (actual.applied is None and last is not None):
             self.control.deploy(last)
 
-    def _last_time(self) -> VersionRef | None:
+    def _last_time(self) -> Assignment | None:
         if self.remembered is None or not self.remembered.is_file():
             return None
         try:
-            last = VersionRef.of(read_json(self.remembered))
+            last = Assignment.of(read_json(self.remembered))
         except (ValueError, TypeError, ConfigError):
             return None
         return last.model_copy(update={"tracking_uri": self.tracking_uri})
 
-    def _reference(self, version: VersionInfo) -> VersionRef:
+    def _reference(self, version: VersionInfo) -> Assignment:
         sha256 = version.bundle_sha256
         if sha256 is None:
             raise BundleError("the version does not name its bundle", where=f"{version.name} {version.version}")
-        return VersionRef.of(
+        return Assignment.of(
             {
                 "model_name": version.name,
                 "version": version.version,

@@ -15,8 +15,10 @@ from components.contracts.errors import UnavailableError
 from components.registry.keys import TrustedKeys
 from components.rollout.actual import ServedApplication, actual_of
 from components.rollout.parts import parts_of
+from components.serving.assignment import Assignment
+from components.serving.published import counted
 from components.serving.replica import BACKSTOP_S, DEPLOYMENT, IMPORT_PATH, ReplicaArgs
-from components.serving.service import VersionRef
+from components.serving.trial import TrialCounts
 
 APPLICATION = "mer"
 
@@ -79,7 +81,18 @@ class ServeControl:
         except UnavailableError:
             return {}
 
-    def deploy(self, version: VersionRef | None) -> None:
+    def trial_counts(self, trial: str) -> TrialCounts | None:
+        """What the replicas, also those of before, counted of a trial; those of other trials are forgotten.
+
+        Raises:
+            UnavailableError: Ray cannot be reached.
+        """
+        try:
+            return counted(self.application, trial)
+        except Exception as error:
+            raise _unavailable(error) from error
+
+    def deploy(self, version: Assignment | None) -> None:
         """Deploys a version to the replicas and returns at once; starts Serve if it does not run and not `attach`.
 
         Raises:
@@ -113,14 +126,14 @@ class ServeControl:
         except Exception as error:
             raise _unavailable(error) from error
 
-    def _desired(self, version: VersionRef | None) -> dict[str, Any]:
+    def _desired(self, version: Assignment | None) -> dict[str, Any]:
         if not self.attach:
             return {
                 "name": self.application,
                 "import_path": IMPORT_PATH,
                 "route_prefix": self.route_prefix,
                 "args": self._args.model_dump(mode="json"),
-                "deployments": [{"name": DEPLOYMENT, "user_config": version.model_dump() if version else {}}],
+                "deployments": [{"name": DEPLOYMENT, "user_config": version.to_config() if version else {}}],
             }
         details = self._details().get("applications", {}).get(self.application) or {}
         declared = details.get("deployed_app_config")
@@ -142,9 +155,9 @@ class ServeControl:
             raise _unavailable(error) from error
 
 
-def with_version(declared: Mapping[str, Any], deployment: str, version: VersionRef | None) -> dict[str, Any]:
+def with_version(declared: Mapping[str, Any], deployment: str, version: Assignment | None) -> dict[str, Any]:
     """A declared application with only its version replaced: otherwise Serve would restart the replicas."""
-    user_config = version.model_dump() if version else {}
+    user_config = version.to_config() if version else {}
     entries = [dict(entry) for entry in declared.get("deployments", ())]
     if all(entry.get("name") != deployment for entry in entries):
         entries.append({"name": deployment})

@@ -12,6 +12,7 @@ rollout.evidence   fingerprint of the facts that a refusal was based on; when th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -41,6 +42,12 @@ class Versions(Protocol):
 
     def mark(self, version: VersionInfo, state: State, reason: str, code: Code | None = None) -> None:
         """Writes the tags if they change."""
+
+    def challenger(self) -> VersionInfo | None:
+        """The version on trial, if there is to be one."""
+
+    def note(self, version: VersionInfo, tags: Mapping[str, str]) -> None:
+        """Writes tags of the rollout."""
 
 
 def evidence_of(version: VersionInfo) -> str:
@@ -80,6 +87,7 @@ class MlflowVersions:
     model_name: str
     alias: str
     tracking_uri: str
+    challenger_alias: str = ""
 
     def desired(self) -> VersionInfo | None:
         """The version under the alias, or None. Raises UnavailableError."""
@@ -111,3 +119,14 @@ class MlflowVersions:
         set_tags(version.name, version.version, {AT: now, **tags}, tracking_uri=self.tracking_uri)
         if code is None and CODE in version.tags:
             remove_tag(version.name, version.version, CODE, tracking_uri=self.tracking_uri)
+
+    def challenger(self) -> VersionInfo | None:
+        """The version under `challenger_alias`; None where that is empty. Raises UnavailableError."""
+        if not self.challenger_alias:
+            return None
+        version = resolve(self.model_name, self.challenger_alias, tracking_uri=self.tracking_uri)
+        return version and with_own_marks(version)
+
+    def note(self, version: VersionInfo, tags: Mapping[str, str]) -> None:
+        """Writes tags of the rollout, in their order. Raises UnavailableError."""
+        set_tags(version.name, version.version, {OF: name_of(version), **tags}, tracking_uri=self.tracking_uri)

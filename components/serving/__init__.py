@@ -8,5 +8,6 @@ live/         streams: steps while a person speaks
 page/         the page
 service.py    the state of a replica; `replica.py` is the Ray Serve deployment, `pool.py` holds what versions share,
               `metrics.py` counts
+trial.py      a challenger beside the version in service; `assignment.py` names both, `published.py` shares the counts
 flavor.py     `mlflow.pyfunc.load_model`
 """

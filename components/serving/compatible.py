@@ -15,6 +15,16 @@ def used_encoders(bundle: Bundle) -> dict[str, EncoderSpec]:
     return {modality: bundle.encoders[modality] for modality in bundle.transform.modalities}
 
 
+def read_alike(bundle: Bundle, other: Bundle) -> bool:
+    """Whether two versions make the same features of a clip."""
+    return (
+        bundle.alignment == other.alignment
+        and used_encoders(bundle) == used_encoders(other)
+        and {name: expert.encoder for name, expert in bundle.experts.items()}
+        == {name: expert.encoder for name, expert in other.experts.items()}
+    )
+
+
 def check_alignment(bundle: Bundle) -> None:
     """Raises BundleError when this code aligns ordinary recordings differently from the code that the bundle was made
     with."""

@@ -32,6 +32,9 @@ STEPS = (1, 10, 30, 100, 300, 1000, 3000)
 # The steps of a prediction: its body arrives, it waits for its turn, its files are opened, decoded and aligned, and
 # encoded, and the model judges them.
 RECEIVE, QUEUE, OPEN, DECODE, FEATURES, MODEL = STAGES = ("receive", "queue", "open", "decode", "features", "model")
+# What becomes of a clip of a trial (`trial.py`), and its two sides.
+AGREED, DIFFERED, ERROR, DROPPED = OUTCOMES = ("agreed", "differed", "error", "dropped")
+CHAMPION, CHALLENGER = ROLES = ("champion", "challenger")
 # Refusals that an alert watches stand at zero from the start, so that their first one is an increase.
 WATCHED = (
     *(Code.BUSY, Code.UNAVAILABLE, Code.NO_VERSION, Code.TOO_MANY, Code.SLOW_UPLOAD, Code.NO_ROOM, Code.INTERNAL),
@@ -89,6 +92,16 @@ class ServiceMetrics:
         self.loaded = gauge(
             "version_loaded_timestamp_seconds", "When a replica last took a version, as Unix time.", mode="livemax"
         )
+        self.trials = counter("trial_comparisons", "Clips of a challenger on trial, by what became of them.", "outcome")
+        self.trial_answers = counter("trial_answers", "Requests that a challenger on trial answered.")
+        self.trial_seconds = histogram(
+            "trial_seconds", "What both sides of a trial take for the same clip.", "role", buckets=SECONDS
+        )
+        self.trial_share = gauge("trial_share", "Share of clips that a challenger on trial answers.", mode="livemax")
+        for outcome in OUTCOMES:
+            self.trials.labels(outcome)
+        for role in ROLES:
+            self.trial_seconds.labels(role)
         for stage in STAGES:
             self.stages.labels(stage)
         for code in WATCHED:

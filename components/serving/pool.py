@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -29,7 +31,7 @@ class ChildPool:
         self.lock = threading.Lock()
         self._guards: WeakValueDictionary[tuple[object, ...], Guard] = WeakValueDictionary()
         self._encoders: WeakValueDictionary[tuple[object, ...], EncoderGuard] = WeakValueDictionary()
-        self._last_read: tuple[tuple[object, ...], Mapping[str, Encoded]] | None = None
+        self._last_read: tuple[list[weakref.ref[object]], tuple[object, ...], Mapping[str, Encoded]] | None = None
 
     def guard(self, config: Alignment, root: Path, *, only: Path | None = None) -> Guard:
         """The guard with these settings (see `Guard`); its child is being started, and ends when no version refers to
@@ -60,16 +62,26 @@ class ChildPool:
         guard.start()
         return guard
 
-    def read_once(self, key: tuple[object, ...], read: Callable[[], Mapping[str, Encoded]]) -> Mapping[str, Encoded]:
-        """The features of a clip that versions are tried with: as the last call gave them, if it had this key.
+    def beside(self) -> ChildPool:
+        """A pool with the same children, whose versions do not wait for the scoring of those here."""
+        other = copy(self)
+        other.lock = threading.Lock()
+        return other
+
+    def read_once(
+        self, by: Sequence[object], key: tuple[object, ...], read: Callable[[], Mapping[str, Encoded]]
+    ) -> Mapping[str, Encoded]:
+        """The features of a clip that versions are tried with: as the last call gave them, if they are the same.
 
         Args:
-            key: everything that the features depend on, the children included.
+            by: the children that read; this does not keep them.
+            key: everything else that the features depend on.
             read: decodes and encodes the clip.
         """
-        if self._last_read is None or self._last_read[0] != key:
-            self._last_read = (key, read())
-        return self._last_read[1]
+        last = self._last_read
+        if last is None or last[1] != key or [child() for child in last[0]] != list(by):
+            last = self._last_read = ([weakref.ref(child) for child in by], key, read())
+        return last[2]
 
 
 def _named(specs: Mapping[str, EncoderSpec]) -> dict[str, str]:

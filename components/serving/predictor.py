@@ -63,6 +63,8 @@ from components.serving.compatible import check_adaptation, check_alignment, use
 from components.serving.metrics import DECODE, FEATURES, MODEL, metrics
 from components.serving.pool import ChildPool, matching_encoder
 
+# A clip on its grid, and its features as the encoders give them.
+Reading = tuple[AlignedClip, Encodings]
 # The model's input: {m: (T, D)}, {m: (T,)}.
 Transformed = tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]
 UNREGISTERED = "unregistered"
@@ -219,12 +221,16 @@ class Predictor:
             UnavailableError: the patience of the caller ended before the turn of the clip came.
             GivenUpError: the caller has given up.
         """
-        aligned, encodings = self.read(clip, patience=patience)
+        return self.judge(clip, self.read(clip, patience=patience), why=why)
+
+    def judge(self, clip: Clip, reading: Reading, *, why: bool = False) -> Answer:
+        """Judges a clip that this version, or one that reads clips alike, has read; `why` as for `predict`."""
+        aligned, encodings = reading
         with metrics().stage(MODEL), self.pool.lock:
             judgement = self._judgement(encodings, aligned.grid.num_steps, why=why)
         return self._answer(_Input.of(clip, aligned, self.bundle.alignment.quality), judgement)
 
-    def read(self, clip: Clip, *, patience: Patience | None = None) -> tuple[AlignedClip, Encodings]:
+    def read(self, clip: Clip, *, patience: Patience | None = None) -> Reading:
         """A clip on its grid, and its features. Raises as `predict`."""
         with metrics().stage(DECODE):
             row = self.guard.aligned_row(clip, patience=patience)
@@ -304,8 +310,8 @@ class Predictor:
             return
 
         def transformed(clip: Clip) -> Transformed:
-            key = (self.guard, self.encoders, golden.media, golden.transcript)
-            return self._of_encoded(self.pool.read_once(key, lambda: self.encoded(clip)))
+            children, key = (self.guard, self.encoders), (golden.media, golden.transcript)
+            return self._of_encoded(self.pool.read_once(children, key, lambda: self.encoded(clip)))
 
         golden_clip.check(
             golden,

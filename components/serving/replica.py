@@ -24,6 +24,7 @@ from components.registry.keys import TrustedKeys
 from components.runtime.local_http import bypass_proxies
 from components.serving.http.access import is_loopback
 from components.serving.http.app import create_app
+from components.serving.published import Publisher
 from components.serving.service import Service, ServiceSettings
 
 DEPLOYMENT = "Replica"
@@ -81,6 +82,8 @@ class Replica:
             ),
             replica=serve.get_replica_context().replica_id.unique_id,
         )
+        context = serve.get_replica_context()
+        self._publisher = Publisher(context.app_name, self._service.replica, self._service.trial_counts)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The routes; Serve calls this once after the constructor."""

@@ -7,6 +7,7 @@ the predictor it started with.
 
 from __future__ import annotations
 
+import logging
 import threading
 from base64 import b64encode
 from collections.abc import Mapping
@@ -14,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from components.contracts.codes import Code
-from components.contracts.config import MediaLimits, section_error
+from components.contracts.config import MediaLimits
 from components.contracts.errors import BundleError, UnavailableError
+from components.contracts.records import Clip
 from components.features.adaptation import Adaptation
 from components.registry.bundle import Bundle, load_bundle
 from components.registry.fetch import fetch_bundle
@@ -28,40 +28,20 @@ from components.registry.trust import Trust, check_authentic
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.answers.schemas import Answer, ClipPicture, ClipPictures, ModelIdentity, ServedVersion
+from components.serving.assignment import Assignment, VersionRef
 from components.serving.clips import check_media, clip_of_file
-from components.serving.compatible import check_adaptation
+from components.serving.compatible import check_adaptation, read_alike
 from components.serving.http.feature_body import read_features
 from components.serving.http.uploads import Upload
 from components.serving.live.judge import judged
 from components.serving.metrics import OPEN, metrics
 from components.serving.pool import ChildPool
 from components.serving.predictor import Predictor
+from components.serving.trial import Contest, Ledger, Mirrored, TrialCounts
 
 UPLOADS = "mer-uploads-"
 FEATURES_NAME = "features"
-
-
-class VersionRef(BaseModel):
-    """Identifies one version; the content of `user_config` of the Serve deployment.
-
-    `proof` is the version's tag `mer.proof`, so that a replica can check it while MLflow is away.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: str
-    version: str
-    bundle_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    tracking_uri: str
-    proof: str = ""
-
-    @classmethod
-    def of(cls, user_config: Mapping[str, Any]) -> VersionRef:
-        """From a `user_config`. Raises ConfigError on a misspelt or missing key."""
-        try:
-            return cls.model_validate(dict(user_config))
-        except ValidationError as error:
-            raise section_error(error, cls, where="user_config") from error
+log = logging.getLogger(__name__)
 
 
 def trust_in(version: VersionRef, cache: Path, keyring: Keyring) -> Trust:
@@ -153,6 +133,9 @@ class Service:
         self._pool = ChildPool(settings.device)
         self._predictor: Predictor | None = None
         self._reference: VersionRef | None = None
+        self._contest: Contest | None = None
+        self._ledger: Ledger | None = None
+        self._held: dict[VersionRef, Predictor] = {}
         self._loading = threading.Lock()
 
     @property
@@ -183,22 +166,50 @@ class Service:
         """
         with self._loading:
             before = self._predictor
-            reference = VersionRef.of(user_config) if user_config else None
-            self._predictor = None if reference is None else self._prepared(reference)
-            self._reference = reference
-            metrics().served(_identity(self._predictor), before=_identity(before))
+            assignment = Assignment.of(user_config) if user_config else None
+            reference = None if assignment is None else assignment.version_alone
+            champion = None if reference is None else self._held.get(reference) or self._prepared(reference)
+            contest = None if assignment is None or champion is None else self._contested(assignment, champion)
+            self._contest, self._predictor, self._reference = contest, champion, reference
+            self._held = {} if reference is None or champion is None else {reference: champion}
+            if contest is not None and assignment is not None and assignment.trial is not None:
+                self._held[assignment.trial.challenger] = contest.challenger
+            if champion is not before:
+                metrics().served(_identity(champion), before=_identity(before))
 
-    def _prepared(self, version: VersionRef) -> Predictor:
+    def _contested(self, assignment: Assignment, champion: Predictor) -> Contest | None:
+        """The trial of an assignment; None without one, and where the challenger cannot be loaded, which is counted and
+        keeps nobody from being served."""
+        trial, trial_id = assignment.trial, assignment.trial_id
+        metrics().trial_share.set(0 if trial is None else trial.share)
+        if trial is None or trial_id is None:
+            self._ledger = None
+            return None
+        try:
+            challenger = self._held.get(trial.challenger) or self._prepared(trial.challenger, beside=champion)
+        except Exception as error:
+            log.warning("the challenger cannot be loaded", exc_info=True)
+            self._ledger = Ledger(trial_id, problem=str(error) or type(error).__name__)
+            return None
+        if self._ledger is None or self._ledger.trial != trial_id:
+            self._ledger = Ledger(trial_id)
+        return Contest(champion=champion, challenger=challenger, share=trial.share, ledger=self._ledger)
+
+    def _prepared(self, version: VersionRef, *, beside: Predictor | None = None) -> Predictor:
         bundle = load_version(version, self.settings.cache, self.settings.keys.keyring())
         bundle.check_goldens(self.settings.golden_tolerance)
         own = None if self.settings.adaptation is None else Adaptation.load(self.settings.adaptation)
         if own is not None:
             check_adaptation(bundle, own)  # before encoders are loaded
+        pool = self._pool
+        if beside is not None:  # it must never hold what the other one waits for
+            alike = read_alike(bundle, beside.bundle)
+            pool = beside.pool.beside() if alike else ChildPool(self.settings.device)
         predictor = Predictor(
             bundle,
             name=version.model_name,
             version=version.version,
-            pool=self._pool,
+            pool=pool,
             limits=self.limits,
             only=self.uploads.path,
             device=self.settings.device,
@@ -212,20 +223,27 @@ class Service:
 
     def predict(self, upload: Upload, predictor: Predictor, patience: Patience, *, why: bool = False) -> Answer:
         """Judges an upload; `why` and errors as `Predictor.predict`. Blocks, so call it in a thread."""
-        with metrics().stage(OPEN):
-            clip = clip_of_file(
-                upload.clip,
-                predictor.guard,
-                transcript=upload.path("transcript"),
-                words=upload.path("words") or (),
-                physio=upload.path("physio"),
-                video_track=upload.track("video_track"),
-                audio_track=upload.track("audio_track"),
-                patience=patience,
-            )
-        answer = predictor.predict(clip, patience=patience, why=why)
+        answer = predictor.predict(_clip(upload, predictor, patience), patience=patience, why=why)
         metrics().answered(answer)
         return answer
+
+    def contest(self) -> Contest | None:
+        """The trial that runs now, if one does."""
+        return self._contest
+
+    def trial_counts(self) -> TrialCounts | None:
+        """What this replica has counted of its trial."""
+        ledger = self._ledger
+        return None if ledger is None else ledger.counts()
+
+    def judge(
+        self, upload: Upload, contest: Contest, request_id: str, patience: Patience, *, why: bool = False
+    ) -> tuple[Answer, Mirrored | None]:
+        """As `predict`, by one side of a trial; further what the other side still has to judge."""
+        clip = _clip(upload, contest.champion, patience)
+        answer, mirrored = contest.judge(clip, request_id, patience, why=why)
+        metrics().answered(answer)
+        return answer, mirrored
 
     def predict_features(self, body: bytes, content_type: str, predictor: Predictor, *, why: bool = False) -> Answer:
         """Judges the features in a body; errors as `read_features`. Blocks, so call it in a thread."""
@@ -279,6 +297,20 @@ class Service:
             rate_hz=predictor.bundle.alignment.rate_hz,
             causal=predictor.live.causal,
             trained_on=predictor.model.trained_on,
+        )
+
+
+def _clip(upload: Upload, predictor: Predictor, patience: Patience) -> Clip:
+    with metrics().stage(OPEN):
+        return clip_of_file(
+            upload.clip,
+            predictor.guard,
+            transcript=upload.path("transcript"),
+            words=upload.path("words") or (),
+            physio=upload.path("physio"),
+            video_track=upload.track("video_track"),
+            audio_track=upload.track("audio_track"),
+            patience=patience,
         )
 
 

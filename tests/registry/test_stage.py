@@ -31,9 +31,9 @@ from components.registry.marking import search
 from components.registry.proof import PROOF_TAG
 from components.registry.stage import experts_of
 from components.serving.answers.schemas import Answer
+from components.serving.assignment import VersionRef
 from components.serving.http import about
 from components.serving.metrics import ServiceMetrics
-from components.serving.service import VersionRef
 from components.tracking.client import Client
 from components.tracking.runs import Run
 from components.tracking.versions import PROMOTED_BY, resolve, version_info

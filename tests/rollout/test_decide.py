@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from components.rollout.actual import ServedApplication
 from components.rollout.decide import decide, missing_evidence, same, withdrawn
 from components.rollout.versions import EVIDENCE, STATE, evidence_of
-from components.serving.service import VersionRef
+from components.serving.assignment import Assignment
 from components.tracking.versions import BUNDLE_TAG, VersionInfo
 
 
@@ -24,8 +24,8 @@ def version(
     return VersionInfo(name="mer", version=number, tags=tags, source=info.source)
 
 
-def reference_of(info: VersionInfo) -> VersionRef:
-    return VersionRef(
+def reference_of(info: VersionInfo) -> Assignment:
+    return Assignment(
         model_name=info.name, version=info.version, bundle_sha256=info.version * 64, tracking_uri="sqlite://"
     )
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from components.contracts.config import Rollout
 from components.contracts.errors import UnavailableError
 from components.rollout.actual import ServedApplication
 from components.rollout.decide import Action
 from components.rollout.reconcile import Loop, Reconciler
+from components.rollout.trial import TRIAL
 from components.rollout.versions import AT, CODE, REASON, STATE, MlflowVersions
-from components.serving.service import VersionRef
+from components.serving.assignment import Assignment, Trial
+from components.serving.trial import TrialCounts
 from tests.rollout.registry import KEYS, TinyRegistry
 from tests.serving.bundles import break_goldens, tiny_bundle
 
@@ -30,11 +34,15 @@ class ServeStandIn:
         self.state = ServedApplication(phase="absent")
         self.fails: set[str] = set()
         self.deployed: list[str | None] = []
+        self.counted: dict[str, TrialCounts] = {}
 
     def actual(self) -> ServedApplication:
         return self.state
 
-    def deploy(self, version: VersionRef | None) -> None:
+    def trial_counts(self, trial: str) -> TrialCounts | None:
+        return self.counted.get(trial)
+
+    def deploy(self, version: Assignment | None) -> None:
         self.deployed.append(version.version if version else None)
         failed = version is not None and version.version in self.fails
         self.state = ServedApplication(
@@ -285,3 +293,66 @@ def test_the_loop_reports_an_error_once_and_goes_on(world: World) -> None:
     assert not worker.is_alive()
     assert errors == ["Serve is away", "a rollout step failed: ValueError: odd"]
     assert world.serve.deployed == [None]
+
+
+def on_trial(world: World, **settings: Any) -> None:
+    """The reconciler with these settings of a trial."""
+    versions = replace(world.reconciler.versions, challenger_alias="challenger")  # type: ignore[type-var]
+    world.reconciler = replace(world.reconciler, versions=versions, rollout=Rollout(**settings))
+
+
+def trial(world: World) -> Trial | None:
+    assert world.serve.state.applied is not None
+    return world.serve.state.applied.trial
+
+
+def test_a_challenger_is_tried_returned_and_tried_again_beside_a_new_champion(world: World) -> None:
+    champion, challenger = world.add(1), world.add(2)
+    client, name = world.registry.client, world.registry.name
+    world.registry.promote(champion)
+    client.set_registered_model_alias(name, "challenger", challenger)
+    on_trial(world, shadow=True, canary_share=0.2, canary_min_compared=5)
+    world.settle()
+    tried = trial(world)
+    assert tried is not None
+    assert (tried.challenger.version, tried.share) == (challenger, 0.2)
+    assert world.registry.tags(challenger)[TRIAL] == "canary"
+    assert world.state(champion) == "serving"
+
+    trial_id = world.serve.state.applied.trial_id  # type: ignore[union-attr]
+    world.serve.counted[str(trial_id)] = TrialCounts(trial=str(trial_id), answered=4, agreed=1, differed=19)
+    world.settle()
+    tags = world.registry.tags(challenger)
+    assert (tags[TRIAL], tags["rollout.trial.share"], tags["rollout.trial.agreement"]) == ("returned", "0", "0.050")
+    assert tags["rollout.trial.reason"].startswith("disagreement: a different emotion on 19 of 20 clips")
+    assert trial(world).share == 0.0  # type: ignore[union-attr]
+    before = list(world.serve.deployed)
+    on_trial(world, canary_share=0.5)  # no shadow: after the return nothing is left of the trial
+    world.settle()
+    world.restart()
+    on_trial(world, canary_share=0.5)
+    world.settle()
+    assert (trial(world), world.serve.deployed) == (None, [*before, champion])
+
+    other = world.add(3)
+    world.registry.promote(other)
+    world.settle()
+    assert trial(world).share == 0.5  # type: ignore[union-attr]
+    client.delete_registered_model_alias(name, "challenger")
+    world.settle()
+    assert trial(world) is None
+
+
+@pytest.mark.parametrize("flaw", [{"gates": "false"}, {"broken": True}])
+def test_a_challenger_that_may_not_be_served_is_not_tried_either(world: World, flaw: dict[str, Any]) -> None:
+    champion, challenger = world.add(1), world.add(2, **flaw)
+    world.registry.promote(champion)
+    world.registry.client.set_registered_model_alias(world.registry.name, "challenger", challenger)
+    on_trial(world, shadow=True)
+    world.settle()
+    world.settle()
+    assert trial(world) is None
+    assert world.serve.deployed == [champion]
+    tags = world.registry.tags(challenger)
+    assert (tags[TRIAL], tags.get(STATE)) == ("refused", None)
+    assert tags["rollout.trial.reason"]

@@ -8,21 +8,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from components.contracts.config import Serving
+from components.contracts.config import Rollout, Serving
 from components.rollout.reconcile import Loop, Reconciler
 from components.rollout.serve_control import ServeControl
+from components.rollout.trial import TRIAL
 from components.rollout.versions import AT, REASON, STATE, MlflowVersions
 from components.serving.answers.schemas import Answer, Problem
+from components.serving.assignment import Assignment
 from components.serving.live.protocol import binary
-from components.serving.service import VersionRef
+from components.serving.trial import TrialCounts
 from tests.rollout.registry import KEYS, TinyRegistry
 from tests.rollout.versions_of_before import BUNDLE, SHA256
 from tests.serving import media
@@ -89,6 +92,7 @@ class Line:
     control: ServeControl
     folder: Path
     clip: bytes
+    loop: Loop
 
     def add(self, seed: int, *, broken: bool = False, gates: str | None = "true") -> str:
         folder = self.folder / f"bundle-{seed}"
@@ -139,7 +143,7 @@ def line(ray_session: None, mlflow_uri: str, tmp_path_factory: pytest.TempPathFa
     worker = threading.Thread(target=loop.run)
     worker.start()
     clip = media.video(folder / "a.mp4", seconds=0.6, side_px=64).read_bytes()
-    yield Line(registry=registry, control=control, folder=folder, clip=clip)
+    yield Line(registry=registry, control=control, folder=folder, clip=clip, loop=loop)
     loop.halt()
     worker.join(30)
     serve.shutdown()
@@ -197,7 +201,7 @@ def test_replicas_that_refuse_a_version_leave_the_old_one_answering(line: Line) 
     tiny_bundle(folder, seed=7)
     sha256 = break_goldens(folder)
     folder.rename(line.folder / "cache" / sha256)
-    sneaked = VersionRef(
+    sneaked = Assignment(
         model_name=line.registry.name, version="99", bundle_sha256=sha256, tracking_uri=line.registry.uri
     )
     with Load(url, line.clip, clients=1) as load:
@@ -206,6 +210,67 @@ def test_replicas_that_refuse_a_version_leave_the_old_one_answering(line: Line) 
         until(lambda: line.control.actual().phase == "running", START_S, "all replicas are back")
     assert {response for response in load.responses if response[0] != 200} == set()
     assert {version for _, version in load.responses} == {good}
+
+
+def test_a_challenger_is_compared_answers_a_share_and_is_returned(line: Line) -> None:
+    """Two versions with random weights: they differ on some clips, which is what returns the second one."""
+    client, name, champion = line.registry.client, line.registry.name, line.served()
+    challenger = line.add(8)
+    client.set_registered_model_alias(name, "challenger", challenger)
+    before = line.loop.reconciler
+    versions = replace(before.versions, challenger_alias="challenger")  # type: ignore[type-var]
+
+    def on_trial(**settings: Any) -> None:
+        line.loop.reconciler = replace(before, versions=versions, rollout=Rollout(**settings))
+        line.loop.wake.set()
+
+    def counts() -> TrialCounts:
+        applied = line.control.actual().applied
+        trial = "" if applied is None else str(applied.trial_id)
+        return line.control.trial_counts(trial) or TrialCounts(trial=trial)
+
+    def tags() -> dict[str, str]:
+        return line.registry.tags(challenger)
+
+    def asked(number: int) -> Any:
+        headers = {"x-request-id": f"request-{number}"}
+        files = {"clip": ("a.mp4", line.clip)}
+        response = httpx.post(f"{line.control.url}/v1/predict", files=files, headers=headers, timeout=60)
+        assert response.status_code == 200
+        return response.json()["model"]["version"]
+
+    on_trial(shadow=True)
+    until(lambda: tags().get(TRIAL) == "shadow", START_S, "the challenger is on trial")
+    until(lambda: line.control.actual().phase == "running", START_S, "all replicas have it")
+    assert {asked(number) for number in range(6)} == {champion}
+    until(lambda: counts().compared >= 4, START_S, "clips are judged by both")
+    assert counts().answered == 0
+    assert counts().timed == counts().compared
+
+    # More than any disagreement is allowed, so the share stays.
+    on_trial(shadow=True, canary_share=0.5, canary_max_disagreement=1.0)
+    until(lambda: tags().get(TRIAL) == "canary", START_S, "it answers")
+    until(lambda: line.control.actual().phase == "running", START_S, "all replicas have the share")
+    answers = [asked(number) for number in range(12)]
+    assert set(answers) == {champion, challenger}
+    assert [asked(number) for number in range(4)] == answers[:4]
+    until(lambda: counts().answered >= answers.count(challenger), START_S, "they are counted")
+    families = {f.name: f.samples for f in text_string_to_metric_families(metrics_of(line))}
+    assert sum(s.value for s in families["mer_trial_answers"] if s.name.endswith("_total")) >= answers.count(challenger)
+    assert {s.labels["role"] for s in families["mer_trial_seconds"]} == {"champion", "challenger"}
+
+    # The time of the challenger is allowed to be a millionth of the champion's, so it is returned.
+    on_trial(canary_share=0.5, canary_max_disagreement=1.0, canary_max_latency_ratio=1e-6, canary_min_compared=4)
+    until(lambda: tags().get(TRIAL) == "returned", START_S, "it is returned")
+    assert tags()["rollout.trial.reason"].startswith("latency: ")
+    until(lambda: line.control.actual().applied.trial is None, START_S, "it is forgotten")  # type: ignore[union-attr]
+    until(lambda: line.control.actual().phase == "running", START_S, "all replicas have forgotten it")
+    assert {asked(number) for number in range(12)} == {champion}
+    line.loop.reconciler = before
+
+
+def metrics_of(line: Line) -> str:
+    return httpx.get(f"http://127.0.0.1:{line.control.serving.port}/metrics").text
 
 
 def test_a_form_through_the_proxy_gives_a_whole_answer(line: Line) -> None:

@@ -12,9 +12,10 @@ import pytest
 import uvicorn
 
 from components.contracts.config import MediaLimits, Serving
+from components.serving.assignment import VersionRef
 from components.serving.http.app import create_app
 from components.serving.http.gateway import Gateway
-from components.serving.service import Service, ServiceSettings, VersionRef
+from components.serving.service import Service, ServiceSettings
 from tests.serving import media
 from tests.serving.bundles import tiny_bundle
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from pathlib import Path
 
 import psutil
 import pytest
 
+from components.alignment.guard import Guard
 from components.contracts.config import MediaLimits
 from components.contracts.errors import BundleError
 from components.features.base import Encoded, served_fingerprints
@@ -76,7 +78,11 @@ def test_what_the_version_before_was_tried_with_is_not_read_again_by_the_same_ch
         reads.append(1)
         return {}
 
-    first, second = object(), object()
-    for key in ((first, b"clip"), (first, b"clip"), (second, b"clip"), (second, b"a different clip"), (first, b"clip")):
-        pool.read_once(key, read)
+    first, second = Guard(ALIGNMENT, Path()), Guard(ALIGNMENT, Path())
+    for child, clip in ((first, b"clip"), (first, b"clip"), (second, b"clip"), (second, b"other"), (first, b"other")):
+        pool.read_once([child], (clip,), read)
     assert len(reads) == 4
+    gone = weakref.ref(first)
+    del first, child
+    gc.collect()
+    assert gone() is None

@@ -10,7 +10,8 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import BundleError, ConfigError, UnavailableError
 from components.features.adaptation import Adaptation
 from components.features.recordings import RecordingStatistics
-from components.serving.service import Service, ServiceSettings, VersionRef, load_version
+from components.serving.assignment import VersionRef
+from components.serving.service import Service, ServiceSettings, load_version
 from tests.serving.bundles import break_goldens, tiny_bundle
 
 # Nothing listens there, so a bundle can only come from the cache.

@@ -109,6 +109,30 @@ class Rollout(Section):
     """Address by which an MLflow server elsewhere reaches the receiver, such as `https://mer.example.org/webhook`; the
     reconciler registers it there. Empty: nothing is registered but at the MLflow that `mer serve` starts."""
 
+    challenger: str = "challenger"
+    """The alias whose version is on trial beside the champion where `shadow` or `canary_share` is set."""
+
+    shadow: bool = False
+    """Whether the challenger judges clips after the champion has answered them, while nothing else is to be done. Its
+    answers reach nobody; how far the two agree is in its tags and in the metrics. A replica then holds both
+    versions."""
+
+    canary_share: float = Field(0.0, ge=0, le=1)
+    """The share of clips that the challenger answers itself, chosen by a hash of the request's id; the champion judges
+    them afterwards. The share returns to 0 by itself beyond the bounds below."""
+
+    canary_max_errors: float = Field(0.02, ge=0, le=1)
+    """The share of clips that the challenger may fail to judge although the champion does."""
+
+    canary_max_disagreement: float = Field(0.3, ge=0, le=1)
+    """The share of clips for which the two may give a different emotion."""
+
+    canary_max_latency_ratio: float = Field(1.5, gt=0)
+    """The time that the challenger may take for the same clips, as a multiple of the champion's."""
+
+    canary_min_compared: int = Field(30, ge=1)
+    """Clips that both must have judged before disagreement and time count."""
+
     trusted_keys: tuple[str, ...] = ()
     """Public keys, `ed25519:…` as `mer sign --public-key` prints them: versions signed with one of them are served.
     Empty: the key that this project signs with. The environment's MER_TRUSTED_KEYS goes before it."""

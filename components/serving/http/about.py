@@ -29,7 +29,8 @@ from components.tracking.client import impatience
 from components.tracking.versions import VersionInfo, aliases_of, download, version_info, versions_of
 
 if TYPE_CHECKING:
-    from components.serving.service import Service, VersionRef
+    from components.serving.assignment import VersionRef
+    from components.serving.service import Service
 
 # As the reconciler writes it (`rollout/versions.py`, a layer above this one).
 STATE_TAG = "rollout.state"

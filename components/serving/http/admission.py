@@ -24,6 +24,23 @@ class Admission:
         self._most = at_once + waiting
         self._present = 0
         self._turns = asyncio.Semaphore(at_once)
+        self._quiet, self._arrived = asyncio.Event(), asyncio.Event()
+        self._quiet.set()
+
+    @property
+    def present(self) -> int:
+        """Requests that are here."""
+        return self._present
+
+    async def quiet(self) -> None:
+        """Returns when no request is here."""
+        await self._quiet.wait()
+
+    async def arrival(self) -> None:
+        """Returns when a request is here; the next one, where there is none now."""
+        if not self._present:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -31,10 +48,14 @@ class Admission:
         if self._present >= self._most:
             raise _busy("the queue is full", f"{self._present} requests")
         self._present += 1
+        self._quiet.clear()
+        self._arrived.set()
         try:
             yield
         finally:
             self._present -= 1
+            if not self._present:
+                self._quiet.set()
 
     @asynccontextmanager
     async def turn(self, patience: Patience) -> AsyncIterator[None]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import traceback
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from components.contracts.codes import Code
@@ -37,11 +41,13 @@ from components.serving.answers.schemas import (
 from components.serving.http import about
 from components.serving.http.admission import Admission
 from components.serving.http.feature_body import MAX_BYTES, SAFETENSORS
+from components.serving.http.mirror import Mirror
 from components.serving.http.observed import CARD, EXAMPLE, FEATURES, METRICS, MODEL, PICTURES, STREAM, TERMS, VERSIONS
 from components.serving.http.problems import PROBLEMS, problem_response, request_id_of, status_of
-from components.serving.http.uploads import receive
+from components.serving.http.uploads import Upload, receive
 from components.serving.metrics import CONTENT_TYPE, metrics
 from components.serving.service import Service
+from components.serving.trial import Mirrored
 
 MAX_SHOWN = 60
 MARKDOWN = "text/markdown"
@@ -135,6 +141,7 @@ def create_app(service: Service) -> FastAPI:
     )
     page = whole_page()
     admission = Admission(at_once=service.settings.at_once, waiting=service.settings.waiting)
+    mirror = Mirror(admission, service.settings.wall_s)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index() -> HTMLResponse:
@@ -162,16 +169,22 @@ def create_app(service: Service) -> FastAPI:
     )
     async def predict(request: Request, why: Why = False) -> Response:
         kind = _accepted(request)
-        predictor, patience = service.current(), service.patience()
+        predictor, contest, patience = service.current(), service.contest(), service.patience()
         content_type = request.headers.get("content-type", "")
-        with admission.waiting():
-            upload = await receive(
-                request.stream(), content_type, max_clip_bytes=service.limits.max_bytes, folder=service.uploads.path
+        later = None
+        with admission.waiting(), ExitStack() as stack:
+            upload = stack.enter_context(
+                await receive(
+                    request.stream(), content_type, max_clip_bytes=service.limits.max_bytes, folder=service.uploads.path
+                )
             )
-            with upload:
-                async with admission.turn(patience):
+            async with admission.turn(patience):
+                if contest is None:
                     answer = await _in_thread(partial(service.predict, upload, predictor, patience, why=why), patience)
-        return Response(MEDIA_TYPES[kind](answer), media_type=kind)
+                else:
+                    judge = partial(service.judge, upload, contest, _id_of(request), patience, why=why)
+                    answer, later = await _mirrored(judge, patience, mirror, upload, stack)
+        return Response(MEDIA_TYPES[kind](answer), media_type=kind, background=later)
 
     @app.post(
         FEATURES,
@@ -325,6 +338,30 @@ def whole_page() -> str:
     for name in SCRIPTS:
         page = page.replace(f'<script src="{name}"></script>', f"<script>\n{text[name]}</script>")
     return page
+
+
+async def _mirrored(
+    judge: Callable[[], tuple[Answer, Mirrored | None]],
+    patience: Patience,
+    mirror: Mirror,
+    upload: Upload,
+    stack: ExitStack,
+) -> tuple[Answer, BackgroundTask | None]:
+    """An answer under a trial, and what is to be done once it was sent. An upload that the other side reads again is
+    kept until then."""
+    alone = mirror.alone
+    answer, mirrored = await _in_thread(judge, patience)
+    if mirrored is None:
+        return answer, None
+    mirrored.alone = alone and mirror.alone
+    if mirrored.reading is None:
+        stack.pop_all()
+        mirrored.over = weakref.finalize(mirrored, upload.remove)
+    return answer, BackgroundTask(mirror.offer, mirrored)
+
+
+def _id_of(request: Request) -> str:
+    return request_id_of(request.scope) or secrets.token_hex(8)
 
 
 async def _in_thread(work_of: Callable[[], Result], patience: Patience) -> Result:

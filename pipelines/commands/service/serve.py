@@ -157,11 +157,17 @@ def reconciler_of(
 
     cache, tolerance = layout.state / "bundles", params.rollout.golden_tolerance
     alias, keys = params.rollout.alias, TrustedKeys.of(params.rollout.trusted_keys, layout.signing)
+    on_trial = params.rollout.shadow or params.rollout.canary_share > 0
     control = ServeControl(
         params.serving, cache=cache, golden_tolerance=tolerance, alias=alias, keys=keys, attach=attach
     )
     reconciler = Reconciler(
-        versions=MlflowVersions(model_name=params.served_model, alias=alias, tracking_uri=address),
+        versions=MlflowVersions(
+            model_name=params.served_model,
+            alias=alias,
+            tracking_uri=address,
+            challenger_alias=params.rollout.challenger if on_trial else "",
+        ),
         control=control,
         tracking_uri=address,
         cache=cache,
@@ -169,6 +175,7 @@ def reconciler_of(
         golden_tolerance=tolerance,
         remembered=layout.state / REMEMBERED,
         answering=lambda: answering(control.url),
+        rollout=params.rollout,
     )
     return control, reconciler
 

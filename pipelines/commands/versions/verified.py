@@ -36,7 +36,8 @@ def load_verified(params: Params, layout: Layout, info: VersionInfo, uri: str) -
     """The bundle of a version that is authentic. Raises BundleError and UnavailableError as `load_version`."""
     from components.registry.keys import TrustedKeys
     from components.registry.proof import PROOF_TAG
-    from components.serving.service import VersionRef, load_version
+    from components.serving.assignment import VersionRef
+    from components.serving.service import load_version
 
     if info.bundle_sha256 is None:
         raise BundleError("the version does not name its bundle", where=f"{info.name} version {info.version}")

@@ -1,4 +1,4 @@
-"""Commands in a PID namespace of their own, like containers on one machine."""
+"""Commands in namespaces of their own, like containers on one machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,31 @@ from functools import cache
 import pytest
 
 OWN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
+# Interfaces, mounts and processes below end with the command.
+OWN_NETWORK = (*OWN_NAMESPACE, "--net", "--mount")
+# What a test of several nodes does first.
+BRIDGE = ("sh", "-c", "mount -t tmpfs none /run && ip link add bridge0 type bridge && ip netns add one")
 
 
 @cache
-def _allowed() -> bool:
-    if shutil.which(OWN_NAMESPACE[0]) is None:
+def _allowed(command: tuple[str, ...]) -> bool:
+    if shutil.which(command[0]) is None:
         return False
-    return subprocess.run([*OWN_NAMESPACE, "true"], check=False, capture_output=True).returncode == 0
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def own_pid_namespace() -> tuple[str, ...]:
     """The beginning of such a command; skips the test where the machine does not allow it."""
-    if not _allowed():
+    if not _allowed((*OWN_NAMESPACE, "true")):
         pytest.skip("this machine allows no PID namespace of one's own (unshare --user --pid)")
     return OWN_NAMESPACE
+
+
+def own_network() -> tuple[str, ...]:
+    """The beginning of a command whose networks, mounts and processes end with it; skips the test where the machine
+    does not allow it."""
+    if shutil.which("ip") is None:
+        pytest.skip("this machine has no `ip` (Debian's package iproute2)")
+    if not _allowed((*OWN_NETWORK, *BRIDGE)):
+        pytest.skip("this machine allows no network of one's own (unshare --user --net --mount, ip link, ip netns)")
+    return OWN_NETWORK

@@ -157,10 +157,17 @@ class PackedExamples(OnDemand[Example]):
         return PackedExamples(self._file, self.places[chosen.to_numpy()[self.places]])
 
 
-def read_examples(layout: Layout, *splits: str, memory_mb: float, address: str | None = None) -> Sequence[Example]:
+def read_examples(
+    layout: Layout,
+    *splits: str,
+    memory_mb: float,
+    address: str | None = None,
+    shards: Mapping[str, Collection[str]] | None = None,
+) -> Sequence[Example]:
     """The examples of some splits by clip id: in memory, or from a file where their features exceed `memory_mb`.
 
-    With the address of a copy of all features in an object store the file is made of that, whatever its size.
+    With the address of a copy of all features in an object store the file is made of that, whatever its size; `shards`
+    then names, by dataset, those that belong together (`RemoteFeatureStore`).
 
     Raises:
         DataError: there is no catalog, a feature is missing or does not fit its clip, or a shard is damaged.
@@ -168,14 +175,21 @@ def read_examples(layout: Layout, *splits: str, memory_mb: float, address: str |
     """
     table, catalog = read_catalog(layout)
     if address is not None:
-        return pack(layout, table, catalog, address=address).where("split", splits)
+        return pack(layout, table, catalog, address=address, shards=shards).where("split", splits)
     of_splits = table.filter(pc.is_in(table["split"], value_set=pa.array(splits, pa.string())))
     if Blocks.of(of_splits, widths_of(catalog)).sizes.sum() <= memory_mb * BYTES_PER_MB:
         return load_examples(layout, *splits)
     return pack(layout, table, catalog).where("split", splits)
 
 
-def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any], *, address: str | None = None) -> PackedExamples:
+def pack(
+    layout: Layout,
+    table: pa.Table,
+    catalog: Mapping[str, Any],
+    *,
+    address: str | None = None,
+    shards: Mapping[str, Collection[str]] | None = None,
+) -> PackedExamples:
     """The examples of a whole catalog, packed below `layout.packed` unless they are there already.
 
     Folders of other catalogs are removed: a process that still reads from one keeps its open file.
@@ -185,6 +199,7 @@ def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any], *, address
         table: the rows of `catalog.parquet`.
         catalog: `catalog.json`.
         address: of a copy of `data/features` in an object store, read instead of that folder.
+        shards: dataset → those of the copy that belong together; all of them without.
 
     Raises:
         ConfigError: the address is none.
@@ -194,7 +209,7 @@ def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any], *, address
     widths = widths_of(catalog)
     table = table.sort_by("clip_id")
     blocks = Blocks.of(table, widths)
-    stores = {name: _store(layout, name, address) for name in pc.unique(table["dataset"]).to_pylist()}
+    stores = {name: _store(layout, name, address, shards) for name in pc.unique(table["dataset"]).to_pylist()}
     folder = layout.packed / _name(catalog, stores)
     layout.packed.mkdir(parents=True, exist_ok=True)
     with alone_in(layout.packed):  # workers that start together pack once, and whatever else is there is old
@@ -207,10 +222,11 @@ def pack(layout: Layout, table: pa.Table, catalog: Mapping[str, Any], *, address
     return PackedExamples(PackedFile(folder, catalog), np.arange(len(table)))
 
 
-def _store(layout: Layout, dataset: str, address: str | None) -> Store:
+def _store(layout: Layout, dataset: str, address: str | None, shards: Mapping[str, Collection[str]] | None) -> Store:
     if address is None:
         return FeatureStore(layout.features(dataset))
-    return RemoteFeatureStore(f"{address.rstrip('/')}/{dataset}", layout.partial("packed", dataset))
+    own = None if shards is None else shards.get(dataset, ())
+    return RemoteFeatureStore(f"{address.rstrip('/')}/{dataset}", layout.partial("packed", dataset), own)
 
 
 def _name(catalog: Mapping[str, Any], stores: Mapping[str, Store]) -> str:

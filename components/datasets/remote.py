@@ -159,6 +159,25 @@ def put(path: Path, place: Path, name: str) -> None:
         shutil.copyfileobj(file, stream, CHUNK_BYTES)
 
 
+def write(data: bytes, place: Path, name: str) -> None:
+    """Writes some bytes as an object below a place. Raises DataError."""
+    target = f"{_address(place)}/{name}"
+    with _named(target), _store(place).open_output_stream(target) as stream:
+        stream.write(data)
+
+
+def read(place: Path, name: str) -> bytes:
+    """The bytes of an object below a place. Raises DataError: the store fails, or has no such object."""
+    source = f"{_address(place)}/{name}"
+    with _named(source), _store(place).open_input_stream(source) as stream:
+        return bytes(stream.read())
+
+
+def filesystem(place: Path) -> tuple[pafs.S3FileSystem, str]:
+    """What other libraries need to write below a place: the store, and the path in it. Raises DataError."""
+    return _store(place), _address(place)
+
+
 def remove(place: Path, name: str) -> None:
     """Deletes an object below a place, or everything below `name`. Raises DataError where the store fails."""
     target = f"{_address(place)}/{name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from components.contracts.errors import DataError
@@ -17,16 +17,26 @@ class RemoteFeatureStore:
     Args:
         address: `s3://bucket/prefix`; server and keys come from the environment (`datasets/remote.py`).
         scratch: a folder for the shard that is being read.
+        shards: `modality/shard-….parquet` of those that belong together, as a manifest has them; all without.
 
     Raises:
         ConfigError: not such an address.
-        DataError: the store cannot be reached, or denies access.
+        DataError: the store cannot be reached, denies access, or lacks one of `shards`.
     """
 
-    def __init__(self, address: str, scratch: Path) -> None:
+    def __init__(self, address: str, scratch: Path, shards: Collection[str] | None = None) -> None:
         self.address, self._scratch = address, scratch
         self._place = remote.place_of(address, where="runtime.features")
-        self._objects = {PurePosixPath(item.name): item for item in remote.listing(self._place)}
+        objects = {item.name: item for item in remote.listing(self._place)}
+        if missing := sorted(set(shards or ()) - objects.keys()):
+            raise DataError(
+                f"{len(missing)} of {len(shards or ())} feature shards are not in the object store",
+                where=address,
+                seen=missing[0],
+                remedy="Run again: what is missing is copied there when a training starts.",
+            )
+        named = objects if shards is None else {name: objects[name] for name in shards}
+        self._objects = {PurePosixPath(name): item for name, item in named.items()}
 
     def modalities(self) -> tuple[str, ...]:
         """The modalities that have a shard, by name."""

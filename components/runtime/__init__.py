@@ -4,6 +4,7 @@ guarded.py     work in a child process under limits, so that a bad file affects 
 fork_server.py children that start in milliseconds
 cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder
+node_folder.py what this machine has fetched to work on
 threads.py     one thread for torch
 weights.py     the weights that come with the environment
 progress.py    bars on a terminal, lines in a log

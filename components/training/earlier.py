@@ -32,6 +32,7 @@ from components.model.build import build_model
 from components.model.carried import SIZES, carry_over, shared_classes
 from components.model.files import WEIGHTS, load_weights
 from components.model.spec import ModelSpec
+from components.training.nodes.materials import START, NodeMaterials
 
 CARRIED_PRESET = "default"
 # Modality → spec, fingerprint and width.
@@ -237,17 +238,19 @@ class Taken:
 class Start:
     """The weights that a training starts from: those of the `modalities` that both read by one encoder.
 
-    It holds a path only, so it travels to workers cheaply.
+    It holds a path only, so it travels to workers cheaply. With `materials` the files come from an object store.
     """
 
     folder: Path
     modalities: tuple[str, ...]
+    materials: NodeMaterials | None = None
 
     def put_into(self, model: EmotionModel) -> None:
         """Sets the weights that both models have. Raises ModelError: the files are missing."""
-        earlier = Earlier.read(self.folder)
+        folder = self.folder if self.materials is None else self.materials.bring() / START
+        earlier = Earlier.read(folder)
         if earlier is not None:
-            carry_over(model, load_file(self.folder / WEIGHTS), earlier.spec, modalities=self.modalities)
+            carry_over(model, load_file(folder / WEIGHTS), earlier.spec, modalities=self.modalities)
 
 
 def encoders_in_words(encoders: Encoders) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,14 @@ CHECKPOINTS = "checkpoints"
 
 def resume_name(inputs_sha256: str) -> str:
     """The name of an unfinished training. Changed code starts anew, so that a result comes from one version of it."""
+    return fingerprint([inputs_sha256, _code_sha256()])[:16]
+
+
+@cache
+def _code_sha256() -> str:
+    """Of the code as this process found it: files that are edited meanwhile do not change what it calls a training."""
     folders = (Path(module.__path__[0]) for module in (components.model, components.training))
-    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    return fingerprint([inputs_sha256, files_sha256(sources)])[:16]
+    return files_sha256(path for folder in folders for path in sorted(folder.rglob("*.py")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +64,8 @@ class Job:
         return cut_into_windows(clips, Windows.of(spec.model, spec.rate_hz))
 
     def checkpoints(self, folder: Path, runtime: Runtime) -> Checkpoints:
-        """Its checkpoints, below the folder of its state, with copies where `runtime.checkpoints` asks for them."""
-        copies = None if runtime.checkpoints is None else Copies(runtime.checkpoints, resume_name(self.inputs_sha256))
+        """Its checkpoints, below the folder of its state, with copies where `runtime.copies` asks for them."""
+        copies = None if runtime.copies is None else Copies(runtime.copies, resume_name(self.inputs_sha256))
         return Checkpoints(folder / CHECKPOINTS, inputs_sha256=self.inputs_sha256, runtime=runtime, copies=copies)
 
 

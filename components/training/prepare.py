@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from components.features.transform import Transform
 from components.model.build import used_modalities
 from components.model.spec import ModelSpec
 from components.training.earlier import Earlier
-from components.training.job import Job
+from components.training.job import Job, resume_name
 from components.training.loop import TrainingTask
+from components.training.nodes.materials import START, TRANSFORM, NodeMaterials, publish
 from components.training.samples.prompts import embedding_width
 from components.training.samples.source import LEARNED, CatalogItems
 
@@ -74,23 +75,42 @@ class Materials:
         """The training on the training split, or with `refit` on the calibration split too, and its number of clips.
 
         The transform, and what the training starts from, go into `folder`, which must stay until the training is done.
+        With `runtime.store` they and all else that workers read go there too.
+
+        Raises:
+            ConfigError: `runtime.store` is not an address of an object store.
+            DataError: that store fails.
         """
-        self.transform.save(folder)
+        self.transform.save(folder / TRANSFORM)
         source = CatalogItems(
             root=layout.root.resolve(),
-            transform=folder.resolve(),
+            transform=folder.resolve() / TRANSFORM,
             refit=refit,
             memory_mb=runtime.clips_mb,
             address=runtime.features,
         )
         start = None
         if self.earlier is not None:
-            start = self.earlier.start(self.catalog["encoders"], self.transform.modalities, folder.resolve() / "start")
+            start = self.earlier.start(self.catalog["encoders"], self.transform.modalities, folder.resolve() / START)
         items = source(LEARNED) if refit else self.items
         spec = spec_of(self.catalog, self.transform, items, model=model, train=train)
         sha256 = fingerprint([self.inputs_sha256, "refit"]) if refit else self.inputs_sha256
+        if runtime.workers and runtime.store is not None:
+            materials = self._publish(layout, folder, runtime, runtime.store)
+            source = replace(source, materials=materials)
+            start = None if start is None else replace(start, materials=materials)
         task = TrainingTask(spec=spec, train=train, seed=seed, start=start)
         return Job(task=task, items=source, inputs_sha256=sha256), len(items)
+
+    def _publish(self, layout: Layout, folder: Path, runtime: Runtime, store: str) -> NodeMaterials:
+        return publish(
+            layout,
+            store,
+            resume_name(self.inputs_sha256),
+            transform=folder / TRANSFORM,
+            start=None if self.earlier is None else folder / START,
+            datasets=() if runtime.features is not None else self.catalog["datasets"],
+        )
 
 
 def _catalog(layout: Layout) -> dict[str, Any]:

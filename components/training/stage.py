@@ -48,6 +48,8 @@ from components.training.curves import training_curves
 from components.training.data_docs import log_data_docs
 from components.training.earlier import Earlier
 from components.training.job import Epoch, Job, Trained, resume_name
+from components.training.nodes.materials import forget
+from components.training.nodes.place import Place
 from components.training.prepare import Materials
 from components.training.profiling import TRACE
 from components.training.trainer import fit
@@ -110,6 +112,9 @@ def run(
         _conclude(tracked, layout, rounds, trained, summary)
     for training in rounds:
         training.job.checkpoints(training.folder, runtime).forget()
+        Place.of(training.job, training.folder, runtime).forget()
+    if runtime.store is not None and runtime.workers:
+        forget(layout, runtime.store, resume_name(inputs_sha256))
     shutil.rmtree(folder, ignore_errors=True)
     return summary
 

@@ -2,7 +2,8 @@
 
 Workers load their own clips, hold the same learner, and add their gradients up over gloo (CPU) or NCCL (GPU). A lost
 worker is replaced and all continue from the last checkpoint; a run that was interrupted as a whole continues likewise
-when the same job is fitted again, because its folder is named by the inputs of the training.
+when the same job is fitted again, because its folder is named by the inputs of the training. Nodes share that folder,
+or an object store (`nodes/`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,15 @@ from components.contracts.errors import MerError, ModelError
 from components.runtime.cluster import connect
 from components.runtime.threads import THREADS
 from components.training.checkpoints.keeper import Checkpoints
-from components.training.epochs import append_epoch, epochs_reported
+from components.training.checkpoints.state import Snapshot, restore, snapshot
+from components.training.epochs import Reported, epochs_reported
 from components.training.job import CHECKPOINTS, Epoch, Job, Trained, fit_here, trained_epochs
 from components.training.learner import DivergedError, Learner, Share
 from components.training.loop import new_learner
+from components.training.nodes.place import Place
 from components.training.profiling import TRACE
 
 RAY_FOLDER = "ray"
-PROGRESS = "progress.jsonl"
 # Workers on a CPU request less than a core each, so that two of them fit beside the actors of other stages; the
 # operating system shares the cores.
 CPUS_PER_WORKER = 0.5
@@ -45,13 +47,15 @@ def fit(
 
     Args:
         job: the training.
-        folder: state of this training, below one that all nodes share; equal for equal jobs, whatever `runtime`.
+        folder: state of this training, equal for equal jobs, whatever `runtime`; all nodes share it, or
+            `runtime.store`.
         runtime: how it runs.
         resources: of a local Ray, if none is running.
         on_epoch: called in this process once per epoch, in order; after an interruption first for the epochs that the
             checkpoint holds.
 
     Raises:
+        DataError: the store fails at the start.
         DivergedError: the gradient is not finite; it names the step, the clips and the last checkpoint, which is good.
         ModelError: a worker failed more often than `runtime.max_failures`; an error of the project's own tree that a
             worker raised is raised as it is.
@@ -63,8 +67,7 @@ def fit(
             return fit_here(job, folder, on_epoch, runtime)
         return _fit_on_ray(job, folder, runtime, resources, on_epoch)
     except DivergedError as error:
-        names = job.checkpoints(folder, runtime).names()
-        last = f"the last checkpoint before it is {folder / CHECKPOINTS / names[0]}" if names else "no checkpoint yet"
+        last = _last_checkpoint(job, folder, runtime)
         raise DivergedError(error.what, **{**error.fields, "seen": f"{error.seen}; {last}"}) from error
 
 
@@ -74,10 +77,11 @@ def _fit_on_ray(
     import ray.train
     from ray.train.torch import TorchTrainer
 
+    place = Place.of(job, folder, runtime)
     connect(resources)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"job": job, "folder": str(folder.resolve()), "runtime": runtime},
+        train_loop_config={"job": job, "place": place, "runtime": runtime},
         scaling_config=ray.train.ScalingConfig(
             num_workers=_number_of_workers(runtime),
             use_gpu=runtime.use_gpu,
@@ -85,13 +89,18 @@ def _fit_on_ray(
         ),
         run_config=ray.train.RunConfig(
             name=RAY_FOLDER,
-            storage_path=str(folder.resolve()),
+            **place.for_ray(),
             failure_config=ray.train.FailureConfig(max_failures=runtime.max_failures),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
-    (folder / PROGRESS).unlink(missing_ok=True)
-    with epochs_reported(folder / PROGRESS, on_epoch), _environment(*CONTROLLER_POLL), _interrupts_kept():
+    progress = place.progress()
+    progress.clear()
+    with (
+        epochs_reported(progress, on_epoch) as reported,
+        _environment(*CONTROLLER_POLL),
+        _interrupts_kept(),
+    ):
         try:
             result = trainer.fit()
         except SystemExit as stop:  # Ray Train's own handler of SIGINT ends so
@@ -100,8 +109,27 @@ def _fit_on_ray(
             raise _cause(error) from error
     if diverged := result.return_value.get("diverged"):
         raise diverged
+    place.take_trace()
+    history = result.return_value["history"]
+    _report_rest(history, reported, on_epoch)
     weights = {name: torch.from_numpy(values.copy()) for name, values in result.return_value["weights"].items()}
-    return Trained(weights=weights, history=result.return_value["history"])
+    return Trained(weights=weights, history=history)
+
+
+def _last_checkpoint(job: Job, folder: Path, runtime: Runtime) -> str:
+    """In words, with its place."""
+    checkpoints = job.checkpoints(folder, runtime)
+    places = [(str(folder / CHECKPOINTS), checkpoints.names())]
+    if runtime.workers and runtime.store is not None and checkpoints.copies is not None:
+        places = [(checkpoints.copies.address, checkpoints.copies.names())]
+    last = next((f"{place}/{names[0]}" for place, names in places if names), None)
+    return "no checkpoint yet" if last is None else f"the last checkpoint before it is {last}"
+
+
+def _report_rest(history: Sequence[dict[str, Any]], reported: Reported, on_epoch: Callable[[Epoch], None]) -> None:
+    """Reports the epochs that did not arrive while they were trained, as where the store was away."""
+    for record in history[reported.last + 1 :]:
+        on_epoch(Epoch(record=record, seconds=None, steps=0))
 
 
 def _number_of_workers(runtime: Runtime) -> int | tuple[int, int]:
@@ -112,11 +140,20 @@ def _number_of_workers(runtime: Runtime) -> int | tuple[int, int]:
 def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
     """The training of one worker; rank 0 returns the result."""
     import ray.train
+
+    context = ray.train.get_context()
+    place: Place = config["place"]
+    if context.get_world_rank() != 0:
+        return _trained(config, context, place.folder)
+    with place.here() as folder:
+        return _trained(config, context, folder)
+
+
+def _trained(config: dict[str, Any], context: Any, folder: Path) -> dict[str, Any] | None:
+    """`_worker`, with a folder for checkpoints and trace, in which the first worker alone writes and reads."""
     from ray.train.torch import get_device
 
     job: Job = config["job"]
-    folder = Path(config["folder"])
-    context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(THREADS)
     training, held_out = job.training(), job.items("calibration")
@@ -125,6 +162,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
     runtime: Runtime = config["runtime"]
     if rank != 0:
         runtime = runtime.model_copy(update={"profile_steps": 0})
+    progress = config["place"].progress()
     with job.checkpoints(folder, runtime) as checkpoints:
         _load_alike(checkpoints, learner, rank)
         epochs = trained_epochs(
@@ -141,7 +179,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
         try:
             for epoch in epochs:
                 if rank == 0:
-                    append_epoch(folder / PROGRESS, epoch)
+                    progress.append(epoch)
         except DivergedError as error:
             # On every worker at the same step, and again after a restart: returned, so that Ray does not try again.
             return {"diverged": error}
@@ -152,11 +190,14 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _load_alike(checkpoints: Checkpoints, learner: Learner, rank: int) -> None:
-    """Loads on every worker the checkpoint that the first one chooses."""
-    chosen = [checkpoints.load(learner) if rank == 0 else None]
-    torch.distributed.broadcast_object_list(chosen, device=learner.device)
-    if rank != 0 and chosen[0] is not None:
-        checkpoints.load_named(chosen[0], learner)
+    """Gives every worker the state of the checkpoint that the first one chooses, and alone reads: another node may have
+    none of that name, or one that was written before the first worker was lost."""
+    state: list[Snapshot | None] = [None]
+    if rank == 0 and checkpoints.load(learner) is not None:
+        state = [snapshot(learner, inputs_sha256=checkpoints.inputs_sha256)]
+    torch.distributed.broadcast_object_list(state, device=learner.device)
+    if rank != 0 and state[0] is not None:
+        restore(learner, state[0])
 
 
 def _all_reduce(tensor: Tensor) -> None:

@@ -44,6 +44,12 @@ class Runtime(Section):
     """The address `s3://bucket/prefix` for copies of the checkpoints until the training is done: where its machine and
     disk are lost, it goes on from there on a different one. Server and keys come from the environment."""
 
+    store: str | None = None
+    """The address `s3://bucket/prefix` for what the nodes of a training share where they share no folder: the catalog,
+    the features, the transform, the progress, and copies of the checkpoints unless `runtime.checkpoints` names a place
+    for those. One prefix per project. Server and keys come from the environment of every node; what a node has fetched
+    is below its folder of temporary files (`TMPDIR`)."""
+
     max_failures: int = Field(2, ge=0)
     """How often a lost worker is replaced before the stage fails."""
 
@@ -61,6 +67,13 @@ class Runtime(Section):
     profile_steps: int = Field(0, ge=0)
     """Steps of which the first worker writes a trace with torch's profiler, from the eleventh on, to
     `.mer/profile/train.json` and to the MLflow run; it opens in https://ui.perfetto.dev. 0 writes none."""
+
+    @property
+    def copies(self) -> str | None:
+        """The address for copies of the checkpoints."""
+        if self.checkpoints is not None or self.store is None:
+            return self.checkpoints
+        return f"{self.store.rstrip('/')}/checkpoints"
 
     @model_validator(mode="after")
     def _within_workers(self) -> Runtime:

@@ -93,9 +93,19 @@ def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> No
                 seen=state.get(key),
                 allowed=expected,
             )
+    restore(learner, Snapshot(tensors=tensors, state=state), where=str(folder))
+
+
+def restore(learner: Learner, taken: Snapshot, *, where: str = "the first worker's state") -> None:
+    """Puts a copy of the state into a learner, or leaves the learner as it is.
+
+    Raises:
+        ModelError: it does not fit the model.
+    """
+    tensors, state = taken.tensors, taken.state
     kinds = ("weight", "average", *(MOMENTS if state["updates"] else ()))
     fitting = {
-        name: {kind: _fitting(tensors, f"{kind}.{name}", parameter, folder) for kind in kinds}
+        name: {kind: _fitting(tensors, f"{kind}.{name}", parameter, where) for kind in kinds}
         for name, parameter in learner.parameters.items()
     }
     with torch.no_grad():
@@ -112,13 +122,13 @@ def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> No
     learner.history = list(state["history"])
 
 
-def _fitting(tensors: dict[str, Tensor], name: str, parameter: Tensor, folder: Path) -> Tensor:
+def _fitting(tensors: dict[str, Tensor], name: str, parameter: Tensor, where: str) -> Tensor:
     stored_shape = tuple(tensors[name].shape) if name in tensors else "missing"
     shape = tuple(parameter.shape)
     if stored_shape != shape:
         raise ModelError(
             "the checkpoint does not fit the model",
-            where=f"{folder}: {name}",
+            where=f"{where}: {name}",
             seen=stored_shape,
             allowed=shape,
         )

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.catalog.cases import Case, prepare, prepare_to_learn
+from components.catalog.examples import Example
 from components.catalog.packed import read_examples
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.features.transform import Transform
+from components.training.nodes.materials import TRANSFORM, NodeMaterials
 
 LEARNED = "train"
 # The splits of a second training, by those of the first.
@@ -25,7 +27,8 @@ class CatalogItems:
 
     With `refit` the clips of the calibration split are among those to train on, and none are held out. A split whose
     features take more than `memory_mb` stays on disk; its clips are read when they are asked for, with the same bits.
-    With `address` the features come from an object store (`catalog/packed.py`).
+    With `address` the features come from an object store (`catalog/packed.py`). With `materials` everything does
+    (`nodes/materials.py`), or everything but the features where `address` names a place for those.
     """
 
     root: Path
@@ -33,6 +36,7 @@ class CatalogItems:
     refit: bool = False
     memory_mb: float = math.inf
     address: str | None = None
+    materials: NodeMaterials | None = None
 
     def __call__(self, split: str) -> Sequence[Case]:
         """Reads the feature stores, or what is packed of them.
@@ -40,15 +44,26 @@ class CatalogItems:
         Raises:
             DataError: the project is not on this machine; further see `read_examples`.
         """
-        if not self.root.is_dir():
-            raise DataError(
-                "this machine does not have the project",
-                where=f"{platform.node()}: {self.root}",
-                remedy="Workers read the catalog there: give every node of the cluster the project under that path",
-            )
         splits = REFIT.get(split, (split,)) if self.refit else (split,)
         if not splits:
             return []
         made = prepare_to_learn if split == LEARNED else prepare
-        examples = read_examples(Layout(self.root), *splits, memory_mb=self.memory_mb, address=self.address)
-        return made(examples, Transform.load(self.transform), usable=True)
+        examples = self._examples(splits)
+        transform = self.transform if self.materials is None else self.materials.bring() / TRANSFORM
+        return made(examples, Transform.load(transform), usable=True)
+
+    def _examples(self, splits: Sequence[str]) -> Sequence[Example]:
+        if self.materials is not None:
+            layout = Layout(self.materials.bring())
+            if self.address is None:
+                address, shards = self.materials.features, self.materials.shards()
+                return read_examples(layout, *splits, memory_mb=self.memory_mb, address=address, shards=shards)
+            return read_examples(layout, *splits, memory_mb=self.memory_mb, address=self.address)
+        if not self.root.is_dir():
+            raise DataError(
+                "this machine does not have the project",
+                where=f"{platform.node()}: {self.root}",
+                remedy="Give every node of the cluster the project under that path, from where workers read the "
+                "catalog, or an object store (runtime.store)",
+            )
+        return read_examples(Layout(self.root), *splits, memory_mb=self.memory_mb, address=self.address)

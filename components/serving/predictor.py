@@ -122,6 +122,8 @@ class Predictor:
         root: where relative media paths start.
         only: the one folder whose files may be judged, where they are strangers' files; None: any.
         device: where checkpoint encoders run. The model itself always runs on the CPU in float32.
+        wait: whether the children are ready when this object is. Without, the first clip is opened while the encoders
+            are being loaded, and weights that are not installed are an error of that clip.
 
     Raises:
         BundleError: an encoder or the alignment installed here differs from the one that the bundle was made with.
@@ -139,6 +141,7 @@ class Predictor:
         root: Path = Path(),
         only: Path | None = None,
         device: str = "cpu",
+        wait: bool = True,
     ) -> None:
         check_alignment(bundle)
         self.bundle = bundle
@@ -163,8 +166,9 @@ class Predictor:
         self.live = StreamScorer(self._scorer)
         self._transform = bundle.transform
         self.adaptation: Adaptation | None = None
-        self.encoders.wait()
-        self.guard.wait()  # both started together
+        if wait:
+            self.encoders.wait()
+            self.guard.wait()  # both started together
 
     def _check_classifiers(self) -> None:
         """Raises BundleError where a classifier for a modality that this version was trained without is another one

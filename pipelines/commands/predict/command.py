@@ -115,7 +115,7 @@ def run(
     for option, value in (("--words", words), ("--physio", physio)):
         if value is not None:
             _check_single(option, files)
-    predictor = predictor_of(version, root, adaptation)
+    predictor = predictor_of(version, root, adaptation, wait=out is not None)
     if adapt:
         from pipelines.commands.adapt import measure
 
@@ -166,15 +166,19 @@ def _live(
     )
 
 
-def predictor_of(version: str | None, root: Path | None, adaptation: Path | None = None) -> Predictor:
-    """A version, ready to judge clips; arguments and errors as of `run`."""
+def predictor_of(
+    version: str | None, root: Path | None, adaptation: Path | None = None, *, wait: bool = True
+) -> Predictor:
+    """A version, ready to judge clips; arguments and errors as of `run`, `wait` as of `Predictor`."""
     own = None if adaptation is None else Adaptation.load(adaptation)
     params, chosen = model_of(version, root)
     from components.serving.predictor import Predictor
 
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
     device = params.features.device if params else "auto"
-    predictor = Predictor(chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device)
+    predictor = Predictor(
+        chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device, wait=wait
+    )
     return predictor if own is None else predictor.adapted(own)
 
 

@@ -64,7 +64,7 @@ def test_a_version_is_loaded_once_however_its_folder_is_spelled(
     bundle: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = mer.predict(clip, version=bundle)
-    monkeypatch.setattr(command, "predictor_of", lambda *_: pytest.fail("loaded again"))
+    monkeypatch.setattr(command, "predictor_of", lambda *_, **__: pytest.fail("loaded again"))
     monkeypatch.chdir(bundle.parent)
     assert mer.predict(clip, version=bundle.name) == first
 
@@ -77,7 +77,7 @@ def test_without_a_project_the_starter_answers(
     assert command.run([clip], as_json=True) == 0
     assert json.loads(answer.to_json()) == json.loads(capsys.readouterr().out)
     assert answer.model.name == "starter"
-    monkeypatch.setattr(command, "predictor_of", lambda *_: pytest.fail("loaded again"))
+    monkeypatch.setattr(command, "predictor_of", lambda *_, **__: pytest.fail("loaded again"))
     assert mer.predict(clip) == answer
 
 

@@ -26,7 +26,7 @@ def judge(bundle_folder: Path) -> Callable[..., int]:
     with pytest.MonkeyPatch.context() as patch:
 
         def run(*clips: Path, **options: object) -> int:
-            patch.setattr(predict, "predictor_of", lambda *_: predictor)
+            patch.setattr(predict, "predictor_of", lambda *_, **__: predictor)
             return predict.run(list(clips), **options)  # type: ignore[arg-type]
 
         yield run

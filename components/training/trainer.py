@@ -36,6 +36,9 @@ RAY_FOLDER = "ray"
 # Workers on a CPU request less than a core each, so that two of them fit beside the actors of other stages; the
 # operating system shares the cores.
 CPUS_PER_WORKER = 0.5
+# With `runtime.min_workers`: how often Ray Train looks whether there is room for more workers. Getting back to them
+# costs a start and what was done since the last checkpoint.
+RESIZE_S = 60.0
 # How often Ray Train's controller polls its workers, which bounds the delay of reports and of the end.
 CONTROLLER_POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
@@ -86,6 +89,7 @@ def _fit_on_ray(
             num_workers=_number_of_workers(runtime),
             use_gpu=runtime.use_gpu,
             resources_per_worker=None if runtime.use_gpu else {"CPU": CPUS_PER_WORKER},
+            elastic_resize_monitor_interval_s=RESIZE_S,
         ),
         run_config=ray.train.RunConfig(
             name=RAY_FOLDER,
@@ -143,6 +147,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any] | None:
 
     context = ray.train.get_context()
     place: Place = config["place"]
+    place.check_code(config["job"])
     if context.get_world_rank() != 0:
         return _trained(config, context, place.folder)
     with place.here() as folder:

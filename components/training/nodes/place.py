@@ -7,6 +7,7 @@ the store (`checkpoints/copies.py`).
 
 from __future__ import annotations
 
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.config import Runtime
-from components.contracts.errors import DataError
+from components.contracts.errors import DataError, ModelError
 from components.datasets import remote
 from components.runtime.node_folder import node_folder
 from components.training.epochs import Progress, ProgressFile, ProgressObjects
@@ -48,6 +49,22 @@ class Place:
         if runtime.store is not None:
             remote.place_of(runtime.store, where=SETTING)
         return cls(folder=folder.resolve(), store=runtime.store, name=resume_name(job.inputs_sha256))
+
+    def check_code(self, job: Job) -> None:
+        """Whether this node has the code of the machine that started the training, from which the job has its name.
+
+        Raises:
+            ModelError: it has different code.
+        """
+        own = resume_name(job.inputs_sha256)
+        if self.store is not None and own != self.name:
+            raise ModelError(
+                "this node has different code than the machine that started the training",
+                where=f"{platform.node()}: components/model, components/training",
+                seen=own,
+                allowed=self.name,
+                remedy="Give all nodes the same commit, such as one image",
+            )
 
     @contextmanager
     def here(self) -> Iterator[Path]:

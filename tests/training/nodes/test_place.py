@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import pickle
+import platform
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.contracts.config import Runtime, Train
-from components.contracts.errors import ConfigError
+from components.contracts.errors import ConfigError, ModelError
 from components.datasets import remote
 from components.training.job import CHECKPOINTS, Epoch, Job, resume_name
 from components.training.loop import TrainingTask
@@ -74,6 +76,13 @@ def test_checkpoints_are_copied_into_the_store_unless_there_is_a_place_for_them(
     assert address() is None
     assert address(store=f"{STORE}/") == f"{STORE}/checkpoints/{name}"
     assert address(store=STORE, checkpoints="s3://elsewhere/state") == f"s3://elsewhere/state/{name}"
+
+
+def test_a_node_with_different_code_is_named(tmp_path: Path) -> None:
+    place = Place.of(JOB, tmp_path, Runtime(store=STORE))
+    place.check_code(JOB)
+    with pytest.raises(ModelError, match=rf"{platform.node()}: .*different code.*seen.*{place.name}.*same commit"):
+        place.check_code(replace(JOB, inputs_sha256="y"))  # as its name is where the code differs
 
 
 def test_an_address_that_is_none_is_said_before_anything_starts(tmp_path: Path) -> None:

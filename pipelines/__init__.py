@@ -1,5 +1,6 @@
 """The stages of `dvc.yaml`, and the commands around them.
 
+start.py       the program `mer`, which an interrupt ends in good order while it still makes its imports
 cli.py         the command `mer`: errors, exit codes, list of commands, each declared in a `cli.py` beside its work
 run.py         `mer run`: the whole pipeline, one Ray for all stages
 stages.py      the stage table: what each does, how often, and which configuration values it receives

@@ -6,6 +6,7 @@ resource is unavailable · 130 interrupted · 1 a defect of the program (with it
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import locale
 import os
@@ -13,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer._click.exceptions import UsageError  # has no public name; the lock pins typer
@@ -29,9 +30,9 @@ from pipelines.commands.service import keys
 from pipelines.commands.withdrawal import cli as withdrawal_cli
 from pipelines.kubeflow import cli as kubeflow_cli
 from pipelines.project import find_root, refusals_named
+from pipelines.start import INTERRUPTED
 
 UTF8_MODE = "PYTHONUTF8"
-INTERRUPTED = 130
 DEFECT = 1
 
 app = typer.Typer(
@@ -103,7 +104,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and ends the process with its exit code."""
     if arguments is None:
         in_utf8()
-    sys.exit(call(arguments))
+    code = call(arguments)
+    if code == INTERRUPTED and "ray" in sys.modules:
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process without taking the interpreter down: where an interrupt came while Ray was starting, its threads
+    crash in that."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def in_utf8() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 import time
@@ -14,11 +13,13 @@ from pathlib import Path
 
 from components.contracts.config import RayResources
 from components.runtime.cluster import ADDRESS_VARIABLE, listen_on_loopback, start
+from components.runtime.own_folder import OwnFolder
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
 
-# A Unix socket's path has at most 107 bytes, and Ray adds about 60 to its folder.
-LONGEST_FOLDER = 40
+# A Unix socket's path has at most 107 bytes, and Ray adds up to 65 to its folder, whose own name has 17.
+LONGEST_FOLDER = 25
+PREFIX = "mer-ray-"
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -52,9 +53,9 @@ def ray_head(resources: RayResources) -> Iterator[str]:
     import ray  # after the environment is set: Ray reads it when it is imported
 
     begin = time.monotonic()
-    folder = _folder()
+    folder = OwnFolder(PREFIX, parent=_parent())
     try:
-        start(resources, logging_level="error", _temp_dir=str(folder))
+        start(resources, logging_level="error", _temp_dir=str(folder.path))
         address = ray.get_runtime_context().gcs_address
         os.environ[ADDRESS_VARIABLE] = address
         print(f"Ray: started in {time.monotonic() - begin:.0f} s for the whole run", file=sys.stderr)
@@ -66,10 +67,10 @@ def ray_head(resources: RayResources) -> Iterator[str]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = old
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
 
 
-def _folder() -> Path:
-    """A fresh folder with a path short enough for Ray's sockets."""
+def _parent() -> Path:
+    """Where a folder has a path short enough for Ray's sockets."""
     base = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="mer-ray-", dir=base if len(base) <= LONGEST_FOLDER else "/tmp"))
+    return Path(base if len(base) <= LONGEST_FOLDER else "/tmp")

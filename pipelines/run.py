@@ -23,8 +23,9 @@ from pipelines.project import find_root, load
 from pipelines.quiet import quiet_libraries
 from pipelines.ray_head import ray_head
 from pipelines.reproduce import BUSY, reproduce
-from pipelines.stage import INTERRUPTED, RUN_ID_VARIABLE, Timing, timings
+from pipelines.stage import RUN_ID_VARIABLE, Timing, timings
 from pipelines.stages import stage_of
+from pipelines.start import INTERRUPTED
 
 REGISTER = "register"
 FAILED_WITHOUT_REPORT = 1

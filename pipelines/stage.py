@@ -21,8 +21,8 @@ from components.contracts.layout import Layout
 from pipelines.project import find_root, load, refusals_named
 from pipelines.quiet import quiet_libraries
 from pipelines.stages import call_stage
+from pipelines.start import INTERRUPTED
 
-INTERRUPTED = 130
 RUN_ID_VARIABLE = "MER_RUN_ID"
 
 Summary = dict[str, Any]

@@ -21,20 +21,29 @@ class OwnFolder:
 
     Args:
         prefix: of the names of such folders.
+        parent: the folder above it, if not that of temporary files.
     """
 
-    def __init__(self, prefix: str) -> None:
-        parent = Path(tempfile.gettempdir())
+    def __init__(self, prefix: str, *, parent: Path | None = None) -> None:
+        parent = Path(tempfile.gettempdir()) if parent is None else parent
         for folder in parent.glob(f"{prefix}*"):
             _remove_if_left(folder)
-        self.path = Path(tempfile.mkdtemp(prefix=prefix))
-        lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        self._end = weakref.finalize(self, _remove, self.path, lock)
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._end = weakref.finalize(self, _remove, self.path, self._lock)
 
     def remove(self) -> None:
         """Removes the folder with all that is in it."""
         self._end()
+
+    def keep(self, path: Path) -> None:
+        """Gives the folder a name at which it stays. Raises OSError where a folder with files has it."""
+        os.rename(self.path, path)
+        (path / LOCK).unlink()
+        self._end.detach()
+        os.close(self._lock)
+        self.path = path
 
 
 def _remove(folder: Path, lock: int) -> None:

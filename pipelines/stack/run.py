@@ -20,13 +20,14 @@ from components.contracts.layout import Layout
 from components.runtime.local_http import bypass_proxies
 from components.runtime.own_folder import OwnFolder
 from pipelines.background import Background, last_lines
-from pipelines.cli import INTERRUPTED, block
+from pipelines.cli import block
 from pipelines.commands.service.mlflow_server import POLL_S
 from pipelines.run import REGISTER
 from pipelines.stack import project, prometheus
 from pipelines.stack.parts import PARTS, Part
 from pipelines.stack.place import Stack
 from pipelines.stage import last_facts
+from pipelines.start import INTERRUPTED
 
 LOGS, LOCK = Path("logs") / "stack", ".lock"
 JOB_S = 1200.0

@@ -9,7 +9,7 @@ import ray
 from components.contracts.config import RayResources
 from components.contracts.errors import UnavailableError
 from components.runtime.cluster import ADDRESS_VARIABLE, IDLE, LOOPBACK
-from pipelines.ray_head import TOKEN_VARIABLE, _folder, ray_head
+from pipelines.ray_head import PREFIX, TOKEN_VARIABLE, _parent, ray_head
 
 
 def test_a_cluster_that_is_there_is_used_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,10 +24,11 @@ def test_a_cluster_that_is_there_is_used_and_left_alone(monkeypatch: pytest.Monk
 def test_the_folder_is_short_enough_for_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("x" * 80)
     long.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(long))
-    folder = _folder()
-    assert len(str(folder)) < 40
-    folder.rmdir()
+    for base in (str(long), "/tmp/mer-serve-abcd_012"):
+        monkeypatch.setattr("tempfile.tempdir", base)
+        socket = _parent() / f"{PREFIX}abcd_012/session_2026-11-29_20-39-33_947505_4194304/sockets/plasma_store"
+        assert len(str(socket)) < 107
+    assert str(_parent()) == base
 
 
 def test_a_ray_that_does_not_start_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from pipelines.commands.service.supervise import (
     RayEndedError,
     Watch,
     ended_of_ray,
+    nothing_left,
     start_everything_again,
     watch_serve,
 )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from components.rollout.reconcile import Loop, Reconciler
     from components.rollout.serve_control import ServeControl
 
+INTERRUPTS = 2
 READY_S = 180.0
 REQUEST_TIMEOUT_S = 5.0
 POLL_S = 0.3
@@ -73,7 +75,7 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
     _prepare_environment()
     stop = Stop()
     try:
-        with _signals(stop), ExitStack() as stack:
+        with _signals(stop), nothing_left(), ExitStack() as stack:
             address, watch = _mlflow(stack, params, layout, requested)
             if service:
                 _serve(stack, params, layout, address, watch=watch, stop=stop)
@@ -159,7 +161,12 @@ def reconciler_of(
     alias, keys = params.rollout.alias, TrustedKeys.of(params.rollout.trusted_keys, layout.signing)
     on_trial = params.rollout.shadow or params.rollout.canary_share > 0
     control = ServeControl(
-        params.serving, cache=cache, golden_tolerance=tolerance, alias=alias, keys=keys, attach=attach
+        params.serving,
+        cache=cache,
+        golden_tolerance=tolerance,
+        alias=alias,
+        keys=keys,
+        attach=attach,
     )
     reconciler = Reconciler(
         versions=MlflowVersions(
@@ -241,7 +248,7 @@ def _mlflow(stack: ExitStack, params: Params, layout: Layout, port: int) -> tupl
             variables=woken.server_variables(params, layout),
         )
     )
-    if chosen != port:
+    if port and chosen != port:
         print(f"MLflow: port {port} is taken, using {chosen}", file=sys.stderr)
     return server.address, Watch(report=_trouble, mlflow=server)
 
@@ -268,9 +275,8 @@ def _register_starter(params: Params, layout: Layout) -> None:
         )
 
 
-def _serve(
-    stack: ExitStack, params: Params, layout: Layout, address: str, *, watch: Watch, stop: threading.Event
-) -> None:
+def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, *, watch: Watch, stop: Stop) -> None:
+    from components.runtime.cluster import ADDRESS_VARIABLE
     from components.serving.http.api_keys import KeyFile
     from components.serving.http.gateway import environment
     from components.serving.http.observed import LOG_VARIABLE
@@ -281,10 +287,11 @@ def _serve(
     os.environ.setdefault(LOG_VARIABLE, str(layout.state / REQUESTS_LOG))
     keys = KeyFile.of(layout.api_keys).path.resolve()
     os.environ.update(environment(params.serving, counts=counts.path, keys=keys))  # for the proxies, which Ray starts
+    shared = bool(os.environ.get(ADDRESS_VARIABLE))
     print("Ray: starting …", file=sys.stderr, flush=True)
     stack.enter_context(ray_head(params.ray))
     watch.ray = ended_of_ray
-    stack.callback(_end_service, watch)
+    stack.callback(lambda: _end_service(watch, starting=stop.starting and not shared))
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if not confinement.available():
         _trouble("this kernel has no Landlock: the process that opens uploads is not confined to them")
@@ -319,9 +326,10 @@ def _end_loop(loop: Loop, worker: threading.Thread) -> None:
     worker.join(timeout=REQUEST_TIMEOUT_S)
 
 
-def _end_service(watch: Watch) -> None:
-    """Lets requests in flight finish; other applications on a shared cluster stay."""
-    if watch.ray_ended:
+def _end_service(watch: Watch, *, starting: bool) -> None:
+    """Lets requests in flight finish; other applications on a shared cluster stay. While a Ray of its own is starting
+    there are none, and it ends as a whole."""
+    if watch.ray_ended or starting:
         return
     from ray import serve
 
@@ -341,7 +349,7 @@ def _wait_service(url: str, stop: threading.Event, watch: Watch) -> bool:
         if answer_of(f"{url}/healthz", timeout_s=REQUEST_TIMEOUT_S) is not None:
             return True
     raise UnavailableError(
-        "the service did not start", where=url, remedy="Ray's logs are in /tmp/mer-ray-*/session_latest/logs."
+        "the service did not start", where=url, remedy="Try again when other work leaves it a processor."
     )
 
 
@@ -386,12 +394,15 @@ Ctrl-C stops everything.""",
 @contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
     """Ctrl-C and SIGTERM set `stop` instead of interrupting a child's shutdown; a second one ends at once, and so does
-    the first while things are starting."""
+    the first while things are starting. After `INTERRUPTS` of these nothing interrupts what ends the processes."""
+    left = INTERRUPTS
 
     def on_signal(number: int, frame: object) -> None:
+        nonlocal left
         again = stop.is_set()
         stop.set()
-        if again or getattr(stop, "starting", False):
+        if left and (again or getattr(stop, "starting", False)):
+            left -= 1
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,0 +1,40 @@
+"""The program `mer` until its command runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.start import INTERRUPTED
+
+# A shell's background job ignores SIGINT, and its children inherit that.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pipelines.start import main
+main()
+"""
+# In place of a module that the command line imports.
+SLOW = "import time; print('importing', flush=True); time.sleep(600)"
+
+
+def test_an_interrupt_during_the_imports_ends_it_in_good_order(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text(SLOW)
+    root = Path(__file__).resolve().parents[2]
+    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "serve"],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate(timeout=60)[1]
+    assert process.returncode == INTERRUPTED
+    assert shown == "\nInterrupted.\n"

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx
 import numpy as np
@@ -37,9 +38,12 @@ from components.serving.answers.schemas import (
     Versions,
     authorization,
 )
+from components.serving.batch.schemas import Batch, BatchClip, BatchRequest, BatchState
 
 StrPath = str | os.PathLike[str]
 Schema = TypeVar("Schema", bound=BaseModel)
+BATCH = "v1/predict:batch"
+BATCH_LOOK_S = 1.0
 FEATURES, SAFETENSORS = "v1/predict:features", "application/vnd.safetensors"
 ACCEPT_JSON = {"Accept": "application/json"}
 # Before the service has answered at all: it is starting, or its proxy is. The wait doubles from the first of these.
@@ -176,6 +180,74 @@ class Client:
             Answer, self._asked(lambda: self._http.post(FEATURES, params=params, content=body, headers=headers))
         )
 
+    def predict_batch(
+        self,
+        files: Sequence[StrPath] = (),
+        *,
+        clips: Sequence[BatchClip | Mapping[str, Any]] | None = None,
+        physio: Sequence[StrPath] = (),
+        why: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """Sends a job of many clips; the service judges them when there is time. Sent again after a broken connection,
+        it is still one job.
+
+        Args:
+            files: the clips to send, of different names.
+            clips: what goes with each, and files that the service can read itself (`BatchClip`); by default each of
+                `files` is a clip, and nothing goes with it.
+            physio: body signals to send, which `clips` name.
+            why: as of `predict`.
+            idempotency_key: names the job, so that a program that was started again makes no second one; by default
+                each call makes one.
+
+        Raises:
+            RefusedError: it is not taken.
+            UnavailableError, OSError: as of `predict`.
+        """
+        paths = [Path(path) for path in files]
+        chosen = [BatchClip(clip=path.name) for path in paths] if clips is None else clips
+        asked = BatchRequest(clips=[BatchClip.model_validate(clip) for clip in chosen], why=why)
+        parts = [*(("clip", path) for path in paths), *(("physio", Path(path)) for path in physio)]
+        body = asked.model_dump_json(exclude_defaults=True)
+        headers = {**ACCEPT_JSON, "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+
+        def send() -> httpx.Response:
+            if not parts:
+                return self._http.post(BATCH, content=body, headers={**headers, "Content-Type": "application/json"})
+            with ExitStack() as stack:
+                sent = [(part, (path.name, stack.enter_context(path.open("rb")))) for part, path in parts]
+                return self._http.post(BATCH, data={"job": body}, files=sent, headers=headers)
+
+        return _read(Batch, self._asked(send))
+
+    def batch(self, job: str) -> Batch:
+        """How far a job is. Raises as `predict`."""
+        return self._got(Batch, f"{BATCH}/{job}")
+
+    def batch_result(self, job: str, *, table: str = "clips", wait_s: float = 0.0) -> bytes:
+        """The results of a job, Parquet: `pandas.read_parquet(io.BytesIO(…))`.
+
+        Args:
+            job: its id.
+            table: `clips`, one row per clip; or `moments`, one per moment of all clips.
+            wait_s: how long to wait until it is finished, in seconds.
+
+        Raises:
+            RefusedError: it is not finished (`unfinished`), or as `predict`.
+            UnavailableError: as of `predict`.
+        """
+        deadline = time.monotonic() + wait_s
+        while self.batch(job).state != BatchState.FINISHED and time.monotonic() < deadline:
+            time.sleep(min(BATCH_LOOK_S, max(0.0, deadline - time.monotonic())))
+        return self._asked(
+            lambda: self._http.get(f"{BATCH}/{job}/result", params={"table": table}), again=False
+        ).content
+
+    def delete_batch(self, job: str) -> None:
+        """Ends a job, and deletes all of it. Raises as `predict`."""
+        self._asked(lambda: self._http.delete(f"{BATCH}/{job}"))
+
     def version(self) -> ServedVersion:
         """The version in service. Raises as `predict`."""
         return self._got(ServedVersion, "v1/version")
@@ -206,9 +278,9 @@ class Client:
     def _got(self, schema: type[Schema], path: str) -> Schema:
         return _read(schema, self._asked(lambda: self._http.get(path, headers=ACCEPT_JSON)))
 
-    def _asked(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        """The response, after as many tries as the patience allows. Raises as `predict`."""
-        left_s, unheard_s = self._patience_s, FIRST_WAIT_S
+    def _asked(self, send: Callable[[], httpx.Response], *, again: bool = True) -> httpx.Response:
+        """The response, after as many tries as the patience allows, or one. Raises as `predict`."""
+        left_s, unheard_s = self._patience_s if again else 0.0, FIRST_WAIT_S
         while True:
             try:
                 response = send()

@@ -128,6 +128,9 @@ class Code(StrEnum):
     # The service.
     NO_VERSION = "no-version"
     NO_STREAM = "no-stream"
+    NO_BATCH = "no-batch"
+    UNFINISHED = "unfinished"
+    KEY_REUSED = "key-reused"
     ALIGNMENT_MISMATCH = "alignment-mismatch"
     ENCODER_MISMATCH = "encoder-mismatch"
     BAD_REQUEST = "bad-request"

@@ -50,6 +50,11 @@ class Layout:
         return self.state / "webhook-secret"
 
     @property
+    def batches(self) -> Path:
+        """The service's jobs of many clips, each with its results until they are deleted."""
+        return self.state / "batches"
+
+    @property
     def profile(self) -> Path:
         """Traces of trainings (`runtime.profile_steps`), one file per training of the stage."""
         return self.state / "profile"

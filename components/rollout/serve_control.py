@@ -35,6 +35,7 @@ class ServeControl:
         route_prefix: the path of the application below the HTTP root.
         attach: the application is declared elsewhere (a RayService) and only its version is set here: Serve is never
             started, and sizes and arguments stay as declared.
+        batches: folder for jobs of many clips, the same for all replicas; None: the service takes none.
     """
 
     def __init__(
@@ -48,13 +49,19 @@ class ServeControl:
         application: str = APPLICATION,
         route_prefix: str = "/",
         attach: bool = False,
+        batches: Path | None = None,
     ) -> None:
         self.serving = serving
         self.application = application
         self.route_prefix = route_prefix
         self.attach = attach
-        if serving.adaptation is not None:  # a replica may stand in a different folder
-            serving = serving.model_copy(update={"adaptation": str(Path(serving.adaptation).resolve())})
+        # A replica may stand in a different folder.
+        named: dict[str, Any] = {
+            "batch_sources": tuple(str(Path(source).resolve()) for source in serving.batch_sources)
+        }
+        if serving.adaptation is not None:
+            named["adaptation"] = str(Path(serving.adaptation).resolve())
+        serving = serving.model_copy(update=named)
         self._args = ReplicaArgs(
             serving=serving,
             cache=str(cache.resolve()),
@@ -62,6 +69,7 @@ class ServeControl:
             alias=alias,
             trusted_keys=keys.listed,
             signing=str(keys.folder.resolve()) if keys.folder else None,
+            batches=None if batches is None else str(batches.resolve()),
         )
 
     @property

@@ -4,6 +4,7 @@ predictor.py  one clip → one answer, without Ray; `clips.py` makes a clip of a
               version can be answered with here
 answers/      the answer: schemas, its parts, its sentences, its forms
 http/         routes, uploads, access, limits
+batch/        many clips: a folder of answers, and jobs of the service
 live/         streams: steps while a person speaks
 page/         the page
 service.py    the state of a replica; `replica.py` is the Ray Serve deployment, `pool.py` holds what versions share,

@@ -25,7 +25,7 @@ from components.runtime.local_http import bypass_proxies
 from components.serving.http.access import is_loopback
 from components.serving.http.app import create_app
 from components.serving.published import Publisher
-from components.serving.service import Service, ServiceSettings
+from components.serving.service import BatchSettings, Service, ServiceSettings
 
 DEPLOYMENT = "Replica"
 IMPORT_PATH = "components.serving.replica:build"
@@ -53,6 +53,8 @@ class ReplicaArgs(BaseModel):
     # The public keys to trust; none: those of the environment, or of the project whose folder of the key is `signing`.
     trusted_keys: tuple[str, ...] = ()
     signing: str | None = None
+    # The folder for jobs of many clips, which all replicas must share; without one there are none.
+    batches: str | None = None
 
 
 @serve.ingress()
@@ -79,6 +81,7 @@ class Replica:
                 waiting=math.ceil(settings.serving.max_queued_requests / settings.serving.replicas),
                 device=settings.device,
                 adaptation=None if settings.serving.adaptation is None else Path(settings.serving.adaptation),
+                batches=BatchSettings.of(settings.serving, Path(settings.batches) if settings.batches else None),
             ),
             replica=serve.get_replica_context().replica_id.unique_id,
         )

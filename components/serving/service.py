@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.codes import Code
-from components.contracts.config import MediaLimits
+from components.contracts.config import MediaLimits, Serving
 from components.contracts.errors import BundleError, UnavailableError
 from components.contracts.records import Clip
 from components.features.adaptation import Adaptation
@@ -31,7 +31,7 @@ from components.serving.answers.schemas import Answer, ClipPicture, ClipPictures
 from components.serving.assignment import Assignment, VersionRef
 from components.serving.clips import check_media, clip_of_file
 from components.serving.compatible import check_adaptation, read_alike
-from components.serving.http.feature_body import read_features
+from components.serving.http.feature_guard import FeatureGuard
 from components.serving.http.uploads import Upload
 from components.serving.live.judge import judged
 from components.serving.metrics import OPEN, metrics
@@ -90,6 +90,39 @@ def _load(version: VersionRef, cache: Path) -> Bundle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """What a replica takes as jobs; see the section `serving`.
+
+    Attributes:
+        folder: of the jobs, which all replicas share; None: it takes none.
+        clips: the most of a job.
+        max_bytes: of a request for one.
+        jobs: unfinished ones of a key.
+        keep_s: how long results are kept, seconds.
+        sources: folders whose files a job may name.
+    """
+
+    folder: Path | None = None
+    clips: int = 1000
+    max_bytes: int = 500_000_000
+    jobs: int = 4
+    keep_s: float = 86_400.0
+    sources: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, serving: Serving, folder: Path | None) -> BatchSettings:
+        """Those of a configuration."""
+        return cls(
+            folder=folder,
+            clips=serving.max_batch_clips,
+            max_bytes=serving.max_batch_bytes,
+            jobs=serving.max_batches,
+            keep_s=serving.batch_keep_s,
+            sources=serving.batch_sources,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServiceSettings:
     """The settings of a replica, fixed at its start.
 
@@ -104,6 +137,7 @@ class ServiceSettings:
         waiting: requests that may wait for their turn.
         device: where checkpoint encoders run.
         adaptation: the file of `mer adapt`, or None. A version that it does not fit is refused.
+        batches: what it takes as jobs.
     """
 
     cache: Path
@@ -116,6 +150,7 @@ class ServiceSettings:
     waiting: int = 32
     device: str = "cpu"
     adaptation: Path | None = None
+    batches: BatchSettings = field(default_factory=BatchSettings)
 
 
 class Service:
@@ -131,6 +166,7 @@ class Service:
         self.replica = replica
         self.uploads = OwnFolder(UPLOADS)
         self._pool = ChildPool(settings.device)
+        self._features = FeatureGuard(settings.limits, self.uploads.path)
         self._predictor: Predictor | None = None
         self._reference: VersionRef | None = None
         self._contest: Contest | None = None
@@ -245,14 +281,17 @@ class Service:
         metrics().answered(answer)
         return answer, mirrored
 
-    def predict_features(self, body: bytes, content_type: str, predictor: Predictor, *, why: bool = False) -> Answer:
-        """Judges the features in a body; errors as `read_features`. Blocks, so call it in a thread."""
-        features = read_features(
+    def predict_features(
+        self, body: Path, content_type: str, predictor: Predictor, patience: Patience, *, why: bool = False
+    ) -> Answer:
+        """Judges the features in the file of a body; errors as `FeatureGuard.read`. Blocks, so call it in a thread."""
+        features = self._features.read(
             body,
             content_type,
             widths=predictor.bundle.transform.widths,
             rate_hz=predictor.bundle.spec.rate_hz,
             max_duration_s=self.limits.max_duration_s,
+            patience=patience,
         )
         answer = predictor.predict_features(features, name=FEATURES_NAME, why=why)
         metrics().answered(answer)

@@ -13,8 +13,9 @@ import pytest
 from components.contracts.errors import ConfigError, DataError
 from components.serving.answers import forms
 from components.serving.answers.schemas import Answer
+from components.serving.batch.answered import CLIPS, JOURNAL, MOMENTS
 from pipelines.commands.predict import command as predict
-from pipelines.commands.predict.folder import CLIPS, JOURNAL, MOMENTS, from_manifest
+from pipelines.commands.predict.folder import from_manifest
 from tests.serving import media
 from tests.serving.answers.test_schemas import answer_fields
 

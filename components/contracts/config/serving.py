@@ -63,6 +63,22 @@ class Serving(Section):
     stream_max_s: float = Field(3600.0, gt=0)
     """The longest live stream without an answer of the whole, in seconds; one with it may be as long as a clip."""
 
+    max_batch_clips: int = Field(1000, ge=1)
+    """Clips of one job of `POST /v1/predict:batch`."""
+
+    max_batch_bytes: int = Field(500_000_000, gt=0)
+    """Bytes of a request for such a job, its files together; with files of the service there is no such bound."""
+
+    max_batches: int = Field(4, ge=1)
+    """Unfinished jobs of one API key; one more is refused with HTTP status 429."""
+
+    batch_keep_s: float = Field(86_400.0, gt=0)
+    """How long the results of a job are kept, in seconds; then all of it is deleted."""
+
+    batch_sources: tuple[str, ...] = ()
+    """Folders whose files a job may name instead of sending them, such as `/data/films`. Whoever may predict may then
+    have any file in them judged. Empty: none."""
+
     require_key: bool = False
     """Whether requests from this machine need an API key too, as behind a reverse proxy, by which all seem to come from
     here. Requests from other machines always need one."""

@@ -11,6 +11,8 @@ from components.contracts.errors import UnavailableError
 from components.runtime.patience import Patience
 from components.serving.metrics import QUEUE, metrics
 
+LOOK_S = 0.2  # how often work that yields to requests looks whether there are any
+
 
 class Admission:
     """The places of one replica, for predictions alone: whatever else it answers never waits for them.
@@ -21,7 +23,7 @@ class Admission:
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
-        self._most = at_once + waiting
+        self._most, self._at_once = at_once + waiting, at_once
         self._present = 0
         self._turns = asyncio.Semaphore(at_once)
         self._quiet, self._arrived = asyncio.Event(), asyncio.Event()
@@ -71,6 +73,14 @@ class Admission:
                 yield
         finally:
             self._turns.release()
+
+    @asynccontextmanager
+    async def left_over(self) -> AsyncIterator[None]:
+        """A turn that no request wants: while fewer are here than may run, so that one that comes has a place."""
+        while self._present >= self._at_once or self._turns.locked():
+            await asyncio.sleep(LOOK_S)
+        async with self._turns:
+            yield
 
 
 def _busy(what: str, seen: str) -> UnavailableError:

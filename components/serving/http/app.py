@@ -40,6 +40,7 @@ from components.serving.answers.schemas import (
 )
 from components.serving.http import about
 from components.serving.http.admission import Admission
+from components.serving.http.batches import Batches
 from components.serving.http.feature_body import MAX_BYTES, SAFETENSORS
 from components.serving.http.mirror import Mirror
 from components.serving.http.observed import CARD, EXAMPLE, FEATURES, METRICS, MODEL, PICTURES, STREAM, TERMS, VERSIONS
@@ -136,12 +137,16 @@ _FEATURES_BODY = {
 
 def create_app(service: Service) -> FastAPI:
     """The application around one replica's service."""
-    app = FastAPIOffline(  # its pages of the documentation fetch nothing from elsewhere
-        title="mer", description="The emotions that a person in a clip shows, moment by moment.", version="1"
-    )
-    page = whole_page()
     admission = Admission(at_once=service.settings.at_once, waiting=service.settings.waiting)
     mirror = Mirror(admission, service.settings.wall_s)
+    batches, page = Batches(service, admission), whole_page()
+    app = FastAPIOffline(  # its pages of the documentation fetch nothing from elsewhere
+        title="mer",
+        description="The emotions that a person in a clip shows, moment by moment.",
+        version="1",
+        lifespan=batches.at_work,
+        routes=batches.router(API_KEY).routes,
+    )
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index() -> HTMLResponse:
@@ -197,13 +202,14 @@ def create_app(service: Service) -> FastAPI:
         dependencies=[Depends(API_KEY)],
     )
     async def predict_features(request: Request, why: Why = False) -> Response:
-        kind = _accepted(request)
+        kind, content_type = _accepted(request), request.headers.get("content-type", "")
         predictor, patience = service.current(), service.patience()
-        content_type = request.headers.get("content-type", "")
-        with admission.waiting():
-            body = await _whole(request, MAX_BYTES)
+        with admission.waiting(), TemporaryDirectory(prefix="mer-features-", dir=service.uploads.path) as folder:
+            body = Path(folder) / "sent"
+            await _to_file(request, body, MAX_BYTES)
             async with admission.turn(patience):
-                answer = await asyncio.to_thread(service.predict_features, body, content_type, predictor, why=why)
+                work = partial(service.predict_features, body, content_type, predictor, patience, why=why)
+                answer = await _in_thread(work, patience)
         return Response(MEDIA_TYPES[kind](answer), media_type=kind)
 
     @app.post(
@@ -232,9 +238,7 @@ def create_app(service: Service) -> FastAPI:
         predictor, patience = service.current(), service.patience()
         with admission.waiting(), TemporaryDirectory(prefix="mer-stream-", dir=service.uploads.path) as folder:
             sent = Path(folder) / "sent"
-            with full_disk_named(), sent.open("wb") as file:
-                async for block in request.stream():
-                    file.write(block)
+            await _to_file(request, sent)
             async with admission.turn(patience):
                 reply = await _in_thread(partial(service.live, sent, predictor, patience), patience)
         return Response(reply, media_type="application/octet-stream")
@@ -391,12 +395,11 @@ def _markdown(text: str | None) -> Response:
     return Response(text, media_type=MARKDOWN)
 
 
-async def _whole(request: Request, most: int) -> bytes:
-    """The body, and no more than one byte over a limit: whoever reads it refuses that."""
-    body = bytearray()
-    async for block in request.stream():
-        body += block[: most + 1 - len(body)]
-    return bytes(body)
+async def _to_file(request: Request, path: Path, most: int | None = None) -> None:
+    """Writes the body, and no more than one byte over a limit: whoever reads it refuses that."""
+    with full_disk_named(), path.open("wb") as file:
+        async for block in request.stream():
+            file.write(block if most is None else block[: max(0, most + 1 - file.tell())])
 
 
 def _log_defect(request: Request, error: Exception) -> None:

@@ -15,7 +15,6 @@ from components.contracts.codes import Code
 from components.contracts.config import Serving
 from components.contracts.errors import MediaError, UnavailableError
 from components.serving.http.problems import RETRY_AFTER_S
-from components.serving.http.uploads import largest_body
 
 IN_MEMORY_BYTES = 1 << 20  # of one body; more lies in a file, which has no name
 BLOCK_BYTES = 1 << 18
@@ -63,14 +62,13 @@ class Body:
         self.file.write(block)
         self.size += len(block)
 
-    async def read(self, receive: Receive, serving: Serving) -> None:
-        """Receives the whole body.
+    async def read(self, receive: Receive, serving: Serving, most: int) -> None:
+        """Receives the whole body, of `most` bytes.
 
         A client has `upload_grace_s` seconds, and one more per `upload_rate_bytes_per_s` bytes received, but no more
         than `upload_timeout_s` in all (as Apache's mod_reqtimeout counts). What is over the limit by less than the
         limit itself is read and dropped: a client that is refused while it sends often does not read the answer.
         """
-        most = largest_body(serving.upload_limits.max_bytes)
         while True:
             allowed_s = min(
                 serving.upload_grace_s + self.size / serving.upload_rate_bytes_per_s, serving.upload_timeout_s

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,8 +35,9 @@ from components.serving.answers.schemas import Problem, ProblemDetail
 from components.serving.http.access import Access
 from components.serving.http.api_keys import FILE_VARIABLE, KeyFile
 from components.serving.http.body import Body, GoneError, too_many
-from components.serving.http.observed import KEY, METRICS, STREAM, Observed, log_as_configured, route_of
-from components.serving.http.problems import REQUEST_ID, problem_response, status_of
+from components.serving.http.observed import BATCH, KEY, METRICS, STREAM, Observed, log_as_configured, route_of
+from components.serving.http.problems import IDEMPOTENCY, REQUEST_ID, problem_response, status_of
+from components.serving.http.uploads import OVERHEAD_BYTES, largest_body
 from components.serving.live.streams import Streams
 from components.serving.metrics import CONTENT_TYPE, FOLDER_VARIABLE, RECEIVE, metrics
 
@@ -89,9 +91,9 @@ def _cross_origin(serving: Serving) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=serving.allowed_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "X-Error-Code", "Retry-After"],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-Request-Id", "Idempotency-Key"],
+            expose_headers=["X-Request-Id", "X-Error-Code", "Retry-After", "Location"],
         )
     ]
 
@@ -128,12 +130,16 @@ class Gateway:
             await Response(text, media_type=CONTENT_TYPE)(scope, receive, send)
             return
         where = f"{scope['method']} {scope['path']}"
+        most = largest_body(self._serving.upload_limits.max_bytes)
+        if route_of(scope["path"]) == BATCH:
+            most = max(most, self._serving.max_batch_bytes + OVERHEAD_BYTES)
+            scope = _asked_once(scope)
         scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() not in SERVES_OWN]}
         if not _has_body(scope):
             await self._answered(scope, lambda: receive, send, where, attempts=1)
             return
         try:
-            body = await self._received(receive, where)
+            body = await self._received(receive, where, most)
         except GoneError:
             return
         except MerError as error:
@@ -174,12 +180,12 @@ class Gateway:
             await self._answered(request, lambda: reader, answer, body.where, attempts=1)
         return answer.status, bytes(answer.body)
 
-    async def _received(self, receive: Receive, where: str) -> Body:
+    async def _received(self, receive: Receive, where: str, most: int) -> Body:
         body = Body(where=where)
         self._make_room(body)
         try:
             with full_disk_named(), metrics().receiving.track_inprogress(), metrics().stage(RECEIVE):
-                await body.read(receive, self._serving)
+                await body.read(receive, self._serving, most)
         except BaseException:
             body.file.close()
             raise
@@ -306,6 +312,14 @@ SERVES: dict[int, tuple[Code, str, str | None]] = {
 def _serves_own(status: int, where: str) -> Problem:
     code, what, remedy = SERVES.get(status, (Code.HTTP, HTTPStatus(status).phrase, None))
     return Problem(error=ProblemDetail(code=code, what=what, where=where, remedy=remedy))
+
+
+def _asked_once(scope: Scope) -> Scope:
+    """A request for a job with a key of idempotency: where a replica dies after it took the job and before it said so,
+    the other one that gets the request must not take a second."""
+    if any(name.lower() == IDEMPOTENCY for name, _ in scope["headers"]):
+        return scope
+    return {**scope, "headers": [*scope["headers"], (IDEMPOTENCY, secrets.token_hex(16).encode())]}
 
 
 def _has_body(scope: Scope) -> bool:

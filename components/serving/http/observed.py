@@ -26,10 +26,11 @@ LOG_VARIABLE = "MER_REQUEST_LOG"
 # What a client may choose as the id of its request.
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 PREDICT, STREAM, VERSION, METRICS, PAGE = "/v1/predict", "/v1/stream", "/v1/version", "/metrics", "/"
-FEATURES, VERSIONS, PICTURES = "/v1/predict:features", "/v1/versions", "/v1/pictures"
+FEATURES, BATCH = "/v1/predict:features", "/v1/predict:batch"
+VERSIONS, PICTURES = "/v1/versions", "/v1/pictures"
 MODEL, CARD, TERMS, EXAMPLE = "/v1/model", "/v1/model/card", "/v1/model/terms", "/v1/model/example"
 # A key for predictions is for these too.
-WITH_KEY = frozenset({PREDICT, STREAM, FEATURES, PICTURES, MODEL, CARD, TERMS, EXAMPLE, VERSIONS})
+WITH_KEY = frozenset({PREDICT, STREAM, FEATURES, BATCH, PICTURES, MODEL, CARD, TERMS, EXAMPLE, VERSIONS})
 ROUTES = (*sorted(WITH_KEY), VERSION, "/healthz", "/readyz", METRICS, "/docs", "/redoc", "/openapi.json")
 # Asked every few seconds; a success of theirs is not news.
 QUIET = frozenset({"/healthz", "/readyz", METRICS})
@@ -90,6 +91,8 @@ class _Response:
 
 def route_of(path: str) -> str:
     """The route of a path, whatever prefix the application has; one of a fixed set, since it becomes a label."""
+    if f"{BATCH}/" in path:  # the address of a job
+        return BATCH
     return PAGE if path == PAGE else next((route for route in ROUTES if path.endswith(route)), OTHER)
 
 
@@ -136,4 +139,4 @@ def _note(scope: Scope, response: _Response, request_id: str) -> None:
 def _method(scope: Scope) -> str:
     if scope["type"] == "websocket":
         return WEBSOCKET
-    return scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else OTHER
+    return scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else OTHER

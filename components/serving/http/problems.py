@@ -14,6 +14,7 @@ from components.serving.answers.schemas import Problem
 RETRY_AFTER_S = 5
 CODE_HEADER = "x-error-code"
 REQUEST_ID = b"x-request-id"
+IDEMPOTENCY = b"idempotency-key"
 
 # First by the error's code, then by its class, the most specific class first.
 STATUS_BY_CODE: dict[str, HTTPStatus] = {
@@ -36,6 +37,8 @@ STATUS_BY_CODE: dict[str, HTTPStatus] = {
     Code.RATE_LIMIT: HTTPStatus.TOO_MANY_REQUESTS,
     Code.NO_ROOM: HTTPStatus.INSUFFICIENT_STORAGE,
     Code.NO_STREAM: HTTPStatus.NOT_FOUND,
+    Code.NO_BATCH: HTTPStatus.NOT_FOUND,
+    Code.UNFINISHED: HTTPStatus.CONFLICT,
 }
 STATUS_BY_CLASS: tuple[tuple[type[MerError], HTTPStatus], ...] = (
     (MediaError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -46,6 +49,7 @@ STATUS_BY_CLASS: tuple[tuple[type[MerError], HTTPStatus], ...] = (
 FOR_NOW = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.CONFLICT,
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
         HTTPStatus.INSUFFICIENT_STORAGE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import TracebackType
@@ -34,6 +34,8 @@ MAX_PHYSIO_BYTES = 64 << 20
 # At most four bytes per character: below the 255 bytes of a file name.
 MAX_NAME_CHARACTERS = 60
 MAX_PARTS = 16
+JOB = "job"  # of a request with many clips: what is asked, as JSON
+MAX_JOB_BYTES = 8 << 20
 # Bytes that the headers and boundaries of a form may add to the payloads.
 OVERHEAD_BYTES = 1 << 16
 # A client that receives "too large" while it is still sending often reports a broken pipe instead of the message, so a
@@ -41,9 +43,46 @@ OVERHEAD_BYTES = 1 << 16
 DRAIN_FACTOR = 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """Which parts a request may have.
+
+    Attributes:
+        limits: part → its most bytes.
+        files: parts that are files; names are sent with them.
+        read_later: parts that are kept as files, too.
+        repeated: whether a file may come several times, with different names.
+        parts: the most parts.
+    """
+
+    limits: Mapping[str, int]
+    files: tuple[str, ...] = FILES
+    read_later: tuple[str, ...] = READ_LATER
+    repeated: bool = False
+    parts: int = MAX_PARTS
+
+
+def form_of_one(max_clip_bytes: int) -> Form:
+    """A request with one clip."""
+    limits = {"clip": max_clip_bytes, "physio": MAX_PHYSIO_BYTES, "transcript": MAX_TRANSCRIPT_BYTES}
+    return Form(limits={**limits, "words": MAX_TEXT_BYTES, **dict.fromkeys(TRACKS, MAX_TRACK_BYTES)})
+
+
+def form_of_many(max_clip_bytes: int, max_clips: int) -> Form:
+    """A request with many clips and, as `JOB`, what is asked of them."""
+    limits = {"clip": max_clip_bytes, "physio": MAX_PHYSIO_BYTES, JOB: MAX_JOB_BYTES}
+    return Form(limits=limits, read_later=(), repeated=True, parts=len(FILES) * max_clips + 1)
+
+
 @dataclass(kw_only=True)
 class Upload:
-    """A request's content on disk. A context manager: the folder is removed on leaving it."""
+    """A request's content on disk. A context manager: the folder is removed on leaving it.
+
+    Attributes:
+        folder: where it is.
+        names: part → name of its file; of a form where files repeat, part and name → name.
+        texts: part → its text.
+    """
 
     folder: Path
     names: dict[str, str] = field(default_factory=dict)
@@ -103,26 +142,42 @@ async def receive(
     """
     with full_disk_named():
         upload = Upload(folder=Path(tempfile.mkdtemp(prefix="mer-upload-", dir=folder)))
-        return await _received(upload, stream, content_type, max_clip_bytes)
+        try:
+            await read_form(
+                upload,
+                stream,
+                content_type,
+                form_of_one(max_clip_bytes),
+                most=largest_body(DRAIN_FACTOR * max_clip_bytes),
+            )
+            _ = upload.clip, [upload.track(part) for part in TRACKS]
+        except BaseException:
+            upload.remove()
+            raise
+        return upload
 
 
-async def _received(upload: Upload, stream: AsyncIterator[bytes], content_type: str, max_clip_bytes: int) -> Upload:
-    try:
-        reader = _BodyReader(upload, content_type, max_clip_bytes)
-        most = largest_body(DRAIN_FACTOR * max_clip_bytes)
-        received = 0
-        async for block in stream:
-            received += len(block)
-            if received > most:
-                break
-            if reader.refused is None:
-                reader.write(block)
-        reader.finish()
-        _ = upload.clip, [upload.track(part) for part in TRACKS]
-    except BaseException:
-        upload.remove()
-        raise
-    return upload
+async def read_form(upload: Upload, stream: AsyncIterator[bytes], content_type: str, form: Form, *, most: int) -> None:
+    """Reads a multipart/form-data body into `upload`.
+
+    Args:
+        upload: with an empty folder.
+        stream, content_type: as of `receive`.
+        form: what it may have.
+        most: bytes after which the rest is not read.
+
+    Raises:
+        DataError, MediaError: as `receive`.
+    """
+    reader = _BodyReader(upload, content_type, form)
+    received = 0
+    async for block in stream:
+        received += len(block)
+        if received > most:
+            break
+        if reader.refused is None:
+            reader.write(block)
+    reader.finish()
 
 
 def largest_body(max_clip_bytes: int) -> int:
@@ -133,7 +188,7 @@ def largest_body(max_clip_bytes: int) -> int:
 class _BodyReader:
     """Callbacks of the parser; the first error is kept and raised at the end of the body."""
 
-    def __init__(self, upload: Upload, content_type: str, max_clip_bytes: int) -> None:
+    def __init__(self, upload: Upload, content_type: str, form: Form) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise DataError(
@@ -145,13 +200,7 @@ class _BodyReader:
                 code=Code.BAD_REQUEST,
             )
         self._upload = upload
-        self._limits = {
-            "clip": max_clip_bytes,
-            "physio": MAX_PHYSIO_BYTES,
-            "transcript": MAX_TRANSCRIPT_BYTES,
-            "words": MAX_TEXT_BYTES,
-            **dict.fromkeys(TRACKS, MAX_TRACK_BYTES),
-        }
+        self._form = form
         self._parts = 0
         self._header = b""
         self._value = b""
@@ -207,8 +256,8 @@ class _BodyReader:
 
     def _begin(self) -> None:
         self._parts += 1
-        if self._parts > MAX_PARTS:
-            raise DataError("too many parts", where="request", allowed=f"{MAX_PARTS}", code=Code.BAD_REQUEST)
+        if self._parts > self._form.parts:
+            raise DataError("too many parts", where="request", allowed=f"{self._form.parts}", code=Code.BAD_REQUEST)
         self._header, self._value, self._disposition = b"", b"", b""
         self._size, self._text = 0, bytearray()
 
@@ -226,7 +275,7 @@ class _BodyReader:
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
-        parts = (*FILES, *TEXTS)
+        form, parts = self._form, tuple(self._form.limits)
         if self._part not in parts:
             raise DataError(
                 "unknown part",
@@ -236,19 +285,21 @@ class _BodyReader:
                 remedy=nearest(self._part, parts),
                 code=Code.BAD_REQUEST,
             )
-        if self._part in self._upload.names or self._part in self._upload.texts:
-            raise DataError("the part was sent twice", where="request", seen=self._part, code=Code.BAD_REQUEST)
-        if self._part in (*FILES, *READ_LATER):
-            sent = options.get(b"filename", b"").decode("utf-8", "replace") if self._part in FILES else self._part
-            self._upload.names[self._part] = safe_name(sent)
-            path = self._upload.path(self._part)
-            assert path is not None
-            path.parent.mkdir()
+        in_file = self._part in (*form.files, *form.read_later)
+        sent = options.get(b"filename", b"").decode("utf-8", "replace") if self._part in form.files else self._part
+        name = safe_name(sent)
+        key = f"{self._part}/{name}" if form.repeated and in_file else self._part
+        if key in self._upload.names or key in self._upload.texts:
+            raise DataError("the part was sent twice", where="request", seen=key, code=Code.BAD_REQUEST)
+        if in_file:
+            self._upload.names[key] = name
+            path = self._upload.folder / self._part / name
+            path.parent.mkdir(exist_ok=form.repeated)
             self._file = path.open("wb")
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
-        limit = self._limits[self._part]
+        limit = self._form.limits[self._part]
         if self._size > limit:
             raise MediaError(
                 "this part is too large",

@@ -21,8 +21,9 @@ from components.datasets.litter import litter
 from components.datasets.stills import without_previews
 from components.datasets.transcripts.read import read_text
 from components.features.adaptation import Adaptation
+from components.serving.batch.answered import ClipFiles
 from components.tracking.client import impatient, without_progress_bars
-from pipelines.commands.predict.folder import MANIFEST, Job, check_names, from_manifest
+from pipelines.commands.predict.folder import MANIFEST, check_names, from_manifest
 from pipelines.commands.versions.verified import load_verified
 from pipelines.project import find_root, in_project, load
 from pipelines.stage import one_thread
@@ -242,16 +243,16 @@ def _media(folder: Path, *, recursive: bool) -> list[Path]:
     return files
 
 
-def _jobs(clips: Sequence[Path], *, recursive: bool) -> list[Job]:
+def _jobs(clips: Sequence[Path], *, recursive: bool) -> list[ClipFiles]:
     """The clips of a call with `out`: an answer is named as its file, below a folder by the path from there."""
-    jobs: list[Job] = []
+    jobs: list[ClipFiles] = []
     for path in clips:
         if path.suffix.lower() == MANIFEST and path.is_file():
             jobs += from_manifest(path)
         else:
             files = media_files([path], recursive=recursive)
             top = path if path.is_dir() else path.parent
-            jobs += (Job(name=file.relative_to(top).as_posix(), clip=file) for file in files)
+            jobs += (ClipFiles(name=file.relative_to(top).as_posix(), clip=file) for file in files)
     check_names(jobs)
     return jobs
 

@@ -21,13 +21,13 @@ from components.runtime.local_http import answer_of
 from components.runtime.own_folder import OwnFolder
 from components.tracking.client import impatient, without_progress_bars
 from pipelines.commands.service import woken
+from pipelines.commands.service.janitor import nothing_left
 from pipelines.commands.service.mlflow_server import free_port, mlflow_server, wait_ready
 from pipelines.commands.service.supervise import (
     LOOK_S,
     RayEndedError,
     Watch,
     ended_of_ray,
-    nothing_left,
     start_everything_again,
     watch_serve,
 )
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 INTERRUPTS = 2
 READY_S = 180.0
 REQUEST_TIMEOUT_S = 5.0
+# The longest wait for a step of the reconciler: Ray ends a process at once of which a thread asks it after the end.
+STEP_S = 30.0
 POLL_S = 0.3
 # Requests per check: enough that with two replicas, chosen at random, one that still has the old version is detected.
 CHECK_REQUESTS = 8
@@ -75,7 +77,7 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
     _prepare_environment()
     stop = Stop()
     try:
-        with _signals(stop), nothing_left(), ExitStack() as stack:
+        with nothing_left(), _signals(stop), ExitStack() as stack:
             address, watch = _mlflow(stack, params, layout, requested)
             if service:
                 _serve(stack, params, layout, address, watch=watch, stop=stop)
@@ -167,6 +169,7 @@ def reconciler_of(
         alias=alias,
         keys=keys,
         attach=attach,
+        batches=layout.batches,
     )
     reconciler = Reconciler(
         versions=MlflowVersions(
@@ -323,7 +326,7 @@ def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, *, wa
 
 def _end_loop(loop: Loop, worker: threading.Thread) -> None:
     loop.halt()
-    worker.join(timeout=REQUEST_TIMEOUT_S)
+    worker.join(timeout=STEP_S)
 
 
 def _end_service(watch: Watch, *, starting: bool) -> None:

@@ -130,7 +130,7 @@ def test_the_slowest_makes_room_where_all_places_are_taken(monkeypatch: pytest.M
 
 
 def test_a_body_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.serving.http.body.largest_body", lambda clip: clip)
+    monkeypatch.setattr("components.serving.http.gateway.largest_body", lambda clip: clip)
     with served(upload_limits=MediaLimits(max_bytes=100_000)) as url:
         response = httpx.post(url, content=b"x" * 190_000)
         assert (response.status_code, Problem.model_validate(response.json()).error.code) == (413, "too-large")

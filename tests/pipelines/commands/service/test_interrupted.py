@@ -40,6 +40,7 @@ class Serve:
 
     def __init__(self, project: Path, temporary: Path) -> None:
         self.mark, self.log, self.temporary = uuid.uuid4().hex, project / "serve.log", temporary
+        self.project = project
         variables = {**os.environ, MARK: self.mark, "TMPDIR": str(temporary)}
         variables.pop("RAY_ADDRESS", None)
         command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", "--mlflow-port", "0"]
@@ -57,7 +58,8 @@ class Serve:
         processes = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get(MARK) == self.mark:
+                # Ray's workers overwrite their environment with their title.
+                if process.environ().get(MARK) == self.mark or process.cwd() == str(self.project):
                     processes.append(" ".join(process.cmdline())[:100])
             except psutil.Error:
                 continue

@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from components.contracts.errors import UnavailableError
@@ -18,9 +15,7 @@ from pipelines.commands.service.mlflow_server import MlflowServer
 from pipelines.commands.service.supervise import (
     RayEndedError,
     Watch,
-    bury,
     how,
-    nothing_left,
     start_everything_again,
     watch_serve,
 )
@@ -89,43 +84,6 @@ def test_everything_is_started_again_a_few_times(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UnavailableError, match="Ray ends again and again") as refused:
         start_everything_again("raylet of Ray ended")
     assert "raylet of Ray ended, 4 times" in str(refused.value.seen)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="an orphan is adopted by prctl")
-def test_no_orphan_and_no_temporary_file_is_left_whatever_ends_the_service() -> None:
-    before, handler = tempfile.gettempdir(), signal.getsignal(signal.SIGINT)
-    orphans: list[psutil.Process] = []
-    folders: list[Path] = []
-
-    def interrupted() -> None:
-        folders.append(Path(tempfile.mkdtemp()))
-        program = 'sleep 600 >/dev/null 2>&1 & echo $!; echo "$TMPDIR"'  # it ends, and what it started goes on
-        shown = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True).stdout.split()
-        orphans.append(psutil.Process(int(shown[0])))
-        assert Path(shown[1]) == folders[0].parent != Path(before)
-        assert orphans[0].ppid() == os.getpid()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), nothing_left():
-        interrupted()
-    assert not orphans[0].is_running()
-    assert not folders[0].parent.exists()
-    assert tempfile.gettempdir() == before
-    assert signal.getsignal(signal.SIGINT) is handler
-
-
-def test_dead_orphans_are_buried_and_those_that_somebody_waits_for_are_not() -> None:
-    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as child:
-        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)
-        dead = bury(())
-        assert child.pid in dead
-        assert child.wait() == 0  # it was not taken
-    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as child:
-        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)
-        assert child.pid not in bury(bury(()))
-        assert not psutil.pid_exists(child.pid)
 
 
 def test_an_exit_status_in_words() -> None:

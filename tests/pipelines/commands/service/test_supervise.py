@@ -12,18 +12,12 @@ import pytest
 from components.contracts.errors import UnavailableError
 from pipelines.commands.service import supervise
 from pipelines.commands.service.mlflow_server import MlflowServer
-from pipelines.commands.service.supervise import (
-    RayEndedError,
-    Watch,
-    how,
-    start_everything_again,
-    watch_serve,
-)
+from pipelines.commands.service.supervise import RayEndedError, Watch, how, start_everything_again, watch_serve
 
 
 def test_an_mlflow_server_that_is_killed_is_named_and_started_again(tmp_path: Path) -> None:
     waits = [sys.executable, "-S", "-c", "import time; print('ready', flush=True); time.sleep(600)"]
-    server = MlflowServer(waits, address="http://127.0.0.1:9", log=tmp_path / "log")
+    server = MlflowServer(waits, address="http://127.0.0.1:9", log=tmp_path / "log", variables={})
     said: list[str] = []
     watch = Watch(report=said.append, mlflow=server)
     server.start()

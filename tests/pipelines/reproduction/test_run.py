@@ -73,7 +73,7 @@ def test_a_version_is_trained_again_from_its_commit_and_its_data(
     lost = reproduced()
     assert lost.returncode == 7, lost.stderr
     assert "dvc push" in lost.stderr
-    git(project, "config", "--file", ".dvc/config", "core.remote", "r")
+    assert called(project, "dvc", "remote", "default", "--quiet", "r").returncode == 0
     again = reproduced()
     assert again.returncode == 0, again.stdout + again.stderr
     assert "The weights are bit-equal" in again.stdout

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.contracts.atomic import read_json
 from components.contracts.config import Params
-from components.contracts.errors import UnavailableError
+from components.contracts.errors import MerError, UnavailableError
 from components.contracts.layout import Layout
 from components.tracking.client import check_reachable
 from pipelines import dag, inputs, summary
@@ -75,6 +75,7 @@ def run(
                 code = reproduce(layout.root, (REGISTER,), force=True, alone=True)
                 if code != 0:
                     return code
+                compare_with_champion(layout, params)
             summary.print_results(layout, params)
             return 0
         return _work(layout, params, plan, targets=targets, force=force)
@@ -122,6 +123,17 @@ def make_plan(layout: Layout, params: Params, *, targets: Sequence[str] = (), fo
     return Plan(scope=scope, pending=pending, reasons=reasons)
 
 
+def compare_with_champion(layout: Layout, params: Params) -> None:
+    """Puts the comparison of the registered version with the champion on its page. The version is registered whatever
+    becomes of that, so an error is told and no more."""
+    from pipelines.commands.versions.gates import compare_last
+
+    try:
+        compare_last(params, layout)
+    except MerError as error:
+        print(f"mer run: the version was not compared with the champion: {error}", file=sys.stderr)
+
+
 def _in_registry(layout: Layout, params: Params) -> bool:
     """Whether MLflow has the version of `data/registered`. DVC cannot check it: the registry is not a file."""
     from components.tracking.address import tracking_uri
@@ -149,6 +161,8 @@ def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str],
     done = timings(layout, run_id)
     if code != 0:
         return failure(done, code)
+    if any(timing.stage == REGISTER for timing in done):
+        compare_with_champion(layout, params)
     summary.print_results(layout, params)
     summary.print_timings(plan.scope, done, seconds=time.monotonic() - begin, peak_bytes=memory.peak_bytes)
     return 0

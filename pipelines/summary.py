@@ -16,6 +16,8 @@ from components.contracts.errors import MerError
 from components.contracts.findings import comparison_in_words, split_in_words
 from components.contracts.layout import Layout
 from components.tracking.address import exists, tracking_uri
+from components.tracking.versions import version_info
+from pipelines.commands.versions.gates import comparison_line
 from pipelines.memory import BYTES_PER_GIB
 from pipelines.served import bundle_people, served_line
 from pipelines.stage import Timing, last_facts
@@ -88,6 +90,8 @@ def pointers(layout: Layout, params: Params) -> list[str]:
         lines.append(f"Registered  {facts['model_name']}{version}, bundle {facts['bundle_sha256'][:12]}, {verdict}")
         lines.append(f"            {bundle_people(layout.state / 'bundles' / facts['bundle_sha256'])}")
         lines.append(f"Served      {_served(layout, params)}")
+        if compared := _compared(layout, params):
+            lines.append(f"Against     {compared}")
     pages = {"Report": layout.evaluated / "report.html", "Data Docs": layout.data_docs / "index.html"}
     for name, page in pages.items():
         if page.is_file():
@@ -107,6 +111,17 @@ def _served(layout: Layout, params: Params) -> str:
     except MerError as error:
         return f"not known: {error.what}"
     return served or f"nothing until a version has the alias {params.rollout.alias!r}"
+
+
+def _compared(layout: Layout, params: Params) -> str | None:
+    """The last comparison of the registered version with the champion."""
+    facts, uri = last_facts(layout, "register"), tracking_uri(params.tracking, layout.root)
+    try:
+        known = "version" in facts and exists(uri)
+        info = version_info(params.registry.model_name, str(facts["version"]), tracking_uri=uri) if known else None
+    except MerError:
+        return None
+    return None if info is None else comparison_line(info)
 
 
 def unused_datasets(layout: Layout, params: Params) -> list[str]:

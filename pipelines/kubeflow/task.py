@@ -23,7 +23,7 @@ from pipelines.kubeflow import ray_job
 from pipelines.loop import run as loop
 from pipelines.project import find_root, load
 from pipelines.retraining.decide import Cause, Decision, Evidence
-from pipelines.run import REGISTER, run_alone, set_values
+from pipelines.run import REGISTER, compare_with_champion, run_alone, set_values
 from pipelines.stage import RUN_ID_VARIABLE
 
 MER = ("python", "-P", "-m", "pipelines.cli")  # -P: the code of the image, not of the current folder
@@ -142,10 +142,13 @@ def run_stage(
     else:
         root = root or find_root()
         exit_code = compute(stage, run_id=run_id, code=code, root=root)
-    if exit_code == 0 and stage == REGISTER and plan is not None:
-        from pipelines.retraining.record import record
+    if exit_code == 0 and stage == REGISTER:
+        layout, params = Layout(root), load(root)
+        compare_with_champion(layout, params)
+        if plan is not None:
+            from pipelines.retraining.record import record
 
-        record(Layout(root), load(root), plan.decision)
+            record(layout, params, plan.decision)
     return exit_code
 
 

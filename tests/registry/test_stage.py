@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +39,9 @@ from components.tracking.client import Client
 from components.tracking.runs import Run
 from components.tracking.versions import PROMOTED_BY, resolve, version_info
 from pipelines.commands import drift
-from pipelines.commands.versions.gates import BY_ITSELF, run_gates
+from pipelines.commands.versions.gates import BY_ITSELF, compare_last, comparison_line, run_gates
 from pipelines.retraining.gather import trained_version
+from pipelines.run import compare_with_champion
 from pipelines.stages import call_stage
 from tests.registry.projects import EvaluatedProject, make_params, make_project, toy_clips
 from tests.serving.answers.test_schemas import answer_fields
@@ -245,7 +247,9 @@ def test_a_version_is_compared_with_the_champion_on_the_same_people(
     write_json(second.evaluated / "calibration.json", {**calibration, "clip": 2 * calibration["clip"]})
     challenger = call_stage("register", params, second)["version"]
     assert challenger != first["version"]
-    run_gates(challenger, params, second, mlflow_uri)
+    before = MlflowClient(mlflow_uri).get_registered_model("stage-duel").aliases
+    compare_last(params, second)  # as `mer run` does at its end
+    assert MlflowClient(mlflow_uri).get_registered_model("stage-duel").aliases == before
     tags = MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).tags
     assert tags["champion.version"] == first["version"]
     # The same answers with a different confidence.
@@ -254,7 +258,7 @@ def test_a_version_is_compared_with_the_champion_on_the_same_people(
     description = MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).description
     assert "## Against the champion, version 1\n| gate | verdict | evidence |" in description
     # Bounds that nothing keeps, and then such that everything does.
-    outcomes = {}
+    outcomes, lines = {}, {}
     for bound in (0.01, 1.0):
         bounds = {name: bound for name in Promotion.model_fields if name != "auto_promote"}
         bounded = {"max_latency_ratio": 50 * bound, "max_size_ratio": 2 * bound}
@@ -262,9 +266,22 @@ def test_a_version_is_compared_with_the_champion_on_the_same_people(
         code = run_gates(challenger, params.model_copy(update={"promotion": promotion}), second, mlflow_uri)
         aliases = MlflowClient(mlflow_uri).get_registered_model("stage-duel").aliases
         outcomes[bound] = (code, {alias: str(number) for alias, number in aliases.items()})
+        compared = version_info("stage-duel", challenger, tracking_uri=mlflow_uri)
+        assert compared is not None
+        lines[bound] = comparison_line(compared)
     assert outcomes[0.01] == (5, {"champion": first["version"]})
     assert outcomes[1.0] == (0, {"challenger": challenger, "champion": challenger})
+    champion = f"the champion, version {first['version']}"
+    assert re.fullmatch(f"{champion}: not every gate passed: .*latency ratio failed.*", str(lines[0.01]))
+    assert lines[1.0] == f"{champion}: every gate passed"
     assert MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).tags[PROMOTED_BY] == BY_ITSELF
+
+
+def test_a_comparison_that_cannot_be_made_is_told_and_no_more(
+    mlflow_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare_with_champion(Layout(tmp_path), make_params(mlflow_uri, "stage-nothing"))
+    assert "the version was not compared with the champion: " in capsys.readouterr().err
 
 
 def test_a_bundle_holds_the_weights_of_the_second_training_and_the_calibration_of_the_first(

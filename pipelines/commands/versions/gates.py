@@ -1,4 +1,7 @@
-"""`mer gates`: a version against the champion on the same held-out people; a version that passes challenges it."""
+"""`mer gates`: a version against the champion on the same held-out people; a version that passes challenges it.
+
+`mer run` compares the version that it has registered in the same way, without moving an alias.
+"""
 
 from __future__ import annotations
 
@@ -80,9 +83,7 @@ def run_gates(version: str | None, params: Params, layout: Layout, uri: str) -> 
     rows = [(str(gate["name"]), _verdict(gate), str(gate["words"])) for gate in own.bundle.description.gates]
     champion = resolve(params.served_model, params.rollout.alias, tracking_uri=uri)
     if champion is not None and champion.bundle_sha256 != info.bundle_sha256:
-        against = Entrant(info=champion, bundle=load_verified(params, layout, champion, uri))
-        gates = compare(own, against, params, layout, uri)
-        _record(info, champion, gates, uri)
+        gates = _against(own, champion, params, layout, uri)
         rows += [(f"{PREFIX}{gate.name}", gate.verdict.value, gate.words) for gate in gates]
     passed = bool(rows) and all(verdict == "passed" for _, verdict, _ in rows)
     print(f"{info.name} version {info.version} against {f'version {champion.version}' if champion else 'no champion'}")
@@ -90,6 +91,44 @@ def run_gates(version: str | None, params: Params, layout: Layout, uri: str) -> 
     leads = champion is not None and champion.bundle_sha256 == info.bundle_sha256
     _move_aliases(info, params, uri, passed=passed, leads=leads)
     return 0 if passed else NOT_PASSED
+
+
+def compare_last(params: Params, layout: Layout) -> None:
+    """Compares the version of the last `mer run` with the champion, if that is a different one, and writes the result
+    to the version's tags and page. Takes seconds; moves no alias.
+
+    Raises:
+        BundleError, DataError, UnavailableError: as `run`.
+    """
+    from components.tracking.address import tracking_uri
+
+    uri = tracking_uri(params.tracking, layout.root)
+    champion = resolve(params.served_model, params.rollout.alias, tracking_uri=uri)
+    info = find_version(params, _last(params, layout, uri), uri)
+    if champion is not None and champion.bundle_sha256 != info.bundle_sha256:
+        without_progress_bars()
+        impatient()
+        _against(Entrant(info=info, bundle=load_verified(params, layout, info, uri)), champion, params, layout, uri)
+
+
+def comparison_line(info: VersionInfo) -> str | None:
+    """What a version's tags say of its comparison with the champion; None where it was not compared."""
+    if f"{PREFIX}passed" not in info.tags:
+        return None
+    own = {name.removeprefix(PREFIX): text for name, text in info.tags.items() if name.startswith(PREFIX)}
+    champion, passed = own.pop("version"), own.pop("passed") == "true"
+    verdicts = {name: text.partition(":")[0] for name, text in sorted(own.items())}
+    open_gates = ", ".join(f"{name} {verdict}" for name, verdict in verdicts.items() if verdict != "passed")
+    outcome = "every gate passed" if passed else f"not every gate passed: {open_gates.replace('_', ' ')}"
+    return f"the champion, version {champion}: {outcome}"
+
+
+def _against(own: Entrant, champion: VersionInfo, params: Params, layout: Layout, uri: str) -> list[Gate]:
+    """The gates against the champion, which are recorded."""
+    against = Entrant(info=champion, bundle=load_verified(params, layout, champion, uri))
+    gates = compare(own, against, params, layout, uri)
+    _record(own.info, champion, gates, uri)
+    return gates
 
 
 def compare(own: Entrant, champion: Entrant, params: Params, layout: Layout, uri: str) -> list[Gate]:

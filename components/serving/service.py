@@ -25,6 +25,7 @@ from components.registry.fetch import fetch_bundle
 from components.registry.keys import TrustedKeys
 from components.registry.proof import Keyring
 from components.registry.trust import Trust, check_authentic
+from components.runtime.memory import give_back
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.answers.schemas import Answer, ClipPicture, ClipPictures, ModelIdentity, ServedVersion
@@ -295,6 +296,8 @@ class Service:
         )
         answer = predictor.predict_features(features, name=FEATURES_NAME, why=why)
         metrics().answered(answer)
+        del features
+        give_back()  # there may be ten times as much of them as of a clip's
         return answer
 
     def pictures(self, upload: Upload, predictor: Predictor, patience: Patience) -> ClipPictures:

@@ -10,6 +10,7 @@ import atexit
 import codecs
 import locale
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -105,8 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         in_utf8()
     code = call(arguments)
-    if code == INTERRUPTED and "ray" in sys.modules:
-        _leave(code)
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the key pressed again, while it ends already
+        if "ray" in sys.modules:
+            _leave(code)
     sys.exit(code)
 
 

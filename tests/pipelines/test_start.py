@@ -38,3 +38,22 @@ def test_an_interrupt_during_the_imports_ends_it_in_good_order(tmp_path: Path) -
         shown = process.communicate(timeout=60)[1]
     assert process.returncode == INTERRUPTED
     assert shown == "\nInterrupted.\n"
+
+
+# A command that is interrupted, and again while the interpreter ends.
+TWICE = """
+import atexit, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+from pipelines import cli
+def interrupted(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+cli.app = interrupted
+cli.main(["serve"])
+"""
+
+
+def test_a_second_interrupt_while_it_ends_changes_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert done.stderr == "\nInterrupted. Finished work is kept.\n"

@@ -26,6 +26,7 @@ from components.tracking.versions import (
     set_alias,
     set_tags,
 )
+from pipelines.commands.service.woken import nudge
 from pipelines.commands.table import table
 from pipelines.commands.versions.promote import promote
 from pipelines.commands.versions.verified import find_version, load_verified
@@ -90,6 +91,7 @@ def run_gates(version: str | None, params: Params, layout: Layout, uri: str) -> 
     print(table(("gate", "verdict", "evidence"), rows))
     leads = champion is not None and champion.bundle_sha256 == info.bundle_sha256
     _move_aliases(info, params, uri, passed=passed, leads=leads)
+    nudge(params, layout)
     return 0 if passed else NOT_PASSED
 
 

@@ -37,8 +37,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    """A project with a catalog, the transform of a training, and a version that it starts from."""
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A project with a catalog, the transform of a training, and a version that it starts from, on a machine whose
+    folder for what it fetches is the test's own."""
+    at_node(monkeypatch, tmp_path / "here")
     layout = Layout(tmp_path / "project")
     write_catalog(layout)
     examples = load_examples(layout, "train")

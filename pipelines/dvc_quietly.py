@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ ADVICE = "Use `dvc push`"
 SUPPORT = "dvc.org/support"
 STAGE_ENDED = re.compile(r"exited with (\d+)$")
 BLOCKED = "it is being blocked by:"  # of DVC's locks on paths
+END_S = 10.0
 LOST = "mer: a different process took this stage over; nothing of it is saved here"
 
 
@@ -77,10 +79,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop_all() -> None:
-    """Interrupts the stage: a different process works on its outputs. DVC ends with it."""
+    """Interrupts the stage: a different process works on its outputs. DVC ends with it, or is ended."""
     print(LOST, file=sys.stderr)
     if os.getpgrp() == os.getpid():  # started by `mer`, as the first of a group of its own
         os.killpg(os.getpgrp(), signal.SIGINT)
+        time.sleep(END_S)  # then it goes on: SIGINT is ignored, as by what a shell has started behind `&`
+        os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
 def _by_token(own: Lease) -> None:

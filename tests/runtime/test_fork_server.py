@@ -151,7 +151,13 @@ sys.stdin.read()
 def test_a_process_that_may_fork_is_its_own_server(tmp_path: Path, kind: str) -> None:
     script = tmp_path / "here.py"
     script.write_text(HERE)
-    process = subprocess.Popen([sys.executable, script, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, script, kind],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     said = json.loads(process.stdout.readline())
     server = psutil.Process(said["server"])

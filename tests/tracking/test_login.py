@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ import pytest
 
 from components.tracking.login import PROXY_VARIABLE
 from components.tracking.versions import PROMOTED_BY
+from pipelines.commands.service.mlflow_server import server_environment
 from pipelines.kubeflow import kustomize
 from tests.pipelines.projects import ROOT
 
@@ -62,7 +62,7 @@ def answers(
     }
     assert {PROXY_VARIABLE, "MLFLOW_AUTH_ADMIN_PASSWORD"} <= {entry["name"] for entry in server["env"]}
     command = [sys.executable, "-c", SCRIPT, json.dumps(questions)]
-    environment = {**os.environ, **literal, **own}
+    environment = {**server_environment(), **literal, **own}
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [tuple(answer) for answer in json.loads(done.stdout.rpartition("ANSWERS")[2])]

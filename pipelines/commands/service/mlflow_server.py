@@ -65,6 +65,8 @@ class MlflowServer(Background):
 
 def server_environment() -> dict[str, str]:
     """The variables of an MLflow server, which starts none of what is not used here."""
+    from components.serving.metrics import FOLDER_VARIABLE
+
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -73,6 +75,7 @@ def server_environment() -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
+    environment.pop(FOLDER_VARIABLE, None)  # the folder for what the service counts, and MLflow counts, too
     return environment
 
 

@@ -17,8 +17,10 @@ from components.contracts.config import Serving
 from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.layout import Layout
 from components.serving.http.api_keys import FILE_VARIABLE
+from components.serving.metrics import FOLDER_VARIABLE
 from pipelines import cli
 from pipelines.commands.service import serve
+from pipelines.commands.service.mlflow_server import server_environment
 from pipelines.commands.service.supervise import Watch
 
 VERSIONS = ("3", "4")
@@ -139,3 +141,10 @@ def test_only_changes_and_trouble_are_printed(capsys: pytest.CaptureFixture[str]
     for kind in (*serve.EVENTS, "trouble"):
         serve._report(kind, "version 4")
         assert f"  {kind}: version 4\n" in capsys.readouterr().err
+
+
+def test_an_mlflow_that_is_started_again_counts_nothing_among_what_the_service_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, "/nowhere")
+    assert FOLDER_VARIABLE not in server_environment()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from components.contracts.config import MediaLimits
 from components.media.chosen import scan_chosen
 from components.media.frames import DecodeReport, frames
+from components.media.images import jpeg_of
 from components.media.tracks import BY_FLAGS
 
 PER_S = 2.0
@@ -79,7 +80,4 @@ def _jpeg(picture: NDArray[np.uint8]) -> bytes:
     scale = min(1.0, SIDE_PX / max(height, width))
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    data: bytes = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[
-        1
-    ].tobytes()
-    return data
+    return jpeg_of(small, QUALITY)

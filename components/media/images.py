@@ -64,6 +64,13 @@ class ImageTimes:
         return self.times_s.size == 1
 
 
+def jpeg_of(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """A picture (H, W, 3) in RGB as a JPEG; `quality` is that of libjpeg, 0 to 100."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    data: bytes = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return data
+
+
 def image_times(path: Path, limits: MediaLimits, *, where: str) -> ImageTimes:
     """The times of a file's pictures. Of a photograph only the head is read.
 

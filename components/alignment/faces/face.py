@@ -29,6 +29,7 @@ from components.alignment.faces.lips import Grey, Lips, mouth_of
 from components.alignment.faces.speaker import find_speaker
 from components.alignment.faces.tracks import Box, Track, associated, persons, same_face, weight
 from components.contracts.config import FaceAlignment
+from components.media.images import jpeg_of
 
 MAX_TRACKED = 4  # faces followed at once; bounds memory in a crowd
 MAX_GLANCES = 256  # small grey pictures kept at once: 4 s at 60 frames/s, and at most 26 MB
@@ -300,9 +301,7 @@ def crop_jpeg(picture: Picture, box: Box, config: FaceAlignment) -> bytes | None
     square = cv2.copyMakeBorder(inside, *edges, borderType=cv2.BORDER_REPLICATE) if any(edges) else inside
     how = cv2.INTER_AREA if side > config.crop_px else cv2.INTER_LINEAR
     small = cv2.resize(square, (config.crop_px, config.crop_px), interpolation=how)
-    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-    data: bytes = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality])[1].tobytes()
-    return data
+    return jpeg_of(small, config.jpeg_quality)
 
 
 def _choice(people: list[list[Track]], sound: Envelope | None) -> tuple[list[Track], str | None]:

@@ -175,14 +175,9 @@ def create_app(service: Service) -> FastAPI:
     async def predict(request: Request, why: Why = False) -> Response:
         kind = _accepted(request)
         predictor, contest, patience = service.current(), service.contest(), service.patience()
-        content_type = request.headers.get("content-type", "")
         later = None
         with admission.waiting(), ExitStack() as stack:
-            upload = stack.enter_context(
-                await receive(
-                    request.stream(), content_type, max_clip_bytes=service.limits.max_bytes, folder=service.uploads.path
-                )
-            )
+            upload = stack.enter_context(await _received(request, service))
             async with admission.turn(patience):
                 if contest is None:
                     answer = await _in_thread(partial(service.predict, upload, predictor, patience, why=why), patience)
@@ -222,14 +217,9 @@ def create_app(service: Service) -> FastAPI:
     )
     async def pictures(request: Request) -> ClipPictures:
         predictor, patience = service.current(), service.patience()
-        content_type = request.headers.get("content-type", "")
-        with admission.waiting():
-            upload = await receive(
-                request.stream(), content_type, max_clip_bytes=service.limits.max_bytes, folder=service.uploads.path
-            )
-            with upload:
-                async with admission.turn(patience):
-                    return await _in_thread(partial(service.pictures, upload, predictor, patience), patience)
+        with admission.waiting(), await _received(request, service) as upload:
+            async with admission.turn(patience):
+                return await _in_thread(partial(service.pictures, upload, predictor, patience), patience)
 
     _add_descriptions(app, service)
 
@@ -379,6 +369,16 @@ async def _in_thread(work_of: Callable[[], Result], patience: Patience) -> Resul
         await asyncio.wait([work])
         work.exception()  # read, so that asyncio does not report it
         raise
+
+
+async def _received(request: Request, service: Service) -> Upload:
+    """The clip that a form holds, and what comes with it."""
+    return await receive(
+        request.stream(),
+        request.headers.get("content-type", ""),
+        max_clip_bytes=service.limits.max_bytes,
+        folder=service.uploads.path,
+    )
 
 
 def _accepted(request: Request) -> str:

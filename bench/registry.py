@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import (
-    gpu_step,
-    live_streams,
-    memory,
-    promotions,
-    rerun,
-    shadow,
-    stages,
-    stored_features,
-    streaming_step,
-    training_step,
-)
+from bench import gpu_step, memory, rerun, stages, stored_features, streaming_step, training_step
 from bench.benchmark import Benchmark
+from bench.service import live_streams, promotions, shadow
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
     "training-step": training_step.BENCHMARK,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from bench.which_modality import REST_S, TOGETHER, TURN_S, joined, pairs, reasons, tallied
+from bench.studies.which_modality import REST_S, TOGETHER, TURN_S, joined, pairs, reasons, tallied
 from components.catalog.cases import Case
 from components.inference.attribution import LeftOut, change_point, leave_one_out
 from components.inference.calibration import Calibration
@@ -67,8 +67,8 @@ def test_a_pretrained_classifier_can_be_left_out_too(scorer: Scorer) -> None:
 
 
 def test_planted_transitions_name_who_turned_first_and_not_who_stayed(scorer: Scorer) -> None:
-    """The same planting as `bench.which_modality`, with unseen people and a model trained in seconds. Of this model the
-    face tells pairs of emotions apart, so that between the emotions of a pair it has nothing to turn."""
+    """The same planting as `bench.studies.which_modality`, with unseen people and a model trained in seconds. Of this
+    model the face tells pairs of emotions apart, so that between the emotions of a pair it has nothing to turn."""
     moods = {0: (0, 3), 1: (1, 2), 2: (3, 1)}
     clips = [
         steady(f"tiny/planted{person}", mood, seed=90 + 7 * person + place)

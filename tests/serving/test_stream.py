@@ -21,7 +21,7 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from bench import live_streams
+from bench.service import live_streams
 from components.contracts.config import Model
 from components.contracts.errors import ConfigError, MediaError
 from components.inference.calibration import Calibration

@@ -1,6 +1,6 @@
 """Whether a union of corpora harms one of them, and whether evening them out helps.
 
-    python -m bench.unions PROJECT MODALITY [SEEDS]
+    python -m bench.studies.unions PROJECT MODALITY [SEEDS]
 
 The people of each dataset of the project's catalog are dealt to four folds: one tests, one calibrates, two train. Each
 dataset is answered by models trained on it alone, on the union as it comes, and on the union with
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.few_people import pooled
+from bench.studies.few_people import pooled
 from components.ablation.answers import ALL, FoldResult, load_result, save_result
 from components.ablation.crossval import CatalogClips, Unit, load_corpus, run_unit, unit_fingerprint
 from components.ablation.folds import Fold

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from bench.unions import FOLDS, by_dataset, deals, only
+from bench.studies.unions import FOLDS, by_dataset, deals, only
 from components.ablation.answers import ALL, Answers, FoldResult
 from components.ablation.crossval import CatalogClips
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bench.few_people import CALIBRATE, FOLDS, deals, pooled
+from bench.studies.few_people import CALIBRATE, FOLDS, deals, pooled
 from components.ablation.crossval import CatalogClips
 from components.evaluation.measure import Sample
 

@@ -1,6 +1,6 @@
 """Whether the answer names the modality that turned first and the one that the change rests on.
 
-    python -m bench.which_modality PROJECT [LAG_S [CLIPS]]
+    python -m bench.studies.which_modality PROJECT [LAG_S [CLIPS]]
 
 PROJECT was run to its end. Transitions are planted in the features of clips of people whom the model did not learn from
 (calibration and test): two clips of one person with different labels are joined after 1.5 s of the first. Either one

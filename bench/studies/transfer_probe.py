@@ -1,7 +1,7 @@
 """A linear probe of how far clip features carry over from corpus to corpus, beside which `mer ablate --folds dataset`
 is to be read.
 
-    python -m bench.transfer_probe PROJECT [MODALITY]
+    python -m bench.studies.transfer_probe PROJECT [MODALITY]
 
 For each dataset of the project's catalog a logistic regression on mean and standard deviation over time is trained on
 the clips of all others and tested on it: standardised by the training clips, and each dataset by its own clips without

@@ -1,6 +1,6 @@
 """What the weights of an earlier version are worth where there are few people to learn from.
 
-    python -m bench.few_people PROJECT MODALITY [PEOPLE [SEEDS]]
+    python -m bench.studies.few_people PROJECT MODALITY [PEOPLE [SEEDS]]
 
 The project has a catalog and `train.start_from` (`mer inputs` writes the version). Its people are dealt to five folds;
 of those outside a fold two calibrate and PEOPLE (2) train, once with random weights and once from the version, SEEDS

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.transfer_probe import AS_THEY_ARE, BY_OWN, Clips, answers, table
+from bench.studies.transfer_probe import AS_THEY_ARE, BY_OWN, Clips, answers, table
 
 
 def shifted() -> Clips:

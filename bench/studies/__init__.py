@@ -1,0 +1,1 @@
+"""Studies of what a model learns and an answer rests on, each a command: `python -m bench.studies.NAME`."""

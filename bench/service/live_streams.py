@@ -29,6 +29,7 @@ from components.datasets.synthetic.media import render
 from components.datasets.synthetic.plan import plan_clip
 from components.media.pieces import Piece
 from components.registry.bundle import load_bundle
+from components.registry.starter import BUNDLE
 from components.runtime.progress import progress
 from components.serving.assignment import VersionRef
 from components.serving.http.app import create_app
@@ -37,7 +38,6 @@ from components.serving.live.capture import all_pieces
 from components.serving.live.protocol import Begin, binary
 from components.serving.service import Service, ServiceSettings
 
-STARTER = Path(__file__).resolve().parents[1] / "starter" / "bundle"
 APART_S = 0.13  # between the beginnings of two streams
 PICTURE_PX = 320
 
@@ -150,8 +150,8 @@ def _service(folder: Path, sizes: Sizes) -> Iterator[str]:
     """The address of the starter, behind the gateway."""
     cache = folder / "cache"
     cache.mkdir()
-    sha256 = load_bundle(STARTER).sha256
-    (cache / sha256).symlink_to(STARTER)
+    sha256 = load_bundle(BUNDLE).sha256
+    (cache / sha256).symlink_to(BUNDLE)
     serving = Serving()
     settings = ServiceSettings(
         cache=cache,

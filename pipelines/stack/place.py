@@ -39,19 +39,26 @@ class Stack:
 
     @classmethod
     def make(cls, *, folder: Path, logs: Path, code: Path) -> Stack:
-        """A stack with free ports and new secrets."""
-        return cls(
+        """A stack with free ports, new secrets and a folder of temporary files."""
+        stack = cls(
             folder=folder,
             logs=logs,
             code=code,
             ports=_ports(),
             secrets={name: secrets.token_hex(32) for name in SECRETS},
         )
+        stack.temporary.mkdir()
+        return stack
 
     @property
     def project(self) -> Path:
         """The project that the main job runs in."""
         return self.folder / "project"
+
+    @property
+    def temporary(self) -> Path:
+        """Temporary files of Ray's processes, which are killed at the end and remove none."""
+        return self.folder / "tmp"
 
     @property
     def keys(self) -> Path:
@@ -106,9 +113,9 @@ class Stack:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_worker_niceness": "0",  # with Ray's 15 Serve starves where the other parts keep the processors busy
-            "RAY_TMPDIR": str(
-                self.folder
-            ),  # where it notes its address for others of this machine, who shall not use it
+            # Where it notes its address for others of this machine, who shall not use it.
+            "RAY_TMPDIR": str(self.folder),
+            "TMPDIR": str(self.temporary),
         }
 
     @property

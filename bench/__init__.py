@@ -1,7 +1,11 @@
 """Measurements: speed by `make bench` (`python -m bench --help`), and studies by commands of their own.
 
-*.py        the benchmarks, and what they share (benchmark, pairs, report, machine, made)
-service/    benchmarks of the running service
-studies/    whether an answer is right, and from corpus to corpus: `python -m bench.studies.NAME`
+training_step.py, streaming_step.py, gpu_step.py  a step of the model
+stages.py, stored_features.py, rerun.py, memory.py  the pipeline
+service/    the running service
+studies/    what a model learns and an answer rests on: `python -m bench.studies.NAME`
 scale.py    larger installations, simulated: `python -m bench.scale`
+
+registry.py lists the benchmarks. benchmark.py, pairs.py, report.py, machine.py, made.py and published_encoders.py are
+what they share.
 """

@@ -12,6 +12,7 @@ The answer is the one that the command `mer predict` and the service give. `load
     model = mer.load()                     # or a version, an alias, a bundle's folder
     answers = [model.predict(path) for path in paths]
 
+`mer.client` (client.py) gives the same answers from a service, and model.py holds `load` and `predict`.
 Everything else is in `components/`, which may change from version to version; the names here stay.
 """
 

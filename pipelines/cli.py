@@ -1,6 +1,6 @@
 """The command `mer`. Each command imports its dependencies when it runs, so that `mer --help` is fast.
 
-Exit codes: 0 done · 2 configuration or command line · 3 data · 4 data contract · 5 model · 6 rollout · 7 a service or
+Exit codes: 0 done · 2 configuration or command line · 3 data · 4 data contract · 5 model · 7 a service or
 resource is unavailable · 130 interrupted · 1 a defect of the program (with its traceback).
 """
 

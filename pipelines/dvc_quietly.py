@@ -25,7 +25,7 @@ from components.contracts.room import is_full, no_room
 from pipelines import lease
 from pipelines.lease import Lease
 from pipelines.project import written
-from pipelines.reproduce import BUSY, LEASE_VARIABLE
+from pipelines.repro import BUSY, LEASE_VARIABLE
 from pipelines.stage_host import StageHost, arguments_of
 
 LOCK_AND_GIT = ("dvc.dvcfile", "dvc.repo.scm_context")  # "Updating lock file", "To track the changes with git, run"

@@ -22,7 +22,7 @@ from pipelines.memory import PeakMemory
 from pipelines.project import find_root, load
 from pipelines.quiet import quiet_libraries
 from pipelines.ray_head import ray_head
-from pipelines.reproduce import BUSY, reproduce
+from pipelines.repro import BUSY, reproduce
 from pipelines.stage import RUN_ID_VARIABLE, Timing, timings
 from pipelines.stages import stage_of
 from pipelines.start import INTERRUPTED

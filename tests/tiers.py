@@ -45,7 +45,7 @@ LONGEST = (
     "tests/alignment/test_align.py",
     "tests/datasets/test_add_a_dataset.py",
     "tests/training/test_loop.py",
-    "tests/pipelines/kubeflow/test_retrain.py",
+    "tests/pipelines/kubeflow/test_generate.py",
     "tests/serving/test_predict_command.py",
     "tests/pipelines/test_run.py",
     "tests/tracking/test_artifacts.py",

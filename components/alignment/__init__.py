@@ -6,4 +6,10 @@ placed_sound.py, words.py, physio.py, pictures.py, given.py  one modality each, 
 faces/      detection, tracks, the speaking person, the offset between lips and sound
 stage.py    the `alignment` stage: a Ray Data map over the clip table
 guard.py    alignment in a guarded child process
+said.py     words that were sent with a clip; tokens.py: words in any language; recogniser.py: Whisper, where none came
+vad.py      when somebody speaks
+quality.py  figures, notes and a gate
+outcome.py  a clip aligned or set aside; refused.py: remembered, so that a broken file is not decoded again
+partial.py  what an interrupted run has done; chunks.py: the work in parts; shards.py: the result as Parquet
+fingerprint.py  what an alignment depends on, as a hash
 """

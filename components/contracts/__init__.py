@@ -9,4 +9,11 @@ layout.py       where each stage writes; atomic.py: write beside, then rename; r
                 rights.py: a file that this user may not open
 lineage.py      commit and hashes behind a model; requirements.py: the packages that it needs
 versions.py     the declared version of each stage
+fingerprint.py  hashes of files and values
+presets.py      named defaults of `model` and `train`
+pretrained.py   a classifier that comes with an encoder
+splits.py       the names of splits
+bundle_files.py the files of a bundle, verified
+findings.py     what an evaluation found, in words
+readmitted.py   decisions about clips in quarantine
 """

@@ -6,4 +6,8 @@ ways.py        clips and steps read in several ways beside each other
 objective.py   the table of losses; losses.py and contrastive.py hold them
 streaming.py   the causal model step by step
 published/     the published model; build.py chooses by preset
+base.py        what every model takes and gives; spec.py: enough to build one again; files.py: safetensors and JSON
+carried.py     the weights of an earlier model
+sparse.py      a modality that few clips have is computed for those alone
+scores.py      F1, UAR, accuracy; agreement.py: concordance
 """

@@ -7,5 +7,8 @@ model_card.py  the description of a version; `terms.py`: licence and consent of 
 proof.py       a signed statement about a bundle; `keys.py`: where keys come from; `trust.py`: what may be used
 fetch.py       from the registry to a verified folder on this machine
 subjects.py, marking.py  the people in the data of a version, and marks for those who withdrew
+evidence.py    gates, data contracts and people of a version as tags
+earlier.py     the earlier versions that the configuration names
+starter.py     the version that comes with the code
 stage.py       the `register` stage
 """

@@ -10,14 +10,17 @@ from datetime import datetime
 from typing import Any
 
 from components.contracts.errors import MerError
+from components.rollout.versions import STATE, with_own_marks
 from components.tracking.versions import resolve, tags_of_model
 
 # A tag of the registered model: when a decision about training was last carried out without an error, ISO 8601, UTC.
 RETRAINED_AT_TAG = "retrain.at"
 RETRAINED, CHAMPION = "mer_last_good_retraining_timestamp_seconds", "mer_champion_registered_timestamp_seconds"
+SERVED = "mer_promoted_version_served"
 MEANING: Mapping[str, str] = {
-    RETRAINED: "When `mer retrain` last ended well, also with nothing to do, in seconds since 1970.",
+    RETRAINED: "When `mer retrain` last ended without an error, also with nothing to do, in seconds since 1970.",
     CHAMPION: "When the version under the rollout's alias was registered, in seconds since 1970.",
+    SERVED: "1 where all replicas answer with the version under the rollout's alias, 0 where they do not (yet).",
 }
 EVERY_S = 60.0
 
@@ -39,8 +42,10 @@ def read_figures(*, registered: str, served: str, alias: str, tracking_uri: str)
         ended = tags_of_model(registered, tracking_uri=tracking_uri).get(RETRAINED_AT_TAG, "")
         figures[RETRAINED] = datetime.fromisoformat(ended).timestamp()
     version = resolve(served, alias, tracking_uri=tracking_uri)
-    if version is not None and version.created_ms:
-        figures[CHAMPION] = version.created_ms / 1000
+    if version is not None:
+        figures[SERVED] = float(with_own_marks(version).tags.get(STATE) == "serving")
+        if version.created_ms:
+            figures[CHAMPION] = version.created_ms / 1000
     return figures
 
 

@@ -13,4 +13,6 @@ versions.py   registered versions: read, tags, aliases, files
 file_store.py one version, read from a store that is a file without MLflow
 packaging.py  the folder that MLflow loads a version from
 names.py      nested values under flat names that MLflow takes
+login.py      MLflow's login, and who moved an alias
+webhooks.py   what tells of an alias that moved
 """

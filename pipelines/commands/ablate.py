@@ -18,7 +18,7 @@ from components.tracking.client import check_reachable
 from pipelines import run as pipeline
 from pipelines.project import find_root, load
 from pipelines.ray_head import ray_head
-from pipelines.reproduce import reproduce, terminated_like_interrupted
+from pipelines.repro import reproduce, terminated_like_interrupted
 from pipelines.stage import THREADS
 
 NEEDED = "catalog"

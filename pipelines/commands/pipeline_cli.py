@@ -101,7 +101,7 @@ def accept(
       mer accept
       mer accept --dataset ravdess
     """
-    from pipelines.commands.versions import accept as command
+    from pipelines.commands import accept as command
 
     print(command.accept(dataset=dataset))
 
@@ -226,6 +226,6 @@ def describe(
       mer describe
       mer describe --short
     """
-    from pipelines.commands.versions import describe as description
+    from pipelines.commands import describe as description
 
     print(description.pipeline(short=short))

@@ -36,9 +36,9 @@ def run(*, if_needed: bool, dry_run: bool, as_json: bool, server: Server | None 
         return 0
     if decision.kind == "retrain":
         if server is not None:
-            from pipelines.kubeflow import retrain
+            from pipelines.kubeflow import generate
 
-            print(retrain.submit(server, layout.root, decision=decision))
+            print(generate.submit(server, layout.root, decision=decision))
             return 0
         from pipelines import run as pipeline
 

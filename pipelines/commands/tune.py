@@ -27,7 +27,7 @@ from pipelines import run as pipeline
 from pipelines.commands.table import table
 from pipelines.project import find_root, load
 from pipelines.ray_head import ray_head
-from pipelines.reproduce import reproduce, terminated_like_interrupted
+from pipelines.repro import reproduce, terminated_like_interrupted
 from pipelines.stage import THREADS
 
 NEEDED = "catalog"

@@ -53,9 +53,9 @@ def kfp_compile(
       mer kfp compile
       mer kfp compile -o build/mer.yaml
     """
-    from pipelines.kubeflow import retrain
+    from pipelines.kubeflow import generate
 
-    print(retrain.compile_to(output))
+    print(generate.compile_to(output))
 
 
 @kfp.command("run")
@@ -79,13 +79,13 @@ def kfp_run(  # noqa: PLR0917  typer passes by name
       mer kfp run --host http://localhost:8888
       mer kfp run --host https://kubeflow.example.org/pipeline --namespace team-a --token-file token
     """
-    from pipelines.kubeflow import retrain
+    from pipelines.kubeflow import generate
 
     if local:
         if host is not None:
             raise typer.BadParameter("choose --local or --host ADDRESS")
-        raise typer.Exit(retrain.run_local(workspace))
-    print(retrain.submit(_server(host, namespace, token_file, service_account, ca_file)))
+        raise typer.Exit(generate.run_local(workspace))
+    print(generate.submit(_server(host, namespace, token_file, service_account, ca_file)))
 
 
 for _name, _command in task_cli.COMMANDS.items():

@@ -10,7 +10,7 @@ import yaml
 from components.contracts.errors import ConfigError
 from pipelines import dag
 from pipelines.kubeflow import kustomize
-from pipelines.kubeflow.retrain import task_name
+from pipelines.kubeflow.generate import task_name
 from pipelines.project import find_root
 
 END = "'"  # of the shell command that is the entrypoint

@@ -9,7 +9,7 @@ from pathlib import Path
 from components.contracts.errors import ConfigError
 from pipelines import dag
 from pipelines.commands.versions.verified import user
-from pipelines.kubeflow import recurring, retrain, schedules
+from pipelines.kubeflow import generate, recurring, schedules
 from pipelines.kubeflow.place import PIPELINE, Place
 from pipelines.kubeflow.schedules import Schedule, Schedules
 from pipelines.kubeflow.server import Server, answering, connect
@@ -114,7 +114,7 @@ def _place(server: Server) -> Place:
 def _package() -> recurring.Package:
     root = find_root()
     path = root / ".mer" / "kfp" / f"{PIPELINE}.yaml"
-    retrain.compile_to(path, root)
+    generate.compile_to(path, root)
     nodes = dag.read(root)
 
     def parameters(schedule: Schedule) -> dict[str, str]:

@@ -23,7 +23,7 @@ from components.tracking.versions import VersionInfo
 from pipelines.commands.table import table
 from pipelines.commands.versions.verified import find_version
 from pipelines.project import find_root, load
-from pipelines.reproduce import call, environment
+from pipelines.repro import call, environment
 from pipelines.reproduction.checkout import EVALUATE, TRAIN, bring_data, check, check_out
 from pipelines.reproduction.compare import Weights, compare_weights, differences, moved, settings
 from pipelines.run import set_values

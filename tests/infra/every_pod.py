@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from pipelines import dag
-from pipelines.kubeflow import kustomize, retrain
+from pipelines.kubeflow import generate, kustomize
 from pipelines.kubeflow.settings import load_settings
 from pipelines.stages import STAGES
 from tests.infra import kfp_pods
@@ -40,7 +40,7 @@ def compiled() -> tuple[dict[str, Any], dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mer.yaml"
         with only_the_caller():
-            compiler.Compiler().compile(retrain.build(nodes, load_settings(ROOT)), package_path=str(path))
+            compiler.Compiler().compile(generate.build(nodes, load_settings(ROOT)), package_path=str(path))
         pipeline, platform = yaml.safe_load_all(path.read_text())
     return pipeline, platform
 

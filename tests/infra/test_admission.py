@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.kubeflow import kustomize, retrain
+from pipelines.kubeflow import generate, kustomize
 from pipelines.stages import STAGES
 from tests.infra import kfp_pods
 from tests.infra.every_pod import compiled
@@ -132,7 +132,7 @@ def test_what_the_operators_make_by_default_is_refused(workflow: tuple[dict[str,
     assert fields == {
         f"{namespace}/{name}": ["main: runAsNonRoot"]
         for namespace in (OWN, PROFILE)
-        for name in (retrain.CHECK, retrain.REPORT, *STAGES)
+        for name in (generate.CHECK, generate.REPORT, *STAGES)
     }
 
 

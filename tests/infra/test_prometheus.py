@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from components.rollout import figures
-from components.rollout.figures import CHAMPION, MEANING, RETRAINED, RETRAINED_AT_TAG, read_figures
+from components.rollout.figures import CHAMPION, MEANING, RETRAINED, RETRAINED_AT_TAG, SERVED, read_figures
+from components.rollout.versions import STATE
 from components.tracking.versions import VersionInfo
 from pipelines.kubeflow import kustomize
 from pipelines.stack.prometheus import REMEDY
@@ -105,18 +106,23 @@ def test_promtool_reads_every_rule_and_query_and_notices_a_mistake(name: str, tm
 
 
 @pytest.mark.parametrize(
-    ("tag", "expected"),
+    ("tag", "state", "expected"),
     [
-        ("2026-03-01T02:00:00+00:00", {RETRAINED: datetime(2026, 3, 1, 2, tzinfo=UTC).timestamp(), CHAMPION: 5.0}),
-        ("yesterday", {CHAMPION: 5.0}),
-        (None, {CHAMPION: 5.0}),
+        (
+            "2026-03-01T02:00:00+00:00",
+            "serving",
+            {RETRAINED: datetime(2026, 3, 1, 2, tzinfo=UTC).timestamp(), CHAMPION: 5.0, SERVED: 1.0},
+        ),
+        ("yesterday", "refused", {CHAMPION: 5.0, SERVED: 0.0}),
+        (None, None, {CHAMPION: 5.0, SERVED: 0.0}),
     ],
 )
 def test_figures_are_what_the_registry_says(
-    tag: str | None, expected: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    tag: str | None, state: str | None, expected: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tags = {} if tag is None else {RETRAINED_AT_TAG: tag}
-    version = VersionInfo(name="served", version="1", tags={}, source="", created_ms=5000)
+    own = {} if state is None else {STATE: state}
+    version = VersionInfo(name="served", version="1", tags=own, source="", created_ms=5000)
     monkeypatch.setattr(figures, "tags_of_model", lambda name, tracking_uri: tags if name == "mer" else {})
     monkeypatch.setattr(figures, "resolve", lambda name, alias, tracking_uri: version)
     assert read_figures(registered="mer", served="served", alias="champion", tracking_uri="x") == expected

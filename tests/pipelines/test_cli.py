@@ -94,7 +94,7 @@ def test_an_interrupt_gives_130_and_a_word(monkeypatch: pytest.MonkeyPatch, caps
     def interrupted(**_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.commands.versions.describe.pipeline", interrupted)
+    monkeypatch.setattr("pipelines.commands.describe.pipeline", interrupted)
     assert call(["describe"]) == 130
     shown = capsys.readouterr().err
     assert "Interrupted" in shown
@@ -105,7 +105,7 @@ def test_a_defect_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: p
     def broken(**_: object) -> str:
         raise ZeroDivisionError("no number")
 
-    monkeypatch.setattr("pipelines.commands.versions.describe.pipeline", broken)
+    monkeypatch.setattr("pipelines.commands.describe.pipeline", broken)
     assert call(["describe"]) == 1
     shown = capsys.readouterr().err
     assert "ZeroDivisionError: no number" in shown
@@ -169,7 +169,7 @@ def test_what_the_machine_refuses_is_no_defect(
     def refused(**_: object) -> str:
         raise error
 
-    monkeypatch.setattr("pipelines.commands.versions.describe.pipeline", refused)
+    monkeypatch.setattr("pipelines.commands.describe.pipeline", refused)
     assert call(["describe"]) == 7
     shown = capsys.readouterr().err
     assert what in shown

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import lease
-from pipelines.reproduce import BUSY, LEASE_VARIABLE
+from pipelines.repro import BUSY, LEASE_VARIABLE
 from tests.namespaces import own_pid_namespace
 from tests.small_disk import small_disk
 

@@ -1,4 +1,5 @@
 """`params.yaml` as frozen typed models, one module per section or a few that belong together.
+base.py says what a section is, and loading.py reads the file.
 
 Top-level keys are the sections of `params.Params`, plus one section per dataset (`synthetic:`, `ravdess:` …) that the
 dataset's own adapter types (`datasets/registry.py`). What each setting means stands below its field, and `mer config`

@@ -1,1 +1,6 @@
-"""Episodes against the truth: events are counted (`events.py`), decoders fitted and compared (`decoders.py`)."""
+"""Episodes against the truth.
+
+events.py      events are counted
+decoders.py    decoders fitted and compared
+thresholds.py  the baselines that smoothing must beat
+"""

@@ -1,1 +1,6 @@
-"""One version against another: the baselines of the same evaluation, earlier evaluations, the champion."""
+"""One version against another.
+
+comparison.py  beside baselines, and itself with fewer modalities
+earlier.py     beside an earlier version, on the same test clips
+against.py     against the champion, on the same people
+"""

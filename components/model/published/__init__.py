@@ -1,1 +1,5 @@
-"""The published model, and the windows that it reads clips by."""
+"""The published model.
+
+paper.py        exactly as published
+paper_clips.py  its scores of windows, as those of steps and clips; windows.py: where windows lie
+"""

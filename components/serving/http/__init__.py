@@ -6,4 +6,5 @@ uploads.py   a clip as it is posted; `feature_body.py` reads features, in a proc
 batches.py   many clips in one request
 admission.py bounds what waits
 problems.py  errors as responses
+mirror.py    clips for a challenger on trial, after the answer
 """

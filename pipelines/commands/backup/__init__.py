@@ -1,1 +1,5 @@
-"""`mer backup`: copies of MLflow's database and of the stores."""
+"""`mer backup` and `mer restore`: MLflow's database and the stores, copied and put back.
+
+cli.py      arguments and help
+command.py  the work
+"""

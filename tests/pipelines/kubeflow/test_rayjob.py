@@ -7,8 +7,8 @@ import yaml
 
 from components.contracts.errors import ConfigError
 from pipelines.kubeflow import kustomize
+from pipelines.kubeflow.generate import task_name
 from pipelines.kubeflow.rayjob import _short, manifest
-from pipelines.kubeflow.retrain import task_name
 from tests.pipelines.projects import ROOT, TINY
 
 

@@ -15,7 +15,7 @@ import pytest
 from components.contracts.errors import ConfigError, UnavailableError
 from pipelines import dag
 from pipelines.cli import call
-from pipelines.kubeflow import recurring, retrain, schedules
+from pipelines.kubeflow import generate, recurring, schedules
 from pipelines.kubeflow.place import Place
 from pipelines.kubeflow.server import Server, connect
 from pipelines.kubeflow.settings import load_settings
@@ -89,9 +89,9 @@ def test_a_run_is_started_in_the_namespace_and_under_the_account(
     host, _ = api
     node = dag.Node(address="inputs", command="", description="", deps=(), outs=(), params={}, upstream=())
     package = tmp_path / "mer.yaml"
-    compiler.Compiler().compile(retrain.build([node], load_settings(ROOT)), package_path=str(package))
+    compiler.Compiler().compile(generate.build([node], load_settings(ROOT)), package_path=str(package))
     server = Server(host=host, namespace="team-a", service_account="trainer")
-    assert retrain.start(server, package, asked("ada")) == f"{host}/#/runs/details/r-1"
+    assert generate.start(server, package, asked("ada")) == f"{host}/#/runs/details/r-1"
     assert created["experiments"]["namespace"] == "team-a"
     assert created["runs"]["service_account"] == "trainer"
     assert created["runs"]["display_name"].startswith("retrain: asked ")

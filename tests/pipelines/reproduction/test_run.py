@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.tracking.versions import versions_of
-from pipelines.reproduce import environment
+from pipelines.repro import environment
 from tests.datasets.feature_folders import separable, write_features
 from tests.pipelines.loop.test_run import git
 from tests.pipelines.projects import make_project

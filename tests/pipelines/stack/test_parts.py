@@ -93,7 +93,7 @@ def test_the_environment_of_a_person_leads_no_part_astray(stack: Stack, monkeypa
 
 def test_prometheus_has_the_rules_of_both_files_and_asks_every_part(stack: Stack) -> None:
     alerts = {rule["alert"] for group in prometheus.rules(ROOT)["groups"] for rule in group["rules"]}
-    assert alerts == {"MerRetrainingOverdue", "MerRetrainingUnknown", "MerChampionOld"}
+    assert alerts == {"MerRetrainingOverdue", "MerRetrainingUnknown", "MerChampionOld", "MerPromotionNotServed"}
     configured = prometheus.configuration(stack, stack.folder / "key")
     targets = [
         target for job in configured["scrape_configs"] for entry in job["static_configs"] for target in entry["targets"]

@@ -16,9 +16,9 @@ from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, read_readmitted, write_readmitted
 from components.contracts.records import Quarantined, quarantine_table
 from pipelines import inputs
+from pipelines.commands.accept import accept
 from pipelines.commands.quarantine.listing import listing, show
 from pipelines.commands.quarantine.readmit import readmit
-from pipelines.commands.versions.accept import accept
 from pipelines.project import load
 from pipelines.stages import call_stage
 from tests.datasets.feature_folders import separable, write_features

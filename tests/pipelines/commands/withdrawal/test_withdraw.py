@@ -31,7 +31,7 @@ from pipelines.cli import call
 from pipelines.commands.withdrawal import withdraw
 from pipelines.commands.withdrawal.forget import Removal
 from pipelines.project import load
-from pipelines.reproduce import reproduce
+from pipelines.repro import reproduce
 from pipelines.run import make_plan
 from pipelines.stage import last_facts
 from pipelines.stages import call_stage

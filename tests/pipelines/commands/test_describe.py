@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines import dag
-from pipelines.commands.versions.describe import pipeline
+from pipelines.commands.describe import pipeline
 
 
 def test_every_stage_with_its_inputs_and_outputs(project: Path) -> None:

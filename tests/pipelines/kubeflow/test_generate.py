@@ -15,7 +15,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from components.contracts.errors import ConfigError
 from pipelines import dag
-from pipelines.kubeflow import retrain, task
+from pipelines.kubeflow import generate, task
 from pipelines.kubeflow.settings import SETTINGS, GitSettings, load_settings
 from pipelines.run import Plan
 from pipelines.stages import STAGES
@@ -47,7 +47,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     """Compiled once, since it takes DVC and the compiler seconds; the tests only read it."""
     folder = tmp_path_factory.mktemp("compiled")
     root = make_project(folder / "project", {**TINY, "datasets": ["synthetic", "ravdess"]})
-    retrain.compile_to(folder / "mer.yaml", root)
+    generate.compile_to(folder / "mer.yaml", root)
     pipeline, platform = yaml.safe_load_all((folder / "mer.yaml").read_text())
     return Compiled(root=root, pipeline=pipeline, platform=platform)
 
@@ -55,9 +55,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 def test_the_pipeline_has_the_stages_and_edges_of_dvc_yaml(compiled: Compiled) -> None:
     tasks = compiled.tasks
     nodes = dag.read(compiled.root)
-    stages = {name: entry for name, entry in tasks.items() if name not in retrain.OWN_TASKS}
+    stages = {name: entry for name, entry in tasks.items() if name not in generate.OWN_TASKS}
     assert {name: sorted(entry.get("dependentTasks", ())) for name, entry in stages.items()} == {
-        retrain.task_name(node.address): sorted(retrain.task_name(name) for name in node.upstream) for node in nodes
+        generate.task_name(node.address): sorted(generate.task_name(name) for name in node.upstream) for node in nodes
     }
     assert {entry["inputs"]["parameters"]["stage"]["runtimeValue"]["constant"] for entry in stages.values()} == {
         node.address for node in nodes
@@ -68,7 +68,7 @@ def test_the_first_task_knows_what_the_pipeline_was_made_from(compiled: Compiled
     """Its arguments are those with which `mer kfp check` passes in the same project."""
     given = {
         name: value["runtimeValue"]["constant"]
-        for name, value in compiled.tasks[retrain.CHECK]["inputs"]["parameters"].items()
+        for name, value in compiled.tasks[generate.CHECK]["inputs"]["parameters"].items()
         if "runtimeValue" in value
     }
     assert "13 stages" in task.check(edges=given["edges"], code=given["code"], settings="[]", root=compiled.root)
@@ -76,16 +76,16 @@ def test_the_first_task_knows_what_the_pipeline_was_made_from(compiled: Compiled
 
 def test_stages_run_only_where_the_first_task_says_so(compiled: Compiled) -> None:
     run = compiled.part("exit-handler-1")
-    assert set(run) == {retrain.CHECK, "condition-2"}
-    assert run["condition-2"]["dependentTasks"] == [retrain.CHECK]
+    assert set(run) == {generate.CHECK, "condition-2"}
+    assert run["condition-2"]["dependentTasks"] == [generate.CHECK]
     assert run["condition-2"]["triggerPolicy"]["condition"].endswith("'pipelinechannel--check-Output'] == 'retrain'")
-    assert set(compiled.part("condition-2")) == set(compiled.tasks) - {retrain.CHECK, retrain.REPORT}
+    assert set(compiled.part("condition-2")) == set(compiled.tasks) - {generate.CHECK, generate.REPORT}
 
 
 def test_the_report_is_made_however_the_run_ends(compiled: Compiled) -> None:
     root = compiled.pipeline["root"]["dag"]["tasks"]
-    assert root[retrain.REPORT]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
-    assert root[retrain.REPORT]["dependentTasks"] == ["exit-handler-1"]
+    assert root[generate.REPORT]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert root[generate.REPORT]["dependentTasks"] == ["exit-handler-1"]
 
 
 def test_with_a_repository_tasks_share_no_folder_and_the_last_one_pushes(compiled: Compiled, tmp_path: Path) -> None:
@@ -95,11 +95,11 @@ def test_with_a_repository_tasks_share_no_folder_and_the_last_one_pushes(compile
         dag.Node(address="inputs", command="", description="", deps=(), outs=(), params={}, upstream=()),
         dag.Node(address="train", command="", description="", deps=(), outs=(), params={}, upstream=("inputs",)),
     ]
-    compiler.Compiler().compile(retrain.build(nodes, settings), package_path=str(tmp_path / "mer.yaml"))
+    compiler.Compiler().compile(generate.build(nodes, settings), package_path=str(tmp_path / "mer.yaml"))
     pipeline, platform = yaml.safe_load_all((tmp_path / "mer.yaml").read_text())
     parse(pipeline, platform)
     made = Compiled(root=compiled.root, pipeline=pipeline, platform=platform)
-    assert made.tasks[retrain.FINISH]["dependentTasks"] == ["inputs", "train"]
+    assert made.tasks[generate.FINISH]["dependentTasks"] == ["inputs", "train"]
     for name, executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].items():
         assert "pvcMount" not in executor
         assert executor["emptyDirMounts"][0]["mountPath"] == settings.workspace
@@ -169,7 +169,7 @@ def test_heavy_stages_go_to_the_ray_cluster(compiled: Compiled) -> None:
     settings = load_settings(compiled.root)
     for name, executor in compiled.pipeline["deploymentSpec"]["executors"].items():
         variables = {entry["name"]: entry["value"] for entry in executor["container"]["env"]}
-        heavy = name.removeprefix("exec-").split("-")[0] in {"alignment", "features", "train", retrain.REPORT}
+        heavy = name.removeprefix("exec-").split("-")[0] in {"alignment", "features", "train", generate.REPORT}
         assert variables.get("MER_RAY_JOBS_ADDRESS") == (settings.ray_jobs_address if heavy else None)
 
 
@@ -191,7 +191,7 @@ def test_the_stages_on_ray_are_those_that_mer_run_starts_ray_for() -> None:
 
 def test_the_file_must_be_yaml(project: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\.yaml"):
-        retrain.compile_to(tmp_path / "mer.txt")
+        generate.compile_to(tmp_path / "mer.txt")
 
 
 @pytest.mark.parametrize(
@@ -199,4 +199,4 @@ def test_the_file_must_be_yaml(project: Path, tmp_path: Path) -> None:
     [("train", "train"), ("alignment@my_set", "alignment-my-set"), ("features@MELD", "features-meld")],
 )
 def test_task_names_are_kubernetes_names(address: str, name: str) -> None:
-    assert retrain.task_name(address) == name
+    assert generate.task_name(address) == name

@@ -162,7 +162,7 @@ def run_local(workspace: Path | None = None) -> int:
     from kfp import local
 
     from pipelines.ray_head import ray_head
-    from pipelines.reproduce import environment
+    from pipelines.repro import environment
     from pipelines.run import failure, make_plan
 
     layout = Layout(find_root(workspace))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -29,6 +30,18 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 WATCH = tiers.Watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Collects without the cycle collector, and keeps what is there then out of its sight: it would go through the
+    libraries' two million objects again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by marks

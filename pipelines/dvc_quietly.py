@@ -74,6 +74,7 @@ def main(arguments: list[str]) -> int:
         if LEASE_VARIABLE not in os.environ:
             return _dvc(arguments, host)
         with Lease(lease.FOLDER, lost=_stop_all) as own:
+            _sigterm_interrupts(own)
             _by_token(own)
             return _dvc(arguments, host, own)
 
@@ -85,6 +86,22 @@ def _stop_all() -> None:
         os.killpg(os.getpgrp(), signal.SIGINT)
         time.sleep(END_S)  # then it goes on: SIGINT is ignored, as by what a shell has started behind `&`
         os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def _sigterm_interrupts(own: Lease) -> None:
+    """Ray stops a job by SIGTERM to each of its processes. DVC would die of it, and its lease would seem alive to
+    others until it expires; interrupted, the stage ends, then DVC, and the lease is given back."""
+
+    def end(number: int, frame: object) -> None:
+        if not own.held:  # `_stop_all` asks for the second time
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif os.getpgrp() == os.getpid():
+            os.killpg(os.getpgrp(), signal.SIGINT)
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _by_token(own: Lease) -> None:

@@ -73,7 +73,9 @@ class StageHost:
 
 def _serve(line: Connection) -> None:
     """The host: one stage after the other, until its parent closes the line. Does not return."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the whole group receives it; the stage heeds it
+    # The whole group receives them; the stage heeds them, and its end is waited for.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(EOFError, OSError):
         while True:
             request = json.loads(line.recv_bytes())
@@ -109,6 +111,7 @@ def _stage(request: Mapping[str, Any]) -> None:
         atexit._clear()
         weakref.finalize._registry.clear()  # type: ignore[attr-defined]
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.environ.clear()
         os.environ.update(request["environment"])
         os.chdir(request["folder"])

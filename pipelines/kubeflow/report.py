@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,18 @@ def report(*, run_id: str, state: str, message: str = "", root: Path | None = No
         repository: where tasks share none, the project's.
 
     Raises:
-        UnavailableError: the address of `MER_WEBHOOK` does not take the report. Everything else was done.
+        UnavailableError: the address of `MER_WEBHOOK` does not take the report, or the job server does not answer.
+            Everything else was done.
     """
     lines = [f"{run_id}: {state}" + (f": {message}" if message else "")]
     address = os.environ.get(ray_job.JOBS_VARIABLE)
+    silent: UnavailableError | None = None
     if address and root is not None:
-        lines += clear_jobs(ray_job.client(address), run_id, Layout(root).state / "logs" / run_id)
+        try:
+            lines += clear_jobs(ray_job.client(address), run_id, Layout(root).state / "logs" / run_id)
+        except UnavailableError as error:
+            silent = error
+            lines.append(f"its Ray jobs may still run: {error}")
     if root is not None and (count := lease.release(root / lease.FOLDER, run_id)):
         lines.append(f"{count} leases given back")
     if repository:
@@ -50,22 +57,25 @@ def report(*, run_id: str, state: str, message: str = "", root: Path | None = No
     if url := os.environ.get(WEBHOOK_VARIABLE):
         tell(url, {"run": run_id, "state": state, "message": message, "text": "\n".join(lines)})
         lines.append("reported")
+    if silent is not None:
+        print("\n".join(lines))
+        raise silent
     return "\n".join(lines)
 
 
 def clear_jobs(jobs: ray_job.Jobs, run_id: str, folder: Path) -> list[str]:
     """Stops what a run left running on a Ray cluster, and writes the output of each of its jobs to a file: it goes with
-    the cluster."""
+    the cluster. Raises UnavailableError: the job server does not answer."""
     lines = []
-    for job in jobs.list_jobs():
+    for job in ray_job.answer(jobs.list_jobs):
         name = job.submission_id or ""
         if not name.startswith(ray_job.submission_name(run_id, "")):
             continue
         if str(job.status.value) not in ray_job.OVER:
-            jobs.stop_job(name)
+            ray_job.answer(partial(jobs.stop_job, name))
             lines.append(f"stopped Ray job {name}")
         with atomic_file(folder / f"{name}.log") as path:
-            path.write_text(jobs.get_job_logs(name), encoding="utf-8")
+            path.write_text(ray_job.answer(partial(jobs.get_job_logs, name)), encoding="utf-8")
     return lines
 
 

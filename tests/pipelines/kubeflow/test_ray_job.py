@@ -1,23 +1,26 @@
 """A stage's job against a real Ray job server, with tasks that are killed and ended. Starting the server takes seconds,
-so what a task can meet is one story."""
+so what a task can meet is one story; a server that hangs is the other."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
+import ray
 
 from components.contracts.errors import UnavailableError
-from pipelines.commands.service.mlflow_server import free_port
 from pipelines.kubeflow import ray_job
+from tests.pipelines.kubeflow.job_server import job_server, until
 
 TASK = """
 import sys
@@ -31,59 +34,55 @@ def test_a_name_holds_letters_digits_and_dashes_and_is_the_same_for_a_retry() ->
     assert name == "7c1e-4-features-my-set" == ray_job.submission_name("7c1e-4", "features@my_set")
 
 
+class Hanging(BaseHTTPRequestHandler):
+    """Says its version, and answers nothing else."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"ray_version": ray.__version__}).encode()
+        if self.path != "/api/version":
+            time.sleep(60)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hanging) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.integration
+def test_a_server_that_accepts_and_does_not_answer_holds_up_neither_a_question_nor_the_end(
+    hanging: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ray_job, "ANSWER_S", 0.3)
+    monkeypatch.setattr(ray_job, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(ray_job, "STOP_S", 0.5)
+    jobs = ray_job.client(hanging)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        ray_job.run(jobs, name="run-train", entrypoint="true", sleep=lambda seconds: None)
+    assert capsys.readouterr().err.count("asking again") == 1
+
+    monkeypatch.setattr(ray_job, "PATIENCE_S", 60.0)
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    begin = time.monotonic()
+    assert ray_job.run(jobs, name="run-train", entrypoint="true", sleep=lambda seconds: None) == ray_job.TERMINATED
+    assert time.monotonic() - begin < 10.0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Ray job run-train: not stopped within 0.5 s")
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A head with a job server and one CPU, in processes of its own."""
-    port, agent_port = (free_port(0, "head", strict=True) for _ in range(2))
-    ray = Path(sys.executable).with_name("ray")
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    head = [str(ray), "start", "--head", "--block", "--port=0", "--num-cpus=1", "--object-store-memory=100000000"]
-    address = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("ray") / "head.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            # Jobs are started by the node's agent, which listens nowhere where the Ray of another test has its port.
-            [
-                *head,
-                "--include-dashboard=true",
-                f"--dashboard-port={port}",
-                f"--dashboard-agent-listen-port={agent_port}",
-            ],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            until(lambda: answers(address))
-            yield address
-        finally:
-            kill_all(psutil.Process(process.pid))
-
-
-def kill_all(head: psutil.Process) -> None:
-    """Asked to end, a head waits for its parts for half a minute; nobody needs what they would still do."""
-    parts = [head, *head.children(recursive=True)]
-    for part in parts:
-        with suppress(psutil.NoSuchProcess):
-            part.kill()
-    assert not psutil.wait_procs(parts, timeout=30)[1]
-
-
-def answers(address: str) -> bool:
-    try:
-        ray_job.client(address).list_jobs()
-    except (UnavailableError, *ray_job.NO_ANSWER):
-        return False
-    return True
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.2)
-    raise AssertionError("it did not happen")
+    with job_server(tmp_path_factory.mktemp("ray")) as server:
+        yield server
 
 
 def a_task(address: str, name: str, entrypoint: str) -> subprocess.Popen[bytes]:
@@ -121,7 +120,9 @@ def test_jobs_are_found_again_repeated_and_stopped(
     ended = a_task(address, "run-features", f"sh -c 'touch {tmp_path}/long; sleep 600'")
     until((tmp_path / "long").exists)
     ended.send_signal(signal.SIGTERM)
+    ended.send_signal(signal.SIGTERM)  # of the pod's first process, and of the container's runtime
     assert ended.wait() == ray_job.TERMINATED
+    assert capfd.readouterr().err.splitlines()[-1] == "Ray job run-features-1: stopped, since the task is ended"
     status = {job.submission_id: str(job.status.value) for job in jobs.list_jobs()}
     assert status == {
         "run-train-1": "SUCCEEDED",

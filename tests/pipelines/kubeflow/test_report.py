@@ -13,6 +13,7 @@ import pytest
 
 from components.contracts.errors import UnavailableError
 from pipelines import lease
+from pipelines.kubeflow import ray_job
 from pipelines.kubeflow.report import WEBHOOK_VARIABLE, clear_jobs, report
 
 
@@ -96,3 +97,16 @@ def test_an_address_that_does_not_answer_is_an_error_without_it(monkeypatch: pyt
     with pytest.raises(UnavailableError) as raised:
         report(run_id="r1", state="SUCCEEDED")
     assert "secret" not in str(raised.value)
+
+
+def test_a_job_server_that_does_not_answer_is_an_error_when_everything_else_is_done(
+    tmp_path: Path, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, bodies = webhook
+    monkeypatch.setenv(WEBHOOK_VARIABLE, address)
+    monkeypatch.setenv(ray_job.JOBS_VARIABLE, "http://127.0.0.1:9")
+    monkeypatch.setenv("MER_RUN_ID", "r1")
+    with lease.Lease(tmp_path / lease.FOLDER) as own, pytest.raises(UnavailableError, match="job server"):
+        report(run_id="r1", state="CANCELLED", root=tmp_path)
+    assert not own.held
+    assert "may still run" in bodies[1]["text"]

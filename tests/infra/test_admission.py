@@ -16,13 +16,11 @@ from pipelines.stages import STAGES
 from tests.infra import kfp_pods
 from tests.infra.every_pod import compiled
 from tests.infra.kuberay import OPERATOR, ray_pods
+from tests.infra.manifests import FOLDERS, INFRA
 from tests.infra.network import Network, Outside, selects
 from tests.infra.pod_security import violations
 from tests.infra.pods import Pod, workload_pods
-from tests.pipelines.projects import ROOT
 
-INFRA = ROOT / "infra"
-FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres", "overlays/prod-oidc")
 OWN = "mer"
 PROFILE = "team-a"  # Kubeflow tasks in a namespace of their own
 LABELS: dict[str, dict[str, str]] = {

@@ -10,11 +10,9 @@ import pytest
 
 from pipelines.kubeflow import kustomize
 from tests.infra.kuberay import CLUSTERS
+from tests.infra.manifests import FOLDERS, INFRA
 from tests.infra.pods import Manifest, workload_pods
-from tests.pipelines.projects import ROOT
 
-INFRA = ROOT / "infra"
-FOLDERS = ("base", "overlays/dev", "overlays/prod", "overlays/prod-postgres", "overlays/prod-oidc")
 # An upgrade has a second cluster beside the first, until that answers.
 AT_ONCE = {"RayCluster": 1, "RayJob": 1, "RayService": 2}
 # A head's autoscaler, and eight tasks of a Kubeflow run at a time with what Kubeflow starts beside them.

@@ -88,6 +88,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "sign": service_cli.sign,
     "promote": service_cli.promote,
     "reconcile": service_cli.reconcile,
+    "webhook": service_cli.webhook,
     "backup": backup_cli.backup,
     "restore": backup_cli.restore,
     "withdraw": withdrawal_cli.withdraw,

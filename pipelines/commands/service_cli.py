@@ -312,6 +312,15 @@ def reconcile(
     heartbeat: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file to touch after every successful step.")
     ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook",
+            metavar="HOST:PORT",
+            envvar="MER_WEBHOOK_LISTEN",
+            help="Listen there for MLflow's webhook; default: rollout.webhook_port.",
+        ),
+    ] = None,
 ) -> None:
     """Make the served version follow the alias in the registry.
 
@@ -322,4 +331,23 @@ def reconcile(
     """
     from pipelines.commands.service import serve as serving
 
-    serving.reconcile(once=once, attach=attach, heartbeat=heartbeat)
+    serving.reconcile(once=once, attach=attach, heartbeat=heartbeat, webhook=webhook)
+
+
+def webhook(
+    url: Annotated[str, typer.Argument(metavar="URL", help="By which MLflow reaches the reconciler.")],
+) -> None:
+    """Let MLflow wake a reconciler elsewhere as soon as an alias moves.
+
+    \b
+    Registers the webhook at the server that MLFLOW_TRACKING_URI names,
+    with this project's secret (or that of MER_WEBHOOK_SECRET_FILE).
+    Where MLflow has a login only its administrator may.
+
+    \b
+    Examples:
+      mer webhook http://mer-webhook.mer.svc.cluster.local:5001/
+    """
+    from pipelines.commands.service import woken
+
+    print(woken.register(url))

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.contracts.errors import ConfigError
 from pipelines.kubeflow import kustomize
-from pipelines.stack.place import USER, Stack
+from pipelines.stack.place import USER, WEBHOOK_KEY, Stack
 
 OVERLAY = Path("infra") / "overlays" / "prod-postgres"
 NAME, LOGIN = "mer-mlflow", "mer-mlflow-login"
@@ -21,6 +21,7 @@ SECRETS = {
     ("mer-mlflow-admin", "password"): "admin",
     ("mer-mlflow-session", "key"): "session",
     ("mer-mlflow-database", "password"): "database",
+    ("mer-webhook", "encryption-key"): WEBHOOK_KEY,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pipelines.commands.service.mlflow_server import HOST, free_port
 
 PORTS = ("postgres", "s3", "mlflow", "ray", "ray metrics 1", "ray metrics 2", "service", "prometheus")
 SECRETS = ("database", "admin", "session", "pipeline", "bucket key", "bucket secret", "ray")
+WEBHOOK_KEY = "webhook key"  # Fernet's, by which MLflow keeps the secrets of webhooks
 BUCKET, DVC_BUCKET = "mer-mlflow", "mer-dvc"
 REGION = "us-east-1"
 USER = "pipeline"
@@ -40,13 +42,9 @@ class Stack:
     @classmethod
     def make(cls, *, folder: Path, logs: Path, code: Path) -> Stack:
         """A stack with free ports, new secrets and a folder of temporary files."""
-        stack = cls(
-            folder=folder,
-            logs=logs,
-            code=code,
-            ports=_ports(),
-            secrets={name: secrets.token_hex(32) for name in SECRETS},
-        )
+        made = {name: secrets.token_hex(32) for name in SECRETS}
+        made[WEBHOOK_KEY] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        stack = cls(folder=folder, logs=logs, code=code, ports=_ports(), secrets=made)
         stack.temporary.mkdir()
         return stack
 

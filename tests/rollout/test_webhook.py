@@ -31,7 +31,7 @@ from components.rollout.webhook import (
 )
 from components.rollout.webhook_server import listening
 from components.serving.answers.schemas import Problem
-from pipelines.commands.service.woken import nudge
+from pipelines.commands.service.woken import listening_at, nudge
 
 SECRET = "a secret of the tests"
 BODY = b'{"entity": "model_version_alias", "action": "created"}'
@@ -200,3 +200,12 @@ def test_a_command_wakes_the_reconciler_of_its_project(tmp_path: Path, monkeypat
         nudge(Params(), layout)  # it does not listen
     nudge(params, layout)  # nobody listens any more
     assert woken == [True]
+
+
+def test_the_address_to_listen_at_may_be_given() -> None:
+    rollout = listening_at(Params(), "0.0.0.0:5001").rollout
+    assert (rollout.webhook_host, rollout.webhook_port) == ("0.0.0.0", 5001)
+    assert listening_at(Params(), "[::1]:5001").rollout.webhook_host == "::1"
+    for wrong in ("5001", ":5001", "0.0.0.0:", "0.0.0.0:http", "0.0.0.0:65536", "0.0.0.0:0"):
+        with pytest.raises(ConfigError, match="HOST:PORT"):
+            listening_at(Params(), wrong)

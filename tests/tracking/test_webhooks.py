@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from components.contracts.errors import ConfigError
+from components.contracts.layout import Layout
 from components.rollout.webhook_server import listening
 from components.tracking.client import Client
 from components.tracking.errors import MlflowRefusedError
 from components.tracking.versions import remove_alias, set_alias
 from components.tracking.webhooks import ensure_webhook, name_of, server_variables
 from pipelines.commands.service.mlflow_server import free_port, mlflow_server, wait_ready
+from pipelines.commands.service.woken import register
+from tests.pipelines.projects import make_project
 
 SECRET = "a secret of the tests"
 MODEL = "mer models/ours"
@@ -64,5 +68,15 @@ def test_a_moved_alias_wakes_the_receiver(tmp_path: Path, monkeypatch: pytest.Mo
             woken.clear()
             change()
             assert woken.wait(SENT_S)
+        # The command, in a project.
+        project = make_project(tmp_path / "project", code=False)
+        monkeypatch.chdir(project)
+        with pytest.raises(ConfigError, match="only a server"):
+            register(url)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+        Layout(project).webhook_secret.parent.mkdir(parents=True, exist_ok=True)
+        Layout(project).webhook_secret.write_text(SECRET)
+        assert register(url) == f"{server.address} tells {url} of aliases of mer that move"
+        assert {webhook.name for webhook in client.list_webhooks()} == {name_of(MODEL), name_of("mer")}
         with pytest.raises(MlflowRefusedError, match="scheme"):
             ensure_webhook("another", "ftp://127.0.0.1/", SECRET, tracking_uri=server.address)

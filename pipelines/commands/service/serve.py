@@ -93,15 +93,19 @@ def run(*, service: bool = True, port: int | None = None, mlflow_port: int | Non
         start_everything_again(str(error))
 
 
-def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | None = None) -> None:
+def reconcile(
+    *, once: bool = False, attach: bool = False, heartbeat: Path | None = None, webhook: str | None = None
+) -> None:
     """The reconciler alone, against a Ray that runs elsewhere (`RAY_ADDRESS`).
 
     Args:
         once: a single pass that ends when there is nothing left to do, instead of a loop.
         attach: the application is declared elsewhere (a RayService); only its version is changed.
         heartbeat: a file that the loop touches after every successful step, for a liveness probe.
+        webhook: `HOST:PORT` at which it listens, instead of `rollout.webhook_host` and `rollout.webhook_port`.
 
     Raises:
+        ConfigError: `webhook` is not an address.
         UnavailableError: there is no Ray, or MLflow or Serve cannot be reached.
     """
     if not os.environ.get("RAY_ADDRESS"):
@@ -116,6 +120,8 @@ def reconcile(*, once: bool = False, attach: bool = False, heartbeat: Path | Non
     _prepare_environment()
     root = find_root()
     params, layout = load(root), Layout(root)
+    if webhook is not None:
+        params = woken.listening_at(params, webhook)
     connect(params.ray)
     _, reconciler = reconciler_of(params, layout, tracking_uri(params.tracking, root), attach=attach)
     if not once:

@@ -1,4 +1,5 @@
-"""What wakes the reconciler at once where `rollout.webhook_port` is set: MLflow's webhook, or `mer promote`."""
+"""What wakes the reconciler at once where it listens (`rollout.webhook_port`, `mer reconcile --webhook`): MLflow's
+webhook, or `mer promote`."""
 
 from __future__ import annotations
 
@@ -8,13 +9,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from components.contracts.config import Params
-from components.contracts.errors import MerError
+from components.contracts.errors import ConfigError, MerError
 from components.contracts.layout import Layout
+from pipelines.project import find_root, load
 
 if TYPE_CHECKING:
     import threading
 
 NUDGE_S = 2.0
+LISTEN_VARIABLE = "MER_WEBHOOK_LISTEN"
+PORTS = 65536
 
 
 def server_variables(params: Params, layout: Layout) -> Mapping[str, str]:
@@ -65,6 +69,48 @@ def listen(
         ensure_webhook(params.served_model, url, secret, tracking_uri=mlflow)
     except MerError as error:
         report(f"MLflow has no webhook, so the alias is looked at every {rollout.poll_s:g} s: {error}")
+
+
+def listening_at(params: Params, address: str) -> Params:
+    """The configuration with an address, `HOST:PORT`, at which the reconciler listens. Raises ConfigError: not one."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < PORTS:
+        raise ConfigError(
+            "this is not an address to listen at",
+            where=f"--webhook, {LISTEN_VARIABLE}",
+            seen=address,
+            allowed=f"HOST:PORT, such as 0.0.0.0:5001; ports below {PORTS}",
+        )
+    rollout = params.rollout.model_copy(update={"webhook_host": host.strip("[]"), "webhook_port": int(port)})
+    return params.model_copy(update={"rollout": rollout})
+
+
+def register(url: str) -> str:
+    """Makes the webhook of the served model at MLflow, or gives it this address and the project's secret; says so.
+
+    Args:
+        url: by which MLflow reaches the receiver.
+
+    Raises:
+        ConfigError: MLflow is no server, or the secret cannot be read.
+        UnavailableError, ModelError: as `ensure_webhook`.
+    """
+    from components.rollout.webhook import secret_of
+    from components.tracking.address import is_server, tracking_uri
+    from components.tracking.webhooks import ensure_webhook
+
+    root = find_root()
+    params = load(root)
+    mlflow = tracking_uri(params.tracking, root)
+    if not is_server(mlflow):
+        raise ConfigError(
+            "only a server of MLflow sends webhooks",
+            where="tracking.uri, MLFLOW_TRACKING_URI",
+            seen=mlflow,
+            remedy="Name the server; `mer serve` registers the webhook at the one it starts.",
+        )
+    ensure_webhook(params.served_model, url, secret_of(Layout(root).webhook_secret), tracking_uri=mlflow)
+    return f"{mlflow} tells {url} of aliases of {params.served_model} that move"
 
 
 def nudge(params: Params, layout: Layout) -> None:

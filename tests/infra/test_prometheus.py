@@ -75,17 +75,43 @@ def expressions(value: Any) -> Iterator[str]:
         yield from expressions(inner)
 
 
-def of_dashboard() -> list[dict[str, Any]]:
+def of_dashboard(name: str) -> list[dict[str, Any]]:
     """Its queries as rules, which is what promtool reads."""
-    queries = expressions(json.loads((ROOT / "infra" / "monitoring" / "dashboard.json").read_text()))
+    queries = expressions(json.loads((ROOT / "infra" / "monitoring" / f"{name}.json").read_text()))
     texts = [query.replace("$__rate_interval", "1m") for query in queries]
-    return [{"name": "dashboard", "rules": [{"record": f"panel_{k}", "expr": text} for k, text in enumerate(texts)]}]
+    return [{"name": name, "rules": [{"record": f"panel_{k}", "expr": text} for k, text in enumerate(texts)]}]
 
 
 GROUPS: dict[str, list[dict[str, Any]]] = {
     **{item["metadata"]["name"]: item["spec"]["groups"] for item in MONITORING if item["kind"] == "PrometheusRule"},
-    "dashboard": of_dashboard(),
+    **{name: of_dashboard(name) for name in ("dashboard", "training")},
 }
+# kube-state-metrics, docs/metrics of its version 2: the figures and the labels that are used.
+KUBE_STATE = {
+    "kube_cronjob_status_last_successful_time": {"cronjob"},
+    "kube_pod_status_phase": {"namespace", "phase"},
+}
+
+
+def unknown_figures(rules: list[dict[str, Any]]) -> set[str]:
+    """What queries ask for that neither the reconciler, nor Ray of the locked version (which comes with dashboards of
+    its own), nor kube-state-metrics has."""
+    import ray.dashboard.modules.metrics.dashboards as of_ray
+
+    panels = "".join(path.read_text() for path in Path(of_ray.__file__).parent.glob("*.py"))
+    known = {*re.findall(r"\bray_\w+", panels), *(f"ray_{name}" for name in MEANING), *KUBE_STATE}
+    names = {name for rule in rules for name in re.findall(r"\b(?:ray|kube)_\w+(?=[{)\[])", rule["expr"])}
+    assert names
+    return names - known
+
+
+def test_the_dashboard_of_training_asks_for_figures_that_there_are_and_a_misspelt_one_is_noticed() -> None:
+    (group,) = of_dashboard("training")
+    assert unknown_figures(group["rules"]) == set()
+    for rule in group["rules"]:
+        assert unknown_figures([rule]) == set()
+    mistake = {"expr": 'sum(ray_node_cpu_count_{a="b"}) + max(ray_mer_last_good_retrainings)'}
+    assert unknown_figures([mistake]) == {"ray_node_cpu_count_", "ray_mer_last_good_retrainings"}
 
 
 def promtool(groups: list[dict[str, Any]], folder: Path) -> str:

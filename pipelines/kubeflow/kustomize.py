@@ -18,7 +18,7 @@ from components.contracts.errors import ConfigError
 FILE = "kustomization.yaml"
 KEYS = ("apiVersion", "components", "images", "kind", "namespace", "patches", "resources")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where PyYAML was built with libyaml, ten times faster
-CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume"})
+CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume", "PriorityClass"})
 
 Manifest = dict[str, Any]
 

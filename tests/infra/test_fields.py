@@ -83,6 +83,7 @@ def test_core_kinds_are_valid(manifests: list[dict[str, Any]]) -> None:
         "PodDisruptionBudget",
         "ResourceQuota",
         "LimitRange",
+        "PriorityClass",
     }
     assert {manifest["kind"] for manifest in core} - {"StatefulSet", "Ingress", "Job"} == expected
     for manifest in core:
@@ -97,6 +98,7 @@ TYPOS = [
     ("Ingress", "mer-mlflow", "spec/rules/0", "hosts"),
     ("Job", "mer-webhook", "spec", "ttlSecondAfterFinished"),
     ("ConfigMap", "mer-environment", "", "dat"),
+    ("PriorityClass", "mer-serving", "", "valu"),
 ]
 
 

@@ -26,9 +26,11 @@ def test_a_namespace_for_tasks_alone_has_what_they_name() -> None:
 def test_everything_is_in_the_namespace_once(manifests: list[dict[str, Any]]) -> None:
     names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
     assert len(set(names)) == len(names)
-    assert {manifest["metadata"].get("namespace") for manifest in manifests if manifest["kind"] != "Namespace"} == {
-        "mer"
-    }
+    assert {
+        manifest["metadata"].get("namespace")
+        for manifest in manifests
+        if manifest["kind"] not in kustomize.CLUSTER_WIDE
+    } == {"mer"}
 
 
 def test_references_between_manifests_hold(manifests: list[dict[str, Any]]) -> None:

@@ -20,16 +20,13 @@ def use_shared_cache(root: Path) -> None:
     """Makes DVC use the folder of `MER_DVC_CACHE`, if it is set, in this clone alone."""
     folder = os.environ.get(CACHE_VARIABLE)
     if folder:
-        from dvc.config import Config
-
-        with Config(str(root / ".dvc")).edit("local") as settings:
+        with _local_settings(root) as settings:
             settings.setdefault("cache", {})["dir"] = folder
 
 
 def use_storage_of(project: Path, clone: Path) -> None:
     """Makes DVC in a clone use the cache and the remotes of the project on this machine, which may be settings that no
     commit has."""
-    from dvc.config import Config
     from dvc.repo import Repo
 
     repo = Repo(str(project))
@@ -38,11 +35,22 @@ def use_storage_of(project: Path, clone: Path) -> None:
         remotes = {name: dict(remote) for name, remote in repo.config["remote"].items()}
     finally:
         repo.close()
-    with Config(str(clone / ".dvc")).edit("local") as settings:
+    with _local_settings(clone) as settings:
         settings.setdefault("cache", {})["dir"] = cache
-        settings.setdefault("remote", {}).update(remotes)
+        settings.update({f'remote "{name}"': remote for name, remote in remotes.items()})
         if core.get("remote"):
             settings.setdefault("core", {})["remote"] = core["remote"]
+
+
+@contextmanager
+def _local_settings(root: Path) -> Iterator[dict[str, Any]]:
+    """DVC's settings of this clone alone, section → key → value, to be changed. DVC reads them as UTF-8, but writes no
+    letters beyond ASCII, which a folder's name may have."""
+    from configobj import ConfigObj
+
+    settings = ConfigObj(str(root / ".dvc" / "config.local"), encoding="utf-8")
+    yield settings
+    settings.write()
 
 
 def bring(root: Path, addresses: Sequence[str]) -> None:

@@ -94,7 +94,9 @@ def test_the_runbooks_other_commands_run_and_find_what_they_look_for(tmp_path: P
     log = tmp_path / ".mer" / "logs" / "requests.jsonl"
     log.parent.mkdir(parents=True)
     log.write_text("".join(json.dumps({"code": code}) + "\n" for code in ("", "crashed", "busy", "memory")))
-    (tmp_path / "readyz").write_text("version 3")
+    for answer in (tmp_path / "readyz", tmp_path / "v1" / "version"):
+        answer.parent.mkdir(exist_ok=True)
+        answer.write_text("version 3")
     here = [content for _, title, content in BLOCK.findall(RUNBOOK.read_text()) if title not in ELSEWHERE]
     lines = [line.removeprefix("$ ") for content in here for line in content.splitlines()]
     found = {}

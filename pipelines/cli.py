@@ -124,8 +124,8 @@ def _leave(code: int) -> NoReturn:
 
 
 def in_utf8() -> None:
-    """Starts this program anew in Python's UTF-8 mode where the locale has a different encoding: names of files, tables
-    and messages hold letters that it lacks. Children inherit the mode."""
+    """Restarts this program in Python's UTF-8 mode where the locale has a different encoding: names of files, tables
+    and messages contain letters that it lacks. Children inherit the mode."""
     if sys.flags.utf8_mode or codecs.lookup(locale.getencoding()).name == "utf-8" or os.environ.get(UTF8_MODE) == "1":
         return
     os.environ[UTF8_MODE] = "1"

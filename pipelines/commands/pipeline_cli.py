@@ -38,8 +38,8 @@ def run(
     """Run the whole pipeline and print a summary.
 
     \b
-    It is `dvc repro` over dvc.yaml, with one Ray for all stages. Unchanged stages
-    are skipped. After a failure or Ctrl-C, `mer run` resumes where it stopped.
+    Runs `dvc repro` on dvc.yaml, with one Ray for all stages. Unchanged stages are
+    skipped. After a failure or Ctrl-C, `mer run` resumes where it stopped.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def accept(
         str | None, typer.Option("--dataset", metavar="NAME", help="Only this dataset; default: all in use.")
     ] = None,
 ) -> None:
-    """Accept the present data as the baseline for later data.
+    """Accept the current data as the baseline for later data.
 
     \b
     Writes baselines/<dataset>.json, to be committed. When later data drift too
@@ -112,7 +112,7 @@ def ablate(  # noqa: PLR0917  typer passes by name
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", metavar="N", help="Trainings per variant and fold; at least 5 to support a claim."),
+        typer.Option("--seeds", metavar="N", help="Training runs per variant and fold; at least 5 to support a claim."),
     ] = None,
     folds: Annotated[
         str | None,
@@ -124,7 +124,7 @@ def ablate(  # noqa: PLR0917  typer passes by name
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", metavar="N", help="Parallel trainings, one core each; 0: in this process, without Ray."
+            "--workers", metavar="N", help="Parallel training runs, one core each; 0: in this process, without Ray."
         ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the report's folder.")] = None,
@@ -136,7 +136,7 @@ def ablate(  # noqa: PLR0917  typer passes by name
     """Compare variants of the model and its training by cross-validation.
 
     \b
-    Each fold tests on people who are not in its training data. Every training is
+    Each fold tests on people who are not in its training data. All results are
     kept, so an interrupted ablation resumes where it stopped, and adding a variant
     trains only that one. Options apply to this call only; the others come from the
     section `ablate` of params.yaml.
@@ -172,11 +172,11 @@ def tune(
     """Search for better settings of the model and its training.
 
     \b
-    The section tune of params.yaml says which settings, where to look and how
-    often. Trials are scored on the calibration split, never on the test split;
+    The section tune of params.yaml names the settings, their ranges and the number
+    of trials. Trials are scored on the calibration split, never on the test split;
     those that fall behind are stopped early. The best one is shown as a change of
-    params.yaml, which is made only with --apply. A search that was stopped goes
-    on, and one with more trials or other ranges starts from what is known.
+    params.yaml, which is made only with --apply. A stopped search resumes, and one
+    with more trials or different ranges builds on earlier results.
 
     \b
     Examples:
@@ -195,16 +195,16 @@ def reproduce(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of `runtime` or `ray` for this machine."),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the checkout also where the weights are equal.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the checkout even if the weights are equal.")] = False,
 ) -> None:
     """Train a registered version again and compare the two.
 
     \b
-    Checks its commit out below .mer/reproduce, brings its data by DVC and trains
-    with the code, the parameters and the data that the version records. Equal
-    weights end it; otherwise it shows which settings, versions and hardware
-    differ, and by how much the metrics moved (exit code 5). After Ctrl-C the same
-    command goes on. Your files, your MLflow and the registry stay as they are.
+    Checks out its commit under .mer/reproduce, fetches its data with DVC and
+    trains with the code, parameters and data that the version records. If the
+    weights are not equal, it shows which settings, versions and hardware differ,
+    and by how much the metrics changed (exit code 5). After Ctrl-C the same
+    command resumes. Your files, your MLflow and the registry do not change.
 
     \b
     Examples:

@@ -65,43 +65,48 @@ def predict(
     version: Version = None,
     audio_track: Annotated[
         int | None,
-        typer.Option("--audio-track", metavar="N", min=1, help="Of several sound tracks; default: the flagged one."),
+        typer.Option(
+            "--audio-track", metavar="N", min=1, help="Which of several sound tracks; default: the flagged one."
+        ),
     ] = None,
     video_track: Annotated[
         int | None,
-        typer.Option("--video-track", metavar="N", min=1, help="Of several pictures; default: the flagged one."),
+        typer.Option(
+            "--video-track", metavar="N", min=1, help="Which of several video tracks; default: the flagged one."
+        ),
     ] = None,
     adaptation: Annotated[
         Path | None,
-        typer.Option("--adaptation", metavar="FILE", help="Of `mer adapt`: recordings like these clips, unlabelled."),
+        typer.Option("--adaptation", metavar="FILE", help="From `mer adapt`, for recordings like these clips."),
     ] = None,
     adapt: Annotated[bool, typer.Option("--adapt", help="Adapt to these clips themselves, five or more.")] = False,
     why: Annotated[
-        bool, typer.Option("--why", help="Which of face, voice and words each episode and change rests on.")
+        bool, typer.Option("--why", help="Which of face, voice and words each episode and change is based on.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per clip, for machines.")] = False,
     words: Annotated[
-        Path | None, typer.Option("--words", metavar="FILE", help="The times of the words, as JSON; for one clip.")
+        Path | None, typer.Option("--words", metavar="FILE", help="The words and their times, as JSON; for one clip.")
     ] = None,
     physio: Annotated[
         Path | None, typer.Option("--physio", metavar="FILE", help="Body signals, as Parquet; for one clip.")
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also the folders inside the folders.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Write the answers and tables of them here, and go on there."),
+        typer.Option("--out", "-o", metavar="DIR", help="Write answers and tables here; an interrupted run resumes."),
     ] = None,
     form: Annotated[
-        list[Form] | None, typer.Option("--form", help="Of the answers in --out, besides JSON; may be repeated.")
+        list[Form] | None, typer.Option("--form", help="Of the answers in --out, besides JSON (repeatable).")
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", metavar="N", min=1, help="Clips at once, for --out: about one per two cores.")
+        int, typer.Option("--workers", metavar="N", min=1, help="Clips at a time, with --out; about one per two cores.")
     ] = 1,
     live: Annotated[
-        bool, typer.Option("--live", help="Judge a file at its own pace, a camera, or - (standard input) as it goes.")
+        bool, typer.Option("--live", help="Predict live: a file in real time, a camera, or - (standard input).")
     ] = False,
     url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="For --live: the service that judges, as ws://host:8000.")
+        str | None,
+        typer.Option("--url", metavar="URL", help="With --live: the service to use, such as ws://host:8000."),
     ] = None,
 ) -> None:
     """Recognise the emotions in clips, without a server.
@@ -114,10 +119,10 @@ def predict(
     Examples:
       mer predict clip.mp4
       mer predict clip.mp4 --transcript "what a day" --json
-      mer predict clip.mp4 --why               what each episode rests on
+      mer predict clip.mp4 --why               what each episode is based on
       mer predict film.mkv --audio-track 2     the second sound track
       mer predict clip.mp4 --version starter   the version that comes with mer
-      mer predict calls/ --adapt               a language or microphone of your own
+      mer predict calls/ --adapt               your own language or microphone
       mer predict films/ -r -o answers --form srt --workers 4
       mer predict clips.csv -o answers         columns clip, transcript, words, physio
       mer predict --live /dev/video0           steps as they happen, until Ctrl-C
@@ -156,9 +161,9 @@ def adapt(
     """Measure your own recordings, without labels, for `mer predict`.
 
     \b
-    A language, a microphone or a room moves all features. The file holds the
-    mean and spread of them over your recordings, so that answers to more such
-    recordings can allow for it. The more people and moods, the better.
+    A language, a microphone or a room shifts all features. The file holds their
+    mean and spread over your recordings, so that answers for similar recordings
+    can correct for it. The more people and moods, the better.
 
     \b
     Examples:
@@ -182,7 +187,7 @@ def submit(
     ] = None,
     fill: Annotated[
         str | None,
-        typer.Option("--fill", metavar="CLASS", help="The class of all frames of videos that cannot be judged."),
+        typer.Option("--fill", metavar="CLASS", help="The class for all frames of videos that cannot be processed."),
     ] = None,
 ) -> None:
     """Write a submission to the ABAW expression challenge.
@@ -203,7 +208,7 @@ def submit(
 def sign(
     version: Annotated[str | None, typer.Argument(metavar="VERSION", help="A version's number, or an alias.")] = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="You have looked at it: do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     accept_gates: Annotated[
         bool, typer.Option("--accept-gates", help="Take responsibility for serving it although a gate did not pass.")
     ] = False,
@@ -214,10 +219,10 @@ def sign(
     """Vouch for a registered version, so that it may be served.
 
     \b
-    Versions are signed when they are registered. This is for those that were
-    registered before, or elsewhere: it shows the bundle, its gates and where it
-    came from, asks, and signs it with this project's key, or that of the
-    environment (MER_SIGNING_KEY_FILE).
+    Versions are signed when they are registered. This command is for versions
+    registered earlier or elsewhere: it shows the bundle, its gates and its origin,
+    asks for confirmation, and signs with this project's key, or with the one that
+    MER_SIGNING_KEY_FILE names.
 
     \b
     Examples:
@@ -237,14 +242,14 @@ def sign(
 
 def gates(
     version: Annotated[
-        str | None, typer.Argument(metavar="VERSION", help="A number or an alias; default: of the last mer run.")
+        str | None, typer.Argument(metavar="VERSION", help="A number or an alias; default: that of the last mer run.")
     ] = None,
 ) -> None:
     """Compare a version with the champion on the same held-out people.
 
     \b
-    Figures, groups, calibration, missing modalities, time and size, paired by
-    person; the bounds are in the section promotion. The table goes to the
+    Compares figures, groups, calibration, missing modalities, time and size,
+    paired by person; the bounds are in the section promotion. The table is on the
     version's page in MLflow. A version that passes gets the alias challenger;
     "not enough evidence" does not pass (exit code 5).
 
@@ -260,23 +265,25 @@ def gates(
 
 def drift(
     metrics: Annotated[
-        str | None, typer.Option("--metrics", metavar="URL|FILE", help="Of the service; default: that of params.yaml.")
+        str | None,
+        typer.Option("--metrics", metavar="URL|FILE", help="Of the service; default: the one in params.yaml."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="FILE", help="Labels that came late: CSV with emotion and label.")
+        Path | None, typer.Option("--labels", metavar="FILE", help="Labels added later: CSV with emotion and label.")
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Take these answers as usual for later looks.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print, and record nothing.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Use these answers as the baseline for later checks.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print without recording anything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one line of JSON.")] = False,
 ) -> None:
-    """Look whether what the service is asked, and answers, has moved.
+    """Check whether the service's requests or answers have drifted.
 
     \b
-    Compares what the service has counted since the last look (emotions,
-    confidence, presence, contradiction, distance from the training data) with
-    the answers that were accepted, or with those about held-out people. What
-    moved is a run in MLflow and a note on the version, which
-    mer retrain --if-needed reads.
+    Compares the service's counts since the last check (emotions, confidence,
+    presence, contradiction, distance from the training data) with the accepted
+    answers, or with those for held-out people. Drift is recorded as a run in
+    MLflow and a note on the version, which mer retrain --if-needed reads.
 
     \b
     Examples:

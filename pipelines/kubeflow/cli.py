@@ -25,13 +25,13 @@ Namespace = Annotated[
 ]
 TokenFile = Annotated[
     Path | None,
-    typer.Option("--token-file", metavar="FILE", envvar="KF_PIPELINES_SA_TOKEN_PATH", help="Holds a bearer token."),
+    typer.Option("--token-file", metavar="FILE", envvar="KF_PIPELINES_SA_TOKEN_PATH", help="File with a bearer token."),
 ]
 ServiceAccount = Annotated[
     str | None, typer.Option("--service-account", metavar="NAME", help="Of the tasks; default: the server's.")
 ]
 CaFile = Annotated[
-    Path | None, typer.Option("--ca-file", metavar="FILE", help="Certificates that sign the server's (PEM).")
+    Path | None, typer.Option("--ca-file", metavar="FILE", help="CA certificates to verify the server (PEM).")
 ]
 File = Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Default: infra/schedules.yaml.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of a recurring run.")]
@@ -97,8 +97,8 @@ def schedule_printed(context: typer.Context, file: File = None) -> None:
     """Print, compare and apply the recurring runs.
 
     \b
-    They are declared in infra/schedules.yaml. Without a command, the file's runs
-    are printed and no server is asked.
+    They are declared in infra/schedules.yaml. Without a command, it prints the
+    file's runs and contacts no server.
 
     \b
     Examples:
@@ -181,7 +181,7 @@ def schedule_pause(  # noqa: PLR0917  typer passes by name
     ca_file: CaFile = None,
     file: File = None,
 ) -> None:
-    """Pause a recurring run on the server. A run that is under way goes on.
+    """Pause a recurring run on the server. A run in progress continues.
 
     \b
     Examples:
@@ -215,7 +215,7 @@ def schedule_resume(  # noqa: PLR0917  typer passes by name
 @schedule.command("run-now")
 def schedule_run_now(  # noqa: PLR0917  typer passes by name
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="As this schedule would; default: the whole pipeline.")
+        str | None, typer.Argument(metavar="NAME", help="Run what this schedule runs; default: the whole pipeline.")
     ] = None,
     stages: Annotated[
         list[str] | None,
@@ -235,7 +235,7 @@ def schedule_run_now(  # noqa: PLR0917  typer passes by name
     ca_file: CaFile = None,
     file: File = None,
 ) -> None:
-    """Start one run now, unless one has not finished.
+    """Start one run now, unless one is unfinished.
 
     \b
     Examples:
@@ -268,8 +268,8 @@ def _server(
 
 
 def retrain(  # noqa: PLR0917  typer passes by name
-    if_needed: Annotated[bool, typer.Option("--if-needed", help="Only where there is a cause.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the decision, and do nothing.")] = False,
+    if_needed: Annotated[bool, typer.Option("--if-needed", help="Only if there is a cause.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the decision and do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as one line of JSON.")] = False,
     drift: Annotated[
         str | None,
@@ -277,20 +277,22 @@ def retrain(  # noqa: PLR0917  typer passes by name
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option("--host", metavar="URL", help="Run on this Kubeflow Pipelines, named by the causes; else here."),
+        typer.Option(
+            "--host", metavar="URL", help="Run on this Kubeflow Pipelines, named by the causes; default: here."
+        ),
     ] = None,
     namespace: Namespace = None,
     token_file: TokenFile = None,
     service_account: ServiceAccount = None,
     ca_file: CaFile = None,
 ) -> None:
-    """Train again where there is a cause, and record why.
+    """Retrain if there is a cause, and record why.
 
     \b
     Causes are new or changed recordings and labels, changed parameters or code,
     people who withdrew, a report of drift, and a served version older than
     retrain.max_age_days. They are printed, and written to the version and its
-    run in MLflow. With nothing to do it ends well (exit code 0).
+    run in MLflow. With nothing to do the exit code is 0.
 
     \b
     Examples:
@@ -316,7 +318,7 @@ def rayjob(
     """Print a KubeRay RayJob that runs the pipeline or one stage.
 
     \b
-    The job starts a cluster of its own.
+    The job starts its own cluster.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 Code = Annotated[str, typer.Option("--code", metavar="HASH", help="The code that the pipeline names.")]
-Only = Annotated[str, typer.Option("--only", metavar="STAGES", help="The run is limited to these.")]
+Only = Annotated[str, typer.Option("--only", metavar="STAGES", help="Limit the run to these.")]
 RunId = Annotated[str, typer.Option("--run-id", metavar="ID", help="The Kubeflow run.")]
 PlanText = Annotated[str, typer.Option("--plan", metavar="JSON", help="What the first task wrote.")]
 Repository = Annotated[
@@ -21,14 +21,16 @@ def kfp_check(  # noqa: PLR0917  typer passes by name
     edges: Annotated[str, typer.Option("--edges", metavar="JSON", help="The pipeline's stages and edges.")],
     code: Code,
     settings: Annotated[str, typer.Option("--settings", metavar="JSON", help="A list of KEY=VALUE.")] = "[]",
-    decision: Annotated[str, typer.Option("--decision", metavar="JSON", help="Made already; default: decide.")] = "",
+    decision: Annotated[
+        str, typer.Option("--decision", metavar="JSON", help="If already made; default: decide now.")
+    ] = "",
     only: Only = "",
     run_id: RunId = "",
     repository: Repository = "",
     branch: Annotated[str, typer.Option("--branch", metavar="NAME", help="Of the repository.")] = "main",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where the plan is written.")] = None,
 ) -> None:
-    """The pipeline's first task: is it that of the project, and is there a cause to train?
+    """The pipeline's first task: check that it matches the project and whether to train.
 
     \b
     Examples:
@@ -58,7 +60,7 @@ def kfp_task(  # noqa: PLR0917  typer passes by name
     plan: PlanText = "",
     repository: Repository = "",
 ) -> None:
-    """The pipeline's task of one stage: here, or as a job of the Ray cluster.
+    """The pipeline's task for one stage: run it here, or as a job of the Ray cluster.
 
     \b
     Examples:
@@ -75,7 +77,7 @@ def kfp_finish(
     plan: PlanText,
     repository: Repository,
     push_options: Annotated[
-        list[str] | None, typer.Option("--push-option", metavar="TEXT", help="For the server (repeatable).")
+        list[str] | None, typer.Option("--push-option", metavar="TEXT", help="For the Git server (repeatable).")
     ] = None,
 ) -> None:
     """The pipeline's last task where tasks share no folder: push the lock to retrain/RUN.
@@ -93,10 +95,10 @@ def kfp_finish(
 def kfp_report(
     state: Annotated[str, typer.Option("--state", metavar="STATE", help="SUCCEEDED, FAILED or CANCELLED.")],
     run_id: RunId,
-    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="Of the error.")] = "",
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="The error message.")] = "",
     repository: Repository = "",
 ) -> None:
-    """The pipeline's exit task: clean up after a run, and tell MER_WEBHOOK how it ended.
+    """The pipeline's exit task: clean up after a run and report the result to MER_WEBHOOK.
 
     \b
     Examples:

@@ -13,7 +13,7 @@ Store = Annotated[Path, typer.Option("--store", metavar="DIR", help="The server'
 def backup(
     store: Store,
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where snapshots are kept.")],
-    keep: Annotated[int, typer.Option("--keep", metavar="N", min=1, help="How many snapshots stay.")] = 14,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=1, help="How many snapshots to keep.")] = 14,
 ) -> None:
     """Make a snapshot of an MLflow server's folder, while it runs.
 
@@ -31,10 +31,10 @@ def restore(
     snapshot: Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="The folder of a snapshot.")],
     store: Store,
 ) -> None:
-    """Put a snapshot in the place of an MLflow server's folder, which must be empty.
+    """Restore a snapshot into an MLflow server's folder, which must be empty.
 
     \b
-    Every file is compared with its hash first. Stop the server before.
+    Stop the server first. Every file is compared with its hash beforehand.
 
     \b
     Examples:

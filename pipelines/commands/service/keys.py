@@ -1,4 +1,4 @@
-"""`mer keys`: who may use a service that listens beyond its machine.
+"""`mer keys`: who may use a service that other machines can reach.
 
 Each command imports its dependencies when it runs.
 """
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="API keys: who may use a service that listens beyond its machine.\n\n\b\n"
-    "Examples:\n  mer keys create app      make a key and print it, once\n"
-    "  mer keys list            the keys that count\n"
-    "  mer keys revoke app      end a key",
+    help="API keys: who may use a service that other machines can reach.\n\n\b\n"
+    "Examples:\n  mer keys create app      create a key and print it once\n"
+    "  mer keys list            list the valid keys\n"
+    "  mer keys revoke app      revoke a key",
 )
 
 
@@ -29,17 +29,17 @@ def create(
         list[str] | None, typer.Option("--scope", metavar="SCOPE", help="predict (default), admin; may be repeated.")
     ] = None,
     rate: Annotated[
-        str | None, typer.Option("--rate", metavar="N/UNIT", help="The most requests, such as 60/minute or 5/second.")
+        str | None, typer.Option("--rate", metavar="N/UNIT", help="The highest rate of requests, such as 60/minute.")
     ] = None,
     at_once: Annotated[
-        int | None, typer.Option("--at-once", metavar="N", min=1, help="The most requests at a time.")
+        int | None, typer.Option("--at-once", metavar="N", min=1, help="The most concurrent requests.")
     ] = None,
 ) -> None:
-    """Make a key and print it, once.
+    """Create a key and print it once.
 
     \b
-    It counts with the next request; the service need not be restarted. Only
-    its hash is kept. predict is for POST /v1/predict, admin for GET /metrics.
+    It is valid from the next request on; the service need not be restarted. Only
+    its hash is stored. predict is for POST /v1/predict, admin for GET /metrics.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def create(
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """List the keys that count.
+    """List the valid keys.
 
     \b
     Examples:
@@ -91,7 +91,7 @@ def show(
 def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name or the id of a key, as printed by `list`.")],
 ) -> None:
-    """End a key, with the next request.
+    """Revoke a key from the next request on.
 
     \b
     Examples:

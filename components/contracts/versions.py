@@ -6,7 +6,7 @@ comment re-runs nothing. Raise a number by one in the change that alters what th
 
 DATASETS = 8
 ALIGNMENT = 5
-FEATURES = 4
+FEATURES = 5
 VALIDATION = 3
 CATALOG = 2
 TRAIN = 7

@@ -8,7 +8,7 @@ child loads and warms its encoders at its start.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from components.alignment.guard import busy, crashed, too_late, unpacked_row
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError
 from components.contracts.records import AlignedClip
-from components.features.base import Classifying, Encoded, Encoder
+from components.features.base import Classifying, Encoded, Encoder, empty
+from components.features.languages import Unread, recognised, unread
 from components.features.registry import create
 from components.features.warm import warm_clip
 from components.media.source import out_of_memory, too_slow
@@ -35,10 +36,13 @@ FEATURES, SCORES = "features", "scores"
 
 @dataclass(frozen=True, kw_only=True)
 class Encodings:
-    """What became of one clip: features by modality, and the scores of the encoders' own classifiers."""
+    """What became of one clip: features by modality, the scores of the encoders' own classifiers, the language of the
+    words where it was recognised, and by modality why an encoder did not read them."""
 
     features: Mapping[str, Encoded] = field(default_factory=dict)
     scores: Mapping[str, Encoded] = field(default_factory=dict)
+    language: str | None = None
+    unread: Mapping[str, Unread] = field(default_factory=dict)
 
 
 class EncoderGuard(InChild):
@@ -86,7 +90,7 @@ class EncoderGuard(InChild):
         if fields["memory"]:
             raise out_of_memory(self._limits, aligned.clip_id)
         assert body is not None
-        return _unpacked(body)
+        return _unpacked(body, fields)
 
     def _refusal(self, ended: ChildEndedError, where: str, patience: Patience | None) -> MediaError:
         if ended.over_work:
@@ -116,22 +120,31 @@ def serve(settings: Fields) -> Handler:
             loaded[name, spec].encode([warm_clip()])
     encoders = {name: loaded[name, spec] for name, spec in settings[FEATURES].items()}
     classifiers = {name: loaded[name, spec] for name, spec in settings[SCORES].items()}
+    all_of_them = {**classifiers, **encoders}
 
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         try:
             clip = [unpacked_row(request[BODY])]
-            features = {name: encoder.encode(clip)[0] for name, encoder in encoders.items()}
-            scores = {name: _scores(encoder, clip) for name, encoder in classifiers.items()}
-            return {"memory": False}, _packed(Encodings(features=features, scores=scores))
+            language = recognised(clip[0].words) if clip[0].words else None
+            foreign = {name: why for name, own in all_of_them.items() if (why := unread(own, language))}
+            features = {name: _features(own, clip, read=name not in foreign) for name, own in encoders.items()}
+            scores = {name: _scores(own, clip, read=name not in foreign) for name, own in classifiers.items()}
+            fields = {"language": language, "unread": {name: asdict(why) for name, why in foreign.items()}}
+            return {"memory": False, **fields}, _packed(Encodings(features=features, scores=scores))
         except MemoryError:
             return {"memory": True}, None
 
     return handler
 
 
-def _scores(encoder: Encoder, clip: Sequence[AlignedClip]) -> Encoded:
+def _features(encoder: Encoder, clip: Sequence[AlignedClip], *, read: bool) -> Encoded:
+    return encoder.encode(clip)[0] if read else empty(clip[0].grid.num_steps, encoder.width)
+
+
+def _scores(encoder: Encoder, clip: Sequence[AlignedClip], *, read: bool) -> Encoded:
     assert isinstance(encoder, Classifying)
-    return encoder.classify(clip)[0]
+    assert encoder.pretrained is not None
+    return encoder.classify(clip)[0] if read else empty(clip[0].grid.num_steps, len(encoder.pretrained.labels))
 
 
 def _packed(encodings: Encodings) -> bytes:
@@ -143,7 +156,7 @@ def _packed(encodings: Encodings) -> bytes:
     return bytes(save(arrays))
 
 
-def _unpacked(body: bytes) -> Encodings:
+def _unpacked(body: bytes, fields: Fields) -> Encodings:
     arrays = load(body)
     parts: dict[str, dict[str, Encoded]] = {FEATURES: {}, SCORES: {}}
     for key in arrays:
@@ -151,4 +164,9 @@ def _unpacked(body: bytes) -> Encodings:
         name, _, what = rest.rpartition("/")
         if what == "values":
             parts[kind][name] = Encoded(arrays[key], arrays[f"{kind}/{name}/valid"])
-    return Encodings(features=parts[FEATURES], scores=parts[SCORES])
+    return Encodings(
+        features=parts[FEATURES],
+        scores=parts[SCORES],
+        language=fields["language"],
+        unread={name: Unread(**{**why, "known": tuple(why["known"])}) for name, why in fields["unread"].items()},
+    )

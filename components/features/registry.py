@@ -22,6 +22,7 @@ from components.features.encoders.transformers_face import TransformersFace
 from components.features.encoders.transformers_text import TransformersText
 from components.features.encoders.transformers_voice import TransformersVoice
 from components.features.encoders.whisper_tiny import WhisperTiny
+from components.features.languages import MARK, ReadsWords, split
 
 ENCODERS: dict[tuple[str, str], Callable[[str], Encoder]] = {
     ("face", "fer"): Fer,
@@ -48,8 +49,9 @@ def specs(modality: str) -> tuple[str, ...]:
 
 def portable(spec: str) -> str:
     """The spec with a checkpoint's folder as an absolute path, for a process in a different working folder."""
-    if spec.startswith(CHECKPOINT) and Path(spec.removeprefix(CHECKPOINT)).is_dir():
-        return CHECKPOINT + str(Path(spec.removeprefix(CHECKPOINT)).resolve())
+    name, mark, languages = spec.partition(MARK)
+    if name.startswith(CHECKPOINT) and Path(name.removeprefix(CHECKPOINT)).is_dir():
+        return CHECKPOINT + str(Path(name.removeprefix(CHECKPOINT)).resolve()) + mark + languages
     return spec
 
 
@@ -58,24 +60,30 @@ def create(spec: str, modality: str, device: str = "auto") -> Encoder:
 
     Args:
         spec: an encoder's name, `transformers:<hub name or folder>`, optionally with `@<revision>`, or `given:<width>`
-            for features that come ready-made, of a modality of any name.
+            for features that come ready-made, of a modality of any name. One of words may end in `?languages=pl,en`
+            or `?languages=any`: those that it knows, instead of what it says itself.
         modality: the modality it shall read.
         device: auto, cpu or cuda. Only checkpoints use it: the embedded encoders are small and always run in float32
             on the CPU, so that their numbers are the same everywhere.
 
     Raises:
-        ConfigError: unknown modality or spec, with the nearest name.
+        ConfigError: unknown modality, spec or language, with the nearest name.
         UnavailableError: a checkpoint that is not on this machine and cannot be fetched, or a device that is not there.
     """
     if is_given(spec):
         return from_spec(spec, modality)
     if modality not in MODALITIES:
         raise ConfigError.unknown("modality", modality, MODALITIES, where="features.encoders")
-    if spec.startswith(CHECKPOINT) and modality in CHECKPOINTS:
-        return CHECKPOINTS[modality](spec, spec.removeprefix(CHECKPOINT), device)
-    if (modality, spec) not in ENCODERS:
-        raise ConfigError.unknown("encoder", spec, specs(modality), where=f"features.encoders.{modality}")
-    return ENCODERS[modality, spec](spec)
+    name, languages = split(spec, modality)
+    if name.startswith(CHECKPOINT) and modality in CHECKPOINTS:
+        encoder = CHECKPOINTS[modality](spec, name.removeprefix(CHECKPOINT), device)
+    elif (modality, name) in ENCODERS:
+        encoder = ENCODERS[modality, name](spec)
+    else:
+        raise ConfigError.unknown("encoder", name, specs(modality), where=f"features.encoders.{modality}")
+    if languages is not None and isinstance(encoder, ReadsWords):
+        encoder.languages = languages
+    return encoder
 
 
 def encoder_fingerprint(spec: str, modality: str, device: str = "auto") -> str:

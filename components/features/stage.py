@@ -8,12 +8,14 @@ that no clip of the dataset needs any more are dropped; failures are not tried a
 work: `features.actors` actors on the CPU read the aligned shards and run the embedded encoders, one thread each; where
 `features.device` is a GPU, clips for checkpoints stream on to one actor per GPU (`pools.py`). Ray is not started where
 nothing or little is missing, nor for given features, which only pass through. Features encoded before an interruption
-are kept.
+are kept. Words in a language that their encoder does not know are not encoded (`languages.py`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -29,10 +31,11 @@ from components.features.base import Encoded, Encoder
 from components.features.encode import EncodingResult, encode_clips
 from components.features.encoders.given import Given
 from components.features.failures import FILE, Failures
+from components.features.languages import known_to, recognised, unread
 from components.features.pools import encoded_here, encoded_in, pools
 from components.features.registry import CHECKPOINT, create, portable
 from components.features.store import FeatureStore
-from components.features.work import EncodingTask, Scanned, given_widths, plan, read_clips, scan
+from components.features.work import EncodingTask, Scanned, given_widths, plan, read_clips, scan, words_of
 from components.runtime.checkpoint import torch_device
 from components.runtime.cluster import connect
 from components.runtime.progress import progress
@@ -85,6 +88,7 @@ def run(
     given: dict[str, Encoder] = {modality: Given(modality, width) for modality, width in given_widths(clips).items()}
     learned = _encoders(encoders, clips, on, without=given)
     created = {**learned, **given}
+    clips, foreign = _readable(clips, learned)
     store = FeatureStore(layout.features(name))
     for modality in {*store.modalities(), *created}:
         store.drop_damaged(modality)
@@ -107,7 +111,7 @@ def run(
             failed, encoded = _store_all(results, store, advance)
     _check_systematic(failed, encoded)
     failures.by_key.update(failed)
-    summary = _commit(name, clips, created, store, failures)
+    summary = _commit(name, clips, created, store, failures, foreign=foreign)
     return {**summary, "encoded": {modality: encoded.get(modality, 0) for modality in sorted(created)}}
 
 
@@ -121,6 +125,25 @@ def _encoders(
         for modality, spec in specs.items()
         if modality not in without and (modality in present or not spec.startswith(CHECKPOINT))
     }
+
+
+def _readable(
+    clips: Sequence[Scanned], encoders: Mapping[str, Encoder]
+) -> tuple[list[Scanned], dict[str, dict[str, int]]]:
+    """The clips, without the modalities whose words the encoder does not know; and how many lost one, by modality and
+    language."""
+    foreign: dict[str, Counter[str]] = {}
+    lost: dict[str, set[str]] = {}
+    for modality, encoder in encoders.items():
+        if not known_to(encoder):
+            continue
+        for clip, words in words_of(clip for clip in clips if modality in clip.present):
+            language = recognised(words)
+            if language is not None and unread(encoder, language):
+                foreign.setdefault(modality, Counter())[language] += 1
+                lost.setdefault(clip.clip_id, set()).add(modality)
+    read = [replace(clip, present=clip.present - lost.get(clip.clip_id, set())) for clip in clips]
+    return read, {modality: dict(sorted(counts.items())) for modality, counts in sorted(foreign.items())}
 
 
 def _fingerprints(encoders: Mapping[str, Encoder]) -> dict[str, str]:
@@ -202,6 +225,8 @@ def _commit(
     encoders: Mapping[str, Encoder],
     store: FeatureStore,
     failures: Failures,
+    *,
+    foreign: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     """Brings the store into its canonical form and writes index, quarantine, failures and summary."""
     failed = failures.by_key
@@ -242,6 +267,7 @@ def _commit(
             modality: {"spec": encoder.name, "fingerprint": fingerprints[modality], "width": encoder.width}
             for modality, encoder in sorted(encoders.items())
         },
+        **({"foreign_words": foreign} if foreign else {}),
     }
     write_table(store.folder / "index.parquet", pa.Table.from_pylist(rows, schema=INDEX_SCHEMA))
     quarantined = [_quarantined(name, clip_id, result) for clip_id, result in failures_of_clips]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from components.contracts.errors import DataError
-from components.contracts.records import AlignedClip
+from components.contracts.records import AlignedClip, Word
 from components.features.store import feature_key
 
 BASE_COLUMNS = (
@@ -113,6 +113,18 @@ def scan(folder: Path) -> list[Scanned]:
     given = frozenset(modality for clip in by_id.values() for modality in clip.given_widths)
     clips = [by_id[clip_id] for clip_id in sorted(by_id)]
     return [replace(clip, present=clip.present - (given - clip.given_widths.keys())) for clip in clips]
+
+
+def words_of(clips: Iterable[Scanned]) -> Iterator[tuple[Scanned, tuple[Word, ...]]]:
+    """The words of clips; reads nothing else of their shards, a row group at a time."""
+    by_group: dict[tuple[str, int], list[Scanned]] = {}
+    for clip in clips:
+        by_group.setdefault((clip.shard, clip.row_group), []).append(clip)
+    for (shard, group), own in sorted(by_group.items()):
+        with pq.ParquetFile(shard) as file:
+            column = file.read_row_group(group, columns=["words"]).column("words")
+        for clip in own:
+            yield clip, tuple(Word(**word) for word in column[clip.row].as_py())
 
 
 def given_widths(clips: Iterable[Scanned]) -> dict[str, int]:

@@ -87,7 +87,7 @@ class _Judgement:
 @dataclass(frozen=True, kw_only=True)
 class _Input:
     """What an answer has of its clip, besides the judgement: its name, grid and length, remarks on it, the modalities
-    that it has by step {m: (T,)}, and its words."""
+    that it has by step {m: (T,)}, its words and their language, and by modality why an encoder does not read them."""
 
     name: str
     rate_hz: float
@@ -96,9 +96,11 @@ class _Input:
     notes: tuple[str, ...] = ()
     masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     words: tuple[Word, ...] = ()
+    language: str | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, clip: Clip, aligned: AlignedClip, bounds: AlignmentQuality) -> _Input:
+    def of(cls, clip: Clip, aligned: AlignedClip, encodings: Encodings, bounds: AlignmentQuality) -> _Input:
         """That of an aligned clip."""
         return cls(
             name=Path(clip.clip_id).name,
@@ -108,6 +110,8 @@ class _Input:
             notes=(*aligned.quality.notes, *_gate_note(aligned, bounds)),
             masks=aligned.masks,
             words=aligned.words,
+            language=encodings.language,
+            unread={name: why.words for name, why in encodings.unread.items()},
         )
 
 
@@ -232,7 +236,7 @@ class Predictor:
         aligned, encodings = reading
         with metrics().stage(MODEL), self.pool.lock:
             judgement = self._judgement(encodings, aligned.grid.num_steps, why=why)
-        return self._answer(_Input.of(clip, aligned, self.bundle.alignment.quality), judgement)
+        return self._answer(_Input.of(clip, aligned, encodings, self.bundle.alignment.quality), judgement)
 
     def read(self, clip: Clip, *, patience: Patience | None = None) -> Reading:
         """A clip on its grid, and its features. Raises as `predict`."""
@@ -370,11 +374,11 @@ class Predictor:
         emotion = max(clip_posterior, key=lambda name: clip_posterior[name], default=None)
         return Answer(
             model=self.model,
-            clip=ClipFacts(name=clip.name, duration_s=duration_s, rate_hz=rate_hz),
+            clip=ClipFacts(name=clip.name, duration_s=duration_s, rate_hz=rate_hz, language=clip.language),
             presence=presence,
             notes=(
                 *clip.notes,
-                *presence_notes(presence, unused, self._ready_made),
+                *presence_notes(presence, unused, self._ready_made, clip.unread),
                 *apart_note(scored.groups if scored else ()),
                 *expert_notes({name: self.bundle.experts[name].classifier.trained_on for name in opinions}),
                 *adaptation_notes(self.adaptation, [name for name in judgement.masks if presence[name] > 0]),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from components.alignment.outcome import measured, packed
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MediaError, UnavailableError
+from components.contracts.records import Word
 from components.features.guard import EncoderGuard
+from components.features.languages import Unread
 from components.features.registry import create
 from components.features.warm import warm_clip
 from components.runtime import guarded
@@ -54,6 +57,21 @@ def test_features_come_out_as_without_a_guard(guard: EncoderGuard, row: bytes) -
         encoded = encodings.features[modality]
         assert np.array_equal(encoded.values, expected.values)
         assert np.array_equal(encoded.valid, expected.valid)
+
+
+def test_words_that_an_encoder_does_not_know_are_as_none_and_it_says_why() -> None:
+    specs = {"text": "hashing?languages=en", "voice": "signal"}
+    told = EncoderGuard(specs, {}, MediaLimits())
+    texts = ("Dlaczego mi o tym nie powiedziałeś?", "Why did you not tell me about it?")
+    clips = [replace(warm_clip(), words=(Word(text=text, start_s=0.1, end_s=0.9),)) for text in texts]
+    polish, english = [told.encode(packed(measured(clip))["row"], clip) for clip in clips]
+    told.close()
+    assert polish.language == "pl"
+    assert polish.unread == {"text": Unread(language="pl", encoder="hashing", known=("en",))}
+    assert not polish.features["text"].valid.any()
+    assert polish.features["voice"].valid.all()
+    assert (english.language, english.unread) == ("en", {})
+    assert english.features["text"].valid.any()
 
 
 def test_an_encoder_ends_by_the_clock_and_by_its_share_of_processor_time(

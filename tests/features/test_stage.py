@@ -14,7 +14,7 @@ import pytest
 from components.contracts.config import Features, Params, RayResources
 from components.contracts.errors import ConfigError, DataError, UnavailableError
 from components.contracts.layout import Layout
-from components.contracts.records import ALIGNED_SCHEMA, AlignedClip
+from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Word
 from components.features import stage
 from components.features.registry import create
 from components.features.store import FeatureStore, feature_key
@@ -128,6 +128,25 @@ class TestStage:
         written = json.loads((layout.features("tiny") / "summary.json").read_text())
         assert written == {name: value for name, value in summary.items() if name != "encoded"}
         assert written["encoders"]["face"]["fingerprint"] == create("hog", "face", "cpu").fingerprint
+
+    def test_words_that_the_encoder_does_not_know_are_missing(self, tmp_path: Path) -> None:
+        layout, clips = Layout(tmp_path), corpus(3)
+        polish = tuple(
+            Word(text=text, start_s=0.2 * at, end_s=0.2 * at + 0.2)
+            for at, text in enumerate(["nie", "wiem", "co", "mam", "teraz", "zrobić"])
+        )
+        clips[1] = replace(clips[1], words=polish)
+        align(layout, clips)
+        whole = call_stage("features", settings(), layout, "tiny")
+        assert "foreign_words" not in whole
+        some = call_stage("features", settings(text="hashing?languages=en"), layout, "tiny")
+        assert some["foreign_words"] == {"text": {"pl": 1}}
+        assert some["clips_with"]["text"] == 2
+        assert some["quarantined"] == 0
+        index = index_of(layout)
+        assert set(index["tiny/clip1"]["keys"]) == {"face", "voice", "physio"}  # type: ignore[call-overload]
+        assert index["tiny/clip1"]["coverage"]["text"] == 0.0  # type: ignore[index]
+        assert len(FeatureStore(layout.features("tiny")).keys("text")) == 2
 
     def test_a_bad_clip_costs_itself_and_an_absent_modality_nothing(self, tmp_path: Path) -> None:
         layout, clips = Layout(tmp_path), corpus(4)

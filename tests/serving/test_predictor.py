@@ -214,6 +214,25 @@ def test_a_modality_that_the_version_was_trained_without_is_named_and_ignored(
     assert "face: present in 100 % of the clip, ignored because this version was trained without it" in answer.notes
 
 
+def test_words_that_the_encoder_does_not_know_are_missing_and_the_answer_says_so(
+    pool: ChildPool, tmp_path: Path, clip_path: Path
+) -> None:
+    tiny_bundle(tmp_path / "english", specs={**SPECS, "text": "hashing?languages=en"})
+    english = Predictor(load_bundle(tmp_path / "english"), pool=pool)
+    said = [("nie", 0.2), ("wiem", 0.5), ("co", 0.8), ("mam", 1.0), ("teraz", 1.2), ("zrobić", 1.5)]
+    polish = tuple(Word(text=text, start_s=start_s, end_s=start_s + 0.2) for text, start_s in said)
+    answer = english.predict(clip_of_file(clip_path, english.guard, words=polish))
+    assert answer.clip.language == "pl"
+    assert answer.presence["text"] == 0.0
+    assert answer.presence["voice"] > 0.0
+    why = "text: the words were in Polish; the encoder hashing knows English, so they were not used"
+    assert [note for note in answer.notes if note.startswith("text")] == [why]
+    silent = english.predict(clip_of_file(clip_path, english.guard))
+    assert silent.posterior == answer.posterior
+    assert silent.clip.language is None
+    assert "text: absent from this clip" in silent.notes
+
+
 def expert(spec: str, modality: str) -> Expert:
     encoder = create(spec, modality)
     own = pretrained_of(encoder)

@@ -21,7 +21,10 @@ class Features(Section):
     )
     """Modality → encoder. Embedded ones are face: fer, hog; voice: whisper-tiny, signal; text: minilm, hashing;
     physio: signal. Face, voice and text also take a checkpoint, `transformers:<hub name or folder>`, optionally with
-    `@<revision>`. A modality that is left out is not encoded."""
+    `@<revision>`. A modality that is left out is not encoded.
+
+    Words that are surely in a language which their encoder does not know count as missing. `minilm` knows English;
+    `minilm?languages=any` lets it read all, and `transformers:NAME?languages=pl,en` says what a checkpoint knows."""
 
     batch_clips: int = Field(8, gt=0)
     """Clips that an actor encodes at a time. It changes speed and memory."""

@@ -31,6 +31,7 @@ class HashedWords:
 
     modality = "text"
     width = WIDTH
+    languages: tuple[str, ...] = ()
 
     def __init__(self, name: str = "hashing") -> None:
         self.name = name

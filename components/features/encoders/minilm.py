@@ -46,6 +46,7 @@ class MiniLm:
 
     modality = "text"
     width = WIDTH
+    languages: tuple[str, ...] = ("en",)
 
     def __init__(self, name: str = "minilm") -> None:
         self.name = name

@@ -57,6 +57,7 @@ class TransformersText:
     CPU."""
 
     modality = "text"
+    languages: tuple[str, ...] = ()  # nothing in a checkpoint says so; whoever names it can
 
     def __init__(self, name: str, location: str, device: str) -> None:
         self.name = name

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from components.contracts.lineage import RENDERED
+from components.features.languages import language_name
 from components.serving.answers.schemas import Answer, Moment
 from components.serving.answers.words import PEOPLE, percent
 
@@ -71,6 +72,8 @@ def _contradicts(answer: Answer) -> bool:
 def _verdict(answer: Answer, console: Console, plain: bool) -> None:
     head = Text(answer.clip.name, style="bold")
     head.append(f"  {answer.clip.duration_s:.1f} s", style="dim")
+    if answer.clip.language is not None:
+        head.append(f", words in {language_name(answer.clip.language)}", style="dim")
     head.append("  ")
     if answer.emotion is None or answer.confidence is None:
         head.append("no answer", style="bold yellow")

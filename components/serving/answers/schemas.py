@@ -58,6 +58,9 @@ class ClipFacts(Record):
     name: str = Field(description="File name as given.")
     duration_s: float = Field(description="Length of the clip, seconds.")
     rate_hz: float = Field(description="Steps per second of the timeline.")
+    language: str | None = Field(
+        default=None, description="Of the words, as an ISO 639 code; null without words, or where they are not enough."
+    )
 
 
 class ModalityView(Record):

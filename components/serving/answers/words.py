@@ -114,7 +114,10 @@ def training_people(corpora: Mapping[str, str]) -> str:
 
 
 def presence_notes(
-    presence: Mapping[str, float], unused: Mapping[str, float], ready_made: Collection[str] = ()
+    presence: Mapping[str, float],
+    unused: Mapping[str, float],
+    ready_made: Collection[str] = (),
+    unread: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Notes on what the version could not use.
 
@@ -122,12 +125,15 @@ def presence_notes(
         presence: modality of the version → share of steps that are valid.
         unused: modality that the version was trained without → share of steps in which the clip has it.
         ready_made: the modalities whose features must come with a clip, since none can be made from media.
+        unread: modality that the clip has and its encoder does not read → why.
     """
-    notes = [
+    why = unread or {}
+    notes = [f"{modality}: {why[modality]}" for modality in presence if modality in why]
+    notes += [
         f"{modality}: absent from this clip"
         + ("; this version needs its features ready-made" if modality in ready_made else "")
         for modality, share in presence.items()
-        if share == 0.0
+        if share == 0.0 and modality not in why
     ]
     notes += [
         f"{modality}: present in {percent(share)} of the clip, ignored because this version was trained without it"

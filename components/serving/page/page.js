@@ -37,6 +37,8 @@ function colourOf(classes) {
   return colours;
 }
 const rendered = (people) => (people || "").startsWith("rendered");
+const spokenIn = ({ language }) => language
+  ? `, words in ${new Intl.DisplayNames(["en"], { type: "language" }).of(language)}` : "";
 const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 const swatch = (colour) => el("b", { class: "swatch", style: { background: colour } });
 const row = (label, content) => el("div", { class: "row" }, el("span", { class: "dim", title: label }, label), content);
@@ -178,7 +180,7 @@ function show(answer, player = null) {
   const out = [];
   out.push(el("p", { class: "verdict" }, el("strong", {}, answer.emotion ?? "no answer"),
     answer.emotion === null ? "" : " " + percent(answer.confidence),
-    el("span", { class: "dim" }, `  ${answer.clip.name}, ${seconds(answer.clip.duration_s)}`)));
+    el("span", { class: "dim" }, `  ${answer.clip.name}, ${seconds(answer.clip.duration_s)}${spokenIn(answer.clip)}`)));
   const model = answer.model;
   if (rendered(model.trained_on)) out.push(el("p", { class: "warn" }, `The version was trained on ${model.trained_on}.`));
   if (answer.outside_training.flag) out.push(el("p", { class: "warn" }, answer.outside_training.words));

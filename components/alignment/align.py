@@ -149,6 +149,7 @@ class Aligner:
                 notes=notes,
             ),
             given={modality: values for modality, (values, _) in placed.items()},
+            canvas=faces.canvas,
         )
 
     def _read_physio(self, clip: Clip, root: Path, span: Span | None) -> physio.Series:

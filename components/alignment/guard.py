@@ -10,8 +10,9 @@ environment it has what it needs, and no token or password. Where its files are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,6 +37,7 @@ from components.runtime.patience import OutOfTimeError, Patience
 from components.runtime.weights import weights_root
 
 SERVE = f"{__name__}:serve"
+CANVAS = b"canvas"  # beside the row of a clip that is asked for, not in those of the stage
 KILLED = "signal SIGKILL"  # so the kernel ends a process where memory runs out
 
 
@@ -173,7 +175,10 @@ class Guard(InChild):
 
 def unpacked_row(row: bytes) -> AlignedClip:
     """The aligned clip of `Guard.aligned_row`."""
-    return AlignedClip.from_row(pa.ipc.open_stream(row).read_all().to_pylist()[0])
+    table = pa.ipc.open_stream(row).read_all()
+    clip = AlignedClip.from_row(table.to_pylist()[0])
+    canvas = (table.schema.metadata or {}).get(CANVAS)
+    return clip if canvas is None else replace(clip, canvas=tuple(json.loads(canvas)))
 
 
 def prepare(config: Alignment) -> None:
@@ -213,7 +218,10 @@ def serve(settings: Fields) -> Handler:
             try:
                 aligned = aligner.align_ungated(clip, root=root)
                 check_words(aligned)
-                fields = packed(measured(aligned))
+                outcome = measured(aligned)
+                assert outcome.row is not None
+                beside = {CANVAS: json.dumps(aligned.canvas)} if aligned.canvas else None
+                fields = packed(replace(outcome, row=outcome.row.replace_schema_metadata(beside)))
             except MemoryError as error:
                 raise out_of_memory(config.limits, clip.clip_id) from error
         row = fields.pop("row")

@@ -250,7 +250,8 @@ class AlignedClip:
         grid: T steps at `rate_hz`.
         face_jpeg: T entries, a square crop as JPEG or None where no face is valid. The crop is compressed on both the
             offline and the online path, so both see identical pixels.
-        face_box: (T, 4) float32 x0, y0, x1, y1 in picture pixels; NaN where no face is valid.
+        face_box: (T, 4) float32 x0, y0, x1, y1 in pixels of the clip's first picture; NaN where no face is valid.
+        canvas: width and height of that picture, for whoever shows the boxes; it is in no table.
         pcm: (N,) int16 mono at `audio_rate_hz`, sample 0 at t = 0, zeros where the stream has no samples.
         voice_mask: (T,) True where the sound exists and is above the level floor.
         speech: (T,) float32 probability of speech.
@@ -280,6 +281,7 @@ class AlignedClip:
     masks: Mapping[str, NDArray[np.bool_]]
     quality: Quality
     given: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    canvas: tuple[int, int] | None = None
 
     def to_row(self) -> dict[str, Any]:
         """The clip as a row of `ALIGNED_SCHEMA`."""

@@ -44,10 +44,12 @@ from components.serving.answers.schemas import (
     Transition,
 )
 from components.serving.answers.views import (
+    FaceBox,
     by_class,
     contradiction,
     contradiction_spans,
     episode_view,
+    face_boxes,
     mood_of,
     outside_training,
     timeline,
@@ -87,7 +89,8 @@ class _Judgement:
 @dataclass(frozen=True, kw_only=True)
 class _Input:
     """What an answer has of its clip, besides the judgement: its name, grid and length, remarks on it, the modalities
-    that it has by step {m: (T,)}, its words and their language, and by modality why an encoder does not read them."""
+    that it has by step {m: (T,)}, its words and their language, where its face is by step, and by modality why an
+    encoder does not read it."""
 
     name: str
     rate_hz: float
@@ -96,6 +99,7 @@ class _Input:
     notes: tuple[str, ...] = ()
     masks: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     words: tuple[Word, ...] = ()
+    face_boxes: tuple[FaceBox | None, ...] = ()
     language: str | None = None
     unread: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,6 +114,7 @@ class _Input:
             notes=(*aligned.quality.notes, *_gate_note(aligned, bounds)),
             masks=aligned.masks,
             words=aligned.words,
+            face_boxes=face_boxes(aligned),
             language=encodings.language,
             unread={name: why.words for name, why in encodings.unread.items()},
         )
@@ -395,6 +400,7 @@ class Predictor:
                 judgement.distances, trained_on=tuple(judgement.masks), experts=tuple(opinions)
             ),
             timeline=timeline(classes, steps_TK, masks, scored, rate_hz=rate_hz, duration_s=duration_s),
+            face_boxes=clip.face_boxes if "face" in masks else (),
             episodes=views,
             transitions=changes,
         )

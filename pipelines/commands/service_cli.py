@@ -101,6 +101,9 @@ def predict(
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", min=1, help="Clips at a time, with --out; about one per two cores.")
     ] = 1,
+    on_ray: Annotated[
+        bool, typer.Option("--ray", help="For --out: on the Ray cluster of RAY_ADDRESS, or a Ray here.")
+    ] = False,
     live: Annotated[
         bool, typer.Option("--live", help="Predict live: a file in real time, a camera, or - (standard input).")
     ] = False,
@@ -125,6 +128,7 @@ def predict(
       mer predict calls/ --adapt               your own language or microphone
       mer predict films/ -r -o answers --form srt --workers 4
       mer predict clips.csv -o answers         columns clip, transcript, words, physio
+      RAY_ADDRESS=head:6379 mer predict films/ -o answers --ray --workers 32
       mer predict --live /dev/video0           steps as they happen, until Ctrl-C
     """
     from pipelines.commands.predict import command as predicting
@@ -145,6 +149,7 @@ def predict(
         out=out,
         forms=form or (),
         workers=workers,
+        on_ray=on_ray,
         live=live,
         url=url,
     )

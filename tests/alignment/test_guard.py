@@ -148,6 +148,8 @@ def test_who_asks_for_the_clip_itself_gets_it_or_the_aligners_own_error(guard: G
     clip = make_clip("both", video_path="both.mp4", transcript="oh well")
     alone = plain.align_ungated(clip, root=guard.root)
     assert packed(measured(guard.aligned(clip))) == packed(measured(alone))
+    assert guard.aligned(clip).canvas == alone.canvas == (64, 64)
+    assert guard.aligned(sound(guard.root, "heard")).canvas is None
     (guard.root / "half.mp4").write_bytes((guard.root / "both.mp4").read_bytes()[:400])
     for name in ("gone.mp4", "half.mp4"):
         broken = make_clip("broken", video_path=name)

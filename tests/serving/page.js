@@ -1,5 +1,5 @@
-// Shows the answer on standard input by the page's script (its path is the argument) and prints the visible texts.
-// Only the parts of a document that the page's script uses.
+// Shows the answer on standard input by the page's scripts (their paths are the arguments) and prints the visible texts.
+// Only the parts of a document that they use.
 const fs = require("fs");
 
 class Element {
@@ -17,9 +17,10 @@ const byId = {};
 const document = {
   createElement: (tag) => new Element(tag),
   createElementNS: (_, tag) => new Element(tag),
+  querySelectorAll: () => [],
   getElementById: (id) => (byId[id] ??= new Element("div")),
 };
-const script = fs.readFileSync(process.argv[2], "utf8");
+const script = process.argv.slice(2).map((path) => fs.readFileSync(path, "utf8").replace('"use strict";', "")).join("\n");
 const fetched = () => new Promise(() => {});
 const show = new Function("document", "fetch", "setInterval", "ResizeObserver", script + "; return show;")(
   document, fetched, () => {}, class { observe() {} });

@@ -10,7 +10,7 @@ import pytest
 from components.serving.http import app
 from tests.serving.answers.test_schemas import answer_fields, later
 
-PAGE = app.PAGE / "page.js"
+SCRIPTS = [str(app.PAGE / name) for name in ("faces.js", "page.js")]
 SCRIPT = Path(__file__).parent / "page.js"
 
 
@@ -20,7 +20,7 @@ def shown(answer: object) -> list[str]:
     if node is None:
         pytest.skip("needs node")
     done = subprocess.run(
-        [node, str(SCRIPT), str(PAGE)], input=json.dumps(answer), capture_output=True, text=True, check=False
+        [node, str(SCRIPT), *SCRIPTS], input=json.dumps(answer), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

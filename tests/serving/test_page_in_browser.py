@@ -15,6 +15,7 @@ from tests.serving import media
 from tests.serving.browser import Tab, chromium
 
 VERDICT = "document.querySelector('.verdict')?.innerText"
+PLAYER = "document.querySelector('video')"
 HISTORY = "[...document.querySelectorAll('#history li')].map((entry) => entry.innerText)"
 
 
@@ -76,6 +77,38 @@ def test_the_playhead_goes_by_keyboard_and_says_all_scores(page: Tab, clips: lis
     classes = page.js("[...document.querySelectorAll('.legend span')].map((entry) => entry.innerText)")
     assert all(name in told for name in classes)
     assert f"{3 * step:.1f} s" in told
+
+
+def test_the_box_of_the_face_lies_over_the_picture_and_follows_the_playhead(page: Tab, clips: list[Path]) -> None:
+    page.choose("#file", clips[0])
+    page.until(VERDICT)
+    place = (
+        "(({left, top, width, height}, frame) => [left - frame.left, top - frame.top, width, height])"
+        "(document.querySelector('#media .face').getBoundingClientRect(),"
+        " document.querySelector('video').getBoundingClientRect())"
+    )
+    page.until(f"{PLAYER}.videoWidth")
+    width, height = page.js(f"[{PLAYER}.clientWidth, {PLAYER}.clientHeight]")
+    assert page.js(place) == pytest.approx([0, 0, width, height], abs=1)  # this version takes the whole picture
+    page.js(
+        "answer = JSON.parse(document.querySelector('pre').textContent);"
+        "answer.face_boxes = answer.timeline.map((moment, step) => step < 10 ? [0.25, 0.5, 0.75, 1]"
+        " : step < 20 ? null : [0, 0, 0.5, 0.25]);"
+        "show(answer, document.querySelector('video')); 0"
+    )
+    assert page.js(place) == pytest.approx([width / 4, height / 2, width / 2, height / 2], abs=1)
+    head = "document.querySelector('.playhead')"
+    for at_s, hidden in ((1.5, True), (3.0, False)):
+        page.js(f"{head}.value = {at_s}; {head}.dispatchEvent(new Event('input')); 0")
+        page.until(f"Math.abs(document.querySelector('video').currentTime - {at_s}) < 0.05")
+        page.until(f"document.querySelector('#media .face').hidden === {str(hidden).lower()}")
+    assert page.js(place) == pytest.approx([0, 0, width / 2, height / 4], abs=1)
+    page.js(f"{PLAYER}.currentTime = 0.5; 0")  # by the player's own controls
+    page.until(f"document.querySelector('#media .face').style.top === `${{{PLAYER}.offsetTop + {height / 2}}}px`")
+    assert len(page.js("[...document.querySelectorAll('#media .face')].map((box) => box.className)")) == 1
+    page.choose("#file", media.sound(clips[0].with_name("voice.wav")))
+    page.until(f"({VERDICT} ?? '').includes('voice.wav')")
+    assert page.js("document.querySelector('#media .face')") is None
 
 
 def test_what_is_saved_as_csv_has_a_row_per_moment(page: Tab, clips: list[Path]) -> None:

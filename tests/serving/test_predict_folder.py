@@ -78,6 +78,34 @@ def test_every_clip_has_a_row_and_only_what_is_missing_is_done_again(
     assert {name for name in after if after[name] != before[name]} == {"b.mp4.json", "c.mp4.json"}
 
 
+@pytest.mark.integration
+@pytest.mark.usefixtures("ray_session")
+def test_actors_of_ray_answer_as_this_process_and_go_on_where_it_stopped(
+    judge: Callable[..., int],
+    films: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    here, there = tmp_path / "here", tmp_path / "there"
+    (films / "a.srt").write_text("1\n00:00:00,200 --> 00:00:01,000\nwell done\n")
+    table = films / "clips.csv"
+    table.write_text("clip,transcript\na.mp4,a.srt\nmore/b.mp4,\nc.mp4,\n")
+    assert judge(table, out=here, forms=["srt"]) == 3
+    monkeypatch.chdir(films)
+    assert judge(Path("clips.csv"), out=there, forms=["srt"], on_ray=True, workers=2) == 3
+    for path in sorted(here.rglob("*.*")):
+        if path.suffix in {".json", ".srt", ".csv"}:
+            assert (there / path.relative_to(here)).read_bytes() == path.read_bytes(), path
+    assert judge(Path("clips.csv"), out=there, forms=["srt"]) == 3
+    assert "2 of 3 clips are done already" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="--out"):
+        judge(table, on_ray=True)
+
+
 def test_a_table_of_clips_brings_their_words(judge: Callable[..., int], films: Path, tmp_path: Path) -> None:
     (films / "a.srt").write_text("1\n00:00:00,200 --> 00:00:01,000\nwell done\n")
     table = films / "clips.csv"

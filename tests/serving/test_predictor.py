@@ -111,6 +111,13 @@ def test_contradictions_are_spans_of_the_moments_that_reach_the_threshold(
     assert answer.contradiction.words.startswith("The modalities contradict each other, most strongly around")
 
 
+def test_an_answer_says_where_the_face_is(predictor: Predictor, answer: Answer, tmp_path: Path) -> None:
+    """This version takes the whole picture for the face."""
+    assert answer.face_boxes == ((0.0, 0.0, 1.0, 1.0),) * len(answer.timeline)
+    silent = predictor.predict(clip_of_file(media.sound(tmp_path / "voice.wav"), predictor.guard))
+    assert silent.face_boxes == ()
+
+
 def test_the_same_clip_gives_the_same_answer(predictor: Predictor, clip_path: Path, answer: Answer) -> None:
     again = predictor.predict(clip_of_file(clip_path, predictor.guard, words=WORDS))
     assert again.to_json() == answer.to_json()

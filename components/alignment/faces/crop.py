@@ -49,5 +49,6 @@ class Crop:
         return np.ascontiguousarray(picture[y0:y1, x0:x1])
 
     def placed(self, faces: Faces) -> Faces:
-        """Faces found in the part, with boxes in pixels of the whole picture."""
-        return replace(faces, box=faces.box + np.tile(self.corner, 2))
+        """Faces found in the part, with boxes in pixels of the whole picture, whose size is not known of a part."""
+        canvas = faces.canvas if self.share == WHOLE else None
+        return replace(faces, box=faces.box + np.tile(self.corner, 2), canvas=canvas)

@@ -70,13 +70,14 @@ def create_detector(config: FaceAlignment) -> Detector:
 class Faces:
     """The chosen face on the grid: T JPEG crops or None, (T, 4) boxes in picture pixels or NaN; `others` counts
     the people who were seen and not chosen, `why` says why this one was, `lips` what its mouth does. Boxes are in
-    pixels of the clip's first picture."""
+    pixels of the clip's first picture, whose width and height `canvas` is; None without a picture, or not known."""
 
     jpeg: tuple[bytes | None, ...]
     box: NDArray[np.float32]
     others: int
     why: str | None = None
     lips: Lips | None = None
+    canvas: Size | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -176,6 +177,7 @@ class FaceTracker:
             others=max(len(people) - 1, 0),
             why=why,
             lips=Lips.joined(track.lips for track in chosen) if chosen else None,
+            canvas=self._canvas,
         )
 
     def _detect(self, now: _Kept) -> None:

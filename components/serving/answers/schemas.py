@@ -210,6 +210,11 @@ class Answer(Record):
         "modality; null: all training clips.",
     )
     timeline: tuple[Moment, ...]
+    face_boxes: tuple[tuple[float, float, float, float] | None, ...] = Field(
+        default=(),
+        description="Per moment of the timeline the face that was read: left, top, right and bottom as shares of the "
+        "picture's width and height, null where none was; empty in a clip without.",
+    )
     episodes: tuple[EpisodeView, ...]
     transitions: tuple[Transition, ...]
 

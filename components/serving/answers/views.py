@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.records import AlignedClip
+from components.features.base import mask_of
 from components.inference.contradiction import find_spans
 from components.inference.episodes import Episode
 from components.inference.outliers import OutlierCheck
@@ -23,6 +25,9 @@ from components.serving.answers.schemas import (
 from components.serving.answers.words import contradiction_words, outside_words, pair_words
 
 MOMENT = "moment"
+# Left, top, right and bottom, as shares of the picture's width and height.
+FaceBox = tuple[float, float, float, float]
+SHARE_DIGITS = 4
 
 
 def by_class(classes: tuple[str, ...], row: NDArray[np.float32]) -> dict[str, float]:
@@ -122,6 +127,17 @@ def timeline(
             )
         )
     return tuple(moments)
+
+
+def face_boxes(clip: AlignedClip) -> tuple[FaceBox | None, ...]:
+    """Per step, where the face is that was read; empty for a clip without one, or whose picture's size is not known."""
+    if clip.canvas is None or not mask_of(clip, "face").any():
+        return ()
+    shares = np.clip(clip.face_box.astype(np.float64) / np.tile(clip.canvas, 2), 0.0, 1.0).round(SHARE_DIGITS)
+    return tuple(
+        (float(left), float(top), float(right), float(bottom)) if valid else None
+        for (left, top, right, bottom), valid in zip(shares, mask_of(clip, "face"), strict=True)
+    )
 
 
 def mood_of(values: NDArray[np.float32] | None) -> tuple[float | None, float | None]:

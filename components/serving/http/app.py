@@ -55,7 +55,7 @@ MARKDOWN = "text/markdown"
 WITHOUT_IT = "the version was registered without it"
 Result = TypeVar("Result")
 PAGE = Path(__file__).parents[1] / "page"
-STYLE_LINK, SCRIPTS = '<link rel="stylesheet" href="page.css">', ("live.js", "page.js")
+STYLE_LINK, SCRIPTS = '<link rel="stylesheet" href="page.css">', ("live.js", "faces.js", "page.js")
 # Documents the key; what checks it stands before this application (`access.py`).
 API_KEY = HTTPBearer(
     scheme_name="API key",

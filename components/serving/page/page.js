@@ -102,8 +102,9 @@ function curve(timeline, name, colour) {
   return svg;
 }
 
-// The tracks over time, with a playhead that follows the player, the pointer and the keyboard.
-function tracks(answer, colours, player) {
+// The tracks over time, with a playhead that follows the player, the pointer and the keyboard; `moved` is called with the
+// time that the player shows.
+function tracks(answer, colours, player, moved) {
   const { timeline, clip } = answer;
   const box = el("div", { class: "tracks" });
   const line = el("div", { class: "line" });
@@ -118,7 +119,7 @@ function tracks(answer, colours, player) {
     const place = bodies[0].getBoundingClientRect(), frame = box.getBoundingClientRect();
     line.style.left = `${place.left - frame.left + place.width * Math.min(1, time / clip.duration_s)}px`;
   };
-  const show = (time) => { head.value = time; head.setAttribute("aria-valuetext", seconds(time)); tell(time); };
+  const show = (time) => { head.value = time; head.setAttribute("aria-valuetext", seconds(time)); tell(time); moved(time); };
   const seek = (time) => { if (player && "currentTime" in player) player.currentTime = time; show(time); };
   const timeAt = (event) => {
     const place = bodies[0].getBoundingClientRect();
@@ -176,7 +177,7 @@ function download(name, kind, text) {
 
 function show(answer, player = null) {
   const colours = colourOf(Object.keys(answer.posterior));
-  const over = tracks(answer, colours, player);
+  const over = tracks(answer, colours, player, faceOver(answer, player));
   const out = [];
   out.push(el("p", { class: "verdict" }, el("strong", {}, answer.emotion ?? "no answer"),
     answer.emotion === null ? "" : " " + percent(answer.confidence),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from components.contracts.atomic import read_json
 from components.contracts.codes import Code
-from components.contracts.config import Alignment, Params
+from components.contracts.config import Alignment, Params, RayResources
 from components.contracts.errors import BundleError, ConfigError, DataError, MerError
 from components.contracts.layout import Layout
 from components.datasets import base
@@ -63,6 +63,7 @@ def run(
     out: Path | None = None,
     forms: Sequence[str] = (),
     workers: int = 1,
+    on_ray: bool = False,
     why: bool = False,
     live: bool = False,
     url: str | None = None,
@@ -84,6 +85,7 @@ def run(
         out: a folder for the answers; nothing is printed then, and the next call goes on with what is missing.
         forms: of the answers in `out`, besides JSON: csv, srt, vtt.
         workers: clips that are judged at once, for `out`.
+        on_ray: whether actors of Ray judge them, for `out`: those of the cluster of `RAY_ADDRESS`, or of a Ray here.
         why: whether episodes and transitions have what they rest on.
         live: the one clip is a file that is played at its own pace, a camera, or - for standard input, and is judged
             while it lasts (`predict_live`).
@@ -106,6 +108,8 @@ def run(
         raise ConfigError("--adapt and --adaptation exclude each other", where="mer predict")
     if live or url is not None:
         return _live(clips, live=live, url=url, as_json=as_json, version=version, root=root, adaptation=adaptation)
+    if on_ray and out is None:
+        raise ConfigError("--ray is for many clips", where="mer predict", remedy="Name a folder with --out")
     if out is not None:
         _check_many(out, transcript=transcript, words=words, physio=physio, tracks=(video_track, audio_track))
         jobs = _jobs(clips, recursive=recursive)
@@ -116,7 +120,7 @@ def run(
     for option, value in (("--words", words), ("--physio", physio)):
         if value is not None:
             _check_single(option, files)
-    predictor = predictor_of(version, root, adaptation, wait=out is not None)
+    predictor = predictor_of(version, root, adaptation, wait=out is not None and not on_ray)
     if adapt:
         from pipelines.commands.adapt import measure
 
@@ -124,8 +128,15 @@ def run(
     if out is not None:
         from pipelines.commands.predict import folder as predict_folder
 
-        same = [predictor.again() for _ in range(min(workers, len(jobs)) - 1)]
-        return predict_folder.run(jobs, [predictor, *same], out, forms=forms, why=why)
+        order = predict_folder.Order.of(predictor, out, forms, why=why)
+        workers = min(workers, len(jobs))
+        if on_ray:
+            from pipelines.commands.predict.on_ray import judges
+
+            with judges(predictor, order, actors=workers, ray=_ray(root)) as judged:
+                return predict_folder.run(jobs, order, judged)
+        same = [predictor.again() for _ in range(workers - 1)]
+        return predict_folder.run(jobs, order, predict_folder.in_threads([predictor, *same], order))
     from components.serving.clips import clip_of_file
 
     code = 0
@@ -145,6 +156,13 @@ def run(
             code = code or error.exit_code
             _print_problem(error, file, as_json=as_json)
     return code
+
+
+def _ray(root: Path | None) -> RayResources:
+    """Of the project, or the defaults outside of one."""
+    if root is None and not in_project():
+        return RayResources()
+    return load(root or find_root()).ray
 
 
 def _live(

@@ -11,13 +11,15 @@ Nothing is held in memory but the clips that are being judged and one answer of 
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.contracts.codes import Code
 from components.contracts.errors import DataError, MerError, nearest
@@ -108,17 +110,63 @@ def check_names(jobs: Sequence[ClipFiles]) -> None:
         raise DataError("there are no clips", where="mer predict", code=Code.NO_CLIPS)
 
 
-def run(
-    jobs: Sequence[ClipFiles], predictors: Sequence[Predictor], out: Path, *, forms: Sequence[str], why: bool = False
-) -> int:
-    """Judges what is not done yet, with one thread per predictor, and writes the tables.
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is made of each clip.
 
-    Args:
-        jobs: all clips.
-        predictors: of the same version, each with guarded processes of its own.
+    Attributes:
         out: the folder.
         forms: of the answers, of `components.serving.answers.forms.FORMS`; `json` is always written.
         why: whether episodes and transitions have what they rest on.
+        version: changes with what an answer is made by.
+    """
+
+    out: Path
+    forms: tuple[str, ...]
+    why: bool
+    version: str
+
+    @classmethod
+    def of(cls, predictor: Predictor, out: Path, forms: Sequence[str], *, why: bool) -> Order:
+        """For the answers of a predictor."""
+        return cls(out=out, forms=tuple(forms), why=why, version=_version(predictor, forms, why=why))
+
+    def answer(self, job: ClipFiles, predictor: Predictor, patience: Patience) -> Done:
+        """Judges one clip and writes its answer, or why there is none. Raises GivenUpError as the predictor."""
+        from components.serving.answers.forms import FORMS
+
+        target = self.out / ANSWERS / f"{job.name}.json"
+        state = state_of(job, self.version)  # before it is read: what changes meanwhile is made again
+        try:
+            answer = answer_of(job, predictor, patience, why=self.why)
+        except MerError as error:
+            write_problem(target, error)
+            return Done(name=job.name, code=error.exit_code, state=state)
+        for form in dict.fromkeys(("json", *self.forms)):
+            write_text(target.with_name(f"{Path(job.name).name}.{form}"), FORMS[form](answer))
+        return Done(name=job.name, code=0, state=state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What became of a clip: 0 or the exit code of its error, and the state that it was judged in."""
+
+    name: str
+    code: int
+    state: str
+
+
+# Answers clips in any order, a few at a time.
+Judged = Callable[[Sequence[ClipFiles]], Generator[Done, None, None]]
+
+
+def run(jobs: Sequence[ClipFiles], order: Order, judged: Judged) -> int:
+    """Judges what is not done yet, and writes the tables.
+
+    Args:
+        jobs: all clips.
+        order: what is made of them.
+        judged: answers clips: `in_threads`, or those of `on_ray.py`.
 
     Returns:
         0, or the exit code of the first clip, in order of the jobs, that could not be judged.
@@ -128,81 +176,58 @@ def run(
         UnavailableError: the disk is full.
     """
     check_names(jobs)
-    version = _version(predictors[0], forms, why=why)
+    out = order.out
     journal = Journal(out / JOURNAL)
-    waiting = [job for job in jobs if journal.states.get(job.name) != state_of(job, version)]
+    waiting = [job for job in jobs if journal.states.get(job.name) != state_of(job, order.version)]
     if len(waiting) < len(jobs):
         print(f"{len(jobs) - len(waiting)} of {len(jobs)} clips are done already", file=sys.stderr)
-    work = _Work(predictors, out, forms=forms, version=version, journal=journal, why=why)
-    with journal, progress("predict", len(waiting)) as advance:
-        failed = work.all(waiting, advance)
+    failed: dict[str, int] = {}
+    with journal, progress("predict", len(waiting)) as advance, closing(judged(waiting)) as answers:
+        for done in answers:
+            if done.code:
+                failed[done.name] = done.code
+            else:
+                journal.note(done.name, done.state)
+            advance(1)
     codes = [failed[job.name] for job in jobs if job.name in failed]
     write_tables([(job.name, out / ANSWERS / f"{job.name}.json") for job in jobs], out)
     print(f"{len(jobs) - len(codes)} answers, {len(codes)} errors: {out / CLIPS}.csv")
     return codes[0] if codes else 0
 
 
-class _Work:
-    """Clips handed to threads, a few ahead."""
+def in_threads(predictors: Sequence[Predictor], order: Order) -> Judged:
+    """With one thread per predictor; these are of the same version, each with guarded processes of its own. What is
+    running when the caller stops is given up."""
+    idle: SimpleQueue[Predictor] = SimpleQueue()
+    for predictor in predictors:
+        idle.put(predictor)
+    patience = Patience()
 
-    def __init__(
-        self,
-        predictors: Sequence[Predictor],
-        out: Path,
-        *,
-        forms: Sequence[str],
-        version: str,
-        journal: Journal,
-        why: bool,
-    ) -> None:
-        self._idle: SimpleQueue[Predictor] = SimpleQueue()
-        for predictor in predictors:
-            self._idle.put(predictor)
-        self._workers = len(predictors)
-        self._out, self._forms, self._version, self._journal = out, forms, version, journal
-        self._patience, self._why = Patience(), why
-        self._writing = threading.Lock()
+    def one(job: ClipFiles) -> Done:
+        predictor = idle.get()
+        try:
+            return order.answer(job, predictor, patience)
+        finally:
+            idle.put(predictor)
 
-    def all(self, jobs: Sequence[ClipFiles], advance: Any) -> dict[str, int]:
-        """Judges all; returns the exit codes of those that failed, by name."""
-        failed: dict[str, int] = {}
-        running: dict[Future[int], ClipFiles] = {}
+    def judged(jobs: Sequence[ClipFiles]) -> Generator[Done, None, None]:
+        running: set[Future[Done]] = set()
         waiting = iter(jobs)
-        with ThreadPoolExecutor(self._workers) as threads:
+        with ThreadPoolExecutor(len(predictors)) as threads:
             try:
                 while True:
-                    while len(running) < QUEUED_PER_WORKER * self._workers and (job := next(waiting, None)) is not None:
-                        running[threads.submit(self._one, job)] = job
+                    ahead = QUEUED_PER_WORKER * len(predictors) - len(running)
+                    running.update(threads.submit(one, job) for job in islice(waiting, ahead))
                     if not running:
-                        return failed
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        job = running.pop(future)
-                        if code := future.result():
-                            failed[job.name] = code
-                        advance(1)
+                        return
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
-                self._patience.give_up()
+                patience.give_up()
                 raise
 
-    def _one(self, job: ClipFiles) -> int:
-        from components.serving.answers.forms import FORMS
-
-        predictor = self._idle.get()
-        target = self._out / ANSWERS / f"{job.name}.json"
-        state = state_of(job, self._version)  # before it is read: what changes meanwhile is made again
-        try:
-            answer = answer_of(job, predictor, self._patience, why=self._why)
-        except MerError as error:
-            write_problem(target, error)
-            return error.exit_code
-        finally:
-            self._idle.put(predictor)
-        for form in dict.fromkeys(("json", *self._forms)):
-            write_text(target.with_name(f"{Path(job.name).name}.{form}"), FORMS[form](answer))
-        with self._writing:
-            self._journal.note(job.name, state)
-        return 0
+    return judged
 
 
 def _version(predictor: Predictor, forms: Sequence[str], *, why: bool) -> str:

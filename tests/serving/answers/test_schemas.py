@@ -20,7 +20,7 @@ def answer_fields() -> dict[str, object]:
             "bundle_sha256": "b" * 64,
             "trained_on": "recordings of people (toy)",
         },
-        "clip": {"name": "a.mp4", "duration_s": 0.2, "rate_hz": 10.0},
+        "clip": {"name": "a.mp4", "duration_s": 0.2, "rate_hz": 10.0, "language": "en"},
         "presence": {"face": 0.5, "voice": 1.0},
         "notes": ["sound only"],
         "posterior": {"neutral": 0.3, "anger": 0.7},
@@ -77,6 +77,7 @@ def answer_fields() -> dict[str, object]:
                 "arousal": None,
             },
         ],
+        "face_boxes": [[0.25, 0.1, 0.5, 0.4], None],
         "episodes": [
             {
                 "onset_s": 0.0,

@@ -49,6 +49,8 @@ def render(answer: Answer, console: Console) -> None:
     if answer.valence is not None and answer.arousal is not None:
         _line(console, "mood", f"valence {answer.valence:+.2f}, arousal {answer.arousal:+.2f} (each -1 to 1)", "")
     _line(console, "familiar?", answer.outside_training.words, "bold yellow" if answer.outside_training.flag else "")
+    if answer.clip.language is not None:
+        _line(console, "words in", language_name(answer.clip.language), "dim")
     for note in answer.notes:
         _line(console, "note", note, "dim")
     model = answer.model
@@ -72,8 +74,6 @@ def _contradicts(answer: Answer) -> bool:
 def _verdict(answer: Answer, console: Console, plain: bool) -> None:
     head = Text(answer.clip.name, style="bold")
     head.append(f"  {answer.clip.duration_s:.1f} s", style="dim")
-    if answer.clip.language is not None:
-        head.append(f", words in {language_name(answer.clip.language)}", style="dim")
     head.append("  ")
     if answer.emotion is None or answer.confidence is None:
         head.append("no answer", style="bold yellow")

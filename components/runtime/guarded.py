@@ -203,7 +203,6 @@ class Guarded:
             self._child = fork_server(module, bare=self._bare).start(CHILD, self._settings, stdin=theirs.fileno())
         self._line = Connection(ours.detach())
         self._end = weakref.finalize(self, _end, self._child, self._line)
-        self._ready = False
         self._line.send_bytes(self._setup)
 
     def _wait(self) -> Connection:
@@ -233,7 +232,7 @@ class Guarded:
         assert child is not None
         assert line is not None
         assert end is not None
-        self._child, self._line, self._end = None, None, None
+        self._child, self._line, self._end, self._ready = None, None, None, False
         end.detach()
         return _end(child, line, dead=dead)
 

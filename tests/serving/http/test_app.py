@@ -7,9 +7,11 @@ import base64
 import json
 import re
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +159,17 @@ def test_a_request_that_is_cancelled_ends_its_work(
     """Serve cancels the request of a client that is gone, and one whose time is over."""
     guard = service.current().guard
     guard.close()
+    at_work, send = threading.Event(), guarded._send
+
+    def sent(line: Connection, fields: guarded.Fields, body: bytes | None) -> None:
+        send(line, fields, body)
+        if fields["request"]["do"] == "aligned":  # not the one before, which opens the clip
+            at_work.set()
 
     async def cancelled() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(service)), base_url="http://t") as client:
             request = asyncio.create_task(client.post("/v1/predict", files={"clip": ("a.mp4", clip_path.read_bytes())}))
-            while not guard._child._turn.locked() or not guard._child._ready:
+            while not at_work.is_set():
                 await asyncio.sleep(0.005)
             before = guard.pid
             request.cancel()
@@ -172,6 +180,7 @@ def test_a_request_that_is_cancelled_ends_its_work(
 
     with monkeypatch.context() as patch:
         patch.setattr(guarded, "CHILD", ASLEEP)
+        patch.setattr(guarded, "_send", sent)
         ended = asyncio.run(cancelled())
         assert not psutil.pid_exists(ended)
         guard.close()

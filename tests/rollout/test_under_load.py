@@ -18,13 +18,17 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from components.contracts.config import Rollout, Serving
+from components.registry.bundle import load_bundle
 from components.rollout.reconcile import Loop, Reconciler
 from components.rollout.serve_control import ServeControl
 from components.rollout.trial import TRIAL
 from components.rollout.versions import AT, REASON, STATE, MlflowVersions
 from components.serving.answers.schemas import Answer, Problem
 from components.serving.assignment import Assignment
+from components.serving.clips import clip_of_file
 from components.serving.live.protocol import binary
+from components.serving.pool import ChildPool
+from components.serving.predictor import Predictor
 from components.serving.trial import TrialCounts
 from tests.rollout.registry import KEYS, TinyRegistry
 from tests.rollout.versions_of_before import BUNDLE, SHA256
@@ -267,6 +271,44 @@ def test_a_challenger_is_compared_answers_a_share_and_is_returned(line: Line) ->
     until(lambda: line.control.actual().applied.trial is None, START_S, "it is forgotten")  # type: ignore[union-attr]
     until(lambda: line.control.actual().phase == "running", START_S, "all replicas have forgotten it")
     assert {asked(number) for number in range(12)} == {champion}
+    line.loop.reconciler = before
+
+
+def test_a_challenger_that_disagrees_is_returned(line: Line, tmp_path: Path) -> None:
+    """A version with random weights that gives the clip a different emotion than the champion does."""
+
+    def asked() -> dict[str, Any]:
+        response = httpx.post(f"{line.control.url}/v1/predict", files={"clip": ("a.mp4", line.clip)}, timeout=60)
+        assert response.status_code == 200
+        return response.json()
+
+    champion, pool, emotion = line.served(), ChildPool(), asked()["emotion"]
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(line.clip)
+
+    def differs(seed: int) -> bool:
+        tiny_bundle(tmp_path / str(seed), seed=seed)
+        other = Predictor(load_bundle(tmp_path / str(seed)), pool=pool)
+        return other.predict(clip_of_file(clip, other.guard)).emotion != emotion
+
+    challenger = line.add(next(seed for seed in range(20, 60) if differs(seed)))
+    line.registry.client.set_registered_model_alias(line.registry.name, "challenger", challenger)
+    before = line.loop.reconciler
+    versions = replace(before.versions, challenger_alias="challenger")  # type: ignore[type-var]
+    rollout = Rollout(canary_share=0.5, canary_max_disagreement=0.2, canary_min_compared=4)
+    line.loop.reconciler = replace(before, versions=versions, rollout=rollout)
+    line.loop.wake.set()
+
+    def tags() -> dict[str, str]:
+        return line.registry.tags(challenger)
+
+    until(lambda: tags().get(TRIAL) == "canary", START_S, "it answers a share")
+    until(lambda: bool(asked()) and tags().get(TRIAL) == "returned", START_S, "it is returned")
+    assert tags()["rollout.trial.reason"].startswith("disagreement: a different emotion on ")
+    assert tags()["rollout.trial.agreement"] == "0.000"
+    until(lambda: line.control.actual().applied.trial is None, START_S, "it is forgotten")  # type: ignore[union-attr]
+    until(lambda: line.control.actual().phase == "running", START_S, "all replicas have forgotten it")
+    assert {asked()["model"]["version"] for _ in range(12)} == {champion}
     line.loop.reconciler = before
 
 

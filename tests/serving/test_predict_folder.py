@@ -80,7 +80,7 @@ def test_every_clip_has_a_row_and_only_what_is_missing_is_done_again(
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
-def test_actors_of_ray_answer_as_this_process_and_go_on_where_it_stopped(
+def test_an_actor_of_ray_answers_as_this_process_and_what_it_did_is_not_done_again(
     judge: Callable[..., int],
     films: Path,
     tmp_path: Path,
@@ -96,7 +96,7 @@ def test_actors_of_ray_answer_as_this_process_and_go_on_where_it_stopped(
     table.write_text("clip,transcript\na.mp4,a.srt\nmore/b.mp4,\nc.mp4,\n")
     assert judge(table, out=here, forms=["srt"]) == 3
     monkeypatch.chdir(films)
-    assert judge(Path("clips.csv"), out=there, forms=["srt"], on_ray=True, workers=2) == 3
+    assert judge(Path("clips.csv"), out=there, forms=["srt"], on_ray=True) == 3
     for path in sorted(here.rglob("*.*")):
         if path.suffix in {".json", ".srt", ".csv"}:
             assert (there / path.relative_to(here)).read_bytes() == path.read_bytes(), path

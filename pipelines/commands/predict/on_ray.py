@@ -19,7 +19,7 @@ from components.contracts.errors import MerError, error_chain
 from components.runtime.patience import Patience
 from components.runtime.stream import blocks_of, streaming
 from components.serving.batch.answered import ClipFiles
-from pipelines.commands.predict.folder import Done, Judged, Order
+from pipelines.commands.predict.folder import Done, Judged, Order, state_of
 from pipelines.ray_head import ray_head
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def _judged(jobs: Sequence[ClipFiles], version: Version, order: Order, actors: i
     import ray.exceptions
 
     items = [{"job": _text(job)} for job in jobs]
+    states = {job.name: state_of(job, order.version) for job in jobs}  # by the paths that were named here
     tasks = -(-len(items) // TASK_CLIPS)
     with streaming():
         dataset = ray.data.from_items(items, override_num_blocks=tasks).map_batches(
@@ -118,7 +119,9 @@ def _judged(jobs: Sequence[ClipFiles], version: Version, order: Order, actors: i
         )
         try:
             for block in blocks_of(dataset):
-                yield from (Done(**json.loads(text)) for text in block.column("done").to_pylist())
+                for text in block.column("done").to_pylist():
+                    done = Done(**json.loads(text))
+                    yield replace(done, state=states[done.name])
         except ray.exceptions.RayError as error:
             raise next((link for link in error_chain(error) if isinstance(link, MerError)), error) from error
 

@@ -6,17 +6,21 @@ from typing import Any
 
 from bench import gpu_step, memory, rerun, stages, stored_features, streaming_step, training_step
 from bench.benchmark import Benchmark
-from bench.service import live_streams, promotions, shadow
+from bench.service import fuzz, live_streams, many_clips, promotions, shadow, throughput
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
     "training-step": training_step.BENCHMARK,
     "stored-features": stored_features.BENCHMARK,
     "streaming-step": streaming_step.BENCHMARK,
     "live-streams": live_streams.BENCHMARK,
+    "throughput": throughput.BENCHMARK,
     "promotions": promotions.BENCHMARK,
+    "promotions-under-load": promotions.UNDER_LOAD,
     "shadow": shadow.BENCHMARK,
     "stages": stages.BENCHMARK,
     "rerun": rerun.BENCHMARK,
     "memory": memory.BENCHMARK,
+    "many-clips": many_clips.BENCHMARK,
+    "fuzz": fuzz.BENCHMARK,
     "gpu-step": gpu_step.BENCHMARK,
 }

@@ -11,18 +11,21 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import numpy as np
 
 from bench.benchmark import Benchmark
 from bench.report import Comparison, Figure, Outcome, Spread
 from components.contracts.config import Params
 from components.contracts.layout import Layout
-from components.registry.starter import register_first
+from components.registry.bundle import load_bundle
+from components.registry.starter import BUNDLE, register_first
 from components.rollout.reconcile import Loop
 from components.rollout.versions import STATE
 from components.rollout.webhook import secret_of
@@ -36,6 +39,8 @@ from pipelines.commands.service.mlflow_server import free_port, mlflow_server, w
 from pipelines.commands.service.serve import reconciler_of
 from pipelines.ray_head import ray_head
 
+CLIENTS = 4
+OK = 200
 START_S = 300.0
 LOOK_S = 0.02
 PROMISED_S = 120.0
@@ -176,6 +181,93 @@ def _two_versions(params: Params, folder: Path, uri: str) -> tuple[str, str]:
     return first.version, second
 
 
+def under_load(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
+    """Promotions and rollbacks, as fast as they go, while clients post clips: a request that fails is an error."""
+    bundle = load_bundle(BUNDLE)
+    assert bundle.golden_clip is not None
+    clip = bundle.golden_clip.media
+    with running(folder) as line, Posting(line.service, clip) as posting:
+        line.heard.set()
+        begun = time.monotonic()
+        alone = posting.during(lambda: time.sleep(min(20.0, 2.0 * sizes.promotions)))
+        with progress("promotions", sizes.promotions) as advance:
+            for number in range(sizes.promotions):
+                set_alias(
+                    line.params.served_model,
+                    line.params.rollout.alias,
+                    line.versions[number % 2],
+                    tracking_uri=line.mlflow,
+                )
+                line._everywhere(line.versions[number % 2])
+                advance(1)
+        changing = posting.all[len(alone) :]
+        lasted_s = time.monotonic() - begun
+    failed = [status for status, _ in posting.all if status != OK]
+    yield Comparison(
+        what=f"An answer to a clip of 4.6 s, {CLIENTS} clients, while the version changes",
+        unit="clip",
+        baseline=Figure(name="no change", amount=float(np.median([took for _, took in alone])), detail=_tail(alone)),
+        ours=Figure(
+            name=f"{sizes.promotions} changes in {lasted_s:.0f} s",
+            amount=float(np.median([took for _, took in changing])),
+            detail=_tail(changing),
+        ),
+        kind="cost",
+        ratio=Spread.of([float(np.median([t for _, t in changing]) / np.median([t for _, t in alone]))]),
+        pairs=1,
+        note=f"{len(failed)} of {len(posting.all)} requests failed{f': {Counter(failed)}' if failed else ''}.",
+    )
+
+
+class Posting:
+    """Clients that post a clip one time after the other; `all` has the status and the seconds of each request."""
+
+    def __init__(self, url: str, clip: bytes) -> None:
+        self._url, self._clip = url, clip
+        self.all: list[tuple[int, float]] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._post) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> Posting:
+        """Starts them."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends them after their last answer."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def during(self, work: Callable[[], None]) -> list[tuple[int, float]]:
+        """The requests that ended while something was done."""
+        before = len(self.all)
+        work()
+        return self.all[before:]
+
+    def _post(self) -> None:
+        with httpx.Client(timeout=START_S, trust_env=False) as client:
+            while not self._stop.is_set():
+                begun = time.monotonic()
+                try:
+                    response = client.post(f"{self._url}/v1/predict", files={"clip": ("a.mp4", self._clip)})
+                    status = response.status_code
+                except httpx.HTTPError:
+                    status = 0
+                self.all.append((status, time.monotonic() - begun))
+
+
+def _tail(answers: Sequence[tuple[int, float]]) -> str:
+    return f"99 %: {np.quantile([took for _, took in answers], 0.99):.2f} s, {len(answers)} answers"
+
+
+UNDER_LOAD = Benchmark(
+    question="whether a request fails while versions are promoted and rolled back",
+    run=under_load,
+    full=Sizes(promotions=200),
+    quick=Sizes(promotions=4),
+)
 BENCHMARK = Benchmark(
     question="how long from the moved alias to every replica, by webhook and by polling",
     run=run,

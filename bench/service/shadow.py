@@ -50,8 +50,8 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
     plan = plan_clip(seed=0, subject=0, clip=0, picture_px=PICTURE_PX)
     render(plan, folder)
     clip = (folder / f"{plan.file_stem}.mp4").read_bytes()
-    with _replica(folder) as (service, url), progress("turns", 4 * sizes.turns) as advance:
-        plain, shadow = _assignments(folder)
+    with replica(folder) as (service, url), progress("turns", 4 * sizes.turns) as advance:
+        plain, shadow = assignments(folder)
         posted(url, clip, clients=1, clips=2, pause_s=0.0)  # what only the first ones cost
         for clients, pause_s in ((1, PAUSE_S), (2, 0.0)):
             seconds: dict[bool, list[float]] = {True: [], False: []}
@@ -108,7 +108,7 @@ def posted(url: str, clip: bytes, *, clients: int, clips: int, pause_s: float) -
     return seconds
 
 
-def _assignments(folder: Path) -> tuple[Assignment, Assignment]:
+def assignments(folder: Path) -> tuple[Assignment, Assignment]:
     """The starter, and the starter with itself as the challenger."""
     sha256 = load_bundle(BUNDLE).sha256
     plain = Assignment(
@@ -119,7 +119,8 @@ def _assignments(folder: Path) -> tuple[Assignment, Assignment]:
 
 
 @contextmanager
-def _replica(folder: Path) -> Iterator[tuple[Service, str]]:
+def replica(folder: Path) -> Iterator[tuple[Service, str]]:
+    """A replica of the starter behind its gateway, and the address."""
     cache = folder / "cache"
     cache.mkdir()
     (cache / load_bundle(BUNDLE).sha256).symlink_to(BUNDLE)
@@ -134,7 +135,7 @@ def _replica(folder: Path) -> Iterator[tuple[Service, str]]:
         waiting=serving.max_queued_requests,
     )
     service = Service(settings)
-    service.load(_assignments(folder)[0].to_config())
+    service.load(assignments(folder)[0].to_config())
     app = Gateway(create_app(service), serving)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     worker = threading.Thread(target=server.run)

@@ -36,7 +36,7 @@ from components.tracking.client import Client
 from components.tracking.versions import LOGGED_MODEL, resolve, set_alias, set_tags, version_info
 from components.tracking.webhooks import ensure_webhook, server_variables
 from pipelines.commands.service.mlflow_server import free_port, mlflow_server, wait_ready
-from pipelines.commands.service.serve import reconciler_of
+from pipelines.commands.service.reconciling import reconciler_of
 from pipelines.ray_head import ray_head
 
 CLIENTS = 4

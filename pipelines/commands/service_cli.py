@@ -341,8 +341,9 @@ def reconcile(
       mer reconcile --once
       mer reconcile --attach --heartbeat /tmp/mer-reconciler
     """
-    from pipelines.commands.service import serve as serving
+    from pipelines.commands.service import reconciling
 
+<<<<<<< HEAD
     serving.reconcile(once=once, attach=attach, heartbeat=heartbeat, webhook=webhook)
 
 
@@ -363,3 +364,6 @@ def webhook(
     from pipelines.commands.service import woken
 
     print(woken.register(url))
+=======
+    reconciling.reconcile(once=once, attach=attach, heartbeat=heartbeat)
+>>>>>>> fbb900d (The application's routes, its OpenAPI texts, refusals and page, and mer serve's signals, reconciler and messages: a module each)

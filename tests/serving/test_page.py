@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from components.serving.http import app
+from components.serving.http.whole_page import PAGE
 from tests.serving.answers.test_schemas import answer_fields, later
 
-SCRIPTS = [str(app.PAGE / name) for name in ("faces.js", "page.js")]
+SCRIPTS = [str(PAGE / name) for name in ("faces.js", "page.js")]
 SCRIPT = Path(__file__).parent / "page.js"
 
 

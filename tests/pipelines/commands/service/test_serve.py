@@ -19,7 +19,7 @@ from components.contracts.layout import Layout
 from components.serving.http.api_keys import FILE_VARIABLE
 from components.serving.metrics import FOLDER_VARIABLE
 from pipelines import cli
-from pipelines.commands.service import serve
+from pipelines.commands.service import reconciling, serve, shown, signals
 from pipelines.commands.service.mlflow_server import server_environment
 from pipelines.commands.service.supervise import Watch
 
@@ -67,12 +67,12 @@ def closed_port() -> int:
 
 def test_every_version_that_answers_is_listed_and_failures_count() -> None:
     with answers(*(f'{{"version": "{version}"}}'.encode() for version in VERSIONS)) as url:
-        assert serve.answering(url) == set(VERSIONS)
+        assert reconciling.answering(url) == set(VERSIONS)
     with answers(b"not JSON", b"{}") as url:
-        assert serve.answering(url) == {""}
+        assert reconciling.answering(url) == {""}
     with answers(b"{}", status=503) as url:
-        assert serve.answering(url) == {""}
-    assert serve.answering(f"http://127.0.0.1:{closed_port()}") == {""}
+        assert reconciling.answering(url) == {""}
+    assert reconciling.answering(f"http://127.0.0.1:{closed_port()}") == {""}
 
 
 def test_it_waits_until_a_replica_answers_or_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_it_waits_until_a_replica_answers_or_it_is_stopped(monkeypatch: pytest.M
 def test_the_first_signal_stops_and_the_second_ends_at_once(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     stop = threading.Event()
-    with serve._signals(stop):
+    with signals.signals(stop):
         os.kill(os.getpid(), number)
         assert stop.wait(5)
         with pytest.raises(KeyboardInterrupt):
@@ -130,16 +130,16 @@ def test_it_listens_beyond_this_machine_only_with_a_key(tmp_path: Path, monkeypa
 
 def test_the_reconciler_alone_needs_a_ray_that_runs_elsewhere(project: Path) -> None:
     with pytest.raises(UnavailableError, match="no Ray to serve on") as refused:
-        serve.reconcile(once=True)
+        reconciling.reconcile(once=True)
     assert refused.value.where == "RAY_ADDRESS"
     assert "mer serve" in str(refused.value.remedy)
 
 
 def test_only_changes_and_trouble_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    serve._report("keep", "version 3 is served")
+    shown.report("keep", "version 3 is served")
     assert capsys.readouterr().err == ""
-    for kind in (*serve.EVENTS, "trouble"):
-        serve._report(kind, "version 4")
+    for kind in (*shown.EVENTS, "trouble"):
+        shown.report(kind, "version 4")
         assert f"  {kind}: version 4\n" in capsys.readouterr().err
 
 

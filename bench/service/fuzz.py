@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from bench.benchmark import Benchmark
-from bench.service.many_clips import write_clips
 from bench.report import Comparison, Figure, Outcome, Spread
+from bench.service.many_clips import write_clips
 from components.registry.bundle import load_bundle
 from components.registry.starter import BUNDLE
 from components.runtime.progress import progress

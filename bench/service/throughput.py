@@ -22,8 +22,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from bench.benchmark import Benchmark
-from bench.service.promotions import START_S, Line, running
 from bench.report import Comparison, Figure, Outcome, Spread
+from bench.service.promotions import START_S, Line, running
 from components.features.base import Encoded
 from components.registry.bundle import load_bundle
 from components.registry.starter import BUNDLE

@@ -343,8 +343,7 @@ def reconcile(
     """
     from pipelines.commands.service import reconciling
 
-<<<<<<< HEAD
-    serving.reconcile(once=once, attach=attach, heartbeat=heartbeat, webhook=webhook)
+    reconciling.reconcile(once=once, attach=attach, heartbeat=heartbeat, webhook=webhook)
 
 
 def webhook(
@@ -364,6 +363,3 @@ def webhook(
     from pipelines.commands.service import woken
 
     print(woken.register(url))
-=======
-    reconciling.reconcile(once=once, attach=attach, heartbeat=heartbeat)
->>>>>>> fbb900d (The application's routes, its OpenAPI texts, refusals and page, and mer serve's signals, reconciler and messages: a module each)

@@ -14,7 +14,7 @@ from components.tracking.versions import versions_of
 from pipelines.repro import environment
 from tests.datasets.feature_folders import separable, write_features
 from tests.pipelines.loop.test_run import git
-from tests.pipelines.projects import make_project
+from tests.pipelines.projects import ROOT, make_project
 
 PARAMS: dict[str, Any] = {
     "datasets": ["feature_table"],
@@ -67,8 +67,9 @@ def test_a_version_is_trained_again_from_its_commit_and_its_data(
 
     def reproduced(*options: str) -> subprocess.CompletedProcess[str]:
         """By the code of this checkout, as an installed `mer` is not that of the commit either."""
-        command = [sys.executable, "-m", "pipelines.cli", "reproduce", version.version, *options]
-        return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
+        command = [sys.executable, "-P", "-m", "pipelines.cli", "reproduce", version.version, *options]
+        variables = {**environment(), "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=False)
 
     lost = reproduced()
     assert lost.returncode == 7, lost.stderr

@@ -76,7 +76,7 @@ serve: env  ## MLflow UI, the service and the reconciler, on loopback
 stack: dev  ## the parts of a production installation as local processes, and the main job on them (STACK='--keep')
 	$(BIN)/python -m pipelines.stack.run $(STACK)
 
-check: static light  ## while you work: lint, types, layers and the tests without Ray, MLflow and DVC
+check: static light  ## while you work: lint, types, layers and the quick tests
 
 test: static unit  ## before you push: lint, types, layers contract and all tests
 
@@ -95,7 +95,7 @@ layers: dev
 	$(BIN)/lint-imports
 
 light: dev
-	$(PYTEST) -m 'not integration and not e2e and not bench'
+	$(PYTEST) -m 'not integration and not e2e and not bench and not slow'
 
 unit: dev
 	$(PYTEST)

@@ -18,6 +18,7 @@ from tests.tiers import (
     RAY_GROUP,
     ROOT,
     SHARED,
+    SLOW,
     ends_group,
     group_of,
     heavy_program,
@@ -111,4 +112,11 @@ def test_the_longest_groups_come_first_and_whole() -> None:
 
 
 def test_what_is_listed_as_long_exists() -> None:
-    assert [path for path in LONGEST if path not in SHARED and not (ROOT / path).is_file()] == []
+    assert [path for path in (*LONGEST, *SLOW) if path not in SHARED and not (ROOT / path).is_file()] == []
+
+
+def test_a_test_of_a_file_that_is_listed_as_slow_is_marked(request: pytest.FixtureRequest) -> None:
+    for item in request.session.items:
+        listed = item.nodeid.partition("::")[0] in SLOW
+        assert not listed or item.get_closest_marker("slow")
+    assert request.node.get_closest_marker("slow") is None

@@ -1,7 +1,8 @@
 """Tiers and order of the tests: which are light, what a light test may not start, and which share a process.
 
 A test is light unless it is marked `integration`, `e2e`, `gpu` or `bench`, or uses a fixture of `HEAVY_FIXTURES`, which
-marks it `integration`. Light tests start no Ray, no MLflow store and no DVC; `Watch` fails those that do.
+marks it `integration`. Light tests start no Ray, no MLflow store and no DVC; `Watch` fails those that do. `make check`
+runs those of them that are not marked `slow`, which the tests of the files of `SLOW` are.
 
 With `pytest -n`, the tests of a file run in one process, since they share its fixtures; so do the files that use the
 Ray of `ray_session`, and those that use the evaluation's model or the evaluated project, so that each is trained once.
@@ -53,6 +54,58 @@ LONGEST = (
     "tests/ablation/test_crossval.py",
     "tests/training/test_paper.py",
 )
+# Files of which the light tests take three seconds or more, by training, rendering, a browser or waiting; beside them,
+# those that share the evaluation's model.
+SLOW = frozenset(
+    {
+        "tests/ablation/test_crossval.py",
+        "tests/alignment/faces/test_av_offset.py",
+        "tests/alignment/faces/test_face.py",
+        "tests/alignment/faces/test_speaker.py",
+        "tests/alignment/test_align.py",
+        "tests/alignment/test_fuzz.py",
+        "tests/alignment/test_guard.py",
+        "tests/alignment/test_placement.py",
+        "tests/bench/test_main.py",
+        "tests/bench/test_stored_features.py",
+        "tests/bench/test_streaming_step.py",
+        "tests/bench/test_training_step.py",
+        "tests/catalog/test_packed.py",
+        "tests/contracts/test_codes.py",
+        "tests/datasets/corpora/test_synthetic.py",
+        "tests/datasets/synthetic/test_media.py",
+        "tests/datasets/test_contract.py",
+        "tests/datasets/test_remote.py",
+        "tests/inference/test_semi_markov.py",
+        "tests/media/test_channels.py",
+        "tests/media/test_span.py",
+        "tests/model/published/test_paper.py",
+        "tests/model/test_streaming.py",
+        "tests/model/test_utterance_ways.py",
+        "tests/model/test_ways.py",
+        "tests/pipelines/commands/datasets/test_download.py",
+        "tests/pipelines/stack/test_run.py",
+        "tests/pipelines/test_cli.py",
+        "tests/registry/test_bundle.py",
+        "tests/runtime/test_guarded.py",
+        "tests/runtime/test_local_http.py",
+        "tests/runtime/test_threads.py",
+        "tests/serving/http/test_app.py",
+        "tests/serving/test_page_in_browser.py",
+        "tests/serving/test_pool.py",
+        "tests/serving/test_predictor.py",
+        "tests/serving/test_stream.py",
+        "tests/test_locks.py",
+        "tests/test_public.py",
+        "tests/training/checkpoints/test_keeper.py",
+        "tests/training/test_clock.py",
+        "tests/training/test_compiled.py",
+        "tests/training/test_job.py",
+        "tests/training/test_learner.py",
+        "tests/training/test_loop.py",
+        "tests/training/test_paper.py",
+    }
+)
 # Names of programs and modules on a command line that no light test may start.
 HEAVY_PROGRAMS = frozenset({"raylet", "gcs_server", "ray", "mlflow", "dvc", "mer", "pipelines.cli"})
 HEAVY_DATABASE = "mlflow.db"
@@ -64,10 +117,12 @@ def is_light(item: pytest.Item) -> bool:
 
 
 def mark_heavy(items: Iterable[pytest.Item]) -> None:
-    """Marks `integration` what uses a heavy fixture, directly or through another one."""
+    """Marks `integration` what uses a heavy fixture, directly or through another one, and `slow` what is in `SLOW`."""
     for item in items:
         if HEAVY_FIXTURES & set(_fixtures(item)):
             item.add_marker(pytest.mark.integration)
+        if _file(item.nodeid) in SLOW or group_of(_file(item.nodeid)) == EVALUATION_GROUP:
+            item.add_marker(pytest.mark.slow)
 
 
 @cache

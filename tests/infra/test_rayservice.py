@@ -28,19 +28,29 @@ def unknown_keys(given: Any, dumped: Any, path: str = "") -> list[str]:
     return []
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
-def test_the_service_is_the_one_that_is_written(manifests: list[dict[str, Any]]) -> None:
+def unknown_to_serve(config: dict[str, Any]) -> list[str]:
+    from ray.serve.config import AutoscalingConfig
     from ray.serve.schema import ServeDeploySchema
 
+    scaling = config["applications"][0]["deployments"][0]["autoscaling_config"]
+    return [
+        *unknown_keys(config, ServeDeploySchema.model_validate(config).model_dump()),
+        *unknown_keys(scaling, AutoscalingConfig.model_validate(scaling).model_dump()),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
+def test_the_service_is_the_one_that_is_written(manifests: list[dict[str, Any]]) -> None:
     config = serve_config(manifests)
-    assert unknown_keys(config, ServeDeploySchema.model_validate(config).model_dump()) == []
+    assert unknown_to_serve(config) == []
     (application,) = config["applications"]
     assert application["import_path"] == IMPORT_PATH
     assert [deployment["name"] for deployment in application["deployments"]] == [DEPLOYMENT]
     arguments = ReplicaArgs.model_validate(application["args"])
     assert arguments.golden_tolerance == Params().rollout.golden_tolerance
-    assert application["deployments"][0]["num_replicas"] >= 2
-    assert arguments.serving.replicas == application["deployments"][0]["num_replicas"]
+    scaling = application["deployments"][0]["autoscaling_config"]
+    assert arguments.serving.replicas == scaling["min_replicas"] >= 2
+    assert scaling["target_ongoing_requests"] == arguments.serving.max_ongoing_requests
     assert config["http_options"]["request_timeout_s"] == Serving().request_timeout_s + BACKSTOP_S
     assert application["deployments"][0]["max_ongoing_requests"] == MAX_CONNECTIONS
     [environment] = [each["data"] for each in manifests if each["metadata"]["name"].startswith("mer-environment")]
@@ -52,13 +62,22 @@ def test_the_service_is_the_one_that_is_written(manifests: list[dict[str, Any]])
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
 def test_a_misspelt_key_of_the_service_is_noticed() -> None:
-    from ray.serve.schema import ServeDeploySchema
-
     config = serve_config(kustomize.render(INFRA / "base"))
     config["applications"][0]["deployments"][0]["max_queued_request"] = 3
-    assert unknown_keys(config, ServeDeploySchema.model_validate(config).model_dump()) == [
-        "applications.deployments.max_queued_request"
-    ]
+    config["applications"][0]["deployments"][0]["autoscaling_config"]["max_replica"] = 3
+    assert unknown_to_serve(config) == ["applications.deployments.max_queued_request", "max_replica"]
+
+
+def test_there_are_pods_for_the_replicas_that_may_come(manifests: list[dict[str, Any]]) -> None:
+    cluster = kustomize.find(manifests, "RayService")["spec"]["rayClusterConfig"]
+    assert cluster["enableInTreeAutoscaling"] is True
+    (application,) = serve_config(manifests)["applications"]
+    (group,) = cluster["workerGroupSpecs"]
+    processors = int(group["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"])
+    scaling, each = application["deployments"][0]["autoscaling_config"], application["args"]["serving"]["replica_cpus"]
+    assert scaling["min_replicas"] * each <= group["minReplicas"] * processors
+    if group["maxReplicas"] > 1:  # `dev` has one pod: its replicas end where that is full
+        assert scaling["max_replicas"] * each <= group["maxReplicas"] * processors
 
 
 def test_the_reconciler_can_drive_the_head_beside_it(manifests: list[dict[str, Any]]) -> None:

@@ -4,14 +4,14 @@ bytes: no dates, no software names, no random order."""
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from components.runtime.fonts import families, missing_glyphs_said
+from components.runtime.fonts import families, letters, missing_glyphs_said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,10 @@ COLOURS: Mapping[str, str] = {
     "surprise": "#ef7fb0",
     "other": "#6b5b4b",
 }
-SPARE = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#a6761d")
+SPARE = (
+    *("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#a6761d"),
+    *("#2b8cbe", "#9c8b00", "#8c2d04", "#1f3a6e", "#5ab4ac", "#d6604d"),
+)
 INK, FAINT, BLUE, ORANGE, RED = "#1f2933", "#d5dbe1", "#2f6fb2", "#d9822b", "#c8352b"
 LETTER = 0.012  # of the length of a clip: what a letter of an episode's name takes
 DPI = 110
@@ -43,6 +46,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": INK,
+    "text.parse_math": False,  # a name with two dollar signs is a name
     "xtick.color": "#52606d",
     "ytick.color": "#52606d",
     "figure.facecolor": "white",
@@ -63,12 +67,14 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def style(**more: Any) -> AbstractContextManager[Any]:
-    """Matplotlib's settings for every picture, while it is drawn."""
+@contextmanager
+def style(**more: Any) -> Iterator[None]:
+    """Matplotlib's settings for every picture, while it is drawn; characters that no font has are said as by `png`."""
     import matplotlib as mpl
 
     settings: Any = {**STYLE, "font.family": families(), **more}
-    return mpl.rc_context(settings)
+    with mpl.rc_context(settings), missing_glyphs_said():
+        yield
 
 
 def figure_of(width: float, height: float, **subplots: Any) -> tuple[Figure, Any]:
@@ -95,7 +101,7 @@ def episode_bars(
     for onset_s, offset_s, emotion in episodes:
         length_s, shade = offset_s - onset_s, colour(emotion, classes)
         axis.barh(row, length_s, left=onset_s, height=0.72, color=shade, edgecolor="white", linewidth=1)
-        if length_s > LETTER * end_s * len(emotion):
+        if length_s > LETTER * end_s * letters(emotion):
             middle_s = onset_s + length_s / 2
             axis.text(middle_s, row, emotion, ha="center", va="center", fontsize=8, color="white", fontweight="bold")
 

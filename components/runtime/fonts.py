@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 # It comes with matplotlib, so a picture has the same bytes on every machine as long as it has the characters.
@@ -29,8 +30,19 @@ def families() -> list[str]:
     """The families that are here, as `font.family` takes them; matplotlib warns of those that are not."""
     from matplotlib import font_manager
 
+    _add_new()
     here = {font.name for font in font_manager.fontManager.ttflist}
     return [FIRST, *(name for name in OTHERS if name in here)]
+
+
+def _add_new() -> None:
+    """Fonts that were installed after matplotlib wrote its list of them, which it never looks through again."""
+    from matplotlib import font_manager
+
+    listed = {font.fname for font in font_manager.fontManager.ttflist}
+    for path in sorted(set(font_manager.findSystemFonts()) - listed):
+        with suppress(Exception):  # a font that it cannot read, which it leaves out of its list too
+            font_manager.fontManager.addfont(path)
 
 
 @contextmanager
@@ -50,6 +62,11 @@ def missing_glyphs_said() -> Iterator[None]:
         _said.update(new)
         print(
             f"pictures: no font here has {' '.join(new)}, so they are boxes; "
-            "install one that has, such as Noto Sans CJK",
+            "install one that has: Noto Sans CJK for Chinese, Japanese and Korean, Noto Sans of the script for others",
             file=sys.stderr,
         )
+
+
+def letters(text: str) -> int:
+    """The width of a text in Latin letters: a Chinese, Japanese or Korean character is as wide as two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

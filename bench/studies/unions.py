@@ -1,19 +1,25 @@
 """Whether a union of corpora harms one of them, and whether evening them out helps.
 
-    python -m bench.studies.unions PROJECT MODALITY [SEEDS]
+    python -m bench.studies.unions PROJECT MODALITY [--seeds 5] [--folds 4] [--even] [--kept]
 
-The people of each dataset of the project's catalog are dealt to four folds: one tests, one calibrates, two train. Each
-dataset is answered by models trained on it alone, on the union as it comes, and on the union with
-`train.dataset_power: 0`; SEEDS (1) times with another deal. Everything else is as `params.yaml` has it. All tested
-people of all trainings are pooled, and differences are paired by person. What is trained is kept below `.mer/unions`,
-so a run that was stopped goes on.
+The people of each dataset of the project's catalog are dealt to four folds, once per seed: one tests, one calibrates,
+two train. Each dataset is answered by models trained on it alone and on the union as it comes; with `--even` also on
+the union with `train.dataset_power: 0`. Everything else is as `params.yaml` has it, except that a model which reads
+clips by their statistics alone (`model.clip_head: statistics`) is trained for that alone: no loss and no convolution of
+its temporal way, whose answers are not looked at.
+
+All tested people are pooled: somebody who is tested under several seeds is one person, and differences are paired by
+person. What is trained is kept below `.mer/unions`, so a run that was stopped goes on. One fold of every seed comes
+before the next fold, and `--kept` makes the table of those that are whole, so that a stopped run is of use.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +35,7 @@ from components.evaluation.measure import Sample, ece_of_sums, paired
 from components.model import scores
 
 FOLDS, BINS = 4, 15
-ALONE, UNION, EVEN = "alone", "union", "union, evened out"
+ALONE, UNION, EVEN = "alone", "union", "even"
 # Fold of a person, counted from the tested one → split.
 SPLITS = ("test", "calibration", "train", "train")
 
@@ -37,7 +43,7 @@ SPLITS = ("test", "calibration", "train", "train")
 def deals(corpus: CatalogClips, seed: int) -> Iterator[Fold]:
     """One fold per quarter of the people of each dataset."""
     rng = np.random.default_rng(seed)
-    people = {name: set[str]() for name in sorted({str(row["dataset"]) for row in corpus.rows})}
+    people = {name: set[str]() for name in datasets(corpus)}
     for row in corpus.rows:
         people[row["dataset"]].add(str(row["subject_id"]))
     number_of = {
@@ -58,9 +64,14 @@ def only(fold: Fold, corpus: CatalogClips, dataset: str) -> Fold:
     return Fold(name=f"{fold.name} {dataset}", split_of=kept)
 
 
+def path_of(unit: Unit, corpus: CatalogClips, kept: Path) -> Path:
+    """Where the answers of one training are kept."""
+    return kept / f"{unit_fingerprint(unit, corpus)[:16]}.safetensors"
+
+
 def trained(unit: Unit, corpus: CatalogClips, kept: Path) -> FoldResult:
     """The answers of one training, read where they are kept."""
-    path = kept / f"{unit_fingerprint(unit, corpus)[:16]}.safetensors"
+    path = path_of(unit, corpus, kept)
     result = load_result(path)
     if result is None:
         result = run_unit(unit, corpus)
@@ -85,32 +96,69 @@ def by_dataset(result: FoldResult, corpus: CatalogClips) -> dict[str, Sample]:
     return samples
 
 
-def compare(params: Params, layout: Layout, modality: str, *, seeds: int) -> dict[str, dict[str, Sample]]:
-    """Dataset → what it was trained on → the pooled answers."""
+def units(params: Params, corpus: CatalogClips, modality: str, fold: Fold, seed: int, *, even: bool) -> dict[str, Unit]:
+    """What is trained for a fold, by name: each dataset alone, and the union."""
+
+    def unit(of: Fold, **changes: float) -> Unit:
+        return Unit(params=lean(params, changes), modalities=(modality,), fold=of, seed=seed)
+
+    alone = {f"{ALONE} {name}": unit(only(fold, corpus, name)) for name in datasets(corpus)}
+    return {**alone, UNION: unit(fold), **({EVEN: unit(fold, dataset_power=0.0)} if even else {})}
+
+
+def lean(params: Params, changes: Mapping[str, Any]) -> Params:
+    """The settings with changes to `train`, without what the tested answers do not depend on."""
+    model, train = params.model, {"refit": False, **changes}
+    if model.clip_head == "statistics":
+        model = model.model_copy(update={"tcn_blocks": 0})
+        train |= {"step_loss": 0.0, "unimodal_loss": 0.0}
+    return params.model_copy(update={"model": model, "train": params.train.model_copy(update=train)})
+
+
+def datasets(corpus: CatalogClips) -> list[str]:
+    """Their names."""
+    return sorted({str(row["dataset"]) for row in corpus.rows})
+
+
+def compare(
+    params: Params, layout: Layout, modality: str, *, seeds: int, folds: int, even: bool, kept: bool
+) -> dict[str, dict[str, Sample]]:
+    """Dataset → what it was trained on → the pooled answers; with `kept` of the folds that were trained before."""
     corpus = load_corpus(layout.root.resolve())
-    settings: Mapping[str, Mapping[str, float]] = {UNION: {}, EVEN: {"dataset_power": 0.0}}
-    made: dict[str, dict[str, list[Sample]]] = {}
-
-    def train(what: str, fold: Fold, seed: int, changes: Mapping[str, float]) -> None:
-        train = params.train.model_copy(update={"refit": False, **changes})
-        unit = Unit(params=params.model_copy(update={"train": train}), modalities=(modality,), fold=fold, seed=seed)
-        for name, sample in by_dataset(trained(unit, corpus, layout.state / "unions"), corpus).items():
-            made.setdefault(name, {}).setdefault(what, []).append(sample)
-
-    for seed in range(params.seed, params.seed + seeds):
-        for fold in deals(corpus, seed):
-            for name in sorted({str(row["dataset"]) for row in corpus.rows}):
-                train(ALONE, only(fold, corpus, name), seed, {})
-            for what, changes in settings.items():
-                train(what, fold, seed, changes)
-    return {name: {what: pooled(samples) for what, samples in of.items()} for name, of in made.items()}
+    made: dict[str, dict[str, list[Sample]]] = {name: {} for name in datasets(corpus)}
+    dealt = {seed: list(deals(corpus, seed)) for seed in range(params.seed, params.seed + seeds)}
+    for fold in range(folds):
+        for seed, of_seed in dealt.items():
+            parts = units(params, corpus, modality, of_seed[fold], seed, even=even)
+            folder = layout.state / "unions"
+            if kept and not all(path_of(unit, corpus, folder).is_file() for unit in parts.values()):
+                continue
+            for what, unit in parts.items():
+                for name, sample in by_dataset(trained(unit, corpus, folder), corpus).items():
+                    made[name].setdefault(what.split()[0], []).append(sample)
+    return {name: {what: pooled(samples) for what, samples in of.items()} for name, of in made.items() if of}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the table as Markdown."""
-    root, modality = Path(arguments[0]), arguments[1]
-    params = load_params(root / "params.yaml", names())
-    made = compare(params, Layout(root), modality, seeds=int(arguments[2]) if len(arguments) > 2 else 1)
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.unions")
+    parser.add_argument("project", type=Path)
+    parser.add_argument("modality")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=FOLDS, choices=range(1, FOLDS + 1), help="tested per seed")
+    parser.add_argument("--even", action="store_true", help="also the union with train.dataset_power: 0")
+    parser.add_argument("--kept", action="store_true", help="train nothing")
+    chosen = parser.parse_args(arguments)
+    params = load_params(chosen.project / "params.yaml", names())
+    made = compare(
+        params,
+        Layout(chosen.project),
+        chosen.modality,
+        seeds=chosen.seeds,
+        folds=chosen.folds,
+        even=chosen.even,
+        kept=chosen.kept,
+    )
     bootstrap = Bootstrap(seed=params.seed)
     print("| tested on | trained on | UAR | minus alone | minus union | ECE |\n|---|---|---|---|---|---|")
     for name, of in made.items():

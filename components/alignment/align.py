@@ -99,7 +99,8 @@ class Aligner:
         sound = placed_sound(media, grid, config.voice)
         speech = self._speech(sound, grid)
         voiced = sound.audible & (speech > config.voice.speech_threshold)
-        spoken_sound = envelope(sound.pcm, config.voice.rate_hz) if voiced.any() else None
+        compared = media.pictures is not None and voiced.any()  # lips with speech
+        spoken_sound = envelope(sound.pcm, config.voice.rate_hz) if compared else None
         faces, face_notes = self._faces(clip, root, media, grid, spoken_sound)
         av_offset = estimate(faces.lips, spoken_sound) if config.av_offset and faces.lips and spoken_sound else None
         spoken = self._spoken(clip, sound, voiced, grid, media)

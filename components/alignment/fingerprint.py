@@ -24,6 +24,14 @@ def served_fingerprints(config: Alignment) -> frozenset[str]:
     return frozenset(alignment_fingerprint(config, version=version) for version in served)
 
 
+def networks(config: Alignment) -> tuple[str, ...]:
+    """The weight files that a configuration needs."""
+    return (
+        *(MTCNN if config.face.detector == "mtcnn" else ()),
+        *((SILERO,) if config.voice.activity == "silero" else ()),
+    )
+
+
 def alignment_fingerprint(config: Alignment, *, version: int | None = None) -> str:
     """Hash of everything that shapes the output: settings, stage version, weights. Limits and gates are excluded.
 
@@ -33,11 +41,6 @@ def alignment_fingerprint(config: Alignment, *, version: int | None = None) -> s
 
     Raises UnavailableError if the configured speech recogniser is not on this machine.
     """
-    networks = []
-    if config.face.detector == "mtcnn":
-        networks += list(MTCNN)
-    if config.voice.activity == "silero":
-        networks.append(SILERO)
     version = versions.ALIGNMENT if version is None else version
     settings = config.model_dump(mode="json", exclude={"limits": True, "quality": True, "words": {"recogniser"}})
     for since, added in ADDED_SETTINGS.items():
@@ -48,7 +51,7 @@ def alignment_fingerprint(config: Alignment, *, version: int | None = None) -> s
         {
             "version": version,
             "settings": settings,
-            "weights": {name: WEIGHTS[name].sha256 for name in sorted(networks)},
+            "weights": {name: WEIGHTS[name].sha256 for name in sorted(networks(config))},
             "recogniser": recogniser_fingerprint(config.words),
         }
     )

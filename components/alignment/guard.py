@@ -11,7 +11,7 @@ environment it has what it needs, and no token or password. Where its files are 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +19,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.alignment.fingerprint import networks
 from components.alignment.outcome import ClipOutcome, align_one, measured, packed, refused, unpacked
 from components.alignment.said import Said, check_words, read_said
 from components.contracts.codes import Code
 from components.contracts.config import Alignment, MediaLimits
 from components.contracts.errors import MediaError, UnavailableError
 from components.contracts.records import AlignedClip, Clip, Word
+from components.datasets.base import PICTURES, SOUND
 from components.media.film import Film, film
 from components.media.images import image_times
 from components.media.pieces import pieces
@@ -34,11 +36,16 @@ from components.media.source import open_media, out_of_memory, picture_stream, t
 from components.runtime.fork_server import fork_server
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
-from components.runtime.weights import weights_root
+from components.runtime.spared import pyarrow_without_pandas
+from components.runtime.weights import weight_file, weights_root
 
 SERVE = f"{__name__}:serve"
 CANVAS = b"canvas"  # beside the row of a clip that is asked for, not in those of the stage
+FACE, VOICE, ENDINGS = "face", "voice", "endings"
 KILLED = "signal SIGKILL"  # so the kernel ends a process where memory runs out
+
+# Of a server of children, and so of these: what their clips are not expected to have.
+_not_expected: set[str] = set()
 
 
 class Guard(InChild):
@@ -181,20 +188,31 @@ def unpacked_row(row: bytes) -> AlignedClip:
     return clip if canvas is None else replace(clip, canvas=tuple(json.loads(canvas)))
 
 
-def prepare(config: Alignment) -> None:
-    """Starts the imports of this process's guards with a configuration, without waiting for them."""
-    fork_server(__name__, bare=True).prepare({"config": config.model_dump(mode="json")})
+def prepare(config: Alignment, files: Iterable[Path] = ()) -> None:
+    """Starts the imports of this process's guards with a configuration, without waiting for them.
+
+    Args:
+        config: of the aligner.
+        files: those that will be aligned, where they are known. Where by their names none has pictures, or none has
+            sound, what only such clips need is loaded by the child that meets one all the same.
+    """
+    endings = sorted({file.suffix.lower() for file in files})
+    fork_server(__name__, bare=True).prepare({"config": config.model_dump(mode="json"), ENDINGS: endings})
 
 
 def imports(settings: Fields) -> None:
-    """What the children import, as `runtime.guarded` requires it."""
-    import pandas  # noqa: F401  # for pyarrow, which asks whether a list is a series
-    import scipy.signal  # noqa: F401  # for voices and faces
-
+    """What the children import, as `runtime.guarded` requires it; by the default configuration where none is known."""
+    pyarrow_without_pandas()
     import components.alignment.align
 
-    if settings["config"]["face"]["detector"] == "mtcnn":
+    if endings := set(settings.get(ENDINGS, ())):
+        _not_expected.clear()
+        _not_expected.update(kind for kind, only in ((FACE, SOUND), (VOICE, PICTURES)) if endings <= set(only))
+    config = settings.get("config") or Alignment().model_dump(mode="json")
+    if FACE not in _not_expected and config["face"]["detector"] == "mtcnn":
         import components.alignment.faces.mtcnn  # noqa: F401
+    if VOICE not in _not_expected and config["voice"]["activity"] == "silero":
+        import onnxruntime  # noqa: F401
 
 
 def serve(settings: Fields) -> Handler:
@@ -202,7 +220,9 @@ def serve(settings: Fields) -> Handler:
     from components.alignment.align import Aligner  # seconds of imports, which only the child needs
 
     config, root = Alignment.model_validate(settings["config"]), Path(settings["root"])
-    aligner = Aligner(config)
+    aligner = Aligner(config, media=not _not_expected)
+    for name in networks(config):
+        weight_file(name)
 
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         if request["do"] == "open":

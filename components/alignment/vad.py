@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from components.alignment.fingerprint import SILERO
@@ -41,6 +40,8 @@ class Silero:
     """The Silero network on one thread. Raises UnavailableError if its weights are not installed."""
 
     def __init__(self) -> None:
+        import onnxruntime  # imports that clips without sound spare
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3

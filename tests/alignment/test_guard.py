@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +136,7 @@ def test_what_stops_the_aligner_stops_the_caller(tmp_path: Path, monkeypatch: py
     missing = (
         "from components.alignment import align; from components.contracts.errors import UnavailableError\n"
         "from components.runtime.guarded import child\n"
-        "def none(config): raise UnavailableError('no weights', code='weights')\n"
+        "def none(config, media): raise UnavailableError('no weights', code='weights')\n"
         "align.Aligner = none; child()"
     )
     monkeypatch.setattr(guarded, "CHILD", missing)
@@ -197,3 +199,31 @@ def test_the_child_has_no_secret_in_its_environment(tmp_path: Path, monkeypatch:
         for process in (child, psutil.Process(child.ppid())):
             assert "hunter2" not in process.environ().values()
             assert process.environ()["PATH"] == os.environ["PATH"]
+
+
+# Whether the child has torch, by what is mapped into its memory.
+UNEXPECTED = """
+import sys
+from pathlib import Path
+from components.alignment.guard import Guard, prepare
+from components.contracts.config import Alignment
+from tests.builders import make_clip
+prepare(Alignment(), [Path('one.wav')])
+with Guard(Alignment(), Path(sys.argv[1])) as guard:
+    def outcome(**fields):
+        quality = guard.result(make_clip(**fields)).quality
+        return quality.coverage, "libtorch_cpu" in Path(f"/proc/{guard.pid}/maps").read_text()
+    print(outcome(audio_path="one.wav"))
+    print(outcome(video_path="both.mp4"))
+"""
+
+
+def test_a_child_that_expects_sound_alone_spares_torch_until_a_clip_has_pictures(tmp_path: Path) -> None:
+    sound(tmp_path, "one")
+    write_clip(tmp_path / "both.mp4", pictures=[grey(k * 9) for k in range(25)], sound=tone(1.0))
+    done = subprocess.run(
+        [sys.executable, "-c", UNEXPECTED, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert [line.rpartition(", ")[2] for line in done] == ["False)", "True)"]
+    assert "'face': 0.0" in done[0]
+    assert "'voice': 1.0" in done[0]

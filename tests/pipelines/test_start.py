@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines.start import INTERRUPTED
+import pytest
+
+import components.alignment.guard
+from pipelines.start import ENDINGS, INTERRUPTED, MEDIA
 
 # A shell's background job ignores SIGINT, and its children inherit that.
 PROGRAM = """
@@ -57,3 +60,21 @@ def test_a_second_interrupt_while_it_ends_changes_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
     assert done.returncode == INTERRUPTED, done.stderr
     assert done.stderr == "\nInterrupted. Finished work is kept.\n"
+
+
+BEGUN = """
+import sys
+from components.runtime.fork_server import fork_server
+from pipelines.start import MEDIA, _begin
+_begin(sys.argv[1:])
+print(fork_server(MEDIA, bare=True)._process is not None)
+"""
+
+
+@pytest.mark.parametrize(("words", "begun"), [("predict a.wav", True), ("predict --help", False), ("run", False)])
+def test_the_process_that_opens_media_begins_with_the_command_that_needs_it(words: str, begun: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEGUN, *words.split()], capture_output=True, text=True, check=True
+    ).stdout
+    assert done == f"{begun}\n"
+    assert (components.alignment.guard.__name__, components.alignment.guard.ENDINGS) == (MEDIA, ENDINGS)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from components.alignment.faces.envelope import RATE_HZ, Envelope
 from components.alignment.faces.lips import Lips
@@ -79,6 +78,8 @@ def estimate(lips: Lips, sound: Envelope) -> AvOffset | None:
 
 def _band(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, D) between SMOOTH_S and TREND_S."""
+    from scipy.ndimage import gaussian_filter1d  # imports that clips without speech and a face spare
+
     smooth = gaussian_filter1d(values, SMOOTH_S * RATE_HZ, axis=0)
     return np.asarray(smooth - gaussian_filter1d(smooth, TREND_S * RATE_HZ, axis=0))
 

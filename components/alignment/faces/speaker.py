@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from components.alignment.faces.envelope import RATE_HZ, Envelope
 from components.alignment.faces.lips import Lips
@@ -46,6 +45,8 @@ def find_speaker(faces: Sequence[Lips], sound: Envelope) -> Speaker:
 
 def together(face: Lips, sound: Envelope) -> float:
     """The highest correlation of a mouth's movement with the sound within MAX_LAG_S; NaN when visible too briefly."""
+    from scipy.ndimage import gaussian_filter1d  # imports that clips with one face spare
+
     count = sound.level_db.size
     values, seen = face.sampled(count)
     moves = gaussian_filter1d(values[:, 0], SMOOTH_S * RATE_HZ)

@@ -120,7 +120,7 @@ def run(
     for option, value in (("--words", words), ("--physio", physio)):
         if value is not None:
             _check_single(option, files)
-    predictor = predictor_of(version, root, adaptation, wait=out is not None and not on_ray)
+    predictor = predictor_of(version, root, adaptation, files=files, wait=out is not None and not on_ray)
     if adapt:
         from pipelines.commands.adapt import measure
 
@@ -186,11 +186,17 @@ def _live(
 
 
 def predictor_of(
-    version: str | None, root: Path | None, adaptation: Path | None = None, *, wait: bool = True
+    version: str | None,
+    root: Path | None,
+    adaptation: Path | None = None,
+    *,
+    files: Sequence[Path] = (),
+    wait: bool = True,
 ) -> Predictor:
-    """A version, ready to judge clips; arguments and errors as of `run`, `wait` as of `Predictor`."""
+    """A version, ready to judge clips; arguments and errors as of `run`, `files` as of `model_of`, `wait` as of
+    `Predictor`."""
     own = None if adaptation is None else Adaptation.load(adaptation)
-    params, chosen = model_of(version, root)
+    params, chosen = model_of(version, root, files)
     from components.serving.predictor import Predictor
 
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
@@ -317,24 +323,25 @@ def _transcript(text: str | None, files: Sequence[Path]) -> str | None:
     return text
 
 
-def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Chosen]:
-    """The bundle to judge with; a bundle's folder needs no project around it.
+def model_of(version: str | None, root: Path | None, files: Sequence[Path] = ()) -> tuple[Params | None, Chosen]:
+    """The bundle to judge with; a bundle's folder needs no project around it. `files` are those that it will judge,
+    where they are known.
 
     Meanwhile the processes that open media and encode make their imports: they take seconds, as those of this one. If
     the version turns out to align differently than the project, some of them are made later.
     """
     if version is not None and is_bundle(version):
-        _prepare(Alignment())
+        _prepare(Alignment(), files)
         from components.registry.bundle import load_bundle
         from components.serving.predictor import UNREGISTERED
 
         return None, Chosen(bundle=load_bundle(Path(version)), name=Path(version).name[:12], version=UNREGISTERED)
     if version == STARTER or (version is None and root is None and not in_project()):
-        _prepare(Alignment())
+        _prepare(Alignment(), files)
         return None, _starter(named=version is not None)
     root = root or find_root()
     params, layout = load(root), Layout(root)
-    _prepare(params.alignment)
+    _prepare(params.alignment, files)
     registered = _registered(version or params.rollout.alias, params, layout)
     if registered is not None:
         return params, registered
@@ -352,10 +359,10 @@ def model_of(version: str | None, root: Path | None) -> tuple[Params | None, Cho
     return params, _last_run(params, layout)
 
 
-def _prepare(alignment: Alignment) -> None:
+def _prepare(alignment: Alignment, files: Sequence[Path]) -> None:
     from components.alignment import guard as media
 
-    media.prepare(alignment)
+    media.prepare(alignment, files)
     from components.features import guard as encoding
 
     encoding.prepare()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.alignment.faces.envelope import CHUNK_S, RANGE_DB, RATE_HZ, envelope
+from components.alignment.faces.envelope import CHUNK_S, RANGE_DB, RATE_HZ, SECTIONS, _band_pass, _by_scipy, envelope
 from tests.alignment.media import tone
 
 SOUND_HZ = 16_000
@@ -41,3 +41,14 @@ def test_parts_of_a_long_sound_meet_without_a_step() -> None:
 def test_silence_and_nothing_have_none() -> None:
     assert envelope(np.zeros(SOUND_HZ, dtype=np.int16), SOUND_HZ) is None
     assert envelope(np.zeros(10, dtype=np.int16), SOUND_HZ) is None
+
+
+@pytest.mark.parametrize("rate_hz", list(SECTIONS))
+def test_the_filter_is_that_of_scipy_to_the_bit(rate_hz: int) -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = _band_pass(rate_hz), _by_scipy(rate_hz)
+    for length in (rate_hz, 37, rate_hz // 2):  # parts in turn, of which each goes on from the one before
+        part = rng.normal(size=length)
+        given = part.copy()
+        np.testing.assert_array_equal(ours(part), theirs(part))
+        np.testing.assert_array_equal(part, given)

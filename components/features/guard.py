@@ -2,12 +2,12 @@
 
 Encoders compute for as long as a clip asks of them, in foreign code that no thread can be called back from. In a child
 a request ends when its caller gives up or its time is over, and the caller's own process stays free for others. The
-child loads and warms its encoders at its start.
+child loads and warms its encoders at its start: all, or those of the modalities that are expected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ SERVE = f"{__name__}:serve"
 # A clip's share of processor time: the slowest checkpoints take some two seconds per second of clip without a GPU.
 FREE_WORK_S = 30.0
 WORK_S_PER_S = 10.0
-FEATURES, SCORES = "features", "scores"
+FEATURES, SCORES, EXPECTED = "features", "scores", "expected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,8 @@ class EncoderGuard(InChild):
         classifiers: modality → spec, of those whose scores are wanted.
         limits: processor time and memory of a clip.
         device: as for `registry.create`.
+        expected: the modalities of the clips to come; None: any. An encoder of a different one is loaded by the first
+            clip that has it.
     """
 
     def __init__(
@@ -62,9 +64,15 @@ class EncoderGuard(InChild):
         limits: MediaLimits,
         *,
         device: str = "cpu",
+        expected: Collection[str] | None = None,
     ) -> None:
         self._limits = limits
-        settings = {FEATURES: dict(encoders), SCORES: dict(classifiers), "device": device}
+        settings = {
+            FEATURES: dict(encoders),
+            SCORES: dict(classifiers),
+            "device": device,
+            EXPECTED: None if expected is None else sorted(expected),
+        }
         self._child = Guarded(SERVE, settings, limits)
 
     def encode(self, row: bytes, aligned: AlignedClip, *, patience: Patience | None = None) -> Encodings:
@@ -117,7 +125,8 @@ def serve(settings: Fields) -> Handler:
     for name, spec in (*settings[FEATURES].items(), *settings[SCORES].items()):
         if (name, spec) not in loaded:
             loaded[name, spec] = create(spec, name, settings["device"])
-            loaded[name, spec].encode([warm_clip()])
+            if settings[EXPECTED] is None or name in settings[EXPECTED]:
+                loaded[name, spec].encode([warm_clip()])
     encoders = {name: loaded[name, spec] for name, spec in settings[FEATURES].items()}
     classifiers = {name: loaded[name, spec] for name, spec in settings[SCORES].items()}
     all_of_them = {**classifiers, **encoders}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -44,9 +44,14 @@ class ChildPool:
         return guard
 
     def encoders(
-        self, specs: Mapping[str, EncoderSpec], classifiers: Mapping[str, EncoderSpec], limits: MediaLimits
+        self,
+        specs: Mapping[str, EncoderSpec],
+        classifiers: Mapping[str, EncoderSpec],
+        limits: MediaLimits,
+        expected: Collection[str] | None = None,
     ) -> EncoderGuard:
-        """The guard of these encoders, by modality; its child is being started, as of `guard`.
+        """The guard of these encoders, by modality; its child is being started, as of `guard`. `expected` is that of
+        `EncoderGuard`.
 
         Raises:
             BundleError: the encoder installed here is not the one that the bundle was made with.
@@ -55,10 +60,10 @@ class ChildPool:
         for modality, spec in (*specs.items(), *classifiers.items()):
             matching_encoder(modality, spec, self.device)
         encoders, experts = _named(specs), _named(classifiers)
-        key = (*encoders.items(), None, *experts.items(), limits.model_dump_json())
+        key = (*encoders.items(), None, *experts.items(), limits.model_dump_json(), expected and frozenset(expected))
         guard = self._encoders.get(key)
         if guard is None:
-            guard = self._encoders[key] = EncoderGuard(encoders, experts, limits, device=self.device)
+            guard = self._encoders[key] = EncoderGuard(encoders, experts, limits, device=self.device, expected=expected)
         guard.start()
         return guard
 

@@ -7,7 +7,7 @@ decoder is refused like any other, and a caller that gives up ends the work on i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -133,6 +133,7 @@ class Predictor:
         device: where checkpoint encoders run. The model itself always runs on the CPU in float32.
         wait: whether the children are ready when this object is. Without, the first clip is opened while the encoders
             are being loaded, and weights that are not installed are an error of that clip.
+        expected: the modalities of the clips to come; None: any. Encoders of others are loaded when a clip has them.
 
     Raises:
         BundleError: an encoder or the alignment installed here differs from the one that the bundle was made with.
@@ -151,6 +152,7 @@ class Predictor:
         only: Path | None = None,
         device: str = "cpu",
         wait: bool = True,
+        expected: Collection[str] | None = None,
     ) -> None:
         check_alignment(bundle)
         self.bundle = bundle
@@ -160,7 +162,7 @@ class Predictor:
         self.guard: Guard = self.pool.guard(bundle.alignment.model_copy(update={"limits": limits}), root, only=only)
         self._check_classifiers()
         experts = {name: expert.encoder for name, expert in bundle.experts.items()}
-        self.encoders = self.pool.encoders(used_encoders(bundle), experts, limits)
+        self.encoders = self.pool.encoders(used_encoders(bundle), experts, limits, expected)
         self.modalities = tuple(bundle.transform.modalities)
         self.model = ModelIdentity(
             name=name,

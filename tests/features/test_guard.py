@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,23 @@ def test_words_that_an_encoder_does_not_know_are_as_none_and_it_says_why() -> No
     assert polish.features["voice"].valid.all()
     assert (english.language, english.unread) == ("en", {})
     assert english.features["text"].valid.any()
+
+
+def test_an_encoder_of_a_modality_that_is_not_expected_is_loaded_by_the_clip_that_has_it(
+    row: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MER_WEIGHTS", str(tmp_path))  # an empty folder, so that nothing can be loaded
+    needed = EncoderGuard({"face": "fer"}, {}, MediaLimits())
+    with pytest.raises(UnavailableError, match="not installed"):
+        needed.wait()
+    spared = EncoderGuard({"face": "fer", "voice": "signal"}, {}, MediaLimits(), expected={"voice"})
+    try:
+        spared.wait()
+        with pytest.raises(UnavailableError, match="not installed"):
+            spared.encode(row, warm_clip())
+    finally:
+        needed.close()
+        spared.close()
 
 
 def test_an_encoder_ends_by_the_clock_and_by_its_share_of_processor_time(

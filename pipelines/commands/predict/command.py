@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +120,11 @@ def run(
     for option, value in (("--words", words), ("--physio", physio)):
         if value is not None:
             _check_single(option, files)
-    predictor = predictor_of(version, root, adaptation, files=files, wait=out is not None and not on_ray)
+    expected = None
+    if out is None:
+        expected = _modalities(files, words=transcript is not None or words is not None, signals=physio is not None)
+    wait = out is not None and not on_ray
+    predictor = predictor_of(version, root, adaptation, files=files, wait=wait, expected=expected)
     if adapt:
         from pipelines.commands.adapt import measure
 
@@ -192,9 +196,10 @@ def predictor_of(
     *,
     files: Sequence[Path] = (),
     wait: bool = True,
+    expected: Collection[str] | None = None,
 ) -> Predictor:
-    """A version, ready to judge clips; arguments and errors as of `run`, `files` as of `model_of`, `wait` as of
-    `Predictor`."""
+    """A version, ready to judge clips; arguments and errors as of `run`, `files` as of `model_of`, `wait` and
+    `expected` as of `Predictor`."""
     own = None if adaptation is None else Adaptation.load(adaptation)
     params, chosen = model_of(version, root, files)
     from components.serving.predictor import Predictor
@@ -202,9 +207,22 @@ def predictor_of(
     limits = params.alignment.limits if params else chosen.bundle.alignment.limits
     device = params.features.device if params else "auto"
     predictor = Predictor(
-        chosen.bundle, name=chosen.name, version=chosen.version, limits=limits, device=device, wait=wait
+        chosen.bundle,
+        name=chosen.name,
+        version=chosen.version,
+        limits=limits,
+        device=device,
+        wait=wait,
+        expected=expected,
     )
     return predictor if own is None else predictor.adapted(own)
+
+
+def _modalities(files: Sequence[Path], *, words: bool, signals: bool) -> frozenset[str]:
+    """Those that clips with such names, and with what was given beside them, are likely to have."""
+    endings = {file.suffix.lower() for file in files}
+    have = {"face": not endings <= set(SOUND), "voice": not endings <= set(PICTURES), "text": words, "physio": signals}
+    return frozenset(name for name, likely in have.items() if likely)
 
 
 def is_bundle(version: str) -> bool:

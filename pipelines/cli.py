@@ -12,8 +12,10 @@ import locale
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -111,12 +113,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the key pressed again, while it ends already
         if "ray" in sys.modules:
             _leave(code)
+    if arguments is None and "torch" in sys.modules and threading.active_count() == 1:
+        with suppress(OSError):  # the interpreter says what could not be written
+            _leave(code)
     sys.exit(code)
 
 
 def _leave(code: int) -> NoReturn:
     """Ends the process without taking the interpreter down: where an interrupt came while Ray was starting, its threads
-    crash in that."""
+    crash in that, and with torch it takes most of a second."""
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

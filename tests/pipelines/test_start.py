@@ -78,3 +78,31 @@ def test_the_process_that_opens_media_begins_with_the_command_that_needs_it(word
     ).stdout
     assert done == f"{begun}\n"
     assert (components.alignment.guard.__name__, components.alignment.guard.ENDINGS) == (MEDIA, ENDINGS)
+
+
+# A command that has loaded torch, of which nothing but the name matters here, and has something to do at the end.
+ENDS = """
+import atexit, os, sys, types
+from pipelines import cli
+sys.modules["torch"] = types.ModuleType("torch")
+atexit.register(print, "put away", flush=True)
+class Taken:
+    def __del__(self):
+        print("taken down", flush=True)
+sys.modules["kept"] = Taken()
+def answers(*_, **__):
+    print("answer")
+    return 3
+cli.app = answers
+if len(sys.argv) > 1:
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+cli.main()
+"""
+
+
+def test_a_process_with_torch_ends_with_what_is_to_be_done_but_is_not_taken_down() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "answer\nput away\n"), done.stderr
+    full = subprocess.run([sys.executable, "-c", ENDS, "full"], capture_output=True, text=True, check=False)
+    assert full.returncode != 3
+    assert "No space left" in full.stderr

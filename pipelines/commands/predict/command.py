@@ -120,9 +120,8 @@ def run(
     for option, value in (("--words", words), ("--physio", physio)):
         if value is not None:
             _check_single(option, files)
-    expected = None
-    if out is None:
-        expected = _modalities(files, words=transcript is not None or words is not None, signals=physio is not None)
+    said = transcript is not None or words is not None
+    expected = _modalities(files, words=said, signals=physio is not None) if out is None else None
     wait = out is not None and not on_ray
     predictor = predictor_of(version, root, adaptation, files=files, wait=wait, expected=expected)
     if adapt:

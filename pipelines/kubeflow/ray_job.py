@@ -145,17 +145,18 @@ def _stop(jobs: Jobs, name: str, job_id: str, sleep: Callable[[float], None]) ->
     while (left_s := deadline - time.monotonic()) > 0.0:
         try:
             with _within(left_s):
-                for pending_id in (one for one in pending if one not in told):
+                for pending_id in (each for each in pending if each not in told):
                     jobs.stop_job(pending_id)
                     told.add(pending_id)
                 pending = [job.submission_id for job in jobs.list_jobs() if _runs(job, name)]
-            why = f"still running: {', '.join(pending)}"
         except NO_ANSWER as error:
-            why = f"Ray's job server does not answer: {error}"
-        else:
-            if not pending:
-                print(f"Ray job {', '.join(sorted(told)) or name}: stopped, since the task is ended", file=sys.stderr)
-                return
+            why, pending = f"Ray's job server does not answer: {error}", []
+            sleep(STOP_POLL_S)
+            continue
+        if not pending:
+            print(f"Ray job {', '.join(sorted(told)) or name}: stopped, since the task is ended", file=sys.stderr)
+            return
+        why = f"still running: {', '.join(pending)}"
         sleep(0.0 if set(pending) - told else STOP_POLL_S)
     print(f"Ray job {name}: not stopped within {STOP_S:g} s; the run's last task stops it. {why}", file=sys.stderr)
 

@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +79,44 @@ def test_a_server_that_accepts_and_does_not_answer_holds_up_neither_a_question_n
     assert ray_job.run(jobs, name="run-train", entrypoint="true", sleep=lambda seconds: None) == ray_job.TERMINATED
     assert time.monotonic() - begin < 10.0
     assert capsys.readouterr().err.splitlines()[-1].startswith("Ray job run-train: not stopped within 0.5 s")
+
+
+@dataclass
+class Replaced:
+    """The job server of a head that lost its jobs: it refuses to stop one, and then runs none."""
+
+    stops: list[str] = field(default_factory=list)
+
+    def list_jobs(self) -> list[Any]:
+        return []
+
+    def submit_job(self, *, entrypoint: str, submission_id: str, entrypoint_num_cpus: float) -> str:
+        return submission_id
+
+    def get_job_status(self, job_id: str) -> Any:
+        return SimpleNamespace(value="RUNNING")
+
+    def get_job_logs(self, job_id: str) -> str:
+        return ""
+
+    def stop_job(self, job_id: str) -> bool:
+        self.stops.append(job_id)
+        raise RuntimeError("404")
+
+
+def test_a_job_that_the_server_does_not_know_any_more_is_asked_for_once(capsys: pytest.CaptureFixture[str]) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:  # while it is followed
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    jobs = Replaced()
+    assert ray_job.run(jobs, name="run-train", entrypoint="true", sleep=sleep) == ray_job.TERMINATED
+    assert jobs.stops == ["run-train-1"]
+    assert slept == [ray_job.POLL_S, ray_job.STOP_POLL_S]
+    assert capsys.readouterr().err.splitlines()[-1] == "Ray job run-train: stopped, since the task is ended"
 
 
 @pytest.fixture(scope="module")

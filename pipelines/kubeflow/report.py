@@ -1,14 +1,16 @@
 """What is done when a run has ended, however it did: `mer kfp report`, the pipeline's exit task.
 
 Jobs that the run left on the Ray cluster are stopped and their output is kept, its leases are given back, what its
-tasks left for each other in a repository is deleted, and whoever `MER_WEBHOOK` names is told. After a failure nothing
-else would: a task that is gone cannot report.
+tasks left for each other in a repository is deleted, and whoever `MER_WEBHOOK` names is told, as is a command of yours,
+which may send e-mail. After a failure nothing else would: a task that is gone cannot report.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from pipelines import lease
 from pipelines.kubeflow import ray_job
 from pipelines.loop.clone import Clone
 
-WEBHOOK_VARIABLE = "MER_WEBHOOK"
+WEBHOOK_VARIABLE, COMMAND_VARIABLE = "MER_WEBHOOK", "MER_REPORT_COMMAND"
 TIMEOUT_S = 20.0
 ATTEMPTS = 3
 
@@ -36,17 +38,17 @@ def report(*, run_id: str, state: str, message: str = "", root: Path | None = No
         repository: where tasks share none, the project's.
 
     Raises:
-        UnavailableError: the address of `MER_WEBHOOK` does not take the report, or the job server does not answer.
-            Everything else was done.
+        UnavailableError: the address of `MER_WEBHOOK` or the command of `MER_REPORT_COMMAND` does not take the report,
+            or the job server does not answer. Everything else was done.
     """
     lines = [f"{run_id}: {state}" + (f": {message}" if message else "")]
     address = os.environ.get(ray_job.JOBS_VARIABLE)
-    silent: UnavailableError | None = None
+    troubles: list[UnavailableError] = []
     if address and root is not None:
         try:
             lines += clear_jobs(ray_job.client(address), run_id, Layout(root).state / "logs" / run_id)
         except UnavailableError as error:
-            silent = error
+            troubles.append(error)
             lines.append(f"its Ray jobs may still run: {error}")
     if root is not None and (count := lease.release(root / lease.FOLDER, run_id)):
         lines.append(f"{count} leases given back")
@@ -54,12 +56,18 @@ def report(*, run_id: str, state: str, message: str = "", root: Path | None = No
         with tempfile.TemporaryDirectory() as folder:
             count = Clone.forget(repository, Path(folder), run_id=run_id)
         lines += [f"{count} parts of a run that did not end were deleted in the repository"] if count else []
-    if url := os.environ.get(WEBHOOK_VARIABLE):
-        tell(url, {"run": run_id, "state": state, "message": message, "text": "\n".join(lines)})
-        lines.append("reported")
-    if silent is not None:
+    facts = {"run": run_id, "state": state, "message": message, "text": "\n".join(lines)}
+    for variable, send in ((WEBHOOK_VARIABLE, tell), (COMMAND_VARIABLE, pipe)):
+        if receiver := os.environ.get(variable):
+            try:
+                send(receiver, facts)
+            except UnavailableError as error:
+                troubles.append(error)
+            else:
+                lines.append("reported")
+    if troubles:
         print("\n".join(lines))
-        raise silent
+        raise troubles[0]
     return "\n".join(lines)
 
 
@@ -97,3 +105,25 @@ def tell(url: str, body: dict[str, Any]) -> None:
         seen=type(error).__name__,
         remedy="Check the address in the environment of the task, and that the network lets it through",
     )
+
+
+def pipe(command: str, facts: Mapping[str, str]) -> None:
+    """Runs a command of a shell, `mail -s … team@example.org` for example, with the text as its input and the other
+    facts as `MER_REPORT_RUN`, `MER_REPORT_STATE` and `MER_REPORT_MESSAGE`. Raises UnavailableError: it failed."""
+    variables = {f"MER_REPORT_{name.upper()}": value for name, value in facts.items() if name != "text"}
+    shell = ["sh", "-c", command]
+    environment = {**os.environ, **variables}
+    try:
+        subprocess.run(
+            shell, input=facts["text"], text=True, capture_output=True, check=True, env=environment, timeout=TIMEOUT_S
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        said = (
+            (error.stderr or "") if isinstance(error, subprocess.CalledProcessError) else f"longer than {TIMEOUT_S:g} s"
+        )
+        raise UnavailableError(
+            "the command that reports has failed",
+            where=COMMAND_VARIABLE,  # it may hold a secret
+            seen=said.strip().splitlines()[-1] if said.strip() else None,
+            remedy="Try it in a shell: it gets the report as its input",
+        ) from error

@@ -14,7 +14,7 @@ import pytest
 from components.contracts.errors import UnavailableError
 from pipelines import lease
 from pipelines.kubeflow import ray_job
-from pipelines.kubeflow.report import WEBHOOK_VARIABLE, clear_jobs, report
+from pipelines.kubeflow.report import COMMAND_VARIABLE, WEBHOOK_VARIABLE, clear_jobs, report
 
 
 class Webhook(BaseHTTPRequestHandler):
@@ -110,3 +110,25 @@ def test_a_job_server_that_does_not_answer_is_an_error_when_everything_else_is_d
         report(run_id="r1", state="CANCELLED", root=tmp_path)
     assert not own.held
     assert "may still run" in bodies[1]["text"]
+
+
+def test_a_command_gets_the_report_and_the_address_too_and_a_failure_of_one_keeps_neither_from_the_other(
+    tmp_path: Path, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, bodies = webhook
+    monkeypatch.setenv(WEBHOOK_VARIABLE, address)
+    mail = tmp_path / "a mail"
+    monkeypatch.setenv(COMMAND_VARIABLE, f"(echo $MER_REPORT_STATE of $MER_REPORT_RUN; cat) > '{mail}'")
+    assert report(run_id="r1", state="FAILED", message="train: no room").endswith("reported\nreported")
+    assert mail.read_text() == "FAILED of r1\nr1: FAILED: train: no room"
+    monkeypatch.setenv(COMMAND_VARIABLE, "echo password; echo no such host >&2; exit 3")
+    with pytest.raises(UnavailableError, match="no such host") as raised:
+        report(run_id="r1", state="FAILED")
+    assert "password" not in str(raised.value)
+    assert len(bodies) == 3  # the first one of all was refused
+    mail.unlink()
+    monkeypatch.setenv(COMMAND_VARIABLE, f"touch '{mail}'")
+    monkeypatch.setenv(WEBHOOK_VARIABLE, "http://127.0.0.1:9/")
+    with pytest.raises(UnavailableError, match="not taken"):
+        report(run_id="r1", state="FAILED")
+    assert mail.exists()

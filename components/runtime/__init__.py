@@ -10,6 +10,7 @@ memory.py      memory given back; patience.py: how long a caller waits; dropped.
 cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder
 node_folder.py what this machine has fetched to work on
+spared.py      imports that a start does without
 threads.py     one thread for torch
 weights.py     the weights that come with the environment
 progress.py    bars on a terminal, lines in a log

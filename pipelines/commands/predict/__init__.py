@@ -1,1 +1,6 @@
-"""`mer predict`: `command.py` answers for some clips, `folder.py` for very many, `live.py` as a stream."""
+"""`mer predict`.
+
+command.py  some clips
+folder.py   very many, as tables and subtitles; on_ray.py: by the actors of a Ray
+live.py     as a stream
+"""

@@ -56,10 +56,11 @@ class Sizes:
 
 @dataclass(kw_only=True)
 class Bent:
-    """Draws requests; `media` are whole files, by name."""
+    """Draws requests; `media` are whole files, by name, and `posted` the paths that forms go to."""
 
     url: str
     media: dict[str, bytes]
+    posted: tuple[str, ...] = POSTED
     statuses: Counter[int] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
 
@@ -120,7 +121,7 @@ class Bent:
         parts += [b"\r\n--b--\r\n", b"\r\n", b"--b", b"\x00", b"Content-Length: -1\r\n", rng.randbytes(30)]
         body = b"".join(rng.choices(parts, k=rng.randrange(1, 12)))
         kind = {"content-type": rng.choice((f"multipart/form-data; boundary={boundary}", "multipart/form-data", "a/b"))}
-        return client.post(f"{self.url}{rng.choice(POSTED)}", content=body, headers=kind).status_code
+        return client.post(f"{self.url}{rng.choice(self.posted)}", content=body, headers=kind).status_code
 
     def of_features(self, rng: random.Random, client: httpx.Client) -> int:
         """Features of any shape, as JSON or nearly safetensors."""

@@ -29,7 +29,7 @@ from components.runtime.progress import progress
 from components.serving.assignment import Assignment, Trial
 from components.serving.http.app import create_app
 from components.serving.http.gateway import Gateway
-from components.serving.service import Service, ServiceSettings
+from components.serving.service import BatchSettings, Service, ServiceSettings
 from components.serving.trial import TrialCounts
 
 PICTURE_PX = 320
@@ -133,6 +133,7 @@ def replica(folder: Path) -> Iterator[tuple[Service, str]]:
         wall_s=serving.request_timeout_s,
         at_once=serving.max_ongoing_requests,
         waiting=serving.max_queued_requests,
+        batches=BatchSettings.of(serving, folder / "batches"),
     )
     service = Service(settings)
     service.load(assignments(folder)[0].to_config())

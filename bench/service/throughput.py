@@ -111,11 +111,13 @@ def asked(ask: Ask, *, clients: int, seconds: float) -> Asked:
     """Clients that ask one time after the other for some seconds; a request that has begun is waited for."""
     took: list[float] = []
     refused: list[int] = []
-    begun = time.monotonic()
+    ready = threading.Barrier(clients + 1)
 
     def client() -> None:
         with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as own:
-            while time.monotonic() < begun + seconds:
+            ready.wait()  # making a client takes a while
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
                 at = time.monotonic()
                 response = ask(own)
                 if response.is_success:
@@ -129,6 +131,8 @@ def asked(ask: Ask, *, clients: int, seconds: float) -> Asked:
     threads = [threading.Thread(target=client) for _ in range(clients)]
     for thread in threads:
         thread.start()
+    ready.wait()
+    begun = time.monotonic()
     for thread in threads:
         thread.join()
     return Asked(seconds=tuple(took), refused=len(refused), lasted_s=time.monotonic() - begun)

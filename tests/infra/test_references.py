@@ -105,3 +105,14 @@ def test_every_secret_has_its_command_in_the_documentation() -> None:
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     for name, key in set(secrets(kustomize.render(INFRA / "overlays" / "prod-oidc"))):
         assert f"create secret generic {name} --from-literal={key}=" in text
+
+
+def test_what_writes_nothing_where_it_runs_cannot(manifests: list[dict[str, Any]]) -> None:
+    """Ray, and stages, do write there; whatever else lasts has a root that is read-only, and a /tmp."""
+    lasting = [manifest for manifest in manifests if manifest["kind"] in {"Deployment", "StatefulSet"}]
+    assert lasting
+    for manifest in lasting:
+        for each in manifest["spec"]["template"]["spec"]["containers"]:
+            assert each["securityContext"]["readOnlyRootFilesystem"] is True, manifest["metadata"]["name"]
+    (mlflow,) = kustomize.find(manifests, "Deployment", "mer-mlflow")["spec"]["template"]["spec"]["containers"]
+    assert {"/store", "/tmp"} <= {mount["mountPath"] for mount in mlflow["volumeMounts"]}

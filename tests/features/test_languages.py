@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import itertools
+import re
+
 import pytest
 
 from components.contracts.errors import ConfigError
 from components.contracts.records import Word
+from components.datasets.synthetic.text import SLOTS, TEMPLATES
 from components.features.encoders.hashing import HashedWords
 from components.features.encoders.minilm import MiniLm
 from components.features.languages import LANGUAGES, Unread, _recogniser, recognised, split, unread
@@ -57,6 +61,16 @@ def test_words_of_a_script_without_blanks_are_read_as_it_writes_them() -> None:
 @pytest.mark.parametrize("text", UNSURE)
 def test_what_is_not_sure_has_no_language(text: str) -> None:
     assert recognised(said(text)) is None
+
+
+def test_no_sentence_of_the_synthetic_corpus_is_taken_for_a_different_language() -> None:
+    sentences = [
+        re.sub(r"\{\w+\}", "{}", template).format(*words)
+        for template in itertools.chain.from_iterable(TEMPLATES.values())
+        for words in itertools.product(*(SLOTS[name] for name in re.findall(r"\{(\w+)\}", template)))
+    ]
+    assert len(sentences) > 400
+    assert {recognised(said(sentence)) for sentence in sentences} == {"en", None}
 
 
 def test_a_language_that_an_encoder_does_not_know_is_said_in_words() -> None:

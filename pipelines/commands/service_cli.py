@@ -128,7 +128,7 @@ def predict(
       mer predict calls/ --adapt               your own language or microphone
       mer predict films/ -r -o answers --form srt --workers 4
       mer predict clips.csv -o answers         columns clip, transcript, words, physio
-      RAY_ADDRESS=head:6379 mer predict films/ -o answers --ray --workers 32
+      mer predict films/ -o answers --ray --workers 32       on RAY_ADDRESS
       mer predict --live /dev/video0           steps as they happen, until Ctrl-C
     """
     from pipelines.commands.predict import command as predicting

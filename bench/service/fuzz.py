@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 
 from bench.benchmark import Benchmark
 from bench.report import Comparison, Figure, Outcome, Spread
@@ -42,7 +43,20 @@ GOAL = 1.05
 SERVER_ERROR = 500
 NO_ANSWER = 0
 ODD = ("\x00", "\ud800", "\u202e", "﷽", "𝔘" * 40, "'; --", "../../etc/passwd", "%00", "\r\nX: y", "NaN", "9" * 400, "")
-PATHS = ("/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/version", "/v1/model", "/v1/versions")
+PATHS: tuple[str, ...] = (
+    "/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/v1/version",
+    "/v1/model",
+    "/v1/versions",
+    "/v1/model/card",
+    "/v1/model/terms",
+    "/v1/model/example",
+)
 POSTED = ("/v1/predict", "/v1/predict:features", "/v1/predict:batch", "/v1/pictures", "/v1/stream")
 
 
@@ -177,19 +191,20 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         bent = Bent(url=url, media=media)
         kept = _files(temporary)
         begun = time.monotonic()
-        memory = []
+        memory, own = [], []
         for numbers in (range(sizes.warm), range(sizes.warm, sizes.requests)):
             _sent(bent, numbers)
             time.sleep(SETTLE_S)
             memory.append(float(tree_bytes(pid)))
+            own.append(psutil.Process(pid).memory_full_info().pss)
         lasted_s = time.monotonic() - begun
         left = sorted(_files(temporary) - kept)
     counts = ", ".join(f"{status}: {count}" for status, count in sorted(bent.statuses.items()))
     yield Comparison(
         what=f"memory of a replica with its children after {sizes.requests:,} bent requests",
         unit="run",
-        baseline=Figure(name=f"after {sizes.warm:,}", amount=memory[0]),
-        ours=Figure(name=f"after {sizes.requests:,}", amount=memory[1]),
+        baseline=Figure(name=f"after {sizes.warm:,}", amount=memory[0], detail=_own(own[0])),
+        ours=Figure(name=f"after {sizes.requests:,}", amount=memory[1], detail=_own(own[1])),
         kind="cost",
         quantity="memory",
         ratio=Spread.of([memory[1] / memory[0]]),
@@ -198,6 +213,10 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         note=f"In {lasted_s:.0f} s. Statuses ({NO_ANSWER}: closed without one): {counts}. 5xx, or no answer in time: "
         f"{len(bent.bad)}{f', such as {bent.bad[:5]}' if bent.bad else ''}. Files left: {len(left)} {left[:3] or ''}",
     )
+
+
+def _own(size: int) -> str:
+    return f"the server's own {size / (1 << 20):,.0f} MiB"
 
 
 def _sent(bent: Bent, numbers: range) -> None:

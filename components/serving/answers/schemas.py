@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from components.contracts.errors import MerError
 
@@ -268,6 +268,12 @@ class ProblemDetail(Record):
     seen: str | None = None
     allowed: str | None = None
     remedy: str | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _writable(cls, value: object) -> object:
+        """Half a surrogate pair, as JSON may hold it, cannot be written as UTF-8."""
+        return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 class Problem(Record):

@@ -26,6 +26,7 @@ from components.serving.answers.schemas import (
 )
 from components.serving.http.feature_body import MAX_BYTES
 from components.tracking.client import impatience
+from components.tracking.errors import NotInMlflowError
 from components.tracking.versions import VersionInfo, aliases_of, download, version_info, versions_of
 
 if TYPE_CHECKING:
@@ -90,11 +91,14 @@ def terms(reference: VersionRef) -> str | None:
 
 
 def versions(reference: VersionRef) -> Versions:
-    """The registered versions of the model that a version in service is of, newest first. Raises UnavailableError:
-    MLflow cannot be reached."""
-    with impatience():
-        infos = versions_of(reference.model_name, tracking_uri=reference.tracking_uri)
-        aliases = aliases_of(reference.model_name, tracking_uri=reference.tracking_uri)
+    """The registered versions of the model that a version in service is of, newest first; none where the model was
+    deleted meanwhile. Raises UnavailableError: MLflow cannot be reached."""
+    try:
+        with impatience():
+            infos = versions_of(reference.model_name, tracking_uri=reference.tracking_uri)
+            aliases = aliases_of(reference.model_name, tracking_uri=reference.tracking_uri)
+    except NotInMlflowError:
+        return Versions(name=reference.model_name, versions=())
     entries = [_entry(info, aliases, reference) for info in sorted(infos, key=lambda info: -int(info.version))]
     return Versions(name=reference.model_name, versions=tuple(entries))
 

@@ -239,6 +239,9 @@ def test_features_alone_get_the_answer_of_their_clip(service: Service, clip_path
     assert [moment.posterior for moment in answer.timeline] == [moment.posterior for moment in whole.timeline]
     assert answer.notes[0].startswith("judged from features")
     assert answer.episodes[0].why is not None
+    half_a_sign = asked(rb'{"\ud800": [[1.0]]}', "application/json")  # which the refusal has to name
+    assert half_a_sign.status_code == 400
+    assert "?" in str(problem(half_a_sign).error)
     refused = asked(b"\x00" * 20, "application/x-hdf5")
     assert (refused.status_code, problem(refused).error.code) == (415, "unsupported-media")
 

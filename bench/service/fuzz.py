@@ -43,20 +43,8 @@ GOAL = 1.05
 SERVER_ERROR = 500
 NO_ANSWER = 0
 ODD = ("\x00", "\ud800", "\u202e", "﷽", "𝔘" * 40, "'; --", "../../etc/passwd", "%00", "\r\nX: y", "NaN", "9" * 400, "")
-PATHS: tuple[str, ...] = (
-    "/",
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/docs",
-    "/openapi.json",
-    "/v1/version",
-    "/v1/model",
-    "/v1/versions",
-    "/v1/model/card",
-    "/v1/model/terms",
-    "/v1/model/example",
-)
+OF_VERSIONS = ("/v1/version", "/v1/versions", "/v1/model", "/v1/model/card", "/v1/model/terms", "/v1/model/example")
+PATHS = ("/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", *OF_VERSIONS)
 POSTED = ("/v1/predict", "/v1/predict:features", "/v1/predict:batch", "/v1/pictures", "/v1/stream")
 
 

@@ -14,8 +14,8 @@ WITH_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cub
 MOVED := $(shell test -s $(STAMP) && test "$$(cat $(STAMP))" != "$$(cd $(VENV) && pwd -P)" && echo moved)
 NO_PYTHON = mer needs Python 3.11: neither $(PYTHON) nor uv, which would bring one, runs here. Install one of them \
 	(https://docs.astral.sh/uv is a single file), or name a Python 3.11: make PYTHON=/path/to/python3.11
-LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 \
-	$(WITH_TORCH:%=--no-emit-package %) pyproject.toml
+PIN = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --python-version 3.11
+LOCK = $(PIN) $(WITH_TORCH:%=--no-emit-package %) pyproject.toml
 
 # Two processes keep two cores busy; tests that share a fixture run in the same one (tests/tiers.py). Hundreds of their
 # children import this code, so it is compiled once, whatever the environment says of bytecode.
@@ -68,6 +68,7 @@ lock:  ## pin anew what pyproject.toml asks for; what is pinned already stays wh
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra cluster --constraint requirements.lock --output-file requirements-cluster.lock
 	$(LOCK) --extra dev --constraint requirements-cluster.lock --output-file requirements-dev.lock
+	$(PIN) infra/images/tracking.in --constraint requirements-cluster.lock --output-file requirements-tracking.lock
 
 run: env  ## the main job end to end, and nothing when nothing changed
 	$(BIN)/mer run
@@ -111,8 +112,8 @@ checkov: dev  ## checkov on every pod of infra/, also those that operators make
 	@if $(CHECKOV) -f .mer/checkov/typo.yaml >/dev/null; then echo 'checkov overlooks a mistake' >&2; exit 1; fi
 
 # A program that a package of PyPI brings. An image whose processes are root's must fail.
-hadolint: dev  ## hadolint on the image of infra/
-	$(HADOLINT) infra/images/Dockerfile
+hadolint: dev  ## hadolint on the images of infra/
+	$(HADOLINT) infra/images/Dockerfile infra/images/Dockerfile.tracking
 	@if sed 's/^USER 1000/USER root/' infra/images/Dockerfile | $(HADOLINT) - >/dev/null; then \
 		echo 'hadolint overlooks a mistake' >&2; exit 1; fi
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_worker_niceness", "0")  # with Ray's 15 the tests beside them leave its workers nothing
 os.environ.update(LOOPBACK)  # before anything imports Ray, which reads it then
 bypass_proxies()  # as `mer` does
 os.environ.pop("COLUMNS", None)  # set in the processes of pytest-xdist; no test depends on the width of a terminal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).resolve().parents[1]
 PRODUCTION, DEV = PROJECT / "requirements.lock", PROJECT / "requirements-dev.lock"
 CLUSTER = PROJECT / "requirements-cluster.lock"
+TRACKING = PROJECT / "requirements-tracking.lock"
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 # Asked for by the tests, and needed by production packages (MLflow, KFP, Ray) as well.
 IN_BOTH = {"flask", "flask-cors", "jsonschema"}
@@ -59,7 +61,7 @@ def test_the_locks_agree_on_every_pin_and_hash(lock: Path) -> None:
     assert {name: other.get(name) for name in production} == production
 
 
-@pytest.mark.parametrize("lock", [PRODUCTION, DEV, CLUSTER], ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", [PRODUCTION, DEV, CLUSTER, TRACKING], ids=lambda lock: lock.name)
 def test_every_pin_has_a_hash(lock: Path) -> None:
     assert [name for name, (_, hashes) in pins(lock).items() if not hashes] == []
 
@@ -120,6 +122,43 @@ def test_running_needs_only_the_production_lock(target: str) -> None:
 def test_the_tools_come_on_top(target: str) -> None:
     made = recipe(target)
     assert made.index("-r requirements.lock") < made.index(f"-r {DEV.name}")
+
+
+def test_mlflows_image_has_a_part_of_the_same_pins_and_nothing_of_training() -> None:
+    tracking, cluster = pins(TRACKING), pins(CLUSTER)
+    assert {name: cluster.get(name) for name in tracking} == tracking
+    assert {"mlflow", "flask-wtf", "psycopg", "boto3"} <= set(tracking)
+    assert not {"torch", "ray", "transformers", "kfp", "dvc"} & set(tracking)
+
+
+# Hides every installed package that is not among the pins.
+ALONE = """
+import sys
+from importlib.metadata import packages_distributions
+from packaging.utils import canonicalize_name
+pinned = {"mer", *sys.argv[1].split(",")}
+owners = {top: {*map(canonicalize_name, names)} for top, names in packages_distributions().items()}
+class Pinned:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in owners and not owners[top] & pinned:
+            raise ModuleNotFoundError(top, name=top)
+sys.meta_path.insert(0, Pinned())
+try:
+    import torch
+except ModuleNotFoundError:
+    import mlflow.server.auth
+    from components.tracking import login
+    print(login.authenticate.__module__)
+"""
+
+
+@pytest.mark.integration
+def test_mlflow_and_its_login_need_no_more_than_is_in_their_image() -> None:
+    command = [sys.executable, "-c", ALONE, ",".join(pins(TRACKING))]
+    variables = {**os.environ, "MLFLOW_FLASK_SERVER_SECRET_KEY": "test"}
+    done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    assert done.stdout == "components.tracking.login\n", done.stderr
 
 
 def test_the_image_holds_no_tools() -> None:

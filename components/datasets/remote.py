@@ -128,7 +128,7 @@ def sync(place: Path, root: Path) -> Synced:
             code=Code.NO_SUCH_FOLDER,
         )
     names = {item.name for item in objects}
-    refused = tuple(item.name for item in objects if not _is_file_name(item.name, names))
+    refused = tuple(item.name for item in objects if not is_file_name(item.name, names))
     listed = {root / place / item.name: item for item in objects if item.name not in refused}
     missing = {path: item for path, item in listed.items() if not _is_current(path, item)}
     _check_room(missing.values(), listed.values(), root, address)
@@ -148,7 +148,7 @@ def bring(path: str | None, root: Path) -> None:
     objects = listing(Path(path))
     names = {item.name for item in objects}
     for item in objects:
-        if _is_file_name(item.name, names) and not _is_current(root / path / item.name, item):
+        if is_file_name(item.name, names) and not _is_current(root / path / item.name, item):
             fetch(Path(path), root / path / item.name, item)
 
 
@@ -240,7 +240,7 @@ def _named(address: str) -> Iterator[None]:
         ) from error
 
 
-def _is_file_name(name: str, names: Set[str]) -> bool:
+def is_file_name(name: str, names: Set[str]) -> bool:
     """Whether an object can be a file below the mirror: a plain relative name that no other object uses as a folder."""
     parts = name.split("/")
     plain = name == "" or not any(part in ("", ".", "..") or "\0" in part for part in parts)

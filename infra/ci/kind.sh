@@ -10,9 +10,10 @@ MER=.venv/bin/mer
 make env
 docker build -f infra/images/Dockerfile -t $IMAGE-python:dev --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
 docker tag $IMAGE-python:dev $IMAGE-serving:dev
+docker build -f infra/images/Dockerfile.tracking -t $IMAGE-tracking:dev .
 kind create cluster --name mer --wait 5m
 trap 'kind export logs --name mer .mer/kind-logs; kind delete cluster --name mer' EXIT
-kind load docker-image --name mer $IMAGE-python:dev $IMAGE-serving:dev
+kind load docker-image --name mer $IMAGE-python:dev $IMAGE-serving:dev $IMAGE-tracking:dev
 helm install kuberay-operator kuberay-operator --repo https://ray-project.github.io/kuberay-helm \
   --version $KUBERAY --namespace kuberay-system --create-namespace --wait
 

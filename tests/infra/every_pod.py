@@ -26,7 +26,7 @@ from tests.pipelines.projects import ROOT
 NAMESPACE = "mer"
 INFRA = ROOT / "infra"
 # `prod-oidc` has what the other overlays have; what else may be added to one, and a pod by itself.
-FOLDERS = ("overlays/prod-oidc", "backup", "backup-postgres")
+FOLDERS = ("overlays/prod-oidc", "backup", "backup-postgres", "backup-bucket")
 SINGLE = INFRA / "ci" / "workspace-pod.yaml"
 
 

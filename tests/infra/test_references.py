@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import pytest
 import yaml
 
 from pipelines.kubeflow import kustomize
@@ -73,19 +74,25 @@ def test_overlays_set_every_image() -> None:
             for container in spec["containers"]:
                 name, _, tag = container["image"].rpartition(":")
                 assert tag
-                assert name in {"redis", "registry.example.org/mer-python", "registry.example.org/mer-serving"}
+                assert name in {
+                    "redis",
+                    *(f"registry.example.org/mer-{kind}" for kind in ("python", "serving", "tracking")),
+                }
 
 
-def test_the_image_is_made_from_the_locks() -> None:
-    text = (INFRA / "images" / "Dockerfile").read_text()
-    sent = (INFRA / "images" / "Dockerfile.dockerignore").read_text().splitlines()
+@pytest.mark.parametrize(
+    ("image", "lock"), [("Dockerfile", "requirements.lock"), ("Dockerfile.tracking", "requirements-tracking.lock")]
+)
+def test_an_image_is_made_from_its_lock(image: str, lock: str) -> None:
+    text = (INFRA / "images" / image).read_text()
+    sent = (INFRA / "images" / f"{image}.dockerignore").read_text().splitlines()
     for line in text.splitlines():
         if line.startswith("COPY") and "--from" not in line:
-            for name in line.split()[1:-1]:
+            for name in (word for word in line.split()[1:-1] if not word.startswith("--")):
                 assert (ROOT / name).exists(), name
                 assert f"!{name}" in sent, name
-    assert "requirements.lock" in text
-    assert "make env" in text
+    assert lock in text
+    assert "make env" in text or "--require-hashes" in text
 
 
 def test_files_below_infra_are_all_used() -> None:

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-Store = Annotated[Path, typer.Option("--store", metavar="DIR", help="The server's folder: databases and artifacts.")]
+Store = Annotated[
+    str,
+    typer.Option("--store", metavar="DIR|s3://…", help="A server's folder (databases and artifacts), or a bucket."),
+]
 
 
 def backup(
@@ -15,12 +18,13 @@ def backup(
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where snapshots are kept.")],
     keep: Annotated[int, typer.Option("--keep", metavar="N", min=1, help="How many snapshots to keep.")] = 14,
 ) -> None:
-    """Make a snapshot of an MLflow server's folder, while it runs.
+    """Make a snapshot of an MLflow server's folder, while it runs, or of a bucket, such as the DVC remote.
 
     \b
     Examples:
       mer backup --store .mer --to /backup
       mer backup --store /store --to /backup --keep 30
+      mer backup --store s3://mer-dvc --to /backup/dvc      (the server and its keys: AWS_ENDPOINT_URL, …)
     """
     from pipelines.commands.backup import command
 
@@ -31,7 +35,7 @@ def restore(
     snapshot: Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="The folder of a snapshot.")],
     store: Store,
 ) -> None:
-    """Restore a snapshot into an MLflow server's folder, which must be empty.
+    """Restore a snapshot into an MLflow server's folder or a bucket, which must be empty.
 
     \b
     Stop the server first. Every file is compared with its hash beforehand.
@@ -39,6 +43,7 @@ def restore(
     \b
     Examples:
       mer restore /backup/2026-03-01T013000Z --store /store
+      mer restore /backup/dvc/2026-03-01T013000Z --store s3://mer-dvc
     """
     from pipelines.commands.backup import command
 

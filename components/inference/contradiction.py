@@ -3,7 +3,8 @@
 Three steps: each modality's own *opinion* of a moment, averaged over a short window; the *conflict* of the worst pair
 of opinions (how far they exclude each other); and its *rarity*: the share of ordinary clips of unseen people that
 conflict less even at their worst moment. Only the rarity is reported to people: the modalities of ordinary clips differ
-as well, more so where their heads are weak. A clip much longer than those has more moments, so more chances.
+as well, more so where their heads are weak (`evaluation/fitting.py` takes what is usual from the calibration split). A
+clip much longer than those has more moments, so more chances.
 
 Legend: M modalities, T steps, K classes.
 """

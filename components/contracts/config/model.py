@@ -37,11 +37,11 @@ class Model(Section):
     statistics (Srivastava et al. 2014)."""
 
     fusion: Literal["bidirectional", "one_way", "concatenation", "product"] = "bidirectional"
-    """How modalities come together. `bidirectional`: every modality queries every other by attention, then a learned
-    gate weighs them; `one_way`: only the model's first modality, in the order face, voice, text, physio and then by
-    name, queries the rest; `concatenation`: side by side through one linear map, without attention; `product`: the
-    class scores of the single modalities are multiplied (Hinton 2002, eq. 1), which needs `train.unimodal_loss` above
-    0."""
+    """How modalities come together. `bidirectional`: every modality queries every other by attention (one layer per
+    direction and pair), then a learned gate weighs them; `one_way`: only the model's first modality, in the order
+    face, voice, text, physio and then by name, queries the rest; `concatenation`: side by side through one linear map,
+    without attention; `product`: the class scores of the single modalities are multiplied (Hinton 2002, eq. 1), which
+    needs `train.unimodal_loss` above 0."""
 
     attention_window_s: float = Field(15.0, gt=0)
     """The farthest that the two steps of a query and a key may lie apart, in seconds."""

@@ -26,51 +26,33 @@ IN_EVERY_FORM: dict[str, object] = {
     "subtitles, or text.",
     "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES if kind != "application/json"},
 }
-PREDICT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["clip"],
-                    "properties": {
-                        "clip": {"type": "string", "format": "binary", "description": "A video or sound file."},
-                        "transcript": {
-                            "type": "string",
-                            "description": "The spoken words: text, SubRip, WebVTT, TextGrid, or a recogniser's JSON.",
-                        },
-                        "words": {
-                            "type": "string",
-                            "description": 'Word times as JSON: [{"text", "start_s", "end_s"}, …] in order of time.',
-                        },
-                        "video_track": {"type": "integer", "minimum": 1, "description": "Which of several pictures."},
-                        "audio_track": {"type": "integer", "minimum": 1, "description": "Which of several sounds."},
-                        "physio": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "Parquet with `time_s` (seconds) and one column per channel (ecg, eda, …).",
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
-CLIP_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["clip"],
-                    "properties": {"clip": {"type": "string", "format": "binary", "description": "A video."}},
-                }
-            }
-        },
-    }
-}
+
+
+def _form(**fields: dict[str, object]) -> dict[str, object]:
+    """The body of a form: a clip, which is required, and other fields."""
+    schema = {"type": "object", "required": ["clip"], "properties": fields}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+PREDICT_BODY = _form(
+    clip={"type": "string", "format": "binary", "description": "A video or sound file."},
+    transcript={
+        "type": "string",
+        "description": "The spoken words: text, SubRip, WebVTT, TextGrid, or a recogniser's JSON.",
+    },
+    words={
+        "type": "string",
+        "description": 'Word times as JSON: [{"text", "start_s", "end_s"}, …] in order of time.',
+    },
+    video_track={"type": "integer", "minimum": 1, "description": "Which of several pictures."},
+    audio_track={"type": "integer", "minimum": 1, "description": "Which of several sounds."},
+    physio={
+        "type": "string",
+        "format": "binary",
+        "description": "Parquet with `time_s` (seconds) and one column per channel (ecg, eda, …).",
+    },
+)
+CLIP_BODY = _form(clip={"type": "string", "format": "binary", "description": "A video."})
 FEATURES_BODY = {
     "requestBody": {
         "required": True,

@@ -124,7 +124,7 @@ STAGES: Mapping[str, Stage] = {
             work="components.features.stage:run",
             per_dataset=True,
             decided_by=("features.encoders",),
-            runs_with=("features.actors", "features.batch_clips", "features.device", "ray"),
+            runs_with=("features.actors", "features.batch_clips", "features.device", "ray", "runtime"),
         ),
         Stage(
             name="validation",

@@ -9,7 +9,7 @@ stills.py   photographs among recordings; litter.py: what systems leave in folde
 content.py  hashes, kept between runs
 given.py    ready-made features; given_check.py: at the boundary
 transcripts/  what was said, in every known format
-remote.py   a corpus in an object store
+remote.py   a corpus in an object store; staged.py: what the actors of a stage hand over
 table.py    label tables, row by row
 withdrawn.py  people who withdrew their consent
 stage.py    the `datasets` stage; `check.py` is its dry run

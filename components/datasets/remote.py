@@ -173,6 +173,18 @@ def read(place: Path, name: str) -> bytes:
         return bytes(stream.read())
 
 
+@contextmanager
+def opened(source: str) -> Iterator[Any]:
+    """A file of this machine, or an object by its address, as Arrow's readers take it: of an object only the parts that
+    they ask for are fetched. Raises DataError: the store fails, or has no such object."""
+    if not _is_uri(source):
+        yield source
+        return
+    place = place_of(source, where="object")
+    with _named(_address(place)), _store(place).open_input_file(_address(place)) as file:
+        yield file
+
+
 def filesystem(place: Path) -> tuple[pafs.S3FileSystem, str]:
     """What other libraries need to write below a place: the store, and the path in it. Raises DataError."""
     return _store(place), _address(place)

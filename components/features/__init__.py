@@ -8,6 +8,7 @@ transform.py  the one transform between features and model; recordings.py: the s
 encode.py     a few clips with every encoder; guard.py: in a guarded process; warm.py: before the first request
 adaptation.py the statistics of somebody's own recordings, as a file
 remote_store.py  shards in an object store
-work.py       what is still to be encoded; failures.py: what could not be; passing.py: from actor to actor
-pools.py      Ray Data's part of the stage; `stage.py` the `features` stage
+work.py       what is still to be encoded; failures.py: what could not be
+pools.py      Ray Data's part of the stage; pieces.py: what actors write; passing.py: what they pass on
+stage.py      the `features` stage
 """

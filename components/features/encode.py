@@ -15,7 +15,9 @@ from components.features.base import Encoded, Encoder
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingResult:
-    """The outcome of one modality of one clip: `encoded`, or a `code` and a `message` for quarantine."""
+    """The outcome of one modality of one clip: `encoded`, or a `code` and a `message` for quarantine.
+
+    With neither it is a receipt: the features are stored (`pieces.py`)."""
 
     clip_id: str
     modality: str

@@ -3,22 +3,27 @@
 Actors on the CPU read rows from the aligned shards, decompress and unpack them, and run the encoders that need no GPU.
 Clips for a checkpoint on a GPU stream on, one at a time, to one actor per GPU; so no GPU waits for a disk, and none is
 held by work on a CPU. Ray Data slows down the faster side by the size of the clips that wait in its object store. A
-lost actor is started again, and its task is done anew.
+lost actor is started again, and its task is done anew. What an actor encodes it writes itself, before it says so
+(`pieces.py`); the shards of the store are written by tasks, each one of them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from components.datasets.staged import Staging
 from components.features.base import Encoder
 from components.features.encode import EncodingResult, encode_clips
 from components.features.passing import only_results, result_rows, results_in, waiting_in, waiting_row
+from components.features.pieces import PieceWriter
 from components.features.registry import CHECKPOINT, create
+from components.features.store import Sources
 from components.features.work import EncodingTask, read_clips
 from components.runtime.stream import blocks_of, streaming
 from components.runtime.threads import limit_threads, one_thread
@@ -60,34 +65,39 @@ class ShardEncoder:
     the machine's size. More actors use more cores.
     """
 
-    def __init__(self, pool: ActorPool, batch_clips: int, later: frozenset[str]) -> None:
+    def __init__(self, pool: ActorPool, batch_clips: int, later: frozenset[str], staging: Staging) -> None:
         self._encoders = _created(pool)
-        self._batch_clips, self._later = batch_clips, later
+        self._batch_clips, self._later, self._staging = batch_clips, later, staging
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
-        """Tasks as JSON → results, a batch of clips at a time, and the clips that wait, one at a time."""
+        """Tasks as JSON → the receipts of what is stored, and the clips that wait, one at a time."""
+        self._staging.check()
         for text in batch["task"]:
             fields = json.loads(str(text))
             task = EncodingTask(**{**fields, "items": tuple(tuple(item) for item in fields["items"])})
-            for clips in read_clips(task, batch_clips=self._batch_clips):
-                yield result_rows(encode_clips(clips, self._encoders))
-                for clip, keys in clips:
-                    waiting = {modality: key for modality, key in keys.items() if modality in self._later}
-                    if waiting:
-                        yield waiting_row(clip, waiting)
+            with PieceWriter(self._staging) as pieces:
+                for clips in read_clips(task, batch_clips=self._batch_clips):
+                    yield result_rows(pieces.add(encode_clips(clips, self._encoders)))
+                    for clip, keys in clips:
+                        waiting = {modality: key for modality, key in keys.items() if modality in self._later}
+                        if waiting:
+                            yield waiting_row(clip, waiting)
+                yield result_rows(pieces.flush())
 
 
 class ClipEncoder:
-    """Runs its encoders on the clips that wait for them; passes on the results so far."""
+    """Runs its encoders on the clips that wait for them; passes on the receipts so far."""
 
-    def __init__(self, pool: ActorPool) -> None:
-        self._encoders = _created(pool)
+    def __init__(self, pool: ActorPool, staging: Staging) -> None:
+        self._encoders, self._staging = _created(pool), staging
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Rows of `ShardEncoder` → results."""
+        """Rows of `ShardEncoder` → receipts."""
         clips = waiting_in(batch)
         if clips:
-            yield result_rows(encode_clips(clips, self._encoders))
+            with PieceWriter(self._staging) as pieces:
+                failed = pieces.add(encode_clips(clips, self._encoders))
+                yield result_rows([*failed, *pieces.flush()])
         done = only_results(batch)
         if done.num_rows:
             yield done
@@ -99,23 +109,45 @@ def _created(pool: ActorPool) -> dict[str, Any]:
 
 
 def encoded_here(
-    tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int
+    tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int, staging: Staging
 ) -> Iterator[EncodingResult]:
-    """The results of a few tasks, encoded in this process as an actor on the CPU would, on one thread too."""
-    for task in tasks:
-        for clips in read_clips(task, batch_clips=batch_clips):
-            with one_thread():
-                results = encode_clips(clips, encoders)
-            yield from results
+    """The receipts of a few tasks, encoded in this process as an actor on the CPU would, on one thread too."""
+    with PieceWriter(staging.here) as pieces:
+        for task in tasks:
+            for clips in read_clips(task, batch_clips=batch_clips):
+                with one_thread():
+                    results = encode_clips(clips, encoders)
+                yield from pieces.add(results)
+        yield from pieces.flush()
 
 
-def encoded_in(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int) -> Iterator[EncodingResult]:
-    """The results of tasks, in the order of completion. Raises Ray's errors."""
-    for table in blocks_of(stream(tasks, pools, batch_clips)):
+def encoded_in(
+    tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int, staging: Staging
+) -> Iterator[EncodingResult]:
+    """The receipts of tasks, in the order of completion. Raises Ray's errors."""
+    for table in blocks_of(stream(tasks, pools, batch_clips, staging)):
         yield from results_in(table)
 
 
-def stream(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int) -> Any:
+def written_in(write: Callable[[Path, Sources], str], calls: Sequence[tuple[Path, Sources]]) -> Iterator[str]:
+    """The names of shards that tasks write on the nodes, each on one core, in the order of completion. Raises Ray's
+    errors."""
+    import ray
+
+    task = ray.remote(num_cpus=1)(write)
+    ahead = TASKS_IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    pending: list[Any] = []
+    for call in calls:
+        if len(pending) >= ahead:
+            done, pending = ray.wait(pending, num_returns=1)
+            yield from ray.get(done)
+        pending.append(task.remote(*call))
+    while pending:
+        done, pending = ray.wait(pending, num_returns=1)
+        yield from ray.get(done)
+
+
+def stream(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int, staging: Staging) -> Any:
     """The Ray Data pipeline; nothing has run yet."""
     import ray.data
 
@@ -125,14 +157,14 @@ def stream(tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clip
         items = [{"task": json.dumps(asdict(task))} for task in tasks]
         dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             ShardEncoder,
-            fn_constructor_args=(first, batch_clips, later),
+            fn_constructor_args=(first, batch_clips, later, staging),
             batch_size=1,
             **_reserved(first, len(tasks)),
         )
         for pool in others:
             dataset = dataset.map_batches(
                 ClipEncoder,
-                fn_constructor_args=(pool,),
+                fn_constructor_args=(pool, staging),
                 batch_format="pyarrow",
                 batch_size=batch_clips,
                 **_reserved(pool, len(tasks)),

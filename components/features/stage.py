@@ -7,50 +7,60 @@ Features in the store are not encoded again, so a new clip costs one clip and a 
 that no clip of the dataset needs any more are dropped; failures are not tried again (`failures.py`). Ray Data runs the
 work: `features.actors` actors on the CPU read the aligned shards and run the embedded encoders, one thread each; where
 `features.device` is a GPU, clips for checkpoints stream on to one actor per GPU (`pools.py`). Ray is not started where
-nothing or little is missing, nor for given features, which only pass through. Features encoded before an interruption
-are kept. Words in a language that their encoder does not know are not encoded (`languages.py`).
+nothing or little is missing, nor for given features, which only pass through. Words in a language that their encoder
+does not know are not encoded (`languages.py`).
+
+Actors write what they encode themselves, below `.mer/partial` or, with `runtime.store`, into the object store from
+which they then read the aligned shards, too (`pieces.py`, `datasets/staged.py`); this process gets receipts. When all
+are there, the shards of the store are made from the pieces, then `index.parquet` says which keys count, and only then
+the shards from before go. So whenever a run ends, what the index names is there, and the next run encodes only what
+neither a shard nor a whole piece has.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, starmap
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from components.contracts.atomic import write_json, write_table
-from components.contracts.config import RayResources
+from components.contracts.config import RayResources, Runtime
 from components.contracts.errors import DataError, MerError, error_chain
 from components.contracts.layout import Layout
 from components.contracts.readmitted import read_decisions
 from components.contracts.records import Quarantined, quarantine_table
-from components.features.base import Encoded, Encoder
+from components.datasets.staged import Staging
+from components.features.base import Encoder
 from components.features.encode import EncodingResult, encode_clips
 from components.features.encoders.given import Given
 from components.features.failures import FILE, Failures
 from components.features.languages import known_to, recognised, unread
-from components.features.pools import encoded_here, encoded_in, pools
+from components.features.pieces import PieceWriter
+from components.features.pools import encoded_here, encoded_in, pools, written_in
 from components.features.registry import CHECKPOINT, create, portable
-from components.features.store import FeatureStore
+from components.features.store import FeatureStore, Run, Sources
 from components.features.work import EncodingTask, Scanned, given_widths, plan, read_clips, scan, words_of
 from components.runtime.checkpoint import torch_device
 from components.runtime.cluster import connect
 from components.runtime.progress import progress
 
 STAGE = "features"
-# A shard is written when a modality has this many clips or bytes: the most that a killed run loses.
-FLUSH_CLIPS = 256
-FLUSH_BYTES = 32 << 20
 # The least number of tasks per actor, so that actors end together.
 TASKS_PER_ACTOR = 8
 # Starting Ray and its actors costs more than encoding this many clips in this process; the code is the same.
 IN_PROCESS_CLIPS = 8
+# More shards than this are written by tasks on the nodes: starting their processes costs as much as writing some.
+IN_PROCESS_SHARDS = 8
 # When all of at least this many clips fail, the cause is not in the clips.
 SYSTEMATIC_CLIPS = 5
 
+INDEX = "index.parquet"
 INDEX_SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
@@ -73,6 +83,7 @@ def run(
     batch_clips: int,
     device: str,
     ray: RayResources,
+    runtime: Runtime,
 ) -> dict[str, Any]:
     """Encodes a dataset; see the module.
 
@@ -80,8 +91,9 @@ def run(
         The content of `summary.json`, and `encoded`: the number of clips that this run encoded, by modality.
 
     Raises:
-        ConfigError: an unknown encoder. UnavailableError: weights that are not installed. DataError: there are no
-            aligned clips, or an encoder failed on every clip.
+        ConfigError: an unknown encoder, or `runtime.store` is not an address. UnavailableError: weights that are not
+            installed. DataError: there are no aligned clips, an encoder failed on every clip, or the object store
+            fails.
     """
     on = torch_device(device) if any(spec.startswith(CHECKPOINT) for spec in encoders.values()) else "cpu"
     clips = scan(layout.aligned(name))
@@ -90,28 +102,40 @@ def run(
     created = {**learned, **given}
     clips, foreign = _readable(clips, learned)
     store = FeatureStore(layout.features(name))
-    for modality in {*store.modalities(), *created}:
+    staging = Staging.of(layout.partial(STAGE, name), store=runtime.store, stage=STAGE, name=name)
+    staging.bring()
+    pieces = FeatureStore(staging.folder)
+    for modality in {*store.modalities(), *pieces.modalities(), *created}:
         store.drop_damaged(modality)
+        pieces.drop_damaged(modality)
     failures = Failures(store.folder, read_decisions(layout.decisions(name, STAGE)))
-    held = {modality: store.keys(modality) | failures.by_key.keys() for modality in created}
+    held = {modality: store.keys(modality) | pieces.keys(modality) | failures.by_key.keys() for modality in created}
     max_clips = _task_clips(clips, actors, batch_clips)
     ready = plan(clips, _fingerprints(given), held, max_clips=max_clips, given=True)
     tasks = plan(clips, _fingerprints(learned), held, max_clips=max_clips)
     failed: dict[str, EncodingResult] = {}
     encoded: dict[str, int] = {}
+    on_ray = on != "cpu" or sum(task.clips for task in tasks) > IN_PROCESS_CLIPS
     if tasks or ready:
+        staging.prepare()
         total = sum(len(task.items) for task in (*ready, *tasks))
         with progress(f"features {name}", total) as advance:
-            results = _ready(ready, given, batch_clips)
-            if tasks and on == "cpu" and sum(task.clips for task in tasks) <= IN_PROCESS_CLIPS:
-                results = chain(results, encoded_here(tasks, learned, batch_clips))
+            results = _ready(ready, given, batch_clips, staging)
+            if tasks and not on_ray:
+                results = chain(results, encoded_here(tasks, learned, batch_clips, staging))
             elif tasks:
                 connect(ray)
-                results = chain(results, _results(tasks, encoders, on, actors=actors, batch_clips=batch_clips))
-            failed, encoded = _store_all(results, store, advance)
+                results = chain(
+                    results, _results(tasks, encoders, on, actors=actors, batch_clips=batch_clips, staging=staging)
+                )
+            failed, encoded = _counted(results, advance)
     _check_systematic(failed, encoded)
     failures.by_key.update(failed)
-    summary = _commit(name, clips, created, store, failures, foreign=foreign)
+    staging.bring()
+    # Tasks on the nodes see the folder of the project unless an object store stands in for it.
+    run = _written if tasks and on_ray and runtime.store is None else starmap
+    summary = _commit(name, clips, created, store, failures, pieces=pieces, foreign=foreign, run=run)
+    staging.clear()
     return {**summary, "encoded": {modality: encoded.get(modality, 0) for modality in sorted(created)}}
 
 
@@ -151,53 +175,68 @@ def _fingerprints(encoders: Mapping[str, Encoder]) -> dict[str, str]:
 
 
 def _ready(
-    tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int
+    tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int, staging: Staging
 ) -> Iterator[EncodingResult]:
     """Given features, which only pass through: starting an actor would cost more than it saves."""
-    for task in tasks:
-        for clips in read_clips(task, batch_clips=batch_clips):
-            yield from encode_clips(clips, encoders)
+    with PieceWriter(staging.here) as pieces:
+        for task in tasks:
+            for clips in read_clips(task, batch_clips=batch_clips):
+                yield from pieces.add(encode_clips(clips, encoders))
+        yield from pieces.flush()
 
 
-def _store_all(
-    results: Iterator[EncodingResult], store: FeatureStore, advance: Callable[[int], None]
+def _counted(
+    receipts: Iterable[EncodingResult], advance: Callable[[int], None]
 ) -> tuple[dict[str, EncodingResult], dict[str, int]]:
-    """Writes results to the store a piece at a time; returns the failed ones by key, and counts by modality."""
+    """The failed ones by key, and how many were stored by modality. A receipt that comes again, after its actor was
+    lost, counts once."""
     failed: dict[str, EncodingResult] = {}
-    encoded: dict[str, int] = {}
-    buffers: dict[str, dict[str, Encoded]] = {}
-    sizes: dict[str, int] = {}
-    try:
-        for result in results:
-            advance(1)
-            if result.encoded is None:
-                failed[result.key] = result
-                continue
-            modality = result.modality
-            encoded[modality] = encoded.get(modality, 0) + 1
-            buffers.setdefault(modality, {})[result.key] = result.encoded
-            sizes[modality] = sizes.get(modality, 0) + result.encoded.values.nbytes
-            if sizes[modality] >= FLUSH_BYTES or len(buffers[modality]) >= FLUSH_CLIPS:
-                store.write(modality, buffers.pop(modality))
-                sizes[modality] = 0
-    finally:
-        # Also after an error: encoded clips need not be encoded again.
-        for modality, items in buffers.items():
-            store.write(modality, items)
-    return failed, encoded
+    stored: dict[str, set[str]] = {}
+    for receipt in receipts:
+        if receipt.key in failed or receipt.key in stored.get(receipt.modality, ()):
+            continue
+        advance(1)
+        if receipt.code is None:
+            stored.setdefault(receipt.modality, set()).add(receipt.key)
+        else:
+            failed[receipt.key] = receipt
+    return failed, {modality: len(keys) for modality, keys in stored.items()}
 
 
 def _results(
-    tasks: Sequence[EncodingTask], encoders: Mapping[str, str], device: str, *, actors: int, batch_clips: int
+    tasks: Sequence[EncodingTask],
+    encoders: Mapping[str, str],
+    device: str,
+    *,
+    actors: int,
+    batch_clips: int,
+    staging: Staging,
 ) -> Iterator[EncodingResult]:
-    import ray.exceptions
-
     planned = {modality for task in tasks for _, modality, _ in task.items}
     specs = {modality: portable(spec) for modality, spec in encoders.items() if modality in planned}
+    lent = staging.lend(sorted({Path(task.shard) for task in tasks}))
+    tasks = [replace(task, shard=lent[Path(task.shard)]) for task in tasks]
+    with _own_errors():
+        yield from encoded_in(tasks, pools(specs, actors, device), batch_clips, staging)
+
+
+def _written(write: Callable[[Path, Sources], str], calls: Sequence[tuple[Path, Sources]]) -> Iterator[str]:
+    """On the nodes where that is worth it."""
+    if len(calls) <= IN_PROCESS_SHARDS:
+        yield from starmap(write, calls)
+        return
+    with _own_errors():
+        yield from written_in(write, calls)
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """The project's own error, where one of it lies behind Ray's."""
+    import ray.exceptions
+
     try:
-        yield from encoded_in(tasks, pools(specs, actors, device), batch_clips)
+        yield
     except ray.exceptions.RayError as error:
-        # The project's own error, where an actor raised one.
         raise next((link for link in error_chain(error) if isinstance(link, MerError)), error) from error
 
 
@@ -226,16 +265,20 @@ def _commit(
     store: FeatureStore,
     failures: Failures,
     *,
+    pieces: FeatureStore,
     foreign: Mapping[str, Mapping[str, int]],
+    run: Run,
 ) -> dict[str, Any]:
-    """Brings the store into its canonical form and writes index, quarantine, failures and summary."""
+    """Brings the store into its canonical form and writes quarantine, failures, summary, and the index last; then what
+    it had before goes."""
     failed = failures.by_key
     fingerprints = _fingerprints(encoders)
     clip_keys = [clip.keys(fingerprints) for clip in clips]
     coverage: dict[str, dict[str, float]] = {}
-    for modality in {*store.modalities(), *encoders}:
+    kept: dict[str, set[str]] = {}
+    for modality in sorted({*store.modalities(), *encoders}):
         current_keys = {keys[modality] for keys in clip_keys if modality in keys} - failed.keys()
-        store.compact(modality, current_keys)
+        kept[modality] = store.settle(modality, current_keys, pieces=pieces, run=run)
         coverage[modality] = store.coverage(modality, current_keys)
     rows: list[dict[str, Any]] = []
     failures_of_clips: list[tuple[str, EncodingResult]] = []
@@ -269,11 +312,13 @@ def _commit(
         },
         **({"foreign_words": foreign} if foreign else {}),
     }
-    write_table(store.folder / "index.parquet", pa.Table.from_pylist(rows, schema=INDEX_SCHEMA))
     quarantined = [_quarantined(name, clip_id, result) for clip_id, result in failures_of_clips]
     write_table(store.folder / "quarantine.parquet", quarantine_table(quarantined))
     write_table(store.folder / FILE, failures.table(failures_of_clips))
     write_json(store.folder / "summary.json", summary)
+    write_table(store.folder / INDEX, pa.Table.from_pylist(rows, schema=INDEX_SCHEMA))
+    for modality, shards in kept.items():
+        store.prune(modality, shards)
     return summary
 
 

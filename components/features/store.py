@@ -4,18 +4,19 @@ A key names one modality of one clip as one encoder saw it. Rows are one step ea
 fixed-shape tensor of width D), sorted by key and step, in Parquet shards named by the SHA-256 of their bytes. Nothing
 else is in them, so equal features give equal files.
 
-`write` adds a shard beside the others (so an interrupted run keeps what it has encoded); `compact` brings a modality
-into its one canonical form: a key's shard follows from the key alone and from how many rows there are, so that adding a
-clip rewrites the shards it falls into and leaves the bytes of the others, whatever the order clips came in.
+`write` adds a shard beside the others; `settle` brings a modality into its one canonical form, from its shards and from
+pieces that actors wrote (`pieces.py`): a key's shard follows from the key alone and from how many rows there are, so
+that adding a clip rewrites the shards it falls into and leaves the bytes of the others, whatever the order clips came
+in. The shards of the form before stay until `prune`: a process that dies between the two loses nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, starmap
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,11 @@ SHARD_BYTES = 64 << 20
 GROUP_BYTES = 4 << 20
 FLOAT_BYTES = 4
 KEY_HEX = 64
+PREFIX, SUFFIX = "shard-", ".parquet"
+# The shards that have some keys: shard → keys.
+Sources = Mapping[Path, Sequence[str]]
+# Runs `write_bucket` on the arguments of each call, here or elsewhere; returns the names in any order.
+Run = Callable[[Callable[[Path, Sources], str], Sequence[tuple[Path, Sources]]], Iterable[str]]
 AGAIN = "Run the features stage again: it encodes what is damaged anew."
 READABLE = "Let the user that reads it read files there, and look at the disk."
 
@@ -48,7 +54,7 @@ class FeatureStore:
 
     def shards(self, modality: str) -> list[Path]:
         """The shard files of a modality, by name."""
-        return sorted((self.folder / modality).glob("shard-*.parquet"))
+        return sorted((self.folder / modality).glob(f"{PREFIX}*{SUFFIX}"))
 
     def modalities(self) -> tuple[str, ...]:
         """The modalities that have a folder, by name."""
@@ -160,27 +166,59 @@ class FeatureStore:
 
         Holds one shard in memory at a time. Raises DataError if a key is missing.
         """
-        held = {shard: _unique_keys(shard) for shard in self.shards(modality)}
+        self.prune(modality, self.settle(modality, keys))
+
+    def settle(
+        self, modality: str, keys: Collection[str], *, pieces: FeatureStore | None = None, run: Run = starmap
+    ) -> set[str]:
+        """Writes the shards of the canonical form with exactly these keys; those that are there stay, others too.
+
+        Args:
+            modality: whose.
+            keys: of this store or of `pieces`.
+            pieces: files of the same form in a different folder.
+            run: how the shards that have to be written are; each is a call of its own, with one shard in memory.
+
+        Returns:
+            the names of the canonical shards.
+
+        Raises:
+            DataError: a key is missing.
+        """
         where: dict[str, Path] = {}
-        for shard, inside in held.items():
-            for key in inside:
-                where.setdefault(key, shard)
-        requested = sorted(set(keys))
-        missing = [key for key in requested if key not in where]
-        if missing:
-            raise DataError("keys are not in the feature store", where=f"{self.folder / modality}", seen=missing[0])
-        kept: set[Path] = set()
-        for bucket in _buckets(requested, self._rows_bytes(modality, requested, where)):
-            sources = {where[key] for key in bucket}
+        held, size_bytes = {}, 0
+        requested = set(keys)
+        for shard in (*self.shards(modality), *(pieces.shards(modality) if pieces else ())):
+            rows, step_bytes = _rows_of_keys(shard), _width(pq.read_schema(shard)) * FLOAT_BYTES
+            held[shard] = sorted(rows)
+            for key in rows.keys() - where.keys():
+                where[key] = shard
+                size_bytes += rows[key] * step_bytes if key in requested else 0
+        ordered = sorted(requested)
+        if missing := next((key for key in ordered if key not in where), None):
+            raise DataError("keys are not in the feature store", where=f"{self.folder / modality}", seen=missing)
+        kept: set[str] = set()
+        calls: list[tuple[Path, Sources]] = []
+        for bucket in _buckets(ordered, size_bytes):
+            sources: dict[Path, list[str]] = {}
+            for key in bucket:
+                sources.setdefault(where[key], []).append(key)
             source = next(iter(sources))
-            if len(sources) == 1 and held[source] == bucket:
-                kept.add(source)
-                continue
-            kept.add(self._write_shard(modality, sorted(self.read(modality, bucket).items())))
-        for shard in held:
-            if shard not in kept:
-                shard.unlink()
+            if len(sources) == 1 and source.parent == self.folder / modality and held[source] == bucket:
+                kept.add(source.name)
+            else:
+                calls.append((self.folder / modality, sources))
+        if calls:
+            (self.folder / modality).mkdir(parents=True, exist_ok=True)
+        return kept.union(run(write_bucket, calls))
+
+    def prune(self, modality: str, kept: Collection[str]) -> None:
+        """Removes the shards of a modality but those of these names, what a killed process was writing, and the folder
+        if it is empty then."""
         folder = self.folder / modality
+        for path in (*self.shards(modality), *folder.glob(".*.tmp")):
+            if path.name not in kept:
+                path.unlink()
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
@@ -194,35 +232,43 @@ class FeatureStore:
                 remedy="They come from a different encoder; run the features stage again",
             )
 
-    def _rows_bytes(self, modality: str, requested: Collection[str], where: Mapping[str, Path]) -> int:
-        """Bytes of the requested values before compression."""
-        total = 0
-        needed = set(requested)
-        for shard in sorted({where[key] for key in requested}):
-            column = pq.read_table(shard, columns=["key"])["key"]
-            own = pa.array(sorted(key for key in needed if where[key] == shard), pa.string())
-            rows = pc.sum(pc.is_in(column, value_set=own)).as_py() or 0
-            total += rows * _width(pq.read_schema(shard)) * FLOAT_BYTES
-        return total
-
     def _write_shard(self, modality: str, items: list[tuple[str, Encoded]]) -> Path:
         folder = self.folder / modality
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{uuid.uuid4().hex}.tmp"
-        try:
-            width = items[0][1].values.shape[1]
-            schema = shard_schema(width)
-            group_rows = max(1, GROUP_BYTES // (width * FLOAT_BYTES))
-            with pq.ParquetWriter(
-                beside, schema, compression="zstd", use_dictionary=["key"], write_statistics=["key"]
-            ) as writer:
-                for group in _groups(items, group_rows):
-                    writer.write_table(_table(group, schema), row_group_size=1 << 30)
-            path = folder / f"shard-{file_sha256(beside)}.parquet"
-            beside.replace(path)
-            return path
-        finally:
-            beside.unlink(missing_ok=True)
+        return folder / _write_shard(folder, items)
+
+
+def write_bucket(folder: Path, sources: Sources) -> str:
+    """Writes the shard of some keys into an existing folder, atomically; returns its name.
+
+    Raises:
+        DataError: a source is damaged, or has no such key.
+    """
+    items = [item for shard, keys in sources.items() for item in _read_shard(shard, set(keys))]
+    if len(items) != sum(map(len, sources.values())):
+        raise DataError("keys are not in the feature store", where=f"{folder}", seen=f"{len(items)} of them")
+    return _write_shard(folder, sorted(items, key=lambda item: item[0]))
+
+
+def _write_shard(folder: Path, items: list[tuple[str, Encoded]]) -> str:
+    beside = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        write_rows(beside, items)
+        name = f"{PREFIX}{file_sha256(beside)}{SUFFIX}"
+        beside.replace(folder / name)
+        return name
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_rows(path: Path, items: list[tuple[str, Encoded]], *, group_bytes: int | None = None) -> None:
+    """Writes clips, sorted by key, as one file; row groups have `group_bytes` (GROUP_BYTES) and one clip at least."""
+    width = items[0][1].values.shape[1]
+    schema = shard_schema(width)
+    group_rows = max(1, (GROUP_BYTES if group_bytes is None else group_bytes) // (width * FLOAT_BYTES))
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["key"], write_statistics=["key"]) as writer:
+        for group in _groups(items, group_rows):
+            writer.write_table(_table(group, schema), row_group_size=1 << 30)
 
 
 def shard_schema(width: int) -> pa.Schema:
@@ -268,6 +314,12 @@ def _unique_keys(shard: Path) -> list[str]:
     return sorted(pc.unique(pq.read_table(shard, columns=["key"])["key"]).to_pylist())
 
 
+def _rows_of_keys(shard: Path) -> dict[str, int]:
+    """Key → number of rows, of the keys of a shard."""
+    counts = pc.value_counts(pq.read_table(shard, columns=["key"])["key"].combine_chunks())
+    return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+
+
 def _width(schema: pa.Schema) -> int:
     return int(schema.field("values").type.shape[0])
 
@@ -282,7 +334,7 @@ def _read_shard(shard: Path, requested: Collection[str] | None) -> Iterator[tupl
 
 def _is_whole(shard: Path) -> bool:
     """Whether a shard's bytes have the hash in its name."""
-    return shard.stem == f"shard-{file_sha256(shard)}"
+    return shard.stem == f"{PREFIX}{file_sha256(shard)}"
 
 
 def _check_whole(shard: Path) -> None:

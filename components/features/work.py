@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from components.contracts.errors import DataError
 from components.contracts.records import AlignedClip, Word
+from components.datasets.remote import opened
 from components.features.store import feature_key
 
 BASE_COLUMNS = (
@@ -82,8 +83,8 @@ class Scanned:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingTask:
-    """Rows of one row group of an aligned shard, and what to encode of each: (row, modality, key); with `given`, the
-    rows contain the features ready-made."""
+    """Rows of one row group of an aligned shard (a path, or an address in an object store), and what to encode of each:
+    (row, modality, key); with `given`, the rows contain the features ready-made."""
 
     shard: str
     row_group: int
@@ -206,7 +207,7 @@ def read_clips(task: EncodingTask, *, batch_clips: int) -> Iterator[list[tuple[A
     pending: list[tuple[AlignedClip, dict[str, str]]] = []
     last = max(by_row)
     at = 0
-    with pq.ParquetFile(task.shard) as file:
+    with opened(task.shard) as source, pq.ParquetFile(source, pre_buffer=True) as file:
         for batch in file.iter_batches(batch_size=batch_clips, row_groups=[task.row_group], columns=columns):
             for offset in (row for row in range(batch.num_rows) if at + row in by_row):
                 (row,) = batch.slice(offset, 1).to_pylist()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from components.contracts.config import Features, Params, RayResources
 from components.contracts.errors import ConfigError, DataError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Word
+from components.features import pieces as pieces_module
 from components.features import stage
+from components.features import store as store_module
 from components.features.registry import create
 from components.features.store import FeatureStore, feature_key
 from pipelines.stages import call_stage
@@ -71,11 +74,21 @@ def test_actors_write_what_this_process_writes(tmp_path: Path, monkeypatch: pyte
         align(layout, clips)
     summary = call_stage("features", settings(), here, "tiny")
     monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 0)
-    assert call_stage("features", settings(actors=2), there, "tiny") == summary
+    monkeypatch.setattr(stage, "IN_PROCESS_SHARDS", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        # Patched in this process alone: actors write what they encode, and tasks the shards.
+        for module in (pieces_module, store_module):
+            patch.setattr(module, "write_rows", forbidden)
+        assert call_stage("features", settings(actors=2), there, "tiny") == summary
     assert tree_sha256(there.features("tiny")) == tree_sha256(here.features("tiny"))
+    assert not there.partial("features", "tiny").exists()
     # An error of the project in an actor comes out as it is, though Ray wraps it.
     with pytest.raises(UnavailableError, match="cannot load this checkpoint"):
         call_stage("features", settings(text=f"transformers:{broken(tmp_path)}"), there, "tiny")
+
+
+def forbidden(*_: object) -> None:
+    raise AssertionError("this process wrote features")
 
 
 def broken(folder: Path) -> Path:
@@ -175,8 +188,15 @@ class TestStage:
         align(layout, [replace(clip, face_jpeg=(b"x",) * clip.grid.num_steps) for clip in corpus(6)])
         with pytest.raises(DataError, match="face encoder failed on every clip"):
             call_stage("features", settings(), layout, "tiny")
+        assert not layout.features("tiny").exists()
         # What was encoded before stays, so that mending the cause does not cost it again.
-        assert len(FeatureStore(layout.features("tiny")).keys("voice")) == 6
+        align(layout, corpus())
+        assert call_stage("features", settings(), layout, "tiny")["encoded"] == {
+            "face": 6,
+            "voice": 0,
+            "text": 0,
+            "physio": 0,
+        }
 
     def test_a_damaged_shard_is_encoded_again(self, encoded: tuple[Layout, dict[str, Any]], tmp_path: Path) -> None:
         layout = Layout(tmp_path / "copy")
@@ -194,6 +214,67 @@ class TestStage:
         assert call_stage("features", settings(), layout, "tiny")["encoded"] == dict.fromkeys(LIGHT, 2)
         index = index_of(layout)
         assert index["tiny/copy"]["keys"] == index["tiny/clip0"]["keys"]
+
+
+class TestInterrupted:
+    """Whenever a run dies, the next one finds what is whole, and readers what the index names."""
+
+    def test_between_the_pieces_and_the_output(
+        self, encoded: tuple[Layout, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        layout = Layout(tmp_path)
+        align(layout, corpus(3), shards=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(stage, "_commit", died)
+            with pytest.raises(KeyboardInterrupt):
+                call_stage("features", settings(), layout, "tiny")
+        assert not layout.features("tiny").exists()
+        pieces = FeatureStore(layout.partial("features", "tiny"))
+        (cut,) = pieces.shards("voice")
+        cut.write_bytes(cut.read_bytes()[:-1])
+        (pieces.folder / "face" / ".half.tmp").write_bytes(b"half")
+        again = call_stage("features", settings(), layout, "tiny")
+        assert again["encoded"] == {"face": 0, "voice": 3, "text": 0, "physio": 0}
+        assert tree_sha256(layout.features("tiny")) == tree_sha256(encoded[0].features("tiny"))
+        assert not pieces.folder.exists()
+
+    def test_before_the_index(
+        self, encoded: tuple[Layout, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        layout, clips = Layout(tmp_path / "copy"), corpus(4)
+        shutil.copytree(encoded[0].root, layout.root)
+        old = index_of(layout)
+        align(layout, clips[1:], shards=1)  # one goes, one comes
+        with monkeypatch.context() as patch:
+            patch.setattr(stage, "write_table", all_but("index.parquet", stage.write_table))
+            with pytest.raises(KeyboardInterrupt):
+                call_stage("features", settings(), layout, "tiny")
+        store = FeatureStore(layout.features("tiny"))
+        assert index_of(layout) == old
+        for row in old.values():
+            for modality, key in row["keys"].items():  # type: ignore[attr-defined]
+                store.read(modality, [key])
+        again = call_stage("features", settings(), layout, "tiny")
+        assert again["encoded"] == dict.fromkeys(LIGHT, 0)
+        fresh = Layout(tmp_path / "fresh")
+        align(fresh, clips[1:], shards=1)
+        call_stage("features", settings(), fresh, "tiny")
+        assert tree_sha256(layout.features("tiny")) == tree_sha256(fresh.features("tiny"))
+
+
+def died(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def all_but(name: str, write: Callable[..., None]) -> Callable[..., None]:
+    """Writes every file but one, before which the process dies."""
+
+    def written(path: Path, table: pa.Table) -> None:
+        if path.name == name:
+            died()
+        write(path, table)
+
+    return written
 
 
 def test_an_empty_corpus_has_an_empty_index_without_ray(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from pipelines.stages import STAGES
 # What runs in the checkout.
 TRAIN, EVALUATE = "train", "evaluate"
 RUN_ID = "reproduce"
+ASIDE = ".old"
 FILES_SHOWN = 5
 
 
@@ -72,6 +75,19 @@ def check_out(origin: Origin, root: Path, folder: Path) -> Path:
         with atomic_file(path) as beside:
             beside.write_text(text, encoding="utf-8")
     return project
+
+
+def discard(folder: Path) -> None:
+    """Removes a checkout; an interrupt leaves it whole, or nothing that `check_out` would take for one."""
+    aside = folder.with_name(f".{folder.name}{ASIDE}")
+    os.replace(folder, aside)
+    shutil.rmtree(aside)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes were making or removing among the checkouts of a folder."""
+    for left in folder.glob(".*"):
+        shutil.rmtree(left)
 
 
 def bring_data(origin: Origin, root: Path, project: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from components.tracking.versions import VersionInfo
 from pipelines.commands.table import table
 from pipelines.commands.versions.verified import find_version
 from pipelines.project import find_root, load
-from pipelines.repro import call, environment
-from pipelines.reproduction.checkout import EVALUATE, TRAIN, bring_data, check, check_out
+from pipelines.repro import call, environment, terminated_like_interrupted
+from pipelines.reproduction.checkout import EVALUATE, TRAIN, bring_data, check, check_out, discard, remove_unfinished
 from pipelines.reproduction.compare import Weights, compare_weights, differences, moved, settings
 from pipelines.run import set_values
 from pipelines.stage import RUN_ID_VARIABLE
@@ -51,7 +50,10 @@ class Recorded:
 
 
 def run(version: str, *, assignments: Sequence[str] = (), keep: bool = False) -> int:
-    """Trains a version again in `.mer/reproduce` and prints how the two compare. An interrupted call goes on.
+    """Trains a version again in `.mer/reproduce` and prints how the two compare.
+
+    An interrupt (Ctrl-C, SIGTERM) names the checkout, and the same call goes on from there; one that was still being
+    made is removed. The project's repository is only read: a checkout is a clone.
 
     Args:
         version: a number or an alias.
@@ -77,20 +79,30 @@ def run(version: str, *, assignments: Sequence[str] = (), keep: bool = False) ->
     check(recorded.origin, layout.root, where=recorded.name)
     layout.reproduced.mkdir(parents=True, exist_ok=True)
     folder = layout.reproduced / recorded.bundle.name[:FOLDER_DIGITS]
-    with alone_in(layout.reproduced):
-        _say(f"{recorded.name}: commit {recorded.origin.commit[:12]}, checked out in {folder}")
-        project = check_out(recorded.origin, layout.root, folder)
-        if assignments:
-            set_values(Layout(project), assignments)
-        _say("data: from DVC's cache, and what it lacks from the remote")
-        bring_data(recorded.origin, layout.root, project)
-        _check_data(recorded, project)
-        code = _train_and_compare(recorded, Layout(project))
+    with terminated_like_interrupted(), alone_in(layout.reproduced):
+        remove_unfinished(layout.reproduced)
+        try:
+            code = _in_checkout(recorded, layout.root, folder, assignments)
+        except KeyboardInterrupt:
+            if folder.is_dir():
+                _say(f"\nThe checkout is in {folder}: `mer reproduce {version}` goes on from there, or delete it.")
+            raise
         if code == 0 and not keep:
-            shutil.rmtree(folder)
+            discard(folder)
         else:
             print(f"The checkout is in {folder}.")
     return code
+
+
+def _in_checkout(recorded: Recorded, root: Path, folder: Path, assignments: Sequence[str]) -> int:
+    _say(f"{recorded.name}: commit {recorded.origin.commit[:12]}, checked out in {folder}")
+    project = check_out(recorded.origin, root, folder)
+    if assignments:
+        set_values(Layout(project), assignments)
+    _say("data: from DVC's cache, and what it lacks from the remote")
+    bring_data(recorded.origin, root, project)
+    _check_data(recorded, project)
+    return _train_and_compare(recorded, Layout(project))
 
 
 def find_recorded(version: str, params: Params, layout: Layout, uri: str) -> Recorded:

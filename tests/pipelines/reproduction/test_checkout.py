@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +10,11 @@ import pytest
 
 from components.contracts.errors import BundleError, ConfigError, UnavailableError
 from components.tracking.origin import Origin
-from pipelines.reproduction.checkout import check, check_out
+from components.tracking.versions import VersionInfo
+from pipelines.cli import call
+from pipelines.loop.clone import Clone
+from pipelines.reproduction import checkout, run
+from pipelines.reproduction.checkout import check, check_out, discard, remove_unfinished
 from pipelines.reproduction.run import _check_assignments
 from tests.pipelines.loop.test_run import git
 
@@ -47,6 +54,62 @@ def test_the_checkout_has_the_code_of_the_commit_and_the_settings_of_the_trainin
         (project / "half-trained").write_text("")
     assert (repository / "components" / "code.py").read_text() == "number = 2\n"
     assert git(repository, "status", "--porcelain", "--untracked-files=no") == "M project/params.yaml"
+
+
+def test_a_checkout_is_whole_or_not_there(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = repository.parents[1] / "checkouts" / "abc"
+    real = Clone.fetch
+
+    def interrupted(clone: Clone) -> None:
+        real(clone)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clone, "fetch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            check_out(origin_of(repository), repository, folder)
+    assert list(folder.parent.iterdir()) == []
+    check_out(origin_of(repository), repository, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkout.shutil, "rmtree", died)
+        with pytest.raises(KeyboardInterrupt):
+            discard(folder)
+    assert not folder.exists()
+    (folder.parent / ".def.0123.tmp").mkdir()  # of a process that was killed
+    remove_unfinished(folder.parent)
+    assert list(folder.parent.iterdir()) == []
+
+
+def died(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_names_the_checkout_that_the_next_call_goes_on_from(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], begun: bool
+) -> None:
+    """The command itself, with a record of a small repository in place of one in a registry."""
+    from components.contracts.config import Params
+
+    monkeypatch.chdir(repository)
+    origin = origin_of(repository)
+    info = VersionInfo(name="mer", version="3", tags={}, source="")
+    recorded = run.Recorded(info=info, origin=origin, bundle=repository / "abcdef0123456789ff")
+    monkeypatch.setattr(run, "load", lambda _: Params())
+    monkeypatch.setattr(run, "find_root", lambda: repository)
+    monkeypatch.setattr(run, "find_recorded", lambda *_: recorded)
+    monkeypatch.setattr(run, "bring_data" if begun else "check_out", killed_by_the_key)
+    assert call(["reproduce", "3"]) == 130
+    said = capsys.readouterr().err
+    checkouts = repository / ".mer" / "reproduce"
+    assert [path.name for path in checkouts.iterdir()] == (["abcdef0123456789"] if begun else [])
+    assert (f"The checkout is in {checkouts / 'abcdef0123456789'}: `mer reproduce 3` goes on" in said) == begun
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def killed_by_the_key(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
 
 
 def test_code_that_no_commit_has_is_refused_by_name(repository: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,24 @@ def called(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *arguments]
     variables = {**environment(), "PYTHONPATH": str(project)}
     return subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=False)
+
+
+def ctrl_c_while_training(project: Path, version: str) -> str:
+    """What `mer reproduce` says when the key is pressed after its stage has begun."""
+    command = [sys.executable, "-P", "-m", "pipelines.cli", "reproduce", version]
+    variables = {**environment(), "PYTHONPATH": str(ROOT)}
+    said = []
+    with subprocess.Popen(
+        command, cwd=project, env=variables, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            said.append(line)
+            if line.startswith("train:"):
+                time.sleep(1)
+                os.killpg(child.pid, signal.SIGINT)
+    assert child.returncode == 130, said
+    return "".join(said)
 
 
 @pytest.mark.bench
@@ -75,6 +96,11 @@ def test_a_version_is_trained_again_from_its_commit_and_its_data(
     assert lost.returncode == 7, lost.stderr
     assert "dvc push" in lost.stderr
     assert called(project, "dvc", "remote", "default", "--quiet", "r").returncode == 0
+    interrupted = ctrl_c_while_training(project, version.version)
+    (checkout,) = (project / ".mer" / "reproduce").iterdir()
+    assert f"The checkout is in {checkout}: `mer reproduce {version.version}` goes on from there" in interrupted
+    assert "Interrupted. Finished work is kept." in interrupted
+    assert git(project, "status", "--porcelain", "--untracked-files=no") == "M .dvc/config"
     again = reproduced()
     assert again.returncode == 0, again.stdout + again.stderr
     assert "The weights are bit-equal" in again.stdout

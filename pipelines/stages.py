@@ -166,7 +166,7 @@ STAGES: Mapping[str, Stage] = {
             work="components.registry.stage:run",
             imports=("components.tracking.client:import_library",),
             decided_by=("alignment", "registry", "tracking"),
-            runs_with=("rollout.alias", "rollout.golden_tolerance", "seed"),
+            runs_with=("rollout.alias", "rollout.golden_tolerance", "runtime", "seed"),
             reads=("features", "validation"),
         ),
     )

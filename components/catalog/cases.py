@@ -68,6 +68,12 @@ class Case:
         labelled = self.clip_label != UNLABELLED or bool((self.step_labels[valid] != UNLABELLED).any())
         return bool(valid.any()) and labelled
 
+    @property
+    def bare(self) -> Case:
+        """The clip without features, in arrays of its own: what can be kept of clips that stay on disk."""
+        masks = {name: mask.copy() for name, mask in self.masks.items()}
+        return replace(self, features={}, pooled=None, masks=masks, step_labels=self.step_labels.copy())
+
     def has_planted(self, kind: str) -> bool:
         """Whether an event of this kind was planted."""
         return any(planted.kind == kind for planted in self.planted)
@@ -134,7 +140,7 @@ def _cases(examples: Sequence[Example], make: Callable[[Example], Case], *, usab
     def kept(case: Case) -> bool:
         return case.usable if usable else bool(case.present)
 
-    if isinstance(examples, PackedExamples):
+    if isinstance(examples, OnDemand):
         places = (place for place, example in enumerate(examples) if kept(make(example)))
         return OnDemand(lambda place: make(examples[place]), np.fromiter(places, dtype=np.int64))
     return [case for case in map(make, examples) if kept(case)]

@@ -1,4 +1,8 @@
-"""One evaluation, start to end, in memory: fit on the permitted splits, score the test split, judge the gates."""
+"""One evaluation, start to end: fit on the permitted splits, score the test split, judge the gates.
+
+Splits are sequences that may read their clips from disk when they are asked for. Each is gone through a few times, and
+what is kept of a clip are its labels, masks and scores, never its features.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,21 @@ import numpy as np
 from components.catalog.cases import Case
 from components.contracts.config import Evaluate, Gates, Train
 from components.contracts.errors import DataError
+from components.contracts.labels import UNLABELLED
 from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
 from components.evaluation.coverage import coverage_figures
 from components.evaluation.disagreement import contradiction_figures
 from components.evaluation.episodes.decoders import episode_figures, labelled
 from components.evaluation.failures import confusions
-from components.evaluation.fitting import Fitted, Read, fit, fit_posteriors, one_by_one
+from components.evaluation.fitting import Fitted, Read, Summary, fit, fit_posteriors, one_by_one
 from components.evaluation.gates import Evidence, Gate, judge
 from components.evaluation.intervals import Bootstrap, Interval, rounded
 from components.evaluation.measure import Ruler, Sample, Scores, per_class
 from components.evaluation.objectives import OBJECTIVES, shift_for
 from components.evaluation.objectives import figures as objective_figures
 from components.evaluation.slices import slice_scores
-from components.evaluation.subsets import SubsetScores, sample_of, score_subsets
+from components.evaluation.subsets import SubsetScores, only_posteriors, sample_of, score_subsets
 from components.evaluation.versions.comparison import MAJORITY, baseline_samples, differences, shortfalls
 from components.inference.calibration import Calibration
 from components.inference.episodes import Episode, find_episodes
@@ -32,6 +37,7 @@ from components.inference.scoring import Logits, Scored, Scorer
 from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel
 from components.model.scores import accuracy
+from components.runtime.spilled import Spilled
 
 LEVELS = ("clip", "step")
 BALANCED = Train()
@@ -56,7 +62,8 @@ class Evaluation:
     Attributes:
         level: "clip" when test clips have clip labels, else "step": what the headline figures are of.
         fitted: temperatures, smoother, thresholds, outlier reference.
-        cases, scored, episodes: the test clips with every modality they have, in the order of their ids.
+        cases, scored, episodes: the test clips with every modality they have, in the order of their ids; without their
+            features.
         samples: level → labelled predictions after calibration; uncalibrated: the same before.
         table: one row per pattern of present modalities and per baseline: {"subset", "scores"}.
         metrics: all figures as nested JSON; gates: the conditions for promotion.
@@ -130,19 +137,27 @@ def evaluate(
         DataError: no test clip has a label and a valid step.
     """
     classes, read = model.spec.classes, one_by_one(first or model)
-    shifts = {name: shift_for(name, train, splits.train, len(classes)) for name in OBJECTIVES}
-    fitted = fit(first or model, splits.train, splits.calibration, config, shift=shifts[train.objective], read=read)
+    learned = Summary.of(splits.train)
+    shifts = {name: shift_for(name, train, learned.cases, len(classes)) for name in OBJECTIVES}
+    fitted = fit(first or model, learned, splits.calibration, config, shift=shifts[train.objective], read=read)
     calibrations: dict[str, Calibration] = {
         name: fitted.calibration
         if name == train.objective
         else fit_posteriors(first or model, splits.calibration, read, shift)[0]
         for name, shift in shifts.items()
     }
-    modalities = tuple(name for name in model.spec.names if any(name in case.present for case in splits.test))
-    subsets = _scored_subsets(Scorer(model, fitted.calibration), splits.test, modalities, advance)
+    subsets = _scored_subsets(Scorer(model, fitted.calibration), splits.test, advance)
+    modalities = subsets[0].modalities
     bootstrap = Bootstrap(draws=config.bootstrap, confidence=config.confidence, seed=seed)
     measured = _measured(
-        model, fitted, calibrations, subsets, splits.train, bootstrap=bootstrap, bins=config.calibration_bins
+        model,
+        fitted,
+        calibrations,
+        subsets,
+        train=learned.cases,
+        test=splits.test,
+        bootstrap=bootstrap,
+        bins=config.calibration_bins,
     )
     whole = measured.whole
     figures = _figures(measured, splits, classes, objective=train.objective, refit=first is not None)
@@ -164,10 +179,11 @@ def evaluate(
     )
 
 
-def _scored_subsets(
-    scorer: Scorer, test: Sequence[Case], modalities: Sequence[str], advance: Callable[[int], None]
-) -> list[SubsetScores]:
-    subsets = score_subsets(scorer, test, modalities, advance=advance) if test else []
+def _scored_subsets(scorer: Scorer, test: Sequence[Case], advance: Callable[[int], None]) -> list[SubsetScores]:
+    seen = [(case.present, case.clip_label) for case in test]
+    modalities = tuple(name for name in scorer.model.spec.names if any(name in present for present, _ in seen))
+    level = "clip" if any(label != UNLABELLED for _, label in seen) else "step"
+    subsets = score_subsets(scorer, test, modalities, level=level, advance=advance)
     if not subsets:
         raise DataError(
             "no test clip can be scored",
@@ -183,19 +199,21 @@ def _measured(
     fitted: Fitted,
     calibrations: Mapping[str, Calibration],
     subsets: Sequence[SubsetScores],
-    train: Sequence[Case],
     *,
+    train: Sequence[Case],
+    test: Sequence[Case],
     bootstrap: Bootstrap,
     bins: int,
 ) -> _Measured:
-    """Samples of the test split and of the baselines, their scores, and how they differ."""
+    """Samples of the test split and of the baselines, their scores, and how they differ. The features of `test` are
+    read once more."""
     whole = subsets[0]
     samples = {level: sample for level in LEVELS if (sample := sample_of(whole, level)) is not None}
     if not samples:
         raise DataError("no test clip has a label", where="evaluate", remedy="Label some clips of unseen people.")
     ruler = Ruler(level="clip" if "clip" in samples else "step", bootstrap=bootstrap, bins=bins)
     # The scores before calibration are read once, and serve every objective.
-    logits = _logits(model, whole)
+    logits = _logits(model, test, whole.modalities)
     baselines = baseline_samples(train, whole, level=ruler.level, classes=len(model.spec.classes))
     return _Measured(
         ruler=ruler,
@@ -224,16 +242,21 @@ def _measured(
     )
 
 
-def _logits(model: EmotionModel, whole: SubsetScores) -> list[Logits]:
+def _logits(model: EmotionModel, test: Sequence[Case], modalities: Sequence[str]) -> Sequence[Logits]:
+    """Of the clips that have any of the modalities."""
     scorer = Scorer(model, Calibration())
-    return [scorer.logits(case.features, case.masks) for case in whole.cases]
+    shown = (case for case in test if any(name in modalities for name in case.present))
+    return Spilled(scorer.logits(case.features, case.masks) for case in shown)
 
 
 def _samples(
     scorer: Scorer, whole: SubsetScores, logits: Sequence[Logits], levels: Collection[str]
 ) -> dict[str, Sample]:
     """The predictions under a different calibration, at the same levels."""
-    scored = tuple(scorer.calibrated(item, case.masks) for case, item in zip(whole.cases, logits, strict=True))
+    scored = tuple(
+        only_posteriors(scorer.calibrated(item, case.masks), "step")
+        for case, item in zip(whole.cases, logits, strict=True)
+    )
     plain = replace(whole, scored=scored)
     return {level: sample for level in LEVELS if level in levels and (sample := sample_of(plain, level)) is not None}
 
@@ -265,9 +288,12 @@ def _easier(scorer: Scorer, calibration: Sequence[Case], read: Read, measured: _
     """How much easier the calibration split is than the test split, by the model that learned from neither; None where
     it has no labelled item."""
     ruler = measured.ruler
-    scored = [scorer.calibrated(item, case.masks) for case, item in zip(calibration, read(calibration), strict=True)]
-    names = scorer.model.spec.names
-    sample = sample_of(SubsetScores(modalities=names, cases=tuple(calibration), scored=tuple(scored)), ruler.level)
+    names, cases = scorer.model.spec.names, tuple(case.bare for case in calibration)
+    scored = tuple(
+        only_posteriors(scorer.calibrated(item, case.masks), ruler.level)
+        for case, item in zip(cases, read(calibration), strict=True)
+    )
+    sample = sample_of(SubsetScores(modalities=names, cases=cases, scored=scored), ruler.level)
     if sample is None:
         return None
     people, tested = sample.confusion_by_subject(), measured.samples[ruler.level].confusion_by_subject()
@@ -299,12 +325,12 @@ def _figures(
         "coverage": coverage_figures(headline, ruler.bootstrap),
         "episodes": _episode_figures(whole, fitted, classes, ruler.bootstrap),
         "slices": _slices(whole, headline, ruler),
-        "outside_training": _outside(fitted, whole.cases),
+        "outside_training": _outside(fitted, splits.test),
         "counts": {
             "train": len(splits.train),
             "calibration": len(splits.calibration),
             "test": len(splits.test),
-            "test_subjects": len({case.subject_id for case in splits.test}),
+            "test_subjects": len({case.subject_id for case in whole.cases}),
         },
         **({"refit": True} if refit else {}),
     }

@@ -3,6 +3,9 @@
 Temperatures, the rarity of a contradiction, the smoother's weights and the baseline's thresholds come from the
 calibration split; the durations of emotions and the outlier Gaussians from the training split, the outlier thresholds
 from both.
+
+Splits may be on disk (`catalog/packed.py`): the features of one clip are in memory at a time. What stays is a few
+kilobytes per clip: labels, masks, means over time, and the scores of the labelled steps that a number is fitted on.
 """
 
 from __future__ import annotations
@@ -21,18 +24,20 @@ from components.evaluation.subsets import patterns
 from components.inference.calibration import Calibration, Shift, fit_temperature, fit_ways
 from components.inference.contradiction import Rarity
 from components.inference.durations import Durations, label_runs
-from components.inference.outliers import Reference, pool
+from components.inference.outliers import Pooled, Reference, pool
 from components.inference.scoring import Logits, Scorer, keep
 from components.inference.semi_markov import Smoother
 from components.inference.together import trained_together
 from components.model.base import EmotionModel
+from components.runtime.on_demand import OnDemand
+from components.runtime.spilled import Spilled
 
 Rows = NDArray[np.float32]
 NO_SHIFT = Shift()
 # The most steps that the ways of reading one are weighed on; the weights are tenths.
 MOST_STEPS = 20_000
 # Clips → their scores.
-Read = Callable[[Sequence[Case]], list[Logits]]
+Read = Callable[[Sequence[Case]], Sequence[Logits]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +50,23 @@ class Fitted:
     reference: Reference
 
 
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What is kept of the training clips, which are read once: themselves without features, and `pool` of each."""
+
+    cases: Sequence[Case]
+    pooled: Sequence[Pooled]
+
+    @classmethod
+    def of(cls, cases: Sequence[Case]) -> Summary:
+        """Of clips in memory or on disk."""
+        kept = [(case.bare, pool(case.features, case.masks)) for case in cases]
+        return cls(cases=[case for case, _ in kept], pooled=[means for _, means in kept])
+
+
 def fit(
     model: EmotionModel,
-    train: Sequence[Case],
+    train: Summary,
     calibration: Sequence[Case],
     config: Evaluate,
     *,
@@ -56,18 +75,19 @@ def fit(
 ) -> Fitted:
     """Fits everything; the two splits must not share a person. `shift` and `read` as in `fit_calibration`."""
     fitted = fit_calibration(model, calibration, quantile=config.contradiction_quantile, shift=shift, read=read)
-    temperatures = replace(fitted, together=trained_together(case.present for case in train))
+    temperatures = replace(fitted, together=trained_together(case.present for case in train.cases))
     classes, scorer = model.spec.classes, Scorer(model, temperatures)
-    judged = labelled(calibration, [scorer.score(x.features, x.masks).step_posterior for x in calibration], classes)
-    durations = Durations.fit(run for case in train for run in label_runs(case.step_labels, case.rate_hz))
+    scored = [(x.bare, scorer.score(x.features, x.masks).step_posterior) for x in calibration]
+    judged = labelled([case for case, _ in scored], [posterior for _, posterior in scored], classes)
+    durations = Durations.fit(run for case in train.cases for run in label_runs(case.step_labels, case.rate_hz))
     return Fitted(
         calibration=temperatures,
         smoother=fit_smoother(judged, durations, classes),
         thresholds=fit_thresholds(judged, classes),
         reference=Reference.fit(
-            [pool(case.features, case.masks) for case in train],
+            train.pooled,
             [pool(case.features, case.masks) for case in calibration],
-            people=[case.subject_id for case in train],
+            people=[case.subject_id for case in train.cases],
             quantile=config.outlier_quantile,
         ),
     )
@@ -90,35 +110,41 @@ def fit_calibration(
     """
     temperatures, logits = fit_posteriors(model, cases, read or one_by_one(model), shift)
     calibrated = Scorer(model, replace(temperatures, contradiction_threshold=quantile))
-    ordinary = [
+    ordinary = (
         calibrated.calibrated(item, case.masks).moments
         for case, item in zip(cases, logits, strict=True)
         if not case.has_planted("contradiction")
-    ]
+    )
     rarity = Rarity.fit([moments.peak for moments in ordinary if moments is not None])
     return replace(calibrated.calibration, rarity=rarity)
 
 
 def one_by_one(model: EmotionModel) -> Read:
-    """The scores of clips, one at a time; a clip is read once for each set of present modalities."""
+    """The scores of clips, one at a time; a clip is scored once for each set of present modalities."""
     plain = Scorer(model, Calibration())
-    known: dict[tuple[str, tuple[str, ...]], Logits] = {}
+    scores: Spilled[Logits] = Spilled()
+    places: dict[tuple[str, tuple[str, ...]], int] = {}
 
-    def read(clips: Sequence[Case]) -> list[Logits]:
-        for case in clips:
-            if (case.clip_id, case.present) not in known:
-                known[case.clip_id, case.present] = plain.logits(case.features, case.masks)
-        return [known[case.clip_id, case.present] for case in clips]
+    def read(clips: Sequence[Case]) -> Sequence[Logits]:
+        chosen = np.zeros(len(clips), dtype=np.int64)
+        for number, case in enumerate(clips):
+            key = case.clip_id, case.present
+            if key not in places:
+                places[key] = len(scores)
+                scores.append(plain.logits(case.features, case.masks))
+            chosen[number] = places[key]
+        return OnDemand(scores.__getitem__, chosen)
 
     return read
 
 
 def fit_posteriors(
     model: EmotionModel, cases: Sequence[Case], read: Read, shift: Shift = NO_SHIFT
-) -> tuple[Calibration, list[Logits]]:
+) -> tuple[Calibration, Sequence[Logits]]:
     """The temperatures and the weights of the ways of reading a clip or a step, and the scores of the clips as
     recorded."""
-    logits = read(cases)
+    logits, clips = read(cases), cases
+    cases = [case.bare for case in clips]
     heads = sorted({name for item in logits for name in item.unimodal})
     step_heads = sorted({name for item in logits for name in item.unimodal_step})
     alone = Calibration(
@@ -137,7 +163,7 @@ def fit_posteriors(
     plain = Scorer(model, alone)
     weights = replace(alone, clip_ways=_clip_ways(plain, cases, logits), step_ways=_step_ways(plain, cases, logits))
     scorer = Scorer(model, weights)
-    step_by_count, clip_by_count = _by_count(scorer, cases, read)
+    step_by_count, clip_by_count = _by_count(scorer, clips, cases, read)
     calibration = replace(
         scorer.calibration,
         step=_step_temperature(
@@ -155,28 +181,43 @@ def fit_posteriors(
     return calibration, logits
 
 
-def _by_count(scorer: Scorer, cases: Sequence[Case], read: Read) -> tuple[dict[int, float], dict[int, float]]:
-    """Step and clip temperatures by number of present modalities, over every pattern that the clips can show."""
-    groups: dict[int, dict[tuple[str, tuple[str, ...]], Case]] = {}
+def _by_count(
+    scorer: Scorer, clips: Sequence[Case], bare: Sequence[Case], read: Read
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Step and clip temperatures by number of present modalities, over every pattern that the clips can show.
+
+    Args:
+        bare: the clips without features.
+    """
+    groups: dict[int, dict[tuple[int, tuple[str, ...]], None]] = {}
     for pattern in patterns(scorer.model.spec.names):
-        for case in cases:
+        for number, case in enumerate(bare):
             remaining = tuple(name for name in case.present if name in pattern)
-            group = groups.setdefault(len(remaining), {})
-            if remaining and (case.clip_id, remaining) not in group:
-                features, masks = keep(case.features, case.masks, remaining)
-                group[case.clip_id, remaining] = replace(case, features=features, masks=masks)
+            if remaining:
+                groups.setdefault(len(remaining), {})[number, remaining] = None
     step, clip = {}, {}
     for count, group in sorted(groups.items()):
-        if group:
-            clips, shift = list(group.values()), scorer.calibration.shift
-            logits = read(clips)
-            clip[count] = _clip_temperature(
-                clips, [scorer.clip_scores(item, case.masks) for case, item in zip(clips, logits, strict=True)], shift
-            )
-            valid = [case.valid for case in clips]
-            rows = [scorer.step_scores(item, case.masks) for case, item in zip(clips, logits, strict=True)]
-            step[count] = _step_temperature(clips, rows, valid, shift)
+        shown, shift = list(group), scorer.calibration.shift
+        logits = read(_showing_all(clips, shown))
+        cases = [_showing(bare, *entry) for entry in shown]
+        clip[count] = _clip_temperature(
+            cases, [scorer.clip_scores(item, case.masks) for case, item in zip(cases, logits, strict=True)], shift
+        )
+        rows = [scorer.step_scores(item, case.masks) for case, item in zip(cases, logits, strict=True)]
+        step[count] = _step_temperature(cases, rows, [case.valid for case in cases], shift)
     return step, clip
+
+
+def _showing_all(clips: Sequence[Case], shown: Sequence[tuple[int, tuple[str, ...]]]) -> Sequence[Case]:
+    """`_showing` of each, made when it is asked for."""
+    return OnDemand(lambda place: _showing(clips, *shown[place]), np.arange(len(shown)))
+
+
+def _showing(cases: Sequence[Case], number: int, modalities: Sequence[str]) -> Case:
+    """A clip as if only some modalities had been recorded."""
+    case = cases[number]
+    features, masks = keep(case.features, case.masks, modalities)
+    return replace(case, features=features, masks=masks)
 
 
 def _clip_ways(scorer: Scorer, cases: Sequence[Case], logits: Sequence[Logits]) -> dict[str, float]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from components.catalog.cases import prepare
-from components.catalog.examples import Example, load_examples
+from components.catalog.examples import Example
 from components.catalog.packed import read_examples
 from components.contracts.atomic import read_json
 from components.contracts.config import Evaluate, Gates, Runtime, Tracking, Train
@@ -18,7 +19,6 @@ from components.evaluation.evaluate import Evaluation
 from components.evaluation.gates import passed
 from components.evaluation.intervals import Bootstrap
 from components.evaluation.pages.write import summary, write_evaluation
-from components.evaluation.subsets import patterns
 from components.evaluation.versions.earlier import compare, people_of
 from components.features.transform import Transform
 from components.model.files import WEIGHTS, load_model
@@ -41,26 +41,27 @@ def run(
 ) -> dict[str, Any]:
     """Evaluates the trained model and writes everything that `Layout.evaluated` names.
 
-    A model that was trained again (`train.refit`) answers with the parameters fitted for the first one. The clips of
-    the calibration and test splits are held in memory, those of the training split up to `runtime.clips_mb`.
+    A model that was trained again (`train.refit`) answers with the parameters fitted for the first one. A split whose
+    features take more than `runtime.clips_mb` is read from disk, clip by clip.
 
     Raises:
         ModelError: the trained model is missing, damaged, or of a different label map.
         DataError: no test clip can be scored.
-        UnavailableError: MLflow cannot be reached; the files are written.
+        UnavailableError: the disk is full, or MLflow cannot be reached; then the files are written.
     """
     catalog = read_json(layout.catalog / "catalog.json")
     classes = tuple(catalog["classes"])
     model = load_model(layout.trained, classes=classes)
     first = load_model(layout.trained_first, classes=classes) if layout.trained_first.is_dir() else None
     transform = Transform.load(layout.trained)
-    test = load_examples(layout, "test")
+    read = partial(read_examples, layout, memory_mb=runtime.clips_mb, address=runtime.features)
+    test = read("test")
     splits = evaluating.Splits(
-        train=prepare(read_examples(layout, "train", memory_mb=runtime.clips_mb, address=runtime.features), transform),
-        calibration=prepare(load_examples(layout, "calibration"), transform),
+        train=prepare(read("train"), transform),
+        calibration=prepare(read("calibration"), transform),
         test=prepare(test, transform),
     )
-    with progress("evaluate: patterns of present modalities", len(patterns(model.spec.names))) as advance:
+    with progress("evaluate: test clips", len(splits.test)) as advance:
         evaluation = evaluating.evaluate(
             model,
             splits,

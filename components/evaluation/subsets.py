@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -19,7 +19,8 @@ MAX_EXHAUSTIVE = 5
 
 @dataclass(frozen=True, kw_only=True)
 class SubsetScores:
-    """The scored clips of one pattern: `cases[i]` was scored as if only `modalities` had been recorded."""
+    """The scored clips of one pattern: `cases[i]`, here without features, was scored as if only `modalities` had been
+    recorded."""
 
     modalities: tuple[str, ...]
     cases: tuple[Case, ...]
@@ -39,28 +40,58 @@ def patterns(modalities: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def score_subsets(
-    scorer: Scorer, cases: Sequence[Case], modalities: Sequence[str], *, advance: Callable[[int], None] = lambda _: None
+    scorer: Scorer,
+    cases: Sequence[Case],
+    modalities: Sequence[str],
+    *,
+    level: str = "step",
+    advance: Callable[[int], None] = lambda _: None,
 ) -> list[SubsetScores]:
     """Scores every pattern on the clips that have at least one of its modalities.
 
     Costs one forward pass for each *different* set of present modalities of a clip: a clip without sound is not scored
-    twice for "face" and for "face + voice".
+    twice for "face" and for "face + voice". Each clip is read once, and its features are not kept.
+
+    Args:
+        level: "clip" or "step", the finest that anything but the first pattern, all modalities, is measured at: of the
+            others only that is kept.
+        advance: called after each clip.
     """
-    scored_as: dict[tuple[str, tuple[str, ...]], Scored] = {}
-    results = []
-    for pattern in patterns(modalities):
-        cases_of_pattern, scored = [], []
-        for case in cases:
+    kept: dict[tuple[str, ...], list[tuple[Case, Scored]]] = {pattern: [] for pattern in patterns(modalities)}
+    first = tuple(modalities)
+    for case in cases:
+        bare, scored_as = case.bare, dict[tuple[str, ...], Scored]()
+        for pattern, results in kept.items():
             remaining = tuple(name for name in case.present if name in pattern)
-            if remaining:
-                if (case.clip_id, remaining) not in scored_as:
-                    scored_as[case.clip_id, remaining] = scorer.score(*keep(case.features, case.masks, remaining))
-                cases_of_pattern.append(case)
-                scored.append(scored_as[case.clip_id, remaining])
+            if not remaining:
+                continue
+            if remaining not in scored_as:
+                scored_as[remaining] = scorer.score(*keep(case.features, case.masks, remaining))
+            scored = scored_as[remaining]
+            results.append((bare, scored if pattern == first else only_posteriors(scored, level)))
         advance(1)
-        if cases_of_pattern:
-            results.append(SubsetScores(modalities=pattern, cases=tuple(cases_of_pattern), scored=tuple(scored)))
-    return results
+    return [
+        SubsetScores(
+            modalities=pattern,
+            cases=tuple(case for case, _ in results),
+            scored=tuple(scored for _, scored in results),
+        )
+        for pattern, results in kept.items()
+        if results
+    ]
+
+
+def only_posteriors(scored: Scored, level: str) -> Scored:
+    """The posteriors of the clip and, at the level "step", of its steps; nothing else over time."""
+    nothing = np.empty(0)
+    return replace(
+        scored,
+        step_posterior=scored.step_posterior if level == "step" else scored.step_posterior[:0].copy(),
+        unimodal_steps={},
+        moments=None,
+        step_contradiction=nothing,
+        step_valence_arousal=None,
+    )
 
 
 def clip_sample(cases: Sequence[Case], posteriors: Sequence[NDArray[np.floating]]) -> Sample | None:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from components.alignment.fingerprint import alignment_fingerprint
 from components.catalog.cases import Case, prepare, shown_clips
-from components.catalog.examples import load_examples
+from components.catalog.packed import read_examples
 from components.contracts.atomic import read_json, write_json
-from components.contracts.config import Alignment, Registry, Tracking
+from components.contracts.config import Alignment, Registry, Runtime, Tracking
 from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
 from components.contracts.labels import Taxonomy
@@ -64,6 +64,7 @@ def run(
     golden_tolerance: float,
     registry: Registry,
     seed: int,
+    runtime: Runtime,
     tracking: Tracking,
 ) -> dict[str, Any]:
     """Builds the bundle, checks it as a replica would, registers and signs it, and writes
@@ -71,7 +72,8 @@ def run(
 
     `seed` is recorded in the version's lineage, which `bundle_sha256` does not cover. `alias` is the
     rollout's. The first version of a model is the starter (`registry.starter`), and it gets the alias; without it, the
-    first version that passes its gates and was trained on recordings of people (`registry.min_recorded_people`).
+    first version that passes its gates and was trained on recordings of people (`registry.min_recorded_people`). A test
+    split whose features take more than `runtime.clips_mb` is read from disk, clip by clip.
 
     Raises:
         ModelError: the configured alignment is not the one that the features were made with.
@@ -86,6 +88,8 @@ def run(
     model = load_model(layout.trained, classes=tuple(catalog["classes"]))
     lineage = collect(layout.root, data_sha256=catalog["sha256"], datasets=dict(catalog["datasets"]), seed=seed)
     encoders = {name: catalog["encoders"][name] for name in model.spec.names}
+    transform = Transform.load(layout.trained)
+    test = prepare(read_examples(layout, "test", memory_mb=runtime.clips_mb, address=runtime.features), transform)
     experts = experts_of(catalog["encoders"], model.spec, catalog["taxonomy"])
     corpora = read_corpora(layout, catalog["datasets"])
     started = Taken.read(layout.started)
@@ -93,6 +97,8 @@ def run(
         layout,
         catalog,
         model,
+        transform,
+        test,
         alignment=alignment,
         golden_tolerance=golden_tolerance,
         encoders=encoders,
@@ -115,7 +121,7 @@ def run(
         gates=gates,
         encoders=encoders,
         experts=experts,
-        cost=measured_cost(layout, model),
+        cost=measured_cost(layout, model, test),
         preset=model.spec.model.preset,
         lineage=lineage.tags(),
     )
@@ -124,7 +130,7 @@ def run(
     rendered = {corpus.name: corpus.rendered for corpus in corpora}
     recorded = Recorded.of(rows, rendered, wanted=registry.min_recorded_people)
     run.json(list_subjects(rows, salt=catalog["sha256"]), SUBJECTS)
-    run.json(answers_about_held_out(layout, model.spec.names).to_json(), PROFILE)
+    run.json(answers_about_held_out(layout, model.spec.names, test).to_json(), PROFILE)
     starter = None
     if registry.starter:
         starter = register_first(name=registry.model_name, alias=alias, tracking=tracking, root=layout.root)
@@ -164,6 +170,8 @@ def _build(
     layout: Layout,
     catalog: Mapping[str, Any],
     model: EmotionModel,
+    transform: Transform,
+    test: Sequence[Case],
     *,
     alignment: Alignment,
     golden_tolerance: float,
@@ -185,7 +193,6 @@ def _build(
             allowed=fingerprint[:12],
             remedy="Run the whole pipeline again: `mer run`.",
         )
-    transform = Transform.load(layout.trained)
     calibration = Calibration.from_json(read_json(layout.evaluated / "calibration.json"))
     scorer = Scorer(model, calibration)
     description = Description(
@@ -212,7 +219,7 @@ def _build(
         model=model,
         transform=transform,
         reference=Reference.load(layout.evaluated),
-        goldens=choose_goldens(prepare(load_examples(layout, "test"), transform), scorer),
+        goldens=choose_goldens(test, scorer),
         lineage=lineage,
         golden_clip=golden_clip.record(
             {name: encoders[name]["spec"] for name in transform.modalities}, transform, scorer, alignment
@@ -247,17 +254,17 @@ def experts_of(
     return experts
 
 
-def answers_about_held_out(layout: Layout, modalities: Sequence[str]) -> Profile:
+def answers_about_held_out(layout: Layout, modalities: Sequence[str], test: Sequence[Case]) -> Profile:
     """The profile of the answers about the test split, which those of the service are compared with later."""
     rows = pq.read_table(layout.evaluated / "predictions.parquet", columns=list(PROFILED)).to_pylist()
-    transform, reference = Transform.load(layout.trained), Reference.load(layout.evaluated)
+    reference = Reference.load(layout.evaluated)
     distances = {
         case.clip_id: {
             name: check.distance / check.threshold
             for name, check in reference.judge(case.features, case.masks).items()
             if check.threshold > 0
         }
-        for case in prepare(load_examples(layout, "test"), transform)
+        for case in test
     }
     outcomes = (
         Outcome(
@@ -276,7 +283,7 @@ def answers_about_held_out(layout: Layout, modalities: Sequence[str]) -> Profile
 def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
     """A few test clips, one of each informative kind, and the first again with one modality only: a missing modality
     takes a different path through the model."""
-    chosen = [cases[index] for index in shown_clips(cases, GOLDENS)]
+    chosen = [cases[index] for index in shown_clips([case.bare for case in cases], GOLDENS)]
     goldens = [Golden.record(case.clip_id, case.features, case.masks, scorer) for case in chosen]
     if chosen and len(chosen[0].present) > 1:
         only = chosen[0].present[0]
@@ -288,10 +295,10 @@ def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
     return goldens
 
 
-def measured_cost(layout: Layout, model: EmotionModel) -> Cost:
+def measured_cost(layout: Layout, model: EmotionModel, test: Sequence[Case]) -> Cost:
     """Size and computing time of the model on this machine: for the model card only, since no output may depend on the
     machine."""
-    cases = prepare(load_examples(layout, "test"), Transform.load(layout.trained))[:TIMED_CLIPS]
+    cases = list(test[:TIMED_CLIPS])
     scorer = Scorer(model, Calibration())
     taken = []
     # The first pass over the clips warms up and is not counted.

@@ -5,7 +5,7 @@ fork_server.py children that start in milliseconds
 confinement.py what such a child may read, and that it writes and connects nowhere
 alone.py       one process at a time in a folder; own_folder.py: temporary files of one process
 stream.py      the stages on Ray Data
-on_demand.py   a sequence that takes no memory
+on_demand.py   a sequence that takes no memory; spilled.py: a list on disk
 memory.py      memory given back; patience.py: how long a caller waits; dropped.py: misleading lines of libraries
 cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder

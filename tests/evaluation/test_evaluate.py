@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from components.catalog.cases import Case
 from components.contracts.config import Evaluate, Gates, Model
 from components.contracts.errors import DataError
 from components.contracts.findings import split_in_words
@@ -17,6 +20,7 @@ from components.evaluation.gates import passed
 from components.inference.scoring import Scorer
 from components.model.build import build_model
 from components.model.spec import ModelSpec
+from components.runtime.on_demand import OnDemand
 from tests.evaluation.made import CLASSES, WIDTHS, make_split, trained_model, without
 
 CONFIG = Evaluate(bootstrap=60, timelines=2)
@@ -53,6 +57,36 @@ def test_a_model_that_learned_passes_its_gates_and_beats_the_baselines() -> None
 
 def test_the_figures_are_json_and_the_same_every_time() -> None:
     assert json.dumps(done().metrics, allow_nan=False) == json.dumps(run().metrics, allow_nan=False)
+
+
+class Fleeting(OnDemand[Case]):
+    """Clips as they come from disk: made for each look, and counted as long as somebody has their features."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.alive: list[weakref.ref[Case]] = []
+        self.most = self.looks = 0
+
+        def make(place: int) -> Case:
+            case = replace(cases[place])
+            self.alive = [kept for kept in self.alive if kept() is not None]
+            self.alive.append(weakref.ref(case))
+            self.most, self.looks = max(self.most, len(self.alive)), self.looks + 1
+            return case
+
+        super().__init__(make, np.arange(len(cases)))
+
+
+def test_clips_on_disk_give_the_same_figures_and_a_few_at_a_time_are_in_memory() -> None:
+    made = {"train": make_split("train", 8), "calibration": make_split("cal", 4), "test": make_split("test", 5)}
+    splits = {name: Fleeting(cases) for name, cases in made.items()}
+    found = run(**splits)
+    assert json.dumps(found.metrics) == json.dumps(done().metrics)
+    assert found.fitted.calibration == done().fitted.calibration
+    for one, other in zip(found.scored, done().scored, strict=True):
+        np.testing.assert_array_equal(one.step_posterior, other.step_posterior)
+    assert all(split.most <= 2 for split in splits.values())  # the one in use and the one before it
+    assert splits["train"].looks == len(made["train"])
+    assert splits["test"].looks == 4 * len(made["test"])
 
 
 def test_contradictions_are_measured_where_they_were_planted() -> None:
@@ -107,7 +141,7 @@ def test_a_model_that_knows_the_calibration_people_answers_with_what_was_fitted_
     assert found.fitted.smoother == fitted.smoother
     assert found.fitted.thresholds == fitted.thresholds
     scorer = Scorer(other, fitted.calibration)
-    for case, scored in zip(found.cases, found.scored, strict=True):
+    for case, scored in zip(make_split("test", 5), found.scored, strict=True):
         np.testing.assert_array_equal(scored.clip_posterior, scorer.score(case.features, case.masks).clip_posterior)
     # Before calibration too it is this model that is measured.
     assert found.metrics["calibration"]["clip"]["nll_before"] != done().metrics["calibration"]["clip"]["nll_before"]

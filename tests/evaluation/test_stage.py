@@ -38,6 +38,10 @@ def test_the_stage_is_a_pure_function_of_what_it_reads(evaluated_project: Evalua
     first = tree_sha256(layout.evaluated)
     assert call_stage("evaluate", params, layout) == summary
     assert tree_sha256(layout.evaluated) == first
+    on_disk = params.model_copy(update={"runtime": params.runtime.model_copy(update={"clips_mb": 0})})
+    assert call_stage("evaluate", on_disk, layout) == summary
+    assert tree_sha256(layout.evaluated) == first
+    assert list(layout.packed.iterdir())
     (layout.trained / "model.safetensors").write_bytes(b"half")
     with pytest.raises(ModelError, match="cannot read the model"):
         call_stage("evaluate", params, layout)

@@ -20,12 +20,13 @@ from components.contracts.labels import UNLABELLED
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.intervals import Bootstrap
 from components.evaluation.measure import Sample, Statistic, paired
-from components.evaluation.subsets import clip_sample, step_sample
+from components.evaluation.subsets import clip_sample, only_posteriors, step_sample
 from components.inference.calibration import Calibration
 from components.inference.scoring import Scored, Scorer
 from components.model import scores
 from components.model.carried import shared_classes
 from components.model.spec import ModelSpec
+from components.runtime.on_demand import OnDemand
 from components.training.earlier import Earlier, Encoders, encoders_in_words
 
 STATISTICS: Mapping[str, Statistic] = {"macro_f1": scores.macro_f1, "accuracy": scores.accuracy}
@@ -122,12 +123,14 @@ def _answers(
 ) -> dict[str, tuple[Case, Scored]]:
     """Clip id → the clip under the earlier version's transform, and its answer from the modalities it can read."""
     scorer = Scorer(earlier.model(), Calibration.from_json(earlier.description["calibration"]))
-    readable = [
-        replace(example, encoded={name: own for name, own in example.encoded.items() if name in modalities})
-        for example in examples
-    ]
+
+    def readable(place: int) -> Example:
+        example = examples[place]
+        return replace(example, encoded={name: own for name, own in example.encoded.items() if name in modalities})
+
+    cases = prepare(OnDemand(readable, np.arange(len(examples))), earlier.transform)
     return {
-        case.clip_id: (case, scorer.score(case.features, case.masks)) for case in prepare(readable, earlier.transform)
+        case.clip_id: (case.bare, only_posteriors(scorer.score(case.features, case.masks), "step")) for case in cases
     }
 
 

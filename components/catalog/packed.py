@@ -13,8 +13,8 @@ after modality.
   node together read the corpus once per epoch, and the stores once in all.
 * **Memory** of a process: the row group or the clips in use, and some 100 bytes per clip for the index; the catalog's
   rows are mapped, not loaded. While packing, 64 bytes per clip of one dataset more.
-* **Disk**: four bytes per feature, so about what the stores hold uncompressed. A corpus larger than a node's disk is
-  not for this.
+* **Disk**: four bytes per feature, so about what the stores hold uncompressed. Nodes of a training that share an object
+  store may leave the file there (`runtime.cache_mb`, `training/nodes/materials.py`).
 
 A folder of this kind is a cache: it is named by the catalog and the shards (whose names are the hashes of their bytes),
 appears complete or not at all, and may be deleted.
@@ -25,7 +25,7 @@ from __future__ import annotations
 import os
 import shutil
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,17 +102,24 @@ class Blocks:
 
 
 class PackedFile:
-    """An open folder of `pack`. Reading does not move anything, so threads may share it."""
+    """An open folder of `pack`. Reading does not move anything, so threads may share it.
 
-    def __init__(self, folder: Path, catalog: Mapping[str, Any]) -> None:
+    Args:
+        folder: of `pack`.
+        catalog: `catalog.json`.
+        read: (offset, bytes) → that part of the clips, where they are not in the folder.
+    """
+
+    def __init__(
+        self, folder: Path, catalog: Mapping[str, Any], read: Callable[[int, int], bytes] | None = None
+    ) -> None:
         self.folder, self.widths = folder, widths_of(catalog)
         self._classes = {name: position for position, name in enumerate(catalog["classes"])}
         try:
             table = pa.ipc.open_file(pa.memory_map(str(folder / ROWS))).read_all()
-            self._file = os.open(folder / CLIPS, os.O_RDONLY)
+            self._read = _reader(folder / CLIPS) if read is None else read
         except (OSError, pa.ArrowException) as error:
             raise DataError("cannot read packed clips", where=str(folder), seen=str(error), remedy=REMEDY) from error
-        weakref.finalize(self, os.close, self._file)
         self._offsets = table["offset"].to_numpy()
         self.rows = table.drop_columns(["offset"])
 
@@ -125,8 +132,9 @@ class PackedFile:
         steps, names = row["num_steps"], sorted(name for name, _ in row["keys"])
         masks = -(-steps // ALIGNED) * ALIGNED
         values = {name: steps * self.widths[name] * FLOAT_BYTES for name in names}
-        stored = np.empty(sum(values.values()) + masks * len(names), dtype=np.uint8)
-        if os.preadv(self._file, [stored.data], offset) != stored.size:
+        size = sum(values.values()) + masks * len(names)
+        stored = np.frombuffer(self._read(offset, size), dtype=np.uint8)
+        if stored.size != size:
             raise DataError("packed clips are cut off", where=f"{self.folder}: {row['clip_id']}", remedy=REMEDY)
         encoded, first = {}, 0
         for name in names:
@@ -139,12 +147,28 @@ class PackedFile:
         return encoded
 
 
+def _reader(path: Path) -> Callable[[int, int], bytes]:
+    """Reads parts of a file, which stays open as long as somebody has this."""
+    file = os.open(path, os.O_RDONLY)
+
+    def read(offset: int, size: int) -> bytes:
+        return os.pread(file, size, offset)
+
+    weakref.finalize(read, os.close, file)
+    return read
+
+
 class PackedExamples(OnDemand[Example]):
     """The examples of some rows of a `PackedFile`, each read whenever it is asked for."""
 
     def __init__(self, file: PackedFile, places: NDArray[np.int64]) -> None:
         super().__init__(file.example, places)
         self._file = file
+
+    @property
+    def folder(self) -> Path:
+        """Where their file is."""
+        return self._file.folder
 
     @property
     def datasets(self) -> list[str]:
@@ -180,6 +204,11 @@ def read_examples(
     if Blocks.of(of_splits, widths_of(catalog)).sizes.sum() <= memory_mb * BYTES_PER_MB:
         return load_examples(layout, *splits)
     return pack(layout, table, catalog).where("split", splits)
+
+
+def packed_bytes(table: pa.Table, catalog: Mapping[str, Any]) -> int:
+    """What `pack` writes for the rows of a catalog, without the rows themselves."""
+    return int(Blocks.of(table, widths_of(catalog)).sizes.sum())
 
 
 def pack(

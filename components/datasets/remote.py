@@ -185,6 +185,21 @@ def opened(source: str) -> Iterator[Any]:
         yield file
 
 
+class ObjectRanges:
+    """Reads parts of an object below a place; threads may share it. Raises DataError: the store fails, or has no such
+    object."""
+
+    def __init__(self, place: Path, name: str) -> None:
+        self._address = f"{_address(place)}/{name}"
+        with _named(self._address):
+            self._file = _store(place).open_input_file(self._address)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """So many bytes, fewer at the end. Raises DataError: the store fails."""
+        with _named(self._address):
+            return bytes(self._file.read_at(size, offset))
+
+
 def filesystem(place: Path) -> tuple[pafs.S3FileSystem, str]:
     """What other libraries need to write below a place: the store, and the path in it. Raises DataError."""
     return _store(place), _address(place)

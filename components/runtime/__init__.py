@@ -9,7 +9,7 @@ on_demand.py   a sequence that takes no memory; spilled.py: a list on disk
 memory.py      memory given back; patience.py: how long a caller waits; dropped.py: misleading lines of libraries
 cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder
-node_folder.py what this machine has fetched to work on
+node_folder.py what this machine has fetched to work on; disk_cache.py: of that, at most so many bytes
 spared.py      imports that a start does without
 threads.py     one thread for torch
 weights.py     the weights that come with the environment

@@ -97,7 +97,7 @@ class Materials:
         sha256 = fingerprint([self.inputs_sha256, "refit"]) if refit else self.inputs_sha256
         if runtime.workers and runtime.store is not None:
             materials = self._publish(layout, folder, runtime, runtime.store)
-            source = replace(source, materials=materials)
+            source = replace(source, materials=materials, cache_mb=runtime.cache_mb)
             start = None if start is None else replace(start, materials=materials)
         task = TrainingTask(spec=spec, train=train, seed=seed, start=start)
         return Job(task=task, items=source, inputs_sha256=sha256), len(items)
@@ -110,6 +110,7 @@ class Materials:
             transform=folder / TRANSFORM,
             start=None if self.earlier is None else folder / START,
             datasets=() if runtime.features is not None else self.catalog["datasets"],
+            cache_mb=math.inf if runtime.cache_mb is None else runtime.cache_mb,
         )
 
 

@@ -58,6 +58,11 @@ class Runtime(Section):
     """Megabytes of features up to which a process holds the clips of a split in memory. Those of a larger split are
     written into one file below `.mer/packed` first and read clip by clip, with the same result to the bit."""
 
+    cache_mb: float | None = Field(None, ge=0)
+    """With `runtime.store`: megabytes of features that a node keeps on its disk. The clips of a larger corpus stay in
+    the store as one file; workers read each from there and keep those that were used last, with the same result to the
+    bit. Without a value every node fetches all of them once."""
+
     features: str | None = None
     """The address `s3://bucket/prefix` of a copy of `data/features`, for nodes that do not share that folder. Each
     reads it once, shard by shard, into the file below `.mer/packed`; server and keys come from the environment."""

@@ -2,17 +2,24 @@
 
     <store>/features/<dataset>/<modality>/shard-….parquet    of all trainings, named by the hash of their bytes
     <store>/trainings/<name>/files/…                         the catalog, the transform, what it starts from
+    <store>/trainings/<name>/clips.bin                       all clips in one file, where nodes do not keep all of them
     <store>/trainings/<name>/manifest.json                   written last: which files and shards belong together
 
 `publish` puts there what is missing; whoever reads goes by the manifest, so a copy that was interrupted, or that the
 next training has begun, is never seen. A node brings the files once, for all of its workers, and keeps those of one
 training; the shards go one by one into the file that training reads (`catalog/packed.py`), which the next training of
 the same features takes over.
+
+Where that file would have more than `runtime.cache_mb`, it is made once, on the machine with the project, and stays in
+the store. A worker reads each clip from there, a part of the object of exactly its bytes, and its node keeps the clips
+that were used last. The order is the permutation of all clips all the same; so with room for a share c of them about
+c²/2 are found on the node in an epoch (and all with c = 1), the others are read again: that is what the disk saves.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -22,6 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from components.catalog.examples import read_catalog
+from components.catalog.packed import BYTES_PER_MB, CLIPS, ROWS, PackedExamples, PackedFile, pack, packed_bytes
 from components.contracts.atomic import atomic_dir
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import file_sha256, fingerprint
@@ -29,11 +40,14 @@ from components.contracts.layout import Layout
 from components.datasets import remote
 from components.features.store import FeatureStore
 from components.runtime.alone import alone_in
+from components.runtime.disk_cache import DiskCache
 from components.runtime.node_folder import node_folder
 
 SETTING = "runtime.store"
 FEATURES, TRAININGS, FILES, MANIFEST = "features", "trainings", "files", "manifest.json"
 TRANSFORM, START = "transform", "start"
+# The rows of the packed clips among the files, and what a node keeps of the clips.
+PACKED, CACHE = "packed", "cache"
 # Nodes bring the files of one training after the other here.
 NODE_PREFIX = "training-"
 
@@ -80,6 +94,24 @@ class NodeMaterials:
         described = json.loads((self.bring() / MANIFEST).read_text(encoding="utf-8"))
         return {dataset: sorted(sizes) for dataset, sizes in described["features"].items()}
 
+    def packed_away(self, cache_mb: float) -> PackedExamples | None:
+        """The clips of the catalog as they are in the store, through a cache of the node; None where they are not.
+
+        Raises:
+            DataError: the store fails.
+        """
+        root = self.bring()
+        if PACKED not in json.loads((root / MANIFEST).read_text(encoding="utf-8")):
+            return None
+        clips = remote.ObjectRanges(_place(self.store, TRAININGS, self.name), CLIPS)
+        cache = DiskCache(Layout(root).state / CACHE, int(cache_mb * BYTES_PER_MB))
+
+        def read(offset: int, size: int) -> bytes:
+            return cache.get(offset, size, lambda: clips.read(offset, size))
+
+        file = PackedFile(root / PACKED, read_catalog(Layout(root))[1], read)
+        return PackedExamples(file, np.arange(len(file.rows)))
+
     def _fetch(self, folder: Path) -> None:
         place = _place(self.store, TRAININGS, self.name)
         content = remote.read(place, MANIFEST)
@@ -94,7 +126,14 @@ class NodeMaterials:
 
 
 def publish(
-    layout: Layout, store: str, name: str, *, transform: Path, start: Path | None, datasets: Iterable[str]
+    layout: Layout,
+    store: str,
+    name: str,
+    *,
+    transform: Path,
+    start: Path | None,
+    datasets: Iterable[str],
+    cache_mb: float = math.inf,
 ) -> NodeMaterials:
     """Puts into the store what it lacks of a training, and its manifest last.
 
@@ -105,18 +144,29 @@ def publish(
         transform: the folder of its transform.
         start: the folder of the version that it starts from.
         datasets: whose features are to be there; none where workers read them elsewhere.
+        cache_mb: `runtime.cache_mb`; clips that take more are put there as one file, in place of shards.
 
     Raises:
         ConfigError: not such an address.
         DataError: the store fails, or a shard is damaged here.
+        UnavailableError: the disk is full.
     """
     store = store.rstrip("/")
+    place = _place(store, TRAININGS, name)
     files = dict(_files(layout.catalog, "data/catalog"))
     files |= _files(transform, TRANSFORM) | ({} if start is None else _files(start, START))
-    features = {dataset: _shards(layout, dataset) for dataset in sorted(datasets)}
-    described = {"files": {name: file_sha256(path) for name, path in sorted(files.items())}, "features": features}
+    names = sorted(datasets)
+    packed = _packed(layout, cache_mb) if names else None
+    if packed is not None:
+        files[f"{PACKED}/{ROWS}"], names = packed / ROWS, []
+        _put_clips(packed / CLIPS, place)
+    features = {dataset: _shards(layout, dataset) for dataset in names}
+    described: dict[str, Any] = {
+        "files": {name: file_sha256(path) for name, path in sorted(files.items())},
+        "features": features,
+        **({} if packed is None else {PACKED: packed.name}),
+    }
     _put_features(layout, store, features)
-    place = _place(store, TRAININGS, name)
     with ThreadPoolExecutor(remote.THREADS) as pool:
         list(pool.map(lambda item: remote.put(item[1], place / FILES, item[0]), files.items()))
     content = json.dumps(described, sort_keys=True).encode()
@@ -139,6 +189,20 @@ def forget(layout: Layout, store: str, name: str) -> None:
                 remote.remove(place, item.name)
     except DataError as error:
         print(f"train: what a training that is done read stays in {store}: {error}", file=sys.stderr)
+
+
+def _packed(layout: Layout, cache_mb: float) -> Path | None:
+    """The folder of the packed clips, made where nodes are not to keep all of them; None where they are."""
+    table, catalog = read_catalog(layout)
+    if packed_bytes(table, catalog) <= cache_mb * BYTES_PER_MB:
+        return None
+    return pack(layout, table, catalog).folder
+
+
+def _put_clips(clips: Path, place: Path) -> None:
+    """Puts the packed clips there; a second training of the same run finds them."""
+    if {CLIPS: clips.stat().st_size} != {item.name: item.size for item in remote.listing(place) if item.name == CLIPS}:
+        remote.put(clips, place, CLIPS)
 
 
 def _put_features(layout: Layout, store: str, features: Mapping[str, Mapping[str, int]]) -> None:

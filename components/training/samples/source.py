@@ -28,7 +28,8 @@ class CatalogItems:
     With `refit` the clips of the calibration split are among those to train on, and none are held out. A split whose
     features take more than `memory_mb` stays on disk; its clips are read when they are asked for, with the same bits.
     With `address` the features come from an object store (`catalog/packed.py`). With `materials` everything does
-    (`nodes/materials.py`), or everything but the features where `address` names a place for those.
+    (`nodes/materials.py`), or everything but the features where `address` names a place for those; `cache_mb` bounds
+    what a node keeps of them.
     """
 
     root: Path
@@ -37,6 +38,7 @@ class CatalogItems:
     memory_mb: float = math.inf
     address: str | None = None
     materials: NodeMaterials | None = None
+    cache_mb: float | None = None
 
     def __call__(self, split: str) -> Sequence[Case]:
         """Reads the feature stores, or what is packed of them.
@@ -54,6 +56,8 @@ class CatalogItems:
 
     def _examples(self, splits: Sequence[str]) -> Sequence[Example]:
         if self.materials is not None:
+            if self.cache_mb is not None and (packed := self.materials.packed_away(self.cache_mb)) is not None:
+                return packed.where("split", splits)
             layout = Layout(self.materials.bring())
             if self.address is None:
                 address, shards = self.materials.features, self.materials.shards()

@@ -5,18 +5,21 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.catalog.cases import fit_transform
-from components.catalog.examples import load_examples
+from components.catalog.examples import load_examples, read_catalog
+from components.catalog.packed import BYTES_PER_MB, packed_bytes
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.datasets import remote
 from components.features.base import Encoded
 from components.features.store import FeatureStore
+from components.runtime.disk_cache import PAGE_BYTES
 from components.training.earlier import Earlier, Start
 from components.training.nodes.materials import NodeMaterials, forget, publish
 from components.training.samples.source import CatalogItems
@@ -127,6 +130,60 @@ def test_a_node_keeps_one_training_and_takes_the_packed_clips_over(
     assert folders == [second.bring()]
     (packed,) = Layout(second.bring()).packed.iterdir()
     assert (packed / "clips.bin").stat().st_ino == inode
+
+
+def pages(layout: Layout) -> int:
+    """Of the largest clip."""
+    clips = load_examples(layout)
+    largest = max(sum(one.values.nbytes + one.valid.size + 4 for one in clip.encoded.values()) for clip in clips)
+    return -(-largest // PAGE_BYTES)
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("share", [0.0, 0.5, 2.0])
+def test_a_node_that_may_not_keep_all_clips_reads_the_others_from_the_store(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    expected = source(layout)("train")
+    total_mb = packed_bytes(*read_catalog(layout)) / BYTES_PER_MB
+    cache_mb = share * len(expected) * pages(layout) * PAGE_BYTES / BYTES_PER_MB
+    transform = layout.root.parent / "transform"
+    materials = publish(
+        layout,
+        STORE,
+        "first",
+        transform=transform,
+        start=None,
+        datasets=["toy"],
+        cache_mb=min(cache_mb, 0.99 * total_mb),
+    )
+    assert shards() == []
+    layout.root.rename(tmp_path / "away")
+    at_node(monkeypatch, tmp_path / "node")
+    reads: list[int] = []
+    real = remote.ObjectRanges.read
+
+    def counted(self: remote.ObjectRanges, offset: int, size: int) -> bytes:
+        reads.append(size)
+        return real(self, offset, size)
+
+    monkeypatch.setattr(remote.ObjectRanges, "read", counted)
+    travelled = pickle.loads(pickle.dumps(replace(source(layout, materials), cache_mb=cache_mb)))
+    items = travelled("train")
+    reads.clear()
+    rng = np.random.default_rng(0)
+    for _ in range(2):  # epochs, in orders of their own
+        for place in rng.permutation(len(expected)).tolist():
+            item, other = items[place], expected[place]
+            assert item.clip_id == other.clip_id
+            for name in WIDTHS:
+                np.testing.assert_array_equal(item.features[name], other.features[name])
+                np.testing.assert_array_equal(item.masks[name], other.masks[name])
+            kept = sum(path.stat().st_size for path in Layout(materials.bring()).state.glob("cache/*/*"))
+            assert kept <= cache_mb * BYTES_PER_MB
+    assert not Layout(materials.bring()).packed.exists()
+    assert sum(reads) <= 2 * total_mb * BYTES_PER_MB  # of each clip its bytes, and no more
+    assert bool(reads) == (share < 1)
 
 
 def test_shards_are_put_once_and_what_was_cut_off_is_put_again(

@@ -98,6 +98,7 @@ SLOW = frozenset(
         "tests/test_locks.py",
         "tests/test_public.py",
         "tests/training/checkpoints/test_keeper.py",
+        "tests/training/test_adapted.py",
         "tests/training/test_clock.py",
         "tests/training/test_compiled.py",
         "tests/training/test_job.py",

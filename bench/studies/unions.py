@@ -74,7 +74,8 @@ def trained(unit: Unit, corpus: CatalogClips, kept: Path) -> FoldResult:
     path = path_of(unit, corpus, kept)
     result = load_result(path)
     if result is None:
-        result = run_unit(unit, corpus)
+        first = trained(unit.first, corpus, kept) if unit.params.train.refit else None
+        result = run_unit(unit, corpus, first)
         save_result(path, result)
         print(f"seed {unit.seed}, fold {unit.fold.name}", file=sys.stderr, flush=True)
     return result

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -248,6 +248,7 @@ def _clips(unit: Unit, corpus: CatalogClips) -> _Clips:
         corpus,
         standardise=unit.params.model.standardise,
         normalise=unit.params.train.normalise,
+        raw=unit.params.train.adapt,
         earlier=unit.earlier,
     )
     used = used_modalities(unit.params.model, set(unit.modalities) & set(transform.modalities))
@@ -270,6 +271,7 @@ def prepare_fold(
     *,
     standardise: bool = True,
     normalise: str = "pooled",
+    raw: Iterable[str] = (),
     earlier: Earlier | None = None,
 ) -> tuple[dict[str, list[Case]], Transform]:
     """The clips of each split and of `BOTH`, by id, under the transform of the fold's training split. Every variant
@@ -278,7 +280,7 @@ def prepare_fold(
     examples = {
         split: [corpus.examples[clip_id] for clip_id in fold.ids(split)] for split in ("train", "calibration", "test")
     }
-    transform = fit_transform(examples["train"], corpus.widths, standardise=standardise, normalise=normalise)
+    transform = fit_transform(examples["train"], corpus.widths, standardise=standardise, normalise=normalise, raw=raw)
     if earlier is not None:
         transform = earlier.under(transform, corpus.catalog["encoders"])
     cases = {split: list(prepare(of_split, transform)) for split, of_split in examples.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ class Case:
     """A transformed clip.
 
     Attributes:
-        features: modality → (T, D) float32, standardised, zeros where invalid.
+        features: modality → (T, D) float32, standardised but for those of `Transform.raw`, zeros where invalid.
         masks: modality → (T,) True = valid.
         step_labels: (T,) int64 class index, `UNLABELLED` where there is none; clip_label: likewise.
         groups: optional demographics; planted: the known events of a rendered corpus.
@@ -80,13 +80,19 @@ class Case:
 
 
 def fit_transform(
-    examples: Sequence[Example], widths: Mapping[str, int], *, standardise: bool, normalise: str
+    examples: Sequence[Example],
+    widths: Mapping[str, int],
+    *,
+    standardise: bool,
+    normalise: str,
+    raw: Iterable[str] = (),
 ) -> Transform:
     """The transform of the training examples; see `Transform.fit` and `train.normalise`."""
     datasets = None
     if normalise == "dataset":
         datasets = {name: (example.encoded for example in own) for name, own in by_dataset(examples).items()}
-    return Transform.fit((example.encoded for example in examples), widths, standardise=standardise, datasets=datasets)
+    encoded = (example.encoded for example in examples)
+    return Transform.fit(encoded, widths, standardise=standardise, datasets=datasets, raw=raw)
 
 
 def by_dataset(examples: Sequence[Example]) -> dict[str, Sequence[Example]]:

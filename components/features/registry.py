@@ -21,7 +21,7 @@ from components.features.encoders.signal import VoiceSignal
 from components.features.encoders.transformers_face import TransformersFace
 from components.features.encoders.transformers_text import TransformersText
 from components.features.encoders.transformers_voice import TransformersVoice
-from components.features.encoders.whisper_tiny import WhisperTiny
+from components.features.encoders.whisper_tiny import WhisperFrames, WhisperTiny
 from components.features.languages import MARK, ReadsWords, split
 
 ENCODERS: dict[tuple[str, str], Callable[[str], Encoder]] = {
@@ -29,6 +29,7 @@ ENCODERS: dict[tuple[str, str], Callable[[str], Encoder]] = {
     ("face", "hog"): Hog,
     ("voice", "whisper-tiny"): WhisperTiny,
     ("voice", "signal"): VoiceSignal,
+    ("voice", "whisper-tiny-frames"): WhisperFrames,
     ("text", "minilm"): MiniLm,
     ("text", "hashing"): HashedWords,
     ("physio", "signal"): PhysioSignal,

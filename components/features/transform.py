@@ -42,11 +42,13 @@ class Transform:
         modalities: modality → that of all training clips, for recordings of which nothing else is known.
         datasets: dataset → modality → that of the dataset's training clips, among all of them (`RecordingStatistics.
             among`); empty unless it was fitted with datasets.
+        raw: modalities whose values are left alone: layers of the model read them (`train.adapt`).
     """
 
     modalities: Fitted
     standardise: bool = True
     datasets: Mapping[str, Fitted] = field(default_factory=dict)
+    raw: frozenset[str] = frozenset()
 
     @property
     def widths(self) -> dict[str, int]:
@@ -61,6 +63,7 @@ class Transform:
         *,
         standardise: bool = True,
         datasets: Mapping[str, Iterable[Mapping[str, Encoded]]] | None = None,
+        raw: Iterable[str] = (),
     ) -> Transform:
         """Fits on the clips of the *training* split; one pass, float64.
 
@@ -69,6 +72,7 @@ class Transform:
             widths: features per step of every modality that may occur.
             standardise: whether `apply` changes values.
             datasets: the same clips by dataset, for statistics of each; those of a single one are those of all.
+            raw: modalities whose values `apply` leaves alone.
 
         Raises:
             DataError: a modality of a different width, or one that is not in `widths`; no valid step at all.
@@ -76,7 +80,7 @@ class Transform:
         fitted = {name: statistics.standardisation() for name, statistics in gather(clips, widths).items()}
         if not fitted:
             raise DataError("there is no valid step to fit the transform on", where="transform")
-        pooled = cls(modalities=fitted, standardise=standardise)
+        pooled = cls(modalities=fitted, standardise=standardise, raw=frozenset(raw) & fitted.keys())
         if not standardise or datasets is None or len(datasets) < 2:
             return pooled
         own = {name: pooled.adapted(gather(of_dataset, widths)) for name, of_dataset in sorted(datasets.items())}
@@ -89,21 +93,23 @@ class Transform:
             self,
             modalities={name: self.modalities[name] for name in chosen},
             datasets={dataset: {name: fitted[name] for name in chosen} for dataset, fitted in self.datasets.items()},
+            raw=self.raw & set(chosen),
         )
 
     def adapted(self, recordings: Mapping[str, RecordingStatistics]) -> Transform:
         """For more of some recordings, by their statistics; a modality that they lack stays as it is."""
-        return Transform(
+        return replace(
+            self,
             modalities={
                 name: recordings[name].among(pooled) if name in recordings else pooled
                 for name, pooled in self.modalities.items()
             },
-            standardise=self.standardise,
+            datasets={},
         )
 
     def of_dataset(self, name: str) -> Transform:
         """For clips of a dataset; itself where it has no statistics of that one."""
-        return Transform(modalities=self.datasets.get(name, self.modalities), standardise=self.standardise)
+        return replace(self, modalities=self.datasets.get(name, self.modalities), datasets={})
 
     def apply(
         self, encoded: Mapping[str, Encoded], num_steps: int
@@ -131,7 +137,7 @@ class Transform:
                 raise DataError("number of steps differs", where=name, seen=item.valid.size, allowed=num_steps)
             valid = usable(item)
             rows = item.values[valid]
-            if self.standardise:
+            if self.standardise and name not in self.raw:
                 rows = np.clip((rows.astype(np.float64) - fitted.mean) / fitted.std, -CLIP, CLIP)
             features[name][valid] = rows.astype(np.float32)
             masks[name] = valid
@@ -151,6 +157,8 @@ class Transform:
             tensors |= _tensors(fitted, _place(name))
         if self.datasets:
             described["datasets"] = {name: _entries(fitted) for name, fitted in self.datasets.items()}
+        if self.raw:
+            described["raw"] = sorted(self.raw)
         with atomic_file(folder / TENSORS_NAME) as beside:
             save_file(tensors, beside)
         write_json(folder / JSON_NAME, described)
@@ -177,6 +185,7 @@ class Transform:
                 name: _fitted(entries, tensors, _place(name), folder)
                 for name, entries in described.get("datasets", {}).items()
             },
+            raw=frozenset(described.get("raw", ())),
         )
 
 

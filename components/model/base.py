@@ -98,6 +98,11 @@ class EmotionModel(nn.Module, ABC):
     def set_from(self, clips: Sequence[ClipFeatures]) -> None:
         """Sets the weights that are not learned but computed from the training clips; by default there are none."""
 
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Names of the weights that training leaves as they are, those of an encoder's layers; by default none."""
+        return frozenset()
+
     def close(self, logits: Tensor) -> Tensor:
         """(…, K) → (…, K), with `ABSENT_LOGIT` for classes without training clips."""
         return logits.masked_fill(self.absent, ABSENT_LOGIT)

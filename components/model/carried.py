@@ -33,7 +33,7 @@ SIZES = (
 )
 OF_A_MODALITY = re.compile(
     r"(?:encoders|attention\.(?:key_value|norm|out|query)|fusion\.(?:gate|value)|unimodal_step|unimodal_clip"
-    r"|(?:step_)?statistics\.statistics)\.(?P<modality>[^.]+)\."
+    r"|(?:step_)?statistics\.statistics|upper)\.(?P<modality>[^.]+)\."
 )
 # Their first axis is the classes.
 BY_CLASS = re.compile(
@@ -101,9 +101,9 @@ def _blocks(name: str, spec: ModelSpec) -> Blocks:
     """Modality → its columns in a weight of `SIDE_BY_SIDE`."""
     names, count = spec.names, len(spec.names)
     if name == "statistics.hidden.weight":
-        return _laid([2 * spec.modalities[modality] for modality in names], names)
+        return _laid([2 * spec.read_widths[modality] for modality in names], names)
     if name == "step_statistics.hidden.weight":
-        return _laid([spec.modalities[modality] for modality in names], names)
+        return _laid([spec.read_widths[modality] for modality in names], names)
     if name == "fusion.mix.weight":
         width = spec.model.width
         streams, presence = _laid([width] * count, names), _laid([1] * count, names, start=width * count)

@@ -13,7 +13,7 @@ every mask is False, and no output at a valid step depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -27,7 +27,11 @@ from components.model.sparse import over_present
 from components.model.spec import ModelSpec
 from components.model.statistics import ClipStatistics, Layer, StatisticsHead, StepFeatures
 from components.model.temporal import TemporalEncoder
+from components.model.upper_layers import STRETCH_STEPS, UpperLayers
 from components.model.ways import Ways, one_way, statistics_and
+
+# Clips whose features behind an encoder's layers give the statistics that standardise them: at most half a GB.
+UPPER_CLIPS = 1024
 
 
 class TemporalModel(EmotionModel):
@@ -35,11 +39,11 @@ class TemporalModel(EmotionModel):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        config, names, classes = spec.model, spec.names, len(spec.classes)
+        config, names, classes, widths = spec.model, spec.names, len(spec.classes), spec.read_widths
         self.encoders = nn.ModuleDict(
             {
                 name: TemporalEncoder(
-                    spec.modalities[name],
+                    widths[name],
                     config.width,
                     blocks=config.tcn_blocks,
                     kernel=config.tcn_kernel,
@@ -76,17 +80,32 @@ class TemporalModel(EmotionModel):
         )
         reads_statistics = config.clip_head != "temporal"
         self.statistics = (
-            _statistics_head(spec, {name: ClipStatistics(spec.modalities[name]) for name in names})
-            if reads_statistics
-            else None
+            _statistics_head(spec, {name: ClipStatistics(widths[name]) for name in names}) if reads_statistics else None
         )
         self.affect = AffectHead(config.width, dropout=config.dropout) if spec.valence_arousal else None
         self.embedding = EmbeddingHead(config.width, spec.embedding) if spec.embedding else None
         self.step_statistics = (
-            _statistics_head(spec, {name: StepFeatures(spec.modalities[name]) for name in names})
+            _statistics_head(spec, {name: StepFeatures(widths[name]) for name in names})
             if reads_statistics and spec.utterances
             else None
         )
+        # Last, so that a model without them draws the weights that it always had.
+        self.upper = nn.ModuleDict(
+            {
+                name: UpperLayers(layers, frames=spec.modalities[name] // layers.width)
+                for name, layers in sorted(spec.upper.items())
+            }
+        )
+
+    @property
+    def upper_layers(self) -> dict[str, UpperLayers]:
+        """The layers of an encoder that are a part of this model, by modality."""
+        return {name: cast(UpperLayers, layers) for name, layers in self.upper.items()}
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Names of the weights of encoders' layers that do not learn, and of the statistics behind them."""
+        return frozenset(f"upper.{name}" for name, weight in self.upper.named_parameters() if not weight.requires_grad)
 
     @property
     def clip_heads(self) -> dict[str, ClipHead]:
@@ -94,14 +113,34 @@ class TemporalModel(EmotionModel):
         return {name: cast(ClipHead, head) for name, head in self.unimodal_clip.items()}
 
     def set_from(self, clips: Sequence[ClipFeatures]) -> None:
-        """Sets the centre and spread that standardise the statistics of a clip, and of a step."""
+        """Sets the centre and spread that standardise what an encoder's layers give before they learn, the statistics
+        of a clip, and those of a step."""
+        read = {name: self._set_upper(name, clips) for name in self.upper}
         layers: list[tuple[str, ClipStatistics | StepFeatures]] = []
         for head in (self.statistics, self.step_statistics):
             layers += [] if head is None else head.by_modality.items()
         for name, layer in layers:
-            layer.set_from(
-                (torch.from_numpy(clip.features[name]), torch.from_numpy(clip.masks[name])) for clip in clips
-            )
+            layer.set_from(read[name] if name in read else _of(name, clips))
+
+    @torch.no_grad()
+    def _set_upper(self, name: str, clips: Sequence[ClipFeatures]) -> list[tuple[Tensor, Tensor]]:
+        """What the layers of a modality give for the first stretch of up to `UPPER_CLIPS` clips, evenly spread, under
+        the statistics that they get from it: (T, D), (T,)."""
+        layers = self.upper_layers[name]
+        chosen = (clips[place] for place in range(0, len(clips), max(1, -(-len(clips) // UPPER_CLIPS))))
+        pairs = [(x_TE[:STRETCH_STEPS], mask_T[:STRETCH_STEPS]) for x_TE, mask_T in _of(name, chosen)]
+        pooled = [(layers.pooled(x_TE[None], mask_T[None])[0], mask_T) for x_TE, mask_T in pairs]
+        layers.standardised.set_from(pooled)
+        return [(layers.standardised(x_TD[None], mask_T[None])[0], mask_T) for x_TD, mask_T in pooled]
+
+    def read(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{m: (B, T, D)} of all modalities → what the model reads of them: behind the layers of `upper`."""
+        return {
+            name: over_present(self.upper[name], x_BTD, masks[name], width=self.spec.read_widths[name])
+            if name in self.upper
+            else x_BTD
+            for name, x_BTD in features.items()
+        }
 
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ModelOutput:
         """{m: (B, T, D)}, {m: (B, T)} → `ModelOutput`; see `EmotionModel.forward`.
@@ -110,6 +149,7 @@ class TemporalModel(EmotionModel):
         the default sizes with four modalities, beside the features: half a GB for an hour at 10 Hz.
         """
         features, masks = self.complete(features, masks)
+        features = self.read(features, masks)
         width = self.spec.model.width
         own = {
             name: over_present(encoder, features[name], masks[name], width=width)
@@ -202,6 +242,11 @@ class TemporalModel(EmotionModel):
             return one_way(self.close(temporal))
         both = self.spec.model.clip_head == "all"
         return statistics_and(head, statistics, temporal if both else None, close=self.close, valid=valid)
+
+
+def _of(name: str, clips: Iterable[ClipFeatures]) -> Iterator[tuple[Tensor, Tensor]]:
+    """(T, D) and (T,) of one modality of each clip."""
+    return ((torch.from_numpy(clip.features[name]), torch.from_numpy(clip.masks[name])) for clip in clips)
 
 
 def _statistics_head(spec: ModelSpec, layers: Mapping[str, Layer]) -> StatisticsHead[Layer]:

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from components.contracts.config import MODALITIES, Model
 from components.contracts.errors import ModelError
+
+LORA, WEIGHTS = METHODS = "lora", "weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperSpec:
+    """The last layers of an encoder as a part of the model (`upper_layers.py`).
+
+    Attributes:
+        encoder: the encoder whose output they read: the frames of its first layers, all of a step side by side.
+        base_sha256: of the weights that they have before they learn.
+        width, heads: of each layer.
+        layers: how many there are, of which the last `learned` learn.
+        method: what learns in them, as `train.adapt` says; `rank` is that of `lora`, 0 otherwise.
+    """
+
+    encoder: str
+    base_sha256: str
+    width: int
+    heads: int
+    layers: int
+    learned: int
+    method: str
+    rank: int
+
+    def __post_init__(self) -> None:
+        sizes = self.width > 0 and self.heads > 0 and self.width % self.heads == 0 and 0 < self.learned <= self.layers
+        if not sizes or self.method not in METHODS or (self.rank > 0) != (self.method == LORA):
+            raise ModelError("impossible layers of an encoder", where=self.encoder, seen=asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +55,8 @@ class ModelSpec:
         embedding: width W of the embedding that a contrastive loss compares with a text; 0 = no such head.
         utterances: whether steps are read in all ways that clips are, because training clips have labels for stretches
             of theirs alone, as the utterances of a video do.
+        upper: modality → the layers of its encoder that are a part of the model; such a modality's D is that of the
+            frames of a step side by side, a multiple of the layers' width.
     """
 
     modalities: Mapping[str, int]
@@ -36,6 +67,7 @@ class ModelSpec:
     valence_arousal: bool = False
     embedding: int = 0
     utterances: bool = False
+    upper: Mapping[str, UpperSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -49,6 +81,18 @@ class ModelSpec:
             )
         if self.embedding < 0:
             raise ModelError("a width cannot be negative", where="ModelSpec.embedding", seen=self.embedding)
+        if self.upper and (self.model.causal or self.model.preset != "default"):
+            raise ModelError(
+                "layers of an encoder need a model of the default preset that sees later steps",
+                where="train.adapt",
+                seen=f"model.preset: {self.model.preset}, model.causal: {str(self.model.causal).lower()}",
+                allowed="model.preset: default, model.causal: false",
+                remedy="Set these as allowed, or train.adapt: {}.",
+            )
+        for name, layers in self.upper.items():
+            if self.modalities.get(name, 1) % layers.width:
+                seen = f"{name}: {self.modalities.get(name)}"
+                raise ModelError("bad frames", where="ModelSpec.upper", seen=seen, allowed=f"{layers.width} each")
         unknown = sorted(set(self.absent) - set(self.classes))
         if unknown:
             raise ModelError("absent classes must be among the classes", where="ModelSpec.absent", seen=unknown)
@@ -70,6 +114,12 @@ class ModelSpec:
         """Modality names in the one order that the model uses: that of `MODALITIES`, then others by name."""
         standard = tuple(name for name in MODALITIES if name in self.modalities)
         return standard + tuple(sorted(set(self.modalities) - set(standard)))
+
+    @property
+    def read_widths(self) -> dict[str, int]:
+        """Modality → width of what the model reads at a step, behind the layers of `upper`."""
+        own = {name: layers.width for name, layers in self.upper.items()}
+        return {name: own.get(name, width) for name, width in self.modalities.items()}
 
     def check(self, *, classes: tuple[str, ...] | None = None, modalities: Mapping[str, int] | None = None) -> None:
         """Compares this spec with a label map and feature widths (those of modalities it does not have are ignored).
@@ -105,6 +155,7 @@ class ModelSpec:
             "valence_arousal": self.valence_arousal,
             "embedding": self.embedding,
             **({"utterances": True} if self.utterances else {}),
+            **({"upper": {name: asdict(layers) for name, layers in sorted(self.upper.items())}} if self.upper else {}),
             "model": self.model.model_dump(mode="json"),
         }
 
@@ -120,6 +171,7 @@ class ModelSpec:
                 valence_arousal=bool(value.get("valence_arousal", False)),
                 embedding=int(value.get("embedding", 0)),
                 utterances=bool(value.get("utterances", False)),
+                upper={str(name): UpperSpec(**layers) for name, layers in value.get("upper", {}).items()},
                 model=Model.model_validate(value["model"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:

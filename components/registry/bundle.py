@@ -356,6 +356,8 @@ def _check_bounds(spec: ModelSpec, where: str) -> None:
         "classes": (len(spec.classes), MAX_CLASSES),
         "modalities": (len(spec.modalities), MAX_MODALITIES),
         "features": (max(spec.modalities.values()), MAX_FEATURES),
+        **{f"upper.{name}.layers": (layers.layers, MAX_BLOCKS) for name, layers in spec.upper.items()},
+        **{f"upper.{name}.width": (max(layers.width, layers.rank), MAX_WIDTH) for name, layers in spec.upper.items()},
     }
     for name, (size, allowed) in bounds.items():
         if size > allowed:

@@ -11,6 +11,7 @@ cluster.py     the connection to Ray
 checkpoint.py  transformers checkpoints by hub name or folder
 node_folder.py what this machine has fetched to work on; disk_cache.py: of that, at most so many bytes
 spared.py      imports that a start does without
+transformer_layer.py  a layer that encoders and the model have
 threads.py     one thread for torch
 weights.py     the weights that come with the environment
 progress.py    bars on a terminal, lines in a log

@@ -7,7 +7,7 @@ prepare.py    what a training is made of, from the catalog
 heldout.py    scores while it learns; curves.py: their plot; data_docs.py: the data's pages in the run
 clock.py      where the time goes; profiling.py: a trace; compiled.py: torch.compile
 job.py        one training as a value
-earlier.py    the version that a training starts from
+earlier.py    the version that a training starts from; adapted.py: the encoders whose last layers learn
 trainer.py    Ray Train; epochs.py: what its workers tell the process that started them
 nodes/        nodes that share no folder, but an object store
 stage.py      the `train` stage

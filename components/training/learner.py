@@ -19,6 +19,7 @@ from components.model.build import build_model
 from components.model.objective import Objective
 from components.model.spec import ModelSpec
 from components.runtime.on_demand import OnDemand
+from components.training.adapted import load_bases
 from components.training.clock import Clock
 from components.training.compiled import compiled
 from components.training.earlier import Start
@@ -91,6 +92,7 @@ class Learner:
         self.seed, self.steps, self.device = seed, steps, device
         torch.manual_seed(derived_seed(seed, "weights"))
         self.model = build_model(spec)
+        load_bases(self.model)
         self.model.set_from(_sample(training))
         if start is not None:
             start.put_into(self.model)
@@ -98,7 +100,9 @@ class Learner:
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
         self.outputs: Callable[..., ModelOutput] = compiled(self.model) if config.compile else self.model
         self.of_loss = {f"loss.{name}": value for name, value in objective.to(device).items()}
-        self.parameters = {**dict(self.model.named_parameters()), **self.of_loss}
+        fixed = self.model.fixed
+        learned = {name: value for name, value in self.model.named_parameters() if name not in fixed}
+        self.parameters = {**learned, **self.of_loss}
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         sizes = [parameter.numel() for parameter in self.parameters.values()]
         # The tail carries the loss sums to the other workers.
@@ -106,22 +110,25 @@ class Learner:
         self.gradient = self.buffer[: sum(sizes)]
         for parameter, part in zip(self.parameters.values(), torch.split(self.gradient, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
-        # Biases, norms and slopes are decayed only with `decay_all`: pulling a scale to zero is not regularisation.
-        matrices = [parameter for parameter in self.parameters.values() if parameter.ndim > 1]
-        others = [parameter for parameter in self.parameters.values() if parameter.ndim <= 1]
-        decay = config.weight_decay
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": decay},
-                {"params": others, "weight_decay": decay if config.decay_all else 0.0},
-            ],
-            lr=config.learning_rate,
-            fused=True,
-        )
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate, fused=True)
         self.clock = Clock(device)
         self.samples = 0
         self.history: list[dict[str, Any]] = []
         self.epoch_sums: dict[str, float] = {}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parameters for the optimiser: those of encoders' layers have a rate of their own (`train.adapt`), and
+        biases, norms and slopes are decayed only with `decay_all`: pulling a scale to zero is not regularisation."""
+        decay = self.config.weight_decay
+        of_upper = {f"upper.{name}.": settings.rate for name, settings in self.config.adapt.items()}
+        groups: dict[tuple[float, bool], list[Tensor]] = {(1.0, True): [], (1.0, False): []}
+        for name, parameter in self.parameters.items():
+            rate = next((rate for prefix, rate in of_upper.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+        return [
+            {"params": own, "weight_decay": decay if matrices or self.config.decay_all else 0.0, "rate": rate}
+            for (rate, matrices), own in groups.items()
+        ]
 
     def step(self, *parts: Batch | None, step: int, samples: int, share: Share) -> dict[str, float]:
         """One optimiser step on a global batch.
@@ -200,8 +207,10 @@ class Learner:
         return {name: value for name, value in self.ema.items() if name not in self.of_loss}
 
     def averaged(self) -> dict[str, Tensor]:
-        """`average` as copies on the CPU: the result of a training."""
-        return {name: value.detach().cpu().clone() for name, value in self.average.items()}
+        """`average`, and what did not learn, as copies on the CPU: the result of a training."""
+        fixed = self.model.fixed
+        whole = {**self.average, **{name: value for name, value in self.model.named_parameters() if name in fixed}}
+        return {name: value.detach().cpu().clone() for name, value in whole.items()}
 
     def _sums(self, batch: Batch | None, step: int, share: Share) -> tuple[Tensor, Tensor]:
         """This worker's sums of the additive parts; and in float64 their normalisers, then the sums of joint parts."""
@@ -234,7 +243,7 @@ class Learner:
         if norm > self.config.gradient_clip:
             self.gradient.mul_(self.config.gradient_clip / norm)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.steps)
+            group["lr"] = group["rate"] * learning_rate(self.config, step, self.steps)
         self.optimiser.step()
         # The average starts short, so that it does not retain the random first weights.
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))

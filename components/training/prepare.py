@@ -21,6 +21,7 @@ from components.contracts.layout import Layout
 from components.features.transform import Transform
 from components.model.build import used_modalities
 from components.model.spec import ModelSpec
+from components.training.adapted import check_adapted, upper_of
 from components.training.earlier import Earlier
 from components.training.job import Job, resume_name
 from components.training.loop import TrainingTask
@@ -166,7 +167,10 @@ def _prepare(
     runtime: Runtime,
 ) -> tuple[Transform, Sequence[Case]]:
     examples = read_examples(layout, "train", memory_mb=runtime.clips_mb, address=runtime.features)
-    fitted = fit_transform(examples, widths_of(catalog), standardise=model.standardise, normalise=train.normalise)
+    check_adapted(train, catalog["encoders"])
+    fitted = fit_transform(
+        examples, widths_of(catalog), standardise=model.standardise, normalise=train.normalise, raw=train.adapt
+    )
     if earlier is not None:
         earlier.check(model, rate_hz=examples[0].rate_hz, encoders=catalog["encoders"], present=fitted.modalities)
         fitted = earlier.under(fitted, catalog["encoders"])
@@ -197,6 +201,7 @@ def spec_of(
         rate_hz=items[0].rate_hz,
         valence_arousal=train.valence_arousal_loss > 0 and _rated(items),
         embedding=embedding_width(train, model),
+        upper=upper_of(train, catalog["encoders"], transform.widths) if train.adapt else {},
         utterances=model.preset == "default" and model.clip_head != "temporal" and _by_stretch(items),
     )
 

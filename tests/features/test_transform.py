@@ -42,6 +42,22 @@ def test_without_standardising_values_stay_as_the_encoder_gives_them(tmp_path: P
         np.testing.assert_array_equal(masks["voice"], item.valid)
 
 
+def test_the_values_of_a_modality_that_layers_read_are_left_alone(tmp_path: Path) -> None:
+    clips = [{"voice": clip(seed), "face": clip(seed + 9)} for seed in range(8)]
+    of_datasets = {"a": clips[:4], "b": clips[4:]}
+    plain = Transform.fit(clips, {"voice": 4, "face": 4}, datasets=of_datasets)
+    raw = Transform.fit(clips, {"voice": 4, "face": 4}, datasets=of_datasets, raw=["voice", "text"])
+    raw.save(tmp_path)
+    item, expected = clips[3], plain.apply(clips[3], 30)
+    for one in (raw, Transform.load(tmp_path)):
+        assert one.raw == {"voice"}
+        for own in (one, one.of_dataset("b"), one.adapted({}), one.only(["voice", "face"])):
+            features, masks = own.apply(item, 30)
+            np.testing.assert_array_equal(features["voice"][item["voice"].valid], item["voice"].values[masks["voice"]])
+        np.testing.assert_array_equal(one.apply(item, 30)[0]["face"], expected[0]["face"])
+        assert one.only(["face"]).raw == frozenset()
+
+
 def test_a_part_of_a_transform_keeps_what_it_does() -> None:
     both = Transform.fit([{"voice": clip(0), "face": clip(1)}], {"voice": 4, "face": 4}, standardise=False)
     part = both.only(["face"])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from components.alignment.fingerprint import alignment_fingerprint
-from components.contracts.config import Alignment, FaceAlignment, Model, VoiceAlignment
+from components.contracts.config import Alignment, FaceAlignment, Model, Train, VoiceAlignment
 from components.contracts.lineage import Lineage
 from components.features.base import Encoded
 from components.features.registry import create
@@ -24,6 +24,7 @@ from components.model.build import build_model
 from components.model.spec import ModelSpec
 from components.registry.bundle import Description, EncoderSpec, Expert, write_bundle
 from components.registry.goldens import Golden
+from components.training.adapted import load_bases, upper_of
 
 CLASSES = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 SPECS = {"face": "hog", "voice": "signal", "text": "hashing"}
@@ -40,8 +41,10 @@ def tiny_bundle(
     specs: Mapping[str, str] = SPECS,
     experts: Mapping[str, Expert] | None = None,
     gates: Sequence[Mapping[str, Any]] = (PASSED,),
+    adapt: Mapping[str, Any] | None = None,
 ) -> str:
-    """Writes the bundle and returns its hash; a different seed gives a different model. `specs` names each encoder."""
+    """Writes the bundle and returns its hash; a different seed gives a different model. `specs` names each encoder, and
+    `adapt` those whose last layers are a part of the model, as `train.adapt` does."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     encoders = {name: create(specs[name], name, "cpu") for name in modalities}
@@ -53,11 +56,18 @@ def tiny_bundle(
         }
         for _ in range(8)
     ]
-    transform = Transform.fit(clips, widths)
+    train = Train.model_validate({"adapt": adapt or {}})
+    transform = Transform.fit(clips, widths, raw=train.adapt)
     applied = [transform.apply(clip, 20) for clip in clips]
     pooled = [pool(features, masks) for features, masks in applied]
-    spec = ModelSpec(modalities=widths, classes=CLASSES, model=Model(width=16, heads=2, tcn_blocks=1))
+    upper = upper_of(train, {name: {"spec": specs[name]} for name in widths}, widths)
+    spec = ModelSpec(modalities=widths, classes=CLASSES, model=Model(width=16, heads=2, tcn_blocks=1), upper=upper)
     model = build_model(spec).eval()
+    if upper:
+        load_bases(model)
+        for name, weight in model.named_parameters():
+            if weight.requires_grad and ".lora_B." in name:  # zero before it learns
+                torch.nn.init.normal_(weight, std=0.02)
     calibration = Calibration(step=1.2, clip=1.1, unimodal=dict.fromkeys(widths, 1.0))
     scorer = Scorer(model, calibration)
     return write_bundle(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -335,13 +336,32 @@ def test_an_encoder_or_alignment_other_than_the_bundles_is_refused(bundle_folder
 
 
 @pytest.mark.integration
+def test_online_equals_offline_where_layers_of_an_encoder_learned(
+    pool: ChildPool, clip_path: Path, tmp_path: Path
+) -> None:
+    specs = {**SPECS, "voice": "whisper-tiny-frames"}
+    tiny_bundle(tmp_path / "bundle", specs=specs, adapt={"voice": {"rank": 4}})
+    bundle = load_bundle(tmp_path / "bundle")
+    bundle.check_goldens()
+    learned = [name for name in bundle.model.state_dict() if name.startswith("upper.voice.") and ".lora_" in name]
+    assert len(learned) == 2 * 2 * 4
+    check_online_equals_offline(Predictor(bundle, pool=pool), specs, clip_path, tmp_path)
+
+
+@pytest.mark.integration
 def test_online_equals_offline(predictor: Predictor, clip_path: Path, tmp_path: Path) -> None:
+    check_online_equals_offline(predictor, SPECS, clip_path, tmp_path)
+
+
+def check_online_equals_offline(
+    predictor: Predictor, specs: Mapping[str, str], clip_path: Path, tmp_path: Path
+) -> None:
     """The stages, through Parquet and beside another clip, against the predictor on the media file."""
     online = clip_of_file(clip_path, predictor.guard, words=WORDS)
     other = clip_of_file(media.video(tmp_path / "other.mp4", seconds=3, seed=5), predictor.guard, transcript="oh well")
     clips = [replace(online, clip_id="tiny/a"), replace(other, clip_id="tiny/b")]
     params = Params(
-        datasets=("tiny",), alignment=ALIGNMENT, features=Features(encoders=SPECS), ray=RayResources(num_cpus=2)
+        datasets=("tiny",), alignment=ALIGNMENT, features=Features(encoders=specs), ray=RayResources(num_cpus=2)
     )
     layout = Layout(tmp_path / "project")
     write_table(layout.dataset("tiny") / "clips.parquet", clip_table(clips))

@@ -29,7 +29,7 @@ from components.contracts.config.retrain import Retrain
 from components.contracts.config.runtime import Runtime
 from components.contracts.config.serving import Rollout, Serving
 from components.contracts.config.tracking import Registry, Tracking
-from components.contracts.config.train import Train
+from components.contracts.config.train import AdaptedEncoder, Train
 from components.contracts.config.tune import Range, Tune
 from components.contracts.config.validation import Drift, Validation
 
@@ -37,6 +37,7 @@ __all__ = [
     "ADAPTER",
     "MODALITIES",
     "Ablate",
+    "AdaptedEncoder",
     "Alignment",
     "AlignmentQuality",
     "Catalog",

@@ -19,9 +19,10 @@ class Features(Section):
     encoders: Mapping[str, str] = Field(
         default_factory=lambda: {"face": "fer", "voice": "whisper-tiny", "text": "minilm", "physio": "signal"}
     )
-    """Modality → encoder. Embedded ones are face: fer, hog; voice: whisper-tiny, signal; text: minilm, hashing;
-    physio: signal. Face, voice and text also take a checkpoint, `transformers:<hub name or folder>`, optionally with
-    `@<revision>`. A modality that is left out is not encoded.
+    """Modality → encoder. Embedded ones are face: fer, hog; voice: whisper-tiny, signal, whisper-tiny-frames;
+    text: minilm, hashing; physio: signal. Face, voice and text also take a checkpoint, `transformers:<hub name or
+    folder>`, optionally with `@<revision>`. A modality that is left out is not encoded. `whisper-tiny-frames` leaves
+    the last layers of `whisper-tiny` to the model, where they can learn (`train.adapt`).
 
     Words that are surely in a language which their encoder does not know count as missing. `minilm` knows English;
     `minilm?languages=any` lets it read all, and `transformers:NAME?languages=pl,en` says what a checkpoint knows."""

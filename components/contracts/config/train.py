@@ -10,6 +10,23 @@ from pydantic import Field, field_validator, model_validator
 from components.contracts.config.base import EarlierName, Section
 
 
+class AdaptedEncoder(Section):
+    """How the last layers of an encoder learn with the model."""
+
+    layers: int = Field(2, gt=0)
+    """How many of its last layers learn; the layers before them stay as they are."""
+
+    method: Literal["lora", "weights"] = "lora"
+    """What learns in them: `lora`, two thin matrices beside each of their matrices (Hu et al. 2022, arXiv 2106.09685);
+    `weights`, all their weights."""
+
+    rank: int = Field(8, gt=0)
+    """The rank of the two thin matrices of `lora`, whose product counts twice."""
+
+    rate: float = Field(0.2, gt=0)
+    """Their learning rate, as a multiple of `train.learning_rate`."""
+
+
 class Train(Section):
     """Optimisation by AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) of a weighted sum of losses.
 
@@ -142,6 +159,13 @@ class Train(Section):
     """The version whose weights training starts from: `starter`, the one that comes with this code, the number of a
     registered version, or the folder of a bundle; null starts anew. What both read by the same encoder is taken over
     with its statistics, as are the classes that both have; the rest starts anew."""
+
+    adapt: Mapping[str, AdaptedEncoder] = Field(default_factory=dict)
+    """Modality → how the last layers of its encoder learn, as `voice: {layers: 2, rank: 8}`, or `voice: {}` for the
+    defaults; its encoder must be one that leaves these layers to the model (`features.encoders.voice:
+    whisper-tiny-frames`). `layers` (2) learn; `method` is `lora`, two matrices of rank `rank` (8) beside each matrix
+    (Hu et al. 2022, arXiv 2106.09685), or `weights`, all weights; `rate` (0.2) times `learning_rate` is their learning
+    rate. What they learned is part of the model. Of no modality by default: encoders stay as they are."""
 
     @classmethod
     def loss_weights(cls) -> tuple[str, ...]:

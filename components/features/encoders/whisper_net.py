@@ -14,31 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.runtime.transformer_layer import TransformerLayer
+
 KERNEL = 3
-FFN_FACTOR = 4
-
-
-class EncoderLayer(nn.Module):
-    """Pre-norm self-attention and feed-forward, each with a residual; query, key and value in one projection."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.ffn_norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, FFN_FACTOR * width)
-        self.down = nn.Linear(FFN_FACTOR * width, width)
-
-    def forward(self, x_BND: Tensor) -> Tensor:
-        """(B, N, D) → (B, N, D)."""
-        batch, length, width = x_BND.shape
-        qkv = self.qkv(self.attention_norm(x_BND)).view(batch, length, 3, self.heads, width // self.heads)
-        q_BHND, k_BHND, v_BHND = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = functional.scaled_dot_product_attention(q_BHND, k_BHND, v_BHND)
-        x_BND = x_BND + self.out(mixed.transpose(1, 2).reshape(batch, length, width))
-        return x_BND + self.down(functional.gelu(self.up(self.ffn_norm(x_BND))))
 
 
 class WhisperEncoder(nn.Module):
@@ -49,7 +27,7 @@ class WhisperEncoder(nn.Module):
         self.conv1 = nn.Conv1d(mels, width, KERNEL, padding=1)
         self.conv2 = nn.Conv1d(width, width, KERNEL, stride=2, padding=1)
         self.positions = nn.Parameter(torch.zeros(max_frames, width))
-        self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def hidden_states(self, mel_BMF: Tensor, *, layers: int | None = None) -> list[Tensor]:

@@ -1,4 +1,5 @@
-"""`whisper-tiny` (voice): the encoder of Whisper tiny.en, 384 features per step; needs no download.
+"""`whisper-tiny` (voice): the encoder of Whisper tiny.en, 384 features per step; needs no download. And
+`whisper-tiny-frames`, its first layer, for a model that has the others and lets them learn.
 
 The wave is level-normalised (`audio.py`), goes through Whisper's own log-mel and its encoder at the clip's *own*
 length: not padded to 30 s as Whisper does, which would cost ten times as much. A clip longer than 30 s, for which the
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.contracts.errors import ConfigError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.records import AlignedClip
 from components.contracts.timebase import pool_mean
@@ -33,10 +35,16 @@ if TYPE_CHECKING:
     from components.features.encoders.whisper_net import WhisperEncoder
 
 VERSION = 1
+FRAMES_VERSION = 1
 WIDTH = 384
 FRAME_S = 2 * HOP_SAMPLES / RATE_HZ
 CHUNK_SAMPLES = 30 * RATE_HZ
 FIRST_LAYER, LAST_LAYER = 1, 3
+HEADS = 6
+# Of `whisper-tiny-frames`: the layers that it runs, and the frames of 20 ms in a step of its grid.
+LOWER_LAYERS = 1
+FRAME_GRID_HZ = 10.0
+FRAMES_PER_STEP = 5
 
 
 class WhisperTiny:
@@ -90,8 +98,76 @@ class WhisperTiny:
 
     def _network(self) -> WhisperEncoder:
         if self._net is None:
-            from components.features.encoders.whisper_net import encoder_from_ct2
-
-            model = read_ct2(weight_file("whisper-tiny"), lambda name: name.startswith("encoder/"))
-            self._net = encoder_from_ct2(model.variables)
+            self._net = network()
         return self._net
+
+
+class WhisperFrames:
+    """The output of the first layer of Whisper tiny.en, all frames of a step side by side: (T, 5 · 384).
+
+    The layers after it are a part of the model (`components/model/upper_layers.py`), which pools their frames into
+    steps as `whisper-tiny` does. A frame that the sound does not reach is zeros. The parts of a long clip are 30 s
+    long, as there.
+    """
+
+    modality = "voice"
+    width = FRAMES_PER_STEP * WIDTH
+
+    def __init__(self, name: str = "whisper-tiny-frames") -> None:
+        self.name = name
+        self._net: WhisperEncoder | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the spec, this code's version and the weights."""
+        return fingerprint(
+            {
+                "spec": self.name,
+                "version": [FRAMES_VERSION, AUDIO_VERSION],
+                "layers": LOWER_LAYERS,
+                "weights": WEIGHTS["whisper-tiny"].sha256,
+            }
+        )
+
+    def encode(self, clips: Sequence[AlignedClip]) -> list[Encoded]:
+        """(T, 1920) per clip; valid where the voice mask is.
+
+        Raises:
+            ConfigError: the grid does not have ten steps per second.
+        """
+        return [self._encode(clip) for clip in clips]
+
+    def _encode(self, clip: AlignedClip) -> Encoded:
+        steps = clip.grid.num_steps
+        if clip.grid.rate_hz != FRAME_GRID_HZ:
+            raise ConfigError(
+                f"{self.name} puts five frames of 20 ms into a step",
+                where="alignment.rate_hz",
+                seen=clip.grid.rate_hz,
+                allowed=FRAME_GRID_HZ,
+                remedy="Set alignment.rate_hz as allowed, or features.encoders.voice: whisper-tiny.",
+            )
+        if not has_voice(clip):
+            return empty(steps, self.width)
+        import torch
+
+        if self._net is None:
+            self._net = network()
+        wave = level_normalised(clip)
+        frames_ND = np.zeros((steps * FRAMES_PER_STEP, WIDTH), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, wave.size, CHUNK_SAMPLES):
+                mel = torch.from_numpy(whisper_log_mel(wave[start : start + CHUNK_SAMPLES]))
+                part = self._net.hidden_states(mel[None], layers=LOWER_LAYERS)[-1][0].numpy()
+                place = frames_ND[start // (2 * HOP_SAMPLES) :][: len(part)]
+                place[:] = part[: len(place)]
+        values_TD = frames_ND.reshape(steps, self.width)
+        return masked(values_TD, values_TD.any(axis=1) & mask_of(clip, "voice"))
+
+
+def network() -> WhisperEncoder:
+    """The encoder with its weights. Raises UnavailableError: they are not installed."""
+    from components.features.encoders.whisper_net import encoder_from_ct2
+
+    model = read_ct2(weight_file("whisper-tiny"), lambda name: name.startswith("encoder/"))
+    return encoder_from_ct2(model.variables)

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.contracts.errors import DataError
+from components.contracts.errors import ConfigError, DataError
 from components.contracts.records import AlignedClip
-from components.features.encoders.whisper_tiny import CHUNK_SAMPLES, WhisperTiny
+from components.contracts.timebase import Grid
+from components.features.encoders.whisper_tiny import CHUNK_SAMPLES, WhisperFrames, WhisperTiny
 from tests.builders import make_aligned_clip
 
 
@@ -75,3 +76,35 @@ def test_longer_than_thirty_seconds(encoder: WhisperTiny) -> None:
 def test_another_rate_is_refused(encoder: WhisperTiny) -> None:
     with pytest.raises(DataError, match="seen 8000; allowed: 16000"):
         encoder.encode([make_aligned_clip(audio_rate_hz=8000)])
+
+
+def test_frames_have_their_place_in_a_step() -> None:
+    """How they become the features of `whisper-tiny` is in tests/training/test_adapted.py."""
+    encoder, clip = WhisperFrames(), glide(1.77)
+    (encoded,) = encoder.encode([clip])
+    assert encoded.values.shape == (18, encoder.width) == (18, 5 * 384)
+    assert encoded.valid.all()
+    frames = encoded.values.reshape(90, 384)
+    # 1.77 s of sound are 89 frames of 20 ms, centred on multiples of 20 ms.
+    assert frames[:89].any(axis=1).all()
+    assert not frames[89].any()
+    mask = np.ones(18, dtype=bool)
+    mask[4:6] = False
+    (partly,) = encoder.encode([make_aligned_clip(steps=18, pcm=clip.pcm, masks={"voice": mask})])
+    np.testing.assert_array_equal(partly.valid, mask)
+    assert not partly.values[4:6].any()
+    (absent,) = encoder.encode([make_aligned_clip(steps=10, pcm=np.zeros(0, np.int16), masks={})])
+    assert absent.values.shape == (10, 1920)
+
+
+def test_frames_of_a_long_clip_are_those_of_its_parts() -> None:
+    encoder, clip = WhisperFrames(), glide(31.5)
+    (encoded,) = encoder.encode([clip])
+    assert encoded.values.shape == (315, 1920)
+    assert encoded.values.any(axis=1).all()
+
+
+def test_frames_on_a_different_grid_are_refused() -> None:
+    clip = make_aligned_clip(grid=Grid(rate_hz=25.0, num_steps=20))
+    with pytest.raises(ConfigError, match=r"alignment.rate_hz.*seen 25.0; allowed: 10.0"):
+        WhisperFrames().encode([clip])

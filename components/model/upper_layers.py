@@ -83,8 +83,9 @@ class UpperLayers(nn.Module):
         """(B, N, D), zeros where not valid → (B, T, D), the mean over the frames that overlap each step, by overlap."""
         share_F = y_BND.new_ones(self.frames)
         share_F[0] = 0.5
-        y_BTFD = y_BND.unflatten(1, (-1, self.frames))
-        valid_BTF = valid_BN.unflatten(1, (-1, self.frames)).to(y_BND.dtype)
+        clips = len(y_BND)
+        y_BTFD = y_BND.reshape(clips, -1, self.frames, self.spec.width)
+        valid_BTF = valid_BN.reshape(clips, -1, self.frames).to(y_BND.dtype)
         total_BTD = torch.einsum("btfd,f->btd", y_BTFD, share_F)
         weight_BT = valid_BTF @ share_F
         total_BTD = total_BTD + 0.5 * functional.pad(y_BTFD[:, 1:, 0], (0, 0, 0, 1))

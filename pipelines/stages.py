@@ -116,7 +116,7 @@ STAGES: Mapping[str, Stage] = {
             work="components.alignment.stage:run",
             per_dataset=True,
             decided_by=("alignment",),
-            runs_with=("ray",),
+            runs_with=("ray", "runtime"),
         ),
         Stage(
             name="features",

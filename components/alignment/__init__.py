@@ -10,6 +10,7 @@ said.py     words that were sent with a clip; tokens.py: words in any language; 
 vad.py      when somebody speaks
 quality.py  figures, notes and a gate
 outcome.py  a clip aligned or set aside; refused.py: remembered, so that a broken file is not decoded again
-partial.py  what an interrupted run has done; chunks.py: the work in parts; shards.py: the result as Parquet
+partial.py  what was done so far; chunks.py: the work in parts; lent.py: media for actors without the project's folder
+shards.py   the result as Parquet
 fingerprint.py  what an alignment depends on, as a hash
 """

@@ -2,7 +2,9 @@
 
 Incremental: a row whose clip, content and alignment fingerprint are unchanged is taken over from the earlier shards;
 only the others pass through Ray. Results are stored as they arrive (`partial.py`), so that a killed run is resumed
-where it ended; when all clips are done, the shards are written in one go. A clip that cannot be aligned becomes a
+where it ended; when all clips are done, the shards are written in one go. Actors write results themselves, below
+`.mer/partial` or, with `runtime.store`, into an object store, from which they have the media too (`lent.py`), so nodes
+need not share a folder; this process gets receipts. A clip that cannot be aligned becomes a
 quarantine row and the run continues, even where the clip crashes the decoder: every clip with media is aligned in a
 guarded process (`guard.py`). It is not tried again before something about it changes (`refused.py`).
 """
@@ -13,7 +15,8 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from heapq import merge
 from itertools import chain
 from pathlib import Path
@@ -25,19 +28,21 @@ import pyarrow.parquet as pq
 from components.alignment.chunks import chunks
 from components.alignment.fingerprint import alignment_fingerprint
 from components.alignment.guard import Guard
-from components.alignment.outcome import RESULT_SCHEMA, STAGE, ClipOutcome, align_one, judged, unpacked
-from components.alignment.partial import Partial
+from components.alignment.lent import LentMedia, lend_media
+from components.alignment.outcome import STAGE, ClipOutcome, align_one, as_text, judged, packed, quarantined_of
+from components.alignment.partial import Partial, PartialWriter, Receipt
 from components.alignment.refused import FILE as REFUSED
 from components.alignment.refused import Refusals
 from components.alignment.shards import ShardWriter, StoredRow, linked, shard_rows, stored_in
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.codes import Code
-from components.contracts.config import Alignment, RayResources
+from components.contracts.config import Alignment, RayResources, Runtime
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Decisions, read_decisions
 from components.contracts.records import QUALITY_TYPE, Clip, Quality, Quarantined, clips_of, quarantine_table
 from components.datasets.remote import bring
+from components.datasets.staged import Staging
 from components.runtime.cluster import connect
 from components.runtime.progress import progress
 from components.runtime.stream import blocks_of, streaming
@@ -47,7 +52,15 @@ BATCH_CLIPS = 8
 TASKS_IN_FLIGHT = 2  # an actor works on one and already holds the next
 # Starting Ray and its actors costs more than aligning this many clips in this process; the code is the same.
 IN_PROCESS_CLIPS = 8
-PACKED_SCHEMA = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *RESULT_SCHEMA])
+RECEIPT_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("quality", pa.string()),
+        pa.field("quarantined", pa.string()),
+        pa.field("file", pa.string()),
+        pa.field("place", pa.int64(), nullable=False),
+    ]
+)
 QUALITY_SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
@@ -58,14 +71,15 @@ QUALITY_SCHEMA = pa.schema(
 )
 
 
-def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -> dict[str, Any]:
+def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources, runtime: Runtime) -> dict[str, Any]:
     """Aligns the clips of a dataset and writes `data/aligned/<name>/`.
 
     Returns:
         The content of `summary.json`, and `aligned_now`: how many clips passed through the aligner.
 
     Raises:
-        DataError: the clip table is missing.
+        ConfigError: `runtime.store` is not an address.
+        DataError: the clip table is missing, or the object store fails.
         UnavailableError: weights that the configuration needs are not installed.
     """
     clips = {clip.clip_id: clip for clip in _clips(layout.dataset(name) / "clips.parquet", name)}
@@ -77,17 +91,21 @@ def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -
     refusals = Refusals(folder, alignment, decisions)
     refused = _refused((clip for clip in clips.values() if clip.clip_id not in kept), refusals, alignment, decisions)
     missing = [clip for clip in clips.values() if clip.clip_id not in kept and clip.clip_id not in refused]
-    partial = Partial(layout.partial(STAGE, name), refusals.asking)
+    staging = Staging.of(layout.partial(STAGE, name), store=runtime.store, stage=STAGE, name=name)
+    staging.bring()
+    partial = Partial(staging.folder, refusals.asking)
     done = {clip.clip_id: result for clip in missing if (result := partial.recall(clip)) is not None}
     if done:
         print(f"align {name}: {len(done)} clips were aligned before the run was interrupted", file=sys.stderr)
     remaining = [clip for clip in missing if clip.clip_id not in done]
-    try:
-        done |= {
-            result.clip_id: partial.add(result) for result in _aligned(remaining, layout.root, name, alignment, ray)
-        }
-    finally:
-        partial.flush()
+    if remaining:
+        staging.prepare()
+        waiting = {clip.clip_id: clip for clip in remaining}
+        for receipt in _aligned(
+            remaining, layout.root, name, alignment=alignment, ray=ray, staging=staging, refusals=refusals
+        ):
+            done[receipt.clip_id] = partial.note(waiting[receipt.clip_id], receipt)
+        staging.bring()
     outcomes = {**{row.clip_id: _result(row) for row in kept.values()}, **refused, **done}
     results = [judged(clip, outcomes[clip.clip_id], alignment, decisions) for clip in clips.values()]
     with atomic_dir(folder) as beside:
@@ -96,7 +114,7 @@ def run(name: str, layout: Layout, *, alignment: Alignment, ray: RayResources) -
         with ShardWriter(beside, first=len(first)) as shards:
             shards.write_all(_rows(stored, passed, kept.keys(), partial, without=first))
         summary = _write(name, beside, results, current, refusals)
-    partial.clear()
+    staging.clear()
     return {**summary, "aligned_now": len(remaining)}
 
 
@@ -148,31 +166,63 @@ def _refused(
 
 
 class AlignBatch:
-    """The actor: aligns the clips of a batch in a guarded process, and returns one packed result per clip."""
+    """The actor: aligns the clips of a batch in a guarded process, writes the results, returns a receipt per clip."""
 
-    def __init__(self, config: Alignment, root: str) -> None:
-        self._root = Path(root)
+    def __init__(self, config: Alignment, root: str, staging: Staging) -> None:
+        self._staging = staging
+        self._media = None if staging.address is None else LentMedia()
+        self._root = Path(root) if self._media is None else self._media.root
         self._guard = Guard(config, self._root)
         self._guard.start()  # its seconds of imports need not wait for the first batch
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """A batch with one column `clips`, lists of JSON → one row of `PACKED_SCHEMA` per clip, each as a table."""
-        for text in chain.from_iterable(batch["clips"].to_pylist()):
-            clip = Clip.from_row(json.loads(text))
+        """A batch with one column `clips`, lists of `_asked_for` → one row of `RECEIPT_SCHEMA` per clip."""
+        self._staging.check()
+        with PartialWriter(self._staging) as written:
+            for text in chain.from_iterable(batch["clips"].to_pylist()):
+                work = json.loads(text)
+                clip = Clip.from_row(work["clip"])
+                yield _receipts(written.add(clip, work["asked"], self._align(clip, work["media"])))
+            yield _receipts(written.flush())
+
+    def _align(self, clip: Clip, media: Mapping[str, str]) -> dict[str, Any]:
+        if self._media is None:
             bring_media(clip, self._root)
-            yield pa.Table.from_pylist([{"clip_id": clip.clip_id, **self._guard.align(clip)}], schema=PACKED_SCHEMA)
+            return self._guard.align(clip)
+        here = self._media.bring(clip, media)
+        return named_as(clip, here, self._guard.align(here))
+
+
+def named_as(clip: Clip, here: Clip, fields: dict[str, Any]) -> dict[str, Any]:
+    """A packed result with the path that the clip has, where it was aligned under a different one."""
+    refusal = quarantined_of(fields["quarantined"])
+    if refusal is None or refusal.path != here.main_path:
+        return fields
+    return {**fields, "quarantined": as_text(replace(refusal, path=clip.main_path))}
+
+
+def _receipts(receipts: Sequence[Receipt]) -> pa.Table:
+    rows = [{"clip_id": one.clip_id, **one.fields, "file": one.file, "place": one.place} for one in receipts]
+    return pa.Table.from_pylist(rows, schema=RECEIPT_SCHEMA)
 
 
 def _aligned(
-    clips: list[Clip], root: Path, name: str, alignment: Alignment, ray: RayResources
-) -> Iterator[ClipOutcome]:
-    """The results of the clips, in the order of completion."""
-    if not clips:
-        return
+    clips: list[Clip],
+    root: Path,
+    name: str,
+    *,
+    alignment: Alignment,
+    ray: RayResources,
+    staging: Staging,
+    refusals: Refusals,
+) -> Iterator[Receipt]:
+    """The receipts of the clips, in the order of completion."""
     decoded = sum(has_media(clip) for clip in clips)
     with progress(f"align {name}", len(clips)) as advance:
-        few = decoded <= IN_PROCESS_CLIPS
-        results = _in_process(clips, root, alignment) if few else _in_ray(clips, root, alignment, ray)
+        if decoded <= IN_PROCESS_CLIPS:
+            results = _in_process(clips, root, alignment, staging, refusals)
+        else:
+            results = _in_ray(clips, root, alignment=alignment, resources=ray, staging=staging, refusals=refusals)
         for result in results:
             advance(1)
             yield result
@@ -189,48 +239,67 @@ def has_media(clip: Clip) -> bool:
     return any(path is not None for path in (clip.video_path, clip.audio_path, clip.pictures_path))
 
 
-def _in_process(clips: list[Clip], root: Path, alignment: Alignment) -> Iterator[ClipOutcome]:
+def _in_process(
+    clips: list[Clip], root: Path, alignment: Alignment, staging: Staging, refusals: Refusals
+) -> Iterator[Receipt]:
     """Without Ray: clips with media in a guarded process, the rest in this one."""
     from components.alignment.align import Aligner  # seconds of imports, which only this path needs
 
     aligner = Aligner(alignment, media=False)
-    with Guard(alignment, root) as guard:
+    with PartialWriter(staging.here) as written, Guard(alignment, root) as guard:
         for clip in clips:
             bring_media(clip, root)
-            yield guard.result(clip) if has_media(clip) else align_one(aligner, clip, root)
+            result = guard.align(clip) if has_media(clip) else packed(align_one(aligner, clip, root))
+            yield from written.add(clip, refusals.asking(clip.clip_id), result)
+        yield from written.flush()
 
 
-def _in_ray(clips: list[Clip], root: Path, alignment: Alignment, resources: RayResources) -> Iterator[ClipOutcome]:
+def _in_ray(
+    clips: list[Clip],
+    root: Path,
+    *,
+    alignment: Alignment,
+    resources: RayResources,
+    staging: Staging,
+    refusals: Refusals,
+) -> Iterator[Receipt]:
     """Each clip once, in the order of completion. A lost actor is started again, and its unfinished clips are aligned
-    anew. Ray Data starts no further clips while finished ones fill its share of the object store, so memory does not
-    depend on the number of clips."""
+    anew. Rows are on disk when a receipt arrives, so memory does not depend on the number of clips."""
     connect(resources)
     import ray
     from ray.data import ActorPoolStrategy
 
     actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(clips)))
+    media = lend_media(clips, root, staging)
     with streaming():
-        texts = [json.dumps(clip.to_row()) for clip in clips]
+        texts = [_asked_for(clip, refusals, media) for clip in clips]
         # One row per block, and one block per call of an actor.
         taken = [{"clips": chunk} for chunk in chunks(texts, actors, most=BATCH_CLIPS)]
         clips_in = ray.data.from_items(taken, override_num_blocks=len(taken))
         aligned = clips_in.map_batches(
             AlignBatch,
-            fn_constructor_args=(alignment, str(root)),
+            fn_constructor_args=(alignment, str(root), staging),
             batch_format="pyarrow",
             batch_size=None,
             zero_copy_batch=True,
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT),
             num_cpus=1,
         )
-    waiting = {clip.clip_id: clip for clip in clips}
+    waiting = {clip.clip_id for clip in clips}
     for batch in blocks_of(aligned):
         for row in batch.to_pylist():
-            clip = waiting.pop(row["clip_id"], None)
-            if clip is not None:  # else it arrived before its actor was lost, and again after
-                yield unpacked(clip, row)
+            if row["clip_id"] in waiting:  # else it arrived before its actor was lost, and again after
+                waiting.remove(row["clip_id"])
+                fields = {name: row[name] for name in ("quality", "quarantined")}
+                yield Receipt(clip_id=row["clip_id"], fields=fields, file=row["file"], place=row["place"])
     if waiting:
-        raise DataError(f"{len(waiting)} clips did not come back from Ray", where=STAGE, seen=next(iter(waiting)))
+        raise DataError(f"{len(waiting)} clips did not come back from Ray", where=STAGE, seen=min(waiting))
+
+
+def _asked_for(clip: Clip, refusals: Refusals, media: Mapping[str, Mapping[str, str]]) -> str:
+    """A clip for an actor, as JSON."""
+    asked = refusals.asking(clip.clip_id)
+    return json.dumps({"clip": clip.to_row(), "asked": asked, "media": media.get(clip.clip_id, {})})
 
 
 def _write(

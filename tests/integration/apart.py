@@ -1,4 +1,6 @@
-"""A program that trains on Ray nodes that share nothing but an object store, and cuts one off in the middle.
+"""A program that aligns, encodes and trains on Ray nodes that share nothing but an object store.
+
+One of them is cut off in the middle of the training.
 
 `python -m tests.integration.apart <file>` in namespaces of its own (`tests/namespaces.py`) writes what it saw to the
 file. Each node has its own network behind a bridge and its own `/mnt`, in which are all of its folders. The code is
@@ -26,8 +28,10 @@ from components.datasets import remote
 from components.training.checkpoints.state import STATE
 from components.training.job import CHECKPOINTS
 from components.training.nodes.place import STATE_PREFIX
+from tests.alignment.test_stage import NAME as TINY
 from tests.model.toys import Toy
 from tests.training.catalogs import write_catalog
+from tests.trees import tree_sha256
 
 FOLDER = Path("/mnt")
 HEAD, HEAD_PORT = "10.77.0.1", 6379
@@ -67,7 +71,7 @@ def main(seen: Path) -> None:
         nodes = {name: start_node(name, number) for number, name in enumerate(NODES)}
         os.environ["RAY_ADDRESS"] = f"{HEAD}:{HEAD_PORT}"
         wait_for_nodes()
-        answer = {"whole": train("whole"), "cut": train("cut", nodes)}
+        answer: dict[str, Any] = {"clips": from_clips(), "whole": train("whole"), "cut": train("cut", nodes)}
         answer["folders"] = {name: sorted(p.name for p in view(node, FOLDER).iterdir()) for name, node in nodes.items()}
         answer["lost"] = sorted(set(NODES) - alive())
         answer["ended"] = [name for name, node in {"head": head, **nodes}.items() if node.poll() is not None]
@@ -162,6 +166,50 @@ def alive() -> set[str]:
 
     addresses = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     return {name for number, name in enumerate(NODES) if address(number) in addresses}
+
+
+def from_clips() -> dict[str, Any]:
+    """Alignment and features of clips whose media only this machine has, by nodes and by this process alone."""
+    from components.alignment import stage as alignment
+    from components.features import stage as features
+    from pipelines.stages import call_stage
+    from tests.alignment.media import draw_face, tone, wav, write_clip
+    from tests.alignment.test_stage import clip_of, put
+
+    layouts = [Layout(FOLDER / name) for name in ("alone", "apart")]
+    store = f"s3://{BUCKET}/clips"
+    counts = []
+    for layout, runtime in zip(layouts, ({}, {"store": store}), strict=True):
+        media = layout.root / "media"
+        media.mkdir(parents=True)
+        clips = [
+            clip_of(layout.root, wav(media / f"{k}.wav", tone(0.5, 16_000, hz=200 + 10 * k)), transcript="so it is")
+            for k in range(6)
+        ]
+        film = write_clip(media / "face.mp4", pictures=[draw_face()] * 13, sound=tone(0.5))
+        broken = media / "broken.mp4"
+        broken.write_text("no media\n" * 20)
+        put(layout, [*clips, clip_of(layout.root, film), clip_of(layout.root, broken)])
+        alignment.IN_PROCESS_CLIPS = features.IN_PROCESS_CLIPS = 0 if runtime else 1_000
+        params = Params.model_validate(
+            {
+                "alignment": {"face": {"detector": "whole_frame"}, "voice": {"activity": "energy"}},
+                "features": {
+                    "encoders": {"face": "hog", "voice": "signal", "text": "hashing"},
+                    "batch_clips": 2,
+                    "actors": 2,
+                },
+                "runtime": runtime,
+            }
+        )
+        aligned = call_stage("alignment", params, layout, TINY)
+        encoded = call_stage("features", params, layout, TINY)["encoded"]
+        counts.append([aligned["aligned"], aligned["quarantined_by_code"], encoded])
+    return {
+        "counts": counts,
+        "hashes": [[tree_sha256(layout.aligned(TINY)), tree_sha256(layout.features(TINY))] for layout in layouts],
+        "left": [item.name for item in remote.listing(remote.place_of(store, where="store"))],
+    }
 
 
 def train(name: str, nodes: dict[str, subprocess.Popen[bytes]] | None = None) -> dict[str, Any]:

@@ -21,11 +21,16 @@ from ray.cluster_utils import Cluster
 from transformers import Dinov2Config, Dinov2Model
 
 from components.alignment import stage as alignment
+from components.alignment.refused import Refusals
 from components.contracts.config import Alignment, FaceAlignment, Features, Params, VoiceAlignment
 from components.contracts.errors import MerError
 from components.contracts.layout import Layout
+from components.contracts.readmitted import Decisions
+from components.datasets.staged import Staging
 from components.features import stage as features
+from components.features.encode import EncodingResult
 from components.features.pools import ActorPool, encoded_in, pools
+from components.features.store import FeatureStore
 from components.features.work import plan, scan
 from pipelines.stages import call_stage
 from tests.alignment.media import draw_face, tone, wav, write_clip
@@ -60,10 +65,15 @@ def main(folder: Path) -> None:
 
 def held_back(root: Path) -> dict[str, Any]:
     """Aligns far more than the object store holds, for a reader that takes one clip and then none for a while."""
+    layout = Layout(root)
     (root / "media").mkdir(parents=True)
     sound = wav(root / "media" / "long.wav", tone(LONG_S, 16_000))
     clips = [replace(clip_of(root, sound), clip_id=f"{NAME}/{k:03d}") for k in range(LONG_CLIPS)]
-    results = alignment._in_ray(clips, root, PARAMS.alignment, PARAMS.ray)
+    refusals = Refusals(layout.aligned(NAME), PARAMS.alignment, Decisions())
+    place = staging(root / "partial")
+    results = alignment._in_ray(
+        clips, root, alignment=PARAMS.alignment, resources=PARAMS.ray, staging=place, refusals=refusals
+    )
     first = next(results)
     peak, last, same = 0, -1, 0
     while same < 4:  # until nothing moves any more
@@ -76,6 +86,7 @@ def held_back(root: Path) -> dict[str, Any]:
         "row_bytes": len(ids) * int(LONG_S * 16_000 * 2),
         "peak_bytes": peak,
         "spilled_bytes": sum(store.spilled_bytes_total for store in stores()),
+        "on_disk_bytes": sum(path.stat().st_size for path in place.folder.iterdir()),
     }
 
 
@@ -136,11 +147,11 @@ def gpu_pool(layout: Layout, folder: Path) -> dict[str, Any]:
     pretended = replace(second, device="cpu")
     alone = ActorPool(specs=specs, device="cpu", actors=1, num_cpus=1.0, num_gpus=0.0)
     before = set(actors())
-    results = list(encoded_in(tasks, (first, pretended), 2))
+    together, apart = staging(folder / "together"), staging(folder / "apart")
+    results = list(encoded_in(tasks, (first, pretended), 2, apart))
     gpu_nodes = {node["NodeID"] for node in ray.nodes() if node["Resources"].get("GPU")}
-    same = {(r.key, r.encoded.values.tobytes()) for r in results} == {
-        (r.key, r.encoded.values.tobytes()) for r in encoded_in(tasks, (alone,), 2)
-    }
+    expected = list(encoded_in(tasks, (alone,), 2, together))
+    same = values(results, apart) == values(expected, together)
     return {
         "planned": [[sorted(pool.specs), pool.device, pool.actors, pool.num_cpus, pool.num_gpus] for pool in planned],
         "on_gpu_node": [place in gpu_nodes for place in places_of("ClipEncoder", before)],
@@ -148,6 +159,18 @@ def gpu_pool(layout: Layout, folder: Path) -> dict[str, Any]:
         "same": same,
         "without_a_device": without_a_device(layout, specs),
     }
+
+
+def staging(folder: Path) -> Staging:
+    made = Staging.of(folder, store=None, stage=features.STAGE, name=NAME)
+    made.prepare()
+    return made
+
+
+def values(receipts: list[EncodingResult], place: Staging) -> set[tuple[str, bytes]]:
+    """The key and features of each receipt."""
+    store = FeatureStore(place.folder)
+    return {(r.key, store.read(r.modality, [r.key])[r.key].values.tobytes()) for r in receipts}
 
 
 def without_a_device(layout: Layout, specs: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Training on nodes that share nothing but an object store, one of which is cut off; see `apart.py`."""
+"""Stages on nodes that share nothing but an object store, one of which is cut off; see `apart.py`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ def test_the_weights_are_those_of_a_training_of_which_no_node_was_lost(seen: dic
     assert cut["model_sha256"] == whole["model_sha256"]
     assert cut["history"] == whole["history"]
     assert len(whole["history"]["epochs"]) == apart.EPOCHS
+
+
+def test_clips_are_aligned_and_encoded_where_nobody_else_has_their_media(seen: dict[str, Any]) -> None:
+    clips = seen["clips"]
+    alone, apart_ = clips["counts"]
+    assert alone == apart_ == [7, {"not-media": 1}, {"face": 1, "text": 6, "voice": 7}]
+    assert clips["hashes"][0] == clips["hashes"][1]
+    assert clips["left"] == []
 
 
 def test_no_node_has_a_folder_of_the_project(seen: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from components.alignment import partial, stage
-from components.alignment.outcome import ClipOutcome
+from components.alignment.partial import Receipt
 from components.contracts.layout import Layout
 from components.contracts.records import Clip
 from pipelines.stages import call_stage
@@ -24,15 +24,15 @@ from tests.trees import tree_sha256
 
 PROJECT = Path(__file__).resolve().parents[2]
 CLIPS = 12
-# What a stage runs in a process that may be killed: a clip a block and two a file, so that there is something to kill.
+# What a stage runs in a process that may be killed: a clip a block, and so one a file: there is something to kill.
 DRIVER = """
 import sys
 from pathlib import Path
-from components.alignment import partial, stage
+from components.alignment import stage
 from components.contracts.layout import Layout
 from pipelines.stages import call_stage
 from tests.alignment.test_stage import NAME, PARAMS
-stage.IN_PROCESS_CLIPS, stage.BATCH_CLIPS, partial.FILE_CLIPS = 0, 1, 2
+stage.IN_PROCESS_CLIPS, stage.BATCH_CLIPS = 0, 1
 call_stage("alignment", PARAMS, Layout(Path(sys.argv[1])), NAME)
 """
 
@@ -99,7 +99,7 @@ def test_a_run_whose_driver_was_killed_is_taken_up_where_it_was(
     monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 1_000)
     summary = call_stage("alignment", PARAMS, layout, NAME)
     assert summary["aligned_now"] == len(seen) == len(set(seen))
-    assert len(seen) == len(whole[1]) - 2 * (len(kept) - 1)
+    assert len(seen) == len(whole[1]) - (len(kept) - 1)
     assert tree_sha256(layout.aligned(NAME)) == whole[2]
     assert not layout.partial(stage.STAGE, NAME).exists()
 
@@ -126,9 +126,9 @@ def test_an_actor_that_is_lost_costs_nobody_a_clip(
     layout = project(whole, tmp_path / "project")
     real, came, killed = stage._in_ray, [], []
 
-    def watched(*arguments: Any) -> Iterator[ClipOutcome]:
+    def watched(*arguments: Any, **others: Any) -> Iterator[Receipt]:
         before = set(pids())
-        for result in real(*arguments):
+        for result in real(*arguments, **others):
             if not killed:
                 killed.append(next(pid for pid in pids() if pid not in before))
                 os.kill(killed[0], signal.SIGKILL)

@@ -45,10 +45,10 @@ class Runtime(Section):
     disk are lost, it goes on from there on a different one. Server and keys come from the environment."""
 
     store: str | None = None
-    """The address `s3://bucket/prefix` for what the nodes of a training share where they share no folder: the catalog,
-    the features, the transform, the progress, and copies of the checkpoints unless `runtime.checkpoints` names a place
-    for those. The actors of the stage `features` read aligned clips there and write what they encode. One prefix per
-    project. Server and keys come from the environment of every node; what a node has fetched
+    """The address `s3://bucket/prefix` for what nodes share where they share no folder. Actors of `alignment` and
+    `features` read media and aligned clips there and write what they make; for a training it has the catalog, the
+    features, the transform, the progress, and copies of the checkpoints unless `runtime.checkpoints` names a place for
+    those. One prefix per project. Server and keys come from the environment of every node; what a node has fetched
     is below its folder of temporary files (`TMPDIR`)."""
 
     max_failures: int = Field(2, ge=0)

@@ -1,6 +1,6 @@
 """What it is worth that an encoder's last layers learn (`train.adapt`), on the folds that a corpus publishes.
 
-    python -m bench.studies.adapted_encoder FROZEN ADAPTED MODALITY [--folds 5] [--candidates lora,weights] [--kept]
+    python -m bench.studies.adapted_encoder FROZEN ADAPTED MODALITY [--folds 5] [--candidates lora,weights] [--once]
 
 Two projects with the same catalog but for one encoder: FROZEN reads the modality by the whole encoder, ADAPTED by that
 which leaves its last layers to the model. Each fold is tested by models of the others: the next one calibrates and the
@@ -9,7 +9,7 @@ the candidates on its calibration fold; then both models are trained again with 
 choice sees the tested people. Everything else is as `params.yaml` of the project has it.
 
 Differences are paired by person. What is trained is kept below `.mer/adapted` of its project, so a run that was stopped
-goes on, and `--kept` makes the table of the folds that are whole.
+goes on, and `--kept` makes the table of the folds that are whole. `--once` does without the second training.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ def best(candidates: Mapping[str, Sample]) -> str:
     return max(candidates, key=lambda name: float(scores.macro_f1(candidates[name].confusion())))
 
 
-def frozen_results(project: Project, folds: int, *, kept: bool) -> Iterator[tuple[int, str, FoldResult]]:
+def frozen_results(project: Project, folds: int, *, again: bool, kept: bool) -> Iterator[tuple[int, str, FoldResult]]:
     """(fold, `ONCE` or `AGAIN`, result) with the encoder as it is."""
-    for refit, name in ((False, ONCE), (True, AGAIN)):
+    for refit, name in ((False, ONCE), (True, AGAIN))[: 1 + again]:
         for fold in range(folds):
             result = project.result(project.unit(fold, {}, refit=refit), kept=kept)
             if result is not None:
@@ -100,7 +100,7 @@ def frozen_results(project: Project, folds: int, *, kept: bool) -> Iterator[tupl
 
 
 def adapted_results(
-    project: Project, modality: str, candidates: Mapping[str, AdaptedEncoder], folds: int, *, kept: bool
+    project: Project, modality: str, candidates: Mapping[str, AdaptedEncoder], folds: int, *, again: bool, kept: bool
 ) -> Iterator[tuple[int, str, FoldResult]]:
     """The same with the layers that learn as is best for the calibration fold; all folds are trained once before any is
     trained again."""
@@ -115,10 +115,10 @@ def adapted_results(
         choices[fold] = candidates[choice]
         print(f"fold {fold}: {choice}", file=sys.stderr, flush=True)
         yield fold, ONCE, there[choice]
-    for fold, settings in choices.items():
-        again = project.result(project.unit(fold, {modality: settings}, refit=True), kept=kept)
-        if again is not None:
-            yield fold, AGAIN, again
+    for fold, settings in choices.items() if again else ():
+        result = project.result(project.unit(fold, {modality: settings}, refit=True), kept=kept)
+        if result is not None:
+            yield fold, AGAIN, result
 
 
 def table(made: Mapping[str, Mapping[tuple[int, str], Sample]], bootstrap: Bootstrap) -> Iterator[str]:
@@ -150,17 +150,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--folds", type=int, default=FOLDS, choices=range(1, FOLDS + 1))
     parser.add_argument("--candidates", default=",".join(CANDIDATES))
     parser.add_argument("--only", choices=(FROZEN, ADAPTED), help="train the models of one project, without a table")
+    parser.add_argument("--once", action="store_true", help="do not train again with the calibration fold")
     parser.add_argument("--kept", action="store_true", help="train nothing")
     chosen = parser.parse_args(arguments)
+    rounds = {"again": not chosen.once, "kept": chosen.kept}
     candidates = {name: CANDIDATES[name] for name in chosen.candidates.split(",")}
     made: dict[str, dict[tuple[int, str], Sample]] = {}
     if chosen.only in (None, FROZEN):
         project = Project.read(chosen.frozen)
-        results = frozen_results(project, chosen.folds, kept=chosen.kept)
+        results = frozen_results(project, chosen.folds, **rounds)
         made[FROZEN] = {(fold, name): sample(result, project.corpus) for fold, name, result in results}
     if chosen.only in (None, ADAPTED):
         project = Project.read(chosen.adapted)
-        results = adapted_results(project, chosen.modality, candidates, chosen.folds, kept=chosen.kept)
+        results = adapted_results(project, chosen.modality, candidates, chosen.folds, **rounds)
         made[ADAPTED] = {(fold, name): sample(result, project.corpus) for fold, name, result in results}
     if len(made) == 2:
         print("\n".join(table(made, Bootstrap(seed=project.params.seed))))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.contracts.findings import comparison_in_words, split_in_words
+from components.model.spec import LORA, UpperSpec
 from components.registry.bundle import Expert
 from components.registry.terms import Corpus, Count
 from components.training.earlier import Taken
@@ -74,6 +75,7 @@ def model_card(
     preset: str = "default",
     experts: Mapping[str, Expert] | None = None,
     started: Taken | None = None,
+    upper: Mapping[str, UpperSpec] | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -85,6 +87,7 @@ def model_card(
         preset: the value of `model.preset`.
         experts: modality that the training data lacked → the pretrained classifier that judges it.
         started: what the training took over from an earlier version; None where it started anew.
+        upper: modality → the layers of its encoder that learned with the model.
         lineage: MLflow tags with the origin of the version.
     """
     parts = [
@@ -96,7 +99,7 @@ def model_card(
         _failures(metrics),
         _honesty(metrics),
         _data(corpora, catalog, taxonomy, refit=bool(metrics.get("refit")), started=started),
-        _making(encoders, cost, lineage, preset, experts or {}),
+        _making(encoders, cost, lineage, preset, experts or {}, upper=upper or {}),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -308,15 +311,27 @@ def _gate_table(gates: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["| gate | verdict | evidence |", "|---|---|---|", *rows]
 
 
+def _learned(upper: UpperSpec | None) -> str:
+    if upper is None:
+        return ""
+    how = f"LoRA of rank {upper.rank}" if upper.method == LORA else "all their weights"
+    return f"; of the {upper.layers} layers after it the last {upper.learned} learned with the model ({how})"
+
+
 def _making(
     encoders: Mapping[str, Mapping[str, Any]],
     cost: Cost,
     lineage: Mapping[str, str],
     preset: str,
     experts: Mapping[str, Expert],
+    *,
+    upper: Mapping[str, UpperSpec],
 ) -> str:
     lines = ["## Making and cost", f"* model of the preset `{preset}`"]
-    lines += [f"* {modality}: encoder `{entry['spec']}` (frozen)" for modality, entry in sorted(encoders.items())]
+    lines += [
+        f"* {modality}: encoder `{entry['spec']}` (frozen){_learned(upper.get(modality))}"
+        for modality, entry in sorted(encoders.items())
+    ]
     lines += [
         f"* {modality}: **not trained and not measured here**, since no training clip had it. In a clip it is "
         f"judged by the classifier that comes with the encoder `{expert.encoder.spec}`, trained on "

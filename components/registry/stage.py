@@ -123,6 +123,7 @@ def run(
         experts=experts,
         cost=measured_cost(layout, model, test),
         preset=model.spec.model.preset,
+        upper=model.spec.upper,
         lineage=lineage.tags(),
     )
     run = run_of(tracking, layout.root, file_sha256(layout.trained / WEIGHTS))

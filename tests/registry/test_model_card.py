@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from components.contracts.pretrained import Pretrained
 from components.contracts.requirements import pinned_requirements
+from components.model.spec import UpperSpec
 from components.registry.bundle import EncoderSpec, Expert
 from components.registry.model_card import Cost, model_card, with_comparison
 from components.registry.terms import Corpus, Count, Terms
@@ -188,3 +190,16 @@ def test_the_comparison_with_the_champion_is_on_top_and_replaced_by_the_next() -
     assert "| loss | passed |" in second
     assert second.replace(second.split("\n\n")[1] + "\n\n", "") == text
     assert with_comparison("", gates, "3").startswith("## Against")
+
+
+def test_layers_that_learned_are_not_called_frozen() -> None:
+    lora = UpperSpec(encoder="e", base_sha256="0" * 64, width=8, heads=2, layers=2, learned=1, method="lora", rank=4)
+    text = card_of(made("ravdess", ("licence", "consent")), upper={"voice": lora})
+    assert "* face: encoder `fer` (frozen)\n" in text
+    assert (
+        "* voice: encoder `whisper-tiny` (frozen); of the 2 layers after it the last 1 learned with the model "
+        "(LoRA of rank 4)\n" in text
+    )
+    weights = replace(lora, learned=2, method="weights", rank=0)
+    text = card_of(made("ravdess", ("licence", "consent")), upper={"voice": weights})
+    assert "the last 2 learned with the model (all their weights)" in text

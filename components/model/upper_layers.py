@@ -4,8 +4,8 @@ The layers before them are a frozen encoder like any other: its frames are featu
 offline share. What learns here is either two thin matrices beside each matrix (LoRA: Hu et al. 2022, arXiv 2106.09685),
 or all weights of the last layers. Either way the weights are a part of the model's, and so of the bundle.
 
-Before they learn, what these layers give is what the whole encoder gives: the mean of the frames that go in and of
-each layer's output, pooled into steps. Frame k is centred on k times the length of a frame, so that the first one of a
+Before they learn, what these layers give is what the whole encoder gives, but for silence, which they do not read: the
+mean of the frames that go in and of each layer's output, pooled into steps. Frame k is centred on k times the length of a frame, so that the first one of a
 step counts half in it and half in the step before. It is then standardised as such features are by the transform.
 
 Legend: B clips, T steps, F frames in a step, N = T * F frames, D width of a frame. Masks are True = valid. A frame of
@@ -72,7 +72,21 @@ class UpperLayers(nn.Module):
         return self._steps(zero_invalid(y_BND, valid_BN), valid_BN)
 
     def _layered(self, x_BND: Tensor, valid_BN: Tensor) -> Tensor:
-        """The mean of the frames and of each layer's output."""
+        """The mean of the frames and of each layer's output, anything where not valid.
+
+        Only the valid frames are computed, side by side: of short recordings of speech half is silence.
+        """
+        if torch.compiler.is_compiling():  # shapes must not depend on values
+            return self._mean(x_BND, valid_BN)
+        most = int(valid_BN.sum(-1).max())
+        if most in (0, valid_BN.shape[1]):
+            return self._mean(x_BND, valid_BN)
+        order_BN = (~valid_BN).byte().sort(dim=-1, stable=True).indices[:, :most]
+        order_BND = order_BN.unsqueeze(-1).expand(-1, -1, x_BND.shape[-1])
+        mean_BND = self._mean(x_BND.gather(1, order_BND), valid_BN.gather(1, order_BN))
+        return torch.zeros_like(x_BND, dtype=mean_BND.dtype).scatter(1, order_BND, mean_BND)
+
+    def _mean(self, x_BND: Tensor, valid_BN: Tensor) -> Tensor:
         attended_BN = valid_BN | ~valid_BN.any(-1, keepdim=True)  # nothing valid: any number will do
         states = [x_BND]
         for layer in self.layers:

@@ -50,6 +50,15 @@ def test_a_clip_does_not_depend_on_padding_nor_on_what_is_not_valid(spec: UpperS
     torch.testing.assert_close(out[1:2], made(x[1:2], mask[1:2]))
 
 
+def test_only_valid_frames_are_computed_and_each_finds_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, (x, mask) = layers(), frames(3, 12)
+    mask[0, 2:7] = mask[1, :9] = mask[2, 11:] = False
+    packed = made.pooled(x, mask)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    whole = made.pooled(x, mask)
+    torch.testing.assert_close(packed[mask], whole[mask])
+
+
 def test_a_frame_that_is_not_there_does_not_count() -> None:
     made, (x, mask) = layers(), frames(1, 3)
     whole = made.pooled(x, mask)

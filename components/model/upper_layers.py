@@ -5,8 +5,9 @@ offline share. What learns here is either two thin matrices beside each matrix (
 or all weights of the last layers. Either way the weights are a part of the model's, and so of the bundle.
 
 Before they learn, what these layers give is what the whole encoder gives, but for silence, which they do not read: the
-mean of the frames that go in and of each layer's output, pooled into steps. Frame k is centred on k times the length of a frame, so that the first one of a
-step counts half in it and half in the step before. It is then standardised as such features are by the transform.
+mean of the frames that go in and of each layer's output, pooled into steps. Frame k is centred on k times the length of
+a frame, so that the first one of a step counts half in it and half in the step before. The result is standardised as
+such features are by the transform.
 
 Legend: B clips, T steps, F frames in a step, N = T * F frames, D width of a frame. Masks are True = valid. A frame of
 zeros, or of an invalid step, is not there.

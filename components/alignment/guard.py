@@ -33,6 +33,7 @@ from components.media.pieces import pieces
 from components.media.probe import image_format
 from components.media.received import Part, Recorded, recorded
 from components.media.source import open_media, out_of_memory, picture_stream, too_slow
+from components.runtime import confinement
 from components.runtime.fork_server import fork_server
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
@@ -202,6 +203,7 @@ def prepare(config: Alignment, files: Iterable[Path] = ()) -> None:
 
 def imports(settings: Fields) -> None:
     """What the children import, as `runtime.guarded` requires it; by the default configuration where none is known."""
+    confinement.prepare()
     pyarrow_without_pandas()
     import components.alignment.align
 

@@ -37,7 +37,7 @@ from typing import Any
 from components.contracts import errors
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MerError, UnavailableError
-from components.runtime.confinement import confine
+from components.runtime.confinement import confine, leave_network
 from components.runtime.fork_server import Child, fork_server
 from components.runtime.patience import GivenUpError, OutOfTimeError, Patience
 
@@ -87,8 +87,8 @@ class Guarded:
         settings: the handler's settings, JSON, sent once.
         limits: `max_work_s` and `max_memory_mb` of a request.
         bare: whether the child gets only what it needs of the environment (`fork_server.is_plain`).
-        only: the folders that the child may read besides Python's own; it may then write nothing and open no
-            connection, where the kernel can see to that (`confinement`). None: it may do what its parent may.
+        only: the folders that the child may read besides Python's own; it may then do nothing else to the system, as
+            far as the kernel can see to that (`confinement`). None: it may do what its parent may.
     """
 
     def __init__(
@@ -280,6 +280,8 @@ def child() -> None:
     setup = json.loads(line.recv_bytes())
     limits = MediaLimits.model_validate(setup["limits"])
     module, _, name = setup["serve"].partition(":")
+    if setup["only"] is not None:
+        leave_network()  # now, while it has one thread
     try:
         handler: Handler = getattr(importlib.import_module(module), name)(setup["settings"])
     except Exception as error:

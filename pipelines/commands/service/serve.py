@@ -165,8 +165,8 @@ def _serve(stack: ExitStack, params: Params, layout: Layout, address: str, *, wa
     watch.ray = ended_of_ray
     stack.callback(lambda: _end_service(watch, starting=stop.starting and not shared))
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    if not confinement.available():
-        trouble("this kernel has no Landlock: the process that opens uploads is not confined to them")
+    for what in confinement.lacking():
+        trouble(what)
     if watch.mlflow is not None:
         try:
             wait_ready(address, layout.state / LOG)

@@ -31,7 +31,7 @@ SERVE = f"{__name__}:serve"
 # A clip's share of processor time: the slowest checkpoints take some two seconds per second of clip without a GPU.
 FREE_WORK_S = 30.0
 WORK_S_PER_S = 10.0
-FEATURES, SCORES, EXPECTED = "features", "scores", "expected"
+FEATURES, SCORES, EXPECTED, LANGUAGE, BEFORE = "features", "scores", "expected", "language", "before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,15 @@ class EncoderGuard(InChild):
         }
         self._child = Guarded(SERVE, settings, limits)
 
-    def encode(self, row: bytes, aligned: AlignedClip, *, patience: Patience | None = None) -> Encodings:
+    def encode(
+        self, row: bytes, aligned: AlignedClip, *, before: str = "", patience: Patience | None = None
+    ) -> Encodings:
         """The encodings of one clip.
 
         Args:
             row: as `alignment.guard.Guard.aligned_row` returns it.
             aligned: the same, unpacked.
+            before: what was said before it, by which the language of its words is recognised too.
             patience: how long the caller waits.
 
         Raises:
@@ -90,7 +93,7 @@ class EncoderGuard(InChild):
         """
         work_s = min(FREE_WORK_S + WORK_S_PER_S * aligned.quality.duration_s, self._limits.max_work_s)
         try:
-            fields, body = self._child.ask({}, row, work_s=work_s, patience=patience)
+            fields, body = self._child.ask({BEFORE: before}, row, work_s=work_s, patience=patience)
         except OutOfTimeError as late:
             raise busy(patience, aligned.clip_id) from late
         except ChildEndedError as ended:
@@ -134,11 +137,11 @@ def serve(settings: Fields) -> Handler:
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         try:
             clip = [unpacked_row(request[BODY])]
-            language = recognised(clip[0].words) if clip[0].words else None
+            language = recognised(clip[0].words, request[BEFORE]) if clip[0].words else None
             foreign = {name: why for name, own in all_of_them.items() if (why := unread(own, language))}
             features = {name: _features(own, clip, read=name not in foreign) for name, own in encoders.items()}
             scores = {name: _scores(own, clip, read=name not in foreign) for name, own in classifiers.items()}
-            fields = {"language": language, "unread": {name: asdict(why) for name, why in foreign.items()}}
+            fields = {LANGUAGE: language, "unread": {name: asdict(why) for name, why in foreign.items()}}
             return {"memory": False, **fields}, _packed(Encodings(features=features, scores=scores))
         except MemoryError:
             return {"memory": True}, None
@@ -176,6 +179,6 @@ def _unpacked(body: bytes, fields: Fields) -> Encodings:
     return Encodings(
         features=parts[FEATURES],
         scores=parts[SCORES],
-        language=fields["language"],
+        language=fields[LANGUAGE],
         unread={name: Unread(**{**why, "known": tuple(why["known"])}) for name, why in fields["unread"].items()},
     )

@@ -84,9 +84,10 @@ def language_name(code: str) -> str:
     return LANGUAGES.get(code, code)
 
 
-def recognised(words: Sequence[Word]) -> str | None:
-    """The code (ISO 639) of the language of a clip's words; None where there are too few to be sure."""
-    text = "\n".join(utterance.text for utterance in utterances(words))[:MOST_CHARACTERS]
+def recognised(words: Sequence[Word], before: str = "") -> str | None:
+    """The code (ISO 639) of the language of a clip's words; None where there are too few to be sure. `before` is what
+    was said before them, where they are part of a stream."""
+    text = "\n".join([before, *(utterance.text for utterance in utterances(words))]).strip()[:MOST_CHARACTERS]
     if len("".join(set(text.lower().split())).encode("utf-8", "replace")) < LEAST_BYTES:
         return None
     code, probability = _recogniser().classify(text)

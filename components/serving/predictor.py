@@ -245,13 +245,13 @@ class Predictor:
             judgement = self._judgement(encodings, aligned.grid.num_steps, why=why)
         return self._answer(_Input.of(clip, aligned, encodings, self.bundle.alignment.quality), judgement)
 
-    def read(self, clip: Clip, *, patience: Patience | None = None) -> Reading:
-        """A clip on its grid, and its features. Raises as `predict`."""
+    def read(self, clip: Clip, *, before: str = "", patience: Patience | None = None) -> Reading:
+        """A clip on its grid, and its features; `before` as of `EncoderGuard.encode`. Raises as `predict`."""
         with metrics().stage(DECODE):
             row = self.guard.aligned_row(clip, patience=patience)
             aligned = unpacked_row(row)
         with metrics().stage(FEATURES):
-            return aligned, self.encoders.encode(row, aligned, patience=patience)
+            return aligned, self.encoders.encode(row, aligned, before=before, patience=patience)
 
     def advance(self, encodings: Encodings, num_steps: int, new: slice, past: Past) -> tuple[tuple[Moment, ...], Past]:
         """The moments of the new steps of a stream.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from components.serving.http.app import create_app
 from components.serving.http.gateway import Gateway
 from components.serving.service import Service, ServiceSettings
 from tests.serving import media
-from tests.serving.bundles import tiny_bundle
+from tests.serving.bundles import SPECS, tiny_bundle
 
 LIMITS = MediaLimits(max_bytes=200_000, max_duration_s=5.0)
 LONG = MediaLimits(max_bytes=50_000_000, max_duration_s=60.0)
@@ -52,9 +52,9 @@ def live_service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     return tiny_service(tmp_path_factory.mktemp("cache"), LONG)
 
 
-def tiny_service(cache: Path, limits: MediaLimits) -> Service:
-    """A service with the tiny bundle as version 4."""
-    sha256 = tiny_bundle(cache / "making")
+def tiny_service(cache: Path, limits: MediaLimits, specs: Mapping[str, str] = SPECS) -> Service:
+    """A service with the tiny bundle as version 4, with these encoders."""
+    sha256 = tiny_bundle(cache / "making", specs=specs)
     (cache / "making").rename(cache / sha256)
     service = Service(ServiceSettings(cache=cache, limits=limits, golden_tolerance=1e-4, alias="champion"))
     reference = VersionRef(model_name="tiny", version="4", bundle_sha256=sha256, tracking_uri="http://127.0.0.1:9")

@@ -40,7 +40,8 @@ from components.serving.service import Service
 from pipelines.commands.predict import command as predict
 from pipelines.commands.predict import live as predict_live
 from tests.serving import media
-from tests.serving.conftest import SERVING, listening
+from tests.serving.bundles import SPECS
+from tests.serving.conftest import LONG, SERVING, listening, tiny_service
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "stream.md"
 SOUND_HZ = 16_000
@@ -204,9 +205,27 @@ def test_a_stream_of_words_alone_has_no_answer_if_none_is_asked_for(address: str
         line.send(json.dumps({"type": "words", "words": words}))
         line.send('{"type": "end"}')
         messages = heard(line)
-    assert messages[-1] == {"type": "ended", "steps": 19}
+    assert messages[-1] == {"type": "ended", "steps": 19, "notes": []}
     assert numbers(messages) == list(range(19))
     assert messages[1]["moments"][0]["present"] == ["text"]
+
+
+def test_words_in_a_language_that_the_encoder_does_not_know_are_said_to_be_dropped(tmp_path: Path) -> None:
+    """Also in a later part whose own words do not show it."""
+    service = tiny_service(tmp_path, LONG, specs={**SPECS, "text": "hashing?languages=en"})
+    sentence = ["Nie", "wiem,", "co", "mam", "teraz", "zrobić.", *["ja"] * 6]
+    words = [{"text": text, "start_s": at / 2, "end_s": at / 2 + 0.4} for at, text in enumerate(sentence)]
+    with listening(service, SERVING) as url, opened(url, WORDS_ONLY) as line:
+        line.send(json.dumps({"type": "words", "words": words}))
+        line.send('{"type": "end"}')
+        messages = heard(line)
+    service.current().guard.close()
+    service.current().encoders.close()
+    note = "text: the words were in Polish; the encoder hashing knows English, so they were not used"
+    steps = [message for message in messages if message["type"] == "steps"]
+    assert [note for message in steps for note in message["notes"]] == [note]
+    assert {tuple(moment["present"]) for message in steps for moment in message["moments"]} == {()}
+    assert messages[-1] == {"type": "ended", "steps": 59, "notes": [note]}
 
 
 def test_a_place_is_free_again_when_its_client_is_slow_or_gone(live_service: Service) -> None:

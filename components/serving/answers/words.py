@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from components.contracts.lineage import RECORDED, RENDERED
 from components.features.adaptation import MIN_CLIPS, Adaptation
@@ -128,7 +128,7 @@ def presence_notes(
         unread: modality that the clip has and its encoder does not read → why.
     """
     why = unread or {}
-    notes = [f"{modality}: {why[modality]}" for modality in presence if modality in why]
+    notes = unread_notes(presence, why)
     notes += [
         f"{modality}: absent from this clip"
         + ("; this version needs its features ready-made" if modality in ready_made else "")
@@ -140,6 +140,11 @@ def presence_notes(
         for modality, share in sorted(unused.items())
     ]
     return notes
+
+
+def unread_notes(modalities: Iterable[str], why: Mapping[str, str]) -> list[str]:
+    """Notes on what the encoders of a version's modalities do not read; modality → why."""
+    return [f"{modality}: {why[modality]}" for modality in modalities if modality in why]
 
 
 def expert_notes(experts: Mapping[str, str]) -> list[str]:

@@ -27,6 +27,7 @@ from components.inference.live import Past
 from components.media.received import Part
 from components.runtime.patience import Patience
 from components.serving.answers.schemas import Answer
+from components.serving.answers.words import unread_notes
 from components.serving.clips import clip_of_request
 from components.serving.live.wire import Ask, Reply, read_ask, reply
 from components.serving.predictor import Predictor
@@ -69,9 +70,10 @@ def judged(file: Path, predictor: Predictor, patience: Patience | None = None) -
 def _steps(request: Request, clip: Clip | None, predictor: Predictor, patience: Patience | None) -> bytes:
     ask, rate_hz, identity = request.ask, predictor.bundle.alignment.rate_hz, predictor.model.bundle_sha256
     before, steps = round((ask.new_s - ask.start_s) * rate_hz), round((ask.end_s - ask.start_s) * rate_hz)
-    encodings = Encodings(features={}, scores={})
+    encodings, notes = Encodings(features={}, scores={}), []
     if clip is not None:
-        _, own = predictor.read(clip, patience=patience)
+        _, own = predictor.read(clip, before=ask.said, patience=patience)
+        notes = unread_notes(predictor.modalities, {name: why.words for name, why in own.unread.items()})
         encodings = Encodings(
             features={name: _of_length(encoded, steps) for name, encoded in own.features.items()},
             scores={name: _of_length(encoded, steps) for name, encoded in own.scores.items()},
@@ -84,7 +86,7 @@ def _steps(request: Request, clip: Clip | None, predictor: Predictor, patience: 
         )
         for moment in moments
     )
-    return reply(Reply(moments=moved, bundle_sha256=identity), past.pack())
+    return reply(Reply(moments=moved, bundle_sha256=identity, notes=tuple(notes)), past.pack())
 
 
 def _of_length(encoded: Encoded, steps: int) -> Encoded:

@@ -119,6 +119,9 @@ class Steps(Record):
     type: Literal["steps"] = "steps"
     first: int
     moments: tuple[Moment, ...] = Field(description="As the timeline of an answer.")
+    notes: tuple[str, ...] = Field(
+        (), description="What could not be used of what was sent, as the notes of an answer; each once per connection."
+    )
 
 
 class Whole(Record):
@@ -133,6 +136,7 @@ class Ended(Record):
 
     type: Literal["ended"] = "ended"
     steps: int
+    notes: tuple[str, ...] = Field((), description="All of the stream.")
 
 
 class Trouble(Record):

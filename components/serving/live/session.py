@@ -27,6 +27,7 @@ from components.serving.live.protocol import (
     WHERE,
     Begin,
     End,
+    SentWord,
     Signals,
     Words,
     bad_message,
@@ -45,6 +46,7 @@ FULL_BYTES = 12 << 20
 KEPT_BYTES = 16 << 20
 PIECE_BYTES = 200  # what a piece costs besides its data
 KEPT_STEPS = 6000
+SAID_WORDS, SAID_CHARACTERS = 50, 1000  # the newest, which show the language
 IN_MEMORY_BYTES = 1 << 20
 # Kind of a piece → what of the first message announces it.
 ANNOUNCED = {SOUND: "sound", PICTURE: "pictures", WORDS: "words", SIGNALS: "signals"}
@@ -89,6 +91,7 @@ class Session:
         judged_s: up to when steps have come out.
         ended: whether the client has sent everything.
         moments: the newest steps, as far as they are kept, the first of which has the number `first`.
+        notes: what could not be used of what was sent, in the order in which that was noticed.
     """
 
     begin: Begin
@@ -100,12 +103,14 @@ class Session:
     ended: bool = False
     moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=KEPT_STEPS))
     steps: int = 0
+    notes: list[str] = field(default_factory=list)
     received_bytes: int = 0
     file: IO[bytes] = field(default_factory=_nameless)
     _kept: list[Piece] = field(default_factory=list)
     _kept_bytes: int = 0
     _past: bytes = b""
     _past_of: str = ""
+    _words: deque[SentWord] = field(default_factory=lambda: deque(maxlen=SAID_WORDS))
 
     @property
     def first(self) -> int:
@@ -144,6 +149,7 @@ class Session:
             data = "[" + ",".join(word.model_dump_json() for word in sent.words) + "]"
             end_s = max((word.end_s for word in sent.words), default=0.0)
             self._add(Piece(kind=WORDS, at_s=at_s, data=data.encode()), end_s)
+            self._words.extend(sent.words)
         elif isinstance(sent, Signals):
             if any(len(values) != len(sent.time_s) for values in sent.channels.values()):
                 raise bad_message("a channel has not one value per time", allowed=f"{len(sent.time_s)} values")
@@ -212,7 +218,12 @@ class Session:
             sound_hz=self._sound_hz,
             past_of=self._past_of,
             past_bytes=len(self._past),
+            said=self._said(end_s),
         )
+
+    def _said(self, until_s: float) -> str:
+        said = sorted((word for word in self._words if word.start_s < until_s), key=lambda word: word.start_s)
+        return " ".join(word.text for word in said)[-SAID_CHARACTERS:]
 
     def whole(self) -> Ask | None:
         """What the answer of the whole stream needs; None where the client wants none."""
@@ -238,6 +249,7 @@ class Session:
     def took(self, ask: Ask, reply: Reply, past: bytes) -> None:
         """What came back for a request of `due`."""
         self._past, self._past_of = past, reply.bundle_sha256
+        self.notes += [note for note in reply.notes if note not in self.notes]
         self.moments.extend(reply.moments)
         self.steps += len(reply.moments)
         self.judged_s = ask.end_s

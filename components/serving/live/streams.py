@@ -301,19 +301,22 @@ class Streams:
 
 async def _tell(live: Live, socket: _Socket, steps: int) -> None:
     """Sends the steps from a number on as they come, and then the answer."""
+    told = 0
     while True:
         live.news.clear()
         first, moments = live.session.since(steps)
         if moments:
-            await socket.tell(Steps(first=first, moments=moments))
-            steps = first + len(moments)
+            notes = tuple(live.session.notes)
+            await socket.tell(Steps(first=first, moments=moments, notes=notes[told:]))
+            steps, told = first + len(moments), len(notes)
             continue
         if live.done:
             break
         await live.news.wait()
     if live.failure is not None:
         raise live.failure
-    await socket.tell(Ended(steps=steps) if live.answer is None else Whole(answer=live.answer))
+    ended = Ended(steps=steps, notes=tuple(live.session.notes))
+    await socket.tell(ended if live.answer is None else Whole(answer=live.answer))
 
 
 @dataclass(kw_only=True)

@@ -29,7 +29,8 @@ class Part(BaseModel):
 class Ask(Part):
     """Judge the steps of [new_s, end_s), with what was sent from start_s on; or all of it, with `whole`.
 
-    `past_of` is the bundle that the past was made with: a different version begins without one.
+    `past_of` is the bundle that the past was made with: a different version begins without one. `said` is the end of
+    what was said up to `end_s`: the few words of a part may not show their language.
     """
 
     start_s: float
@@ -39,13 +40,15 @@ class Ask(Part):
     whole: bool = False
     past_of: str = ""
     past_bytes: int = 0
+    said: str = ""
 
 
 class Reply(Part):
-    """The moments of the new steps, on the stream's clock."""
+    """The moments of the new steps, on the stream's clock; and what could not be used."""
 
     moments: tuple[Moment, ...]
     bundle_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def head(ask: Ask) -> bytes:

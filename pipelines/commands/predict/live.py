@@ -84,9 +84,9 @@ def _here(feed: Source, predictor: Predictor, *, as_json: bool) -> int:
             while (part := session.due()) is not None:
                 reply = answered(part)
                 assert isinstance(reply, bytes)
-                steps = session.steps
+                steps, told = session.steps, len(session.notes)
                 session.took(part, *read_reply(reply))
-                printer.steps(*session.since(steps))
+                printer.steps(*session.since(steps), tuple(session.notes[told:]))
         whole = session.whole()
         assert whole is not None
         answer = answered(whole)
@@ -147,7 +147,7 @@ def _by_service(feed: Source, url: str, *, as_json: bool) -> int:
                 message: dict[str, Any] = json.loads(text)
                 if message["type"] == "steps":
                     steps = Steps.model_validate(message)
-                    printer.steps(steps.first, steps.moments)
+                    printer.steps(steps.first, steps.moments, steps.notes)
                 elif message["type"] == "answer":
                     printer.answer(Answer.model_validate(message["answer"]))
                     return 0
@@ -188,11 +188,13 @@ class _Printer:
         self._as_json = as_json
         self._second = -1
 
-    def steps(self, first: int, moments: tuple[Moment, ...]) -> None:
-        """New steps, the first of which has this number."""
+    def steps(self, first: int, moments: tuple[Moment, ...], notes: tuple[str, ...]) -> None:
+        """New steps, the first of which has this number, and new notes."""
         if self._as_json:
-            print(Steps(first=first, moments=moments).model_dump_json(), flush=True)
+            print(Steps(first=first, moments=moments, notes=notes).model_dump_json(), flush=True)
             return
+        for note in notes:
+            print(f"note: {note}", flush=True)
         for moment in moments:
             if int(moment.start_s) == self._second:
                 continue

@@ -1,13 +1,15 @@
-"""One clip through the model: calibrated posteriors, also of each modality alone, and how far those disagree.
+"""A clip through the model: calibrated posteriors, also of each modality alone, and how far those disagree.
 
-One clip per call, fp32, on the CPU, without gradients: the numbers of a clip cannot depend on its batch, so the online
-answer is the offline one. Legend: T steps, K classes, D width.
+fp32, on the CPU, without gradients. Clips are scored one at a time, so that the numbers of a clip do not depend on
+others; a service may score several that it was asked for at once (`Scorer.score_all`), which changes them by rounding
+alone. Legend: T steps, K classes, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ from components.inference.experts import Opinion, joined_clip, joined_steps
 from components.inference.probabilities import product_of_experts, shifted, softmax
 from components.inference.together import Combination, groups_of
 from components.model.base import EmotionModel, ModelOutput
+
+# Steps of one pass of the model over several clips: more are no faster, and need memory.
+MOST_STEPS = 4096
 
 Features = Mapping[str, NDArray[np.float32]]
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -138,12 +143,50 @@ class Scored:
         return None if self.moments is None else self.moments.pairs[int(self.moments.pair[self.moments.worst_step])]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Grouped:
+    """A clip as the model reads it: `parts` are the whole, and where there are `groups`, the clip of each of them."""
+
+    parts: Sequence[tuple[Features, Masks]]
+    groups: tuple[Combination, ...]
+
+
+def _grouped(features: Features, masks: Masks, together: Sequence[Combination]) -> _Grouped:
+    groups = groups_of(tuple(name for name, mask in masks.items() if mask.any()), together)
+    groups = groups if len(groups) > 1 else ()
+    return _Grouped(parts=[(features, masks), *(keep(features, masks, names) for names in groups)], groups=groups)
+
+
+def _passes(order: Sequence[int], read: Sequence[_Grouped]) -> Iterator[list[int]]:
+    """Clips for one pass each, from the shortest on: of the same modalities and of at most `MOST_STEPS` with padding,
+    no longer than twice the shortest."""
+    some: list[int] = []
+    for index in order:
+        features, masks = read[index].parts[0]
+        steps = len(next(iter(masks.values())))
+        if some:
+            first_features, first_masks = read[some[0]].parts[0]
+            rows = sum(len(read[other].parts) for other in [*some, index])
+            alike = tuple(first_features) == tuple(features)
+            close = steps <= 2 * len(next(iter(first_masks.values())))
+            if not (alike and close and rows * steps <= MOST_STEPS):
+                yield some
+                some = []
+        some.append(index)
+    if some:
+        yield some
+
+
 class Scorer:
     """A model with its calibration."""
 
     def __init__(self, model: EmotionModel, calibration: Calibration) -> None:
         self.model = model.to(device="cpu", dtype=torch.float32).eval()
         self.calibration = calibration
+
+    @cached_property
+    def _without_prior(self) -> Scorer:
+        return Scorer(self.model, replace(self.calibration, shift=Shift()))
 
     def logits(self, features: Features, masks: Masks) -> Logits:
         """Uncalibrated scores of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` returns them."""
@@ -174,6 +217,29 @@ class Scorer:
             )
         return [Logits.of(out, row, out.step_logits.shape[1]) for row in range(count)]
 
+    def _logits_of(self, clips: Sequence[tuple[Features, Masks]]) -> list[Logits]:
+        """`logits` of clips that have the same modalities, in one pass of the model; shorter ones are padded."""
+        if not clips:
+            return []
+        if len(clips) == 1:
+            return [self.logits(*clips[0])]
+        steps = [len(next(iter(masks.values()))) for _, masks in clips]
+        longest = max(steps)
+
+        def padded(values: Sequence[NDArray[np.generic]], kind: type) -> Tensor:
+            rows = np.zeros((len(values), longest, *values[0].shape[1:]), kind)
+            for row, value in zip(rows, values, strict=True):
+                row[: len(value)] = value
+            return torch.from_numpy(rows)
+
+        names = tuple(clips[0][0])
+        with torch.inference_mode():
+            out = self.model(
+                {name: padded([features[name] for features, _ in clips], np.float32) for name in names},
+                {name: padded([masks[name] for _, masks in clips], np.bool_) for name in names},
+            )
+        return [Logits.of(out, row, count) for row, count in enumerate(steps)]
+
     def ways(self, logits: Logits, masks: Masks) -> dict[str, NDArray[np.floating]]:
         """Way of reading the clip → (K,) scores; see `with_product`."""
         present = {name: scores for name, scores in logits.unimodal.items() if name in masks and masks[name].any()}
@@ -200,7 +266,20 @@ class Scorer:
 
     def score(self, features: Features, masks: Masks) -> Scored:
         """Calibrated posteriors of one clip: {m: (T, D)}, {m: (T,)} as `Transform.apply` returns them."""
-        return self._combined(self.logits(features, masks), features, masks)
+        return self.score_all([(features, masks)])[0]
+
+    def score_all(self, clips: Sequence[tuple[Features, Masks]]) -> list[Scored]:
+        """`score` of several clips, in few passes of the model (`MOST_STEPS`); equal up to the rounding of float32."""
+        # Each clip as a whole, and in the groups of modalities that it is read in.
+        read = [_grouped(features, masks, self.calibration.together) for features, masks in clips]
+        order = sorted(range(len(clips)), key=lambda index: len(next(iter(clips[index][1].values()))))
+        scored: dict[int, Scored] = {}
+        for some in _passes(order, read):
+            logits = iter(self._logits_of([part for index in some for part in read[index].parts]))
+            for index in some:
+                own = read[index]
+                scored[index] = self._combined(own, [next(logits) for _ in own.parts])
+        return [scored[index] for index in range(len(clips))]
 
     def score_without(self, features: Features, masks: Masks) -> dict[str, Scored]:
         """Modality that is present → `score` of the clip as if it had not been recorded, where others remain."""
@@ -212,25 +291,24 @@ class Scorer:
             for left_out in present
         ]
         logits = self.logits_under(features, variants)
-        return {
-            name: self._combined(scores, features, own)
-            for name, scores, own in zip(present, logits, variants, strict=True)
-        }
+        without = {}
+        for name, scores, own in zip(present, logits, variants, strict=True):
+            parts = _grouped(features, own, self.calibration.together)
+            without[name] = self._combined(parts, [scores, *self._logits_of(parts.parts[1:])])
+        return without
 
-    def _combined(self, logits: Logits, features: Features, masks: Masks) -> Scored:
-        whole = self.calibrated(logits, masks)
-        groups = groups_of(whole.present, self.calibration.together)
-        return whole if len(groups) < 2 else self._in_groups(whole, features, masks, groups)
+    def _combined(self, read: _Grouped, logits: Sequence[Logits]) -> Scored:
+        whole = self.calibrated(logits[0], read.parts[0][1])
+        return whole if not read.groups else self._in_groups(whole, read, logits[1:])
 
-    def _in_groups(self, whole: Scored, features: Features, masks: Masks, groups: Sequence[Combination]) -> Scored:
+    def _in_groups(self, whole: Scored, grouped: _Grouped, logits: Sequence[Logits]) -> Scored:
         """The product of what each group of modalities says; the posteriors of single modalities, which depend on
         nothing beside them, stay as they are."""
+        groups, masks = grouped.groups, [own for _, own in grouped.parts[1:]]
         # The objective's prior counts once, and not once per group.
-        scorer, shift = Scorer(self.model, replace(self.calibration, shift=Shift())), self.calibration.shift
-        kept = [keep(features, masks, names) for names in groups]
-        logits = [scorer.logits(*part) for part in kept]
-        read = [scorer.posteriors(scores, own) for scores, (_, own) in zip(logits, kept, strict=True)]
-        valid = [np.any(list(own.values()), axis=0) for _, own in kept]
+        scorer, shift = self._without_prior, self.calibration.shift
+        read = [scorer.posteriors(scores, own) for scores, own in zip(logits, masks, strict=True)]
+        valid = [np.any(list(own.values()), axis=0) for own in masks]
         steps = {
             "+".join(names): np.where(where[:, None], part.step.astype(np.float64), np.nan)
             for names, part, where in zip(groups, read, valid, strict=True)

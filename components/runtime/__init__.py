@@ -2,7 +2,8 @@
 
 guarded.py     work in a child process under limits, so that a bad file affects no other work
 fork_server.py children that start in milliseconds
-confinement.py what such a child may read, and that it writes and connects nowhere
+confinement.py what such a child may read, and that it does nothing else
+together.py    what threads ask for at the same time, done together
 alone.py       one process at a time in a folder; own_folder.py: temporary files of one process
 stream.py      the stages on Ray Data
 on_demand.py   a sequence that takes no memory; spilled.py: a list on disk

@@ -7,7 +7,7 @@ decoder is refused like any other, and a caller that gives up ends the work on i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from components.inference.scoring import Scored, Scorer
 from components.registry import golden_clip
 from components.registry.bundle import Bundle
 from components.runtime.patience import Patience
+from components.runtime.together import Together
 from components.serving.answers.reasons import why_episodes, why_transitions
 from components.serving.answers.schemas import (
     Answer,
@@ -70,6 +71,7 @@ Reading = tuple[AlignedClip, Encodings]
 # The model's input: {m: (T, D)}, {m: (T,)}.
 Transformed = tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]
 UNREGISTERED = "unregistered"
+MOST_TOGETHER = 16  # clips of which only features are known
 FROM_FEATURES = "judged from features that came ready-made; how they were made is not known"
 
 
@@ -176,6 +178,7 @@ class Predictor:
         self._scorer = Scorer(bundle.model, bundle.calibration)
         self.live = StreamScorer(self._scorer)
         self._transform = bundle.transform
+        self._together = Together(self._judged_together, MOST_TOGETHER)
         self.adaptation: Adaptation | None = None
         if wait:
             self.encoders.wait()
@@ -205,6 +208,7 @@ class Predictor:
         check_adaptation(self.bundle, adaptation)
         other = copy(self)
         other._transform = self.bundle.transform.adapted(adaptation.modalities)
+        other._together = Together(other._judged_together, MOST_TOGETHER)
         other.adaptation = adaptation
         return other
 
@@ -287,13 +291,33 @@ class Predictor:
 
     def predict_features(self, features: Mapping[str, Encoded], *, name: str, why: bool = False) -> Answer:
         """Judges a clip of which only features are known, as `encoded` gives them: {m: (T, D)}, all of the same T, of
-        modalities and widths that this version has. `why` is as for `predict`."""
+        modalities and widths that this version has. `why` is as for `predict`; without it, what threads ask for at the
+        same time is judged together, which changes scores by the rounding of float32 alone."""
         steps = next(iter(features.values())).valid.size
         rate_hz = self.bundle.spec.rate_hz
-        with metrics().stage(MODEL), self.pool.lock:
-            judgement = self._judgement(Encodings(features=features, scores={}), steps, why=why)
+        with metrics().stage(MODEL):
+            if why:
+                with self.pool.lock:
+                    judgement = self._judgement(Encodings(features=features, scores={}), steps, why=True)
+            else:
+                judgement = self._together(features)
         facts = _Input(name=name, rate_hz=rate_hz, steps=steps, duration_s=steps / rate_hz, notes=(FROM_FEATURES,))
         return self._answer(facts, judgement)
+
+    def _judged_together(self, clips: Sequence[Mapping[str, Encoded]]) -> list[_Judgement]:
+        """The judgements of clips of which only features are known."""
+        with self.pool.lock:
+            inputs = [self._transform.apply(features, next(iter(features.values())).valid.size) for features in clips]
+            there = [index for index, (_, masks) in enumerate(inputs) if any(mask.any() for mask in masks.values())]
+            scored = dict(zip(there, self._scorer.score_all([inputs[index] for index in there]), strict=True))
+            return [
+                _Judgement(
+                    masks=masks,
+                    scored=scored.get(index),
+                    distances=self.bundle.reference.judge(features, masks) if index in scored else {},
+                )
+                for index, (features, masks) in enumerate(inputs)
+            ]
 
     def _judgement(self, encodings: Encodings, num_steps: int, *, why: bool) -> _Judgement:
         features, masks = self._transform.apply(encodings.features, num_steps)

@@ -42,6 +42,7 @@ from components.serving.trial import Contest, Ledger, Mirrored, TrialCounts
 
 UPLOADS = "mer-uploads-"
 FEATURES_NAME = "features"
+LARGE_BYTES = 1 << 20
 log = logging.getLogger(__name__)
 
 
@@ -296,8 +297,9 @@ class Service:
         )
         answer = predictor.predict_features(features, name=FEATURES_NAME, why=why)
         metrics().answered(answer)
-        del features
-        give_back()  # there may be ten times as much of them as of a clip's
+        if body.stat().st_size > LARGE_BYTES:
+            del features
+            give_back()  # there may be ten times as much of them as of a clip's
         return answer
 
     def pictures(self, upload: Upload, predictor: Predictor, patience: Patience) -> ClipPictures:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from components.inference.calibration import Calibration
 from components.inference.contradiction import Rarity
@@ -48,6 +49,26 @@ def test_masking_a_modality_is_not_having_it() -> None:
     gone = without(case, "voice")
     absent = scorer.score(gone.features, gone.masks)
     np.testing.assert_array_equal(masked.clip_posterior, absent.clip_posterior)
+
+
+@pytest.mark.parametrize("together", [(), (("face",), ("voice",))])
+def test_clips_scored_together_are_as_each_of_them_alone(together: tuple[tuple[str, ...], ...]) -> None:
+    """Of different lengths and modalities; together up to rounding, and one alone to the bit."""
+    scorer = Scorer(trained_model(), Calibration(clip=1.3, step=1.1, together=together))
+    whole = make_split("test", 5)[:6]
+    clips = [
+        ({name: x[:steps] for name, x in case.features.items()}, {name: x[:steps] for name, x in case.masks.items()})
+        for case, steps in zip(whole, (30, 4, 17, 30, 29, 9), strict=True)
+    ]
+    clips[3] = keep(*clips[3], ["voice"])
+    for own, scored in zip(clips, scorer.score_all(clips), strict=True):
+        alone = scorer.score(*own)
+        assert (scored.present, scored.groups) == (alone.present, alone.groups)
+        np.testing.assert_allclose(scored.clip_posterior, alone.clip_posterior, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(scored.step_posterior, alone.step_posterior, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(scored.step_contradiction, alone.step_contradiction, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(scorer.score_all([own])[0].clip_posterior, alone.clip_posterior)
+    assert scorer.score_all([]) == []
 
 
 def test_planted_contradictions_score_higher() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from components.contracts.labels import taxonomy
 from components.contracts.layout import Layout
 from components.contracts.records import Word, clip_table
 from components.features.adaptation import Adaptation
-from components.features.base import pretrained_of
+from components.features.base import Encoded, pretrained_of
 from components.features.recordings import gather
 from components.features.registry import create
 from components.features.store import FeatureStore
@@ -56,6 +57,31 @@ def test_an_answer_names_the_version_that_gave_it(answer: Answer, predictor: Pre
     assert answer.model.bundle_sha256 == predictor.bundle.sha256
     assert answer.model.data_sha256 == "3" * 64
     assert answer.clip.name == "clip.mp4"
+
+
+def test_features_that_are_asked_about_at_the_same_time_are_judged_together(predictor: Predictor) -> None:
+    """Clips of different lengths, one of them with nothing in it; as each of them alone, up to rounding."""
+    rng = np.random.default_rng(3)
+    widths = predictor.bundle.transform.widths
+    clips = [
+        {
+            name: Encoded(rng.standard_normal((steps, width)).astype(np.float32), np.full(steps, steps != 5))
+            for name, width in widths.items()
+        }
+        for steps in (20, 31, 5, 40)
+    ]
+    alone = [predictor.predict_features(clip, name="features") for clip in clips]
+    with ThreadPoolExecutor(len(clips)) as threads, predictor.pool.lock:
+        asked = [threads.submit(predictor.predict_features, clip, name="features") for clip in clips]
+        while len(predictor._together._waiting) < len(clips) - 1:
+            pass
+    assert alone[2].emotion is None
+    for one, other in zip(alone, (answer.result() for answer in asked), strict=True):
+        assert other.emotion == one.emotion
+        assert other.posterior == pytest.approx(one.posterior, abs=PARITY)
+        assert len(other.timeline) == len(one.timeline)
+        for moment, again in zip(one.timeline, other.timeline, strict=True):
+            assert again.posterior == pytest.approx(moment.posterior, abs=PARITY)
 
 
 def test_an_answer_covers_the_clip_step_by_step(answer: Answer) -> None:

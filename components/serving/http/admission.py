@@ -20,12 +20,14 @@ class Admission:
     Args:
         at_once: predictions at a time.
         waiting: further requests that may wait.
+        light: predictions at a time, beside those, that cost little more together than one alone.
     """
 
-    def __init__(self, *, at_once: int, waiting: int) -> None:
+    def __init__(self, *, at_once: int, waiting: int, light: int = 0) -> None:
         self._most, self._at_once = at_once + waiting, at_once
         self._present = 0
         self._turns = asyncio.Semaphore(at_once)
+        self._light = asyncio.Semaphore(light) if light else self._turns
         self._quiet, self._arrived = asyncio.Event(), asyncio.Event()
         self._quiet.set()
 
@@ -60,19 +62,20 @@ class Admission:
                 self._quiet.set()
 
     @asynccontextmanager
-    async def turn(self, patience: Patience) -> AsyncIterator[None]:
+    async def turn(self, patience: Patience, *, light: bool = False) -> AsyncIterator[None]:
         """Waits for the turn of a request; raises UnavailableError (`busy`) where its patience ends first."""
+        turns = self._light if light else self._turns
         try:
             with metrics().waiting.track_inprogress(), metrics().stage(QUEUE):
                 async with asyncio.timeout(patience.remaining_s):
-                    await self._turns.acquire()
+                    await turns.acquire()
         except TimeoutError as error:
             raise _busy("there was no time for this request", f"others took {patience.wall_s:g} s") from error
         try:
             with metrics().running.track_inprogress():
                 yield
         finally:
-            self._turns.release()
+            turns.release()
 
     @asynccontextmanager
     async def left_over(self) -> AsyncIterator[None]:

@@ -6,7 +6,9 @@ import asyncio
 import secrets
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from contextvars import copy_context
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -47,15 +49,18 @@ from components.serving.http.refusals import add_refusals
 from components.serving.http.uploads import Upload, receive
 from components.serving.http.whole_page import whole_page
 from components.serving.metrics import CONTENT_TYPE, metrics
+from components.serving.predictor import MOST_TOGETHER
 from components.serving.service import Service
 from components.serving.trial import Mirrored
 
 Result = TypeVar("Result")
+LIGHT_BYTES = 1 << 20  # of features that are judged together with others: twelve seconds of four wide modalities
 
 
 def create_app(service: Service) -> FastAPI:
     """The application around one replica's service."""
-    admission = Admission(at_once=service.settings.at_once, waiting=service.settings.waiting)
+    admission = Admission(at_once=service.settings.at_once, waiting=service.settings.waiting, light=MOST_TOGETHER)
+    light = ThreadPoolExecutor(MOST_TOGETHER, thread_name_prefix="features")
     mirror = Mirror(admission, service.settings.wall_s)
     batches, page = Batches(service, admission), whole_page()
     app = FastAPIOffline(  # its pages of the documentation fetch nothing from elsewhere
@@ -120,9 +125,10 @@ def create_app(service: Service) -> FastAPI:
         with admission.waiting(), TemporaryDirectory(prefix="mer-features-", dir=service.uploads.path) as folder:
             body = Path(folder) / "sent"
             await _to_file(request, body, MAX_BYTES)
-            async with admission.turn(patience):
+            small = body.stat().st_size <= LIGHT_BYTES and not why
+            async with admission.turn(patience, light=small):
                 work = partial(service.predict_features, body, content_type, predictor, patience, why=why)
-                answer = await _in_thread(work, patience)
+                answer = await _in_thread(work, patience, light if small else None)
         return Response(MEDIA_TYPES[kind](answer), media_type=kind)
 
     @app.post(
@@ -189,10 +195,13 @@ def _id_of(request: Request) -> str:
     return request_id_of(request.scope) or secrets.token_hex(8)
 
 
-async def _in_thread(work_of: Callable[[], Result], patience: Patience) -> Result:
+async def _in_thread(
+    work_of: Callable[[], Result], patience: Patience, threads: ThreadPoolExecutor | None = None
+) -> Result:
     """What is computed in a thread, so that health checks and other requests go on. A request that is cancelled
     (its client is gone, or Serve's time for it is over) ends its work and waits until that has ended."""
-    work = asyncio.ensure_future(asyncio.to_thread(work_of))
+    context = copy_context()
+    work = asyncio.get_running_loop().run_in_executor(threads, lambda: context.run(work_of))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -45,7 +45,7 @@ def read_features(
             different lengths, no step, or a step that is partly there (`bad-request`).
         MediaError: too large or too long (`too-large`, `too-long`), or of a different kind (`unsupported-media`).
     """
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = _kind(content_type)
     if kind not in READERS:
         raise MediaError(
             "features of a different kind",
@@ -88,6 +88,15 @@ def read_features(
             code=Code.TOO_LONG,
         )
     return encoded
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body of this header is JSON."""
+    return _kind(content_type) == JSON
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _encoded(name: str, array: NDArray[np.float32], width: int) -> Encoded:

@@ -1,6 +1,6 @@
 """Reads the body of `POST /v1/predict:features` in a guarded process (`runtime.guarded`), whose memory and time are
-bounded and which may read uploads alone. It ends with the request, so that what it took is given back: a megabyte of
-numbers as text becomes forty of Python's."""
+bounded and which may read uploads alone. It ends with a large body, so that what that took is given back: a megabyte
+of numbers as text becomes forty of Python's."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from components.alignment.guard import busy, crashed, too_late
 from components.contracts.config import MediaLimits
 from components.features.base import Encoded
 from components.media.source import out_of_memory, too_slow
+from components.runtime import confinement
 from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
-from components.serving.http.feature_body import WHERE, read_features
+from components.serving.http.feature_body import WHERE, is_json, read_features
 
 SERVE = f"{__name__}:serve"
 WORK_S = 20.0  # the largest body takes about one
+KEPT_BYTES, KEPT_JSON_BYTES = 4 << 20, 1 << 17  # the largest body after which the child goes on
 VALUES, VALID = "values", "valid"
 
 
@@ -68,7 +70,8 @@ class FeatureGuard(InChild):
                 raise too_slow(self._limits, WHERE) from ended
             raise (too_late(patience, WHERE) if ended.over_time else crashed(ended, WHERE)) from ended
         finally:
-            self.close()
+            if path.stat().st_size > (KEPT_JSON_BYTES if is_json(content_type) else KEPT_BYTES):
+                self.close()
         if fields["memory"]:
             raise out_of_memory(self._limits, WHERE)
         assert body is not None
@@ -76,7 +79,8 @@ class FeatureGuard(InChild):
 
 
 def imports(settings: Fields) -> None:
-    """What the children import, as `runtime.guarded` requires it: they are the imports of this module."""
+    """What the children import, as `runtime.guarded` requires it, besides this module."""
+    confinement.prepare()
 
 
 def serve(settings: Fields) -> Handler:

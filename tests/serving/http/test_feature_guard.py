@@ -21,7 +21,7 @@ def reader(folder: Path, **limits: float) -> FeatureGuard:
     return FeatureGuard(MediaLimits(**limits), folder)
 
 
-def test_a_body_is_read_and_the_process_ends_with_it(tmp_path: Path) -> None:
+def test_a_body_is_read_and_the_process_ends_with_a_large_one(tmp_path: Path) -> None:
     body = tmp_path / "sent"
     face = np.array([[1, 2, 3], [np.nan] * 3], np.float32)
     body.write_bytes(save({"face": face, "voice": np.zeros((2, 2), np.float32)}))
@@ -30,8 +30,11 @@ def test_a_body_is_read_and_the_process_ends_with_it(tmp_path: Path) -> None:
     assert list(features) == ["face", "voice"]
     assert features["face"].values.tolist() == [[1, 2, 3], [0, 0, 0]]
     assert features["face"].valid.tolist() == [True, False]
-    assert guard.pid is None
-    body.write_bytes(b"[" * 100_000)
+    pid = guard.pid
+    assert pid is not None
+    guard.read(body, SAFETENSORS, widths=WIDTHS, rate_hz=10.0, max_duration_s=1.0)
+    assert guard.pid == pid
+    body.write_bytes(b"[" * 200_000)
     with pytest.raises(DataError, match="not JSON"):
         guard.read(body, JSON, widths=WIDTHS, rate_hz=10.0, max_duration_s=1.0)
     assert guard.pid is None

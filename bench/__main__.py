@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ examples:
   python -m bench --only training-step         one of them
   python -m bench --quick                      tiny sizes: does everything run?
   python -m bench --json bench.json            the same figures for a program
+  python -m bench --only promotions-under-load --folder kept    in parts: the same command goes on where it stopped
 """
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WRONG_USE = 2
@@ -47,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.only or BENCHMARKS:
         benchmark = BENCHMARKS[name]
         print(f"\n{name}: {benchmark.question}", file=sys.stderr)
-        with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
+        with _folder(options.folder) as folder:
             sizes = benchmark.quick if options.quick else benchmark.full
-            outcomes[name] = list(benchmark.run(sizes, Path(folder)))
+            outcomes[name] = list(benchmark.run(sizes, folder))
     print(f"\n{table([outcome for rows in outcomes.values() for outcome in rows])}\n\n{machine.lines()}")
     if options.quick:
         print("Quick run: tiny sizes, no figures to keep.")
@@ -62,6 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         options.json.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    """The folder to work in: one that is kept, or one that is empty and removed again."""
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="mer-bench-") as folder:
+        yield Path(folder)
 
 
 def pin_threads(threads: int) -> None:
@@ -89,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="NAME", help="this one alone (repeatable)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, seconds instead of minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="work there instead of in a temporary folder; a benchmark in parts goes on with what it finds",
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads a side may use (default 1)")
     return parser
 

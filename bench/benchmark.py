@@ -21,8 +21,8 @@ class Benchmark(Generic[Sizes]):
 
     Attributes:
         question: one line for `--help`.
-        run: sizes and an empty folder to work in → outcomes, each as soon as it is known. It compares sides within
-            one process, and never figures of different runs.
+        run: sizes and a folder to work in, empty but for its own earlier parts → outcomes, each as soon as it is
+            known. It compares sides within one process, and never figures of different runs.
         full: sizes of figures that are kept; a minute or a few.
         quick: sizes that show that it works, in seconds.
     """

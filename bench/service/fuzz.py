@@ -34,10 +34,15 @@ from components.registry.bundle import load_bundle
 from components.registry.starter import BUNDLE
 from components.runtime.progress import progress
 from components.serving.http.feature_body import SAFETENSORS
-from pipelines.memory import tree_bytes
 
 CLIENTS = 4
 TIMEOUT_S = 120.0
+# Module that a fork server is started for → what its children do.
+KINDS_OF_CHILDREN = {
+    "components.alignment.guard": "decoding",
+    "components.features.guard": "encoding",
+    "components.serving.http.feature_guard": "reading features",
+}
 SETTLE_S = 3.0
 GOAL = 1.05
 SERVER_ERROR = 500
@@ -179,20 +184,20 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         bent = Bent(url=url, media=media)
         kept = _files(temporary)
         begun = time.monotonic()
-        memory, own = [], []
+        parts = []
         for numbers in (range(sizes.warm), range(sizes.warm, sizes.requests)):
             _sent(bent, numbers)
             time.sleep(SETTLE_S)
-            memory.append(float(tree_bytes(pid)))
-            own.append(psutil.Process(pid).memory_full_info().pss)
+            parts.append(_parts(pid))
+        memory = [float(sum(part.values())) for part in parts]
         lasted_s = time.monotonic() - begun
         left = sorted(_files(temporary) - kept)
     counts = ", ".join(f"{status}: {count}" for status, count in sorted(bent.statuses.items()))
     yield Comparison(
         what=f"memory of a replica with its children after {sizes.requests:,} bent requests",
         unit="run",
-        baseline=Figure(name=f"after {sizes.warm:,}", amount=memory[0], detail=_own(own[0])),
-        ours=Figure(name=f"after {sizes.requests:,}", amount=memory[1], detail=_own(own[1])),
+        baseline=Figure(name=f"after {sizes.warm:,}", amount=memory[0], detail=_mib(parts[0])),
+        ours=Figure(name=f"after {sizes.requests:,}", amount=memory[1], detail=_mib(parts[1])),
         kind="cost",
         quantity="memory",
         ratio=Spread.of([memory[1] / memory[0]]),
@@ -203,8 +208,21 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
     )
 
 
-def _own(size: int) -> str:
-    return f"the server's own {size / (1 << 20):,.0f} MiB"
+def _parts(pid: int) -> Counter[str]:
+    """Memory of the server by what its processes do, in bytes: its own, and that of each kind of children with the
+    process that they are forks of."""
+    sizes: Counter[str] = Counter()
+    server = psutil.Process(pid)
+    for process in (server, *server.children(recursive=True)):
+        with suppress(psutil.Error):
+            command = process.cmdline()
+            kind = KINDS_OF_CHILDREN.get(command[-1] if command else "", "others")
+            sizes["server" if process == server else kind] += process.memory_full_info().pss
+    return sizes
+
+
+def _mib(sizes: Counter[str]) -> str:
+    return ", ".join(f"{name} {size / (1 << 20):,.0f} MiB" for name, size in sorted(sizes.items()))
 
 
 def _sent(bent: Bent, numbers: range) -> None:

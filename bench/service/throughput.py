@@ -212,23 +212,28 @@ def _others(line: Line, folder: Path) -> Iterator[tuple[str, str]]:
     plain += ["--port", ports[0], "--log-level", "error"]
     served = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}@{alias}", "--workers", workers]
     served += ["--env-manager", "local", "--port", ports[1]]
-    variables = {**os.environ, "MLFLOW_TRACKING_URI": line.mlflow}
+    # MLflow starts `uvicorn` by its name, which is not on the path of a Python that was started by its own.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    variables = {**os.environ, "MLFLOW_TRACKING_URI": line.mlflow, "PATH": path}
     addresses = [f"http://127.0.0.1:{port}" for port in ports]
     with ExitStack() as stack:
+        started = []
         for number, command in enumerate((plain, served)):
-            log = stack.enter_context((folder / f"other-{number}.log").open("wb"))
-            process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
+            log = folder / f"other-{number}.log"
+            with log.open("wb") as out:
+                process = subprocess.Popen(command, env=variables, stdout=out, stderr=out, start_new_session=True)
             stack.callback(_end, process)
-        _wait(f"{addresses[0]}/healthz")
-        _wait(f"{addresses[1]}/ping")
+            started.append((process, log))
+        for address, path, (process, log) in zip(addresses, ("healthz", "ping"), started, strict=True):
+            _wait(f"{address}/{path}", process, log)
         yield addresses[0], addresses[1]
 
 
-def _wait(url: str) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
     while answer_of(url, timeout_s=TIMEOUT_S) is None:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{url} does not answer")
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{url} does not answer: {log.read_text(errors='replace')[-2000:]}")
         time.sleep(LOOK_S)
 
 

@@ -8,7 +8,7 @@ import cv2
 import pytest
 import torch
 
-from bench.__main__ import THREAD_VARIABLES, main
+from bench.__main__ import THREAD_VARIABLES, _folder, main
 from bench.registry import BENCHMARKS
 
 
@@ -33,6 +33,17 @@ def test_the_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(BENCHMARKS)
+
+
+def test_a_folder_that_is_named_is_kept(tmp_path: Path) -> None:
+    kept = tmp_path / "some" / "kept"
+    with _folder(kept) as folder:
+        (folder / "tally.json").touch()
+    with _folder(kept) as folder:
+        assert (folder / "tally.json").is_file()
+    with _folder(None) as other:
+        pass
+    assert not other.exists()
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

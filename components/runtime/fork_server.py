@@ -274,6 +274,7 @@ def _import_for(module: str, request: Request) -> None:
 
 def _fork(request: Request, files: list[int], channels: dict[int, socket.socket], own: list[int]) -> None:
     stdin, stderr, channel = files
+    gc.freeze()  # a collection in the child would write to, and so copy, all that it shares with this process
     pid = os.fork()
     if pid == 0:
         _child(request, stdin, stderr, close=[channel, *own])

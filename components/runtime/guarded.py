@@ -39,6 +39,7 @@ from components.contracts.config import MediaLimits
 from components.contracts.errors import MerError, UnavailableError
 from components.runtime.confinement import confine, leave_network
 from components.runtime.fork_server import Child, fork_server
+from components.runtime.memory import GrownMemory
 from components.runtime.patience import GivenUpError, OutOfTimeError, Patience
 
 Fields = dict[str, Any]
@@ -296,6 +297,7 @@ def child() -> None:
 
 
 def _serve(line: Connection, handler: Handler, limits: MediaLimits) -> None:
+    memory = GrownMemory()
     while True:
         envelope, body = _received(line)
         work_s, wall_s = envelope["work_s"] or limits.max_work_s, envelope["wall_s"]
@@ -306,6 +308,8 @@ def _serve(line: Connection, handler: Handler, limits: MediaLimits) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         _send(line, fields, reply)
+        del request, fields, reply, body
+        memory.look()
 
 
 def _send(line: Connection, fields: Fields, body: bytes | None) -> None:

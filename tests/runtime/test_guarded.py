@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -41,6 +42,27 @@ def spin() -> None:
         pass
 
 
+def scatter() -> None:
+    """Frees 60 MB that lie before a block that stays."""
+    blocks = [np.ones(100_000, dtype=np.uint8) for _ in range(600)]
+    kept.append(np.ones(100_000, dtype=np.uint8))
+    blocks.clear()
+
+
+kept: list[object] = []
+
+
+def imports(_: Fields) -> None:
+    """What the children share: some megabytes of objects."""
+    kept.extend([str(number)] for number in range(300_000))
+
+
+def private_mb(child: Guarded) -> float:
+    """What a child has for itself alone."""
+    rollup = Path(f"/proc/{child.pid}/smaps_rollup").read_text()
+    return int(rollup.split("Private_Dirty:")[1].split()[0]) / 1024
+
+
 def serve(settings: Fields) -> Handler:
     """What the children of these tests do."""
     deeds: dict[str, Callable[[], object]] = {
@@ -49,6 +71,8 @@ def serve(settings: Fields) -> Handler:
         "spin": spin,
         "wait": lambda: time.sleep(600),
         "hoard": lambda: np.ones(200 << 20, dtype=np.uint8),
+        "scatter": scatter,
+        "collect": gc.collect,
         "refuse": refuse,
         "refuse oddly": refuse_oddly,
         "defect": defect,
@@ -70,6 +94,27 @@ def started(limits: MediaLimits = LIMITS) -> Guarded:
 @pytest.fixture(scope="module")
 def child() -> Guarded:
     return started()
+
+
+def test_a_child_gives_back_what_was_freed() -> None:
+    child = started(MediaLimits())
+    child.ask({"do": "say"})
+    before = private_mb(child)
+    for _ in range(3):
+        child.ask({"do": "scatter"})
+    child.ask({"do": "say"})
+    assert private_mb(child) < before + 20
+    child.close()
+
+
+def test_a_collection_copies_nothing_that_children_share() -> None:
+    """A collection writes to each object that it may free, and so copies its page."""
+    child = started(MediaLimits())
+    child.ask({"do": "say"})
+    before = private_mb(child)
+    child.ask({"do": "collect"})
+    assert private_mb(child) < before + 2
+    child.close()
 
 
 def test_threads_take_turns_and_each_gets_its_own_answer(child: Guarded) -> None:

@@ -297,7 +297,7 @@ def _tail(seconds: Sequence[float]) -> str:
 UNDER_LOAD = Benchmark(
     question="whether a request fails while versions are promoted and rolled back",
     run=under_load,
-    full=Sizes(promotions=200, part_s=330.0),
+    full=Sizes(promotions=200, part_s=300.0),
     quick=Sizes(promotions=4),
 )
 BENCHMARK = Benchmark(

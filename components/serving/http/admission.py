@@ -19,13 +19,14 @@ class Admission:
 
     Args:
         at_once: predictions at a time.
-        waiting: further requests that may wait.
+        waiting: further requests that may wait, of each of the two kinds.
         light: predictions at a time, beside those, that cost little more together than one alone.
     """
 
     def __init__(self, *, at_once: int, waiting: int, light: int = 0) -> None:
-        self._most, self._at_once = at_once + waiting, at_once
-        self._present = 0
+        self._at_once = at_once
+        self._most = {False: at_once + waiting, True: light + waiting}  # by whether they may be light
+        self._here = {False: 0, True: 0}
         self._turns = asyncio.Semaphore(at_once)
         self._light = asyncio.Semaphore(light) if light else self._turns
         self._quiet, self._arrived = asyncio.Event(), asyncio.Event()
@@ -34,7 +35,7 @@ class Admission:
     @property
     def present(self) -> int:
         """Requests that are here."""
-        return self._present
+        return sum(self._here.values())
 
     async def quiet(self) -> None:
         """Returns when no request is here."""
@@ -42,23 +43,24 @@ class Admission:
 
     async def arrival(self) -> None:
         """Returns when a request is here; the next one, where there is none now."""
-        if not self._present:
+        if not self.present:
             self._arrived.clear()
             await self._arrived.wait()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Counts a request; raises UnavailableError (`busy`) before any work where too many are here."""
-        if self._present >= self._most:
-            raise _busy("the queue is full", f"{self._present} requests")
-        self._present += 1
+    def waiting(self, *, light: bool = False) -> Iterator[None]:
+        """Counts a request, one of a kind that may be `light`; raises UnavailableError (`busy`) before any work where
+        too many of its kind are here."""
+        if self._here[light] >= self._most[light]:
+            raise _busy("the queue is full", f"{self._here[light]} requests")
+        self._here[light] += 1
         self._quiet.clear()
         self._arrived.set()
         try:
             yield
         finally:
-            self._present -= 1
-            if not self._present:
+            self._here[light] -= 1
+            if not self.present:
                 self._quiet.set()
 
     @asynccontextmanager
@@ -80,7 +82,7 @@ class Admission:
     @asynccontextmanager
     async def left_over(self) -> AsyncIterator[None]:
         """A turn that no request wants: while fewer are here than may run, so that one that comes has a place."""
-        while self._present >= self._at_once or self._turns.locked():
+        while self.present >= self._at_once or self._turns.locked():
             await asyncio.sleep(LOOK_S)
         async with self._turns:
             yield

@@ -122,7 +122,10 @@ def create_app(service: Service) -> FastAPI:
     async def predict_features(request: Request, why: Why = False) -> Response:
         kind, content_type = _accepted(request), request.headers.get("content-type", "")
         predictor, patience = service.current(), service.patience()
-        with admission.waiting(), TemporaryDirectory(prefix="mer-features-", dir=service.uploads.path) as folder:
+        with (
+            admission.waiting(light=True),
+            TemporaryDirectory(prefix="mer-features-", dir=service.uploads.path) as folder,
+        ):
             body = Path(folder) / "sent"
             await _to_file(request, body, MAX_BYTES)
             small = body.stat().st_size <= LIGHT_BYTES and not why

@@ -336,7 +336,7 @@ def test_a_live_stream_through_the_proxy_is_judged_by_replicas(line: Line) -> No
             stream.send(binary(piece))
         stream.send('{"type": "end"}')
         messages = heard(stream)
-    assert messages[-1] == {"type": "ended", "steps": 15}
+    assert messages[-1] == {"type": "ended", "steps": 15, "notes": []}
     assert messages[0]["moments"][0]["present"] == ["face", "voice"]
 
 

@@ -201,6 +201,12 @@ def named_as(clip: Clip, here: Clip, fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "quarantined": as_text(replace(refusal, path=clip.main_path))}
 
 
+def receipt_of(row: Mapping[str, Any]) -> Receipt:
+    """The receipt of a row of `RECEIPT_SCHEMA`."""
+    fields = {name: row[name] for name in ("quality", "quarantined")}
+    return Receipt(clip_id=row["clip_id"], fields=fields, file=row["file"], place=row["place"])
+
+
 def _receipts(receipts: Sequence[Receipt]) -> pa.Table:
     rows = [{"clip_id": one.clip_id, **one.fields, "file": one.file, "place": one.place} for one in receipts]
     return pa.Table.from_pylist(rows, schema=RECEIPT_SCHEMA)
@@ -290,8 +296,7 @@ def _in_ray(
         for row in batch.to_pylist():
             if row["clip_id"] in waiting:  # else it arrived before its actor was lost, and again after
                 waiting.remove(row["clip_id"])
-                fields = {name: row[name] for name in ("quality", "quarantined")}
-                yield Receipt(clip_id=row["clip_id"], fields=fields, file=row["file"], place=row["place"])
+                yield receipt_of(row)
     if waiting:
         raise DataError(f"{len(waiting)} clips did not come back from Ray", where=STAGE, seen=min(waiting))
 

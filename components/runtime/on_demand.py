@@ -35,3 +35,10 @@ class OnDemand(Sequence[Item]):
         if isinstance(index, slice):
             return OnDemand(self.make, self.places[index])
         return self.make(int(self.places[index]))
+
+
+def some_of(items: Sequence[Item], keep: Callable[[Item], bool]) -> Sequence[Item]:
+    """The items that `keep` accepts, in order; of items that are made on demand none stays in memory."""
+    if isinstance(items, OnDemand):
+        return OnDemand(items.make, items.places[np.fromiter(map(keep, items), dtype=bool, count=len(items))])
+    return [item for item in items if keep(item)]

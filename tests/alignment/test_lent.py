@@ -5,14 +5,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from components.alignment.guard import Guard
 from components.alignment.lent import NODE_PREFIX, LentMedia, lend_media
 from components.alignment.outcome import packed, quarantined_of, refused
-from components.alignment.stage import named_as
+from components.alignment.partial import Partial
+from components.alignment.refused import Refusals
+from components.alignment.stage import AlignBatch, _asked_for, named_as, receipt_of
 from components.contracts.errors import DataError, MediaError
+from components.contracts.readmitted import Decisions
 from components.contracts.records import Clip, GivenFeatures
 from components.datasets.staged import Staging
+from tests.alignment.media import tone, wav
+from tests.alignment.test_stage import NAME, PARAMS, clip_of
 from tests.builders import make_clip
 from tests.datasets.objects import BUCKET, Bucket, object_store
 
@@ -91,6 +98,35 @@ def test_the_folder_of_an_actor_that_was_killed_goes(tmp_path: Path) -> None:
     assert LentMedia().root.exists()
     assert not gone.exists()
     assert node.is_relative_to(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bucket")
+def test_an_actor_without_the_project_writes_what_the_project_would(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    (root / "media").mkdir(parents=True)
+    clips = [clip_of(root, wav(root / "media" / f"{k}.wav", tone(0.5, 16_000, hz=200 + k))) for k in range(2)]
+    (root / "media" / "broken.mp4").write_text("no media\n" * 20)
+    clips.append(clip_of(root, root / "media" / "broken.mp4"))
+    with Guard(PARAMS.alignment, root) as guard:
+        expected = [guard.result(clip) for clip in clips]
+    staging = Staging.of(tmp_path / "partial", store=f"s3://{BUCKET}/moods", stage="alignment", name=NAME)
+    refusals = Refusals(tmp_path / "aligned", PARAMS.alignment, Decisions())
+    media = lend_media(clips, root, staging)
+    batch = pa.table({"clips": [[_asked_for(clip, refusals, media) for clip in clips]]})
+    root.rename(tmp_path / "away")
+    rows = [row for table in AlignBatch(PARAMS.alignment, str(root), staging)(batch) for row in table.to_pylist()]
+    assert not staging.folder.exists()
+    staging.prepare()
+    staging.bring()
+    partial = Partial(staging.folder, refusals.asking)
+    for clip, row, result in zip(clips, rows, expected, strict=True):
+        receipt = receipt_of(row)
+        assert receipt.clip_id == clip.clip_id
+        assert partial.note(clip, receipt) == replace(result, row=None)
+        if result.row is not None:
+            assert packed(replace(result, row=partial.row(clip.clip_id))) == packed(result)  # byte by byte
+    assert [result.row is None for result in expected] == [False, False, True]
 
 
 def test_a_refusal_names_the_path_that_the_clip_has() -> None:

@@ -254,6 +254,12 @@ def test_a_version_is_compared_with_the_champion_on_the_same_people(
     assert MlflowClient(mlflow_uri).get_registered_model("stage-duel").aliases == before
     tags = MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).tags
     assert tags["champion.version"] == first["version"]
+    on_disk = params.model_copy(update={"runtime": params.runtime.model_copy(update={"clips_mb": 0})})
+    compare_last(on_disk, second)  # whether memory holds the clips changes nothing
+    again = MlflowClient(mlflow_uri).get_model_version("stage-duel", challenger).tags
+    assert list(second.packed.iterdir())
+    timed = {"champion.latency_ratio": "", "champion.passed": ""}
+    assert {**again, **timed} == {**tags, **timed}
     # The same answers with a different confidence.
     assert tags["champion.loss"].startswith("passed: clip macro-F1 is 0.000 [0.000, 0.000] below the champion's on 4")
     assert tags["champion.size_ratio"].startswith("passed: its weights are ")

@@ -18,7 +18,7 @@ from components.evaluation.gates import Gate, Reading, gate_of
 from components.evaluation.intervals import Bootstrap, Interval
 from components.evaluation.measure import Sample, ece_of_sums, paired
 from components.evaluation.slices import MIN_ITEMS
-from components.evaluation.subsets import clip_sample, step_sample
+from components.evaluation.subsets import clip_sample, only_posteriors, step_sample
 from components.inference.scoring import Scored, Scorer, keep
 from components.model import scores
 
@@ -32,7 +32,8 @@ class Contender:
     """One of the two versions on the test clips.
 
     Attributes:
-        cases: the clips as its own transform gives them; both contenders have the same ones in the same order.
+        cases: the clips under its own transform, here without features; both contenders have the same ones in the same
+            order.
         answers: present modalities → what it answers to each clip; None for a clip that has none of its modalities.
         latency_s: median seconds of its model for a clip; weights_bytes: the size of its weights.
     """
@@ -83,11 +84,15 @@ class Duel:
 
 
 def contender(scorer: Scorer, cases: Sequence[Case], *, latency_s: float, weights_bytes: int) -> Contender:
-    """Scores the clips with every modality and with each one missing."""
-    names = tuple(name for name in cases[0].masks if any(name in case.present for case in cases)) if cases else ()
+    """Scores the clips with every modality and with each one missing; each clip is read once for that."""
+    kept = [case.bare for case in cases]
+    names = tuple(name for name in kept[0].masks if any(name in case.present for case in kept)) if kept else ()
     shown = [names, *(tuple(name for name in names if name != missing) for missing in names)]
-    answers = {pattern: [_answer(scorer, case, pattern) for case in cases] for pattern in shown if pattern}
-    return Contender(cases=cases, answers=answers or {(): []}, latency_s=latency_s, weights_bytes=weights_bytes)
+    answers: dict[tuple[str, ...], list[Scored | None]] = {pattern: [] for pattern in shown if pattern}
+    for case in cases:
+        for pattern, own in answers.items():
+            own.append(_answer(scorer, case, pattern))
+    return Contender(cases=kept, answers=answers or {(): []}, latency_s=latency_s, weights_bytes=weights_bytes)
 
 
 def loss(duel: Duel, bound: float) -> Reading:
@@ -194,7 +199,7 @@ def _without(side: Contender, missing: str | None) -> Sequence[Scored | None]:
 
 def _answer(scorer: Scorer, case: Case, pattern: tuple[str, ...]) -> Scored | None:
     present = [name for name in case.present if name in pattern]
-    return scorer.score(*keep(case.features, case.masks, present)) if present else None
+    return only_posteriors(scorer.score(*keep(case.features, case.masks, present)), "step") if present else None
 
 
 def _sample(

@@ -135,7 +135,7 @@ def _against(own: Entrant, champion: VersionInfo, params: Params, layout: Layout
 
 def compare(own: Entrant, champion: Entrant, params: Params, layout: Layout, uri: str) -> list[Gate]:
     """The gates of a version against the champion, on the test people of the catalog whom neither learned from."""
-    from components.catalog.examples import load_examples
+    from components.catalog.packed import read_examples
     from components.evaluation.intervals import Bootstrap
     from components.evaluation.versions.against import Duel, judge, undecided
 
@@ -143,7 +143,8 @@ def compare(own: Entrant, champion: Entrant, params: Params, layout: Layout, uri
     for entrant in (own, champion):
         if why := _incomparable(entrant, catalog):
             return undecided(params.promotion, f"version {entrant.info.version} {why}")
-    examples = load_examples(layout, "test")
+    runtime = params.runtime
+    examples = read_examples(layout, "test", memory_mb=runtime.clips_mb, address=runtime.features)
     for entrant in (own, champion):
         unseen = _unseen(entrant, examples, uri)
         if unseen is None:
@@ -179,22 +180,23 @@ def _incomparable(entrant: Entrant, catalog: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _unseen(entrant: Entrant, examples: Sequence[Example], uri: str) -> list[Example] | None:
+def _unseen(entrant: Entrant, examples: Sequence[Example], uri: str) -> Sequence[Example] | None:
     """The clips of people whom the version did not learn from; None where that is not known."""
     from components.registry.subjects import SUBJECTS, splits_by_person
+    from components.runtime.on_demand import some_of
     from components.tracking.runs import Run
 
     run_id = entrant.info.run_id
     listed = Run(Client(uri), run_id).read_json(SUBJECTS) if run_id else None
     if listed is None:
         corpora = set(entrant.bundle.description.corpora)
-        return list(examples) if corpora and corpora.isdisjoint({clip.dataset for clip in examples}) else None
+        return examples if corpora and corpora.isdisjoint({clip.dataset for clip in examples}) else None
     seen = set()
     for person in {clip.subject_id for clip in examples}:
         splits = {split for entry in splits_by_person(listed, [person]).values() for split in entry}
         if splits & LEARNED:
             seen.add(person)
-    return [clip for clip in examples if clip.subject_id not in seen]
+    return some_of(examples, lambda clip: clip.subject_id not in seen)
 
 
 def _contenders(own: Bundle, champion: Bundle, examples: Sequence[Example]) -> tuple[Contender, Contender]:
@@ -202,13 +204,14 @@ def _contenders(own: Bundle, champion: Bundle, examples: Sequence[Example]) -> t
     from components.catalog.cases import prepare
     from components.evaluation.versions.against import contender
     from components.model.files import WEIGHTS
+    from components.runtime.on_demand import some_of
 
     prepared = [prepare(examples, bundle.transform) for bundle in (own, champion)]
     shared = {case.clip_id for case in prepared[0]} & {case.clip_id for case in prepared[1]}
     first, second = (
         contender(
             bundle.scorer(),
-            chosen := [case for case in cases if case.clip_id in shared],
+            chosen := some_of(cases, lambda case: case.clip_id in shared),
             latency_s=_latency_s(bundle, chosen),
             weights_bytes=(bundle.folder / WEIGHTS).stat().st_size,
         )

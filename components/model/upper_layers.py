@@ -63,6 +63,8 @@ class UpperLayers(nn.Module):
     def pooled(self, x_BTE: Tensor, mask_BT: Tensor) -> Tensor:
         """`forward` before the features are standardised."""
         clips, steps, _ = x_BTE.shape
+        if clips == 0:  # of a batch in which no clip has the modality
+            return x_BTE.new_zeros(0, steps, self.spec.width)
         x_BND = zero_invalid(x_BTE, mask_BT).reshape(clips, steps * self.frames, self.spec.width)
         valid_BN = (x_BND != 0).any(-1)
         stretch = min(steps, STRETCH_STEPS) * self.frames

@@ -50,6 +50,16 @@ def test_a_clip_does_not_depend_on_padding_nor_on_what_is_not_valid(spec: UpperS
     torch.testing.assert_close(out[1:2], made(x[1:2], mask[1:2]))
 
 
+@pytest.mark.parametrize("clips", [1, 3])
+def test_a_batch_without_the_modality(clips: int) -> None:
+    model = build_model(spec_with(UPPER)).eval()
+    features = {name: torch.randn(clips, 6, width) for name, width in model.spec.modalities.items()}
+    masks = {name: torch.full((clips, 6), name != "voice") for name in features}
+    without = {name: values for name, values in features.items() if name != "voice"}
+    expected = model(without, {name: masks[name] for name in without}).clip_logits
+    torch.testing.assert_close(model(features, masks).clip_logits, expected)
+
+
 def test_only_valid_frames_are_computed_and_each_finds_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     made, (x, mask) = layers(), frames(3, 12)
     mask[0, 2:7] = mask[1, :9] = mask[2, 11:] = False

@@ -31,6 +31,7 @@ from components.registry.keys import TrustedKeys
 from components.registry.marking import search
 from components.registry.proof import PROOF_TAG
 from components.registry.stage import experts_of
+from components.runtime.transformer_layer import TransformerLayer
 from components.serving.answers.schemas import Answer
 from components.serving.assignment import VersionRef
 from components.serving.http import about
@@ -38,6 +39,7 @@ from components.serving.metrics import ServiceMetrics
 from components.tracking.client import Client
 from components.tracking.runs import Run
 from components.tracking.versions import PROMOTED_BY, resolve, version_info
+from components.training.adapted import ADAPTABLE, Adaptable
 from pipelines.commands import drift
 from pipelines.commands.versions.gates import BY_ITSELF, compare_last, comparison_line, run_gates
 from pipelines.retraining.gather import trained_version
@@ -361,3 +363,40 @@ def test_classifiers_judge_what_was_not_trained_and_nothing_else() -> None:
     both = replace(voice, modalities={"face": 128, "voice": listed["voice"]["width"]})
     assert experts_of(listed, both, "abaw8") == {}
     assert experts_of(encoders(face="hog", voice="signal"), voice, "abaw8") == {}
+
+
+def test_layers_of_an_encoder_that_learned_are_in_the_bundle(
+    mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training, evaluation and registration with a tiny encoder: two frames of five numbers in a step."""
+    torch.manual_seed(1)
+    base = torch.nn.ModuleList(TransformerLayer(5, 1) for _ in range(2))
+    tiny = Adaptable(base_sha256="1" * 64, width=5, heads=1, layers=2, load=lambda: base)
+    monkeypatch.setitem(ADAPTABLE, ("voice", "toy"), tiny)  # type: ignore[arg-type]
+    params = make_params(mlflow_uri, "stage-upper")
+    train = params.train.model_dump() | {"adapt": {"voice": {"layers": 1, "rank": 2}}}
+    layout = make_project(tmp_path / "project", Params.model_validate({**params.model_dump(), "train": train}))
+    call_stage("register", Params.model_validate({**params.model_dump(), "train": train}), layout)
+
+    challenger = resolve("stage-upper", "challenger", tracking_uri=mlflow_uri)
+    assert challenger is not None
+    folder = fetch_bundle("stage-upper", challenger.version, tracking_uri=mlflow_uri, cache_dir=tmp_path / "cache")
+    bundle = load_bundle(folder)
+    assert bundle.check_goldens(1e-6) <= 1e-6
+    assert bundle.transform.raw == {"voice"}
+    assert read_json(folder / "bundle.json")["model"]["upper"]["voice"] == {
+        "encoder": "toy",
+        "base_sha256": "1" * 64,
+        "width": 5,
+        "heads": 1,
+        "layers": 2,
+        "learned": 1,
+        "method": "lora",
+        "rank": 2,
+    }
+    weights = load_file(folder / WEIGHTS)
+    assert torch.equal(weights["upper.voice.layers.0.qkv.weight"], base[0].qkv.weight)
+    assert torch.equal(weights["upper.voice.layers.1.qkv.base_layer.weight"], base[1].qkv.weight)
+    assert weights["upper.voice.layers.1.qkv.lora_B.default.weight"].any()
+    card = version_info("stage-upper", challenger.version, tracking_uri=mlflow_uri)
+    assert "the last 1 learned with the model (LoRA of rank 2)" in str(card)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from components.catalog.cases import Case
 from components.contracts.labels import UNLABELLED
 from components.model.agreement import SUMS, concordance, moment_sums
 from components.model.scores import accuracy, confusion, macro_f1
-from components.training.learner import Share
+from components.training.learner import Predict, Share
 from components.training.samples.items import collate
 
 CLIPS_AT_ONCE = 16
@@ -22,18 +22,18 @@ CLIPS_AT_ONCE = 16
 @torch.no_grad()
 def held_out_scores(
     model: nn.Module,
-    weights: Mapping[str, Tensor],
+    predict: Predict,
     items: Sequence[Case],
     *,
     classes: int,
     device: torch.device,
     share: Share,
 ) -> dict[str, float]:
-    """Macro-F1 and accuracy of clips, macro-F1 of steps, concordance of valence and arousal, with `weights` instead
-    of the model's own.
+    """Macro-F1 and accuracy of clips, macro-F1 of steps, concordance of valence and arousal, as `predict` does: the
+    model, which is put in the mode for it and back, with some weights.
 
-    Each worker scores its share of the clips; the counts and sums are added up, so all get the same scores. Scores
-    without a labelled item (or two rated ones) are left out. The model's mode is restored afterwards.
+    Each worker scores its share of the clips; the counts and sums are added up, so all get the same scores. All call
+    `predict` equally often, some without clips. Scores without a labelled item (or two rated ones) are left out.
     """
     was_training = model.training
     model.eval()
@@ -41,9 +41,13 @@ def held_out_scores(
     confusion_2KK = torch.zeros(2, classes, classes, dtype=torch.float64)
     affect_2S = torch.zeros(2, SUMS, dtype=torch.float64)
     mine = items[share.rank :: share.world]
-    for first in range(0, len(mine), CLIPS_AT_ONCE):
+    for first in range(0, len(items[:: share.world]), CLIPS_AT_ONCE):  # the first worker has the most
+        if first >= len(mine):
+            predict(None, None)
+            continue
         batch = collate(mine[first : first + CLIPS_AT_ONCE]).to(device)
-        output = torch.func.functional_call(model, dict(weights), (batch.features, batch.masks))
+        output = predict(batch.features, batch.masks)
+        assert output is not None  # as there are clips
         any_BT = torch.stack(list(batch.masks.values())).any(0)
         clip_labels = batch.clip_labels.masked_fill(~any_BT.any(-1), UNLABELLED)
         step_labels = batch.step_labels.masked_fill(~any_BT, UNLABELLED)

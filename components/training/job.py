@@ -21,6 +21,7 @@ from components.model.published.windows import Windows
 from components.runtime.threads import one_thread
 from components.training.checkpoints.copies import Copies
 from components.training.checkpoints.keeper import Checkpoints
+from components.training.checkpoints.state import lend
 from components.training.learner import Learner, Share
 from components.training.loop import ALONE, TrainingTask, new_learner, run_epochs
 from components.training.profiling import TRACE, traced
@@ -125,7 +126,7 @@ def trained_epochs(
         runtime: how it runs.
         trace: the file for the trace of `runtime.profile_steps` steps.
         share: this worker's place among the workers.
-        checkpoints: where they are taken, on the one worker that writes them.
+        checkpoints: where they are taken, on the one worker that writes them. The others lend it what it lacks.
     """
     steps = learner.steps // job.task.train.epochs
     for record in learner.history:
@@ -134,9 +135,8 @@ def trained_epochs(
         learner.clock.named = runtime.profile_steps > 0
 
         def at_boundary(learner: Learner) -> None:
-            if checkpoints is not None:
-                with learner.clock("checkpoint"):
-                    checkpoints.at_boundary(learner)
+            with learner.clock("checkpoint"):
+                _checkpoint(learner, checkpoints, share)
             step_done()
 
         started = time.perf_counter()
@@ -155,6 +155,22 @@ def trained_epochs(
             started = ended
             with learner.clock("logging"):
                 yield epoch
+
+
+def _checkpoint(learner: Learner, checkpoints: Checkpoints | None, share: Share) -> None:
+    """Takes a checkpoint if it is time for one on the worker that writes them, which then says so to those whose parts
+    of the state it needs."""
+    due = checkpoints is not None and checkpoints.due()
+    if learner.placement.together:
+        told = torch.tensor(float(due), device=learner.device)
+        share.sum_over_workers(told)
+        due = bool(told)
+    if not due:
+        return
+    if checkpoints is None:
+        lend(learner)
+    else:
+        checkpoints.take(learner)
 
 
 def fit_here(job: Job, folder: Path, on_epoch: Callable[[Epoch], None], runtime: Runtime) -> Trained:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +26,13 @@ from components.training.compiled import compiled
 from components.training.earlier import Start
 from components.training.samples.items import Batch
 from components.training.samples.order import derived_seed
+from components.training.sharding import Copies, Inputs, Parts, Placement
 
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+# A batch's features and masks → the model's output; None twice, on a worker without clips, → None.
+Predict = Callable[[Inputs | None, Inputs | None], ModelOutput | None]
 # Clips from which the weights that are not learned are computed, the mean and spread of statistics over clips. From so
 # many a mean is off by less than a hundredth of the spread, and memory is bounded. A smaller corpus gives all of its.
 SAMPLE = 16_384
@@ -74,6 +81,9 @@ class Learner:
 
     Learning rate and random seeds of a step are pure functions of its number. Between steps the whole state is
     therefore weights, average, moments, `samples` and the history, as written by `checkpoints/state.py`.
+
+    With a `mesh` each of its workers has a part of the model's weights, gradients, moments and average, instead of all
+    of them (`sharding.py`). The flat buffer then has the gradients of the loss's own parameters alone.
     """
 
     def __init__(
@@ -87,6 +97,7 @@ class Learner:
         device: torch.device,
         training: Sequence[Case],
         start: Start | None = None,
+        mesh: DeviceMesh | None = None,
     ) -> None:
         self.spec, self.config, self.objective = spec, config, objective
         self.seed, self.steps, self.device = seed, steps, device
@@ -96,19 +107,25 @@ class Learner:
         self.model.set_from(_sample(training))
         if start is not None:
             start.put_into(self.model)
-        self.model.to(device)
+        self.placement: Placement
+        if mesh is None:
+            self.model.to(device)
+            self.placement = Copies(compiled(self.model) if config.compile else self.model, device)
+        else:
+            assert not config.compile  # `Params` allows one of the two
+            self.placement = Parts(self.model, mesh)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-        self.outputs: Callable[..., ModelOutput] = compiled(self.model) if config.compile else self.model
         self.of_loss = {f"loss.{name}": value for name, value in objective.to(device).items()}
         fixed = self.model.fixed
         learned = {name: value for name, value in self.model.named_parameters() if name not in fixed}
         self.parameters = {**learned, **self.of_loss}
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        sizes = [parameter.numel() for parameter in self.parameters.values()]
+        flat = self.of_loss if self.placement.together else self.parameters
+        sizes = [parameter.numel() for parameter in flat.values()]
         # The tail carries the loss sums to the other workers.
         self.buffer = torch.zeros(sum(sizes) + len(objective.scale), device=device)
         self.gradient = self.buffer[: sum(sizes)]
-        for parameter, part in zip(self.parameters.values(), torch.split(self.gradient, sizes), strict=True):
+        for parameter, part in zip(flat.values(), torch.split(self.gradient, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate, fused=True)
         self.clock = Clock(device)
@@ -118,16 +135,18 @@ class Learner:
 
     def _groups(self) -> list[dict[str, Any]]:
         """The parameters for the optimiser: those of encoders' layers have a rate of their own (`train.adapt`), and
-        biases, norms and slopes are decayed only with `decay_all`: pulling a scale to zero is not regularisation."""
-        decay = self.config.weight_decay
+        biases, norms and slopes are decayed only with `decay_all`: pulling a scale to zero is not regularisation. What
+        is in parts and what is whole cannot be updated in one call."""
+        decay, together = self.config.weight_decay, self.placement.together
         of_upper = {f"upper.{name}.": settings.rate for name, settings in self.config.adapt.items()}
-        groups: dict[tuple[float, bool], list[Tensor]] = {(1.0, True): [], (1.0, False): []}
+        groups: dict[tuple[float, bool, bool], list[Tensor]] = {(1.0, True, False): [], (1.0, False, False): []}
         for name, parameter in self.parameters.items():
             rate = next((rate for prefix, rate in of_upper.items() if name.startswith(prefix)), 1.0)
-            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+            key = (rate, parameter.ndim > 1, together and name in self.of_loss)
+            groups.setdefault(key, []).append(parameter)
         return [
             {"params": own, "weight_decay": decay if matrices or self.config.decay_all else 0.0, "rate": rate}
-            for (rate, matrices), own in groups.items()
+            for (rate, matrices, _), own in groups.items()
         ]
 
     def step(self, *parts: Batch | None, step: int, samples: int, share: Share) -> dict[str, float]:
@@ -153,6 +172,8 @@ class Learner:
         with self.clock("communication"):
             share.sum_over_workers(total)
         self.buffer.zero_()
+        if self.placement.together:
+            self.model.zero_grad()
         of_loss: list[Tensor] = []
         for batch, place in zip(parts, places, strict=True):
             if not at_once:
@@ -174,7 +195,7 @@ class Learner:
         with self.clock("communication"):
             share.sum_over_workers(self.buffer)
         with self.clock("optimiser"):
-            self._update(step)
+            self._update(step, share)
         self.samples = samples
         scale = self.objective.scale
         losses = dict(zip(scale, tail.tolist(), strict=True))
@@ -192,7 +213,7 @@ class Learner:
         weights, joint = summed[: len(totals)].to(totals.dtype), summed[len(totals) :]
         scaled = totals / weights.clamp(min=torch.finfo(weights.dtype).tiny)
         losses = torch.stack([*scaled, *(value.to(scaled.dtype) for value in self.objective.joint_values(joint))])
-        if has_clips:
+        if has_clips or self.placement.together:
             (losses * losses.new_tensor(list(scale.values()))).sum().backward()  # type: ignore[no-untyped-call]
         self.buffer[self.gradient.numel() :] += losses.detach()
 
@@ -207,10 +228,40 @@ class Learner:
         return {name: value for name, value in self.ema.items() if name not in self.of_loss}
 
     def averaged(self) -> dict[str, Tensor]:
-        """`average`, and what did not learn, as copies on the CPU: the result of a training."""
+        """`average`, and what did not learn, as whole copies on the CPU: the result of a training. All workers call it
+        (`sharding.py`)."""
         fixed = self.model.fixed
-        whole = {**self.average, **{name: value for name, value in self.model.named_parameters() if name in fixed}}
-        return {name: value.detach().cpu().clone() for name, value in whole.items()}
+        every = {**self.average, **{name: value for name, value in self.model.named_parameters() if name in fixed}}
+        return {name: self.placement.whole(value).detach().cpu().clone() for name, value in every.items()}
+
+    @contextmanager
+    def averaged_model(self) -> Iterator[Predict]:
+        """The model with the averaged weights. All workers call it equally often (`sharding.py`)."""
+        if self.placement.together:
+            self._swap()
+            try:
+                yield lambda features, masks: self.placement.forward(features, masks)[0]
+            finally:
+                self._swap()
+            return
+        average = self.average
+
+        def predict(features: Inputs | None, masks: Inputs | None) -> ModelOutput | None:
+            if features is None:
+                return None
+            output: ModelOutput = torch.func.functional_call(self.model, average, (features, masks))
+            return output
+
+        yield predict
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        """Puts the weights of the model and their average in each other's place."""
+        for name, average in self.average.items():
+            weight, other = self.placement.local(self.parameters[name]), self.placement.local(average)
+            kept = weight.clone()
+            weight.copy_(other)
+            other.copy_(kept)
 
     def _sums(self, batch: Batch | None, step: int, share: Share) -> tuple[Tensor, Tensor]:
         """This worker's sums of the additive parts; and in float64 their normalisers, then the sums of joint parts."""
@@ -218,21 +269,25 @@ class Learner:
         if batch is None:
             count = len(objective.additive)
             sizes = count + sum(objective.joint_sizes)
-            return torch.zeros(count, device=self.device), torch.zeros(sizes, device=self.device, dtype=torch.float64)
+            zero = self.placement.forward(None, None)[1]
+            return zero.expand(count), torch.zeros(sizes, device=self.device, dtype=torch.float64)
         self.model.train()
         torch.manual_seed(derived_seed(self.seed, "step", step, share.rank))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            output = self.outputs(batch.features, batch.masks)
+            output, zero = self.placement.forward(batch.features, batch.masks)
+        assert output is not None  # as there are clips
         inputs = objective.inputs(output, batch.masks, batch.step_labels, batch.clip_labels, batch.valence_arousal)
         sums = objective.parts(inputs)
         joint = objective.joint_sums(inputs, rank=share.rank, world=share.world)
         ordered = [sums[name] for name in objective.additive]
         weights = torch.stack([part.weight for part in ordered]).double()
-        return torch.stack([part.total for part in ordered]), torch.cat([weights, joint])
+        totals = torch.stack([part.total for part in ordered])
+        return totals + zero if self.placement.together else totals, torch.cat([weights, joint])
 
     @torch.no_grad()
-    def _update(self, step: int) -> None:
-        norm = float(torch.linalg.vector_norm(self.gradient))
+    def _update(self, step: int, share: Share) -> None:
+        gradients = self._gradients()
+        norm = self._norm(gradients, share)
         if not math.isfinite(norm):
             raise DivergedError(
                 "the gradient is not finite",
@@ -241,13 +296,33 @@ class Learner:
                 remedy="Lower train.learning_rate; if it is there from the first step, look for infinite features.",
             )
         if norm > self.config.gradient_clip:
-            self.gradient.mul_(self.config.gradient_clip / norm)
+            torch._foreach_mul_(gradients, self.config.gradient_clip / norm)
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * learning_rate(self.config, step, self.steps)
         self.optimiser.step()
         # The average starts short, so that it does not retain the random first weights.
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
+        average, weights = (
+            [self.placement.local(tensor) for tensor in tensors.values()] for tensors in (self.ema, self.parameters)
+        )
+        torch._foreach_lerp_(average, weights, 1 - decay)
+
+    def _gradients(self) -> list[Tensor]:
+        """What this worker has of the gradient: the flat buffer, and its parts of the model's."""
+        if not self.placement.together:
+            return [self.gradient]
+        of_model = [value for name, value in self.parameters.items() if name not in self.of_loss]
+        self.placement.complete(of_model)
+        return [self.gradient, *(self.placement.local(self._gradient_of(value)) for value in of_model)]
+
+    def _norm(self, gradients: list[Tensor], share: Share) -> float:
+        """Of the whole gradient."""
+        if not self.placement.together:
+            return float(torch.linalg.vector_norm(self.gradient))
+        whole, *parts = torch._foreach_norm(gradients)
+        squares = torch.stack(parts).double().square().sum()
+        share.sum_over_workers(squares)
+        return float((squares + whole.double().square()).sqrt())
 
 
 def _sample(training: Sequence[Case]) -> Sequence[ClipFeatures]:

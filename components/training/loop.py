@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from components.training.samples.items import Augment, Batch
 from components.training.samples.loader import AHEAD, Loader, made_ahead
 from components.training.samples.order import GlobalBatch, Order, derived_seed
 from components.training.samples.prompts import class_texts
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 ALONE = Share()
 # How many clips of a batch an error names.
@@ -66,8 +69,19 @@ class TrainingTask:
         )
 
 
-def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.device | None = None) -> Learner:
-    """A learner at the start, balanced for the labels of the training clips as they are drawn."""
+def new_learner(
+    task: TrainingTask,
+    training: Sequence[Case],
+    *,
+    device: torch.device | None = None,
+    mesh: DeviceMesh | None = None,
+) -> Learner:
+    """A learner at the start, balanced for the labels of the training clips as they are drawn; with a mesh, in parts on
+    its workers.
+
+    Raises:
+        ModelError: a class that is declared absent has training clips.
+    """
     order = task.order(training)
     counts = label_counts(training, len(task.spec.classes), order.draws)
     objective = Objective.of(
@@ -91,6 +105,7 @@ def new_learner(task: TrainingTask, training: Sequence[Case], *, device: torch.d
         device=device or torch.device("cpu"),
         training=training,
         start=task.start,
+        mesh=mesh,
     )
 
 
@@ -178,10 +193,10 @@ def run_epochs(
             "learning_rate": learning_rate(task.train, batch.step, learner.steps),
             **{name: total / len(training) for name, total in learner.epoch_sums.items()},
         }
-        with learner.clock("held_out"):
+        with learner.clock("held_out"), learner.averaged_model() as predict:
             scores = held_out_scores(
                 learner.model,
-                learner.average,
+                predict,
                 held_out,
                 classes=len(task.spec.classes),
                 device=learner.device,

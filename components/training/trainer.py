@@ -1,9 +1,9 @@
 """Training over several workers with Ray Train: the only file of this component that imports Ray.
 
-Workers load their own clips, hold the same learner, and add their gradients up over gloo (CPU) or NCCL (GPU). A lost
-worker is replaced and all continue from the last checkpoint; a run that was interrupted as a whole continues likewise
-when the same job is fitted again, because its folder is named by the inputs of the training. Nodes share that folder,
-or an object store (`nodes/`).
+Workers load their own clips, hold the same learner, or with `runtime.shard` parts of one, and add their gradients up
+over gloo (CPU) or NCCL (GPU). A lost worker is replaced and all continue from the last checkpoint; a run that was
+interrupted as a whole continues likewise when the same job is fitted again, because its folder is named by the inputs
+of the training. Nodes share that folder, or an object store (`nodes/`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
 
 from components.contracts.config import RayResources, Runtime
 from components.contracts.errors import MerError, ModelError
 from components.runtime.cluster import connect
 from components.runtime.threads import THREADS
 from components.training.checkpoints.keeper import Checkpoints
-from components.training.checkpoints.state import Snapshot, restore, snapshot
+from components.training.checkpoints.state import Snapshot, restore
 from components.training.epochs import Reported, epochs_reported
 from components.training.job import CHECKPOINTS, Epoch, Job, Trained, fit_here, trained_epochs
 from components.training.learner import DivergedError, Learner, Share
@@ -162,9 +163,10 @@ def _trained(config: dict[str, Any], context: Any, folder: Path) -> dict[str, An
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(THREADS)
     training, held_out = job.training(), job.items("calibration")
-    learner = new_learner(job.task, training, device=get_device())
+    device, runtime = get_device(), config["runtime"]
+    mesh = init_device_mesh(device.type, (world,)) if runtime.shard else None
+    learner = new_learner(job.task, training, device=device, mesh=mesh)
     share = Share(rank=rank, world=world, sum_over_workers=_all_reduce)
-    runtime: Runtime = config["runtime"]
     if rank != 0:
         runtime = runtime.model_copy(update={"profile_steps": 0})
     progress = config["place"].progress()
@@ -178,7 +180,7 @@ def _trained(config: dict[str, Any], context: Any, folder: Path) -> dict[str, An
             runtime=runtime,
             trace=folder / TRACE,
             share=share,
-            # The state is the same on every worker after each step, so the first one writes it alone.
+            # The state is the same on every worker after each step, or put together there; the first one writes it.
             checkpoints=checkpoints if rank == 0 else None,
         )
         try:
@@ -188,18 +190,16 @@ def _trained(config: dict[str, Any], context: Any, folder: Path) -> dict[str, An
         except DivergedError as error:
             # On every worker at the same step, and again after a restart: returned, so that Ray does not try again.
             return {"diverged": error}
+    weights = {name: value.numpy() for name, value in learner.averaged().items()}
     if rank != 0:
         return None
-    weights = {name: value.numpy() for name, value in learner.averaged().items()}
     return {"weights": weights, "history": learner.history}
 
 
 def _load_alike(checkpoints: Checkpoints, learner: Learner, rank: int) -> None:
     """Gives every worker the state of the checkpoint that the first one chooses, and alone reads: another node may have
     none of that name, or one that was written before the first worker was lost."""
-    state: list[Snapshot | None] = [None]
-    if rank == 0 and checkpoints.load(learner) is not None:
-        state = [snapshot(learner, inputs_sha256=checkpoints.inputs_sha256)]
+    state: list[Snapshot | None] = [checkpoints.load(learner) if rank == 0 else None]
     torch.distributed.broadcast_object_list(state, device=learner.device)
     if rank != 0 and state[0] is not None:
         restore(learner, state[0])

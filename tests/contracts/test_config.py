@@ -69,6 +69,8 @@ def test_a_section_that_names_its_adapter_is_a_dataset_of_its_own() -> None:
         ({"train": {"workers": 4}}, ["train.workers: this setting has moved; seen 4", "write runtime.workers"]),
         ({"train": {"checkpoint_epochs": 4}}, ["write runtime.checkpoint_minutes or runtime.checkpoint_steps"]),
         ({"runtime": {"workers": 2, "min_workers": 3}}, ["min_workers must be at most runtime.workers"]),
+        ({"runtime": {"workers": 1, "shard": True}}, ["runtime.workers is 1: set it to 2 or more"]),
+        ({"runtime": {"shard": True}, "train": {"compile": True}}, ["runtime.shard shares them out", "one of them"]),
         ({"train": {"epochs": -1}}, ["train.epochs", "greater than 0", "-1"]),
         ({"labels": {"taxonomy": "abaw9"}}, ["unknown taxonomy", "abaw9", "Did you mean 'abaw8'?"]),
         ({"features": {"encoders": {"smell": "nose"}}}, ["unknown modality", "smell", "face, voice"]),

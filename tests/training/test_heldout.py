@@ -18,8 +18,10 @@ from tests.model.toys import Toy, rated, toy_spec
 
 
 def scores_of(model: EmotionModel, items: list[Case], *, share: Share | None = None, **weights: torch.Tensor):
-    given = weights or dict(model.named_parameters())
-    return held_out_scores(model, given, items, classes=8, device=torch.device("cpu"), share=share or Share())
+    def predict(*batch: object) -> object:
+        return torch.func.functional_call(model, weights, batch)
+
+    return held_out_scores(model, predict, items, classes=8, device=torch.device("cpu"), share=share or Share())
 
 
 def test_macro_f1_is_scikit_learns_and_so_the_reports() -> None:

@@ -84,3 +84,21 @@ def test_one_worker_over_nccl_learns_what_this_process_does(tmp_path: Path) -> N
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-2)
     for name, value in expected.weights.items():
         assert torch.allclose(trained.weights[name], value, atol=1e-2), name
+
+
+@pytest.mark.gpu
+@pytest.mark.integration
+@pytest.mark.usefixtures("ray_session")
+def test_weights_in_parts_learn_over_nccl_what_whole_ones_do(tmp_path: Path) -> None:
+    """On two GPUs; where there is one, a single worker goes the same way."""
+    task, learned = replace(TASK, train=Train(precision="fp32", epochs=3, batch_clips=4)), {}
+    for shard in (False, True):
+        runtime = Runtime(workers=2, min_workers=1, use_gpu=True, checkpoint_steps=1, shard=shard)
+        job = Job(task=task, items=TOY.items, inputs_sha256=f"shard {shard}")
+        folder = tmp_path / str(shard)
+        learned[shard] = fit(job, folder, runtime=runtime, resources=RayResources(), on_epoch=lambda _: None)
+    whole, parts = learned[False], learned[True]
+    for one, other in zip(whole.history, parts.history, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    for name, value in whole.weights.items():
+        assert torch.allclose(parts.weights[name], value, atol=1e-3), name

@@ -144,7 +144,7 @@ def test_it_learns_from_windows_and_is_loaded_as_it_was(tmp_path: Path) -> None:
     model = load_model(tmp_path, classes=CLASSES)
     assert isinstance(model, PaperClipModel)
     scores = held_out_scores(
-        model, {}, splits["calibration"], classes=len(CLASSES), device=torch.device("cpu"), share=Share()
+        model, model, splits["calibration"], classes=len(CLASSES), device=torch.device("cpu"), share=Share()
     )
     assert scores["held_out_clip_accuracy"] == trained.history[-1]["held_out_clip_accuracy"]
 

@@ -90,6 +90,19 @@ def test_two_gloo_workers_learn_what_two_threads_do_whatever_dies_on_the_way(tmp
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
+def test_workers_with_parts_of_the_weights_learn_the_same_though_one_dies(tmp_path: Path) -> None:
+    learners, (history, _) = train_in_threads(TASK, TOY.items(), TOY.items("calibration"), world=2)
+    job = replace(JOB, items=Dying(tmp_path, times=1))
+    trained = run(job, tmp_path / "state", runtime=RUNTIME.model_copy(update={"shard": True}))
+    assert len(list(tmp_path.glob("died-*"))) == 1
+    for record, expected in zip(trained.history, history, strict=True):
+        assert record == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    for name, value in learners[0].averaged().items():
+        assert torch.allclose(trained.weights[name], value, atol=1e-5), name
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("ray_session")
 def test_a_workers_own_error_is_raised_as_it_is(tmp_path: Path) -> None:
     job = replace(JOB, items=Unreadable())
     with pytest.raises(ModelError, match="train: these clips are broken"):

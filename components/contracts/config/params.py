@@ -112,6 +112,15 @@ class Params(Section):
         return self.rollout.model_name or self.registry.model_name
 
     @model_validator(mode="after")
+    def _whole_where_compiled(self) -> Params:
+        if self.runtime.shard and self.train.compile:
+            raise ValueError(
+                "train.compile needs whole weights on each worker, and runtime.shard shares them out: set one of them "
+                "to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _experts_are_taught(self) -> Params:
         if self.model.fusion == "product" and not self.train.unimodal_loss:
             raise ValueError("model.fusion: product is taught by train.unimodal_loss alone, so that must not be 0")

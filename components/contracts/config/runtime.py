@@ -28,6 +28,12 @@ class Runtime(Section):
     activations of all (gradient accumulation). The batch and its gradient stay the same up to rounding, and the draws
     are those of `workers` times `parts` workers; more than one part costs a second forward pass."""
 
+    shard: bool = False
+    """Whether the workers share out weights, gradients, the optimiser's moments and the average (FSDP2), so that each
+    holds a part of them between steps and gathers the weights for a step. For models of which a worker's memory does
+    not hold five copies; for smaller ones it is slower. The result is the same up to rounding, and checkpoints fit
+    both ways."""
+
     use_gpu: bool = False
     """Whether each worker takes a GPU."""
 
@@ -83,6 +89,11 @@ class Runtime(Section):
 
     @model_validator(mode="after")
     def _within_workers(self) -> Runtime:
+        if self.shard and self.workers < 2:
+            raise ValueError(
+                f"runtime.shard shares a model out among workers, and runtime.workers is {self.workers}: set it to 2 "
+                "or more, or runtime.shard to false"
+            )
         if self.min_workers is not None and self.min_workers > self.workers:
             raise ValueError("runtime.min_workers must be at most runtime.workers")
         return self

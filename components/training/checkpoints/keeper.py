@@ -62,11 +62,11 @@ class Checkpoints:
             return []
         return sorted((path.name for path in self.folder.iterdir() if path.name.isdecimal()), reverse=True)
 
-    def load(self, learner: Learner) -> str | None:
+    def load(self, learner: Learner) -> Snapshot | None:
         """Loads the newest checkpoint that is whole and of this training; says which ones it passes over.
 
         Returns:
-            its name, or None where there is none and the learner is at its start.
+            it, or None where there is none and the learner is at its start.
 
         Raises:
             DataError: the object store of the copies fails.
@@ -74,28 +74,34 @@ class Checkpoints:
         copied = self.copies.names()[:LAST] if self.copies is not None else ()
         for name in sorted({*self.names(), *copied}, reverse=True):
             try:
-                self.load_named(name, learner)
+                return self.load_named(name, learner)
             except ModelError as error:
                 print(f"train: a checkpoint is passed over for the one before it: {error}", file=sys.stderr)
-            else:
-                return name
         return None
 
-    def load_named(self, name: str, learner: Learner) -> None:
+    def load_named(self, name: str, learner: Learner) -> Snapshot:
         """Loads one. Raises ModelError: it is damaged, or of a different training; DataError: it cannot be brought."""
         if self.copies is not None and not (self.folder / name).is_dir():
             self.copies.fetch(self.folder / name)
-        load_checkpoint(self.folder / name, learner, inputs_sha256=self.inputs_sha256)
+        return load_checkpoint(self.folder / name, learner, inputs_sha256=self.inputs_sha256)
 
     def at_boundary(self, learner: Learner) -> None:
         """Takes a checkpoint if it is time for one. To be called after every step."""
+        if self.due():
+            self.take(learner)
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint. To be asked once after every step."""
         self._steps += 1
-        now, every = time.monotonic(), self.runtime.checkpoint_steps
-        due = now - self._taken_at >= self.runtime.checkpoint_minutes * SECONDS_PER_MINUTE
-        if due or (every is not None and self._steps % every == 0):
-            self._wait()
-            self._taken_at = now
-            self._writing = self._writer.submit(self._write, snapshot(learner, inputs_sha256=self.inputs_sha256))
+        every = self.runtime.checkpoint_steps
+        late = time.monotonic() - self._taken_at >= self.runtime.checkpoint_minutes * SECONDS_PER_MINUTE
+        return late or (every is not None and self._steps % every == 0)
+
+    def take(self, learner: Learner) -> None:
+        """Takes a checkpoint."""
+        self._wait()
+        self._taken_at = time.monotonic()
+        self._writing = self._writer.submit(self._write, snapshot(learner, inputs_sha256=self.inputs_sha256))
 
     def forget(self) -> None:
         """Removes the copies of a training that is done; what cannot be removed is said, since nothing needs it."""

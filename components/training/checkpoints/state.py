@@ -7,6 +7,7 @@ from it too: the order and the gradient stay the same up to rounding, and the dr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,18 @@ class Snapshot:
 
 
 def snapshot(learner: Learner, *, inputs_sha256: str) -> Snapshot:
-    """Copies the state. `inputs_sha256` identifies the training that can resume it."""
-    tensors: dict[str, Tensor] = {}
+    """Copies the state, whole wherever its tensors are: where workers have parts of them all must call this.
+
+    `inputs_sha256` identifies the training that can resume it.
+    """
     updates = 0
-    for name, parameter in learner.parameters.items():
-        tensors[f"weight.{name}"] = parameter
-        tensors[f"average.{name}"] = learner.ema[name]
-        moments = learner.optimiser.state[parameter]
-        for moment in MOMENTS:
-            if moment in moments:
-                tensors[f"{moment}.{name}"] = moments[moment]
-                updates = int(moments["step"])
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in _tensors(learner):
+        tensors[name] = learner.placement.whole(tensor.detach()).to("cpu", copy=True).contiguous()
+    for moments in learner.optimiser.state.values():
+        updates = int(moments["step"])
     return Snapshot(
-        tensors={name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()},
+        tensors=tensors,
         state={
             "format": FORMAT,
             "inputs_sha256": inputs_sha256,
@@ -66,6 +66,23 @@ def snapshot(learner: Learner, *, inputs_sha256: str) -> Snapshot:
     )
 
 
+def lend(learner: Learner) -> None:
+    """Gives the other workers what they need for their `snapshot`, of a learner that has parts of the state."""
+    for _, tensor in _tensors(learner):
+        learner.placement.whole(tensor.detach())
+
+
+def _tensors(learner: Learner) -> Iterator[tuple[str, Tensor]]:
+    """Name → tensor, in an order that is the same on all workers."""
+    for name, parameter in learner.parameters.items():
+        yield f"weight.{name}", parameter
+        yield f"average.{name}", learner.ema[name]
+        moments = learner.optimiser.state.get(parameter, {})
+        for moment in MOMENTS:
+            if moment in moments:
+                yield f"{moment}.{name}", moments[moment]
+
+
 def write_checkpoint(folder: Path, taken: Snapshot) -> None:
     """Writes a copy of the state into a folder of its own."""
     with atomic_dir(folder) as beside:
@@ -73,8 +90,11 @@ def write_checkpoint(folder: Path, taken: Snapshot) -> None:
         write_json(beside / STATE, {**taken.state, "tensors_sha256": file_sha256(beside / TENSORS)})
 
 
-def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> None:
+def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> Snapshot:
     """Loads a state that `write_checkpoint` wrote into a learner, or leaves the learner as it is.
+
+    Returns:
+        the state.
 
     Raises:
         ModelError: the files are missing or damaged, belong to a different training, or do not fit the model.
@@ -93,7 +113,9 @@ def load_checkpoint(folder: Path, learner: Learner, *, inputs_sha256: str) -> No
                 seen=state.get(key),
                 allowed=expected,
             )
-    restore(learner, Snapshot(tensors=tensors, state=state), where=str(folder))
+    taken = Snapshot(tensors=tensors, state=state)
+    restore(learner, taken, where=str(folder))
+    return taken
 
 
 def restore(learner: Learner, taken: Snapshot, *, where: str = "the first worker's state") -> None:
@@ -110,12 +132,13 @@ def restore(learner: Learner, taken: Snapshot, *, where: str = "the first worker
     }
     with torch.no_grad():
         for name, parameter in learner.parameters.items():
-            parameter.copy_(fitting[name]["weight"])
-            learner.ema[name].copy_(fitting[name]["average"])
+            placed = {kind: learner.placement.placed(value, parameter) for kind, value in fitting[name].items()}
+            parameter.copy_(placed["weight"])
+            learner.ema[name].copy_(placed["average"])
             if state["updates"]:
                 learner.optimiser.state[parameter] = {
                     "step": torch.tensor(float(state["updates"]), device=parameter.device),
-                    **{moment: fitting[name][moment].to(parameter.device) for moment in MOMENTS},
+                    **{moment: placed[moment] for moment in MOMENTS},
                 }
     learner.samples = state["samples"]
     learner.epoch_sums = dict(state["epoch_sums"])

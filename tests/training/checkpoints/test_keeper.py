@@ -78,8 +78,9 @@ def test_one_that_cannot_be_used_is_passed_over_for_the_one_before(
         (newest / STATE).write_text(text.replace('"inputs_sha256": "x"', '"inputs_sha256": "y"'))
     learner = new_learner(TASK, ITEMS)
     with kept(tmp_path) as reading:
-        assert reading.load(learner) == f"{9:012d}"
-    assert learner.samples == 9
+        taken = reading.load(learner)
+    assert taken is not None
+    assert taken.samples == learner.samples == 9
     said = capsys.readouterr().err
     assert said.count("a checkpoint is passed over for the one before it") == 1
     assert str(newest) in said
@@ -128,7 +129,7 @@ def test_a_training_goes_on_from_copies_where_its_disk_is_gone(
         bucket.put_tree(tmp_path / "lost" / f"{9:012d}", f"state/training/{9:012d}")
         again = new_learner(TASK, ITEMS)
         with kept(tmp_path / "new", copies=copies) as reading:
-            assert reading.load(again) == f"{9:012d}"
+            reading.load(again)
         assert again.samples == 9
         assert "passed over" in capsys.readouterr().err
         kept(tmp_path / "new", copies=copies).forget()
@@ -138,3 +139,21 @@ def test_a_training_goes_on_from_copies_where_its_disk_is_gone(
     assert "training goes on without" in capsys.readouterr().err
     with kept(tmp_path / "lost", copies=copies) as reading, pytest.raises(DataError, match="failed to answer"):
         reading.load(again)
+
+
+def test_a_store_that_may_be_read_alone_gets_no_copies_and_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with object_store(monkeypatch) as bucket:
+        copies = Copies(f"s3://{BUCKET}/state", "training")
+        bucket.permit(monkeypatch, "ListBucket", "GetObject")
+        learner = new_learner(TASK, ITEMS)
+        with kept(tmp_path, copies=copies, checkpoint_steps=1) as writing:
+            list(run_epochs(learner, TASK, ITEMS, [], at_boundary=writing.at_boundary))
+        assert learner.samples == 24
+        assert samples(tmp_path)[:2] == [24, 21]  # on this disk
+        assert copies.names() == []
+    said = capsys.readouterr().err
+    assert said.count("training goes on without") == 1
+    assert f"s3://{BUCKET}/state/training/" in said
+    assert "the object store denies access" in said

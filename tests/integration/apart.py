@@ -16,7 +16,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 from components.contracts.config import Params
 from components.contracts.layout import Layout
 from components.datasets import remote
+from components.model.files import WEIGHTS
 from components.training.checkpoints.state import STATE
 from components.training.job import CHECKPOINTS
 from components.training.nodes.place import STATE_PREFIX
@@ -38,6 +39,7 @@ HEAD, HEAD_PORT = "10.77.0.1", 6379
 BUCKET = "corpora"
 TOY = Toy(clips=40, steps=(8, 12), noise=0.7)
 BATCH, EPOCHS = 8, 12
+MODEL = {"width": 16, "heads": 2, "tcn_blocks": 2}
 # A node has room for two, so the three are on two nodes, and the third node is there for the one that is lost.
 NODES, WORKERS = ("one", "two", "three"), 3
 CUT_AFTER = 2.5  # epochs
@@ -71,7 +73,8 @@ def main(seen: Path) -> None:
         nodes = {name: start_node(name, number) for number, name in enumerate(NODES)}
         os.environ["RAY_ADDRESS"] = f"{HEAD}:{HEAD_PORT}"
         wait_for_nodes()
-        answer: dict[str, Any] = {"clips": from_clips(), "whole": train("whole"), "cut": train("cut", nodes)}
+        answer: dict[str, Any] = {"clips": from_clips(), "whole": train("whole")}
+        answer["cut"] = train("cut", lambda store: cut_off(store, nodes))
         answer["folders"] = {name: sorted(p.name for p in view(node, FOLDER).iterdir()) for name, node in nodes.items()}
         answer["lost"] = sorted(set(NODES) - alive())
         answer["ended"] = [name for name, node in {"head": head, **nodes}.items() if node.poll() is not None]
@@ -144,7 +147,8 @@ def view(node: subprocess.Popen[bytes], path: Path) -> Path:
     return Path(f"/proc/{node.pid}/root") / path.relative_to("/")
 
 
-def wait_for_nodes() -> None:
+def wait_for_nodes(count: int = len(NODES)) -> None:
+    """Until Ray has so many beside the head."""
     import ray
 
     deadline = time.monotonic() + 180
@@ -154,7 +158,7 @@ def wait_for_nodes() -> None:
             break
         except Exception:  # the head is not there yet
             time.sleep(1)
-    while sum(node["Alive"] for node in ray.nodes()) < 1 + len(NODES):
+    while sum(node["Alive"] for node in ray.nodes()) < 1 + count:
         if time.monotonic() > deadline:
             raise TimeoutError("\n".join(path.read_text()[-2000:] for path in FOLDER.glob("*.log")))
         time.sleep(0.5)
@@ -212,32 +216,39 @@ def from_clips() -> dict[str, Any]:
     }
 
 
-def train(name: str, nodes: dict[str, subprocess.Popen[bytes]] | None = None) -> dict[str, Any]:
-    """The stage on a project of its own; with `nodes`, the one of the first worker is cut off in the middle."""
+def train(
+    name: str,
+    meanwhile: Callable[[str], dict[str, Any]] | None = None,
+    *,
+    epochs: int = EPOCHS,
+    model: Mapping[str, float] = MODEL,
+    **runtime: int,
+) -> dict[str, Any]:
+    """The stage on a project of its own; `meanwhile` runs beside it, with the address of its store."""
     from pipelines.stages import call_stage
 
     layout = Layout(FOLDER / name)
     write_catalog(layout, TOY)
     store = f"s3://{BUCKET}/{name}"
-    runtime = {"workers": WORKERS, "checkpoint_steps": 1, "store": store}
     params = Params.model_validate(
         {
             "datasets": ["toy"],
-            "model": {"width": 16, "heads": 2, "tcn_blocks": 2},
-            "train": {"epochs": EPOCHS, "batch_clips": BATCH, "refit": False},
-            "runtime": runtime,
+            "model": dict(model),
+            "train": {"epochs": epochs, "batch_clips": BATCH, "refit": False},
+            "runtime": {"workers": WORKERS, "checkpoint_steps": 1, "store": store, **runtime},
             "tracking": {"uri": f"sqlite:///{FOLDER / name}.db", "experiment": name},
         }
     )
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
-        cutting = None if nodes is None else pool.submit(cut_off, store, nodes)
+        beside = None if meanwhile is None else pool.submit(meanwhile, store)
         summary = call_stage("train", params, layout)
-        cut = {} if cutting is None else cutting.result()
+        cut = {} if beside is None else beside.result()
     history = json.loads((layout.trained / "history.json").read_text())
     left = [item.name for item in remote.listing(remote.place_of(store, where="store"))]
     return {
         "model_sha256": summary["model_sha256"],
+        "weights": str(layout.trained / WEIGHTS),
         "history": history,
         "seconds": time.monotonic() - started,
         "cut": cut,

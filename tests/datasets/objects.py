@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from components.datasets import remote
 
 BUCKET = "corpora"
 
@@ -62,6 +65,25 @@ class Bucket:
 
     def delete(self, name: str) -> None:
         self._store.delete_file(f"{BUCKET}/{name}")  # type: ignore[attr-defined]
+
+    def permit(self, monkeypatch: pytest.MonkeyPatch, *actions: str) -> None:
+        """Gives the environment keys that may do some actions of S3 alone, such as `ListBucket`."""
+        import boto3
+        import moto.settings
+
+        monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", float("inf"))  # again, for these calls
+        iam = boto3.client("iam", endpoint_url=self._url, region_name="us-east-1")
+        user = f"user{len(iam.list_users()['Users'])}"
+        iam.create_user(UserName=user)
+        if actions:
+            statement = {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": "*"}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            iam.put_user_policy(UserName=user, PolicyName=user, PolicyDocument=policy)
+        key = iam.create_access_key(UserName=user)["AccessKey"]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+        monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0.0)  # from now on keys are looked at
+        remote._connected.cache_clear()
 
     def clear(self) -> None:
         """Forgets every object."""

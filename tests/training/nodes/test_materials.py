@@ -266,6 +266,16 @@ def test_a_damaged_shard_is_not_put_there(layout: Layout, bucket: Bucket) -> Non
     assert bucket is not None
 
 
+def test_a_store_that_may_not_be_written_is_said_when_a_training_starts(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_store(monkeypatch) as bucket:
+        for actions in (["ListBucket", "GetObject"], []):
+            bucket.permit(monkeypatch, *actions)
+            with pytest.raises(DataError, match=rf"{STORE}/.*: the object store denies access.*AWS_ACCESS_KEY_ID"):
+                put(layout)
+
+
 def test_a_store_that_is_away_is_said_when_a_training_starts_and_costs_nothing_at_its_end(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,6 +59,25 @@ def test_two_workers_checkpoint_is_gone_on_with_by_any_number(tmp_path: Path, wo
         assert torch.allclose(learners[-1].ema[name], value, atol=1e-4), name
 
 
+def test_workers_that_are_lost_and_come_back_learn_what_one_does(tmp_path: Path) -> None:
+    """Four workers, two, four again, each time from the checkpoint of those before."""
+    held_out, config = Toy(clips=5).items("calibration"), replace(task(), train=Train(epochs=3, batch_clips=5))
+    (alone,), (expected,) = train_in_threads(config, ITEMS, held_out, world=1)
+
+    def start(learner: Learner) -> None:
+        if (tmp_path / "state").is_dir():
+            load_checkpoint(tmp_path / "state", learner, inputs_sha256="x")
+
+    for world in (4, 2, 4):
+        learners, histories = train_in_threads(config, ITEMS, held_out, world=world, epochs=1, start=start)
+        write_checkpoint(tmp_path / "state", snapshot(learners[-1], inputs_sha256="x"))
+    assert learners[0].samples == 3 * len(ITEMS)
+    for record, other in zip(expected, histories[-1], strict=True):
+        assert record == pytest.approx(other, rel=1e-4)
+    for name, value in alone.ema.items():
+        assert torch.allclose(learners[-1].ema[name], value, atol=1e-4), name
+
+
 JOINT = replace(toy_spec(), valence_arousal=True, embedding=5)
 
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,20 @@ from components.contracts.config import Features, Params, RayResources
 from components.contracts.errors import ConfigError, DataError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import ALIGNED_SCHEMA, AlignedClip, Word
+from components.datasets import remote
+from components.datasets.staged import Staging
 from components.features import pieces as pieces_module
 from components.features import stage
 from components.features import store as store_module
+from components.features.encode import EncodingResult
+from components.features.passing import results_in
+from components.features.pools import ActorPool, ShardEncoder
 from components.features.registry import create
 from components.features.store import FeatureStore, feature_key
+from components.features.work import EncodingTask
 from pipelines.stages import call_stage
 from tests.builders import make_aligned_clip
+from tests.datasets.objects import BUCKET, object_store
 from tests.trees import tree_sha256
 
 LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "physio": "signal"}
@@ -260,6 +268,41 @@ class TestInterrupted:
         align(fresh, clips[1:], shards=1)
         call_stage("features", settings(), fresh, "tiny")
         assert tree_sha256(layout.features("tiny")) == tree_sha256(fresh.features("tiny"))
+
+
+def encoded_without_the_project(
+    tasks: Sequence[EncodingTask], pools: Sequence[ActorPool], batch_clips: int, staging: Staging
+) -> Iterator[EncodingResult]:
+    """What Ray's actors would do on a node; here it is seen that they need no folder."""
+    assert all(task.shard.startswith("s3://") for task in tasks)
+    assert not any(staging.folder.glob("*/*"))
+    batch = {"task": np.array([json.dumps(asdict(task)) for task in tasks])}
+    for table in ShardEncoder(pools[0], batch_clips, frozenset(), staging)(batch):
+        yield from results_in(table)
+
+
+@pytest.mark.slow
+def test_what_actors_put_into_the_store_outlives_the_machine_of_the_stage(
+    encoded: tuple[Layout, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "node").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "node"))
+    monkeypatch.setattr(stage, "IN_PROCESS_CLIPS", 0)
+    monkeypatch.setattr(stage, "connect", lambda _: None)
+    monkeypatch.setattr(stage, "encoded_in", encoded_without_the_project)
+    layout, store = Layout(tmp_path / "project"), f"s3://{BUCKET}/moods"
+    align(layout, corpus(3), shards=1)
+    params = settings()
+    params = params.model_copy(update={"runtime": params.runtime.model_copy(update={"store": store})})
+    with object_store(monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(stage, "_commit", died)
+            with pytest.raises(KeyboardInterrupt):
+                call_stage("features", params, layout, "tiny")
+        shutil.rmtree(layout.state)
+        assert call_stage("features", params, layout, "tiny")["encoded"] == dict.fromkeys(LIGHT, 0)
+        assert remote.listing(remote.place_of(store, where="test")) == []
+    assert tree_sha256(layout.features("tiny")) == tree_sha256(encoded[0].features("tiny"))
 
 
 def died(*_: object, **__: object) -> None:

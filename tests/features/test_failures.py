@@ -18,6 +18,7 @@ from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.readmitted import Readmitted, decisions_json
 from components.contracts.records import AlignedClip
+from components.datasets.staged import Staging
 from components.features import stage
 from components.features.base import Encoded, Encoder
 from components.features.encode import EncodingResult
@@ -51,11 +52,11 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
     def here(
-        tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int
+        tasks: Sequence[EncodingTask], encoders: Mapping[str, Encoder], batch_clips: int, staging: Staging
     ) -> Iterator[EncodingResult]:
         for task in tasks:
             seen.extend(clip.clip_id for clips in read_clips(task, batch_clips=batch_clips) for clip, _ in clips)
-        yield from encoded_here(tasks, encoders, batch_clips)
+        yield from encoded_here(tasks, encoders, batch_clips, staging)
 
     monkeypatch.setattr(stage, "encoded_here", here)
     return seen

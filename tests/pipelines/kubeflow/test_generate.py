@@ -19,7 +19,7 @@ from pipelines.kubeflow import generate, task
 from pipelines.kubeflow.settings import SETTINGS, GitSettings, load_settings
 from pipelines.run import Plan
 from pipelines.stages import STAGES
-from tests.pipelines.projects import TINY, make_project
+from tests.pipelines.projects import TINY, in_thread, make_project
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     """Compiled once, since it takes DVC and the compiler seconds; the tests only read it."""
     folder = tmp_path_factory.mktemp("compiled")
     root = make_project(folder / "project", {**TINY, "datasets": ["synthetic", "ravdess"]})
-    generate.compile_to(folder / "mer.yaml", root)
+    in_thread(lambda: generate.compile_to(folder / "mer.yaml", root))
     pipeline, platform = yaml.safe_load_all((folder / "mer.yaml").read_text())
     return Compiled(root=root, pipeline=pipeline, platform=platform)
 
@@ -95,7 +95,7 @@ def test_with_a_repository_tasks_share_no_folder_and_the_last_one_pushes(compile
         dag.Node(address="inputs", command="", description="", deps=(), outs=(), params={}, upstream=()),
         dag.Node(address="train", command="", description="", deps=(), outs=(), params={}, upstream=("inputs",)),
     ]
-    compiler.Compiler().compile(generate.build(nodes, settings), package_path=str(tmp_path / "mer.yaml"))
+    in_thread(lambda: compiler.Compiler().compile(generate.build(nodes, settings), str(tmp_path / "mer.yaml")))
     pipeline, platform = yaml.safe_load_all((tmp_path / "mer.yaml").read_text())
     parse(pipeline, platform)
     made = Compiled(root=compiled.root, pipeline=pipeline, platform=platform)

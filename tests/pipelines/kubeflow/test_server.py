@@ -20,7 +20,7 @@ from pipelines.kubeflow.place import Place
 from pipelines.kubeflow.server import Server, connect
 from pipelines.kubeflow.settings import load_settings
 from pipelines.kubeflow.task import asked
-from tests.pipelines.projects import ROOT
+from tests.pipelines.projects import ROOT, in_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -89,7 +89,7 @@ def test_a_run_is_started_in_the_namespace_and_under_the_account(
     host, _ = api
     node = dag.Node(address="inputs", command="", description="", deps=(), outs=(), params={}, upstream=())
     package = tmp_path / "mer.yaml"
-    compiler.Compiler().compile(generate.build([node], load_settings(ROOT)), package_path=str(package))
+    in_thread(lambda: compiler.Compiler().compile(generate.build([node], load_settings(ROOT)), str(package)))
     server = Server(host=host, namespace="team-a", service_account="trainer")
     assert generate.start(server, package, asked("ada")) == f"{host}/#/runs/details/r-1"
     assert created["experiments"]["namespace"] == "team-a"

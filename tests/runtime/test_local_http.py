@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import socket
 from collections.abc import Callable
 
@@ -48,9 +49,13 @@ def proxies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return set_them
 
 
+# Read once: a client of its own would read all certificates again.
+TLS = ssl.create_default_context()
+
+
 def proxy_of_httpx(url: str) -> bool:
     """Whether httpx asks a proxy for an address."""
-    with httpx.Client() as client:
+    with httpx.Client(verify=TLS) as client:
         return client._transport_for_url(httpx.URL(url)) is not client._transport
 
 

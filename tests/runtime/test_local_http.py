@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import os
-import ssl
 import socket
+import ssl
 from collections.abc import Callable
 
 import httpx

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ from components.serving.trial import TrialCounts
 from tests.rollout.registry import KEYS, TinyRegistry
 from tests.rollout.versions_of_before import BUNDLE, SHA256
 from tests.serving import media
-from tests.serving.bundles import break_goldens, tiny_bundle
+from tests.serving.bundles import break_goldens, name_unknown_taxonomy, tiny_bundle
 from tests.serving.ports import http_port
 from tests.serving.test_stream import BEGIN, heard, opened, pieces
 
@@ -111,6 +112,11 @@ class Line:
     def served(self) -> str | None:
         response = httpx.get(f"{self.control.url}/v1/version", timeout=30)
         return response.json()["version"] if response.is_success else None
+
+    def asked(self) -> dict[str, Any]:
+        response = httpx.post(f"{self.control.url}/v1/predict", files={"clip": ("a.mp4", self.clip)}, timeout=60)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
 
     def promote(self, version: str, becomes: str, within_s: float = PROMISED_S) -> None:
         self.registry.promote(version)
@@ -276,13 +282,7 @@ def test_a_challenger_is_compared_answers_a_share_and_is_returned(line: Line) ->
 
 def test_a_challenger_that_disagrees_is_returned(line: Line, tmp_path: Path) -> None:
     """A version with random weights that gives the clip a different emotion than the champion does."""
-
-    def asked() -> dict[str, Any]:
-        response = httpx.post(f"{line.control.url}/v1/predict", files={"clip": ("a.mp4", line.clip)}, timeout=60)
-        assert response.status_code == 200
-        return response.json()
-
-    champion, pool, emotion = line.served(), ChildPool(), asked()["emotion"]
+    pool, emotion = ChildPool(), line.asked()["emotion"]
     clip = tmp_path / "a.mp4"
     clip.write_bytes(line.clip)
 
@@ -292,10 +292,29 @@ def test_a_challenger_that_disagrees_is_returned(line: Line, tmp_path: Path) -> 
         return other.predict(clip_of_file(clip, other.guard)).emotion != emotion
 
     challenger = line.add(next(seed for seed in range(20, 60) if differs(seed)))
+    tags = returned(line, challenger, Rollout(canary_share=0.5, canary_max_disagreement=0.2, canary_min_compared=4))
+    assert tags["rollout.trial.reason"].startswith("disagreement: a different emotion on ")
+    assert tags["rollout.trial.agreement"] == "0.000"
+
+
+def test_a_challenger_that_cannot_judge_is_returned_and_costs_no_request(line: Line) -> None:
+    """A version that passes the checks before it is loaded, and fails on each clip."""
+    folder = line.folder / "cannot-judge"
+    tiny_bundle(folder, seed=9)
+    challenger = line.registry.add(folder, name_unknown_taxonomy(folder))
+    tags = returned(line, challenger, Rollout(canary_share=0.5, canary_max_disagreement=1.0))
+    assert re.match(r"errors: it could not judge (\d+) of \1\b", tags["rollout.trial.reason"])
+    assert (tags["rollout.trial.answered"], tags["rollout.trial.compared"]) == ("0", "0")
+    assert int(tags["rollout.trial.errors"]) >= 2
+
+
+def returned(line: Line, challenger: str, rollout: Rollout) -> dict[str, str]:
+    """The tags of a challenger once it answers a share no more; until then each request is answered, and afterwards by
+    the champion."""
+    champion = line.served()
     line.registry.client.set_registered_model_alias(line.registry.name, "challenger", challenger)
     before = line.loop.reconciler
     versions = replace(before.versions, challenger_alias="challenger")  # type: ignore[type-var]
-    rollout = Rollout(canary_share=0.5, canary_max_disagreement=0.2, canary_min_compared=4)
     line.loop.reconciler = replace(before, versions=versions, rollout=rollout)
     line.loop.wake.set()
 
@@ -303,13 +322,12 @@ def test_a_challenger_that_disagrees_is_returned(line: Line, tmp_path: Path) -> 
         return line.registry.tags(challenger)
 
     until(lambda: tags().get(TRIAL) == "canary", START_S, "it answers a share")
-    until(lambda: bool(asked()) and tags().get(TRIAL) == "returned", START_S, "it is returned")
-    assert tags()["rollout.trial.reason"].startswith("disagreement: a different emotion on ")
-    assert tags()["rollout.trial.agreement"] == "0.000"
+    until(lambda: bool(line.asked()) and tags().get(TRIAL) == "returned", START_S, "it is returned")
     until(lambda: line.control.actual().applied.trial is None, START_S, "it is forgotten")  # type: ignore[union-attr]
     until(lambda: line.control.actual().phase == "running", START_S, "all replicas have forgotten it")
-    assert {asked()["model"]["version"] for _ in range(12)} == {champion}
+    assert {line.asked()["model"]["version"] for _ in range(12)} == {champion}
     line.loop.reconciler = before
+    return tags()
 
 
 def metrics_of(line: Line) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 
 from components.alignment.fingerprint import alignment_fingerprint
 from components.contracts.config import Alignment, FaceAlignment, Model, Train, VoiceAlignment
@@ -105,16 +106,28 @@ def tiny_bundle(
 
 def break_goldens(folder: Path) -> str:
     """Makes the folder a bundle whose hashes hold but whose golden outputs do not; returns the new hash."""
-    from safetensors.numpy import load_file, save_file
-
-    from components.contracts.fingerprint import canonical_json, file_sha256
-    from components.registry.bundle import DESCRIPTION
     from components.registry.goldens import GOLDEN_TENSORS
 
     tensors = load_file(folder / GOLDEN_TENSORS)
     tensors["0.expected.clip"] = np.roll(tensors["0.expected.clip"], 1) + np.float32(0.2)
     save_file(tensors, folder / GOLDEN_TENSORS)
+    return _described_anew(folder, changed=GOLDEN_TENSORS)
+
+
+def name_unknown_taxonomy(folder: Path) -> str:
+    """Makes the folder a bundle that passes every check, and cannot judge a clip: the classes of a pretrained
+    classifier would be mapped by a taxonomy that is not here. Returns the new hash."""
+    return _described_anew(folder, taxonomy="abaw9")
+
+
+def _described_anew(folder: Path, changed: str | None = None, **fields: str) -> str:
+    """Writes the description of a folder in which a file, or the fields themselves, were changed; the new hash."""
+    from components.contracts.fingerprint import canonical_json, file_sha256
+    from components.registry.bundle import DESCRIPTION
+
     value = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    value["files"][GOLDEN_TENSORS] = file_sha256(folder / GOLDEN_TENSORS)
+    value |= fields
+    if changed is not None:
+        value["files"][changed] = file_sha256(folder / changed)
     (folder / DESCRIPTION).write_text(canonical_json(value) + "\n", encoding="utf-8")
     return file_sha256(folder / DESCRIPTION)

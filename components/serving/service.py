@@ -25,7 +25,7 @@ from components.registry.fetch import fetch_bundle
 from components.registry.keys import TrustedKeys
 from components.registry.proof import Keyring
 from components.registry.trust import Trust, check_authentic
-from components.runtime.memory import give_back
+from components.runtime.memory import GrownMemory
 from components.runtime.own_folder import OwnFolder
 from components.runtime.patience import Patience
 from components.serving.answers.schemas import Answer, ClipPicture, ClipPictures, ModelIdentity, ServedVersion
@@ -42,7 +42,6 @@ from components.serving.trial import Contest, Ledger, Mirrored, TrialCounts
 
 UPLOADS = "mer-uploads-"
 FEATURES_NAME = "features"
-LARGE_BYTES = 1 << 20
 log = logging.getLogger(__name__)
 
 
@@ -169,6 +168,7 @@ class Service:
         self.uploads = OwnFolder(UPLOADS)
         self._pool = ChildPool(settings.device)
         self._features = FeatureGuard(settings.limits, self.uploads.path)
+        self._memory = GrownMemory()
         self._predictor: Predictor | None = None
         self._reference: VersionRef | None = None
         self._contest: Contest | None = None
@@ -263,6 +263,7 @@ class Service:
         """Judges an upload; `why` and errors as `Predictor.predict`. Blocks, so call it in a thread."""
         answer = predictor.predict(_clip(upload, predictor, patience), patience=patience, why=why)
         metrics().answered(answer)
+        self._memory.look()
         return answer
 
     def contest(self) -> Contest | None:
@@ -297,9 +298,8 @@ class Service:
         )
         answer = predictor.predict_features(features, name=FEATURES_NAME, why=why)
         metrics().answered(answer)
-        if body.stat().st_size > LARGE_BYTES:
-            del features
-            give_back()  # there may be ten times as much of them as of a clip's
+        del features
+        self._memory.look()
         return answer
 
     def pictures(self, upload: Upload, predictor: Predictor, patience: Patience) -> ClipPictures:

@@ -28,7 +28,7 @@ def main() -> None:
 def _begin(arguments: list[str]) -> None:
     """Starts the imports of the process that will open the files which the command line names."""
     if arguments[:1] == ["predict"] and not {"--help", "--url"} & set(arguments):
-        from components.runtime.fork_server import fork_server
+        from components.runtime.children.fork_server import fork_server
 
         # As `guard.prepare` does, whose module would have to be imported first; words and folders have no such ending.
         endings = [os.path.splitext(argument)[1].lower() for argument in arguments[1:] if argument[:1] != "-"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.ablation.figures import HEADLINE
-from components.runtime.drawing import BLUE, INK, ORANGE, png, style
+from components.runtime.pages.drawing import BLUE, INK, ORANGE, png, style
 
 GREY, GRID = "#9fb3c8", "#eef1f4"
 BETTER, WORSE = "#1f7a4d", "#b42318"

@@ -8,7 +8,7 @@ import numpy as np
 
 from components.ablation.answers import ADAPTED
 from components.ablation.transfer import UNKNOWN, Transfer
-from components.runtime.drawing import FAINT, INK, figure_of, png, style
+from components.runtime.pages.drawing import FAINT, INK, figure_of, png, style
 
 TITLES = {UNKNOWN: "as unknown recordings", ADAPTED: "adapted, without labels"}
 

@@ -23,7 +23,7 @@ from components.ablation.transfer import to_markdown as transfer_tables
 from components.contracts.atomic import atomic_dir, write_json, write_table
 from components.contracts.config import Evaluate
 from components.evaluation.pages.report import notes_for
-from components.runtime.templates import render as render_template
+from components.runtime.pages.templates import render as render_template
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 PREDICTIONS_SCHEMA = pa.schema(

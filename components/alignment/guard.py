@@ -1,4 +1,4 @@
-"""Alignment in a guarded process (`runtime.guarded`), so that a clip that kills the decoder loses only itself.
+"""Alignment in a guarded process (`runtime.children.guarded`), so that a clip that kills the decoder loses only itself.
 
 Every caller that aligns untrusted media (a worker of the stage, `mer predict`, a replica) passes it to a child process
 that holds the aligner. A clip that kills the child is `crashed`, one over its time `too-slow`, one over its memory
@@ -33,9 +33,9 @@ from components.media.pieces import pieces
 from components.media.probe import image_format
 from components.media.received import Part, Recorded, recorded
 from components.media.source import open_media, out_of_memory, picture_stream, too_slow
-from components.runtime import confinement
-from components.runtime.fork_server import fork_server
-from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
+from components.runtime.children import confinement
+from components.runtime.children.fork_server import fork_server
+from components.runtime.children.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
 from components.runtime.spared import pyarrow_without_pandas
 from components.runtime.weights import weight_file, weights_root
@@ -202,7 +202,8 @@ def prepare(config: Alignment, files: Iterable[Path] = ()) -> None:
 
 
 def imports(settings: Fields) -> None:
-    """What the children import, as `runtime.guarded` requires it; by the default configuration where none is known."""
+    """What the children import, as `runtime.children.guarded` requires it; where none is known, by the default
+    configuration."""
     confinement.prepare()
     pyarrow_without_pandas()
     import components.alignment.align
@@ -218,7 +219,7 @@ def imports(settings: Fields) -> None:
 
 
 def serve(settings: Fields) -> Handler:
-    """The handler of the child, as `runtime.guarded` requires it."""
+    """The handler of the child, as `runtime.children.guarded` requires it."""
     from components.alignment.align import Aligner  # seconds of imports, which only the child needs
 
     config, root = Alignment.model_validate(settings["config"]), Path(settings["root"])

@@ -1,4 +1,4 @@
-"""Encoding in a guarded process (`runtime.guarded`), for a caller that answers requests.
+"""Encoding in a guarded process (`runtime.children.guarded`), for a caller that answers requests.
 
 Encoders compute for as long as a clip asks of them, in foreign code that no thread can be called back from. In a child
 a request ends when its caller gives up or its time is over, and the caller's own process stays free for others. The
@@ -23,8 +23,8 @@ from components.features.languages import Unread, recognised, unread
 from components.features.registry import create
 from components.features.warm import warm_clip
 from components.media.source import out_of_memory, too_slow
-from components.runtime.fork_server import fork_server
-from components.runtime.guarded import BODY, ChildEndedError, Fields, Guarded, Handler, InChild
+from components.runtime.children.fork_server import fork_server
+from components.runtime.children.guarded import BODY, ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
 
 SERVE = f"{__name__}:serve"
@@ -118,12 +118,12 @@ def prepare() -> None:
 
 
 def imports(settings: Fields) -> None:
-    """What the children import, as `runtime.guarded` requires it."""
+    """What the children import, as `runtime.children.guarded` requires it."""
     import torch  # noqa: F401
 
 
 def serve(settings: Fields) -> Handler:
-    """The handler of the child, as `runtime.guarded` requires it."""
+    """The handler of the child, as `runtime.children.guarded` requires it."""
     loaded: dict[tuple[str, str], Encoder] = {}
     for name, spec in (*settings[FEATURES].items(), *settings[SCORES].items()):
         if (name, spec) not in loaded:

@@ -23,7 +23,7 @@ from components.media.clocks.chained import Chain, links_of
 from components.media.clocks.timeline import MAX_PACKETS, PLAIN, STAMPED, ClockBreak, StampWatch, Timeline, timeline_of
 from components.media.probe import image_format
 from components.media.tracks import MAX_TRIED, PICTURE_FILE, Track, picture_tracks, ranked, sound_tracks
-from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler
+from components.runtime.children.guarded import ChildEndedError, Fields, Guarded, Handler
 
 # Self-contained containers only: no playlist, concat script or device, which could read other files or the network.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,wav,w64,aiff,flac,mp3,ogg,aac,caf,amr,nut"
@@ -92,12 +92,12 @@ class MediaReader:
 
 
 def imports(settings: Fields) -> None:
-    """What the children import, as `runtime.guarded` requires it."""
+    """What the children import, as `runtime.children.guarded` requires it."""
     import av  # noqa: F401
 
 
 def serve(settings: Fields) -> Handler:
-    """The handler of a child, as `runtime.guarded` requires it."""
+    """The handler of a child, as `runtime.children.guarded` requires it."""
 
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         path = Path(request["path"])

@@ -21,7 +21,7 @@ from components.contracts.config import Alignment, FaceAlignment, MediaLimits, P
 from components.contracts.errors import DataError, MediaError, UnavailableError
 from components.contracts.layout import Layout
 from components.contracts.records import Clip, clip_table
-from components.runtime import fork_server, guarded
+from components.runtime.children import fork_server, guarded
 from components.runtime.patience import Patience
 from pipelines.stages import call_stage
 from tests.alignment.media import grey, tone, wav, write_clip
@@ -32,7 +32,7 @@ PLAIN = Alignment(face=FaceAlignment(detector="whole_frame"), voice=VoiceAlignme
 DEADLY = """
 import os, signal
 from components.alignment import guard
-from components.runtime.guarded import child
+from components.runtime.children.guarded import child
 real = guard.align_one
 def fatal(aligner, clip, root):
     if "deadly" in clip.clip_id:
@@ -135,7 +135,7 @@ def test_the_child_ends_with_its_guard(tmp_path: Path) -> None:
 def test_what_stops_the_aligner_stops_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = (
         "from components.alignment import align; from components.contracts.errors import UnavailableError\n"
-        "from components.runtime.guarded import child\n"
+        "from components.runtime.children.guarded import child\n"
         "def none(config, media): raise UnavailableError('no weights', code='weights')\n"
         "align.Aligner = none; child()"
     )
@@ -177,7 +177,7 @@ def test_a_clip_with_more_words_than_can_be_said_in_it_is_refused(guard: Guard) 
 def test_a_clip_that_waits_for_ever_is_refused_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes no processor time, so no limit on that would ever end it."""
     asleep = (
-        "from components.alignment.align import Aligner; from components.runtime.guarded import child\n"
+        "from components.alignment.align import Aligner; from components.runtime.children.guarded import child\n"
         "import signal; Aligner.align_ungated = lambda *_, **__: signal.pause(); child()"
     )
     monkeypatch.setattr(guarded, "CHILD", asleep)

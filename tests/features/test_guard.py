@@ -15,14 +15,14 @@ from components.features.guard import EncoderGuard
 from components.features.languages import Unread
 from components.features.registry import create
 from components.features.warm import warm_clip
-from components.runtime import guarded
+from components.runtime.children import guarded
 from components.runtime.patience import Patience
 
 LIGHT = {"face": "hog", "voice": "signal", "text": "hashing", "face_au": "given:3"}
 # A child whose text encoder never returns once it is warm.
 ENDLESS = """
 from components.features.encoders.hashing import HashedWords
-from components.runtime.guarded import child
+from components.runtime.children.guarded import child
 real, calls = HashedWords.encode, []
 def endless(self, clips):
     calls.append(clips)

@@ -7,13 +7,13 @@ import pytest
 
 from components.contracts.errors import MediaError
 from components.media.reader import Header, MediaReader
-from components.runtime import guarded
+from components.runtime.children import guarded
 from tests.alignment.media import grey, tone, wav, write_clip
 
 # A child that really dies of files that are called so.
 DEADLY = """
 import os, signal
-from components.runtime.guarded import child
+from components.runtime.children.guarded import child
 from components.media import reader as media_reader
 real = media_reader._opened
 def fatal(path):

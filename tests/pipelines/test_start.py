@@ -64,7 +64,7 @@ def test_a_second_interrupt_while_it_ends_changes_nothing() -> None:
 
 BEGUN = """
 import sys
-from components.runtime.fork_server import fork_server
+from components.runtime.children.fork_server import fork_server
 from pipelines.start import MEDIA, _begin
 _begin(sys.argv[1:])
 print(fork_server(MEDIA, bare=True)._process is not None)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.evaluation import metrics
 from components.evaluation.coverage import curve
 from components.evaluation.measure import Sample, Scores
-from components.runtime.drawing import BLUE, INK, ORANGE, RED, colour, figure_of, png, style
+from components.runtime.pages.drawing import BLUE, INK, ORANGE, RED, colour, figure_of, png, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

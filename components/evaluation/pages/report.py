@@ -11,7 +11,7 @@ from components.contracts.config import Evaluate
 from components.contracts.findings import overlap_in_words, split_in_words
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.failures import surest_mistakes
-from components.runtime.templates import render as render_template
+from components.runtime.pages.templates import render as render_template
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 ALT = {

@@ -14,7 +14,7 @@ from components.evaluation.episodes.events import true_episodes
 from components.inference.contradiction import ContradictionSpan
 from components.inference.episodes import Episode, runs
 from components.inference.scoring import Scored
-from components.runtime.drawing import (
+from components.runtime.pages.drawing import (
     BLUE,
     ORANGE,
     RED,

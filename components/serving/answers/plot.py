@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.runtime.drawing import (
+from components.runtime.pages.drawing import (
     FAINT,
     class_legend,
     contradiction_curve,

@@ -1,6 +1,6 @@
-"""Reads the body of `POST /v1/predict:features` in a guarded process (`runtime.guarded`), whose memory and time are
-bounded and which may read uploads alone. It ends with a large body, so that what that took is given back: a megabyte
-of numbers as text becomes forty of Python's."""
+"""Reads the body of `POST /v1/predict:features` in a guarded process (`runtime.children.guarded`), whose memory and
+time are bounded and which may read uploads alone. It ends with a large body, so that what that took is given back: a
+megabyte of numbers as text becomes forty of Python's."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from components.alignment.guard import busy, crashed, too_late
 from components.contracts.config import MediaLimits
 from components.features.base import Encoded
 from components.media.source import out_of_memory, too_slow
-from components.runtime import confinement
-from components.runtime.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
+from components.runtime.children import confinement
+from components.runtime.children.guarded import ChildEndedError, Fields, Guarded, Handler, InChild
 from components.runtime.patience import OutOfTimeError, Patience
 from components.serving.http.feature_body import WHERE, is_json, read_features
 
@@ -79,12 +79,12 @@ class FeatureGuard(InChild):
 
 
 def imports(settings: Fields) -> None:
-    """What the children import, as `runtime.guarded` requires it, besides this module."""
+    """What the children import, as `runtime.children.guarded` requires it, besides this module."""
     confinement.prepare()
 
 
 def serve(settings: Fields) -> Handler:
-    """The handler of the child, as `runtime.guarded` requires it."""
+    """The handler of the child, as `runtime.children.guarded` requires it."""
 
     def handler(request: Fields) -> tuple[Fields, bytes | None]:
         try:

@@ -23,7 +23,7 @@ import yaml
 from components.contracts.atomic import atomic_file
 from components.contracts.config import Params
 from components.contracts.errors import ConfigError, DataError
-from components.runtime.templates import render
+from components.runtime.pages.templates import render
 from pipelines.project import find_root
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from components.catalog.splits import SPLITS
 from components.contracts.records import AlignedClip, Clip, Quarantined
 from components.inference.episodes import runs
-from components.runtime.drawing import BLUE, FAINT, ORANGE, colour
-from components.runtime.templates import render as render_template
+from components.runtime.pages.drawing import BLUE, FAINT, ORANGE, colour
+from components.runtime.pages.templates import render as render_template
 from pipelines.commands.datasets.sample import UNLABELLED, Preview, Sampled, emotion_of
 
 TEMPLATE = Path(__file__).parent / "preview.html.j2"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from components.contracts.config import Params, Serving
 from components.contracts.errors import ConfigError, MerError, UnavailableError
 from components.contracts.layout import Layout
-from components.runtime import confinement
+from components.runtime.children import confinement
 from components.runtime.local_http import answer_of
 from components.runtime.own_folder import OwnFolder
 from pipelines.commands.service import woken

@@ -14,7 +14,7 @@ from components.contracts.records import Clip
 from components.datasets.base import Scan
 from components.datasets.corpora import affwild2 as module
 from components.datasets.corpora.affwild2 import Affwild2, Affwild2Options, CorpusFiles, read_frame_labels
-from components.runtime import guarded
+from components.runtime.children import guarded
 from tests.alignment.media import tone, wav
 from tests.datasets.tiny_corpora import affwild2, crops, expr_labels, talking
 from tests.media.test_reader import DEADLY

@@ -29,8 +29,8 @@ from safetensors.numpy import save
 from components.contracts.config import Serving
 from components.registry.bundle import load_bundle
 from components.registry.goldens import GoldenClip
-from components.runtime import guarded
-from components.runtime.drawing import COLOURS
+from components.runtime.children import guarded
+from components.runtime.pages.drawing import COLOURS
 from components.serving.answers.forms import MEDIA_TYPES
 from components.serving.answers.schemas import Answer, Problem
 from components.serving.clips import clip_of_file
@@ -52,7 +52,7 @@ from tests.serving.conftest import LIMITS
 DEADLY = """
 import os, signal
 from components.alignment.align import Aligner
-from components.runtime.guarded import child
+from components.runtime.children.guarded import child
 def fatal(real):
     def call(*args, **named):
         if "deadly" in str(args) + str(named):
@@ -66,7 +66,7 @@ child()
 ASLEEP = """
 import signal
 from components.alignment.align import Aligner
-from components.runtime.guarded import child
+from components.runtime.children.guarded import child
 Aligner.align_ungated = lambda *_, **__: signal.pause()
 child()
 """

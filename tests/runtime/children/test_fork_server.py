@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from components.runtime.fork_server import Child, ForkServer
+from components.runtime.children.fork_server import Child, ForkServer
 
 SAY = """\
 import json, os, sys
@@ -121,13 +121,13 @@ HERE = """\
 import json, os, socket, sys, threading
 import numpy  # whose arithmetic has a thread per core until it is limited
 import wave
-from components.runtime.fork_server import ForkServer
+from components.runtime.children.fork_server import ForkServer
 
 BARE, THREADED = sys.argv[1] == "bare", sys.argv[1] == "threaded"
 open_file = open(__file__)
 if THREADED:
     threading.Thread(target=threading.Event().wait, daemon=True).start()
-server = ForkServer("tests.runtime.test_fork_server", bare=BARE)
+server = ForkServer("tests.runtime.children.test_fork_server", bare=BARE)
 server.prepare_here({})
 SAY = '''
 import numpy, os, sys, json

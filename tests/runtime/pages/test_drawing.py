@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from components.runtime import drawing
+from components.runtime.pages import drawing
 
 
 def test_every_class_has_a_colour_and_spare_ones_stay_with_their_place() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from components.runtime.fonts import families, letters, missing_glyphs_said
+from components.runtime.pages.fonts import families, letters, missing_glyphs_said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

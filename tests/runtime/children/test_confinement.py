@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from components.contracts.config import MediaLimits
-from components.runtime import confinement
-from components.runtime.guarded import Fields, Guarded, Handler
+from components.runtime.children import confinement
+from components.runtime.children.guarded import Fields, Guarded, Handler
 
 SERVE = f"{__name__}:serve"
 

@@ -17,8 +17,8 @@ import pytest
 
 from components.contracts.config import MediaLimits
 from components.contracts.errors import DataError, MediaError, MerError, UnavailableError
-from components.runtime import guarded
-from components.runtime.guarded import BODY, ChildEndedError, Fields, Guarded, Handler
+from components.runtime.children import guarded
+from components.runtime.children.guarded import BODY, ChildEndedError, Fields, Guarded, Handler
 from components.runtime.patience import GivenUpError, OutOfTimeError, Patience
 
 SERVE = f"{__name__}:serve"
@@ -216,7 +216,7 @@ def test_the_child_ends_when_it_is_closed_and_when_nobody_holds_it() -> None:
 
 def test_the_child_ends_with_its_parent_however_that_ends() -> None:
     script = (
-        "import os, signal; from tests.runtime.test_guarded import started; child = started()\n"
+        "import os, signal; from tests.runtime.children.test_guarded import started; child = started()\n"
         "child.ask({'do': 'say'}); print(child.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 from threadpoolctl import threadpool_limits
 
-SERVER = "import sys; from components.runtime.fork_server import serve; serve(sys.argv[1])"
+SERVER = "import sys; from components.runtime.children.fork_server import serve; serve(sys.argv[1])"
 # What a child needs of the environment of a process that may hold passwords and tokens in it.
 PLAIN = frozenset({"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"})
 BEGINNINGS = (

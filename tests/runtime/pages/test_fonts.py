@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from components.runtime import drawing, fonts
+from components.runtime.pages import drawing, fonts
 
 # Joy, calm and anger, in Chinese, Japanese and Korean.
 NAMES = ("喜悦", "よろこび", "분노")

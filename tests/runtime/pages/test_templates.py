@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from components.runtime.templates import render
+from components.runtime.pages.templates import render
 
 
 def test_a_page_escapes_and_a_program_does_not(tmp_path: Path) -> None:

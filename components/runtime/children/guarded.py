@@ -37,8 +37,8 @@ from typing import Any
 from components.contracts import errors
 from components.contracts.config import MediaLimits
 from components.contracts.errors import MerError, UnavailableError
-from components.runtime.confinement import confine, leave_network
-from components.runtime.fork_server import Child, fork_server
+from components.runtime.children.confinement import confine, leave_network
+from components.runtime.children.fork_server import Child, fork_server
 from components.runtime.memory import GrownMemory
 from components.runtime.patience import GivenUpError, OutOfTimeError, Patience
 
@@ -47,7 +47,7 @@ Fields = dict[str, Any]
 Handler = Callable[[Fields], tuple[Fields, bytes | None]]
 
 ATTEMPTS = 2  # a child may be killed because of its neighbours; twice in a row with one file, the file is the cause
-CHILD = "from components.runtime.guarded import child; child()"
+CHILD = "from components.runtime.children.guarded import child; child()"
 SOON_S = 0.001  # an alarm in 0 s is none
 END_S = 5.0  # a child ends immediately on SIGTERM
 KIB = 1 << 10

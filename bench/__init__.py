@@ -2,6 +2,7 @@
 
 training_step.py, streaming_step.py, gpu_step.py  a step of the model
 stages.py, stored_features.py, rerun.py, memory.py  the pipeline
+training/   what a training costs beside its steps
 service/    the running service
 studies/    what a model learns and an answer rests on: `python -m bench.studies.NAME`
 scale.py    larger installations, simulated: `python -m bench.scale`

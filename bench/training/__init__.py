@@ -1,4 +1,9 @@
-"""What a training costs beside its steps: more clips or workers, checkpoints, a lost worker, an object store.
+"""What a training costs beside its steps.
 
-made.py  a catalog on disk, and clips in memory, of the sizes of the default encoders
+workers.py       two workers against one
+corpus_size.py   more clips: what one costs, and what a worker holds in memory
+checkpoint.py    the share of checkpoints
+kill.py          from the kill of a worker to the next step
+object_store.py  features in an object store against the local disk
+made.py          a catalog on disk, and clips in memory, of the sizes of the default encoders
 """

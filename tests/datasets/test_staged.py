@@ -45,7 +45,7 @@ def write(staging: Staging, data: bytes, *, dies: bool = False) -> None:
 def test_an_object_store_stands_in_for_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with object_store(monkeypatch) as bucket:
-        staging = Staging.of(tmp_path / "partial", store=f"s3://{BUCKET}/moods", stage="features", name="tiny")
+        staging = Staging.of(tmp_path / "partial", store=f"s3://{BUCKET}/staged", stage="features", name="tiny")
         with pytest.raises(RuntimeError):
             write(staging, b"half", dies=True)
         write(staging, b"whole")
@@ -55,14 +55,14 @@ def test_an_object_store_stands_in_for_the_folder(tmp_path: Path, monkeypatch: p
         (address,) = staging.lend([media]).values()
         with remote.opened(address) as file:
             assert file.read() == b"sound"
-        bucket.put("moods/partial/features/tiny/voice/" + "0" * 64 + ".parquet", b"damaged")
-        bucket.put("moods/partial/features/other/voice/" + "1" * 64 + ".parquet", b"of a different dataset")
+        bucket.put("staged/partial/features/tiny/voice/" + "0" * 64 + ".parquet", b"damaged")
+        bucket.put("staged/partial/features/other/voice/" + "1" * 64 + ".parquet", b"of a different dataset")
         staging.prepare()
         staging.bring()
         (name,) = names(staging.folder)
         assert (staging.folder / name).read_bytes() == b"whole"
         staging.clear()
-        left = [item.name for item in remote.listing(remote.place_of(f"s3://{BUCKET}/moods", where="test"))]
+        left = [item.name for item in remote.listing(remote.place_of(f"s3://{BUCKET}/staged", where="test"))]
         assert left == ["partial/features/other/voice/" + "1" * 64 + ".parquet"]
         staging.clear()  # nothing is there
         with pytest.raises(DataError, match="object store"), remote.opened(address):

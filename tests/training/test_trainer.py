@@ -88,6 +88,7 @@ def test_two_gloo_workers_learn_what_two_threads_do_whatever_dies_on_the_way(tmp
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.bench  # a minute and a half; `test_sharding.py` compares the parts, and the test above kills workers
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
 def test_workers_with_parts_of_the_weights_learn_the_same_though_one_dies(tmp_path: Path) -> None:

@@ -70,14 +70,10 @@ def run(
         plan = make_plan(layout, params, targets=targets, force=force)
         if not plan.pending:
             print(f"Nothing has changed: all {len(plan.scope)} stages are up to date.")
-            if REGISTER in plan.scope and not _in_registry(layout, params):
-                print("The registry does not contain the version of these outputs; registering it again.")
-                code = reproduce(layout.root, (REGISTER,), force=True, alone=True)
-                if code != 0:
-                    return code
-                compare_with_champion(layout, params)
-            summary.print_results(layout, params)
-            return 0
+            code = _register_if_lost(layout, params, plan)
+            if code == 0:
+                summary.print_results(layout, params)
+            return code
         return _work(layout, params, plan, targets=targets, force=force)
 
 
@@ -134,6 +130,17 @@ def compare_with_champion(layout: Layout, params: Params) -> None:
         print(f"mer run: the version was not compared with the champion: {error}", file=sys.stderr)
 
 
+def _register_if_lost(layout: Layout, params: Params, plan: Plan) -> int:
+    """Registers the version of `data/registered` again where MLflow does not have it; returns the exit code."""
+    if REGISTER not in plan.scope or _in_registry(layout, params):
+        return 0
+    print("The registry does not contain the version of these outputs; registering it again.")
+    code = reproduce(layout.root, (REGISTER,), force=True, alone=True)
+    if code == 0:
+        compare_with_champion(layout, params)
+    return code
+
+
 def _in_registry(layout: Layout, params: Params) -> bool:
     """Whether MLflow has the version of `data/registered`. DVC cannot check it: the registry is not a file."""
     from components.tracking.address import tracking_uri
@@ -163,6 +170,8 @@ def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str],
         return failure(done, code)
     if any(timing.stage == REGISTER for timing in done):
         compare_with_champion(layout, params)
+    elif (code := _register_if_lost(layout, params, plan)) != 0:  # DVC may have had the outputs in its cache
+        return code
     summary.print_results(layout, params)
     summary.print_timings(plan.scope, done, seconds=time.monotonic() - begin, peak_bytes=memory.peak_bytes)
     return 0

@@ -157,6 +157,13 @@ def test_a_registry_that_was_lost_gets_the_version_back(line: tuple, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "registering it again" in done.stdout
     assert outs(root) == before
+    # Where the record is gone too, DVC brings it from its cache and does not run the stage.
+    shutil.rmtree(root / ".mer")
+    shutil.rmtree(root / "data" / "registered")
+    done = mer(root, "run")
+    assert done.returncode == 0, done.stderr
+    assert "registering it again" in done.stdout
+    assert outs(root) == before
     from mlflow import MlflowClient
 
     version = newest(MlflowClient(f"sqlite:///{root / '.mer' / 'mlflow.db'}"))

@@ -153,7 +153,7 @@ def test_a_process_that_may_fork_is_its_own_server(tmp_path: Path, kind: str) ->
     script.write_text(HERE)
     process = subprocess.Popen(
         [sys.executable, script, kind],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

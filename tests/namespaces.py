@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from components.contracts.atomic import read_json
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 OWN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
 # Interfaces, mounts and processes below end with the command.
@@ -37,3 +44,16 @@ def own_network() -> tuple[str, ...]:
     if not _allowed((*OWN_NETWORK, *BRIDGE)):
         pytest.skip("this machine allows no network of one's own (unshare --user --net --mount, ip link, ip netns)")
     return OWN_NETWORK
+
+
+def seen_in_own_network(module: str, file: Path) -> dict[str, Any]:
+    """What a module of several nodes saw: run by itself as in `own_network`, it writes that as JSON into the file."""
+    done = subprocess.run(
+        [*own_network(), sys.executable, "-m", module, str(file)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert file.is_file(), done.stderr[-5000:]
+    return dict(read_json(file))

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.contracts.atomic import read_json
 from tests.integration import apart
-from tests.namespaces import own_network
-
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.namespaces import seen_in_own_network
 
 pytestmark = pytest.mark.bench
 
@@ -21,16 +15,7 @@ pytestmark = pytest.mark.bench
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `apart.py` saw."""
-    file = tmp_path_factory.mktemp("apart") / "seen.json"
-    done = subprocess.run(
-        [*own_network(), sys.executable, "-m", "tests.integration.apart", str(file)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert file.is_file(), done.stderr[-5000:]
-    return dict(read_json(file))
+    return seen_in_own_network("tests.integration.apart", tmp_path_factory.mktemp("apart") / "seen.json")
 
 
 def test_the_weights_are_those_of_a_training_of_which_no_node_was_lost(seen: dict[str, Any]) -> None:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.contracts.atomic import read_json
 from tests.integration import apart, growing
-from tests.namespaces import own_network
-
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.namespaces import seen_in_own_network
 
 pytestmark = pytest.mark.bench
 
@@ -21,16 +15,7 @@ pytestmark = pytest.mark.bench
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `growing.py` saw."""
-    file = tmp_path_factory.mktemp("growing") / "seen.json"
-    done = subprocess.run(
-        [*own_network(), sys.executable, "-m", "tests.integration.growing", str(file)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert file.is_file(), done.stderr[-5000:]
-    return dict(read_json(file))
+    return seen_in_own_network("tests.integration.growing", tmp_path_factory.mktemp("growing") / "seen.json")
 
 
 def test_it_goes_on_with_fewer_workers_and_takes_those_of_a_node_that_is_back(seen: dict[str, Any]) -> None:

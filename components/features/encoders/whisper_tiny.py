@@ -47,15 +47,27 @@ FRAME_GRID_HZ = 10.0
 FRAMES_PER_STEP = 5
 
 
-class WhisperTiny:
+class _OfWhisper:
+    """An encoder that runs layers of Whisper tiny.en, whose weights are read when they are first needed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._net: WhisperEncoder | None = None
+
+    def _network(self) -> WhisperEncoder:
+        if self._net is None:
+            self._net = network()
+        return self._net
+
+
+class WhisperTiny(_OfWhisper):
     """Whisper tiny.en's encoder, in float32 on the CPU. About 40 ms for 3.7 s of speech on one thread."""
 
     modality = "voice"
     width = WIDTH
 
     def __init__(self, name: str = "whisper-tiny") -> None:
-        self.name = name
-        self._net: WhisperEncoder | None = None
+        super().__init__(name)
 
     @property
     def fingerprint(self) -> str:
@@ -96,13 +108,8 @@ class WhisperTiny:
         pooled, covered = pool_mean(values, starts_s, ends_s, clip.grid)
         return masked(pooled, covered & mask_of(clip, "voice"))
 
-    def _network(self) -> WhisperEncoder:
-        if self._net is None:
-            self._net = network()
-        return self._net
 
-
-class WhisperFrames:
+class WhisperFrames(_OfWhisper):
     """The output of the first layer of Whisper tiny.en, all frames of a step side by side: (T, 5 · 384).
 
     The layers after it are a part of the model (`components/model/upper_layers.py`), which pools their frames into
@@ -114,8 +121,7 @@ class WhisperFrames:
     width = FRAMES_PER_STEP * WIDTH
 
     def __init__(self, name: str = "whisper-tiny-frames") -> None:
-        self.name = name
-        self._net: WhisperEncoder | None = None
+        super().__init__(name)
 
     @property
     def fingerprint(self) -> str:
@@ -151,14 +157,13 @@ class WhisperFrames:
             return empty(steps, self.width)
         import torch
 
-        if self._net is None:
-            self._net = network()
+        net = self._network()
         wave = level_normalised(clip)
         frames_ND = np.zeros((steps * FRAMES_PER_STEP, WIDTH), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, wave.size, CHUNK_SAMPLES):
                 mel = torch.from_numpy(whisper_log_mel(wave[start : start + CHUNK_SAMPLES]))
-                part = self._net.hidden_states(mel[None], layers=LOWER_LAYERS)[-1][0].numpy()
+                part = net.hidden_states(mel[None], layers=LOWER_LAYERS)[-1][0].numpy()
                 place = frames_ND[start // (2 * HOP_SAMPLES) :][: len(part)]
                 place[:] = part[: len(place)]
         values_TD = frames_ND.reshape(steps, self.width)

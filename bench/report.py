@@ -128,7 +128,7 @@ def duration(seconds: float) -> str:
 def _side(figure: Figure, row: Comparison) -> str:
     detail = f", {figure.detail}" if figure.detail else ""
     amount = duration(figure.amount) if row.quantity == "time" else f"{figure.amount / MIB:,.0f} MiB"
-    return f"{figure.name}: {amount} a {row.unit}{detail}"
+    return f"{figure.name}: {amount} per {row.unit}{detail}"
 
 
 def _ratio(row: Comparison) -> str:

@@ -110,7 +110,8 @@ class Materials:
             resume_name(self.inputs_sha256),
             transform=folder / TRANSFORM,
             start=None if self.earlier is None else folder / START,
-            datasets=() if runtime.features is not None else self.catalog["datasets"],
+            datasets=self.catalog["datasets"],
+            address=runtime.features,
             cache_mb=math.inf if runtime.cache_mb is None else runtime.cache_mb,
         )
 

@@ -37,7 +37,7 @@ def test_the_table_is_markdown_with_every_figure() -> None:
     lines = table(outcomes).splitlines()
     assert lines[:2] == list(HEADING)
     assert lines[2] == (
-        "| a step (1) | plain: 10 ms a step | ours: 10.5 ms a step, 2 MiB "
+        "| a step (1) | plain: 10 ms per step | ours: 10.5 ms per step, 2 MiB "
         "| 1.050× the time [1.010, 1.200], 9 | ≤ 1.10×: met |"
     )
     assert lines[3] == "| on a GPU | – | – | skipped: no CUDA here | – |"

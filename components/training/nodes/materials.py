@@ -133,17 +133,19 @@ def publish(
     transform: Path,
     start: Path | None,
     datasets: Iterable[str],
+    address: str | None = None,
     cache_mb: float = math.inf,
 ) -> NodeMaterials:
     """Puts into the store what it lacks of a training, and its manifest last.
 
     Args:
-        layout: of the project, with the catalog and, for `datasets`, their features.
+        layout: of the project, with the catalog and, without an address, the features of `datasets`.
         store: `s3://bucket/prefix`.
         name: of the training; equal names have equal content.
         transform: the folder of its transform.
         start: the folder of the version that it starts from.
-        datasets: whose features are to be there; none where workers read them elsewhere.
+        datasets: of the catalog.
+        address: of a copy of `data/features` in an object store, where workers read them; no shards are put there.
         cache_mb: `runtime.cache_mb`; clips that take more are put there as one file, in place of shards.
 
     Raises:
@@ -155,8 +157,8 @@ def publish(
     place = _place(store, TRAININGS, name)
     files = dict(_files(layout.catalog, "data/catalog"))
     files |= _files(transform, TRANSFORM) | ({} if start is None else _files(start, START))
-    names = sorted(datasets)
-    packed = _packed(layout, cache_mb) if names else None
+    names = sorted(datasets) if address is None else []
+    packed = _packed(layout, address, cache_mb)
     if packed is not None:
         files[f"{PACKED}/{ROWS}"], names = packed / ROWS, []
         _put_clips(packed / CLIPS, place)
@@ -191,12 +193,12 @@ def forget(layout: Layout, store: str, name: str) -> None:
         print(f"train: what a training that is done read stays in {store}: {error}", file=sys.stderr)
 
 
-def _packed(layout: Layout, cache_mb: float) -> Path | None:
+def _packed(layout: Layout, address: str | None, cache_mb: float) -> Path | None:
     """The folder of the packed clips, made where nodes are not to keep all of them; None where they are."""
     table, catalog = read_catalog(layout)
     if packed_bytes(table, catalog) <= cache_mb * BYTES_PER_MB:
         return None
-    return pack(layout, table, catalog).folder
+    return pack(layout, table, catalog, address=address).folder
 
 
 def _put_clips(clips: Path, place: Path) -> None:

@@ -28,8 +28,8 @@ class CatalogItems:
     With `refit` the clips of the calibration split are among those to train on, and none are held out. A split whose
     features take more than `memory_mb` stays on disk; its clips are read when they are asked for, with the same bits.
     With `address` the features come from an object store (`catalog/packed.py`). With `materials` everything does
-    (`nodes/materials.py`), or everything but the features where `address` names a place for those; `cache_mb` bounds
-    what a node keeps of them.
+    (`nodes/materials.py`), the features from `address` where that names a place for them; `cache_mb` bounds what a
+    node keeps.
     """
 
     root: Path

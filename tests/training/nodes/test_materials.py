@@ -140,14 +140,18 @@ def pages(layout: Layout) -> int:
 
 
 @pytest.mark.usefixtures("bucket")
-@pytest.mark.parametrize("share", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize(("share", "elsewhere"), [(0.0, False), (0.5, False), (2.0, False), (0.5, True)])
 def test_a_node_that_may_not_keep_all_clips_reads_the_others_from_the_store(
-    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, elsewhere: bool
 ) -> None:
     expected = source(layout)("train")
     total_mb = packed_bytes(*read_catalog(layout)) / BYTES_PER_MB
     cache_mb = share * len(expected) * pages(layout) * PAGE_BYTES / BYTES_PER_MB
     transform = layout.root.parent / "transform"
+    if elsewhere:  # as `runtime.features` says
+        for shard in FeatureStore(layout.features("toy")).folder.rglob("*.parquet"):
+            remote.put(shard, PLACE / "elsewhere", f"toy/{shard.parent.name}/{shard.name}")
+        shutil.rmtree(layout.features("toy"))
     materials = publish(
         layout,
         STORE,
@@ -155,6 +159,7 @@ def test_a_node_that_may_not_keep_all_clips_reads_the_others_from_the_store(
         transform=transform,
         start=None,
         datasets=["toy"],
+        address=f"{STORE}/elsewhere" if elsewhere else None,
         cache_mb=min(cache_mb, 0.99 * total_mb),
     )
     assert shards() == []

@@ -8,35 +8,76 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from components.catalog.cases import Case
 from components.contracts.config import Train
+from components.features.encoders.whisper_tiny import WhisperFrames
 from components.runtime.threads import one_thread
+from components.training.adapted import upper_of
 from components.training.checkpoints.state import lend, load_checkpoint, snapshot, write_checkpoint
 from components.training.learner import Learner, Share
 from components.training.loop import TrainingTask, new_learner, run_epochs
-from tests.model.toys import Toy, rated, toy_spec
+from tests.model.toys import WIDTHS, Toy, rated, toy_spec
 
 WORLD = 2
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on which clips."""
+
+    task: TrainingTask
+    items: Sequence[Case]
+    held_out: Sequence[Case] = ()
+
+
+def framed(items: Sequence[Case]) -> list[Case]:
+    """Clips whose voice is what an encoder leaves to the layers that learn."""
+    rng = np.random.default_rng(3)
+
+    def voice(case: Case) -> np.ndarray:
+        frames = rng.standard_normal((case.steps, WhisperFrames.width)).astype(np.float32)
+        return np.where(case.masks["voice"][:, None], frames, 0)
+
+    return [replace(case, features={**case.features, "voice": voice(case)}) for case in items]
+
+
 # The last batch has one clip, so that the second worker has none.
-ITEMS, HELD_OUT = rated(Toy(clips=13).items()), rated(Toy(clips=5).items("calibration"))
-TASK = TrainingTask(
-    spec=replace(
-        toy_spec(width=32, dropout=0.3, modality_dropout=0.6, statistics_noise=0.5, statistics_mixup=0.4),
-        valence_arousal=True,
-        embedding=5,
+PLAIN = Training(
+    TrainingTask(
+        spec=replace(
+            toy_spec(width=32, dropout=0.3, modality_dropout=0.6, statistics_noise=0.5, statistics_mixup=0.4),
+            valence_arousal=True,
+            embedding=5,
+        ),
+        train=Train(
+            epochs=4, batch_clips=4, feature_noise=0.1, contrastive_loss=0.3, contrastive_text="learned", decay_all=True
+        ),
+        seed=5,
     ),
-    train=Train(
-        epochs=4, batch_clips=4, feature_noise=0.1, contrastive_loss=0.3, contrastive_text="learned", decay_all=True
-    ),
-    seed=5,
+    rated(Toy(clips=13).items()),
+    rated(Toy(clips=5).items("calibration")),
 )
+
+
+def adapted(**settings: object) -> Training:
+    """With the last layers of the voice encoder."""
+    train = Train.model_validate({"epochs": 2, "batch_clips": 3, "adapt": {"voice": settings}})
+    widths = {**WIDTHS, "voice": WhisperFrames.width}
+    upper = upper_of(train, {"voice": {"spec": "whisper-tiny-frames"}}, widths)
+    spec = replace(toy_spec(width=8), modalities=widths, upper=upper)
+    return Training(TrainingTask(spec=spec, train=train, seed=5), framed(Toy(clips=4, steps=(4, 6)).items()))
+
+
+ADAPTED = {"lora": adapted(layers=1), "weights": adapted(layers=1, method="weights")}
 
 
 def work(rank: int, folder: Path) -> None:
@@ -50,6 +91,11 @@ def work(rank: int, folder: Path) -> None:
             "parts, two parts a batch": trained(rank, shard=True, parts=2),
             "parts, from copies": resumed(rank, folder / "copies", first=False),
             "copies, from parts": resumed(rank, folder / "parts", first=True),
+            **{
+                f"{name}, {method}": trained(rank, shard=shard, of=training)
+                for method, training in ADAPTED.items()
+                for name, shard in (("parts", True), ("copies", False))
+            },
         }
         dist.destroy_process_group()
         if rank == 0:  # the other one is lost
@@ -60,11 +106,11 @@ def work(rank: int, folder: Path) -> None:
     torch.save(found, folder / f"{rank}.pt")
 
 
-def trained(rank: int, *, shard: bool, parts: int = 1) -> dict[str, Any]:
+def trained(rank: int, *, shard: bool, parts: int = 1, of: Training = PLAIN) -> dict[str, Any]:
     """A whole training, what it learned, and what of it is on this worker then."""
     before = live_bytes()
-    learner = learner_of(shard=shard)
-    epochs(learner, rank, parts=parts)
+    learner = learner_of(shard=shard, of=of)
+    epochs(learner, rank, parts=parts, of=of)
     return {"live_bytes": live_bytes() - before, **seen(learner)}
 
 
@@ -83,16 +129,16 @@ def resumed(rank: int, folder: Path, *, first: bool) -> dict[str, Any]:
     return seen(other)
 
 
-def learner_of(*, shard: bool) -> Learner:
+def learner_of(*, shard: bool, of: Training = PLAIN) -> Learner:
     mesh = dist.init_device_mesh("cpu", (dist.get_world_size(),)) if shard else None
-    return new_learner(TASK, ITEMS, mesh=mesh)
+    return new_learner(of.task, of.items, mesh=mesh)
 
 
 class _StopError(Exception):
     """The training is left."""
 
 
-def epochs(learner: Learner, rank: int, *, parts: int = 1, stop_at: int | None = None) -> None:
+def epochs(learner: Learner, rank: int, *, parts: int = 1, stop_at: int | None = None, of: Training = PLAIN) -> None:
     """Trains to the end, or to so many samples."""
 
     def at_boundary(learner: Learner) -> None:
@@ -101,14 +147,15 @@ def epochs(learner: Learner, rank: int, *, parts: int = 1, stop_at: int | None =
 
     share = Share(rank=rank, world=dist.get_world_size(), sum_over_workers=dist.all_reduce)
     try:
-        list(run_epochs(learner, TASK, ITEMS, HELD_OUT, share=share, parts=parts, at_boundary=at_boundary))
+        list(run_epochs(learner, of.task, of.items, of.held_out, share=share, parts=parts, at_boundary=at_boundary))
     except _StopError:
         return
 
 
 def seen(learner: Learner) -> dict[str, Any]:
     model = dict(learner.model.named_parameters())
-    moments = [moment for value in model.values() for moment in (of(learner, value, "exp_avg", "exp_avg_sq"))]
+    learned = [value for name, value in model.items() if name in learner.parameters]
+    moments = [moment for value in learned for moment in of(learner, value, "exp_avg", "exp_avg_sq")]
     return {
         "history": learner.history,
         "average": learner.averaged(),

@@ -18,6 +18,8 @@ SAME = {
     "parts, two parts a batch": "copies, two parts a batch",
     "parts, from copies": "copies",
     "copies, from parts": "copies",
+    "parts, lora": "copies, lora",
+    "parts, weights": "copies, weights",
 }
 
 
@@ -53,7 +55,7 @@ def test_a_single_worker_that_is_left_has_all_parts(workers: list[dict[str, Any]
 
 
 def alike(own: dict[str, Any], other: dict[str, Any]) -> None:
-    assert len(own["history"]) == 4
+    assert len(own["history"]) == len(other["history"]) > 1
     for record, expected in zip(own["history"], other["history"], strict=True):
         assert record == pytest.approx(expected, rel=1e-5, abs=1e-6)
     for kind in ("weights", "average"):

@@ -19,6 +19,10 @@ from components.training.prepare import Materials
 from components.tuning.space import applied
 
 HELD_OUT = "held_out_"
+# A trial trains in its own process, and its checkpoints are in the search's folder alone: without `store` too, from
+# which `runtime.copies` would take a place for copies that nothing removes, and from which the training of the same
+# settings would go on.
+HERE = {"workers": 0, "profile_steps": 0, "checkpoints": None, "store": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ class Trial:
             ModelError: the training failed.
         """
         params = applied(self.params, values)
-        runtime = params.runtime.model_copy(update={"workers": 0, "profile_steps": 0, "checkpoints": None})
+        runtime = params.runtime.model_copy(update=HERE)
         layout, folder = Layout(self.root), self.folder / name
         model, train, seed = params.model, params.train, params.seed
         materials = Materials.read(layout, model=model, train=train, runtime=runtime, seed=seed)

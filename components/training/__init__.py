@@ -2,7 +2,7 @@
 
 samples/      which clip comes when, and how it is loaded
 loop.py       the loop of one worker; learner.py: weights, moving average, optimiser
-sharding.py   where they are: whole on each worker, or in parts
+sharding.py   where they are: whole on each worker, or in parts; buckets.py: sums over workers meanwhile
 checkpoints/  the whole state as files: written, kept, copied, read
 prepare.py    what a training is made of, from the catalog
 heldout.py    scores while it learns; curves.py: their plot; data_docs.py: the data's pages in the run

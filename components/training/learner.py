@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from components.model.objective import Objective
 from components.model.spec import ModelSpec
 from components.runtime.on_demand import OnDemand
 from components.training.adapted import load_bases
+from components.training.buckets import Buckets, StartSum
 from components.training.clock import Clock
 from components.training.compiled import compiled
 from components.training.earlier import Start
@@ -48,11 +49,17 @@ def _alone(tensor: Tensor) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """One worker's place among `world` workers; `sum_over_workers` adds a tensor up over all of them, in place."""
+    """One worker's place among `world` workers.
+
+    Attributes:
+        sum_over_workers: adds a tensor up over all of them, in place.
+        start_sum: starts that for one of several tensors at a time; without it none begins before the one before ended.
+    """
 
     rank: int = 0
     world: int = 1
     sum_over_workers: Callable[[Tensor], None] = _alone
+    start_sum: StartSum | None = None
 
     def parts(self, count: int) -> list[Share]:
         """This worker as `count` of `world * count` smaller ones, each with its own share of the clips."""
@@ -76,8 +83,9 @@ class Learner:
 
     The gradient of the *global* batch is exact whatever the number of workers: each divides its sums by the global
     normalisers, and the gradients are then added, not averaged (see `model/losses.py`). Gradients live in one flat
-    buffer, so a step needs two sums over workers: the normalisers with the sums of joint parts, and everything else.
-    Parameters of the loss itself get their whole gradient on every worker, so only that of the first one counts.
+    buffer, so a step needs two sums over workers: the normalisers with the sums of joint parts, and everything else,
+    which is added up in buckets while the backward pass goes on where it is large (`buckets.py`). Parameters of the
+    loss itself get their whole gradient on every worker, so only that of the first one counts.
 
     Learning rate and random seeds of a step are pure functions of its number. Between steps the whole state is
     therefore weights, average, moments, `samples` and the history, as written by `checkpoints/state.py`.
@@ -127,6 +135,9 @@ class Learner:
         self.gradient = self.buffer[: sum(sizes)]
         for parameter, part in zip(flat.values(), torch.split(self.gradient, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
+        of_model = [] if self.placement.together else list(learned.values())
+        size = sum(parameter.numel() for parameter in of_model)
+        self.buckets, self.rest = Buckets(self.buffer[:size], of_model), self.buffer[size:]
         self.optimiser = torch.optim.AdamW(self._groups(), lr=config.learning_rate, fused=True)
         self.clock = Clock(device)
         self.samples = 0
@@ -174,12 +185,15 @@ class Learner:
         self.buffer.zero_()
         if self.placement.together:
             self.model.zero_grad()
+        start = share.start_sum if share.world > 1 and len(self.buckets) > 1 else None
+        overlapped = nullcontext() if start is None else self.buckets.summing(start)
         of_loss: list[Tensor] = []
         for batch, place in zip(parts, places, strict=True):
             if not at_once:
                 with self.clock("forward"):
                     made = [self._sums(batch, step, place)]
-            with self.clock("backward"):
+            last = overlapped if place is places[-1] else nullcontext()
+            with self.clock("backward"), last:
                 self._add_gradient(*made[0], total, has_clips=batch is not None)
             if place is places[0]:
                 of_loss = [self._gradient_of(parameter).clone() for parameter in self.of_loss.values()]
@@ -193,7 +207,9 @@ class Learner:
             for whole in (joint, *map(self._gradient_of, self.of_loss.values())):
                 whole.zero_()
         with self.clock("communication"):
-            share.sum_over_workers(self.buffer)
+            share.sum_over_workers(self.buffer if start is None else self.rest)
+            if start is not None:
+                self.buckets.wait()
         with self.clock("optimiser"):
             self._update(step, share)
         self.samples = samples

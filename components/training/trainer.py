@@ -166,7 +166,7 @@ def _trained(config: dict[str, Any], context: Any, folder: Path) -> dict[str, An
     device, runtime = get_device(), config["runtime"]
     mesh = init_device_mesh(device.type, (world,)) if runtime.shard else None
     learner = new_learner(job.task, training, device=device, mesh=mesh)
-    share = Share(rank=rank, world=world, sum_over_workers=_all_reduce)
+    share = Share(rank=rank, world=world, sum_over_workers=_all_reduce, start_sum=_start_all_reduce)
     if rank != 0:
         runtime = runtime.model_copy(update={"profile_steps": 0})
     progress = config["place"].progress()
@@ -207,6 +207,12 @@ def _load_alike(checkpoints: Checkpoints, learner: Learner, rank: int) -> None:
 
 def _all_reduce(tensor: Tensor) -> None:
     torch.distributed.all_reduce(tensor)
+
+
+def _start_all_reduce(tensor: Tensor) -> Callable[[], object]:
+    work = torch.distributed.all_reduce(tensor, async_op=True)
+    assert work is not None  # as this process is one of the workers
+    return work.wait
 
 
 @contextmanager

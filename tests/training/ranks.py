@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -21,7 +22,9 @@ from components.catalog.cases import Case
 from components.contracts.config import Train
 from components.features.encoders.whisper_tiny import WhisperFrames
 from components.runtime.threads import one_thread
+from components.training import buckets
 from components.training.adapted import upper_of
+from components.training.buckets import StartSum
 from components.training.checkpoints.state import lend, load_checkpoint, snapshot, write_checkpoint
 from components.training.learner import Learner, Share
 from components.training.loop import TrainingTask, new_learner, run_epochs
@@ -89,6 +92,8 @@ def work(rank: int, folder: Path) -> None:
             "copies": trained(rank, shard=False),
             "copies, two parts a batch": trained(rank, shard=False, parts=2),
             "parts, two parts a batch": trained(rank, shard=True, parts=2),
+            "copies, in buckets": in_buckets(rank),
+            "copies, in buckets, two parts a batch": in_buckets(rank, parts=2),
             "parts, from copies": resumed(rank, folder / "copies", first=False),
             "copies, from parts": resumed(rank, folder / "parts", first=True),
             **{
@@ -112,6 +117,26 @@ def trained(rank: int, *, shard: bool, parts: int = 1, of: Training = PLAIN) -> 
     learner = learner_of(shard=shard, of=of)
     epochs(learner, rank, parts=parts, of=of)
     return {"live_bytes": live_bytes() - before, **seen(learner)}
+
+
+def in_buckets(rank: int, *, parts: int = 1) -> dict[str, Any]:
+    """A training whose gradient is added up in buckets, and what it was when the sum of the first one began: whether
+    the last one's was still to come."""
+    early: list[bool] = []
+
+    def start(tensor: Tensor) -> Callable[[], object]:
+        if tensor.data_ptr() + tensor.nbytes == learner.rest.data_ptr():
+            early.append(not learner.gradient[:1000].any())
+        work = dist.all_reduce(tensor, async_op=True)
+        assert work is not None
+        return work.wait
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buckets, "FIRST_BYTES", 1 << 10)
+        patch.setattr(buckets, "BYTES", 1 << 12)
+        learner = learner_of(shard=False)
+    epochs(learner, rank, parts=parts, start_sum=start)
+    return {"early": early, "buckets": len(learner.buckets), **seen(learner)}
 
 
 def resumed(rank: int, folder: Path, *, first: bool) -> dict[str, Any]:
@@ -138,14 +163,22 @@ class _StopError(Exception):
     """The training is left."""
 
 
-def epochs(learner: Learner, rank: int, *, parts: int = 1, stop_at: int | None = None, of: Training = PLAIN) -> None:
+def epochs(
+    learner: Learner,
+    rank: int,
+    *,
+    parts: int = 1,
+    stop_at: int | None = None,
+    of: Training = PLAIN,
+    start_sum: StartSum | None = None,
+) -> None:
     """Trains to the end, or to so many samples."""
 
     def at_boundary(learner: Learner) -> None:
         if learner.samples == stop_at:
             raise _StopError
 
-    share = Share(rank=rank, world=dist.get_world_size(), sum_over_workers=dist.all_reduce)
+    share = Share(rank=rank, world=dist.get_world_size(), sum_over_workers=dist.all_reduce, start_sum=start_sum)
     try:
         list(run_epochs(learner, of.task, of.items, of.held_out, share=share, parts=parts, at_boundary=at_boundary))
     except _StopError:

@@ -50,6 +50,22 @@ def test_parts_learn_what_copies_do(workers: list[dict[str, Any]], name: str) ->
         assert torch.equal(workers[1][name]["weights"][key], value), key
 
 
+@pytest.mark.parametrize("parts", ["", ", two parts a batch"])
+def test_a_gradient_in_buckets_is_added_up_while_the_rest_is_computed(
+    workers: list[dict[str, Any]], parts: str
+) -> None:
+    """With dropout of modalities, so that the workers' clips use different weights. Two summands have one sum."""
+    for worker in workers:
+        own, whole = worker[f"copies, in buckets{parts}"], worker[f"copies{parts}"]
+        assert own["buckets"] > 10
+        assert len(own["early"]) == 16
+        if not parts:  # after the first part no gradient is still to come as a whole
+            assert sum(own["early"]) > 8
+        assert own["history"] == whole["history"]
+        for key, value in whole["weights"].items():
+            assert torch.equal(own["weights"][key], value), key
+
+
 def test_a_single_worker_that_is_left_has_all_parts(workers: list[dict[str, Any]]) -> None:
     alike(workers[0]["parts, alone"], workers[0]["copies, alone"])
 

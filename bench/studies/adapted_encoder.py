@@ -61,9 +61,7 @@ class Project:
     def unit(self, fold: int, adapt: Mapping[str, AdaptedEncoder], *, refit: bool) -> Unit:
         """The training for a fold."""
         corpus, train = self.corpus, self.params.train.model_copy(update={"adapt": adapt, "refit": refit})
-        dealt = make_folds(
-            corpus.rows, "corpus", self.params.seed, config=self.params.catalog, corpus_splits=corpus.corpus_splits
-        )
+        dealt = make_folds(corpus.clips, "corpus", self.params.seed, config=self.params.catalog)
         params = self.params.model_copy(update={"train": train})
         return Unit(params=params, modalities=modalities_of(corpus), fold=dealt[fold], seed=self.params.seed)
 

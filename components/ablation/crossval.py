@@ -27,6 +27,7 @@ from components.ablation.answering import answer, calibrate, labels_of
 from components.ablation.answers import ADAPTED, SPLITS, FoldResult
 from components.ablation.folds import CatalogRow, Fold
 from components.catalog.cases import Case, fit_transform, prepare, prepare_to_learn
+from components.catalog.clips import Clips
 from components.catalog.examples import Example, load_examples
 from components.contracts import versions
 from components.contracts.atomic import read_json
@@ -65,6 +66,11 @@ class CatalogClips:
     examples: Mapping[str, Example]
     catalog: Mapping[str, Any]
     corpus_splits: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def clips(self) -> Clips:
+        """What folds are made of."""
+        return Clips.of_rows(self.rows, self.corpus_splits)
 
     @property
     def widths(self) -> dict[str, int]:

@@ -69,9 +69,7 @@ def run(params: Params, layout: Layout) -> Report:
     corpus = load_corpus(root)
     if not levels(corpus.rows):
         raise DataError("no clip of the catalog has a label", where="ablate")
-    folds = make_folds(
-        corpus.rows, params.ablate.folds, params.seed, config=params.catalog, corpus_splits=corpus.corpus_splits
-    )
+    folds = make_folds(corpus.clips, params.ablate.folds, params.seed, config=params.catalog)
     failed: dict[str, str] = {}
     variants, same = _resolve(params, corpus, folds, layout, failed)
     jobs = _jobs(variants, corpus, folds, params, layout)
@@ -262,7 +260,7 @@ def _transfer(
     results: dict[str, Sequence[FoldResult]] = {}
     for name in sorted(corpus.catalog["datasets"]):
         try:
-            fold = alone(corpus.rows, name, params.seed, config=params.catalog)
+            fold = alone(corpus.clips, name, params.seed, config=params.catalog)
             jobs = _jobs([default], corpus, [fold], params, layout)
             _train(jobs, root, params, failed, code=_code(root, corpus))
             results[name] = _results(jobs, DEFAULT, 1)[0]

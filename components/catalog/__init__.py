@@ -3,7 +3,7 @@
 catalog.py   the list and its hashes
 splits.py    subjects to splits; assign.py: by the configuration, folds, or the corpus
 examples.py  the clips with features and labels; cases.py: transformed, as training and evaluation use them
-rows.py      a row of the list
+rows.py      the rows of the list, as columns; clips.py: what splits are made of, a few numbers per clip
 packed.py    the clips in one file, for corpora that memory does not hold
 suites.py    the expectations on the splits; texts.py: texts that two splits share
 stage.py     the `catalog` stage

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.catalog.assign import assign, shared_subjects
-from components.catalog.rows import CATALOG_SCHEMA, catalog_row, classes_of, split_summary
+from components.catalog.clips import OUT, Clips, Splits, split_summary
+from components.catalog.rows import CATALOG_SCHEMA, PAIRS, ROWS_AT_ONCE, catalog_rows, is_labelled
 from components.catalog.splits import SPLITS
-from components.catalog.texts import splits_of_texts
+from components.catalog.texts import shared_texts
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
-from components.contracts.fingerprint import fingerprint
+from components.contracts.fingerprint import ListFingerprint
 from components.contracts.labels import Taxonomy
+from components.contracts.order import sorted_by
 from components.features.encoders.given import is_given
 
 ENCODE_ALIKE = "Run the features stage of every dataset with one configuration: `mer run`"
@@ -54,53 +57,81 @@ def build(
     """
     encoders = _same_encoders(datasets)
     alignment = _same_alignment(datasets)
-    rows: list[dict[str, Any]] = []
-    left_out: list[dict[str, Any]] = []
-    corpus_splits: dict[str, str | None] = {}
-    for dataset in datasets:
-        for accepted in dataset.accepted.to_pylist():
-            row = catalog_row(accepted, taxonomy)
-            if row is None:
-                left_out.append({"clip_id": accepted["clip_id"], "emotion": accepted["emotion"], "why": NO_CLASS})
-                continue
-            if row["clip_id"] in corpus_splits:
-                raise DataError(
-                    "a clip id occurs twice", where=dataset.dataset, seen=row["clip_id"], remedy="Rename one dataset"
-                )
-            corpus_splits[row["clip_id"]] = accepted["split"]
-            rows.append(row)
-    rows.sort(key=lambda row: row["clip_id"])
-    hashes = {
-        dataset.dataset: fingerprint([row for row in rows if row["dataset"] == dataset.dataset])
-        for dataset in sorted(datasets, key=lambda dataset: dataset.dataset)
-    }
-    split_of = assign(rows, corpus_splits, config, seed)
-    for row in rows:
-        if row["clip_id"] not in split_of:
-            left_out.append({"clip_id": row["clip_id"], "emotion": row["label"], "why": OTHER_SPLIT})
-    rows = [{**row, "split": split_of[row["clip_id"]]} for row in rows if row["clip_id"] in split_of]
-    present = {name for row in rows for name in classes_of(row)}
-    shared = shared_subjects(rows, split_of)
-    texts = splits_of_texts(rows, split_of)
+    rows, left_out = _rows(datasets, taxonomy)
+    clips = Clips.of(rows)
+    split = assign(clips, config, seed)
+    hashes, sha256 = _hashes(rows, split, [dataset.dataset for dataset in datasets], taxonomy)
+    kept = split != OUT
+    if not kept.all():
+        left_out += _left_out(rows.filter(~kept), "label", OTHER_SPLIT)
+        clips, rows, split = clips[kept], rows.filter(kept), split[kept]
+    shared = shared_subjects(clips, split)
     description = {
-        "sha256": fingerprint([taxonomy.name, list(taxonomy.classes), rows]),
+        "sha256": sha256,
         "taxonomy": taxonomy.to_json(),
         "classes": list(taxonomy.classes),
         # A model must not predict classes without examples: these have no clip in any split.
-        "absent_classes": [name for name in taxonomy.classes if name not in present],
+        "absent_classes": [name for name in taxonomy.classes if name not in clips.present],
         "datasets": hashes,
         "encoders": encoders,
         "alignment_fingerprint": alignment,
         "validation": {dataset.dataset: dataset.result["fingerprint"] for dataset in datasets},
-        "splits": split_summary(rows, SPLITS, taxonomy.classes),
+        "splits": split_summary(clips, split, taxonomy.classes),
         "subject_disjoint": not shared,
         "shared_subjects": shared,
-        "texts": len(texts),
-        "shared_texts": {text: splits for text, splits in texts.items() if len(splits) > 1},
+        "texts": int(clips.texts.in_splits(split).any(1).sum()),
+        "shared_texts": shared_texts(clips, split),
         "readmitted": [decision for dataset in datasets for decision in dataset.result.get("readmitted", ())],
         "left_out": sorted(left_out, key=lambda clip: clip["clip_id"]),
     }
-    return pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA), description
+    return _assigned(rows, split), description
+
+
+def _rows(datasets: Sequence[Validated], taxonomy: Taxonomy) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """The rows of all datasets by clip id, with the splits that the corpora publish; and the clips without a class."""
+    parts, left_out = [], []
+    # Clip ids begin with the name and a slash, so in this order the whole is sorted as its parts are.
+    for dataset in sorted(datasets, key=lambda dataset: f"{dataset.dataset}/"):
+        part = catalog_rows(dataset.accepted, taxonomy)
+        labelled = is_labelled(part)
+        if not pc.all(labelled).as_py():
+            left_out += _left_out(dataset.accepted.filter(pc.invert(labelled)), "emotion", NO_CLASS)
+            part = part.filter(labelled)
+        parts.append(part)
+    rows = sorted_by(pa.concat_tables(parts), "clip_id")
+    ids = rows["clip_id"]
+    twice = ids[1:].filter(pc.equal(ids[1:], ids[:-1]))
+    if len(twice):
+        has = [dataset.dataset for dataset in datasets if pc.index(dataset.accepted["clip_id"], twice[0]).as_py() >= 0]
+        raise DataError("a clip id occurs twice", where=has[-1], seen=twice[0].as_py(), remedy="Rename one dataset")
+    return rows, left_out
+
+
+def _assigned(rows: pa.Table, split: Splits) -> pa.Table:
+    """The rows with their splits, null for `OUT`."""
+    place = CATALOG_SCHEMA.get_field_index("split")
+    names = pa.array(SPLITS).take(pa.array(split, mask=split == OUT))
+    return rows.set_column(place, CATALOG_SCHEMA.field(place), names)
+
+
+def _left_out(clips: pa.Table, emotion: str, why: str) -> list[dict[str, Any]]:
+    pairs = zip(clips["clip_id"].to_pylist(), clips[emotion].to_pylist(), strict=True)
+    return [{"clip_id": clip_id, "emotion": name, "why": why} for clip_id, name in pairs]
+
+
+def _hashes(rows: pa.Table, split: Splits, datasets: Sequence[str], taxonomy: Taxonomy) -> tuple[dict[str, str], str]:
+    """The hash of each dataset, by name, and that of the catalog."""
+    own = {name: ListFingerprint() for name in sorted(datasets)}
+    whole = ListFingerprint(taxonomy.name, list(taxonomy.classes))
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        assigned = _assigned(rows[part], split[part]).to_pylist()
+        whole.add([row for row in assigned if row["split"] is not None])
+        for row in assigned:
+            del row["split"]
+        for name, of_dataset in own.items():
+            of_dataset.add([row for row in assigned if row["dataset"] == name])
+    return {name: of_dataset.hexdigest() for name, of_dataset in own.items()}, whole.hexdigest()
 
 
 def _same_alignment(datasets: Sequence[Validated]) -> str:
@@ -120,7 +151,8 @@ def _same_encoders(datasets: Sequence[Validated]) -> dict[str, Any]:
     encoders: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for dataset in datasets:
-        used = {modality for keys in dataset.accepted.column("keys").to_pylist() for modality, _ in keys}
+        keys = pc.list_flatten(dataset.accepted["keys"].cast(PAIRS))
+        used = set(pc.unique(pc.struct_field(keys, "key")).to_pylist())
         for modality in sorted(used & set(dataset.result["encoders"])):
             encoder = dataset.result["encoders"][modality]
             first_encoder = encoders.setdefault(modality, dict(encoder))

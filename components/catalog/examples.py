@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -61,7 +62,9 @@ def load_examples(layout: Layout, *splits: str) -> list[Example]:
         DataError: there is no catalog, one of its features is not in the store, or a shard of the store is damaged.
     """
     table, catalog = read_catalog(layout)
-    rows = [row for row in table.to_pylist() if not splits or row["split"] in splits]
+    if splits:
+        table = table.filter(pc.is_in(table["split"], value_set=pa.array(splits, pa.string())))
+    rows = table.to_pylist()
     features = _features(layout, rows, widths_of(catalog))
     index = {name: position for position, name in enumerate(catalog["classes"])}
     return [

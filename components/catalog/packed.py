@@ -37,10 +37,12 @@ import pyarrow.ipc
 from numpy.typing import NDArray
 
 from components.catalog.examples import Example, check_steps, example_of, load_examples, read_catalog, widths_of
+from components.catalog.rows import PAIRS
 from components.contracts.atomic import atomic_dir
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
+from components.contracts.order import sorted_by
 from components.features.base import Encoded
 from components.features.remote_store import RemoteFeatureStore
 from components.features.store import FLOAT_BYTES, KEY_HEX, FeatureStore
@@ -54,7 +56,6 @@ ALIGNED = FLOAT_BYTES
 ROWS_AT_ONCE = 65_536
 BYTES_PER_MB = 1_000_000
 Store = FeatureStore | RemoteFeatureStore
-KEYS = pa.list_(pa.struct([pa.field("key", pa.string(), nullable=False), pa.field("value", pa.string())]))
 REMEDY = "Delete the folder: it is made anew from the feature store."
 
 
@@ -78,7 +79,7 @@ class Blocks:
     @classmethod
     def of(cls, table: pa.Table, widths: Mapping[str, int]) -> Blocks:
         """The blocks of the clips of a catalog, in the order of its rows."""
-        lists = table["keys"].cast(KEYS).combine_chunks()
+        lists = table["keys"].cast(PAIRS).combine_chunks()
         pairs = pc.list_flatten(lists)
         long = pa.table(
             {"clip": pc.list_parent_indices(lists), "modality": pairs.field("key"), "key": pairs.field("value")}
@@ -236,7 +237,7 @@ def pack(
         UnavailableError: the disk is full.
     """
     widths = widths_of(catalog)
-    table = table.sort_by("clip_id")
+    table = sorted_by(table, "clip_id")
     blocks = Blocks.of(table, widths)
     stores = {name: _store(layout, name, address, shards) for name in pc.unique(table["dataset"]).to_pylist()}
     folder = layout.packed / _name(catalog, stores)

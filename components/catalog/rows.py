@@ -1,17 +1,17 @@
-"""Catalog rows: one per accepted clip, labelled with the classes of the taxonomy."""
+"""Catalog rows: one per accepted clip, labelled with the classes of the taxonomy. They are made as columns, of
+`ROWS_AT_ONCE` clips at a time: no Python object per clip."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from components.catalog.splits import Subject
 from components.contracts.labels import Taxonomy
 from components.contracts.records import CLIP_SCHEMA
+
+ROWS_AT_ONCE = 8_192
 
 CATALOG_SCHEMA = pa.schema(
     [
@@ -39,78 +39,84 @@ CATALOG_SCHEMA = pa.schema(
     ]
 )
 
-_AS_ACCEPTED = (
-    "clip_id",
-    "dataset",
-    "content_sha256",
-    "subject_id",
-    "session_id",
-    "num_steps",
-    "rate_hz",
-    "duration_s",
-    "text_id",
-)
+# Before a split is assigned: with the one that the corpus publishes in its place.
+PUBLISHED = "published"
+UNASSIGNED_SCHEMA = CATALOG_SCHEMA.set(CATALOG_SCHEMA.get_field_index("split"), pa.field(PUBLISHED, pa.string()))
+PAIRS = pa.list_(pa.struct([pa.field("key", pa.string(), nullable=False), pa.field("value", pa.string())]))
 
 
-def catalog_row(accepted: Mapping[str, Any], taxonomy: Taxonomy) -> dict[str, Any] | None:
-    """The row of an accepted clip, without `split`; None when the taxonomy has no class for any of its labels."""
-    emotion = accepted["emotion"]
-    segments = []
-    for segment in accepted["segments"] or ():
-        label = taxonomy.class_of(segment["emotion"])
-        if label is not None:
-            segments.append({"start_s": segment["start_s"], "end_s": segment["end_s"], "label": label})
-    label = None if emotion is None else taxonomy.class_of(emotion)
-    if label is None and not segments:
-        return None
-    row = {name: accepted[name] for name in _AS_ACCEPTED}
-    return {
-        **row,
-        "label": label,
-        "segments": sorted(segments, key=lambda segment: (segment["start_s"], segment["end_s"])),
-        "keys": sorted(accepted["keys"]),
-        "groups": sorted(accepted["groups"] or ()),
-        "planted": list(accepted["planted"] or ()),
+def catalog_rows(accepted: pa.Table, taxonomy: Taxonomy) -> pa.Table:
+    """The rows of accepted clips in their order, with `published` in place of `split`. A clip for none of whose labels
+    the taxonomy has a class has neither `label` nor `segments`."""
+    batches = (batch for batch in accepted.to_batches(max_chunksize=ROWS_AT_ONCE) if len(batch))
+    return pa.Table.from_batches([_rows(batch, taxonomy) for batch in batches], schema=UNASSIGNED_SCHEMA)
+
+
+def is_labelled(rows: pa.Table) -> pa.ChunkedArray:
+    """Which rows have a label or a segment."""
+    return pc.or_(pc.is_valid(rows["label"]), pc.greater(pc.list_value_length(rows["segments"]), 0))
+
+
+def _rows(accepted: pa.RecordBatch, taxonomy: Taxonomy) -> pa.RecordBatch:
+    made = {
+        PUBLISHED: accepted["split"],
+        "label": _classes(accepted["emotion"], taxonomy),
+        "segments": _segments(accepted["segments"], taxonomy),
+        "keys": _sorted_pairs(accepted["keys"]),
+        "groups": _sorted_pairs(accepted["groups"]),
+        "planted": pa.ListArray.from_arrays(
+            _offsets(_lengths(accepted["planted"])),
+            pc.list_flatten(accepted["planted"]),
+            type=CATALOG_SCHEMA.field("planted").type,
+        ),
         "valence": _number(accepted["valence"]),
         "arousal": _number(accepted["arousal"]),
     }
+    columns = [made[name] if name in made else accepted[name] for name in UNASSIGNED_SCHEMA.names]
+    return pa.RecordBatch.from_arrays(columns, schema=UNASSIGNED_SCHEMA)
 
 
-def classes_of(row: Mapping[str, Any]) -> set[str]:
-    """The classes that occur in a clip: its label and those of its segments."""
-    labels = {segment["label"] for segment in row["segments"]}
-    return labels if row["label"] is None else labels | {row["label"]}
+def _classes(emotions: pa.Array, taxonomy: Taxonomy) -> pa.Array:
+    names = pc.unique(emotions).drop_null()
+    classes = pa.array([taxonomy.class_of(name) for name in names.to_pylist()], pa.string())
+    return classes.take(pc.index_in(emotions, value_set=names))
 
 
-def subjects_of(rows: Iterable[Mapping[str, Any]]) -> list[Subject]:
-    """All subjects of the rows, sorted by id."""
-    datasets: dict[str, set[str]] = defaultdict(set)
-    clips: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        datasets[row["subject_id"]].add(row["dataset"])
-        clips[row["subject_id"]].update(classes_of(row))
-    return [
-        Subject(
-            subject_id=name, datasets=tuple(sorted(datasets[name])), clips_per_class=dict(sorted(clips[name].items()))
-        )
-        for name in sorted(datasets)
-    ]
-
-
-def split_summary(rows: Sequence[Mapping[str, Any]], splits: Iterable[str], classes: Iterable[str]) -> dict[str, Any]:
-    """Per split: clips, subjects, and the clips in which each class occurs."""
-    names = list(classes)
-    out = {}
-    for split in splits:
-        inside = [row for row in rows if row["split"] == split]
-        counts = Counter(name for row in inside for name in classes_of(row))
-        out[split] = {
-            "clips": len(inside),
-            "subjects": len({row["subject_id"] for row in inside}),
-            "per_class": {name: counts[name] for name in names},
+def _segments(segments: pa.Array, taxonomy: Taxonomy) -> pa.ListArray:
+    """Those with a class, in the order of time."""
+    start_s, end_s, emotion = pc.list_flatten(segments).flatten()
+    spans = pa.table(
+        {
+            "clip": pc.list_parent_indices(segments),
+            "start_s": start_s,
+            "end_s": end_s,
+            "label": _classes(emotion, taxonomy),
         }
-    return out
+    )
+    spans = spans.filter(pc.is_valid(spans["label"])).sort_by([(name, "ascending") for name in spans.column_names[:3]])
+    lengths = np.bincount(spans["clip"].to_numpy(), minlength=len(segments))
+    of_lists = CATALOG_SCHEMA.field("segments").type
+    values = spans.drop_columns(["clip"]).to_struct_array().combine_chunks().cast(of_lists.value_type)
+    return pa.ListArray.from_arrays(_offsets(lengths), values, type=of_lists)
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+def _sorted_pairs(column: pa.MapArray) -> pa.MapArray:
+    """The pairs of each clip, sorted; none where it has no map."""
+    lists = column.cast(PAIRS)
+    key, value = pc.list_flatten(lists).flatten()
+    pairs = pa.table({"clip": pc.list_parent_indices(lists), "key": key, "value": value})
+    pairs = pairs.sort_by([(name, "ascending") for name in pairs.column_names])
+    key, value = (pairs[name].combine_chunks() for name in ("key", "value"))
+    return pa.MapArray.from_arrays(_offsets(_lengths(lists)), key, value, column.type)
+
+
+def _lengths(lists: pa.Array) -> NDArray[np.int64]:
+    return pc.list_value_length(lists).fill_null(0).to_numpy()
+
+
+def _offsets(lengths: NDArray[np.int64]) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+
+
+def _number(values: pa.Array) -> pa.Array:
+    return pc.if_else(pc.is_nan(values), None, values)

@@ -114,13 +114,6 @@ def leave_one_dataset_out(subjects: Sequence[Subject], dataset: str, seed: int) 
     return {**dealt, **{subject.subject_id: "test" for subject in inside}}
 
 
-def missing_classes(subjects: Sequence[Subject], split_of: Mapping[str, str], split: str) -> list[str]:
-    """Classes that occur among the subjects but not in this split, sorted."""
-    everywhere = {name for subject in subjects for name in subject.clips_per_class}
-    present = {name for s in subjects if split_of[s.subject_id] == split for name in s.clips_per_class}
-    return sorted(everywhere - present)
-
-
 def rank(seed: int, name: str) -> str:
     """The key by which people and texts are ordered before a deal."""
     return hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.catalog.catalog import Validated, build
+from components.catalog.clips import Clips, splits_of
 from components.catalog.suites import class_table, people_table, split_suites, text_table
 from components.contracts.atomic import read_json, write_json, write_table
 from components.contracts.config import Catalog, Labels
@@ -50,12 +51,12 @@ def judge_splits(
     table: pa.Table, description: Mapping[str, Any], config: Catalog, checker: Checker
 ) -> tuple[Outcome, ...]:
     """The outcomes of the suites of the splits. The one about texts is left out where no clip is scripted."""
-    rows = table.select(["clip_id", "subject_id", "text_id", "split"]).to_pylist()
+    clips, split = Clips.of(table), splits_of(table)
     people, texts, classes = split_suites(config)
     present = [name for name in description["classes"] if name not in description["absent_classes"]]
-    tables = [(people, people_table(rows)), (classes, class_table(description["splits"], present))]
+    tables = [(people, people_table(clips, split)), (classes, class_table(description["splits"], present))]
     if description["texts"]:
-        tables.insert(1, (texts, text_table(rows)))
+        tables.insert(1, (texts, text_table(clips, split)))
     return tuple(checker.check(suite, judged) for suite, judged in tables)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from components.catalog.clips import Clips, Coded, Splits
 from components.catalog.splits import SPLITS
-from components.catalog.texts import splits_of_texts
 from components.contracts.config import Catalog
 from components.validation.expectation import Expectation, Suite
-
-Row = Mapping[str, Any]
 
 
 def split_suites(config: Catalog) -> tuple[Suite, Suite, Suite]:
@@ -64,17 +64,14 @@ def split_suites(config: Catalog) -> tuple[Suite, Suite, Suite]:
     )
 
 
-def people_table(rows: Sequence[Row]) -> pa.Table:
+def people_table(clips: Clips, split: Splits) -> pa.Table:
     """One row per person: `subject_id`, `splits` in words, `num_splits`."""
-    splits_of: dict[str, set[str]] = {}
-    for row in rows:
-        splits_of.setdefault(row["subject_id"], set()).add(row["split"])
-    return _named("subject_id", {name: sorted(splits) for name, splits in sorted(splits_of.items())})
+    return _named("subject_id", clips.people, split, words=sorted(SPLITS))
 
 
-def text_table(rows: Sequence[Row]) -> pa.Table:
+def text_table(clips: Clips, split: Splits) -> pa.Table:
     """One row per text: `text_id`, `splits` in words, `num_splits`; none where a corpus is not scripted."""
-    return _named("text_id", splits_of_texts(rows, {row["clip_id"]: row["split"] for row in rows}))
+    return _named("text_id", clips.texts, split, words=SPLITS)
 
 
 def class_table(splits: Mapping[str, Any], present: Sequence[str]) -> pa.Table:
@@ -84,11 +81,17 @@ def class_table(splits: Mapping[str, Any], present: Sequence[str]) -> pa.Table:
     return pa.table({"class": pa.array(present, pa.string()), **columns})
 
 
-def _named(key: str, splits_of: Mapping[str, Sequence[str] | Mapping[str, int]]) -> pa.Table:
+def _named(key: str, column: Coded, split: Splits, *, words: Sequence[str]) -> pa.Table:
+    """One row per name that has clips; its splits in the order of `words`."""
+    has_clips = column.in_splits(split) > 0
+    subsets = np.array(list(product([False, True], repeat=len(SPLITS))))
+    in_words = [", ".join(word for word in words if subset[SPLITS.index(word)]) for subset in subsets]
+    number = has_clips @ (1 << np.arange(len(SPLITS)))[::-1]
+    there = number > 0
     return pa.table(
         {
-            key: pa.array(list(splits_of), pa.string()),
-            "splits": pa.array([", ".join(splits) for splits in splits_of.values()], pa.string()),
-            "num_splits": pa.array([len(splits) for splits in splits_of.values()], pa.int64()),
+            key: column.names.filter(there),
+            "splits": pa.array(in_words, pa.string()).take(number[there]),
+            "num_splits": has_clips[there].sum(1),
         }
     )

@@ -7,61 +7,60 @@ whose person and text are in different splits.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+import numpy as np
+
+from components.catalog.clips import OUT, Clips, Splits
 from components.catalog.splits import SPLITS, blocks, rank
 from components.contracts.errors import DataError
 
-Row = Mapping[str, Any]
+
+def shared_texts(clips: Clips, split: Splits) -> dict[str, dict[str, int]]:
+    """Text id → split → clips, of every text in more than one split, sorted."""
+    counts = clips.texts.in_splits(split)
+    shared = (counts > 0).sum(1) > 1
+    names = clips.texts.names.filter(shared).to_pylist()
+    return {
+        text: {split: clips for split, clips in zip(SPLITS, counts_S, strict=True) if clips}
+        for text, counts_S in zip(names, counts[shared].tolist(), strict=True)
+    }
 
 
-def splits_of_texts(rows: Sequence[Row], split_of: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Text id → split → clips, of every text, sorted."""
-    clips: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        if row["text_id"] is not None:
-            clips[row["text_id"]][split_of[row["clip_id"]]] += 1
-    return {text: {split: counts[split] for split in SPLITS if counts[split]} for text, counts in sorted(clips.items())}
-
-
-def keep_texts_apart(
-    rows: Sequence[Row], split_of: Mapping[str, str], fractions: Mapping[str, float], seed: int
-) -> dict[str, str]:
-    """Clip id → split for the clips that remain when no text is in two splits.
+def keep_texts_apart(clips: Clips, split: Splits, fractions: Mapping[str, float], seed: int) -> Splits:
+    """The split of each clip that remains when no text is in two splits.
 
     A text that is spoken in one split only stays there, and so does a clip without a text. The other texts are dealt
     like people: in the order of a hash, cut into blocks of the configured sizes, at least one for every split that
     would otherwise be empty.
 
     Args:
-        rows: catalog rows without `split`. split_of: clip id → split, people apart.
+        clips: those of the catalog. split: of each, people apart.
         fractions: split → share of the texts. seed: a different seed gives a different deal.
 
     Raises:
         DataError: there are too few texts.
     """
-    texts = splits_of_texts(rows, split_of)
-    shared = sorted((text for text, splits in texts.items() if len(splits) > 1), key=lambda text: rank(seed, text))
-    own = {text: next(iter(splits)) for text, splits in texts.items() if len(splits) == 1}
-    safe = {split_of[row["clip_id"]] for row in rows if row["text_id"] is None or row["text_id"] in own}
-    bare = [split for split in fractions if split not in safe]
+    texts = clips.texts
+    spoken = texts.in_splits(split) > 0
+    shared = np.flatnonzero(spoken.sum(1) > 1)
+    # One more, for clips without a text (-1): they stay where they are, and so do texts of one split.
+    split_of_text = np.append(np.where(spoken.sum(1) == 1, spoken.argmax(1), OUT), OUT).astype(np.int8)
+    stays = (texts.codes < 0) | (split_of_text[texts.codes] != OUT)
+    bare = [name for name in fractions if not (split[stays] == SPLITS.index(name)).any()]
+    names = texts.names.take(shared).to_pylist()
     if len(shared) < len(bare):
         raise DataError(
             "too few texts to keep them apart in the splits",
             where="catalog.by_text",
-            seen=f"{len(shared)} that are spoken in several splits ({', '.join(sorted(shared))}); all clips of "
+            seen=f"{len(shared)} that are spoken in several splits ({', '.join(names)}); all clips of "
             f"{', '.join(bare)} speak one of them",
             allowed=f"at least {len(bare)}: one each for {', '.join(bare)}",
             remedy="Set catalog.by_text: false and report that texts recur, or bring a corpus with more texts",
         )
-    dealt = own | dict(zip(shared, _dealt(len(shared), fractions, bare), strict=True))
-    return {
-        row["clip_id"]: split_of[row["clip_id"]]
-        for row in rows
-        if row["text_id"] is None or dealt[row["text_id"]] == split_of[row["clip_id"]]
-    }
+    order = sorted(range(len(names)), key=lambda place: rank(seed, names[place]))
+    split_of_text[shared[order]] = [SPLITS.index(name) for name in _dealt(len(shared), fractions, bare)]
+    return np.where((texts.codes < 0) | (split_of_text[texts.codes] == split), split, OUT).astype(np.int8)
 
 
 def _dealt(count: int, fractions: Mapping[str, float], bare: Sequence[str]) -> list[str]:

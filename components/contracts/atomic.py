@@ -69,6 +69,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, table: pa.Table, *, row_group_rows: int = 65_536) -> None:
-    """Writes one Parquet file atomically; equal tables give equal bytes."""
-    with atomic_file(path) as beside:
-        pq.write_table(table, beside, compression="zstd", row_group_size=row_group_rows)
+    """Writes one Parquet file atomically; equal tables give equal bytes, whatever the chunks that they are in."""
+    with atomic_file(path) as beside, pq.ParquetWriter(beside, table.schema, compression="zstd") as writer:
+        for first in range(0, max(table.num_rows, 1), row_group_rows):
+            writer.write_table(table.slice(first, row_group_rows).combine_chunks(), row_group_size=row_group_rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,35 @@ def canonical_json(value: Any) -> str:
 
 def fingerprint(value: Any) -> str:
     """SHA-256 of a JSON value's canonical text, in hex. File names that are not UTF-8 (surrogates) are hashed too."""
-    return hashlib.sha256(canonical_json(value).encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(_encoded(canonical_json(value))).hexdigest()
+
+
+class ListFingerprint:
+    """The `fingerprint` of a list whose items come in parts and need not be in memory together.
+
+    Args:
+        before: with these it is that of `[*before, items]`.
+    """
+
+    def __init__(self, *before: Any) -> None:
+        self._start, self._end = (canonical_json(before)[:-1] + ",[", "]]") if before else ("[", "]")
+        self._hash = hashlib.sha256()
+
+    def add(self, items: Sequence[Any]) -> None:
+        """The next items."""
+        if items:
+            self._hash.update(_encoded(self._start + canonical_json(items)[1:-1]))
+            self._start = ","
+
+    def hexdigest(self) -> str:
+        """Of all items so far."""
+        whole = self._hash.copy()
+        whole.update(_encoded(self._end if self._start == "," else self._start + self._end))
+        return whole.hexdigest()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def file_digest(path: Path, kind: str) -> str:

@@ -49,7 +49,7 @@ def unit(
     **train,
 ) -> Unit:  # type: ignore[no-untyped-def]
     params = tiny_params("sqlite://", "none", **{"epochs": 8, **train})
-    return Unit(params=params, modalities=modalities, fold=make_folds(corpus.rows, 3, 7)[fold], seed=seed)
+    return Unit(params=params, modalities=modalities, fold=make_folds(corpus.clips, 3, 7)[fold], seed=seed)
 
 
 def test_a_unit_learns_on_its_fold_and_answers_the_others_alike_every_time(corpus: CatalogClips) -> None:
@@ -117,7 +117,7 @@ def test_a_modality_alone_answers_every_clip_with_the_prior_where_it_is_absent(c
 
 
 def test_the_transform_is_of_the_folds_own_training_clips(corpus: CatalogClips) -> None:
-    folds = make_folds(corpus.rows, 3, 7)
+    folds = make_folds(corpus.clips, 3, 7)
     (_, first), (cases, second) = prepare_fold(folds[0], corpus), prepare_fold(folds[1], corpus)
     assert not np.array_equal(first.modalities["face"].mean, second.modalities["face"].mean)
     stacked = np.concatenate([case.features["face"][case.masks["face"]] for case in cases["train"]])
@@ -176,7 +176,7 @@ def test_a_fold_by_dataset_is_answered_as_unknown_and_as_adapted_without_labels(
         # The second one was recorded by a device that moves and stretches everything.
         examples={clip: moved(example, dataset[example.subject_id]) for clip, example in corpus.examples.items()},
     )
-    fold = make_folds(two.rows, "dataset", 0)[1]
+    fold = make_folds(two.clips, "dataset", 0)[1]
     one = replace(unit(corpus, epochs=4, normalise="dataset"), fold=fold)
     result = run_unit(one, two)
     unknown, adapted = (result.answers[split, "clip"] for split in ("test", ADAPTED))

@@ -13,10 +13,12 @@ from components.ablation.folds import alone, make_folds
 from components.ablation.heatmap import heat_map
 from components.ablation.report import figure
 from components.ablation.transfer import OTHERS, Transfer, to_markdown, transfer
+from components.catalog.clips import Clips
 from components.contracts.config import Evaluate
 from tests.ablation.test_folds import rows
 
 TABLE = [*rows("de", 6), *rows("en", 9), *rows("pl", 6)]
+CLIPS = Clips.of_rows(TABLE, {})
 LABELS = {row["clip_id"]: int(row["label"] == "anger") for row in TABLE}
 DATASET = {row["clip_id"]: row["dataset"] for row in TABLE}
 
@@ -40,8 +42,8 @@ def result(clips: list[str], right: dict[str, float], seed: int) -> FoldResult:
 def made() -> Transfer:
     shares = {"test": 0.0, ADAPTED: 1.0}
     # A training on "pl" alone was not possible.
-    one = {name: [result(alone(TABLE, name, 0).ids("test"), shares, seed) for seed in (1, 2)] for name in ("de", "en")}
-    folds = make_folds(TABLE, "dataset", 0)
+    one = {name: [result(alone(CLIPS, name, 0).ids("test"), shares, seed) for seed in (1, 2)] for name in ("de", "en")}
+    folds = make_folds(CLIPS, "dataset", 0)
     others = [(fold, [result(fold.ids("test"), shares, seed) for seed in (1, 2)]) for fold in folds]
     config = Evaluate(bootstrap=50)
     return transfer(one, others, TABLE, "clip", config, seed=0, failed={"pl": "too few people"})

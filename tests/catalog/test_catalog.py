@@ -155,7 +155,7 @@ def test_an_encoder_that_no_clip_of_a_dataset_used_is_no_difference() -> None:
 
 
 def test_a_clip_id_in_two_datasets_is_refused() -> None:
-    with pytest.raises(DataError, match="a clip id occurs twice"):
+    with pytest.raises(DataError, match="again: a clip id occurs twice"):
         build([validated(tiny_clips()), validated(tiny_clips(), dataset="again")], ABAW8, Catalog(), 7)
 
 

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.catalog.rows import catalog_row, classes_of, split_summary, subjects_of
-from components.contracts.labels import ABAW8, RAVDESS8
+import pyarrow as pa
+
+from components.catalog.clips import Clips
+from components.catalog.rows import catalog_rows, is_labelled
+from components.contracts.labels import ABAW8, RAVDESS8, Taxonomy
+from components.validation.accepted import ACCEPTED_SCHEMA
 
 
 def accepted(**fields: Any) -> dict[str, Any]:
@@ -32,47 +36,51 @@ def segment(start_s: float, end_s: float, emotion: str) -> dict[str, Any]:
     return {"start_s": start_s, "end_s": end_s, "emotion": emotion}
 
 
+def made(taxonomy: Taxonomy, *accepted: dict[str, Any]) -> pa.Table:
+    return catalog_rows(pa.Table.from_pylist(list(accepted), schema=ACCEPTED_SCHEMA), taxonomy)
+
+
 def test_names_become_classes_of_the_taxonomy() -> None:
-    row = catalog_row(accepted(segments=[segment(1, 2, "excitement"), segment(0, 1, "stress")]), ABAW8)
-    assert row is not None
+    clip = accepted(segments=[segment(1, 2, "excitement"), segment(0, 1, "stress")])
+    table = made(ABAW8, clip)
+    [row] = table.to_pylist()
     assert row["label"] == "neutral"
     assert [(one["start_s"], one["label"]) for one in row["segments"]] == [(0, "other"), (1, "happiness")]
     assert row["keys"] == [("face", "k1"), ("voice", "k2")]
-    assert classes_of(row) == {"neutral", "other", "happiness"}
-    ravdess = catalog_row(accepted(), RAVDESS8)
-    assert ravdess is not None
-    assert ravdess["label"] == "calm"
+    assert Clips.of(table).present == ["happiness", "neutral", "other"]
+    assert made(RAVDESS8, clip)["label"].to_pylist() == ["calm"]
 
 
 def test_what_the_taxonomy_leaves_out_goes_piece_by_piece() -> None:
-    partly = catalog_row(
-        accepted(emotion="stress", segments=[segment(0, 1, "anger"), segment(1, 2, "other")]), RAVDESS8
-    )
-    assert partly is not None
-    assert partly["label"] is None
-    assert [one["label"] for one in partly["segments"]] == ["anger"]
-    assert catalog_row(accepted(emotion="stress", segments=[segment(0, 1, "other")]), RAVDESS8) is None
+    partly = accepted(emotion="stress", segments=[segment(0, 1, "anger"), segment(1, 2, "other")])
+    nothing = accepted(emotion="stress", segments=[segment(0, 1, "other")])
+    rows = made(RAVDESS8, partly, nothing)
+    assert rows["label"].to_pylist() == [None, None]
+    assert [[one["label"] for one in segments] for segments in rows["segments"].to_pylist()] == [["anger"], []]
+    assert is_labelled(rows).to_pylist() == [True, False]
 
 
-def test_subjects_and_splits_count_clips_by_class() -> None:
-    fear = [{"label": "fear"}]
-    rows = [
-        {"clip_id": "a", "dataset": "x", "subject_id": "p", "label": "anger", "segments": [], "split": "train"},
-        {"clip_id": "b", "dataset": "y", "subject_id": "p", "label": "anger", "segments": [], "split": "train"},
-        {
-            "clip_id": "c",
-            "dataset": "x",
-            "subject_id": "q",
-            "label": None,
-            "segments": fear,
-            "split": "test",
-        },
+def test_rows_are_of_their_own_clip_in_any_part_of_a_table() -> None:
+    """Lists that are missing, empty and of several parts, and a table that begins in the middle of another."""
+    clips = [
+        accepted(clip_id="a", segments=[segment(3, 4, "anger")], groups=[("z", "1"), ("b", "2")]),
+        accepted(clip_id="b", segments=None, groups=None, planted=None, keys=[]),
+        accepted(clip_id="c", segments=[segment(2, 3, "fear"), segment(0, 1, "anger")], planted=[{"kind": "flash"}]),
+        accepted(clip_id="d", emotion=None, valence=float("nan"), arousal=0.5, split="dev"),
     ]
-    p, q = subjects_of(rows)
-    assert (p.subject_id, p.datasets, p.clips_per_class) == ("p", ("x", "y"), {"anger": 2})
-    assert (q.subject_id, q.datasets, q.clips_per_class) == ("q", ("x",), {"fear": 1})
-    summary = split_summary(rows, ("train", "test"), ("anger", "fear"))
-    assert summary == {
-        "train": {"clips": 2, "subjects": 1, "per_class": {"anger": 2, "fear": 0}},
-        "test": {"clips": 1, "subjects": 1, "per_class": {"anger": 0, "fear": 1}},
-    }
+    table = pa.Table.from_pylist(clips, schema=ACCEPTED_SCHEMA)
+    whole = catalog_rows(table, ABAW8)
+    assert whole["segments"].to_pylist() == [
+        [{"start_s": 3.0, "end_s": 4.0, "label": "anger"}],
+        [],
+        [{"start_s": 0.0, "end_s": 1.0, "label": "anger"}, {"start_s": 2.0, "end_s": 3.0, "label": "fear"}],
+        [],
+    ]
+    assert whole["groups"].to_pylist()[:2] == [[("b", "2"), ("z", "1")], []]
+    assert [len(planted) for planted in whole["planted"].to_pylist()] == [0, 0, 1, 0]
+    assert whole["keys"].to_pylist()[1:3] == [[], [("face", "k1"), ("voice", "k2")]]
+    assert whole["valence"].to_pylist() == [None] * 4
+    assert whole["arousal"].to_pylist()[3] == 0.5
+    assert whole["published"].to_pylist()[3] == "dev"
+    for first in range(4):
+        assert catalog_rows(table.slice(first), ABAW8).equals(whole.slice(first))

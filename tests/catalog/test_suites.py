@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.catalog.rows import split_summary
+from components.catalog.clips import Clips, split_summary, splits_of
 from components.catalog.splits import SPLITS
 from components.catalog.stage import judge_splits
 from components.catalog.suites import split_suites
@@ -29,7 +29,8 @@ def judged(config: Catalog, rows: list[dict[str, Any]]) -> tuple[dict[str, Expec
     """What does not hold, and which of that is critical."""
     table, description = made(tiny_clips(subjects=8))
     table = table.from_pylist(rows or table.to_pylist(), schema=table.schema)
-    described = {**description, "texts": 1, "splits": split_summary(table.to_pylist(), SPLITS, description["classes"])}
+    summary = split_summary(Clips.of(table), splits_of(table), description["classes"])
+    described = {**description, "texts": 1, "splits": summary}
     outcomes = judge_splits(table, described, config, Checker())
     failed = {one.expectation.name: one for outcome in outcomes for one in outcome.failed}
     return failed, {one.expectation.name for _, one in critical(outcomes)}

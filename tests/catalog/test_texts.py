@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from components.catalog.assign import assign
-from components.catalog.texts import keep_texts_apart, splits_of_texts
+from components.catalog.clips import Clips
+from components.catalog.texts import keep_texts_apart, shared_texts
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 
@@ -30,28 +31,42 @@ def scripted(*, people: int = 10, texts: int = 10) -> list[dict[str, Any]]:
     ]
 
 
-def by_person(rows: list[dict[str, Any]]) -> dict[str, str]:
-    return assign(rows, {}, Catalog(), 7)
+def assigned(rows: list[dict[str, Any]], config: Catalog, seed: int = 7) -> dict[str, str]:
+    clips = Clips.of_rows(rows, {})
+    return clips.named(assign(clips, config, seed))
+
+
+def kept_apart(rows: list[dict[str, Any]], seed: int = 7) -> dict[str, str]:
+    """What is left of the clips when people are dealt, and then texts."""
+    clips = Clips.of_rows(rows, {})
+    return clips.named(keep_texts_apart(clips, assign(clips, Catalog(), seed), FRACTIONS, seed))
+
+
+def splits_of_texts(rows: list[dict[str, Any]], split_of: dict[str, str]) -> dict[str, set[str]]:
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        if row["text_id"] is not None and row["clip_id"] in split_of:
+            splits.setdefault(row["text_id"], set()).add(split_of[row["clip_id"]])
+    return splits
 
 
 def test_a_scripted_corpus_shares_every_text_and_says_so() -> None:
-    rows = scripted()
-    found = splits_of_texts(rows, by_person(rows))
+    clips = Clips.of_rows(scripted(), {})
+    found = shared_texts(clips, assign(clips, Catalog(), 7))
     assert len(found) == 10
     assert found["tiny/t3"] == {"train": 12, "calibration": 4, "test": 4}
 
 
 def test_texts_kept_apart_cost_the_clips_that_cross_and_no_others() -> None:
     rows = scripted()
-    people = by_person(rows)
-    kept = assign(rows, {}, Catalog(by_text=True), 7)
-    left = [row for row in rows if row["clip_id"] in kept]
-    assert all(len(splits) == 1 for splits in splits_of_texts(left, kept).values())
+    people = assigned(rows, Catalog())
+    kept = assigned(rows, Catalog(by_text=True))
+    assert all(len(splits) == 1 for splits in splits_of_texts(rows, kept).values())
     assert all(kept[clip_id] == people[clip_id] for clip_id in kept)  # nobody moves
     # 60 % of the people say 60 % of the texts, and so on: 0.36 + 0.04 + 0.04.
     assert len(kept) == pytest.approx(0.44 * len(rows))
     assert set(kept.values()) == set(FRACTIONS)
-    assert assign(rows[::-1], {}, Catalog(by_text=True), 7) == kept
+    assert assigned(rows[::-1], Catalog(by_text=True)) == kept
 
 
 def test_what_crosses_nothing_stays() -> None:
@@ -59,26 +74,24 @@ def test_what_crosses_nothing_stays() -> None:
     rows = scripted(people=9, texts=3)
     for row in rows:
         row["text_id"] = None if row["label"] == "fear" else f"tiny/of-{row['subject_id']}"
-    people = by_person(rows)
-    assert keep_texts_apart(rows, people, FRACTIONS, 7) == people
+    assert kept_apart(rows) == assigned(rows, Catalog())
 
 
 def test_two_shared_texts_go_to_the_splits_that_have_nothing_else() -> None:
     rows = scripted(people=9, texts=2)
-    people = by_person(rows)
+    people = assigned(rows, Catalog())
     for row in rows:
         if people[row["clip_id"]] == "train" and row["label"] == "fear":
             row["text_id"] = None
-    kept = keep_texts_apart(rows, people, FRACTIONS, 7)
+    kept = kept_apart(rows)
     assert set(kept.values()) == set(FRACTIONS)
-    left = [row for row in rows if row["clip_id"] in kept]
-    assert all(len(splits) == 1 for splits in splits_of_texts(left, kept).values())
+    assert all(len(splits) == 1 for splits in splits_of_texts(rows, kept).values())
 
 
 def test_fewer_texts_than_splits_cannot_be_kept_apart() -> None:
     rows = scripted(texts=2)
     with pytest.raises(DataError, match="too few texts") as caught:
-        assign(rows, {}, Catalog(by_text=True), 7)
+        assigned(rows, Catalog(by_text=True))
     assert "tiny/t0, tiny/t1" in str(caught.value)
     assert "one each for train, calibration, test" in str(caught.value)
     assert "catalog.by_text: false" in str(caught.value)
@@ -88,13 +101,12 @@ def test_a_class_that_is_said_in_a_tested_text_only_is_refused() -> None:
     """Each mood has texts of its own, and those of one end up in the test."""
     rows = [row for row in scripted(texts=4) if (row["label"] == "fear") == (row["text_id"] == "tiny/t0")]
     for seed in range(12):
-        people = assign(rows, {}, Catalog(), seed)
-        kept = keep_texts_apart(rows, people, FRACTIONS, seed)
+        kept = kept_apart(rows, seed)
         learned = {row["label"] for row in rows if kept.get(row["clip_id"]) == "train"}
         if learned == {"anger", "fear"}:
-            assert assign(rows, {}, Catalog(by_text=True), seed) == kept
+            assert assigned(rows, Catalog(by_text=True), seed) == kept
         else:
             with pytest.raises(DataError, match="no clip to learn fear from"):
-                assign(rows, {}, Catalog(by_text=True), seed)
+                assigned(rows, Catalog(by_text=True), seed)
             return
     pytest.fail("fear has one text of four, so some deal keeps it out of train")

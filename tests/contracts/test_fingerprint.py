@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.contracts.fingerprint import file_digest, file_sha256, fingerprint
+from components.contracts.fingerprint import ListFingerprint, file_digest, file_sha256, fingerprint
 from tests.trees import tree_sha256
 
 
@@ -17,6 +18,16 @@ def test_key_order_does_not_matter_and_values_do() -> None:
 def test_nan_has_no_fingerprint() -> None:
     with pytest.raises(ValueError, match="JSON"):
         fingerprint(float("nan"))
+
+
+@pytest.mark.parametrize("before", [(), ("own", ["a", "b"])])
+@pytest.mark.parametrize("parts", [[], [[]], [[1]], [[{"b": 1, "a": None}], [], [["ü", "\udcff"], 0.1]]])
+def test_a_list_in_parts_has_the_fingerprint_of_the_list(before: tuple[Any, ...], parts: list[list[Any]]) -> None:
+    items = [item for part in parts for item in part]
+    own = ListFingerprint(*before)
+    for part in parts:
+        own.add(part)
+    assert own.hexdigest() == own.hexdigest() == fingerprint([*before, items] if before else items)
 
 
 def test_a_file_hash_is_sha256(tmp_path: Path) -> None:

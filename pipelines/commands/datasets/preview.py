@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -20,7 +21,8 @@ from components.alignment.guard import Guard
 from components.alignment.outcome import ClipOutcome, align_one, judged
 from components.alignment.stage import has_media
 from components.catalog.assign import assign
-from components.catalog.rows import catalog_row
+from components.catalog.clips import Clips
+from components.catalog.rows import catalog_rows, is_labelled
 from components.contracts.atomic import atomic_file
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.readmitted import Decisions, read_decisions
@@ -28,6 +30,7 @@ from components.contracts.records import AlignedClip, Clip, Quarantined, clips_o
 from components.datasets.check import check
 from components.datasets.withdrawn import read_withdrawn
 from components.runtime.progress import progress
+from components.validation.accepted import ACCEPTED_SCHEMA
 from pipelines.commands.datasets.preview_page import render
 from pipelines.commands.datasets.sample import Preview, Sampled, sample
 from pipelines.commands.datasets.settings import DatasetSettings, settings
@@ -155,8 +158,11 @@ def splits(clips: Sequence[Clip], chosen: DatasetSettings) -> Mapping[str, str] 
     """Clip id → the split that it would be in if this dataset were used alone; or why there is none."""
     classes = chosen.params.labels.resolved
     unknown = {"num_steps": 0, "rate_hz": 0.0, "duration_s": 0.0, "keys": ()}  # nothing that splits depend on
-    rows = [row for clip in clips if (row := catalog_row({**clip.to_row(), **unknown}, classes)) is not None]
+    rows = catalog_rows(
+        pa.Table.from_pylist([{**clip.to_row(), **unknown} for clip in clips], ACCEPTED_SCHEMA), classes
+    )
+    known = Clips.of(rows.filter(is_labelled(rows)))
     try:
-        return assign(rows, {clip.clip_id: clip.split for clip in clips}, chosen.params.catalog, chosen.params.seed)
+        return known.named(assign(known, chosen.params.catalog, chosen.params.seed))
     except DataError as error:
         return error.what

@@ -27,7 +27,7 @@ from components.training.learner import DivergedError, Learner, Share, learning_
 from components.training.samples.balance import draws_of, label_counts
 from components.training.samples.items import Augment, Batch
 from components.training.samples.loader import AHEAD, Loader, made_ahead
-from components.training.samples.order import GlobalBatch, Order, derived_seed
+from components.training.samples.order import GlobalBatch, Order, alike_of, derived_seed
 from components.training.samples.prompts import class_texts
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class TrainingTask:
             epochs=self.train.epochs,
             seed=self.seed,
             draws=draws_of(training, self.train),
+            alike=alike_of(training, self.train),
         )
 
     @property

@@ -15,7 +15,7 @@ from components.model.build import build_model
 from components.model.files import load_weights
 from components.training.checkpoints.state import load_checkpoint, snapshot, write_checkpoint
 from components.training.learner import Learner, Share, learning_rate
-from components.training.loop import TrainingTask, new_learner
+from components.training.loop import TrainingTask, new_learner, run_epochs
 from components.training.samples.items import collate
 from tests.model.toys import Toy, rated, toy_spec
 from tests.training.workers import train_in_threads
@@ -142,6 +142,22 @@ def test_the_gradient_of_joint_parts_is_that_of_the_whole_batch_on_two_workers_a
     for name, gradient in whole.items():
         assert torch.allclose(workers[name], gradient, atol=1e-6), name
         assert torch.allclose(parts[name], gradient, atol=1e-6), name
+
+
+def test_a_training_in_parts_learns_what_one_of_whole_batches_does() -> None:
+    """Without dropout, which each part draws for its own clips."""
+    training, held_out = rated(ITEMS), rated(Toy(clips=5).items("calibration"))
+    learned = []
+    for parts in (1, 3):
+        learner = new_learner(joint_task(), training)
+        list(run_epochs(learner, joint_task(), training, held_out, parts=parts))
+        learned.append(learner)
+    whole, other = learned
+    assert len(whole.history) > 1
+    for one, record in zip(whole.history, other.history, strict=True):
+        assert record == pytest.approx(one, rel=1e-4, abs=1e-6)
+    for name, value in whole.parameters.items():
+        assert torch.allclose(other.parameters[name], value, atol=1e-4), name
 
 
 def test_a_batch_in_parts_draws_what_as_many_workers_draw() -> None:

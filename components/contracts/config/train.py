@@ -41,6 +41,10 @@ class Train(Section):
     batch_clips: int = Field(32, gt=0)
     """Clips (with `windows`, windows) per optimiser step, over all workers together."""
 
+    like_length_batches: int = Field(1, gt=0)
+    """Of how many batches clips are sorted by length together, so that a batch has clips of like length and less
+    padding; 1 leaves all clips where the permutation of an epoch puts them."""
+
     max_steps_per_clip: int = Field(256, gt=0)
     """The most steps of the grid that are learned from per clip and epoch; of a longer clip a random stretch of this
     length, another one in every epoch."""

@@ -3,9 +3,6 @@
 What is in a batch is a pure function of its place in the order (`order.py`, `items.py`), so a batch that is made ahead
 has the bits of one that is made in time, an interrupted training that made some in vain loses nothing, and no random
 state is read. At most `ahead` batches of one worker are in memory beside the one that is learned from.
-
-Batches keep the order of the whole permutation: clips of like length are not put together, since the padding that this
-saves would cost a different order, and so different weights.
 """
 
 from __future__ import annotations

@@ -1,18 +1,27 @@
 """The order of clips in training: a pure function of (seed, epoch), the same for any number of workers.
 
 The *global* batch is fixed. A worker takes every `world`-th clip of it, so the number of workers changes where a clip
-is computed, not the result; and *samples consumed globally* alone determines where an interrupted run resumes.
+is computed, and not which clips a step learns from: its gradient is the same up to rounding, and up to what dropout
+hides, which each worker draws for its own clips. *Samples consumed globally* alone determines where an interrupted run
+resumes.
+
+**Quality of the shuffle.** Without `train.like_length_batches` it is the full permutation, whether clips are in memory
+or on disk: of two clips in a batch, the share that was together in the epoch before is (B − 1) / (N − 1), which is
+1.5 % for N = 2,048 clips in batches of B = 32. With clips of like length together (`Alike`), taken from 2, 8 and 32 of
+these 64 batches, it is 2.7, 9.0 and 34 % where all lengths differ (`tests/training/samples/test_order.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.catalog.cases import Case
+from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.training.samples.balance import Draws
 
@@ -37,16 +46,51 @@ class GlobalBatch:
     ends_epoch: bool
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alike:
+    """Clips of like length in one batch, so that less of it is padding: of so many batches of the permutation at a time
+    the clips are sorted by length, then cut into batches, whose order is drawn.
+
+    Attributes:
+        steps: (N,) how many are learned from, of each clip.
+        batches: sorted together; more save more padding and shuffle less.
+    """
+
+    steps: NDArray[np.int64]
+    batches: int
+
+    def sorted(self, order: NDArray[np.int64], batch_clips: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The clips of an epoch in order; its last batch stays the one that may be smaller."""
+        parts, together = [], self.batches * batch_clips
+        for first in range(0, order.size, together):
+            clips = order[first : first + together]
+            clips = clips[np.argsort(self.steps[clips], kind="stable")]
+            starts = np.arange(0, clips.size - clips.size % batch_clips, batch_clips)
+            parts += [clips[start : start + batch_clips] for start in rng.permutation(starts).tolist()]
+            parts.append(clips[starts.size * batch_clips :])
+        return np.concatenate(parts)
+
+
+def alike_of(clips: Sequence[Case], train: Train) -> Alike | None:
+    """As the settings have it; None where lengths do not matter. Clips on disk are read for it."""
+    if train.like_length_batches == 1:
+        return None
+    steps = np.fromiter((min(clip.steps, train.max_steps_per_clip) for clip in clips), np.int64, len(clips))
+    return Alike(steps=steps, batches=train.like_length_batches)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """All global batches of a training. The last batch of an epoch may be smaller. Every clip comes once per epoch, or
-    as often as `draws` has it; an epoch has as many samples as there are clips."""
+    as often as `draws` has it; an epoch has as many samples as there are clips. With `alike` those of a batch are of
+    like length."""
 
     clips: int
     batch_clips: int
     epochs: int
     seed: int
     draws: Draws | None = None
+    alike: Alike | None = None
 
     def __post_init__(self) -> None:
         if self.clips < 1:
@@ -65,7 +109,8 @@ class Order:
     def permutation(self, epoch: int) -> NDArray[np.int64]:
         """The clips of an epoch in order."""
         rng = generator(self.seed, "order", epoch)
-        return rng.permutation(self.clips) if self.draws is None else self.draws.epoch(rng)
+        order = rng.permutation(self.clips) if self.draws is None else self.draws.epoch(rng)
+        return order if self.alike is None else self.alike.sorted(order, self.batch_clips, rng)
 
     def batches(self, samples: int = 0) -> Iterator[GlobalBatch]:
         """The remaining batches after `samples` samples.

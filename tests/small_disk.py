@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,11 +30,12 @@ def small_disk(folder: Path, *, kib: int) -> Iterator[Path]:
 
 
 def fill(folder: Path, *, leaving_kib: int = 0) -> Path:
-    """Fills the disk of a folder with a file, but for a rest; returns the file."""
+    """Fills the disk of a folder with a file, but for a rest; returns the file. Called again, it fills what got free;
+    somebody else may write there meanwhile."""
     path = folder / "filler"
     free = os.statvfs(folder)
     rest = free.f_bavail * free.f_frsize - (leaving_kib << 10)
-    with path.open("wb") as stream:
+    with suppress(OSError), path.open("ab", buffering=0) as stream:
         while rest > 0:
             rest -= stream.write(b"\0" * min(rest, 1 << 20))
     return path

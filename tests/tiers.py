@@ -131,6 +131,7 @@ SLOW = frozenset(
         "tests/training/test_learner.py",
         "tests/training/test_loop.py",
         "tests/training/test_paper.py",
+        "tests/tuning/test_trial.py",
     }
 )
 # Names of programs and modules on a command line that no light test may start.

@@ -1,4 +1,4 @@
-"""Atomic writing of files, folders, JSON and Parquet.
+"""Atomic writing of files, folders, JSON and Parquet, and lines that are added to a file whole.
 
 Write beside, then rename: a reader gets the old file or the new one, never half of one. A full disk is reported as
 UnavailableError with the folder, whichever library meets it.
@@ -54,6 +54,19 @@ def atomic_dir(path: Path) -> Iterator[Path]:
                 os.replace(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def append_lines(path: Path, lines: str) -> None:
+    """Adds lines to a file, which is made if need be; where they do not fit on the disk, the file is as it was."""
+    rest = lines.encode()
+    with full_disk_named(path.parent), path.open("ab", buffering=0) as stream:
+        size = stream.tell()
+        try:
+            while rest:
+                rest = rest[stream.write(rest) :]
+        except OSError:
+            stream.truncate(size)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -4,6 +4,10 @@
     files/            what is to become artifacts, copied when it was recorded
     delivered.json    the store, the run there, and the number of records it has
 
+On a full disk new records wait in memory, where all of them are anyway, and are written with the next one that fits.
+Until then they are not delivered either: after a crash nobody would know that MLflow has them. At the end they are
+(`settle`).
+
 A process may die between a delivery and the note of it. The record is then delivered twice, which changes nothing:
 MLflow takes equal parameters, tags, data sets and artifacts once, also equal metrics, whose time is part of the record.
 The opening of a run is the exception, and a run that was opened is found by a tag that names the spool.
@@ -14,12 +18,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.contracts.atomic import read_json, write_json
-from components.contracts.room import full_disk_named
+from components.contracts.atomic import append_lines, read_json, write_json
+from components.contracts.errors import UnavailableError
 
 RECORDS = "records.jsonl"
 FILES = "files"
@@ -42,6 +47,10 @@ class Spool:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.records = self._whole_records()
+        self._written = len(self.records)
+        self._settled = False
+        # Why the last records are in memory only.
+        self.full: UnavailableError | None = None
         path = folder / DELIVERED
         # None before the run was opened in MLflow.
         self.delivered = Delivered(**read_json(path)) if path.is_file() else None
@@ -52,12 +61,17 @@ class Spool:
             self._remember(record)
 
     def append(self, call: str, at_ms: int, **arguments: Any) -> None:
-        """Adds a record; returns when it is in the file."""
+        """Adds a record; returns when it is in the file, or `full` says why it is not."""
         record = {"call": call, "at_ms": at_ms, "arguments": arguments, "name": self.name}
-        with full_disk_named(self.folder), (self.folder / RECORDS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._remember(record)
         self.records.append(record)
+        lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in self.records[self._written :]]
+        try:
+            append_lines(self.folder / RECORDS, "".join(lines))
+        except UnavailableError as error:
+            self.full = error
+        else:
+            self._written, self.full = len(self.records), None
 
     def new_values(self, values: Mapping[str, float], step: int) -> dict[str, float]:
         """The metrics that are not recorded yet for this step: an epoch that is trained again after a crash is not
@@ -70,15 +84,30 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
+    def settle(self, *, done: bool) -> None:
+        """From now on records are delivered that have no room on the disk. A training that is not done is left without
+        its metrics among them: it records them again when it goes on."""
+        if not done:
+            self.records[self._written :] = [
+                record for record in self.records[self._written :] if record["call"] != "metrics"
+            ]
+        self._settled = True
+
+    @property
+    def ready(self) -> int:
+        """How many records may be delivered."""
+        return len(self.records) if self._settled else self._written
+
     @property
     def waiting(self) -> int:
-        """How many records MLflow does not have yet."""
-        return len(self.records) - (self.delivered.records if self.delivered else 0)
+        """How many of those MLflow does not have yet."""
+        return self.ready - (self.delivered.records if self.delivered else 0)
 
     def note(self, delivered: Delivered) -> None:
-        """Writes down what MLflow has."""
-        write_json(self.folder / DELIVERED, asdict(delivered))
+        """Writes down what MLflow has. Where there is no room for that, more is delivered again after a crash."""
         self.delivered = delivered
+        with suppress(UnavailableError):
+            write_json(self.folder / DELIVERED, {**asdict(delivered), "records": min(delivered.records, self._written)})
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         arguments = record["arguments"]
@@ -97,4 +126,4 @@ class Spool:
         if len(whole) < len(text):
             with path.open("r+b") as stream:
                 stream.truncate(len(whole))
-        return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+        return [json.loads(line) for line in whole.decode("utf-8").split("\n")[:-1]]

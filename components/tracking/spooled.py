@@ -3,9 +3,10 @@
     with open_run(tracking, root, inputs_sha256=…, name=…, folder=…) as run:
         run.metrics({"loss": 0.5}, step=0)  # is on disk when this returns, and soon in MLflow
 
-Records go to a spool on disk (`spool.py`); a thread delivers them in order. While MLflow is away the thread tries again
-every few seconds and the training goes on. At the end the rest is delivered with MLflow's own patience (four minutes);
-when that fails, the block raises, the spool stays, and opening the run again delivers it.
+Records go to a spool on disk (`spool.py`); a thread delivers them in order. While MLflow is away, or has no room, the
+thread tries again every few seconds and the training goes on; so it does while the spool has none. At the end the rest
+is delivered with MLflow's own patience (four minutes); when that fails, the block raises, the spool stays, and opening
+the run again delivers it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from components.contracts.codes import Code
 from components.contracts.config import Tracking
 from components.contracts.errors import UnavailableError
 from components.tracking.client import Client, client_of, impatience
@@ -106,8 +108,13 @@ class SpooledRun:
 
     def _record(self, call: str, **arguments: Any) -> None:
         with self._changed:
+            before = self._spool.full
             self._spool.append(call, int(time.time() * 1000), **arguments)
             self._changed.notify()
+        if (full := self._spool.full) is not None and before is None:
+            print(f"train: records for MLflow wait in memory until there is room: {full}", file=sys.stderr)
+        elif full is None and before is not None:
+            print(f"train: there is room again in {self._spool.folder}", file=sys.stderr)
 
     def _begin(self, *, inputs_sha256: str, name: str) -> None:
         """Raises what no waiting would change, such as an address that is not one."""
@@ -123,6 +130,7 @@ class SpooledRun:
         """Raises what keeps the records from MLflow."""
         self._record("end", status=status)
         with self._changed:
+            self._spool.settle(done=patient)
             self._ending = True
             self._changed.notify()
         if self._thread.is_alive():
@@ -155,13 +163,14 @@ class SpooledRun:
                     return
 
     def _try(self) -> None:
-        """Delivers what waits; says once that MLflow is away, and once that it is back."""
+        """Delivers what waits; says once that MLflow is away, or its disk full, and once that it is back."""
         before = self._spool.waiting
         try:
             self._deliver()
         except UnavailableError as error:
             if not self._away:
-                print(f"train: MLflow is away, its records wait in {self._spool.folder}: {error}", file=sys.stderr)
+                state = "has no room" if error.code == Code.NO_ROOM else "is away"
+                print(f"train: MLflow {state}, its records wait in {self._spool.folder}: {error}", file=sys.stderr)
             self._away, self._run = error, None
         except Exception as error:  # raised in the calling thread
             self._refused = error
@@ -174,7 +183,7 @@ class SpooledRun:
         self._run = run = self._run or self._opened()
         delivered = self._spool.delivered
         assert delivered is not None
-        while delivered.records < len(self._spool.records):
+        while delivered.records < self._spool.ready:
             record = self._spool.records[delivered.records]
             DELIVER[record["call"]](run, self._spool, record)
             delivered = Delivered(uri=delivered.uri, run_id=delivered.run_id, records=delivered.records + 1)

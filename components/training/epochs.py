@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from components.contracts.errors import DataError
+from components.contracts.atomic import append_lines
+from components.contracts.errors import DataError, UnavailableError
 from components.datasets import remote
 from components.training.job import Epoch
 
@@ -31,22 +33,55 @@ class Progress(Protocol):
         """Those that were not read yet."""
 
 
-class ProgressFile:
+class _Told(ABC):
+    """What full disks and stores that are away cost: nothing, since an epoch that could not be told of is told before
+    the next one, and the history that a training returns has them all."""
+
+    def __init__(self) -> None:
+        self._failing = False
+        self._untold: list[Epoch] = []
+
+    def append(self, epoch: Epoch) -> None:
+        """Tells of an epoch, after those that could not be told before."""
+        self._untold.append(epoch)
+        with self._said("an epoch cannot be told of"):
+            while self._untold:
+                self._tell(self._untold[0])
+                del self._untold[0]
+
+    @abstractmethod
+    def _tell(self, epoch: Epoch) -> None:
+        """Tells of one. Raises DataError, UnavailableError: it cannot."""
+
+    @contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        """Says that the disk or the store fails, once until it takes or gives an epoch again."""
+        try:
+            yield
+        except (DataError, UnavailableError) as error:
+            if not self._failing:
+                print(f"train: {what}, training goes on: {error}", file=sys.stderr)
+            self._failing = True
+        else:
+            self._failing = False
+
+
+class ProgressFile(_Told):
     """As lines of a file that both processes have."""
 
     poll_s = 0.2
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path, self._offset = path, 0
 
     def clear(self) -> None:
         """Removes the file."""
         self._path.unlink(missing_ok=True)
 
-    def append(self, epoch: Epoch) -> None:
-        """Adds a line."""
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(_to_json(epoch) + "\n")
+    def _tell(self, epoch: Epoch) -> None:
+        """Adds a line. Raises UnavailableError: the disk is full."""
+        append_lines(self._path, _to_json(epoch) + "\n")
 
     def news(self) -> Iterator[Epoch]:
         """The lines that are complete and were not read yet."""
@@ -61,28 +96,23 @@ class ProgressFile:
                 yield _from_json(line)
 
 
-class ProgressObjects:
-    """As one object per epoch. A store that is away ends no training: what it did not get is in the history."""
+class ProgressObjects(_Told):
+    """As one object per epoch, named by its number."""
 
     poll_s = 2.0
 
     def __init__(self, place: Path) -> None:
-        self._place, self._read, self._failing = place, "", False
-        self._unsent: list[Epoch] = []
+        super().__init__()
+        self._place, self._read = place, ""
 
     def clear(self) -> None:
         """Removes the objects. Raises DataError: the store fails."""
         for item in remote.listing(self._place):
             remote.remove(self._place, item.name)
 
-    def append(self, epoch: Epoch) -> None:
-        """Writes an object that is named by the epoch, after those that the store did not take before."""
-        self._unsent.append(epoch)
-        with self._said("an epoch cannot be told of"):
-            while self._unsent:
-                first = self._unsent[0]
-                remote.write(_to_json(first).encode(), self._place, f"{first.number:08d}.json")
-                del self._unsent[0]
+    def _tell(self, epoch: Epoch) -> None:
+        """Writes an object. Raises DataError: the store fails."""
+        remote.write(_to_json(epoch).encode(), self._place, f"{epoch.number:08d}.json")
 
     def news(self) -> Iterator[Epoch]:
         """The epochs after the last one that was read, in order."""
@@ -92,18 +122,6 @@ class ProgressObjects:
                     epoch = _from_json(remote.read(self._place, name).decode())
                     self._read = name
                     yield epoch
-
-    @contextmanager
-    def _said(self, what: str) -> Iterator[None]:
-        """Says that the store fails, once until it answers again."""
-        try:
-            yield
-        except DataError as error:
-            if not self._failing:
-                print(f"train: {what}, training goes on: {error}", file=sys.stderr)
-            self._failing = True
-        else:
-            self._failing = False
 
 
 @dataclass

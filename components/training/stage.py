@@ -175,6 +175,7 @@ def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: SpooledRun, 
         history = read_json(one.done / HISTORY)["epochs"]
         for record in history:
             log(Epoch(record=record, seconds=None, steps=0))
+        _keep_trace(one, tracked, profile)
         return Trained(weights=load_file(one.done / WEIGHTS), history=history)
     with progress(one.name, one.job.task.train.epochs) as advance:
         done = 0
@@ -192,8 +193,8 @@ def _fit(one: _Round, runtime: Runtime, ray: RayResources, tracked: SpooledRun, 
         raise ModelError("training ended without an epoch", where=one.name)
     if seconds:  # not where a checkpoint holds every epoch
         print(f"{one.name}: {in_words(parts, seconds)}", file=sys.stderr)
-    _keep_trace(one, tracked, profile)
     _save(one.done, one.job.task.spec, trained)
+    _keep_trace(one, tracked, profile)
     return trained
 
 

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from components.tracking.spool import FILES, RECORDS, Delivered, Spool
+from tests.small_disk import fill, small_disk
+
+METRICS = 60
 
 
 def calls(spool: Spool) -> list[str]:
@@ -12,7 +18,7 @@ def calls(spool: Spool) -> list[str]:
 def test_records_are_there_again_also_after_a_kill_in_the_middle_of_a_line(tmp_path: Path) -> None:
     first = Spool(tmp_path)
     first.append("open", 1, tags={})
-    first.append("metrics", 2, values={"loss": float("nan"), "größe": 1.5}, step=0)
+    first.append("metrics", 2, values={"loss": float("nan"), "größe\u2028": 1.5}, step=0)
     path = tmp_path / RECORDS
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"call": "metr')
@@ -49,3 +55,50 @@ def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
         spool.append("file", number)
     assert places[0] != places[1]
     assert all(place.parent.is_dir() and place.is_relative_to(tmp_path / FILES) for place in places)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", kib=64) as folder:
+        yield folder
+
+
+def full(disk: Path) -> Spool:
+    """A spool of which the last records had no room; the page of the first has some for a few."""
+    spool = Spool(disk / "spool")
+    spool.append("open", 0)
+    fill(disk)
+    for step in range(METRICS):
+        spool.append("metrics", step, values={"loss": 1.0}, step=step)
+    return spool
+
+
+def test_what_has_no_room_waits_in_memory_and_is_not_delivered_until_it_has(disk: Path) -> None:
+    spool = full(disk)
+    assert "the disk is full" in str(spool.full)
+    assert len(spool.records) == 1 + METRICS
+    assert spool.ready == spool.waiting == len(Spool(disk / "spool").records) < METRICS
+    (disk / "filler").unlink()
+    spool.append("metrics", METRICS, values={"loss": 1.0}, step=METRICS)
+    assert spool.full is None
+    assert spool.ready == 2 + METRICS
+    assert Spool(disk / "spool").records == spool.records
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_at_the_end_all_is_delivered_but_metrics_that_are_recorded_again(disk: Path, done: bool) -> None:
+    spool = full(disk)
+    on_disk = spool.ready
+    spool.append("end", METRICS, status="FINISHED" if done else "FAILED")
+    spool.settle(done=done)
+    assert spool.ready == (2 + METRICS if done else on_disk + 1)
+    assert calls(spool)[-1] == "end"
+    spool.note(Delivered(uri="sqlite:///x", run_id="r", records=spool.ready))
+    assert spool.waiting == 0
+    (disk / "filler").unlink()
+    spool.note(Delivered(uri="sqlite:///x", run_id="r", records=spool.ready))
+    # The next process counts what it has itself: nothing that it records is taken for delivered.
+    again = Spool(disk / "spool")
+    assert (len(again.records), again.waiting) == (on_disk, 0)
+    again.append("open", METRICS)
+    assert again.waiting == 1

@@ -9,6 +9,7 @@ from components.datasets import remote
 from components.training.epochs import Progress, ProgressFile, ProgressObjects, epochs_reported
 from components.training.job import Epoch
 from tests.datasets.objects import BUCKET, object_store
+from tests.small_disk import fill, small_disk
 
 PLACE = remote.place_of(f"s3://{BUCKET}/run/progress", where="store")
 
@@ -59,6 +60,25 @@ def test_a_store_that_is_away_costs_no_epoch(
         assert list(reader.news()) == [epoch(1), epoch(2), epoch(3)]
     with pytest.raises(DataError):
         reader.clear()
+
+
+def test_a_full_disk_costs_no_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What had no room comes with the next, in order and whole."""
+    with small_disk(tmp_path / "disk", kib=64) as disk:
+        writer, reader = ProgressFile(disk / "progress"), ProgressFile(disk / "progress")
+        writer.append(epoch(0))
+        filler = fill(disk)
+        for number in range(1, 101):  # the page of the first has room for some more
+            writer.append(epoch(number))
+        few = [told.number for told in reader.news()]
+        assert few == list(range(len(few)))
+        assert 0 < len(few) < 100
+        filler.unlink()
+        writer.append(epoch(101))
+        assert [told.number for told in reader.news()] == list(range(len(few), 102))
+    said = capsys.readouterr().err
+    assert said.count("an epoch cannot be told of, training goes on") == 1
+    assert "the disk is full" in said
 
 
 def test_an_error_of_the_caller_is_raised_where_the_training_ends(tmp_path: Path) -> None:

@@ -37,14 +37,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yields a fresh folder beside `path`; on success it takes the place of `path`, on failure it is removed."""
+def atomic_dir(path: Path, *, synced: bool = False) -> Iterator[Path]:
+    """Yields a fresh folder beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    With `synced` what is in it has reached the disk before it appears, so that a power cut leaves no file of zeros.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with full_disk_named(path.parent):
             beside.mkdir()
             yield beside
+            for entry in (*beside.rglob("*"), beside) if synced else ():
+                _sync(entry)
             if path.exists():
                 old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
                 os.replace(path, old)
@@ -67,6 +72,14 @@ def append_lines(path: Path, lines: str) -> None:
         except OSError:
             stream.truncate(size)
             raise
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -38,7 +38,7 @@ class DiskCache:
 
     def get(self, number: int, size: int, fetch: Callable[[], bytes]) -> bytes:
         """The bytes of a file, which `fetch` gives where it is not here with that size. Threads may share this."""
-        path = self._folder / f"{number // PAGE_BYTES % FOLDERS:02x}" / str(number)
+        path = self._path(number)
         with suppress(FileNotFoundError):
             data = path.read_bytes()
             if len(data) == size:
@@ -48,6 +48,17 @@ class DiskCache:
         if _pages(len(data)) <= self._limit * KEPT_SHARE:
             self._keep(path, data)
         return data
+
+    def drop(self, number: int) -> None:
+        """Removes a file, if it is here: what is in it is not what was fetched."""
+        path = self._path(number)
+        with alone_in(self._folder), suppress(FileNotFoundError):
+            room = _pages(path.stat().st_size)
+            path.unlink()
+            self._set_total(self._total() - room)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number // PAGE_BYTES % FOLDERS:02x}" / str(number)
 
     def _keep(self, path: Path, data: bytes) -> None:
         room = _pages(len(data))

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.catalog import packed
 from components.catalog.cases import fit_transform, prepare, prepare_to_learn
 from components.catalog.examples import Example, load_examples
-from components.catalog.packed import CLIPS, PackedExamples, read_examples
+from components.catalog.packed import CHECKSUM, CLIPS, DAMAGED, ROWS, PackedExamples, read_examples
 from components.contracts.atomic import read_json, write_json, write_table
 from components.contracts.config import Runtime, Train
 from components.contracts.errors import DataError
@@ -48,6 +49,13 @@ def layout(tmp_path: Path) -> Layout:
 
 def folders(layout: Layout) -> list[Path]:
     return list(layout.packed.iterdir())
+
+
+def flip(path: Path, place: int) -> None:
+    """One bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 16
+    path.write_bytes(content)
 
 
 def same(one: Example, other: Example) -> None:
@@ -119,24 +127,30 @@ def test_training_from_disk_has_the_bits_of_training_from_memory(layout: Layout,
     assert all((value == disk.weights[name]).all() for name, value in memory.weights.items())
 
 
-def test_a_file_that_is_lost_during_a_training_stops_it_and_it_goes_on_with_a_new_one(layout: Layout) -> None:
-    """The clip is named, the checkpoint before it stays, and the result is that of a training without the loss."""
+@pytest.mark.parametrize("harm", ["cut off", "one bit"])
+def test_a_file_that_is_damaged_during_a_training_stops_it_and_it_goes_on_with_a_new_one(
+    layout: Layout, harm: str
+) -> None:
+    """Clip and file are named, the checkpoint before it stays, and the result is that of a training without it."""
     fit_transform(load_examples(layout, "train"), WIDTHS, standardise=True, normalise="pooled").save(layout.trained)
-    task = TrainingTask(spec=toy_spec(), train=Train(epochs=2, batch_clips=8), seed=1)
+    task = TrainingTask(spec=toy_spec(), train=Train(epochs=3, batch_clips=8), seed=1)
     source = CatalogItems(root=layout.root, transform=layout.trained, memory_mb=0)
     job = Job(task=task, items=source, inputs_sha256="x")
 
-    def trained(name: str, lost: bool = False) -> Trained:
+    def trained(name: str, damaged: bool = False) -> Trained:
         def on_epoch(epoch: Epoch) -> None:
-            if lost and epoch.number == 0:
+            if damaged and epoch.number == 0:
                 (folder,) = folders(layout)
-                os.truncate(folder / CLIPS, 100)
+                if harm == "cut off":
+                    os.truncate(folder / CLIPS, 100)
+                else:
+                    flip(folder / CLIPS, -1)  # the last clip is one to train on
 
         return fit_here(job, layout.root / name, on_epoch, Runtime(workers=0, checkpoint_steps=1))
 
     expected = trained("whole")
-    with pytest.raises(DataError, match=r"(toy|copy of toy)/.*: packed clips are cut off.*made anew"):
-        trained("state", lost=True)
+    with pytest.raises(DataError, match=rf"{CLIPS}: (copy of )?toy/.*: {DAMAGED}; .*made anew"):
+        trained("state", damaged=True)
     for folder in folders(layout):
         shutil.rmtree(folder)
     assert len(job.checkpoints(layout.root / "state", Runtime()).names()) > 0
@@ -210,11 +224,56 @@ def test_features_of_another_length_or_width_are_refused(layout: Layout) -> None
         read_examples(layout, "train", memory_mb=0)
 
 
+def test_every_byte_counts(layout: Layout) -> None:
+    """Of values, validity and padding alike, and of the rows with the labels; a file of zeros does not count."""
+    read_examples(layout, "train", memory_mb=0)
+    (folder,) = folders(layout)
+    clips = folder / CLIPS
+    for place in range(0, clips.stat().st_size, 397):
+        flip(clips, place)
+        with pytest.raises(DataError, match=rf"{CLIPS}: .*{DAMAGED}"):
+            list(read_examples(layout, *SPLITS, memory_mb=0))
+        flip(clips, place)
+    assert list(read_examples(layout, *SPLITS, memory_mb=0))
+    for name in (ROWS, CHECKSUM):
+        content = (folder / name).read_bytes()
+        flip(folder / name, len(content) // 2)
+        with pytest.raises(DataError, match=rf"{ROWS}: its checksum: {DAMAGED}.*Delete the folder"):
+            read_examples(layout, "train", memory_mb=0)
+        (folder / name).write_bytes(bytes(len(content)))
+        with pytest.raises(DataError, match=DAMAGED):
+            read_examples(layout, "train", memory_mb=0)
+        (folder / name).write_bytes(content)
+    clips.write_bytes(bytes(clips.stat().st_size))
+    with pytest.raises(DataError, match=rf"{CLIPS}: .*{DAMAGED}"):
+        list(read_examples(layout, "train", memory_mb=0))
+
+
+def test_a_disk_that_cannot_read_is_said_with_clip_and_file(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = read_examples(layout, "train", memory_mb=0)
+
+    def failing(*_: object) -> bytes:
+        raise OSError(5, os.strerror(5))
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(DataError, match=rf"{CLIPS}: (copy of )?toy/.*: cannot read packed clips; seen .*Input/output"):
+        list(examples)
+
+
+def test_a_folder_of_a_different_format_is_not_read(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_examples(layout, "train", memory_mb=0)
+    (before,) = folders(layout)
+    monkeypatch.setattr(packed, "FORMAT", packed.FORMAT + 1)
+    assert list(read_examples(layout, "train", memory_mb=0))
+    (after,) = folders(layout)
+    assert after != before
+
+
 def test_a_file_that_was_cut_off_is_said_and_another_catalog_makes_it_anew(layout: Layout) -> None:
     examples = read_examples(layout, "train", memory_mb=0)
     (before,) = folders(layout)
     os.truncate(before / CLIPS, 100)
-    with pytest.raises(DataError, match=r"packed clips are cut off.*Delete the folder"):
+    with pytest.raises(DataError, match=rf"{CLIPS}: .*: {DAMAGED}; .*Delete the folder"):
         list(examples)
     catalog = read_json(layout.catalog / "catalog.json")
     write_json(layout.catalog / "catalog.json", {**catalog, "sha256": "0" * 64})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +31,28 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
             (beside / f"{text}.txt").write_text(text)
     assert [entry.name for entry in folder.iterdir()] == ["two.txt"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_is_on_the_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced_file(handle: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        sync(handle)
+
+    def replaced(one: Path, other: Path) -> None:
+        assert sorted(synced[:-1]) == ["sub", "x.txt", "y.txt"]
+        assert synced[-1] == one.name  # the folder itself, which has their names
+        replace(one, other)
+
+    monkeypatch.setattr(os, "fsync", synced_file)
+    monkeypatch.setattr(os, "replace", replaced)
+    with atomic_dir(tmp_path / "out", synced=True) as beside:
+        (beside / "sub").mkdir()
+        (beside / "sub" / "x.txt").write_text("x")
+        (beside / "y.txt").write_text("y")
+    assert (tmp_path / "out" / "sub" / "x.txt").read_text() == "x"
 
 
 def test_json_refuses_nan(tmp_path: Path) -> None:

@@ -104,3 +104,17 @@ def test_what_is_half_written_or_too_much_is_left_out(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(disk_cache.Path, "write_bytes", full)
     assert cache.get(3 * PAGE_BYTES, PAGE_BYTES, store.fetch(3)) == content(3)
+
+
+def test_what_is_dropped_is_fetched_again_and_leaves_its_room(tmp_path: Path) -> None:
+    cache, store = DiskCache(tmp_path, 4 * PAGE_BYTES), Store()
+    for number in range(3):
+        cache.get(number * PAGE_BYTES, PAGE_BYTES, store.fetch(number))
+    cache.drop(PAGE_BYTES)
+    cache.drop(9 * PAGE_BYTES)  # never was here
+    assert bytes_in(tmp_path) == 2 * PAGE_BYTES
+    store.fetched.clear()
+    for number in (0, 1, 2, 3):  # with what was dropped counted as there, one of these would have had to go
+        cache.get(number * PAGE_BYTES, PAGE_BYTES, store.fetch(number))
+    assert store.fetched == [1, 3]
+    assert bytes_in(tmp_path) == 4 * PAGE_BYTES

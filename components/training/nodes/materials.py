@@ -23,6 +23,7 @@ import math
 import os
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,7 +33,16 @@ from typing import Any
 import numpy as np
 
 from components.catalog.examples import read_catalog
-from components.catalog.packed import BYTES_PER_MB, CLIPS, ROWS, PackedExamples, PackedFile, pack, packed_bytes
+from components.catalog.packed import (
+    BYTES_PER_MB,
+    CHECKSUM,
+    CLIPS,
+    ROWS,
+    PackedExamples,
+    PackedFile,
+    pack,
+    packed_bytes,
+)
 from components.contracts.atomic import atomic_dir
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import file_sha256, fingerprint
@@ -103,13 +113,10 @@ class NodeMaterials:
         root = self.bring()
         if PACKED not in json.loads((root / MANIFEST).read_text(encoding="utf-8")):
             return None
-        clips = remote.ObjectRanges(_place(self.store, TRAININGS, self.name), CLIPS)
         cache = DiskCache(Layout(root).state / CACHE, int(cache_mb * BYTES_PER_MB))
-
-        def read(offset: int, size: int) -> bytes:
-            return cache.get(offset, size, lambda: clips.read(offset, size))
-
-        file = PackedFile(root / PACKED, read_catalog(Layout(root))[1], read)
+        clips = ClipObject(f"{self.store}/{TRAININGS}/{self.name}", cache)
+        remedy = f"Delete {root} and run again: the node brings it anew"
+        file = PackedFile(root / PACKED, read_catalog(Layout(root))[1], clips, remedy=remedy)
         return PackedExamples(file, np.arange(len(file.rows)))
 
     def _fetch(self, folder: Path) -> None:
@@ -123,6 +130,26 @@ class NodeMaterials:
             remote.fetch(place / FILES, folder / name, objects[name])
             if (seen := file_sha256(folder / name)) != sha256:
                 raise _changed(f"{self.store}/{TRAININGS}/{self.name}/{FILES}/{name}", seen, sha256)
+
+
+class ClipObject:
+    """`clips.bin` below an address of the store, through a cache of the node; see `ClipBytes`.
+
+    Raises:
+        DataError: the store fails, or does not have it.
+    """
+
+    remedy = "Delete that object and run again: the machine with the project puts it there anew"
+
+    def __init__(self, address: str, cache: DiskCache) -> None:
+        self.where = f"{address}/{CLIPS}"
+        self._object, self._cache = remote.ObjectRanges(remote.place_of(address, where=SETTING), CLIPS), cache
+
+    def read(self, offset: int, size: int, *, again: bool) -> bytes:
+        """A part of the object. Raises DataError: the store fails."""
+        if again:
+            self._cache.drop(offset)
+        return self._cache.get(offset, size, lambda: self._object.read(offset, size))
 
 
 def publish(
@@ -160,13 +187,14 @@ def publish(
     names = sorted(datasets) if address is None else []
     packed = _packed(layout, address, cache_mb)
     if packed is not None:
-        files[f"{PACKED}/{ROWS}"], names = packed / ROWS, []
-        _put_clips(packed / CLIPS, place)
+        files |= {f"{PACKED}/{file}": packed.folder / file for file in (ROWS, CHECKSUM)}
+        names = []
+        _put_clips(packed, place)
     features = {dataset: _shards(layout, dataset) for dataset in names}
     described: dict[str, Any] = {
         "files": {name: file_sha256(path) for name, path in sorted(files.items())},
         "features": features,
-        **({} if packed is None else {PACKED: packed.name}),
+        **({} if packed is None else {PACKED: packed.folder.name}),
     }
     _put_features(layout, store, features)
     with ThreadPoolExecutor(remote.THREADS) as pool:
@@ -193,17 +221,19 @@ def forget(layout: Layout, store: str, name: str) -> None:
         print(f"train: what a training that is done read stays in {store}: {error}", file=sys.stderr)
 
 
-def _packed(layout: Layout, address: str | None, cache_mb: float) -> Path | None:
-    """The folder of the packed clips, made where nodes are not to keep all of them; None where they are."""
+def _packed(layout: Layout, address: str | None, cache_mb: float) -> PackedExamples | None:
+    """The packed clips, made where nodes are not to keep all of them; None where they are."""
     table, catalog = read_catalog(layout)
     if packed_bytes(table, catalog) <= cache_mb * BYTES_PER_MB:
         return None
-    return pack(layout, table, catalog, address=address).folder
+    return pack(layout, table, catalog, address=address)
 
 
-def _put_clips(clips: Path, place: Path) -> None:
-    """Puts the packed clips there; a second training of the same run finds them."""
+def _put_clips(packed: PackedExamples, place: Path) -> None:
+    """Puts the packed clips there, each looked at once; a second training of the same run finds them."""
+    clips = packed.folder / CLIPS
     if {CLIPS: clips.stat().st_size} != {item.name: item.size for item in remote.listing(place) if item.name == CLIPS}:
+        deque(packed, maxlen=0)
         remote.put(clips, place, CLIPS)
 
 

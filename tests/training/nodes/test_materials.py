@@ -4,7 +4,7 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import pytest
 
 from components.catalog.cases import fit_transform
 from components.catalog.examples import load_examples, read_catalog
-from components.catalog.packed import BYTES_PER_MB, packed_bytes
+from components.catalog.packed import BYTES_PER_MB, CLIPS, DAMAGED, ROWS, packed_bytes
+from components.contracts.config import Runtime, Train
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.datasets import remote
@@ -21,11 +22,13 @@ from components.features.base import Encoded
 from components.features.store import FeatureStore
 from components.runtime.disk_cache import PAGE_BYTES
 from components.training.earlier import Earlier, Start
+from components.training.job import Epoch, Job, Trained, fit_here
+from components.training.loop import TrainingTask
 from components.training.nodes.materials import NodeMaterials, forget, publish
 from components.training.samples.source import CatalogItems
 from tests.datasets.objects import BUCKET, Bucket, object_store
 from tests.model.toys import WIDTHS, toy_spec
-from tests.training.catalogs import write_catalog
+from tests.training.catalogs import TINY, write_catalog
 from tests.training.earlier import write_earlier
 
 STORE = f"s3://{BUCKET}/project"
@@ -189,6 +192,109 @@ def test_a_node_that_may_not_keep_all_clips_reads_the_others_from_the_store(
     assert not Layout(materials.bring()).packed.exists()
     assert sum(reads) <= 2 * total_mb * BYTES_PER_MB  # of each clip its bytes, and no more
     assert bool(reads) == (share < 1)
+
+
+def in_one_object(layout: Layout) -> NodeMaterials:
+    transform = layout.root.parent / "transform"
+    return publish(layout, STORE, "first", transform=transform, start=None, datasets=["toy"], cache_mb=0)
+
+
+def trained(
+    layout: Layout,
+    name: str,
+    materials: NodeMaterials,
+    after_first: Callable[[], None] = lambda: None,
+    cache_mb: float = 0,
+) -> Trained:
+    """Three epochs, with something that happens after the first one."""
+    items = replace(source(layout, materials), cache_mb=cache_mb)
+    task = TrainingTask(spec=toy_spec(), train=Train(epochs=3, batch_clips=6), seed=1)
+
+    def on_epoch(epoch: Epoch) -> None:
+        if epoch.number == 0:
+            after_first()
+
+    folder, runtime = layout.root.parent / name, Runtime(workers=0, checkpoint_steps=1)
+    return fit_here(Job(task=task, items=items, inputs_sha256="x"), folder, on_epoch, runtime)
+
+
+def assert_same(one: Trained, other: Trained) -> None:
+    assert one.history == other.history
+    for name, value in one.weights.items():
+        np.testing.assert_array_equal(value, other.weights[name])
+
+
+@pytest.mark.parametrize("harm", ["one bit", "lost"])
+def test_a_training_whose_clips_are_damaged_in_the_store_says_so_and_goes_on_when_they_are_back(
+    layout: Layout, bucket: Bucket, harm: str
+) -> None:
+    materials = in_one_object(layout)
+    expected = trained(layout, "whole", materials)
+    name = f"project/trainings/first/{CLIPS}"
+    content = remote.read(PLACE / "trainings" / "first", CLIPS)
+
+    def damage() -> None:
+        if harm == "lost":
+            bucket.delete(name)
+        else:
+            bucket.put(name, bytes([*content[:-1], content[-1] ^ 1]))  # of a clip to train on
+
+    message = {
+        "one bit": rf"{STORE}/trainings/first/{CLIPS}: toy/train/0015: {DAMAGED}.*Delete that object and run again",
+        "lost": rf"{STORE}/trainings/first/{CLIPS}: the object store failed to answer",
+    }
+    with pytest.raises(DataError, match=message[harm]):
+        trained(layout, "state", materials, damage)
+    if harm == "one bit":
+        bucket.delete(name)
+    assert in_one_object(layout) == materials  # as the next run does
+    assert remote.read(PLACE / "trainings" / "first", CLIPS) == content
+    assert_same(trained(layout, "state", materials), expected)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_what_is_damaged_in_a_node_s_cache_is_read_from_the_store_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materials = in_one_object(layout)
+    expected = trained(layout, "without", materials)
+    reads: list[int] = []
+    real = remote.ObjectRanges.read
+    monkeypatch.setattr(
+        remote.ObjectRanges, "read", lambda self, offset, size: reads.append(offset) or real(self, offset, size)
+    )
+
+    def damage() -> None:
+        reads.clear()
+        for path in Layout(materials.bring()).state.glob("cache/*/*"):
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 4
+            path.write_bytes(content)
+
+    assert_same(trained(layout, "with", materials, damage, cache_mb=1), expected)
+    assert len(reads) == len(set(reads)) == 2 * TINY.clips  # those to train on and those held out, each once more
+
+
+@pytest.mark.usefixtures("bucket")
+def test_clips_that_are_damaged_on_this_disk_are_not_put_there(layout: Layout) -> None:
+    assert in_one_object(layout)
+    remote.remove(PLACE / "trainings", "first")
+    (folder,) = layout.packed.iterdir()
+    content = bytearray((folder / CLIPS).read_bytes())
+    content[0] ^= 1
+    (folder / CLIPS).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{folder / CLIPS}: toy/.*: {DAMAGED}.*Delete the folder"):
+        in_one_object(layout)
+    assert CLIPS not in names("trainings/first")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_rows_that_are_damaged_on_a_node_are_named(layout: Layout) -> None:
+    materials = in_one_object(layout)
+    rows = materials.bring() / "packed" / ROWS
+    rows.write_bytes(bytes(rows.stat().st_size))
+    with pytest.raises(DataError, match=rf"{rows}: .*{DAMAGED}.*Delete {materials.bring()} and run again"):
+        trained(layout, "state", materials)
 
 
 def test_shards_are_put_once_and_what_was_cut_off_is_put_again(

@@ -129,6 +129,7 @@ SLOW = frozenset(
         "tests/training/test_epochs.py",
         "tests/training/test_job.py",
         "tests/training/test_learner.py",
+        "tests/training/test_lives.py",
         "tests/training/test_loop.py",
         "tests/training/test_paper.py",
         "tests/tuning/test_trial.py",

@@ -154,11 +154,17 @@ def _describe(tracked: SpooledRun, layout: Layout, catalog: Mapping[str, Any], s
 
 
 def _useful(runtime: Runtime, one: _Round) -> Runtime:
-    """Without workers that would never have a clip: a batch is spread over them, one clip at least for each."""
-    most = min(one.job.task.train.batch_clips, one.clips)
+    """Without workers that would never have a clip: a batch is spread over them, one clip, or with `train.windows` one
+    window of a clip, at least for each."""
+    train = one.job.task.train
+    most, kind = min(train.batch_clips, one.clips), "clips"
+    if most < runtime.workers and train.windows:
+        if most < train.batch_clips:  # so these clips are few, and soon counted
+            most = min(train.batch_clips, len(one.job.training()))
+        kind = "windows"
     if runtime.workers <= most:
         return runtime
-    print(f"{one.name}: {most} workers instead of {runtime.workers}, since a batch has {most} clips", file=sys.stderr)
+    print(f"{one.name}: {most} workers instead of {runtime.workers}, since a batch has {most} {kind}", file=sys.stderr)
     fewest = None if runtime.min_workers is None else min(runtime.min_workers, most)
     return runtime.model_copy(update={"workers": most, "min_workers": fewest})
 

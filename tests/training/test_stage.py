@@ -232,22 +232,42 @@ def test_a_head_is_made_for_what_is_rated_and_compared() -> None:
 
 
 def test_workers_that_would_never_have_a_clip_are_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    params = tiny_params("sqlite://", "none", batch_clips=8)
-    task = TrainingTask(spec=toy_spec(), train=params.train, seed=0)
-    training = stage._Round(
-        job=Job(task=task, items=TINY.items, inputs_sha256="x"), clips=TINY.clips, folder=tmp_path, name="train"
-    )
-
-    def used(clips: int, **runtime: int) -> tuple[int, int | None]:
-        useful = stage._useful(Runtime(**runtime), replace(training, clips=clips))
+    def used(clips: int, *, windows: bool = False, **runtime: int) -> tuple[int, int | None]:
+        params = tiny_params("sqlite://", "none", batch_clips=8, windows=windows)
+        task = TrainingTask(spec=toy_spec(window_s=0.6, stride_s=0.2), train=params.train, seed=0)
+        job = Job(task=task, items=replace(TINY, clips=clips, steps=(10, 10), missing=0.0).items, inputs_sha256="x")
+        useful = stage._useful(Runtime(**runtime), stage._Round(job=job, clips=clips, folder=tmp_path))
         return useful.workers, useful.min_workers
 
     assert used(16, workers=8, min_workers=2) == (8, 2)
+    assert used(2, windows=True, workers=6) == (6, None)  # three windows of each
+    assert used(3, workers=0) == (0, None)
     assert capsys.readouterr().err == ""
     assert used(16, workers=9) == (8, None)
     assert used(3, workers=64, min_workers=5) == (3, 3)
     assert "train: 3 workers instead of 64, since a batch has 3 clips" in capsys.readouterr().err
-    assert used(3, workers=0) == (0, None)
+    assert used(2, windows=True, workers=7) == (6, None)
+    assert "train: 6 workers instead of 7, since a batch has 6 windows" in capsys.readouterr().err
+    assert used(16, windows=True, workers=9) == (8, None)
+    assert "since a batch has 8 windows" in capsys.readouterr().err
+
+
+@pytest.mark.integration
+def test_the_stage_asks_for_no_more_workers_than_have_a_clip(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    params = tiny_params(mlflow_uri, "stage-workers", epochs=1)
+    asked = []
+
+    def here(job: Job, folder: Path, *, runtime: Runtime, **given: Any) -> Trained:
+        asked.append(runtime.workers)
+        return fit(job, folder, runtime=params.runtime, **given)
+
+    monkeypatch.setattr(stage, "fit", here)
+    call_stage("train", params.model_copy(update={"runtime": Runtime(workers=64)}), layout)
+    assert asked == [params.train.batch_clips]
 
 
 def test_without_a_catalog_it_says_what_to_run(tmp_path: Path) -> None:

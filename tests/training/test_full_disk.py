@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,10 @@ from components.contracts.fingerprint import file_sha256
 from components.contracts.layout import Layout
 from components.tracking.client import client_of
 from components.tracking.runs import experiment_id
-from components.tracking.spooled import SpooledRun
 from pipelines.stages import call_stage
 from tests.small_disk import fill, small_disk
 from tests.training.catalogs import tiny_params, write_catalog
+from tests.training.recorded import check_recorded_alike, in_epochs
 
 EPOCHS = 12
 # The last page of a file may have room for a few lines where the disk has none.
@@ -33,18 +33,6 @@ def _no_tracking_server(monkeypatch: pytest.MonkeyPatch) -> None:
 def disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path / "disk", kib=16384) as folder:
         yield folder
-
-
-def in_epochs(monkeypatch: pytest.MonkeyPatch, actions: Mapping[int, Callable[[], object]]) -> None:
-    """Does something when an epoch is reported, before it is recorded."""
-    metrics = SpooledRun.metrics
-
-    def acting(self: SpooledRun, values: Mapping[str, float], *, step: int = 0) -> None:
-        if step in actions and "loss" in values:
-            actions[step]()
-        metrics(self, values, step=step)
-
-    monkeypatch.setattr(SpooledRun, "metrics", acting)
 
 
 def full(disk: Path, until: int) -> dict[int, Callable[[], object]]:
@@ -70,15 +58,8 @@ def check_equal(whole: Layout, other: Layout, params: Params) -> None:
     assert list((other.state / "train").iterdir()) == []
     client = client_of(params.tracking, whole.root)
     runs = client.search_runs([experiment_id(client, params.tracking, whole.root)])
-    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
-    names = {name for name in runs[0].data.metrics if name != "steps_per_s" and not name.startswith("time/")}
-    for name in names:
-        steps = [
-            [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name)] for run in runs
-        ]
-        assert steps[0] == steps[1], name
-    losses = client.get_metric_history(runs[0].info.run_id, "loss")
-    assert [metric.step for metric in losses] == list(range(EPOCHS))
+    assert len(runs) == 2
+    check_recorded_alike(client, runs, epochs=EPOCHS)
 
 
 @pytest.mark.integration

@@ -1,4 +1,5 @@
-"""MLflow goes away while a training runs, the driver is killed, and MLflow is back: nothing is lost or told twice."""
+"""MLflow is away for a whole training, or goes away while one runs and is back before it ends, and a driver is killed:
+nothing is lost or told twice."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from components.tracking.runs import experiment_id
 from pipelines.commands.service.mlflow_server import free_port, mlflow_server, wait_ready
 from pipelines.stages import call_stage
 from tests.training.catalogs import tiny_params, write_catalog
+from tests.training.recorded import check_recorded_alike, in_epochs
 
+EPOCHS = 5
 # A driver that is killed in the third epoch, when its second one is in the checkpoint and was told to nobody.
 KILLED_DRIVER = """
 import os, signal, sys
@@ -40,7 +43,7 @@ def killed(job, folder, *, on_epoch, **given):
     return fit(job, folder, on_epoch=told, **given)
 
 stage.fit = killed
-call_stage("train", tiny_params(sys.argv[1], "away"), Layout(Path(sys.argv[2])))
+call_stage("train", tiny_params(sys.argv[1], "away", epochs=int(sys.argv[2])), Layout(Path(sys.argv[3])))
 """
 
 
@@ -59,38 +62,37 @@ def test_every_step_is_logged_once_though_the_server_and_the_driver_die(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    whole, killed = Layout(tmp_path / "whole"), Layout(tmp_path / "killed")
-    for layout in (whole, killed):
+    layouts = [Layout(tmp_path / name) for name in ("away", "whole", "killed", "interrupted")]
+    away, whole, killed, interrupted = layouts
+    for layout in layouts:
         write_catalog(layout)
     port = free_port(0, "test", strict=True)
-    params = tiny_params(f"http://127.0.0.1:{port}", "away")
-    with ExitStack() as running:
+    params = tiny_params(f"http://127.0.0.1:{port}", "away", epochs=EPOCHS)
+    # Away from the start to the end: the training is done, and ends with one line about what waits.
+    words = r"the training is done, but \d+ records wait for MLflow: cannot reach MLflow"
+    with pytest.raises(UnavailableError, match=words) as error:
+        call_stage("train", params, away)
+    assert error.value.exit_code == 7
+    assert capsys.readouterr().err.count("MLflow is away") == 1
+    with ExitStack() as running, monkeypatch.context() as patch:
         address = running.enter_context(server(tmp_path, port))
         call_stage("train", params, whole)
-        command = [sys.executable, "-c", KILLED_DRIVER, address, str(killed.root)]
+        command = [sys.executable, "-c", KILLED_DRIVER, address, str(EPOCHS), str(killed.root)]
         assert subprocess.run(command, check=False).returncode == -9
-    # Away from the start to the end: the training goes on, and ends with one line about what waits.
-    words = r"the training is done, but \d+ records wait for MLflow: cannot reach MLflow"
-    with pytest.raises(UnavailableError, match=words) as away:
-        call_stage("train", params, killed)
-    assert away.value.exit_code == 7
-    assert capsys.readouterr().err.count("MLflow is away") == 1
-    assert file_sha256(killed.trained / "model.safetensors") == file_sha256(whole.trained / "model.safetensors")
-    with server(tmp_path, port):
-        call_stage("train", params, killed)
-        assert list((killed.state / "train").iterdir()) == []
+        in_epochs(patch, {1: running.close, 3: lambda: running.enter_context(server(tmp_path, port))})
+        call_stage("train", params, interrupted)
+        said = capsys.readouterr().err
+        assert said.count("MLflow is away") == said.count("MLflow is back") == 1
+        patch.undo()
+        for layout in (killed, away):
+            call_stage("train", params, layout)
+        for layout in layouts:
+            assert list((layout.state / "train").iterdir()) == []
+            assert file_sha256(layout.trained / "model.safetensors") == file_sha256(whole.trained / "model.safetensors")
         client = client_of(params.tracking, tmp_path)
         runs = client.search_runs([experiment_id(client, params.tracking, tmp_path)])
-        assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
-        other, first = runs
-        names = set(first.data.metrics)
-        assert names == set(other.data.metrics)
-        for name in names - {"steps_per_s"} - {name for name in names if name.startswith("time/")}:
-            histories = [
-                [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name)]
-                for run in runs
-            ]
-            assert histories[0] == histories[1], name
-        assert first.data.params == other.data.params
+        assert len(runs) == len(layouts)
+        check_recorded_alike(client, runs, epochs=EPOCHS)
         for run in runs:
+            assert run.data.params == runs[0].data.params
             assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"history.json", "plots"}

@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 
 from components.catalog.assign import assign, shared_subjects
 from components.catalog.clips import OUT, Clips, Splits, split_summary
-from components.catalog.rows import CATALOG_SCHEMA, PAIRS, ROWS_AT_ONCE, catalog_rows, is_labelled
+from components.catalog.rows import CATALOG_SCHEMA, catalog_rows, is_labelled
 from components.catalog.splits import SPLITS
 from components.catalog.texts import shared_texts
+from components.contracts.columns import ROWS_AT_ONCE, pairs, sorted_by
 from components.contracts.config import Catalog
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import ListFingerprint
 from components.contracts.labels import Taxonomy
-from components.contracts.order import sorted_by
 from components.features.encoders.given import is_given
 
 ENCODE_ALIKE = "Run the features stage of every dataset with one configuration: `mer run`"
@@ -115,8 +115,8 @@ def _assigned(rows: pa.Table, split: Splits) -> pa.Table:
 
 
 def _left_out(clips: pa.Table, emotion: str, why: str) -> list[dict[str, Any]]:
-    pairs = zip(clips["clip_id"].to_pylist(), clips[emotion].to_pylist(), strict=True)
-    return [{"clip_id": clip_id, "emotion": name, "why": why} for clip_id, name in pairs]
+    columns = (clips[name].to_pylist() for name in ("clip_id", emotion))
+    return [{"clip_id": clip_id, "emotion": name, "why": why} for clip_id, name in zip(*columns, strict=True)]
 
 
 def _hashes(rows: pa.Table, split: Splits, datasets: Sequence[str], taxonomy: Taxonomy) -> tuple[dict[str, str], str]:
@@ -151,7 +151,7 @@ def _same_encoders(datasets: Sequence[Validated]) -> dict[str, Any]:
     encoders: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for dataset in datasets:
-        keys = pc.list_flatten(dataset.accepted["keys"].cast(PAIRS))
+        keys = pc.list_flatten(pairs(dataset.accepted["keys"]))
         used = set(pc.unique(pc.struct_field(keys, "key")).to_pylist())
         for modality in sorted(used & set(dataset.result["encoders"])):
             encoder = dataset.result["encoders"][modality]

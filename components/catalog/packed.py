@@ -42,12 +42,11 @@ import pyarrow.ipc
 from numpy.typing import NDArray
 
 from components.catalog.examples import Example, check_steps, example_of, load_examples, read_catalog, widths_of
-from components.catalog.rows import PAIRS
 from components.contracts.atomic import atomic_dir
+from components.contracts.columns import pairs, sorted_by
 from components.contracts.errors import DataError
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
-from components.contracts.order import sorted_by
 from components.features.base import Encoded
 from components.features.remote_store import RemoteFeatureStore
 from components.features.store import FLOAT_BYTES, KEY_HEX, FeatureStore
@@ -87,11 +86,11 @@ class Blocks:
     @classmethod
     def of(cls, table: pa.Table, widths: Mapping[str, int]) -> Blocks:
         """The blocks of the clips of a catalog, in the order of its rows."""
-        lists = table["keys"].cast(PAIRS).combine_chunks()
-        pairs = pc.list_flatten(lists)
-        long = pa.table(
-            {"clip": pc.list_parent_indices(lists), "modality": pairs.field("key"), "key": pairs.field("value")}
-        ).sort_by([("clip", "ascending"), ("modality", "ascending")])
+        lists = pairs(table["keys"]).combine_chunks()
+        names, keys = pc.list_flatten(lists).flatten()
+        long = pa.table({"clip": pc.list_parent_indices(lists), "modality": names, "key": keys}).sort_by(
+            [("clip", "ascending"), ("modality", "ascending")]
+        )
         clips = long["clip"].to_numpy().astype(np.int64)
         modalities = long["modality"].combine_chunks()
         width = np.zeros(len(long), dtype=np.int64)

@@ -6,12 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from components.contracts.columns import ROWS_AT_ONCE, lengths, mapped, offsets, sorted_pairs
 from components.contracts.labels import Taxonomy
 from components.contracts.records import CLIP_SCHEMA
-
-ROWS_AT_ONCE = 8_192
 
 CATALOG_SCHEMA = pa.schema(
     [
@@ -42,7 +40,6 @@ CATALOG_SCHEMA = pa.schema(
 # Before a split is assigned: with the one that the corpus publishes in its place.
 PUBLISHED = "published"
 UNASSIGNED_SCHEMA = CATALOG_SCHEMA.set(CATALOG_SCHEMA.get_field_index("split"), pa.field(PUBLISHED, pa.string()))
-PAIRS = pa.list_(pa.struct([pa.field("key", pa.string(), nullable=False), pa.field("value", pa.string())]))
 
 
 def catalog_rows(accepted: pa.Table, taxonomy: Taxonomy) -> pa.Table:
@@ -60,12 +57,12 @@ def is_labelled(rows: pa.Table) -> pa.ChunkedArray:
 def _rows(accepted: pa.RecordBatch, taxonomy: Taxonomy) -> pa.RecordBatch:
     made = {
         PUBLISHED: accepted["split"],
-        "label": _classes(accepted["emotion"], taxonomy),
+        "label": mapped(accepted["emotion"], taxonomy.class_of),
         "segments": _segments(accepted["segments"], taxonomy),
-        "keys": _sorted_pairs(accepted["keys"]),
-        "groups": _sorted_pairs(accepted["groups"]),
+        "keys": sorted_pairs(accepted["keys"]),
+        "groups": sorted_pairs(accepted["groups"]),
         "planted": pa.ListArray.from_arrays(
-            _offsets(_lengths(accepted["planted"])),
+            offsets(lengths(accepted["planted"])),
             pc.list_flatten(accepted["planted"]),
             type=CATALOG_SCHEMA.field("planted").type,
         ),
@@ -76,12 +73,6 @@ def _rows(accepted: pa.RecordBatch, taxonomy: Taxonomy) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=UNASSIGNED_SCHEMA)
 
 
-def _classes(emotions: pa.Array, taxonomy: Taxonomy) -> pa.Array:
-    names = pc.unique(emotions).drop_null()
-    classes = pa.array([taxonomy.class_of(name) for name in names.to_pylist()], pa.string())
-    return classes.take(pc.index_in(emotions, value_set=names))
-
-
 def _segments(segments: pa.Array, taxonomy: Taxonomy) -> pa.ListArray:
     """Those with a class, in the order of time."""
     start_s, end_s, emotion = pc.list_flatten(segments).flatten()
@@ -90,32 +81,14 @@ def _segments(segments: pa.Array, taxonomy: Taxonomy) -> pa.ListArray:
             "clip": pc.list_parent_indices(segments),
             "start_s": start_s,
             "end_s": end_s,
-            "label": _classes(emotion, taxonomy),
+            "label": mapped(emotion, taxonomy.class_of),
         }
     )
     spans = spans.filter(pc.is_valid(spans["label"])).sort_by([(name, "ascending") for name in spans.column_names[:3]])
-    lengths = np.bincount(spans["clip"].to_numpy(), minlength=len(segments))
+    counts = np.bincount(spans["clip"].to_numpy(), minlength=len(segments))
     of_lists = CATALOG_SCHEMA.field("segments").type
     values = spans.drop_columns(["clip"]).to_struct_array().combine_chunks().cast(of_lists.value_type)
-    return pa.ListArray.from_arrays(_offsets(lengths), values, type=of_lists)
-
-
-def _sorted_pairs(column: pa.MapArray) -> pa.MapArray:
-    """The pairs of each clip, sorted; none where it has no map."""
-    lists = column.cast(PAIRS)
-    key, value = pc.list_flatten(lists).flatten()
-    pairs = pa.table({"clip": pc.list_parent_indices(lists), "key": key, "value": value})
-    pairs = pairs.sort_by([(name, "ascending") for name in pairs.column_names])
-    key, value = (pairs[name].combine_chunks() for name in ("key", "value"))
-    return pa.MapArray.from_arrays(_offsets(_lengths(lists)), key, value, column.type)
-
-
-def _lengths(lists: pa.Array) -> NDArray[np.int64]:
-    return pc.list_value_length(lists).fill_null(0).to_numpy()
-
-
-def _offsets(lengths: NDArray[np.int64]) -> pa.Array:
-    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets(counts), values, type=of_lists)
 
 
 def _number(values: pa.Array) -> pa.Array:

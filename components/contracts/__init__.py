@@ -13,7 +13,7 @@ fingerprint.py  hashes of files and values
 presets.py      named defaults of `model` and `train`
 pretrained.py   a classifier that comes with an encoder
 splits.py       the names of splits
-order.py        the rows of a table in order
+columns.py      tables of clips as columns
 bundle_files.py the files of a bundle, verified
 findings.py     what an evaluation found, in words
 readmitted.py   decisions about clips in quarantine

@@ -22,16 +22,16 @@ class Recorded:
     wanted: int
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]], rendered: Mapping[str, bool], *, wanted: int) -> Recorded:
-        """Of the rows of a catalog.
+    def of(cls, people: Iterable[Mapping[str, Any]], rendered: Mapping[str, bool], *, wanted: int) -> Recorded:
+        """Of the people of a catalog.
 
         Args:
-            rows: with `dataset`, `subject_id` and `split`; those of the training split count.
+            people: rows with `dataset`, `subject_id` and `split`; those of the training split count.
             rendered: dataset → whether its people are rendered.
             wanted: the least number of people (`registry.min_recorded_people`).
         """
-        people = {row["subject_id"] for row in rows if row["split"] == "train" and not rendered[row["dataset"]]}
-        return cls(people=len(people), wanted=wanted)
+        recorded = {row["subject_id"] for row in people if row["split"] == "train" and not rendered[row["dataset"]]}
+        return cls(people=len(recorded), wanted=wanted)
 
     @property
     def enough(self) -> bool:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.alignment.fingerprint import alignment_fingerprint
 from components.catalog.cases import Case, prepare, shown_clips
 from components.catalog.packed import read_examples
 from components.contracts.atomic import read_json, write_json
+from components.contracts.columns import ROWS_AT_ONCE
 from components.contracts.config import Alignment, Registry, Runtime, Tracking
 from components.contracts.errors import ModelError
 from components.contracts.fingerprint import file_sha256
@@ -51,7 +53,7 @@ from components.training.earlier import Taken
 GOLDENS = 4
 TIMED_CLIPS = 16
 # Of `predictions.parquet`.
-PROFILED = ("clip_id", "subject_id", "present", "label", "answer", "confidence", "contradiction")
+PROFILED = ("clip_id", "present", "label", "answer", "confidence", "contradiction")
 # The description carries the headline figures; the whole tree is in `data/evaluated/metrics.json` and in the run.
 HEADLINES = ("level", "objective", "clip", "step", "counts")
 
@@ -127,10 +129,13 @@ def run(
         lineage=lineage.tags(),
     )
     run = run_of(tracking, layout.root, file_sha256(layout.trained / WEIGHTS))
-    rows = pq.read_table(layout.catalog / "catalog.parquet", columns=["dataset", "subject_id", "split"]).to_pylist()
+    columns = ["dataset", "subject_id", "split"]
+    people = (
+        pq.read_table(layout.catalog / "catalog.parquet", columns=columns).group_by(columns).aggregate([]).to_pylist()
+    )
     rendered = {corpus.name: corpus.rendered for corpus in corpora}
-    recorded = Recorded.of(rows, rendered, wanted=registry.min_recorded_people)
-    run.json(list_subjects(rows, salt=catalog["sha256"]), SUBJECTS)
+    recorded = Recorded.of(people, rendered, wanted=registry.min_recorded_people)
+    run.json(list_subjects(people, salt=catalog["sha256"]), SUBJECTS)
     run.json(answers_about_held_out(layout, model.spec.names, test).to_json(), PROFILE)
     starter = None
     if registry.starter:
@@ -257,7 +262,8 @@ def experts_of(
 
 def answers_about_held_out(layout: Layout, modalities: Sequence[str], test: Sequence[Case]) -> Profile:
     """The profile of the answers about the test split, which those of the service are compared with later."""
-    rows = pq.read_table(layout.evaluated / "predictions.parquet", columns=list(PROFILED)).to_pylist()
+    path = layout.evaluated / "predictions.parquet"
+    people = pc.count_distinct(pq.read_table(path, columns=["subject_id"])["subject_id"]).as_py()
     reference = Reference.load(layout.evaluated)
     distances = {
         case.clip_id: {
@@ -276,9 +282,10 @@ def answers_about_held_out(layout: Layout, modalities: Sequence[str], test: Sequ
             contradiction=row["contradiction"],
             label=row["label"],
         )
-        for row in rows
+        for batch in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE, columns=list(PROFILED))
+        for row in batch.to_pylist()
     )
-    return Profile.of(outcomes, people=len({row["subject_id"] for row in rows}))
+    return Profile.of(outcomes, people=people)
 
 
 def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:

@@ -16,15 +16,15 @@ SUBJECTS = "lineage/subjects.json"
 SHOWN_HEX = 12
 
 
-def list_subjects(rows: Iterable[Mapping[str, Any]], *, salt: str) -> dict[str, Any]:
+def list_subjects(people: Iterable[Mapping[str, Any]], *, salt: str) -> dict[str, Any]:
     """The content of the artifact.
 
     Args:
-        rows: of the catalog, with `subject_id` and `split`.
+        people: rows of the catalog, with `subject_id` and `split`.
         salt: the catalog's hash, so that equal catalogs give equal lists and different ones cannot be compared.
     """
     splits: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
+    for row in people:
         splits[row["split"]].add(salted_sha256(salt, row["subject_id"]))
     return {"salt": salt, "splits": {name: sorted(hashes) for name, hashes in sorted(splits.items())}}
 

@@ -7,13 +7,16 @@ from the clip tables; id and content hash identify the rows that the catalog was
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.contracts.atomic import read_json
+from components.contracts.columns import mapped
 from components.contracts.errors import DataError
 from components.contracts.layout import Layout
 from components.contracts.lineage import RECORDED, RENDERED
@@ -32,9 +35,9 @@ class Count:
     people: int
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Count:
-        """The count of rows of the catalog."""
-        return cls(clips=len(rows), people=len({row["subject_id"] for row in rows}))
+    def of(cls, row: Row) -> Count:
+        """Of a row of `_counted`."""
+        return cls(clips=row["subject_id_count"], people=row["subject_id_count_distinct"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,45 +81,73 @@ def read_corpora(layout: Layout, names: Iterable[str]) -> list[Corpus]:
         DataError: a clip table is missing, or is not the one that the catalog was made from.
     """
     columns = ["clip_id", "dataset", "content_sha256", "subject_id", "split"]
-    listed = pq.read_table(layout.catalog / "catalog.parquet", columns=columns).to_pylist()
+    listed = pq.read_table(layout.catalog / "catalog.parquet", columns=columns)
     return [
         corpus(
             name,
-            [row for row in listed if row["dataset"] == name],
-            _clip_rows(layout, name),
+            listed.filter(pc.equal(listed["dataset"], name)),
+            _clip_table(layout, name),
             adapter=_adapter(layout, name),
         )
         for name in sorted(names)
     ]
 
 
-def corpus(name: str, listed: Sequence[Row], clips: Iterable[Row], *, adapter: str | None = None) -> Corpus:
+def corpus(name: str, listed: pa.Table, clips: pa.Table, *, adapter: str | None = None) -> Corpus:
     """One corpus.
 
     Args:
         listed: its rows of the catalog.
-        clips: rows of its clip table, with at least `clip_id`, `content_sha256`, `licence` and `consent`.
+        clips: its clip table, with at least `clip_id`, `content_sha256`, `licence` and `consent`.
         adapter: that lists it; of the corpus's own name by default.
 
     Raises:
         DataError: the clip table lacks a clip of the catalog, or has it with different content.
     """
-    clip_of = {clip["clip_id"]: clip for clip in clips}
-    by_terms: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in listed:
-        clip = clip_of.get(row["clip_id"])
-        if clip is None or clip["content_sha256"] != row["content_sha256"]:
-            raise _not_the_table(name, row["clip_id"], "no such clip" if clip is None else "different content")
-        by_terms[clip["licence"].strip(), clip["consent"].strip()].append(row)
-    ordered = sorted(by_terms.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    clips = clips.take(_places(name, listed, clips))
+    table = listed.select(["subject_id", "split"])
+    for column in ("licence", "consent"):
+        table = table.append_column(column, mapped(clips[column], str.strip))
+    by_terms: dict[tuple[str, str], dict[str, Count]] = defaultdict(dict)
+    for row in _counted(table, "licence", "consent", "split"):
+        by_terms[row["licence"], row["consent"]][row["split"]] = Count.of(row)
+    terms = [
+        Terms(
+            licence=row["licence"],
+            consent=row["consent"],
+            total=Count.of(row),
+            splits=by_terms[row["licence"], row["consent"]],
+        )
+        for row in _counted(table, "licence", "consent")
+    ]
     kind = adapter or name
     return Corpus(
         name=name,
         source=source_of(kind),
         rendered=kind in ADAPTERS and ADAPTERS[kind].about.access == "rendered",
-        total=Count.of(listed),
-        terms=tuple(_terms(licence, consent, rows) for (licence, consent), rows in ordered),
+        total=Count(clips=len(table), people=pc.count_distinct(table["subject_id"]).as_py()),
+        terms=tuple(sorted(terms, key=lambda own: (-own.total.clips, own.licence, own.consent))),
     )
+
+
+def _places(name: str, listed: pa.Table, clips: pa.Table) -> pa.Array:
+    """Where the clips of the catalog are in the clip table."""
+    places = pc.index_in(listed["clip_id"], value_set=clips["clip_id"].combine_chunks())
+    same = pc.equal(clips["content_sha256"].take(places), listed["content_sha256"])
+    wrong = pc.index(same.fill_null(False), False).as_py()
+    if wrong >= 0:
+        seen = "different content" if places[wrong].is_valid else "no such clip"
+        raise _not_the_table(name, listed["clip_id"][wrong].as_py(), seen)
+    return places
+
+
+def _counted(table: pa.Table, *names: str) -> list[Row]:
+    """The clips and people with each combination of values, in the order of the first of each."""
+    counts = table.group_by(list(names), use_threads=False).aggregate(
+        [("subject_id", "count"), ("subject_id", "count_distinct")]
+    )
+    rows: list[Row] = counts.to_pylist()
+    return rows
 
 
 def source_of(adapter: str) -> str:
@@ -127,23 +158,11 @@ def source_of(adapter: str) -> str:
     return f"{about.title}, {about.homepage or about.paper or ACCESS[about.access]}"
 
 
-def _terms(licence: str, consent: str, rows: Sequence[Row]) -> Terms:
-    by_split: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_split[row["split"]].append(row)
-    return Terms(
-        licence=licence,
-        consent=consent,
-        total=Count.of(rows),
-        splits={split: Count.of(inside) for split, inside in by_split.items()},
-    )
-
-
-def _clip_rows(layout: Layout, name: str) -> list[dict[str, Any]]:
+def _clip_table(layout: Layout, name: str) -> pa.Table:
     path = layout.dataset(name) / "clips.parquet"
     if not path.is_file():
         raise _not_the_table(name, str(path), "no such file")
-    return pq.read_table(path, columns=["clip_id", "content_sha256", "licence", "consent"]).to_pylist()
+    return pq.read_table(path, columns=["clip_id", "content_sha256", "licence", "consent"])
 
 
 def _adapter(layout: Layout, name: str) -> str:

@@ -50,8 +50,10 @@ def listed(clips: list[Clip]) -> list[dict[str, Any]]:
     ]
 
 
-def rows(clips: list[Clip]) -> list[dict[str, Any]]:
-    return [clip.to_row() for clip in clips]
+def corpus_of(clips: list[Clip], table: list[Clip] | None = None, adapter: str | None = None) -> Corpus:
+    """A corpus whose catalog lists some clips, and whose clip table has the same or others."""
+    rows = pa.Table.from_pylist(listed(clips), schema=CATALOG_SCHEMA)
+    return corpus("tiny", rows, clip_table(clips if table is None else table), adapter=adapter)
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -80,7 +82,7 @@ def test_the_terms_on_the_clips_of_every_adapter_reach_the_card(name: str, tmp_p
 def test_a_dataset_with_a_name_of_its_own_has_the_source_of_its_adapter(tmp_path: Path) -> None:
     layout, clip = Layout(tmp_path), make_clip("a", subject_id="tiny/ann", licence="CC0", consent="in writing")
     for adapter, source in (("emodb", "Berlin"), ("synthetic", "rendered")):
-        read = corpus("tiny", listed([clip]), rows([clip]), adapter=adapter)
+        read = corpus_of([clip], adapter=adapter)
         assert source.lower() in read.source.lower()
         assert read.rendered == (adapter == "synthetic")
     mine = tmp_path / "corpus"
@@ -97,7 +99,7 @@ def test_mixed_terms_in_one_corpus_are_counted_by_split() -> None:
         make_clip("d", subject_id="tiny/bo", licence="CC BY 4.0", consent="in writing"),
         make_clip("e", subject_id="tiny/cy", licence="CC BY 4.0", consent=""),
     ]
-    assert corpus("tiny", listed(clips), rows(clips)) == Corpus(
+    assert corpus_of(clips) == Corpus(
         name="tiny",
         source="unknown",
         rendered=False,
@@ -127,7 +129,7 @@ def test_mixed_terms_in_one_corpus_are_counted_by_split() -> None:
 
 def test_clips_that_the_catalog_leaves_out_are_not_counted() -> None:
     clips = [make_clip("a"), make_clip("b", licence="CC BY 4.0")]
-    described = corpus("tiny", listed(clips[:1]), rows(clips))
+    described = corpus_of(clips[:1], clips)
     assert [terms.licence for terms in described.terms] == ["CC0"]
     assert described.total == Count(clips=1, people=1)
 
@@ -135,13 +137,13 @@ def test_clips_that_the_catalog_leaves_out_are_not_counted() -> None:
 def test_a_clip_that_is_not_in_the_table_is_an_error() -> None:
     clips = [make_clip("a"), make_clip("b")]
     with pytest.raises(DataError, match=r"tiny/b: .*not the one that the catalog was made from; seen 'no such clip'"):
-        corpus("tiny", listed(clips), rows(clips[:1]))
+        corpus_of(clips, clips[:1])
 
 
 def test_a_clip_whose_content_changed_is_an_error() -> None:
     clips = [make_clip("a")]
     with pytest.raises(DataError, match="seen 'different content'"):
-        corpus("tiny", listed(clips), rows([make_clip("a", content_sha256="0" * 64)]))
+        corpus_of(clips, [make_clip("a", content_sha256="0" * 64)])
 
 
 def test_a_missing_table_names_its_path(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,12 @@ from pipelines.project import find_root, load
 from pipelines.quiet import quiet_libraries
 from pipelines.ray_head import ray_head
 from pipelines.repro import BUSY, reproduce
-from pipelines.stage import RUN_ID_VARIABLE, Timing, timings
+from pipelines.stage import PROFILE_VARIABLE, RUN_ID_VARIABLE, Timing, timings
 from pipelines.stages import stage_of
 from pipelines.start import INTERRUPTED
 
-REGISTER = "register"
+TRAIN, REGISTER = "train", "register"
+PROFILE_STEPS = 5
 FAILED_WITHOUT_REPORT = 1
 BUSY_S = 10.0
 EXIT_CODES = range(2, 8)  # of the tree of errors; DVC's own are others
@@ -48,7 +49,12 @@ class Plan:
 
 
 def run(
-    *, assignments: Sequence[str] = (), targets: Sequence[str] = (), force: bool = False, root: Path | None = None
+    *,
+    assignments: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    force: bool = False,
+    profile: bool = False,
+    root: Path | None = None,
 ) -> int:
     """Brings the outputs up to date, prints the summary and returns the exit code.
 
@@ -56,6 +62,7 @@ def run(
         assignments: values to write into `params.yaml` first, see `edit_params`.
         targets: stages to bring up to date with the stages they depend on; all when empty.
         force: also run unchanged stages.
+        profile: write a trace of a training's steps, of as many as `runtime.profile_steps` has, else `PROFILE_STEPS`.
         root: the project; found from the current folder when left out.
 
     Raises:
@@ -68,13 +75,17 @@ def run(
             set_values(layout, assignments)
         params = load(layout.root)
         plan = make_plan(layout, params, targets=targets, force=force)
+        if profile and TRAIN not in plan.pending:
+            print("No trace: nothing is to be trained (--force trains again).")
         if not plan.pending:
             print(f"Nothing has changed: all {len(plan.scope)} stages are up to date.")
             code = _register_if_lost(layout, params, plan)
             if code == 0:
                 summary.print_results(layout, params)
             return code
-        return _work(layout, params, plan, targets=targets, force=force)
+        steps = params.runtime.profile_steps or PROFILE_STEPS
+        variables = {PROFILE_VARIABLE: str(steps)} if profile else {}
+        return _work(layout, params, plan, targets=targets, force=force, variables=variables)
 
 
 def run_alone(name: str, *, root: Path | None = None) -> int:
@@ -151,9 +162,18 @@ def _in_registry(layout: Layout, params: Params) -> bool:
     return registered_version(facts["model_name"], facts["bundle_sha256"], tracking_uri=uri) is not None
 
 
-def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str], force: bool) -> int:
+def _work(
+    layout: Layout,
+    params: Params,
+    plan: Plan,
+    *,
+    targets: Sequence[str],
+    force: bool,
+    variables: Mapping[str, str],
+) -> int:
+    """`variables` are for the environment of the stages."""
     run_id = uuid.uuid4().hex
-    os.environ[RUN_ID_VARIABLE] = run_id
+    os.environ.update({RUN_ID_VARIABLE: run_id, **variables})
     begin = time.monotonic()
     summary.print_plan(plan.scope, plan.pending, plan.reasons)
     memory = PeakMemory()
@@ -164,7 +184,8 @@ def _work(layout: Layout, params: Params, plan: Plan, *, targets: Sequence[str],
                 stack.enter_context(ray_head(params.ray))
             code = reproduce(layout.root, targets, force=force)
     finally:
-        os.environ.pop(RUN_ID_VARIABLE, None)
+        for name in (RUN_ID_VARIABLE, *variables):
+            os.environ.pop(name, None)
     done = timings(layout, run_id)
     if code != 0:
         return failure(done, code)

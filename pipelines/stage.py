@@ -24,6 +24,8 @@ from pipelines.stages import call_stage
 from pipelines.start import INTERRUPTED
 
 RUN_ID_VARIABLE = "MER_RUN_ID"
+# `runtime.profile_steps` of one run, whatever `params.yaml` has.
+PROFILE_VARIABLE = "MER_PROFILE_STEPS"
 
 Summary = dict[str, Any]
 Work = Callable[[Params, Layout], Mapping[str, Any] | None]
@@ -83,7 +85,7 @@ def run_stage(stage: str, work: Work, *, item: str | None = None, root: Path | N
     exit_code, complaint = 1, None
     summary: Summary = {}
     try:
-        params = load(layout.root)
+        params = _for_this_run(load(layout.root))
         if item is not None:
             _check_dataset(item, params)
         with refusals_named(layout.root):
@@ -127,6 +129,13 @@ def last_facts(layout: Layout, name: str) -> Mapping[str, Any]:
     """The plain values of the summary of a stage's last execution; empty if it never ran here."""
     path = timings_folder(layout) / f"{name}.json"
     return dict(read_json(path).get("facts", {})) if path.is_file() else {}
+
+
+def _for_this_run(params: Params) -> Params:
+    steps = os.environ.get(PROFILE_VARIABLE)
+    if steps is None:
+        return params
+    return params.model_copy(update={"runtime": params.runtime.model_copy(update={"profile_steps": int(steps)})})
 
 
 def _check_dataset(name: str, params: Params) -> None:

@@ -17,6 +17,7 @@ Dataset = Annotated[str, typer.Option("--dataset", metavar="NAME", help="A name 
 
 
 def run(
+    *,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Write a value into params.yaml first (YAML; repeatable)."),
@@ -30,6 +31,14 @@ def run(
         typer.Option("--only", metavar="STAGE", help="Only this stage, none before it; used by Kubeflow tasks."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also run unchanged stages.")] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Write a trace of some steps of training to .mer/profile and to the MLflow run "
+            "(of runtime.profile_steps, else of 5).",
+        ),
+    ] = False,
     code: Annotated[
         str | None,
         typer.Option("--code", metavar="HASH", help="Refuse different code; `same`: that of the project."),
@@ -47,6 +56,7 @@ def run(
       mer run --set train.epochs=60 --set model.width=128
       mer run --set datasets='[ravdess]' --set ravdess.root=/data/ravdess
       mer run --stage features
+      mer run --profile
       mer run --only alignment@synthetic
     """
     from pipelines import run as pipeline
@@ -57,10 +67,10 @@ def run(
 
         check_code(find_root(), code)
     if only is not None:
-        if assignments or stages or force:
+        if assignments or stages or force or profile:
             raise typer.BadParameter("--only cannot be combined with other options")
         raise typer.Exit(pipeline.run_alone(only))
-    raise typer.Exit(pipeline.run(assignments=assignments or (), targets=stages or (), force=force))
+    raise typer.Exit(pipeline.run(assignments=assignments or (), targets=stages or (), force=force, profile=profile))
 
 
 def stage_commands() -> Mapping[str, Callable[..., None]]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
@@ -17,7 +17,7 @@ from components.contracts.errors import ConfigError, UnavailableError
 from components.contracts.layout import Layout
 from pipelines import run
 from pipelines.project import load
-from pipelines.stage import Timing
+from pipelines.stage import PROFILE_VARIABLE, Timing
 
 ALL = (
     "inputs",
@@ -83,6 +83,25 @@ def test_one_run_at_a_time(project: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(UnavailableError, match="another `mer run`"):
             run.run(root=project)
+
+
+def test_a_trace_is_for_one_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str | None] = []
+
+    def reproduce(*_: object, **__: object) -> int:
+        asked.append(os.environ.get(PROFILE_VARIABLE))
+        return 7
+
+    monkeypatch.setattr(run, "ray_head", lambda _: nullcontext())
+    monkeypatch.setattr(run, "reproduce", reproduce)
+    assert run.run(profile=True, root=project) == 7
+    assert run.run(root=project) == 7
+    assert asked == [str(run.PROFILE_STEPS), None]
+    assert "No trace" not in capsys.readouterr().out
+    run.run(profile=True, targets=["datasets"], root=project)
+    assert "No trace: nothing is to be trained" in capsys.readouterr().out
 
 
 def test_the_exit_code_is_the_stages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from components.contracts.errors import ConfigError, DataError
 from components.contracts.layout import Layout
-from pipelines.stage import RUN_ID_VARIABLE, address, run_stage, timings
+from pipelines.stage import PROFILE_VARIABLE, RUN_ID_VARIABLE, address, run_stage, timings
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +54,18 @@ def test_a_wrong_configuration_is_noted_too(project: Path) -> None:
 def test_notes_of_a_different_run_do_not_count(project: Path) -> None:
     run_stage("train", lambda params, layout: {})
     assert timings(Layout(project), "different") == []
+
+
+def test_a_run_may_ask_for_a_trace_of_its_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def work(params, layout):
+        asked.append(params.runtime.profile_steps)
+
+    run_stage("train", work)
+    monkeypatch.setenv(PROFILE_VARIABLE, "5")
+    run_stage("train", work)
+    assert asked == [0, 5]
 
 
 def test_addresses() -> None:

@@ -94,6 +94,23 @@ def test_the_stage_writes_a_model_and_tells_mlflow(
 
 
 @pytest.mark.integration
+def test_a_trace_is_kept_and_in_the_run(tmp_path: Path, mlflow_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    params = tiny_params(mlflow_uri, "stage-trace", epochs=5)
+    params = params.model_copy(update={"runtime": params.runtime.model_copy(update={"profile_steps": 1})})
+    summary = call_stage("train", params, layout)
+    kept = layout.profile / "train.json"
+    named = [event["name"] for event in read_json(kept)["traceEvents"] if event.get("cat") == "user_annotation"]
+    assert named.count("forward") == named.count("backward") == 1
+    assert f"train: its trace is in {kept}" in capsys.readouterr().err
+    client = client_of(params.tracking, tmp_path)
+    run_id = find_run(params.tracking, tmp_path, summary["model_sha256"])
+    (artifact,) = client.list_artifacts(run_id, "profile")
+    assert (artifact.path, artifact.file_size) == ("profile/train.json", kept.stat().st_size)
+
+
+@pytest.mark.integration
 def test_equal_inputs_give_equal_bytes_also_after_an_interruption(
     tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,8 @@ class Runtime(Section):
 
     profile_steps: int = Field(0, ge=0)
     """Steps of which the first worker writes a trace with torch's profiler, from the eleventh on, to
-    `.mer/profile/train.json` and to the MLflow run; it opens in https://ui.perfetto.dev. 0 writes none."""
+    `.mer/profile/train.json` and to the MLflow run; it opens in https://ui.perfetto.dev. 0 writes none, and
+    `mer run --profile` one of that run."""
 
     @property
     def copies(self) -> str | None:

@@ -1,6 +1,6 @@
 """What a training costs beside its steps.
 
-workers.py       two workers against one
+workers.py       two workers against one; overlap.py: how they add up a large gradient
 corpus_size.py   more clips: what one costs, and what a worker holds in memory
 checkpoint.py    the share of checkpoints
 kill.py          from the kill of a worker to the next step

@@ -47,11 +47,12 @@ class Buckets:
         for number, end in enumerate(ends):
             own = parameters[len(parameters) - end : len(parameters) - first]
             size = sum(parameter.numel() for parameter in own)
+            learned = [parameter for parameter in own if parameter.requires_grad]
             self._parts.append(flat[last - size : last])
-            self._sizes.append(len(own))
+            self._sizes.append(len(learned))
             last, first = last - size, end
             if len(ends) > 1:
-                for parameter in own:
+                for parameter in learned:
                     parameter.register_post_accumulate_grad_hook(partial(self._arrived, number))  # type: ignore[no-untyped-call]
 
     def __len__(self) -> int:

@@ -29,11 +29,11 @@ def test_a_bucket_ends_where_it_is_full(monkeypatch: pytest.MonkeyPatch, sizes: 
 class Chain:
     """Four weights of one bucket each, of which the last gets its gradient first."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fixed: int | None = None) -> None:
         monkeypatch.setattr(buckets, "FIRST_BYTES", 4)
         monkeypatch.setattr(buckets, "BYTES", 4)
         self.flat = torch.zeros(4)
-        self.weights = [torch.ones(1, requires_grad=True) for _ in range(4)]
+        self.weights = [torch.ones(1, requires_grad=place != fixed) for place in range(4)]
         for weight, part in zip(self.weights, self.flat.split(1), strict=True):
             weight.grad = part
         self.buckets = Buckets(self.flat, self.weights)
@@ -72,6 +72,15 @@ def test_weights_that_are_not_used_hold_back_those_before_them_until_the_end(mon
     assert chain.started == [3, 2, 1, 0]
     chain.buckets.wait()
     assert chain.flat.tolist() == [10, 10, 0, 10]
+
+
+def test_weights_that_are_not_learned_hold_back_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain(monkeypatch, fixed=3)
+    with chain.buckets.summing(chain.start):
+        chain.backward(0, 1, 2, 3)
+        assert chain.started == [3, 2, 1, 0]
+    chain.buckets.wait()
+    assert chain.flat.tolist() == [10, 10, 10, 0]
 
 
 def test_a_backward_pass_before_the_last_one_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,15 +92,18 @@ def _row(what: str, shape: ModelShape, sizes: Sizes, device: torch.device) -> Co
     )
     name = torch.cuda.get_device_name(device)
     peak = peak_of(name)
+    memory = {learner: _peak_mib(learner, batch) for learner in (eager, compiled)}
     eager_s, compiled_s = (seconds / sizes.steps for seconds in measured.medians_s)
     return Comparison(
         what=f"{what}, width {shape.width}, {shape.clips} clips × {shape.steps} steps, four modalities, {name}",
         unit="step",
-        baseline=Figure(name="fp32 eager", amount=eager_s, detail=_detail(operations, eager_s, peak, "fp32")),
+        baseline=Figure(
+            name="fp32 eager", amount=eager_s, detail=_detail(operations, eager_s, peak, "fp32", memory[eager])
+        ),
         ours=Figure(
             name="bf16 + compile",
             amount=compiled_s,
-            detail=_detail(operations, compiled_s, peak, "bf16"),
+            detail=_detail(operations, compiled_s, peak, "bf16", memory[compiled]),
         ),
         kind="gain",
         ratio=measured.gain,
@@ -148,13 +151,20 @@ def _steps(learner: Learner, batch: Batch, count: int) -> Callable[[], None]:
     return steps
 
 
-def _detail(operations: int, seconds: float, peak: Peak | None, kind: Literal["bf16", "fp32"]) -> str:
+def _peak_mib(learner: Learner, batch: Batch) -> float:
+    """What a step holds at most, with what is there before and after it."""
+    torch.cuda.reset_peak_memory_stats()
+    _steps(learner, batch, 1)()
+    return torch.cuda.max_memory_allocated() / (1 << 20)
+
+
+def _detail(operations: int, seconds: float, peak: Peak | None, kind: Literal["bf16", "fp32"], mib: float) -> str:
     rate = operations / seconds / 1e12
     share = f"{rate:.1f} TFLOP/s, peak not known"
     if peak is not None:
         bound: float = getattr(peak, kind)
         share = f"{rate / bound:.1%} of {bound:g} TFLOP/s {kind}"
-    return f"{1 / seconds:.1f} steps/s, {share}"
+    return f"{1 / seconds:.1f} steps/s, {share}, {mib:,.0f} MiB with both learners"
 
 
 BENCHMARK = Benchmark(

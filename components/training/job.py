@@ -14,9 +14,11 @@ from torch import Tensor
 
 import components.model
 import components.training
+from components.catalog import cases
 from components.catalog.cases import Case
 from components.contracts.config import Runtime
 from components.contracts.fingerprint import files_sha256, fingerprint
+from components.features import transform
 from components.model.published.windows import Windows
 from components.runtime.threads import one_thread
 from components.training.checkpoints.copies import Copies
@@ -37,9 +39,11 @@ def resume_name(inputs_sha256: str) -> str:
 
 @cache
 def _code_sha256() -> str:
-    """Of the code as this process found it: files that are edited meanwhile do not change what it calls a training."""
+    """Of the code as this process found it, from transformed clips to weights: files that are edited meanwhile do not
+    change what it calls a training."""
     folders = (Path(module.__path__[0]) for module in (components.model, components.training))
-    return files_sha256(path for folder in folders for path in sorted(folder.rglob("*.py")))
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return files_sha256([*files, *(Path(str(module.__file__)) for module in (cases, transform))])
 
 
 @dataclass(frozen=True, kw_only=True)

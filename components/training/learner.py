@@ -239,6 +239,11 @@ class Learner:
         return parameter.grad
 
     @property
+    def precision(self) -> str:
+        """What forward passes are computed in: "bf16" or "fp32"."""
+        return "bf16" if self.bf16 else "fp32"
+
+    @property
     def average(self) -> dict[str, Tensor]:
         """The averaged weights of the model, by name."""
         return {name: value for name, value in self.ema.items() if name not in self.of_loss}

@@ -50,4 +50,5 @@ def test_on_a_gpu(tmp_path: Path) -> None:
     (row,) = run(BENCHMARK.quick, tmp_path)
     assert isinstance(row, Comparison)
     assert "steps/s" in row.ours.detail
+    assert "MiB" in row.ours.detail
     assert row.ratio.low > 0

@@ -73,9 +73,12 @@ def test_a_step_on_a_gpu_is_the_one_on_a_cpu() -> None:
 @pytest.mark.gpu
 @pytest.mark.integration
 @pytest.mark.usefixtures("ray_session")
-def test_one_worker_over_nccl_learns_what_this_process_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_over_nccl_learn_what_this_process_does(tmp_path: Path, workers: int) -> None:
+    if torch.cuda.device_count() < workers:
+        pytest.skip(f"needs {workers} CUDA devices")
     train = Train(precision="fp32", epochs=3, batch_clips=4)
-    runtime = Runtime(workers=1, use_gpu=True, checkpoint_steps=1)
+    runtime = Runtime(workers=workers, use_gpu=True, checkpoint_steps=1)
     job = Job(task=replace(TASK, train=train), items=TOY.items, inputs_sha256="x")
     expected = fit_here(job, tmp_path / "here", lambda _: None, runtime)
     trained = fit(job, tmp_path / "there", runtime=runtime, resources=RayResources(), on_epoch=lambda _: None)
@@ -92,8 +95,9 @@ def test_one_worker_over_nccl_learns_what_this_process_does(tmp_path: Path) -> N
 def test_weights_in_parts_learn_over_nccl_what_whole_ones_do(tmp_path: Path) -> None:
     """On two GPUs; where there is one, a single worker goes the same way."""
     task, learned = replace(TASK, train=Train(precision="fp32", epochs=3, batch_clips=4)), {}
+    workers = min(2, torch.cuda.device_count())
     for shard in (False, True):
-        runtime = Runtime(workers=2, min_workers=1, use_gpu=True, checkpoint_steps=1, shard=shard)
+        runtime = Runtime(workers=workers, use_gpu=True, checkpoint_steps=1, shard=shard)
         job = Job(task=task, items=TOY.items, inputs_sha256=f"shard {shard}")
         folder = tmp_path / str(shard)
         learned[shard] = fit(job, folder, runtime=runtime, resources=RayResources(), on_epoch=lambda _: None)

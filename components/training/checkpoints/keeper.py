@@ -83,7 +83,15 @@ class Checkpoints:
         """Loads one. Raises ModelError: it is damaged, or of a different training; DataError: it cannot be brought."""
         if self.copies is not None and not (self.folder / name).is_dir():
             self.copies.fetch(self.folder / name)
-        return load_checkpoint(self.folder / name, learner, inputs_sha256=self.inputs_sha256)
+        taken = load_checkpoint(self.folder / name, learner, inputs_sha256=self.inputs_sha256)
+        before = taken.state.get("precision", learner.precision)
+        if before != learner.precision:
+            print(
+                f"train: the checkpoint was trained in {before}, and training goes on in {learner.precision}, as this "
+                "device has it; set train.precision for one throughout",
+                file=sys.stderr,
+            )
+        return taken
 
     def at_boundary(self, learner: Learner) -> None:
         """Takes a checkpoint if it is time for one. To be called after every step."""

@@ -62,6 +62,7 @@ def snapshot(learner: Learner, *, inputs_sha256: str) -> Snapshot:
             "epoch_sums": dict(learner.epoch_sums),
             "history": list(learner.history),
             "spec": learner.spec.to_json(),
+            "precision": learner.precision,
         },
     )
 

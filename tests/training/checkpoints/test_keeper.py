@@ -86,6 +86,18 @@ def test_one_that_cannot_be_used_is_passed_over_for_the_one_before(
     assert str(newest) in said
 
 
+def test_a_change_of_precision_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As where a machine with a GPU is lost and one without goes on."""
+    trained(tmp_path, epochs=1, checkpoint_steps=1)
+    for bf16, said in ((False, ""), (True, "was trained in fp32, and training goes on in bf16")):
+        learner = new_learner(TASK, ITEMS)
+        learner.bf16 = bf16
+        with kept(tmp_path) as reading:
+            assert reading.load(learner) is not None
+        heard = capsys.readouterr().err
+        assert said in heard if said else heard == ""
+
+
 def test_without_any_that_is_whole_it_starts_anew(tmp_path: Path) -> None:
     trained(tmp_path, epochs=1, checkpoint_steps=1)
     learner = new_learner(TASK, ITEMS)

@@ -12,8 +12,9 @@ the same features takes over.
 
 Where that file would have more than `runtime.cache_mb`, it is made once, on the machine with the project, and stays in
 the store. A worker reads each clip from there, a part of the object of exactly its bytes, and its node keeps the clips
-that were used last. The order is the permutation of all clips all the same; so with room for a share c of them about
-c²/2 are found on the node in an epoch (and all with c = 1), the others are read again: that is what the disk saves.
+that were used last. The order is the permutation of all clips all the same; so with room for a share c of them
+c + (1 − c) ln(1 − c) are found on the node in an epoch (0.15 with c = 0.5, 0.67 with c = 0.9, and all with c = 1), the
+others are read again: that is what the disk saves.
 """
 
 from __future__ import annotations

@@ -60,6 +60,8 @@ FORMAT = 2
 # Values of a modality begin at a multiple of this, as their type needs.
 ALIGNED = FLOAT_BYTES
 ROWS_AT_ONCE = 65_536
+# How many files an error names.
+SHARDS_SHOWN = 4
 BYTES_PER_MB = 1_000_000
 Store = FeatureStore | RemoteFeatureStore
 REMEDY = "Delete the folder: it is made anew from the feature store."
@@ -351,7 +353,7 @@ def _write_clips(
                     written[own[first:last]] = True
                     if last > first:
                         advance(int(last - first))
-    _check_complete(written, table, blocks)
+    _check_complete(written, table, blocks, stores)
     return checksums
 
 
@@ -366,16 +368,25 @@ def _write_block(file: int, encoded: Encoded, offset: int) -> int:
     return zlib.crc32(block)
 
 
-def _check_complete(written: NDArray[np.bool_], table: pa.Table, blocks: Blocks) -> None:
+def _check_complete(written: NDArray[np.bool_], table: pa.Table, blocks: Blocks, stores: Mapping[str, Store]) -> None:
     missing = np.flatnonzero(~written)
     if missing.size:
-        clip = table["clip_id"][int(blocks.clips[missing[0]])].as_py()
+        row = table.slice(int(blocks.clips[missing[0]]), 1).to_pylist()[0]
+        modality, key = blocks.modalities[int(missing[0])].as_py(), blocks.keys[int(missing[0])].as_py()
         raise DataError(
             f"{missing.size} of {written.size} keys are not in the feature store",
-            where=f"{clip}: {blocks.modalities[int(missing[0])].as_py()}",
-            seen=blocks.keys[int(missing[0])].as_py(),
-            remedy="Run the features stage again",
+            where=f"{row['clip_id']}: {modality}",
+            seen=f"{key}; {_looked_in(stores[row['dataset']], modality)}",
+            remedy="Bring back a file that vanished (`dvc checkout data/features/*`), or run the features stage again",
         )
+
+
+def _looked_in(store: Store, modality: str) -> str:
+    """The files of a modality, in words."""
+    names = [shard.name for shard in store.shards(modality)]
+    shown = ", ".join(names[:SHARDS_SHOWN]) + (f" and {len(names) - SHARDS_SHOWN} more" if names[SHARDS_SHOWN:] else "")
+    place = store.address if isinstance(store, RemoteFeatureStore) else store.folder
+    return f"{place}/{modality} has {len(names)} files" + (f": {shown}" if names else "")
 
 
 def _write_rows(folder: Path, table: pa.Table, blocks: Blocks, checksums: NDArray[np.uint32]) -> None:

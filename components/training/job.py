@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import components.training
 from components.catalog import cases
 from components.catalog.cases import Case
 from components.contracts.config import Runtime
+from components.contracts.errors import DataError
 from components.contracts.fingerprint import files_sha256, fingerprint
 from components.features import transform
 from components.model.published.windows import Windows
@@ -135,10 +137,11 @@ def trained_epochs(
     steps = learner.steps // job.task.train.epochs
     for record in learner.history:
         yield Epoch(record=record, seconds=None, steps=steps)
-    with traced(trace, steps=runtime.profile_steps) as step_done:
+    with traced(trace, steps=runtime.profile_steps) as step_done, _kept_at_boundary(learner, checkpoints) as boundary:
         learner.clock.named = runtime.profile_steps > 0
 
         def at_boundary(learner: Learner) -> None:
+            boundary.samples = learner.samples
             with learner.clock("checkpoint"):
                 _checkpoint(learner, checkpoints, share)
             step_done()
@@ -159,6 +162,26 @@ def trained_epochs(
             started = ended
             with learner.clock("logging"):
                 yield epoch
+
+
+@dataclass
+class _Boundary:
+    """The last batch boundary, by the samples consumed there."""
+
+    samples: int
+
+
+@contextmanager
+def _kept_at_boundary(learner: Learner, checkpoints: Checkpoints | None) -> Iterator[_Boundary]:
+    """Takes a last checkpoint where clips cannot be read, so that nothing is trained again: by itself, on the worker
+    that writes them. Where held-out clips cannot be read the epoch has no record yet, and the one before it counts."""
+    boundary = _Boundary(learner.samples)
+    try:
+        yield boundary
+    except DataError:
+        if checkpoints is not None and not learner.placement.together and learner.samples == boundary.samples:
+            checkpoints.take_last(learner)
+        raise
 
 
 def _checkpoint(learner: Learner, checkpoints: Checkpoints | None, share: Share) -> None:

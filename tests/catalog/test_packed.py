@@ -183,9 +183,21 @@ def shard(layout: Layout) -> Path:
     return FeatureStore(layout.features("toy")).shards("voice")[0]
 
 
-def test_a_vanished_shard_is_said_with_a_clip_and_leaves_nothing(layout: Layout) -> None:
-    shard(layout).unlink()
-    with pytest.raises(DataError, match=r"toy/.*: voice: \d+ of \d+ keys are not in the feature store.*features stage"):
+def test_a_vanished_shard_is_said_with_a_clip_and_the_files_that_are_there_and_leaves_nothing(layout: Layout) -> None:
+    whole = shard(layout)
+    items = list(FeatureStore(layout.features("toy")).scan("voice"))
+    whole.unlink()
+    missing = r"toy/.*: voice: \d+ of \d+ keys are not in the feature store; seen '[0-9a-f]{64}; "
+    folder, remedy = layout.features("toy") / "voice", "dvc checkout.*features stage"
+    with pytest.raises(DataError, match=rf"{missing}{folder} has 0 files'.*{remedy}"):
+        read_examples(layout, "train", memory_mb=0)
+    parts = FeatureStore(layout.root / "parts")
+    for item in items[:-1]:
+        parts.write("voice", dict([item]))
+    for part in parts.shards("voice"):
+        part.rename(folder / part.name)
+    shown = rf"has {len(items) - 1} files: (shard-\S+ ){{4}}and {len(items) - 5} more'.*{remedy}"
+    with pytest.raises(DataError, match=rf"{missing}{folder.parent.parent}/(toy|other)/voice {shown}"):
         read_examples(layout, "train", memory_mb=0)
     assert folders(layout) == []
 

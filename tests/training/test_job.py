@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 
 from components.catalog.cases import Case
 from components.contracts.config import RayResources, Runtime, Train
+from components.contracts.errors import DataError
+from components.runtime.on_demand import OnDemand
 from components.training.job import CHECKPOINTS, Epoch, Job, fit_here
 from components.training.learner import DivergedError
 from components.training.loop import TrainingTask
@@ -80,6 +83,37 @@ def test_a_training_that_diverges_names_the_step_the_clips_and_the_last_checkpoi
             resources=RayResources(),
             on_epoch=lambda epoch: None,
         )
+
+
+@pytest.mark.parametrize("split", ["train", "calibration"])
+def test_a_training_that_cannot_read_keeps_what_it_learned(tmp_path: Path, split: str) -> None:
+    """Where it cannot read what is held out the epoch is half done, so none is taken there."""
+    whole = fit_here(JOB, tmp_path / "whole", lambda epoch: None, RUNTIME)
+    late = int(JOB.task.order(JOB.items("train")).permutation(1)[-1])
+
+    gone = False
+
+    def vanishing(cases: Sequence[Case]) -> OnDemand[Case]:
+        def read(place: int) -> Case:
+            if gone and place == late:
+                raise DataError("packed clips are damaged")
+            return cases[place]
+
+        return OnDemand(read, np.arange(len(cases)))
+
+    def lose(_: Epoch) -> None:
+        nonlocal gone
+        gone = True
+
+    seldom = Runtime(workers=0, checkpoint_minutes=1e6, batches_ahead=0)
+    broken = replace(JOB, items=lambda name: vanishing(JOB.items(name)) if name == split else JOB.items(name))
+    with pytest.raises(DataError, match="damaged"):
+        fit_here(broken, tmp_path / "again", lose, seldom)
+    kept = JOB.checkpoints(tmp_path / "again", seldom).names()
+    assert kept == (["000000000017"] if split == "train" else [])  # before the last batch of the second epoch
+    resumed = fit_here(JOB, tmp_path / "again", lambda epoch: None, seldom)
+    assert resumed.history == whole.history
+    assert all(torch.equal(value, whole.weights[name]) for name, value in resumed.weights.items())
 
 
 def test_an_epoch_counts_its_steps_per_second() -> None:

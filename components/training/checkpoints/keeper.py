@@ -111,6 +111,12 @@ class Checkpoints:
         self._taken_at = time.monotonic()
         self._writing = self._writer.submit(self._write, snapshot(learner, inputs_sha256=self.inputs_sha256))
 
+    def take_last(self, learner: Learner) -> None:
+        """Takes a checkpoint of a training that has to stop at a boundary, unless there is one of this state."""
+        self._wait()
+        if learner.samples and _name(learner.samples) not in self.names():
+            self.take(learner)
+
     def forget(self) -> None:
         """Removes the copies of a training that is done; what cannot be removed is said, since nothing needs it."""
         if self.copies is None:
@@ -126,7 +132,7 @@ class Checkpoints:
             self._writing = None
 
     def _write(self, state: Snapshot) -> None:
-        path = self.folder / f"{state.samples:0{DIGITS}d}"
+        path = self.folder / _name(state.samples)
         try:
             write_checkpoint(path, state)
             self._drop(self.names())
@@ -158,6 +164,10 @@ class Checkpoints:
             return float(read_json(self.folder / name / STATE)["history"][-1]["loss"])
         except (OSError, ValueError, LookupError, TypeError):
             return float("inf")
+
+
+def _name(samples: int) -> str:
+    return f"{samples:0{DIGITS}d}"
 
 
 def _without(names: Iterable[str], kept: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ from components.features.base import Encoded
 from components.features.store import FeatureStore
 from components.runtime.disk_cache import PAGE_BYTES
 from components.training.earlier import Earlier, Start
-from components.training.job import Epoch, Job, Trained, fit_here
+from components.training.job import CHECKPOINTS, Epoch, Job, Trained, fit_here
 from components.training.loop import TrainingTask
 from components.training.nodes.materials import NodeMaterials, forget, publish
 from components.training.samples.source import CatalogItems
@@ -214,7 +214,7 @@ def trained(
         if epoch.number == 0:
             after_first()
 
-    folder, runtime = layout.root.parent / name, Runtime(workers=0, checkpoint_steps=1)
+    folder, runtime = layout.root.parent / name, Runtime(workers=0, checkpoint_minutes=1e6)
     return fit_here(Job(task=task, items=items, inputs_sha256="x"), folder, on_epoch, runtime)
 
 
@@ -226,7 +226,7 @@ def assert_same(one: Trained, other: Trained) -> None:
 
 @pytest.mark.parametrize("harm", ["one bit", "lost"])
 def test_a_training_whose_clips_are_damaged_in_the_store_says_so_and_goes_on_when_they_are_back(
-    layout: Layout, bucket: Bucket, harm: str
+    layout: Layout, tmp_path: Path, bucket: Bucket, harm: str
 ) -> None:
     materials = in_one_object(layout)
     expected = trained(layout, "whole", materials)
@@ -245,6 +245,7 @@ def test_a_training_whose_clips_are_damaged_in_the_store_says_so_and_goes_on_whe
     }
     with pytest.raises(DataError, match=message[harm]):
         trained(layout, "state", materials, damage)
+    assert list((tmp_path / "state" / CHECKPOINTS).iterdir())
     if harm == "one bit":
         bucket.delete(name)
     assert in_one_object(layout) == materials  # as the next run does

@@ -32,9 +32,15 @@ def sorted_by(table: pa.Table, column: str) -> pa.Table:
 
 
 def places_of(values: pa.ChunkedArray, within: pa.ChunkedArray) -> NDArray[np.int32]:
-    """The first place in `within` of each value, -1 for one that is not there."""
-    places: NDArray[np.int32] = pc.index_in(values, value_set=within.combine_chunks()).fill_null(-1).to_numpy()
-    return places
+    """The last place in `within` of each value, -1 for one that is not there."""
+    backwards = within.take(pa.array(np.arange(len(within))[::-1])).combine_chunks()
+    places: NDArray[np.int32] = pc.index_in(values, value_set=backwards).fill_null(len(within)).to_numpy()
+    return len(within) - 1 - places
+
+
+def at_places(column: pa.ChunkedArray, places: NDArray[np.int32]) -> pa.ChunkedArray:
+    """The values at some places, null at -1."""
+    return column.take(pa.array(places, mask=places < 0))
 
 
 def mapped(texts: pa.Array | pa.ChunkedArray, function: Callable[[str], str | None]) -> pa.Array | pa.ChunkedArray:
@@ -70,11 +76,25 @@ def offsets(sizes: NDArray[np.int64]) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
 
 
-def by_row(table: pa.Table, schema: pa.Schema, make: Callable[[Row], Row | None]) -> pa.Table:
-    """A table of the rows that a function makes of those of another one, a few thousand at a time; None makes none."""
-    made = (
-        [new for row in batch.to_pylist() if (new := make(row)) is not None]
-        for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE)
-    )
-    batches = [pa.RecordBatch.from_pylist(rows, schema=schema) for rows in made]
-    return pa.Table.from_batches(batches, schema=schema)
+def distinct_beside(values: pa.ChunkedArray, groups: pa.ChunkedArray) -> NDArray[np.int64]:
+    """For each row, how many different values the rows of its group have; null is a value, and a group."""
+    names, group_names = pc.unique(values), pc.unique(groups)
+    value = pc.index_in(values, value_set=names).to_numpy()
+    group = pc.index_in(groups, value_set=group_names).to_numpy()
+    once = np.unique(group.astype(np.int64) * len(names) + value)
+    return np.bincount(once // max(len(names), 1), minlength=len(group_names))[group]
+
+
+def values_by_key(maps: pa.ChunkedArray) -> dict[str, list[str]]:
+    """Key → its values in all maps of texts, each once."""
+    both = pc.list_flatten(pairs(maps))
+    keys, values = (pc.struct_field(both, name) for name in ("key", "value"))
+    names = pc.unique(keys).to_pylist()
+    return {name: pc.unique(values.filter(pc.equal(keys, name))).to_pylist() for name in names}
+
+
+def by_row(table: pa.Table, schema: pa.Schema, make: Callable[[Row], Row]) -> pa.Table:
+    """A table of the rows that a function makes of those of another one, a few thousand at a time."""
+    batches = table.to_batches(max_chunksize=ROWS_AT_ONCE)
+    made = [pa.RecordBatch.from_pylist(list(map(make, batch.to_pylist())), schema=schema) for batch in batches]
+    return pa.Table.from_batches(made, schema=schema)

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from components.contracts.columns import places_of, values_by_key
 from components.contracts.config import AlignmentQuality, Labels, Validation
 from components.contracts.errors import ContractError
 from components.contracts.fingerprint import fingerprint
@@ -69,7 +71,7 @@ class DatasetValidation:
         judged = [outcome for outcome in self.outcomes if outcome.suite != suites.DRIFT]
         moved = [measure for outcome in self.outcomes if outcome.suite == suites.DRIFT for measure in outcome.failed]
         counts = accepted_clips.class_counts(accepted, taxonomy)
-        kept = set(accepted.column("clip_id").to_pylist())
+        aside = pa.chunked_array([list({row.clip_id for row in self.quarantined})], pa.string())
         result = {
             "dataset": self.upstream.dataset,
             "success": not self.broken,
@@ -78,8 +80,8 @@ class DatasetValidation:
                 "failed": sum(len(outcome.failed) for outcome in judged),
                 "clips": self.upstream.clips.num_rows,
                 "accepted": accepted.num_rows,
-                "subjects": len(set(accepted.column("subject_id").to_pylist())),
-                "set_aside": len({row.clip_id for row in self.quarantined} - kept),
+                "subjects": pc.count_distinct(accepted["subject_id"]).as_py(),
+                "set_aside": int((places_of(aside, accepted["clip_id"]) < 0).sum()),
                 "quarantined": dict(sorted(Counter(row.code for row in self.quarantined).items())),
             },
             "suites": {outcome.suite: figures(outcome) for outcome in judged},
@@ -162,11 +164,7 @@ def _rows(
     *,
     names: Sequence[str],
 ) -> list[Outcome]:
-    index_keys: dict[str, set[str]] = {}
-    for keys in upstream.index.column("keys").to_pylist():
-        for modality, key in keys or ():
-            index_keys.setdefault(modality, set()).add(key)
-    measured = measure_store(store, index_keys)
+    measured = measure_store(store, values_by_key(upstream.index["keys"]))
     alignment = suites.alignment_suite(quality, validation, upstream.modalities)
     return [
         runner.check(suites.clip_suite(names), tables.clip_rows(upstream, names)),

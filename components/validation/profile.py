@@ -6,15 +6,17 @@ because it is committed and outlives a withdrawal of consent.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from components.contracts.columns import places_of, values_by_key
 from components.features.store import FeatureStore
+from components.validation.accepted import clips_by_name
 from components.validation.measure import FeatureMoments, moments_of
 from components.validation.upstream import Upstream
 
@@ -32,57 +34,38 @@ def profile(upstream: Upstream, accepted: pa.Table, store: FeatureStore) -> dict
         that made them, clips, mean and deviation of each of the D features over all valid steps).
     """
     clips = accepted.num_rows
-    people = Counter(accepted.column("subject_id").to_pylist())
-    kept = set(accepted.column("clip_id").to_pylist())
-    coverage: dict[str, list[float]] = {modality: [] for modality in sorted(upstream.encoders)}
-    for shares in accepted.column("coverage").to_pylist():
-        share_of = dict(shares)
-        for modality, values in coverage.items():
-            values.append(share_of.get(modality, 0.0))
-    speech = [
-        row["speech_fraction"]
-        for row in upstream.quality.select(["clip_id", "speech_fraction"]).to_pylist()
-        if row["clip_id"] in kept and row["speech_fraction"] is not None
-    ]
+    people = pc.value_counts(accepted["subject_id"]).field("counts").to_numpy()
+    quality = upstream.quality
+    speech = quality["speech_fraction"].filter(pa.array(places_of(quality["clip_id"], accepted["clip_id"]) >= 0))
     return {
         "dataset": upstream.dataset,
         "clips": clips,
         "people": len(people),
-        "effective_people": _short(effective_number(list(people.values()))) if people else 0.0,
-        "emotions": _emotions(accepted),
-        "duration_s": _quantiles(accepted.column("duration_s").to_pylist()),
-        "speech_fraction": _quantiles(speech),
-        "coverage": {modality: _quantiles(values) for modality, values in coverage.items()},
+        "effective_people": _short(effective_number(people)) if people.size else 0.0,
+        "emotions": clips_by_name(accepted, str),
+        "duration_s": _quantiles(accepted["duration_s"]),
+        "speech_fraction": _quantiles(speech.drop_null()),
+        "coverage": {
+            modality: _quantiles(pc.map_lookup(accepted["coverage"], modality, "last").fill_null(0.0))
+            for modality in sorted(upstream.encoders)
+        },
         "features": _features(upstream, accepted, store),
     }
 
 
-def effective_number(counts: Collection[int]) -> float:
+def effective_number(counts: ArrayLike) -> float:
     """The number of people with equally many clips that would be as diverse: 1 / Σ p² (Hill 1973, order 2).
 
     It is the number of people when all have equally many clips, and near 1 when one person has nearly all.
     """
-    shares = np.asarray(list(counts), dtype=np.float64) / sum(counts)
+    clips = np.asarray(counts, dtype=np.float64)
+    shares = clips / clips.sum()
     return float(1 / np.square(shares).sum())
 
 
-def _emotions(accepted: pa.Table) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    columns = (accepted.column(name).to_pylist() for name in ("emotion", "segments"))
-    for emotion, segments in zip(*columns, strict=True):
-        counts.update(
-            {name for name in (emotion, *(segment["emotion"] for segment in segments or ())) if name is not None}
-        )
-    return dict(sorted(counts.items()))
-
-
 def _features(upstream: Upstream, accepted: pa.Table, store: FeatureStore) -> dict[str, Any]:
-    keys: dict[str, set[str]] = {modality: set() for modality in sorted(upstream.encoders)}
-    for row in accepted.column("keys").to_pylist():
-        for modality, key in row:
-            keys[modality].add(key)
     out = {}
-    for modality, clip_keys in keys.items():
+    for modality, clip_keys in sorted(values_by_key(accepted["keys"]).items()):
         moments = moments_of(store, modality, clip_keys)
         if moments is not None:
             out[modality] = _feature(

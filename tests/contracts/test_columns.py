@@ -4,7 +4,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.contracts.columns import by_row, mapped, places_of, rows_at, sorted_by, sorted_pairs
+from components.contracts.columns import (
+    at_places,
+    by_row,
+    distinct_beside,
+    mapped,
+    places_of,
+    rows_at,
+    sorted_by,
+    sorted_pairs,
+    values_by_key,
+)
 
 MAP = pa.map_(pa.string(), pa.float64())
 
@@ -36,8 +46,22 @@ def test_a_text_is_mapped_once_and_null_stays_null() -> None:
     assert calls == ["a", "b"]
 
 
-def test_places_are_the_first_ones() -> None:
-    assert places_of(parts(["c", "x"], ["a"]), parts(["a", "c"], ["c"])).tolist() == [1, -1, 0]
+def test_places_are_the_last_ones() -> None:
+    places = places_of(parts(["c", "x"], ["a"]), parts(["a", "c"], ["c"]))
+    assert places.tolist() == [2, -1, 0]
+    assert at_places(parts(["p", "q"], ["r"]), places).to_pylist() == ["r", None, "p"]
+    assert places_of(parts(["c"]), parts([])).tolist() == [-1]
+
+
+def test_the_different_values_of_a_group_are_counted_at_each_of_its_rows() -> None:
+    groups = parts(["x", "y", None], ["x", "x", None])
+    assert distinct_beside(parts(["a", "a", "a"], ["b", "a", None]), groups).tolist() == [2, 1, 2, 2, 2, 2]
+    assert distinct_beside(parts([]), parts([])).tolist() == []
+
+
+def test_the_values_of_each_key_are_named_once() -> None:
+    maps = pa.array([[("x", "1"), ("y", "2")], None, [("x", "1"), ("y", "3")]], pa.map_(pa.string(), pa.string()))
+    assert values_by_key(pa.chunked_array([maps[:1], maps[1:]])) == {"x": ["1"], "y": ["2", "3"]}
 
 
 def test_the_pairs_of_each_map_are_sorted_and_a_missing_map_is_empty() -> None:
@@ -48,10 +72,8 @@ def test_the_pairs_of_each_map_are_sorted_and_a_missing_map_is_empty() -> None:
         assert sorted_pairs(maps.slice(first)).to_pylist() == expected[first:]
 
 
-def test_rows_are_made_of_rows_and_some_of_none() -> None:
+def test_rows_are_made_of_rows_in_their_order() -> None:
     table = pa.table({"number": range(20_000)})
-    even = by_row(
-        table, pa.schema({"half": pa.int64()}), lambda row: None if row["number"] % 2 else {"half": row["number"] // 2}
-    )
-    assert even["half"].to_pylist() == list(range(10_000))
-    assert by_row(table[:0], even.schema, dict).equals(even[:0])
+    doubled = by_row(table, pa.schema({"twice": pa.int64()}), lambda row: {"twice": 2 * row["number"]})
+    assert doubled["twice"].to_pylist() == list(range(0, 40_000, 2))
+    assert by_row(table[:0], doubled.schema, dict).equals(doubled[:0])

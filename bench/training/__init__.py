@@ -2,6 +2,7 @@
 
 workers.py       two workers against one; overlap.py: how they add up a large gradient
 corpus_size.py   more clips: what one costs, and what a worker holds in memory
+evaluation_size.py  the same of `evaluate`
 checkpoint.py    the share of checkpoints
 kill.py          from the kill of a worker to the next step
 object_store.py  features in an object store against the local disk

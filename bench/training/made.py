@@ -13,6 +13,7 @@ from bench.made import CLASSES, cases, widths_of
 from components.catalog.cases import Case
 from components.catalog.rows import CATALOG_SCHEMA
 from components.contracts.atomic import write_json, write_table
+from components.contracts.config import MODALITIES
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.features.base import Encoded
@@ -36,9 +37,17 @@ class MadeClips:
         return cases(self.clips, steps=self.steps, widths=self.widths) if split == "train" else []
 
 
-def write_catalog(layout: Layout, *, clips: int, distinct: int, steps: int) -> None:
-    """A catalog of `clips` training clips whose features are those of `distinct` ones, over and over."""
-    widths = widths_of()
+def write_catalog(
+    layout: Layout,
+    *,
+    clips: int,
+    distinct: int,
+    steps: int,
+    names: Sequence[str] = MODALITIES,
+    splits: Sequence[str] = ("train",),
+) -> None:
+    """A catalog of `clips` clips whose features are those of `distinct` ones, over and over; `splits` in turn."""
+    widths = widths_of(names)
     made = cases(distinct, steps=steps, widths=widths)
     keys = [{name: _key(case.clip_id, name) for name in widths} for case in made]
     store = FeatureStore(layout.features(NAME))
@@ -46,7 +55,10 @@ def write_catalog(layout: Layout, *, clips: int, distinct: int, steps: int) -> N
         part = range(first, min(first + SHARD_CLIPS, distinct))
         for name in widths:
             store.write(name, {keys[at][name]: Encoded(made[at].features[name], made[at].masks[name]) for at in part})
-    rows = [_row(index, made[index % distinct], keys[index % distinct]) for index in range(clips)]
+    rows = [
+        _row(index, made[index % distinct], keys[index % distinct], splits[index % len(splits)])
+        for index in range(clips)
+    ]
     write_table(layout.catalog / "catalog.parquet", pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA))
     described = {
         "sha256": fingerprint([clips, distinct, steps]),
@@ -61,14 +73,14 @@ def _key(clip_id: str, name: str) -> str:
     return hashlib.sha256(f"{clip_id} {name}".encode()).hexdigest()
 
 
-def _row(index: int, case: Case, keys: Mapping[str, str]) -> dict[str, Any]:
+def _row(index: int, case: Case, keys: Mapping[str, str], split: str) -> dict[str, Any]:
     return {
         "clip_id": f"{NAME}/{index:06d}",
         "dataset": NAME,
         "content_sha256": hashlib.sha256(str(index).encode()).hexdigest(),
-        "subject_id": case.subject_id,
+        "subject_id": f"{case.subject_id}-{split}",
         "session_id": case.subject_id,
-        "split": "train",
+        "split": split,
         "label": CLASSES[case.clip_label],
         "segments": [],
         "keys": sorted(keys.items()),

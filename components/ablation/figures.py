@@ -154,7 +154,8 @@ def details(row: TableRow, items: Items, classes: Sequence[str], config: Evaluat
         truth=np.tile(items.truth, len(posterior)),
         posterior=posterior.reshape(-1, posterior.shape[-1]),
     )
-    groups = [*items.groups] * len(posterior)
+    keys = sorted({key for group in items.groups for key in group})
+    groups = {key: Subjects.of([group.get(key, "") for group in items.groups] * len(posterior)) for key in keys}
     return {
         "per_class": {scores.pop("class"): scores for scores in per_class(sample, classes, bootstrap=bootstrap)},
         "slices": slice_scores(sample, groups, bootstrap=bootstrap, bins=config.calibration_bins),

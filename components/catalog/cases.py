@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -152,19 +153,33 @@ def _cases(examples: Sequence[Example], make: Callable[[Example], Case], *, usab
     return [case for case in map(make, examples) if kept(case)]
 
 
-def shown_clips(cases: Sequence[Case], count: int) -> list[int]:
-    """Which clips to draw: one of each kind that was planted, then of each label, by clip id. Never chosen by score."""
-    order = sorted(range(len(cases)), key=lambda index: cases[index].clip_id)
+def shown_clips(cases: Iterable[Case], count: int) -> list[int]:
+    """Which clips to draw: one of each kind that was planted, then of each label, by clip id. Never chosen by score.
+    Clips are gone through once."""
+    by_kind: dict[str, list[tuple[str, int]]] = {kind: [] for kind in SHOWN}
+    by_label: dict[int, list[tuple[str, int]]] = {}
+    first: list[tuple[str, int]] = []
+    for place, case in enumerate(cases):
+        clip = case.clip_id, place
+        for kind in SHOWN:
+            if case.has_planted(kind):
+                _enter(by_kind[kind], clip, len(SHOWN))  # the others may be chosen for a different kind
+        if not case.planted:
+            _enter(by_label.setdefault(case.clip_label, []), clip, 1)
+        _enter(first, clip, count)
     chosen: list[int] = []
-    for kind in SHOWN:
-        chosen.extend([i for i in order if cases[i].has_planted(kind) and i not in chosen][:1])
-    labels: set[int] = set()
-    for index in order:
-        if index not in chosen and not cases[index].planted and cases[index].clip_label not in labels:
-            labels.add(cases[index].clip_label)
-            chosen.append(index)
-    chosen.extend(index for index in order if index not in chosen)
+    for own in by_kind.values():
+        chosen.extend([place for _, place in own if place not in chosen][:1])
+    chosen.extend(place for _, place in sorted(clip for own in by_label.values() for clip in own))
+    chosen.extend([place for _, place in first if place not in chosen])
     return chosen[:count]
+
+
+def _enter(smallest: list[tuple[str, int]], clip: tuple[str, int], most: int) -> None:
+    """Keeps the first clips by id."""
+    if len(smallest) < most or (smallest and clip < smallest[-1]):
+        insort(smallest, clip)
+        del smallest[most:]
 
 
 def _number(value: float | None) -> float:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.intervals import Bootstrap, Subjects, ratio, rounded
+from components.evaluation.intervals import Bootstrap, at_once, ratio, rounded
 from components.evaluation.measure import Sample
 
 Floats = NDArray[np.float64]
@@ -35,8 +35,9 @@ class Curve(NamedTuple):
 
 
 def curve(sample: Sample) -> Curve:
-    """Of all labelled answers, the surest first; equally sure ones enter together."""
-    confidence, wrong = _outcomes(sample)
+    """Of all labelled answers, or some of very many, the surest first; equally sure ones enter together."""
+    some = sample.thinned()
+    confidence, wrong = _outcomes(some.posterior, some.truth)
     levels, inverse = np.unique(-confidence, return_inverse=True)
     kept = np.cumsum(np.bincount(inverse, minlength=levels.size))
     mistakes = np.cumsum(np.bincount(inverse, weights=wrong, minlength=levels.size))
@@ -52,27 +53,26 @@ def coverage_figures(sample: Sample, bootstrap: Bootstrap) -> dict[str, Any]:
 
     Answers as sure as the last one that is kept are kept too, so `items` may be more than the share.
     """
-    confidence, wrong = _outcomes(sample)
-    people = Subjects.of(sample.subjects)
-    ordered, surest = np.sort(confidence)[::-1], {}
+    some = sample.thinned()
+    people = sample.people
+    ordered, surest = np.sort(_outcomes(some.posterior, some.truth)[0])[::-1], {}
     for share in COVERAGES:
         count = round(share * ordered.size)
         if count < min(MIN_KEPT, ordered.size):
             continue
-        least = float(ordered[count - 1])
-        kept = confidence >= least
-        sums = people.sums(np.stack([wrong * kept, kept], axis=-1))
+        least, sums = float(ordered[count - 1]), np.zeros((len(people.names), 2))
+        for part in at_once(sample.size):
+            confidence, wrong = _outcomes(sample.posterior[part], sample.truth[part])
+            kept = confidence >= least
+            np.add.at(sums, people.index[part], np.stack([wrong * kept, kept], axis=-1))
         surest[f"{share:g}"] = {
             "confidence": rounded(least),
-            "items": int(kept.sum()),
+            "items": int(sums[:, 1].sum()),
             "wrong": bootstrap.of_sums(sums, ratio).to_json(),
         }
     return {"area": rounded(curve(sample).area), "surest": surest}
 
 
-def _outcomes(sample: Sample) -> tuple[Floats, Floats]:
+def _outcomes(posterior: NDArray[np.floating], truth: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """(N,) confidence, and (N,) 1 where the answer is wrong."""
-    return (
-        sample.posterior.max(-1).astype(np.float64),
-        (sample.posterior.argmax(-1) != sample.truth).astype(np.float64),
-    )
+    return posterior.max(-1).astype(np.float64), (posterior.argmax(-1) != truth).astype(np.float64)

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from components.catalog.cases import Case
 from components.evaluation import metrics
-from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio
-from components.inference.contradiction import ConflictCurve, ContradictionSpan, find_spans
+from components.evaluation.intervals import Bootstrap, Interval, SubjectRows, Subjects, ratio
+from components.evaluation.measure import MOST_ITEMS, thin
+from components.inference.contradiction import ContradictionSpan, find_spans
 from components.inference.scoring import Scored
+from components.runtime.spilled import SpilledRows
 
 KIND = "contradiction"
-Rows = Sequence[tuple[Case, Scored, ConflictCurve]]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+# Of a clip: whether a contradiction was planted, its worst conflict, whether that reaches the threshold, whether a span
+# that was found overlaps the planted one, and whether its pair also names the modality that was changed.
+CLIP = np.dtype([("planted", "?"), ("peak", "f8"), ("reached", "?"), ("hit", "?"), ("named", "?")])
 
 
 def contradiction_figures(
@@ -38,22 +42,38 @@ def contradiction_figures(
         the same ranking of moments, inside planted spans against all others; `spans`: of planted contradictions those
         that a found span overlaps, and those where its pair also names the modality that was changed.
     """
-    rows = [(case, item, item.moments) for case, item in zip(cases, scored, strict=True) if item.moments is not None]
-    if not rows:
+    people, clips, steps = SubjectRows(), SpilledRows(), _StepRows()
+    for case, item in zip(cases, scored, strict=True):
+        if item.moments is None:
+            continue
+        people.append(case.subject_id)
+        inside = planted_steps(case)
+        overlapping = [
+            span
+            for span in spans_of(case, item, threshold=threshold, classes=classes)
+            if inside[_steps(span, case.rate_hz)].any()
+        ]
+        changed = {planted.modality for planted in case.planted if planted.kind == KIND}
+        named = any(changed & set(span.pair) for span in overlapping)
+        reached = (item.contradiction or 0.0) >= threshold
+        clips.append(np.array([(case.has_planted(KIND), item.moments.peak, reached, bool(overlapping), named)], CLIP))
+        steps.append(case.subject_id, item.moments.conflict, inside)
+    if not len(clips):
         return {}
-    people = Subjects.of([case.subject_id for case, *_ in rows])
-    planted = np.array([case.has_planted(KIND) for case, *_ in rows], dtype=bool)
-    peak = np.array([moments.peak for _, _, moments in rows])
-    reached = np.array([(item.contradiction or 0.0) >= threshold for _, item, _ in rows])
+    own, by_clip = people.subjects(), clips.array()
+    planted = by_clip["planted"]
     return {
-        "clips": len(rows),
+        "clips": len(by_clip),
         "planted": int(planted.sum()),
         "threshold": threshold,
-        "auroc": _auroc(people, peak, planted, bootstrap),
-        "recall_at_threshold": _share(people, reached, planted, bootstrap),
-        "false_alarms_at_threshold": _share(people, reached, ~planted, bootstrap),
-        "step": _step_figures(rows, bootstrap),
-        "spans": _span_figures(rows, planted, threshold, classes, bootstrap),
+        "auroc": _auroc(own, by_clip["peak"], planted, bootstrap),
+        "recall_at_threshold": _share(own, by_clip["reached"], planted, bootstrap),
+        "false_alarms_at_threshold": _share(own, by_clip["reached"], ~planted, bootstrap),
+        "step": steps.figures(bootstrap),
+        "spans": {
+            "found": _share(own, by_clip["hit"], planted, bootstrap),
+            "found_and_named": _share(own, by_clip["named"], planted, bootstrap),
+        },
     }
 
 
@@ -78,39 +98,27 @@ def spans_of(case: Case, scored: Scored, *, threshold: float, classes: Sequence[
     )
 
 
-def _step_figures(rows: Rows, bootstrap: Bootstrap) -> dict[str, Any]:
-    subjects: list[str] = []
-    values, planted = [], []
-    for case, _, moments in rows:
-        conflict = moments.conflict
+class _StepRows:
+    """Gathers the steps of clips at which a conflict is known."""
+
+    def __init__(self) -> None:
+        self._people, self._values, self._inside = SubjectRows(), SpilledRows(), SpilledRows()
+
+    def append(self, subject: str, conflict: Floats, planted: Flags) -> None:
+        """Adds a clip: (T,) its conflict, and which of its steps are planted ones."""
         known = ~np.isnan(conflict)
-        subjects += [case.subject_id] * int(known.sum())
-        values.append(conflict[known])
-        planted.append(planted_steps(case)[known])
-    inside = np.concatenate(planted)
-    return {
-        "steps": int(inside.size),
-        "planted": int(inside.sum()),
-        "auroc": _auroc(Subjects.of(subjects), np.concatenate(values), inside, bootstrap),
-    }
+        self._people.append(subject, int(known.sum()))
+        self._values.append(conflict[known])
+        self._inside.append(planted[known])
 
-
-def _span_figures(
-    rows: Rows, planted: Flags, threshold: float, classes: Sequence[str], bootstrap: Bootstrap
-) -> dict[str, Any]:
-    people = Subjects.of([case.subject_id for case, *_ in rows])
-    hit, named = [], []
-    for case, item, _ in rows:
-        spans = spans_of(case, item, threshold=threshold, classes=classes)
-        inside = planted_steps(case)
-        overlapping = [span for span in spans if inside[_steps(span, case.rate_hz)].any()]
-        changed = {planted.modality for planted in case.planted if planted.kind == KIND}
-        hit.append(bool(overlapping))
-        named.append(any(changed & set(span.pair) for span in overlapping))
-    return {
-        "found": _share(people, np.array(hit), planted, bootstrap),
-        "found_and_named": _share(people, np.array(named), planted, bootstrap),
-    }
+    def figures(self, bootstrap: Bootstrap) -> dict[str, Any]:
+        """How many steps, and how well their conflict tells planted ones from others."""
+        inside, values, people = self._inside.array(), self._values.array(), self._people.subjects()
+        counts = {"steps": int(inside.size), "planted": int(inside.sum())}
+        if inside.size > MOST_ITEMS:
+            some = thin(inside.size)
+            inside, values, people = inside[some], values[some], people.among(some)
+        return {**counts, "auroc": _auroc(people, values, inside, bootstrap)}
 
 
 def _steps(span: ContradictionSpan, rate_hz: float) -> slice:

@@ -1,13 +1,15 @@
 """One evaluation, start to end: fit on the permitted splits, score the test split, judge the gates.
 
 Splits are sequences that may read their clips from disk when they are asked for. Each is gone through a few times, and
-what is kept of a clip are its labels, masks and scores, never its features.
+what is kept of a clip are its labels, masks and scores, never its features: in memory where the clips are, otherwise in
+temporary files, of which memory holds the places.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,16 +22,17 @@ from components.evaluation import metrics
 from components.evaluation.affect import affect_figures
 from components.evaluation.coverage import coverage_figures
 from components.evaluation.disagreement import contradiction_figures
-from components.evaluation.episodes.decoders import episode_figures, labelled
+from components.evaluation.episodes.decoders import Labelled, episode_figures
+from components.evaluation.episodes.events import true_episodes
 from components.evaluation.failures import confusions
 from components.evaluation.fitting import Fitted, Read, Summary, fit, fit_posteriors, one_by_one
 from components.evaluation.gates import Evidence, Gate, judge
-from components.evaluation.intervals import Bootstrap, Interval, rounded
+from components.evaluation.intervals import Bootstrap, Interval, SubjectRows, rounded
 from components.evaluation.measure import Ruler, Sample, Scores, per_class
-from components.evaluation.objectives import OBJECTIVES, shift_for
+from components.evaluation.objectives import OBJECTIVES, Priors
 from components.evaluation.objectives import figures as objective_figures
 from components.evaluation.slices import slice_scores
-from components.evaluation.subsets import SubsetScores, only_posteriors, sample_of, score_subsets
+from components.evaluation.subsets import SubsetScores, sample_of, samples_of, score_subsets
 from components.evaluation.versions.comparison import MAJORITY, baseline_samples, differences, shortfalls
 from components.inference.calibration import Calibration
 from components.inference.episodes import Episode, find_episodes
@@ -37,7 +40,9 @@ from components.inference.scoring import Logits, Scored, Scorer
 from components.inference.semi_markov import Smoother
 from components.model.base import EmotionModel
 from components.model.scores import accuracy
+from components.runtime.on_demand import OnDemand
 from components.runtime.spilled import Spilled
+from components.training.samples.balance import LabelCounts
 
 LEVELS = ("clip", "step")
 BALANCED = Train()
@@ -63,7 +68,7 @@ class Evaluation:
         level: "clip" when test clips have clip labels, else "step": what the headline figures are of.
         fitted: temperatures, smoother, thresholds, outlier reference.
         cases, scored, episodes: the test clips with every modality they have, in the order of their ids; without their
-            features.
+            features; some are read from disk, and episodes are found, when they are asked for.
         samples: level → labelled predictions after calibration; uncalibrated: the same before.
         table: one row per pattern of present modalities and per baseline: {"subset", "scores"}.
         metrics: all figures as nested JSON; gates: the conditions for promotion.
@@ -73,9 +78,9 @@ class Evaluation:
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     fitted: Fitted
-    cases: tuple[Case, ...]
-    scored: tuple[Scored, ...]
-    episodes: tuple[tuple[Episode, ...], ...]
+    cases: Sequence[Case]
+    scored: Sequence[Scored]
+    episodes: Sequence[Sequence[Episode]]
     samples: Mapping[str, Sample]
     uncalibrated: Mapping[str, Sample]
     table: tuple[tuple[str, Scores], ...]
@@ -137,8 +142,9 @@ def evaluate(
         DataError: no test clip has a label and a valid step.
     """
     classes, read = model.spec.classes, one_by_one(first or model)
-    learned = Summary.of(splits.train)
-    shifts = {name: shift_for(name, train, learned.cases, len(classes)) for name in OBJECTIVES}
+    learned = Summary.of(splits.train, len(classes))
+    priors = Priors.of(learned.learned, train, len(classes))
+    shifts = {name: priors.shift(name, train) for name in OBJECTIVES}
     fitted = fit(first or model, learned, splits.calibration, config, shift=shifts[train.objective], read=read)
     calibrations: dict[str, Calibration] = {
         name: fitted.calibration
@@ -154,7 +160,7 @@ def evaluate(
         fitted,
         calibrations,
         subsets,
-        train=learned.cases,
+        train=learned.labels,
         test=splits.test,
         bootstrap=bootstrap,
         bins=config.calibration_bins,
@@ -180,9 +186,8 @@ def evaluate(
 
 
 def _scored_subsets(scorer: Scorer, test: Sequence[Case], advance: Callable[[int], None]) -> list[SubsetScores]:
-    seen = [(case.present, case.clip_label) for case in test]
-    modalities = tuple(name for name in scorer.model.spec.names if any(name in present for present, _ in seen))
-    level = "clip" if any(label != UNLABELLED for _, label in seen) else "step"
+    present, level = _seen(test)
+    modalities = tuple(name for name in scorer.model.spec.names if name in present)
     subsets = score_subsets(scorer, test, modalities, level=level, advance=advance)
     if not subsets:
         raise DataError(
@@ -194,13 +199,22 @@ def _scored_subsets(scorer: Scorer, test: Sequence[Case], advance: Callable[[int
     return subsets
 
 
+def _seen(test: Sequence[Case]) -> tuple[set[str], str]:
+    """The modalities that clips have, and "clip" where any has a label of its own, otherwise "step"."""
+    present, level = set[str](), "step"
+    for case in test:
+        present.update(case.present)
+        level = "clip" if case.clip_label != UNLABELLED else level
+    return present, level
+
+
 def _measured(
     model: EmotionModel,
     fitted: Fitted,
     calibrations: Mapping[str, Calibration],
     subsets: Sequence[SubsetScores],
     *,
-    train: Sequence[Case],
+    train: LabelCounts,
     test: Sequence[Case],
     bootstrap: Bootstrap,
     bins: int,
@@ -208,13 +222,13 @@ def _measured(
     """Samples of the test split and of the baselines, their scores, and how they differ. The features of `test` are
     read once more."""
     whole = subsets[0]
-    samples = {level: sample for level in LEVELS if (sample := sample_of(whole, level)) is not None}
+    samples = samples_of(zip(whole.cases, whole.scored, strict=True), whole.modalities, LEVELS)
     if not samples:
         raise DataError("no test clip has a label", where="evaluate", remedy="Label some clips of unseen people.")
     ruler = Ruler(level="clip" if "clip" in samples else "step", bootstrap=bootstrap, bins=bins)
     # The scores before calibration are read once, and serve every objective.
     logits = _logits(model, test, whole.modalities)
-    baselines = baseline_samples(train, whole, level=ruler.level, classes=len(model.spec.classes))
+    baselines = baseline_samples(train, whole, level=ruler.level)
     return _Measured(
         ruler=ruler,
         fitted=fitted,
@@ -253,19 +267,18 @@ def _samples(
     scorer: Scorer, whole: SubsetScores, logits: Sequence[Logits], levels: Collection[str]
 ) -> dict[str, Sample]:
     """The predictions under a different calibration, at the same levels."""
-    scored = tuple(
-        only_posteriors(scorer.calibrated(item, case.masks), "step")
-        for case, item in zip(whole.cases, logits, strict=True)
-    )
-    plain = replace(whole, scored=scored)
-    return {level: sample for level in LEVELS if level in levels and (sample := sample_of(plain, level)) is not None}
+    scored = ((case, scorer.calibrated(item, case.masks)) for case, item in zip(whole.cases, logits, strict=True))
+    return samples_of(scored, whole.modalities, [level for level in LEVELS if level in levels])
 
 
-def _episodes(whole: SubsetScores, classes: Sequence[str], smoother: Smoother) -> tuple[tuple[Episode, ...], ...]:
-    return tuple(
-        tuple(find_episodes(scored.step_posterior, case.valid, classes, case.rate_hz, smoother))
-        for case, scored in zip(whole.cases, whole.scored, strict=True)
-    )
+def _episodes(whole: SubsetScores, classes: Sequence[str], smoother: Smoother) -> Sequence[Sequence[Episode]]:
+    """Those of each clip, found whenever they are asked for."""
+
+    def of(place: int) -> Sequence[Episode]:
+        case = whole.cases[place]
+        return find_episodes(whole.scored[place].step_posterior, case.valid, classes, case.rate_hz, smoother)
+
+    return OnDemand(of, np.arange(len(whole.cases)))
 
 
 def _judged(
@@ -288,12 +301,10 @@ def _easier(scorer: Scorer, calibration: Sequence[Case], read: Read, measured: _
     """How much easier the calibration split is than the test split, by the model that learned from neither; None where
     it has no labelled item."""
     ruler = measured.ruler
-    names, cases = scorer.model.spec.names, tuple(case.bare for case in calibration)
-    scored = tuple(
-        only_posteriors(scorer.calibrated(item, case.masks), ruler.level)
-        for case, item in zip(cases, read(calibration), strict=True)
+    scored = (
+        (case, scorer.calibrated(item, case.masks)) for case, item in zip(calibration, read(calibration), strict=True)
     )
-    sample = sample_of(SubsetScores(modalities=names, cases=cases, scored=scored), ruler.level)
+    sample = samples_of(scored, scorer.model.spec.names, [ruler.level]).get(ruler.level)
     if sample is None:
         return None
     people, tested = sample.confusion_by_subject(), measured.samples[ruler.level].confusion_by_subject()
@@ -358,42 +369,50 @@ def _calibration_figures(measured: _Measured) -> dict[str, Any]:
             "ece_after": ruler.ece(after).to_json(),
             "equal_mass_before": rounded(_equal_mass(before, ruler.bins)),
             "equal_mass_after": rounded(_equal_mass(after, ruler.bins)),
-            "nll_before": rounded(metrics.nll(before.posterior, before.truth)),
-            "nll_after": rounded(metrics.nll(after.posterior, after.truth)),
+            "nll_before": rounded(before.nll()),
+            "nll_after": rounded(after.nll()),
         }
     return figures
 
 
 def _equal_mass(sample: Sample, bins: int) -> float:
     """ECE over bins of equally many items."""
-    return float(metrics.ece(metrics.mass_bins(sample.posterior, sample.truth, bins)))
+    some = sample.thinned()
+    return float(metrics.ece(metrics.mass_bins(some.posterior, some.truth, bins)))
 
 
 def _episode_figures(
     whole: SubsetScores, fitted: Fitted, classes: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Smoothing beside thresholds and no smoothing, on clips with step labels."""
-    clips = labelled(whole.cases, [scored.step_posterior for scored in whole.scored], classes)
+    has_labels = np.fromiter((bool((case.step_labels >= 0).any()) for case in whole.cases), dtype=bool)
+
+    def clip(place: int) -> Labelled:
+        case = whole.cases[place]
+        return Labelled(case, whole.scored[place].step_posterior, true_episodes(case, classes))
+
+    clips = OnDemand(clip, np.flatnonzero(has_labels))
     return episode_figures(clips, classes, smoother=fitted.smoother, thresholds=fitted.thresholds, bootstrap=bootstrap)
 
 
 def _slices(whole: SubsetScores, sample: Sample, ruler: Ruler) -> dict[str, Any]:
-    groups: list[dict[str, str]] = []
+    keys = {key for case in whole.cases for key in case.groups}
+    groups = {key: SubjectRows() for key in {*keys, "dataset"}}
     for case in whole.cases:
-        labels = {**case.groups, "dataset": case.dataset}
         items = (
             int(case.clip_label >= 0) if ruler.level == "clip" else int(((case.step_labels >= 0) & case.valid).sum())
         )
-        groups.extend([labels] * items)
-    return slice_scores(sample, groups, bootstrap=ruler.bootstrap, bins=ruler.bins)
+        for key, values in groups.items():
+            values.append(case.dataset if key == "dataset" else case.groups.get(key, ""), items)
+    of_item = {key: values.subjects() for key, values in groups.items()}
+    return slice_scores(sample, of_item, bootstrap=ruler.bootstrap, bins=ruler.bins)
 
 
 def _outside(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:
     """Share of test clips judged outside of training, by modality: of unseen people, so it should be small."""
-    outside: dict[str, list[bool]] = {}
+    clips, outside = Counter[str](), Counter[str]()
     for case in cases:
         for name, judgement in fitted.reference.judge(case.features, case.masks).items():
-            outside.setdefault(name, []).append(judgement.outside)
-    return {
-        name: {"share": rounded(float(np.mean(flags))), "clips": len(flags)} for name, flags in sorted(outside.items())
-    }
+            clips[name] += 1
+            outside[name] += judgement.outside
+    return {name: {"share": rounded(outside[name] / count), "clips": count} for name, count in sorted(clips.items())}

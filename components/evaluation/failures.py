@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,20 +41,18 @@ def surest_mistakes(
     cases: Sequence[Case], scored: Sequence[Scored], classes: Sequence[str], *, count: int = SHOWN
 ) -> list[dict[str, Any]]:
     """The labelled clips with a wrong answer, the most confident first; equals by clip id."""
-    rows: list[dict[str, Any]] = []
-    for case, item in zip(cases, scored, strict=True):
-        answer = int(item.clip_posterior.argmax())
-        if case.clip_label >= 0 and answer != case.clip_label:
-            rows.append(
-                {
-                    "clip": case.clip_id,
-                    "truth": classes[case.clip_label],
-                    "answer": classes[answer],
-                    "confidence": float(item.clip_posterior[answer]),
-                    "of_truth": float(item.clip_posterior[case.clip_label]),
-                    "present": list(case.present),
-                    "planted": sorted({planted.kind.replace("_", " ") for planted in case.planted}),
-                    "contradiction": item.contradiction,
-                }
-            )
-    return sorted(rows, key=lambda row: (-row["confidence"], row["clip"]))[:count]
+    wrong = (
+        {
+            "clip": case.clip_id,
+            "truth": classes[case.clip_label],
+            "answer": classes[answer],
+            "confidence": float(item.clip_posterior[answer]),
+            "of_truth": float(item.clip_posterior[case.clip_label]),
+            "present": list(case.present),
+            "planted": sorted({planted.kind.replace("_", " ") for planted in case.planted}),
+            "contradiction": item.contradiction,
+        }
+        for case, item in zip(cases, scored, strict=True)
+        if case.clip_label >= 0 and (answer := int(item.clip_posterior.argmax())) != case.clip_label
+    )
+    return heapq.nsmallest(count, wrong, key=lambda row: (-row["confidence"], row["clip"]))

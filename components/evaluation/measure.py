@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,46 +10,127 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluation import metrics
-from components.evaluation.intervals import Bootstrap, Interval, Subjects, rounded
+from components.evaluation.intervals import Bootstrap, Interval, SubjectRows, Subjects, at_once, rounded, some_of
 from components.model import scores
+from components.runtime.spilled import SpilledRows
+
+# The most items that temperatures are fitted on, and that what needs their order is read from: bins of equal mass, the
+# curve of risk and coverage, ranks. It is enough for the third digit of any of them.
+MOST_ITEMS = 1 << 19
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Labelled predictions: `subjects` (N,) ids, `truth` (N,), `posterior` (N, K)."""
+    """Labelled predictions: `subjects` (N,) ids, `truth` (N,), `posterior` (N, K); of many, arrays on disk."""
 
-    subjects: Sequence[str]
+    subjects: Sequence[str] | Subjects
     truth: NDArray[np.int64]
     posterior: NDArray[np.floating]
+
+    @property
+    def people(self) -> Subjects:
+        """Whose the items are."""
+        return Subjects.of(self.subjects)
 
     @property
     def size(self) -> int:
         """N."""
         return int(self.truth.size)
 
+    def parts(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]:
+        """Truth and posterior, some items at a time."""
+        for some in at_once(self.size):
+            yield self.truth[some], self.posterior[some]
+
     def confusion(self) -> NDArray[np.int64]:
         """(K, K) counts, rows are the truth."""
-        return scores.confusion(self.truth, self.posterior.argmax(-1), self.posterior.shape[1])
+        classes = self.posterior.shape[1]
+        counts = np.zeros((classes, classes), dtype=np.int64)
+        for truth, posterior in self.parts():
+            counts += scores.confusion(truth, posterior.argmax(-1), classes)
+        return counts
 
     def confusion_by_subject(self) -> NDArray[np.float64]:
         """(S, K, K), rows are the truth; subjects in the order of their names."""
-        people, answers = Subjects.of(self.subjects), self.posterior.argmax(-1)
-        counts = scores.confusion_by_group(
-            people.index, len(people.names), self.truth, answers, self.posterior.shape[1]
-        )
+        people, classes = self.people, self.posterior.shape[1]
+        counts = np.zeros((len(people.names), classes, classes), dtype=np.int64)
+        for some in at_once(self.size):
+            answers = self.posterior[some].argmax(-1)
+            counts += scores.confusion_by_group(
+                people.index[some], len(people.names), self.truth[some], answers, classes
+            )
         return counts.astype(np.float64)
 
     def bins_by_subject(self, bins: int) -> NDArray[np.float64]:
         """(S, 3, bins): counts, summed confidence and hits by confidence."""
-        people = Subjects.of(self.subjects)
-        rows = []
-        for subject in range(len(people.names)):
-            mine = people.index == subject
-            by_confidence = metrics.confidence_bins(self.posterior[mine], self.truth[mine], bins)
-            rows.append(np.stack([by_confidence.count, by_confidence.confidence, by_confidence.correct]))
-        return np.stack(rows)
+        people = self.people
+        sums = np.zeros((3, len(people.names) * bins))
+        for some in at_once(self.size):
+            sure = metrics.confidences(self.posterior[some], self.truth[some])
+            cells = people.index[some][sure.labelled] * bins + metrics.bin_of(sure.confidence, bins)
+            for row, values in zip(sums, (np.ones(cells.size), sure.confidence, sure.correct), strict=True):
+                np.add.at(row, cells, values)  # one after the other, so the sums do not depend on the parts
+        return sums.reshape(3, len(people.names), bins).transpose(1, 0, 2)
+
+    def nll(self) -> float:
+        """Mean negative log-likelihood, in nats."""
+        return self._mean(metrics.nll)
+
+    def brier(self) -> float:
+        """Mean squared distance between posterior and truth."""
+        return self._mean(metrics.brier)
+
+    def among(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> Sample:
+        """Some items of it: (N,) which ones, or their places."""
+        truth, posterior = SpilledRows(), SpilledRows()
+        for some in some_of(self.truth, chosen):
+            truth.append(some)
+        for some in some_of(self.posterior, chosen):
+            posterior.append(some)
+        subjects = self.people.among(chosen)
+        return Sample(subjects=subjects, truth=truth.array(), posterior=posterior.array())
+
+    def thinned(self) -> Sample:
+        """Itself, or `MOST_ITEMS` items of it; see `thin`."""
+        return self if self.size <= MOST_ITEMS else self.among(thin(self.size))
+
+    def _mean(self, mean_of: Callable[[NDArray[np.floating], NDArray[np.int64]], float]) -> float:
+        """A mean over labelled items."""
+        parts = [(mean_of(posterior, truth), int((truth >= 0).sum())) for truth, posterior in self.parts()]
+        if len(parts) == 1:
+            return parts[0][0]
+        total = sum(count for _, count in parts)
+        return sum(mean * count for mean, count in parts if count) / total if total else float("nan")
+
+
+class SampleRows:
+    """Gathers a sample, some items of one subject at a time."""
+
+    def __init__(self) -> None:
+        self._subjects, self._truth, self._posterior = SubjectRows(), SpilledRows(), SpilledRows()
+
+    def append(self, subject: str, truth: NDArray[np.int64], posterior: NDArray[np.floating]) -> None:
+        """Adds labelled items (n,) with (n, K) posteriors."""
+        self._subjects.append(subject, truth.size)
+        self._truth.append(truth)
+        self._posterior.append(posterior)
+
+    def sample(self) -> Sample | None:
+        """All of them; None when there is none. Nothing can be added afterwards."""
+        if not len(self._truth):
+            return None
+        return Sample(subjects=self._subjects.subjects(), truth=self._truth.array(), posterior=self._posterior.array())
+
+
+def thin(items: int) -> NDArray[np.int64]:
+    """(n,) `MOST_ITEMS` places of N items, one in each of as many stretches, or all of them where they are no more.
+    Drawn, since a fixed distance would meet the same moments of equally long clips."""
+    if items <= MOST_ITEMS:
+        return np.arange(items)
+    rng = np.random.default_rng(items)
+    return np.floor((np.arange(MOST_ITEMS) + rng.random(MOST_ITEMS)) * (items / MOST_ITEMS)).astype(np.int64)
 
 
 def ece_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -97,8 +178,8 @@ def measure(sample: Sample, *, bootstrap: Bootstrap, bins: int) -> Scores:
         accuracy=bootstrap.of_sums(counts, scores.accuracy),
         ece=bootstrap.of_sums(sample.bins_by_subject(bins), ece_of_sums),
         weighted_f1=float(scores.weighted_f1(counts.sum(0))),
-        nll=metrics.nll(sample.posterior, sample.truth),
-        brier=metrics.brier(sample.posterior, sample.truth),
+        nll=sample.nll(),
+        brier=sample.brier(),
         items=sample.size,
         subjects=len(counts),
     )

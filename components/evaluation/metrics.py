@@ -5,7 +5,9 @@ Legend: N items, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 
 from components.inference.probabilities import FLOOR
 from components.model.agreement import concordance
+
+# Items whose probabilities are in memory as float64 at once.
+ROWS_AT_ONCE = 1 << 14
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -27,12 +32,31 @@ class Bins:
     correct: Floats
 
 
-def confidence_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bins:
-    """The labelled items of (N, K) posteriors by confidence, i.e. by their largest probability."""
+class Confidences(NamedTuple):
+    """`labelled` (N,) of all items; of those that are, `confidence`, the largest probability, and `correct`, 0 or 1."""
+
+    labelled: NDArray[np.bool_]
+    confidence: Floats
+    correct: Floats
+
+
+def confidences(posterior: NDArray[np.floating], truth: Integers) -> Confidences:
+    """Of (N, K) posteriors."""
     labelled = truth >= 0
     confidence = posterior[labelled].max(-1).astype(np.float64)
     correct = (posterior[labelled].argmax(-1) == truth[labelled]).astype(np.float64)
-    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    return Confidences(labelled, confidence, correct)
+
+
+def bin_of(confidence: Floats, bins: int) -> Integers:
+    """(N,) the bin of equal width over (0, 1] of each confidence."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def confidence_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bins:
+    """The labelled items of (N, K) posteriors by confidence, i.e. by their largest probability."""
+    _, confidence, correct = confidences(posterior, truth)
+    index = bin_of(confidence, bins)
     return Bins(
         count=np.bincount(index, minlength=bins).astype(np.float64),
         confidence=np.bincount(index, weights=confidence, minlength=bins).astype(np.float64),
@@ -49,10 +73,8 @@ def mass_bins(posterior: NDArray[np.floating], truth: Integers, bins: int) -> Bi
 
     Equal-width bins of a confident model are mostly empty (Nguyen and O'Connor 2015; Nixon et al. 2019, section 3.3).
     """
-    labelled = truth >= 0
-    confidence = posterior[labelled].max(-1).astype(np.float64)
+    _, confidence, correct = confidences(posterior, truth)
     order = np.argsort(confidence, kind="stable")
-    correct = (posterior[labelled].argmax(-1) == truth[labelled]).astype(np.float64)
     parts = np.array_split(order, max(1, min(bins, order.size // MIN_BIN_ITEMS)))
     return Bins(
         count=np.array([part.size for part in parts], dtype=np.float64),
@@ -76,7 +98,7 @@ def nll(posterior: NDArray[np.floating], truth: Integers) -> float:
     labelled = np.nonzero(truth >= 0)[0]
     if not labelled.size:
         return float("nan")
-    return float(-np.log(np.maximum(posterior[labelled, truth[labelled]].astype(np.float64), FLOOR)).mean())
+    return _mean(lambda some: -np.log(np.maximum(posterior[some, truth[some]].astype(np.float64), FLOOR)), labelled)
 
 
 def brier(posterior: NDArray[np.floating], truth: Integers) -> float:
@@ -84,8 +106,14 @@ def brier(posterior: NDArray[np.floating], truth: Integers) -> float:
     labelled = np.nonzero(truth >= 0)[0]
     if not labelled.size:
         return float("nan")
-    target = np.eye(posterior.shape[1])[truth[labelled]]
-    return float(((posterior[labelled].astype(np.float64) - target) ** 2).sum(-1).mean())
+    target = np.eye(posterior.shape[1])
+    return _mean(lambda some: ((posterior[some].astype(np.float64) - target[truth[some]]) ** 2).sum(-1), labelled)
+
+
+def _mean(of_each: Callable[[Integers], Floats], items: Integers) -> float:
+    """The mean of what `of_each` gives for places (n,), which it gets some at a time."""
+    parts = [of_each(items[first : first + ROWS_AT_ONCE]) for first in range(0, items.size, ROWS_AT_ONCE)]
+    return float(np.concatenate(parts).mean())
 
 
 def auroc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:

@@ -10,6 +10,7 @@ what is drawn. Legend: K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,7 +23,7 @@ from components.evaluation.measure import Sample, ece_of_sums
 from components.inference.calibration import Shift
 from components.model import scores
 from components.model.losses import ClassBalance
-from components.training.samples.balance import draws_of, label_counts
+from components.training.samples.balance import LabelCounts, draws_of, label_counts
 
 Objective = Literal["balanced", "between", "accuracy"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -44,23 +45,37 @@ FIGURES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 }
 
 
-def shift_for(objective: Objective, train: Train, cases: Sequence[Case], classes: int) -> Shift:
-    """The shift that gives the scores of a training the prior of an objective.
+@dataclass(frozen=True, kw_only=True)
+class Priors:
+    """How often each class labels a clip and a step of the training clips that can be learned from, as they come
+    (`natural`) and as they were `drawn`."""
 
-    Args:
-        objective: the one to answer for.
-        train: how the classes were balanced and clips drawn in training.
-        cases: the training clips; those that cannot be learned from do not count.
-        classes: K.
-    """
-    share, left = SHARES[objective](train), LEFT[train.class_weighting]
-    learned = [case for case in cases if case.usable]
-    draws = draws_of(learned, train)
-    natural, drawn = label_counts(learned, classes), label_counts(learned, classes, draws)
-    return Shift(
-        clip=_shift((natural.clip, share), (drawn.clip, -left)),
-        step=_shift((natural.step, share), (drawn.step, -left)),
-    )
+    natural: LabelCounts
+    drawn: LabelCounts
+
+    @classmethod
+    def of(cls, learned: Sequence[Case], train: Train, classes: int) -> Priors:
+        """Of clips that can be learned from; without features and masks is enough."""
+        draws, natural = draws_of(learned, train), label_counts(learned, classes)
+        return cls(natural=natural, drawn=natural if draws is None else label_counts(learned, classes, draws))
+
+    def shift(self, objective: Objective, train: Train) -> Shift:
+        """The shift that gives the scores of a training the prior of an objective.
+
+        Args:
+            objective: the one to answer for.
+            train: how the classes were balanced and clips drawn in training.
+        """
+        share, left = SHARES[objective](train), LEFT[train.class_weighting]
+        return Shift(
+            clip=_shift((self.natural.clip, share), (self.drawn.clip, -left)),
+            step=_shift((self.natural.step, share), (self.drawn.step, -left)),
+        )
+
+
+def shift_for(objective: Objective, train: Train, cases: Sequence[Case], classes: int) -> Shift:
+    """The shift of an objective from the training clips; those that cannot be learned from do not count."""
+    return Priors.of([case for case in cases if case.usable], train, classes).shift(objective, train)
 
 
 def figures(samples: Mapping[str, Sample], *, bootstrap: Bootstrap, bins: int) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.catalog.cases import Case
-from components.evaluation.measure import Sample
+from components.evaluation.measure import Sample, SampleRows
 from components.inference.scoring import Scored, Scorer, keep
+from components.runtime.on_demand import OnDemand
+from components.runtime.spilled import kept_like
 
 # With more modalities than this only singles, leave-one-out and all are scored: 2^M − 1 patterns would take too long.
 MAX_EXHAUSTIVE = 5
@@ -20,11 +23,12 @@ MAX_EXHAUSTIVE = 5
 @dataclass(frozen=True, kw_only=True)
 class SubsetScores:
     """The scored clips of one pattern: `cases[i]`, here without features, was scored as if only `modalities` had been
-    recorded."""
+    recorded. It is clip `places[i]` of those that all patterns were scored on."""
 
     modalities: tuple[str, ...]
-    cases: tuple[Case, ...]
-    scored: tuple[Scored, ...]
+    cases: Sequence[Case]
+    scored: Sequence[Scored]
+    places: NDArray[np.int64]
 
     @property
     def name(self) -> str:
@@ -50,35 +54,47 @@ def score_subsets(
     """Scores every pattern on the clips that have at least one of its modalities.
 
     Costs one forward pass for each *different* set of present modalities of a clip: a clip without sound is not scored
-    twice for "face" and for "face + voice". Each clip is read once, and its features are not kept.
+    twice for "face" and for "face + voice". Each clip is read once, and its features are not kept. Where clips are on
+    disk, what is kept of them is too.
 
     Args:
         level: "clip" or "step", the finest that anything but the first pattern, all modalities, is measured at: of the
             others only that is kept.
         advance: called after each clip.
     """
-    kept: dict[tuple[str, ...], list[tuple[Case, Scored]]] = {pattern: [] for pattern in patterns(modalities)}
+    bare, answers = kept_like(cases), kept_like(cases)
+    places = {pattern: (array("q"), array("q")) for pattern in patterns(modalities)}  # of clips and of their answers
     first = tuple(modalities)
-    for case in cases:
-        bare, scored_as = case.bare, dict[tuple[str, ...], Scored]()
-        for pattern, results in kept.items():
+    for number, case in enumerate(cases):
+        bare.append(case.bare)
+        scored_as, kept_as = dict[tuple[str, ...], Scored](), dict[tuple[bool, tuple[str, ...]], int]()
+        for pattern, (clips, answered) in places.items():
             remaining = tuple(name for name in case.present if name in pattern)
             if not remaining:
                 continue
             if remaining not in scored_as:
                 scored_as[remaining] = scorer.score(*keep(case.features, case.masks, remaining))
-            scored = scored_as[remaining]
-            results.append((bare, scored if pattern == first else only_posteriors(scored, level)))
+            scored, key = scored_as[remaining], (pattern == first, remaining)
+            if key not in kept_as:
+                kept_as[key] = len(answers)
+                answers.append(scored if pattern == first else only_posteriors(scored, level))
+            clips.append(number)
+            answered.append(kept_as[key])
         advance(1)
     return [
         SubsetScores(
             modalities=pattern,
-            cases=tuple(case for case, _ in results),
-            scored=tuple(scored for _, scored in results),
+            cases=OnDemand(bare.__getitem__, _array(clips)),
+            scored=OnDemand(answers.__getitem__, _array(answered)),
+            places=_array(clips),
         )
-        for pattern, results in kept.items()
-        if results
+        for pattern, (clips, answered) in places.items()
+        if clips
     ]
+
+
+def _array(places: array[int]) -> NDArray[np.int64]:
+    return np.frombuffer(places, dtype=np.int64)
 
 
 def only_posteriors(scored: Scored, level: str) -> Scored:
@@ -94,37 +110,50 @@ def only_posteriors(scored: Scored, level: str) -> Scored:
     )
 
 
-def clip_sample(cases: Sequence[Case], posteriors: Sequence[NDArray[np.floating]]) -> Sample | None:
+def clip_sample(cases: Iterable[Case], posteriors: Iterable[NDArray[np.floating]]) -> Sample | None:
     """The labelled clips as a sample; None when there is none."""
-    labelled = [i for i, case in enumerate(cases) if case.clip_label >= 0]
-    if not labelled:
-        return None
-    return Sample(
-        subjects=[cases[i].subject_id for i in labelled],
-        truth=np.array([cases[i].clip_label for i in labelled], dtype=np.int64),
-        posterior=np.stack([posteriors[i] for i in labelled]),
-    )
+    rows = SampleRows()
+    for case, posterior in zip(cases, posteriors, strict=True):
+        add_clip(rows, case, posterior)
+    return rows.sample()
 
 
 def step_sample(
-    cases: Sequence[Case], posteriors: Sequence[NDArray[np.floating]], modalities: Sequence[str]
+    cases: Iterable[Case], posteriors: Iterable[NDArray[np.floating]], modalities: Sequence[str]
 ) -> Sample | None:
     """The labelled steps at which one of `modalities` is valid, as a sample; None when there is none."""
-    subjects: list[str] = []
-    truth, rows = [], []
+    rows = SampleRows()
     for case, posterior in zip(cases, posteriors, strict=True):
-        valid = np.logical_or.reduce([case.masks[name] for name in modalities])
-        chosen = (case.step_labels >= 0) & valid
-        subjects.extend([case.subject_id] * int(chosen.sum()))
-        truth.append(case.step_labels[chosen])
-        rows.append(posterior[chosen])
-    if not subjects:
-        return None
-    return Sample(subjects=subjects, truth=np.concatenate(truth), posterior=np.concatenate(rows))
+        add_steps(rows, case, posterior, modalities)
+    return rows.sample()
 
 
 def sample_of(subset: SubsetScores, level: str) -> Sample | None:
     """The sample of a pattern at a level, "clip" or "step"."""
-    if level == "clip":
-        return clip_sample(subset.cases, [scored.clip_posterior for scored in subset.scored])
-    return step_sample(subset.cases, [scored.step_posterior for scored in subset.scored], subset.modalities)
+    return samples_of(zip(subset.cases, subset.scored, strict=True), subset.modalities, [level]).get(level)
+
+
+def samples_of(
+    scored: Iterable[tuple[Case, Scored]], modalities: Sequence[str], levels: Collection[str]
+) -> dict[str, Sample]:
+    """Level → the sample of some scored clips, of the levels that have any labelled item."""
+    rows = {level: SampleRows() for level in levels}
+    for case, item in scored:
+        if "clip" in rows:
+            add_clip(rows["clip"], case, item.clip_posterior)
+        if "step" in rows:
+            add_steps(rows["step"], case, item.step_posterior, modalities)
+    return {level: sample for level, own in rows.items() if (sample := own.sample()) is not None}
+
+
+def add_clip(rows: SampleRows, case: Case, posterior: NDArray[np.floating]) -> None:
+    """Adds a clip with its posterior (K,), where it has a label."""
+    if case.clip_label >= 0:
+        rows.append(case.subject_id, np.array([case.clip_label], dtype=np.int64), posterior[None])
+
+
+def add_steps(rows: SampleRows, case: Case, posterior: NDArray[np.floating], modalities: Sequence[str]) -> None:
+    """Adds the labelled steps of a clip at which one of `modalities` is valid, with their posteriors (T, K)."""
+    valid = np.logical_or.reduce([case.masks[name] for name in modalities])
+    chosen = (case.step_labels >= 0) & valid
+    rows.append(case.subject_id, case.step_labels[chosen], posterior[chosen])

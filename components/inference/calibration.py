@@ -34,6 +34,8 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 # Weights are tenths: a calibration split is too small to distinguish finer ones.
 PARTS = 10
 PRODUCT = "product"
+# Items whose scores are in memory as float64 at once.
+ROWS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,15 +210,18 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64], shif
     labelled = np.nonzero(truth >= 0)[0]
     if not labelled.size:
         return 1.0
-    rows, target = logits[labelled].astype(np.float64), truth[labelled]
+    surprise = np.empty(labelled.size)
 
     def loss(log_temperature: float) -> float:
-        scaled = rows / np.exp(log_temperature)
-        if len(shift):
-            scaled = scaled + np.asarray(shift)
-        peak = scaled.max(-1)
-        log_sum = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
-        return float((log_sum - scaled[np.arange(target.size), target]).mean())
+        for first in range(0, labelled.size, ROWS_AT_ONCE):
+            some = labelled[first : first + ROWS_AT_ONCE]
+            scaled = logits[some].astype(np.float64) / np.exp(log_temperature)
+            if len(shift):
+                scaled = scaled + np.asarray(shift)
+            peak = scaled.max(-1)
+            log_sum = peak + np.log(np.exp(scaled - peak[:, None]).sum(-1))
+            surprise[first : first + some.size] = log_sum - scaled[np.arange(some.size), truth[some]]
+        return float(surprise.mean())
 
     from scipy.optimize import minimize_scalar  # a second of imports, for fitting alone
 

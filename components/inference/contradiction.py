@@ -57,7 +57,7 @@ class Rarity:
             raise BundleError("the knots must lie in [0, 1]", where="calibration.rarity", seen=self.rarity)
 
     @classmethod
-    def fit(cls, ordinary: Sequence[float]) -> Rarity:
+    def fit(cls, ordinary: Sequence[float] | Floats) -> Rarity:
         """From the conflicts of ordinary clips; more than 256 different ones are thinned evenly."""
         values = np.round(np.sort(np.asarray(ordinary, dtype=np.float64)), DIGITS)
         if not values.size:

@@ -15,6 +15,7 @@ discrete sequences").
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -79,17 +80,23 @@ class Durations:
         beyond its first `FLASH_S`, divided by the number of observed ends: the maximum-likelihood estimate of a
         constant hazard under censoring (Kalbfleisch and Prentice 2002, section 3.2).
         """
-        stretches = list(runs)
-        inside = [run for run in stretches if run.begins]
-        flashes = [run.seconds for run in inside if run.ends and run.seconds < FLASH_S - STEP_SLACK]
-        moods = [run for run in inside if run.seconds >= FLASH_S - STEP_SLACK]
+        flashes, moods, ended = array("d"), 0, 0
+        moods_s = unknown_s = 0.0
+        for run in runs:
+            if not run.begins:
+                unknown_s += run.seconds
+                ended += run.ends
+            elif run.seconds >= FLASH_S - STEP_SLACK:
+                moods += 1
+                moods_s += run.seconds - FLASH_S
+                ended += run.ends
+            elif run.ends:
+                flashes.append(run.seconds)
         if not flashes and not moods:
             return cls()
-        observed_s = sum(run.seconds - FLASH_S for run in moods)
-        observed_s += sum(run.seconds for run in stretches if not run.begins)
-        ended = sum(run.ends for run in moods) + sum(run.ends for run in stretches if not run.begins)
+        observed_s = moods_s + unknown_s
         # Laplace's rule: no corpus is large enough to exclude an event.
-        share = (len(flashes) + 1) / (len(flashes) + len(moods) + 2)
+        share = (len(flashes) + 1) / (len(flashes) + moods + 2)
         logs = np.log(flashes) if len(flashes) >= ENOUGH_FLASHES else np.log([cls.flash_median_s])
         return cls(
             flash_share=round(share, 6),

@@ -10,8 +10,9 @@ training people held out in turn, since a handful of people is weak evidence of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,15 +21,54 @@ from numpy.typing import NDArray
 
 from components.contracts.atomic import atomic_file, read_json, write_json
 from components.contracts.errors import BundleError
+from components.runtime.spilled import SpilledRows
 
 FORMAT = 1
 TENSORS_NAME = "reference.safetensors"
 JSON_NAME = "reference.json"
 MIN_CLIPS = 5
 FOLDS = 8
+# Rows that scikit-learn gets as one array, of which it makes several more; of others sums are taken some at a time.
+WHOLE_BYTES = 64 << 20
 DEFAULT_QUANTILE = 0.99
 
 Pooled = Mapping[str, NDArray[np.float64]]
+Floats = NDArray[np.float64]
+
+
+class PooledRows:
+    """Gathers the result of `pool` of many clips, by modality, and whose they are; of many clips, on disk."""
+
+    def __init__(self) -> None:
+        self._people: dict[str, int] = {}
+        self._rows: dict[str, SpilledRows] = {}
+        self._owners: dict[str, SpilledRows] = {}
+
+    @classmethod
+    def of(cls, clips: Iterable[Pooled], people: Iterable[str] = ()) -> PooledRows:
+        """Those of clips; `people` is the person of each, or empty to hold no one out."""
+        rows, owners = cls(), iter(people)
+        for clip, person in zip(clips, repeat(None), strict=False):
+            rows.append(clip, next(owners, person))
+        return rows
+
+    def append(self, clip: Pooled, person: str | None) -> None:
+        """Adds a clip."""
+        place = -1 if person is None else self._people.setdefault(person, len(self._people))
+        for name, row in clip.items():
+            self._rows.setdefault(name, SpilledRows()).append(row[None])
+            self._owners.setdefault(name, SpilledRows()).append(np.array([place], dtype=np.int32))
+
+    def by_modality(self) -> Iterator[tuple[str, Floats, NDArray[np.int64]]]:
+        """Each modality with its rows (N, D), and the fold (N,) of the person of each; -1 without people. Nothing can
+        be added afterwards."""
+        for name in sorted(self._rows):
+            owners = self._owners[name].array()
+            known = set(np.unique(owners).tolist())
+            people = sorted(person for person, place in self._people.items() if place in known)
+            fold_of = np.full(len(self._people) + 1, -1)  # its last one is that of no person
+            fold_of[[self._people[person] for person in people]] = np.arange(len(people)) % FOLDS
+            yield name, self._rows[name].array(), fold_of[owners]
 
 
 class OutlierCheck(NamedTuple):
@@ -48,20 +88,22 @@ class Gaussian:
     threshold: float
 
     @classmethod
-    def fit(cls, rows: NDArray[np.float64]) -> Gaussian:
-        """From training rows (N, D); the threshold is still infinite."""
-        from sklearn.covariance import ledoit_wolf
-
-        covariance, _ = ledoit_wolf(rows)
+    def fit(cls, rows: Floats, chosen: NDArray[np.int64] | None = None) -> Gaussian:
+        """From training rows (N, D), or some of them; the threshold is still infinite."""
+        mean, covariance = _shrunk(rows, chosen)
         width = rows.shape[1]
         # Features that are constant in training have variance 0; a floor keeps the inverse finite.
         floor = max(1e-6 * float(np.trace(covariance)) / width, 1e-9)
         values, vectors = np.linalg.eigh(covariance + floor * np.eye(width))
-        return cls(mean=rows.mean(0), whiten=(vectors / np.sqrt(values)).T, threshold=math.inf)
+        return cls(mean=mean, whiten=(vectors / np.sqrt(values)).T, threshold=math.inf)
 
     def distance(self, row: NDArray[np.floating]) -> float:
         """Mahalanobis distance of a row (D,), divided by sqrt(D) so that 1 is typical whatever the width."""
         return float(np.linalg.norm(self.whiten @ (row - self.mean)) / math.sqrt(row.size))
+
+    def distances(self, rows: Iterable[Floats]) -> Floats:
+        """(N,) that of each row."""
+        return np.fromiter(map(self.distance, rows), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,35 +114,24 @@ class Reference:
     quantile: float = DEFAULT_QUANTILE
 
     @classmethod
-    def fit(
-        cls,
-        train: Sequence[Pooled],
-        calibration: Sequence[Pooled],
-        *,
-        people: Sequence[str] = (),
-        quantile: float = DEFAULT_QUANTILE,
-    ) -> Reference:
+    def fit(cls, train: PooledRows, calibration: PooledRows, *, quantile: float = DEFAULT_QUANTILE) -> Reference:
         """Fits the Gaussians on the training clips and the thresholds on people they were not fitted on.
 
         Args:
-            train, calibration: per clip, the result of `pool`.
-            people: the person of each training clip; empty to hold no one out.
+            train, calibration: the clips; those for training with their people, or without to hold no one out.
             quantile: share of clips of unseen people of the same corpora that lie inside.
 
         Without held-out people a modality's threshold comes from the training clips themselves.
         """
-        held_out = _by_modality(calibration)
+        held_out = {name: rows for name, rows, _ in calibration.by_modality()}
         fitted = {}
-        for name, values in sorted(_by_modality(train).items()):
-            if len(values) < MIN_CLIPS:
+        for name, rows, folds in train.by_modality():
+            if len(rows) < MIN_CLIPS:
                 continue
-            gaussian = Gaussian.fit(values)
-            distances = [gaussian.distance(row) for row in held_out.get(name, ())]
-            if people:
-                owners = [person for person, clip in zip(people, train, strict=True) if name in clip]
-                distances += _held_out_distances(values, owners)
-            distances = distances or [gaussian.distance(row) for row in values]
-            threshold = conformal_quantile(np.asarray(distances), quantile)
+            gaussian = Gaussian.fit(rows)
+            distances = [gaussian.distances(held_out[name])] if name in held_out else []
+            distances += _held_out_distances(rows, folds)
+            threshold = conformal_quantile(np.concatenate(distances or [gaussian.distances(rows)]), quantile)
             fitted[name] = Gaussian(mean=gaussian.mean, whiten=gaussian.whiten, threshold=threshold)
         return cls(modalities=fitted, quantile=quantile)
 
@@ -169,21 +200,40 @@ def conformal_quantile(distances: NDArray[np.float64], quantile: float) -> float
     return float(np.sort(distances)[rank - 1])
 
 
-def _held_out_distances(values: NDArray[np.float64], owners: Sequence[str]) -> list[float]:
+def _held_out_distances(rows: Floats, folds: NDArray[np.int64]) -> list[Floats]:
     """Distances of each fold of people from a Gaussian of the others; empty when the others are too few."""
-    fold_of = {person: index % FOLDS for index, person in enumerate(sorted(set(owners)))}
-    folds = np.array([fold_of[person] for person in owners])
-    distances: list[float] = []
-    for fold in np.unique(folds):
+    distances = []
+    for fold in np.unique(folds[folds >= 0]):
         if (folds != fold).sum() >= MIN_CLIPS:
-            gaussian = Gaussian.fit(values[folds != fold])
-            distances += [gaussian.distance(row) for row in values[folds == fold]]
+            gaussian = Gaussian.fit(rows, np.flatnonzero(folds != fold))
+            distances.append(gaussian.distances(rows[place] for place in np.flatnonzero(folds == fold)))
     return distances
 
 
-def _by_modality(clips: Sequence[Pooled]) -> dict[str, NDArray[np.float64]]:
-    rows: dict[str, list[NDArray[np.float64]]] = {}
-    for clip in clips:
-        for name, row in clip.items():
-            rows.setdefault(name, []).append(row)
-    return {name: np.stack(values) for name, values in rows.items()}
+def _shrunk(rows: Floats, chosen: NDArray[np.int64] | None) -> tuple[Floats, Floats]:
+    """The mean (D,) and the shrunk covariance (D, D) of some rows (N, D), all of them without `chosen`."""
+    from sklearn.covariance import ledoit_wolf
+
+    places = np.arange(len(rows)) if chosen is None else chosen
+    if places.size * rows[0].nbytes > WHOLE_BYTES:
+        return _shrunk_in_parts(rows, places)
+    values = rows if chosen is None else rows[chosen]
+    return values.mean(0), ledoit_wolf(values)[0]
+
+
+def _shrunk_in_parts(rows: Floats, places: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """As `ledoit_wolf` up to rounding, by sums over parts of the rows: the formulas are those of scikit-learn."""
+    parts = np.array_split(places, -(-places.size * rows[0].nbytes // (WHOLE_BYTES // 8)))
+    count, width = places.size, rows.shape[1]
+    mean = np.sum([rows[part].sum(0) for part in parts], axis=0) / count
+    products, fourth = np.zeros((width, width)), 0.0
+    for part in parts:
+        centred = rows[part] - mean
+        products += centred.T @ centred
+        fourth += float(((centred**2).sum(1) ** 2).sum())
+    covariance = products / count
+    trace, squares = float(np.trace(covariance)), float((covariance**2).sum())
+    beta = (fourth / count - squares) / (width * count)
+    delta = (squares - trace**2 / width) / width
+    share = min(beta, delta) / delta if min(beta, delta) else 0.0
+    return mean, (1.0 - share) * covariance + share * trace / width * np.eye(width)

@@ -19,7 +19,9 @@ def confusion(truth: Integers, predicted: Integers, classes: int) -> Integers:
     return confusion_by_group(np.zeros_like(truth), 1, truth, predicted, classes)[0]
 
 
-def confusion_by_group(group: Integers, groups: int, truth: Integers, predicted: Integers, classes: int) -> Integers:
+def confusion_by_group(
+    group: NDArray[np.integer], groups: int, truth: Integers, predicted: Integers, classes: int
+) -> Integers:
     """Counts (G, K, K) of (N,) items, of which `group` (N,) is the index; as `confusion` for each group."""
     labelled = truth >= 0
     cells = (group[labelled] * classes + truth[labelled]) * classes + predicted[labelled]

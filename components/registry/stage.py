@@ -291,7 +291,7 @@ def answers_about_held_out(layout: Layout, modalities: Sequence[str], test: Sequ
 def choose_goldens(cases: Sequence[Case], scorer: Scorer) -> list[Golden]:
     """A few test clips, one of each informative kind, and the first again with one modality only: a missing modality
     takes a different path through the model."""
-    chosen = [cases[index] for index in shown_clips([case.bare for case in cases], GOLDENS)]
+    chosen = [cases[index] for index in shown_clips(cases, GOLDENS)]
     goldens = [Golden.record(case.clip_id, case.features, case.masks, scorer) for case in chosen]
     if chosen and len(chosen[0].present) > 1:
         only = chosen[0].present[0]

@@ -47,7 +47,7 @@ def by_hand(statistic: Any, first: np.ndarray, second: np.ndarray | None) -> tup
         return own - (0 if second is None else np.mean([statistic(known.truth[chosen], v[chosen]) for v in second]))
 
     draws = []
-    for weights in Bootstrap(draws=CONFIG.bootstrap, seed=7).weights(PEOPLE).astype(int):
+    for weights in np.concatenate([*Bootstrap(draws=CONFIG.bootstrap, seed=7).weights(PEOPLE)]).astype(int):
         chosen = [np.nonzero(known.subjects.index == person)[0] for person in np.repeat(np.arange(PEOPLE), weights)]
         draws.append(mean(np.concatenate(chosen)))
     low, high = np.quantile(draws, [0.025, 0.975])

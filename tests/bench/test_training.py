@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.report import Comparison
-from bench.training import checkpoint, corpus_size
+from bench.training import checkpoint, corpus_size, evaluation_size
 from bench.training.made import MadeClips, write_catalog
 from components.catalog.packed import read_examples
 from components.contracts.layout import Layout
@@ -41,3 +41,13 @@ def test_the_share_of_a_checkpoint_is_of_epochs_that_wrote_one(tmp_path: Path) -
     assert isinstance(row, Comparison)
     assert row.baseline.amount > 0
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_an_evaluation_from_disk_is_measured(tmp_path: Path) -> None:
+    splits = (*["train"] * 6, "calibration", "test")
+    write_catalog(Layout(tmp_path), clips=24, distinct=8, steps=6, names=("voice",), splits=splits)
+    assert [len(read_examples(Layout(tmp_path), split, memory_mb=0)) for split in dict.fromkeys(splits)] == [18, 3, 3]
+    figures = evaluation_size.measure(tmp_path)
+    assert figures.keys() == {"peak_bytes", "cpu_s"}
+    assert figures["peak_bytes"] > 0
+    assert (Layout(tmp_path).evaluated / "metrics.json").is_file()

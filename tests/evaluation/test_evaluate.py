@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import json
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,22 @@ import pytest
 import torch
 
 from components.catalog.cases import Case
-from components.contracts.config import Evaluate, Gates, Model
+from components.contracts.config import Evaluate, Gates, Model, Train
 from components.contracts.errors import DataError
 from components.contracts.findings import split_in_words
 from components.evaluation.evaluate import Evaluation, Splits, evaluate
+from components.evaluation.fitting import Summary
 from components.evaluation.gates import passed
-from components.inference.scoring import Scorer
+from components.evaluation.objectives import OBJECTIVES, Priors, shift_for
+from components.evaluation.pages.write import write_evaluation
+from components.inference.calibration import Shift
+from components.inference.scoring import Logits, Scored, Scorer
 from components.model.build import build_model
 from components.model.spec import ModelSpec
+from components.runtime import spilled
 from components.runtime.on_demand import OnDemand
 from tests.evaluation.made import CLASSES, WIDTHS, make_split, trained_model, without
+from tests.trees import tree_sha256
 
 CONFIG = Evaluate(bootstrap=60, timelines=2)
 
@@ -87,6 +95,49 @@ def test_clips_on_disk_give_the_same_figures_and_a_few_at_a_time_are_in_memory()
     assert all(split.most <= 2 for split in splits.values())  # the one in use and the one before it
     assert splits["train"].looks == len(made["train"])
     assert splits["test"].looks == 4 * len(made["test"])
+
+
+def living(*kinds: type) -> int:
+    gc.collect()
+    return sum(isinstance(item, kinds) for item in gc.get_objects())
+
+
+def test_what_is_kept_of_clips_on_disk_is_in_files_that_are_equal_to_those_of_clips_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spilled, "MEMORY_BYTES", 1)
+    done()
+    before, alive = living(Case, Scored, Logits), list[int]()
+    splits = {"train": make_split("train", 8), "calibration": make_split("cal", 4), "test": make_split("test", 5)}
+
+    def count(_: int) -> None:
+        if len(alive) % 20 == 0:
+            alive.append(living(Case, Scored, Logits) - before)
+        else:
+            alive.append(alive[-1])
+
+    found = run(**{name: Fleeting(cases) for name, cases in splits.items()}, advance=count)
+    assert len(alive) == len(splits["test"])
+    assert max(alive) < 16, "a clip is scored under three patterns"
+    assert living(Case, Scored, Logits) - before < 16
+    for name, evaluation in (("memory", done()), ("disk", found)):
+        write_evaluation(tmp_path / name, evaluation, title="mer", datasets=["tiny"], config=CONFIG)
+    assert tree_sha256(tmp_path / "disk") == tree_sha256(tmp_path / "memory")
+
+
+def test_priors_of_clips_that_are_drawn_unevenly_are_the_same_from_disk() -> None:
+    train = Train(dataset_power=0.5, class_power=0.3, objective="accuracy")
+    clips = tuple(
+        replace(case, dataset="other" if place % 3 else case.dataset, clip_label=case.clip_label if place % 5 else -100)
+        for place, case in enumerate(make_split("train", 3))
+    )
+    priors = [
+        Priors.of(Summary.of(some, len(CLASSES)).learned, train, len(CLASSES)) for some in (clips, Fleeting(clips))
+    ]
+    for objective in OBJECTIVES:
+        expected = shift_for(objective, train, clips, len(CLASSES))
+        assert [own.shift(objective, train) for own in priors] == [expected] * 2
+    assert shift_for("accuracy", train, clips, len(CLASSES)) != Shift()
 
 
 def test_contradictions_are_measured_where_they_were_planted() -> None:

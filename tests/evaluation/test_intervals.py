@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from components.evaluation import intervals
 from components.evaluation.intervals import Bootstrap, Interval, Subjects, ratio, rounded
 from components.model.scores import accuracy
 
@@ -113,3 +114,14 @@ def test_figures_of_different_people_are_drawn_apart() -> None:
     assert same.low < 0 < same.high
     assert bootstrap.difference(counts, counts, accuracy).high == 0.0
     assert bootstrap.apart(counts, counts[:1], accuracy).low is None
+
+
+def test_draws_of_many_people_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    subjects = Subjects.of([f"s{i % 7}" for i in range(60)])
+    sums, bootstrap = subjects.sums(per_item(np.arange(60.0))), Bootstrap(draws=50, seed=5)
+    whole = bootstrap.of_sums(sums, mean_of)
+    (weights,) = bootstrap.weights(7)
+    monkeypatch.setattr(intervals, "DRAWN_AT_ONCE", 40)
+    assert [len(part) for part in bootstrap.weights(7)] == [5] * 10
+    np.testing.assert_array_equal(np.concatenate([*bootstrap.weights(7)]), weights)
+    assert bootstrap.of_sums(sums, mean_of).low == pytest.approx(whole.low)

@@ -14,7 +14,7 @@ from components.features.base import Encoded
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
 from components.inference.durations import Durations
-from components.inference.outliers import Reference, pool
+from components.inference.outliers import PooledRows, Reference, pool
 from components.inference.scoring import Scorer
 from components.inference.semi_markov import Smoother
 from components.model.build import build_model
@@ -75,7 +75,7 @@ def make_bundle(
         description=Description(**{**values, **fields}),
         model=model,
         transform=transform,
-        reference=Reference.fit(pooled[:8], pooled[8:]),
+        reference=Reference.fit(PooledRows.of(pooled[:8]), PooledRows.of(pooled[8:])),
         goldens=goldens,
         lineage=Lineage(
             git_commit="c" * 40,

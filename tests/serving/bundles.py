@@ -18,7 +18,7 @@ from components.features.base import Encoded
 from components.features.registry import create
 from components.features.transform import Transform
 from components.inference.calibration import Calibration
-from components.inference.outliers import Reference, pool
+from components.inference.outliers import PooledRows, Reference, pool
 from components.inference.scoring import Scorer
 from components.inference.semi_markov import Smoother
 from components.model.build import build_model
@@ -90,7 +90,7 @@ def tiny_bundle(
         ),
         model=model,
         transform=transform,
-        reference=Reference.fit(pooled, pooled),
+        reference=Reference.fit(PooledRows.of(pooled), PooledRows.of(pooled)),
         goldens=[Golden.record(f"golden-{i}", *applied[i], scorer) for i in range(2)],
         lineage=Lineage(
             git_commit="0" * 40,

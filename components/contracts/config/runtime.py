@@ -62,7 +62,8 @@ class Runtime(Section):
 
     clips_mb: float = Field(1000, ge=0)
     """Megabytes of features up to which a process holds the clips of a split in memory. Those of a larger split are
-    written into one file below `.mer/packed` first and read clip by clip, with the same result to the bit."""
+    written into one file below `.mer/packed` first and read clip by clip, with the same result to the bit; what
+    `evaluate` keeps of them is in nameless files in the folder of temporary files (`TMPDIR`) then."""
 
     cache_mb: float | None = Field(None, ge=0)
     """With `runtime.store`: megabytes of features that a node keeps on its disk. The clips of a larger corpus stay in

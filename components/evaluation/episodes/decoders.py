@@ -6,7 +6,7 @@ The grids are coarse: a calibration split holds tens of events, too few to disti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple, TypeVar
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from components.catalog.cases import Case
 from components.evaluation.episodes.events import (
     ClipEvents,
+    EventRows,
     clip_events,
     event_scores,
     f1_difference,
-    mean_f1,
+    f1_of_sums,
+    f1_sums,
     true_episodes,
 )
 from components.evaluation.episodes.thresholds import MostProbable, Thresholds
@@ -38,8 +40,6 @@ LEAVE_SHARES = (0.25, 0.5, 0.75, 1.0)
 SHORTEST_S = (0.5, 0.4, 0.3, 0.2, 0.0)
 
 Choice = TypeVar("Choice", bound=Decoder)
-# Number of a clip and its path, as bytes → the events.
-Known = dict[tuple[int, bytes], ClipEvents]
 
 
 class Labelled(NamedTuple):
@@ -50,34 +50,26 @@ class Labelled(NamedTuple):
     truth: Sequence[Episode]
 
 
-def labelled(
-    cases: Sequence[Case], posteriors: Sequence[NDArray[np.floating]], classes: Sequence[str]
-) -> list[Labelled]:
-    """The clips with any step label."""
-    return [
-        Labelled(case, posterior, true_episodes(case, classes))
-        for case, posterior in zip(cases, posteriors, strict=True)
-        if (case.step_labels >= 0).any()
-    ]
+def labelled(case: Case, posterior: NDArray[np.floating], classes: Sequence[str]) -> Labelled | None:
+    """The clip, where it has any step label."""
+    return Labelled(case, posterior, true_episodes(case, classes)) if (case.step_labels >= 0).any() else None
 
 
 def events_of(
-    decoder: Decoder, clips: Sequence[Labelled], classes: Sequence[str], known: Known | None = None
-) -> list[ClipEvents]:
-    """The events that a decoder detects in each clip, counted against the truth.
+    decoders: Sequence[Decoder], clips: Sequence[Labelled], classes: Sequence[str]
+) -> Iterator[list[ClipEvents]]:
+    """The events that each decoder detects in a clip, counted against the truth; clip by clip.
 
-    Most decoders that are compared choose the same classes in most clips: `known` takes the events of each path, which
-    are counted once.
+    Most decoders that are compared choose the same classes in most clips: the events of a path are counted once.
     """
-    known = {} if known is None else known
-    events = []
-    for number, (case, posterior, truth) in enumerate(clips):
-        path = decoder.path(posterior, case.valid, case.rate_hz)
-        key = number, path.tobytes()
-        if key not in known:
-            known[key] = clip_events(case, truth, episodes_of_path(path, posterior, case.valid, classes, case.rate_hz))
-        events.append(known[key])
-    return events
+    for case, posterior, truth in clips:
+        valid, known = case.valid, dict[bytes, ClipEvents]()
+        paths = [decoder.path(posterior, valid, case.rate_hz) for decoder in decoders]
+        for path in paths:
+            if path.tobytes() not in known:
+                found = episodes_of_path(path, posterior, valid, classes, case.rate_hz)
+                known[path.tobytes()] = clip_events(case, truth, found)
+        yield [known[path.tobytes()] for path in paths]
 
 
 def fit_smoother(clips: Sequence[Labelled], durations: Durations, classes: Sequence[str]) -> Smoother:
@@ -101,8 +93,12 @@ def _best(candidates: Sequence[Choice], clips: Sequence[Labelled], classes: Sequ
     """The candidate with the best mean event F1, among equals the first; the default without clips."""
     if not clips:
         return default
-    known: Known = {}
-    return max(candidates, key=lambda decoder: round(mean_f1(events_of(decoder, clips, classes, known)), 6))
+    sums = np.zeros((len(candidates), 3, 2))
+    for events in events_of(candidates, clips, classes):
+        of_clip = {id(own): f1_sums(own) for own in events}
+        sums += [of_clip[id(own)] for own in events]
+    scores = [round(f1_of_sums(of_candidate), 6) for of_candidate in sums]
+    return candidates[scores.index(max(scores))]
 
 
 def episode_figures(
@@ -122,8 +118,11 @@ def episode_figures(
         "threshold": thresholds,
         "argmax": MostProbable(),
     }
-    known: Known = {}
-    by_decoder = {name: events_of(decoder, clips, classes, known) for name, decoder in decoders.items()}
+    rows = {name: EventRows() for name in decoders}
+    for events in events_of([*decoders.values()], clips, classes):
+        for own, clip in zip(rows.values(), events, strict=True):
+            own.append(clip)
+    by_decoder = {name: own.sums() for name, own in rows.items()}
     figures: dict[str, Any] = {name: event_scores(events, bootstrap=bootstrap) for name, events in by_decoder.items()}
     for name in ("offline", "causal"):
         gain = f1_difference(by_decoder[name], by_decoder["threshold"], bootstrap=bootstrap)

@@ -6,6 +6,7 @@ Detection, 2016): an episode is found when one of the same emotion overlaps it w
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from components.catalog.cases import Case
-from components.evaluation.intervals import Bootstrap, Floats, Interval, Subjects, ratio
+from components.evaluation.intervals import Bootstrap, Floats, Interval, SubjectRows, Subjects, ratio
 from components.inference.episodes import Episode, kind_of, runs, transitions
 
 # A flash has three to six steps; one step off at either end must still count, a different place must not.
@@ -22,6 +23,8 @@ MIN_OVERLAP = 0.3
 TRANSITION_TOLERANCE_S = 0.5
 SECONDS_PER_MINUTE = 60.0
 PARTS = ("true", "found", "true_matched", "found_matched")
+KINDS = ("flash", "sustained", "transition")
+COUNTS = ("seconds", *(f"{kind}_{part}" for kind in KINDS for part in PARTS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,53 @@ class ClipEvents:
     subject_id: str
     counts: dict[str, float]
     latencies_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSums:
+    """The events of many clips.
+
+    Attributes:
+        counts: (S, C) sums of `COUNTS` by person, in the order of their names.
+        people, latencies_s: (N,) of all onsets that were found.
+    """
+
+    counts: Floats
+    people: Subjects
+    latencies_s: Floats
+
+    def of_each(self, *names: str) -> Floats:
+        """(S, …) some of the counts."""
+        return self.counts[:, [COUNTS.index(name) for name in names]]
+
+    @property
+    def total(self) -> dict[str, float]:
+        """All people together."""
+        return dict(zip(COUNTS, self.counts.sum(0).tolist(), strict=True))
+
+
+class EventRows:
+    """Gathers the events of clips, one at a time."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Floats] = {}
+        self._people, self._latencies = SubjectRows(), array("d")
+
+    def append(self, clip: ClipEvents) -> None:
+        """Adds a clip."""
+        if clip.subject_id not in self._counts:
+            self._counts[clip.subject_id] = np.zeros(len(COUNTS))
+        self._counts[clip.subject_id] += [clip.counts[name] for name in COUNTS]
+        self._people.append(clip.subject_id, len(clip.latencies_s))
+        self._latencies.extend(clip.latencies_s)
+
+    def sums(self) -> EventSums:
+        """All of them. Nothing can be added afterwards."""
+        return EventSums(
+            counts=np.array([self._counts[name] for name in sorted(self._counts)]).reshape(-1, len(COUNTS)),
+            people=self._people.subjects(),
+            latencies_s=np.array(self._latencies),
+        )
 
 
 def true_episodes(case: Case, classes: Sequence[str]) -> list[Episode]:
@@ -108,51 +158,60 @@ def clip_events(case: Case, truth: Sequence[Episode], found: Sequence[Episode]) 
     return ClipEvents(subject_id=case.subject_id, counts=counts, latencies_s=late)
 
 
-def mean_f1(clips: Sequence[ClipEvents]) -> float:
+def mean_f1(events: EventSums) -> float:
     """Mean F1 over flashes, sustained episodes and transitions; a kind that is neither true nor found is left out."""
-    return float(_f1_of_sums(_f1_sums(clips).sum(0)))
+    return f1_of_sums(_f1_sums(events).sum(0))
 
 
-def f1_difference(first: Sequence[ClipEvents], second: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> Interval:
+def f1_of_sums(sums: Floats) -> float:
+    """`mean_f1` of (3, 2): matched, and true plus found, by kind."""
+    return float(_mean_f1(sums))
+
+
+def f1_sums(clip: ClipEvents) -> Floats:
+    """(3, 2) of one clip, for `f1_of_sums`."""
+    return _matched_and_all(np.array([clip.counts[name] for name in COUNTS[1:]], dtype=np.float64))
+
+
+def f1_difference(first: EventSums, second: EventSums, *, bootstrap: Bootstrap) -> Interval:
     """`mean_f1(first) − mean_f1(second)` of two answers to the same clips, paired by person."""
-    people = Subjects.of([clip.subject_id for clip in first])
-    return bootstrap.difference(people.sums(_f1_sums(first)), people.sums(_f1_sums(second)), _f1_of_sums)
+    return bootstrap.difference(_f1_sums(first), _f1_sums(second), _mean_f1)
 
 
-def _f1_sums(clips: Sequence[ClipEvents]) -> Floats:
-    """(N, 3, 2): matched, and true plus found, by kind; both count an event twice when it is matched."""
-    rows = [
-        [[clip.counts[f"{what}_{part}"] for part in PARTS] for what in ("flash", "sustained", "transition")]
-        for clip in clips
-    ]
-    table = np.array(rows, dtype=np.float64).reshape(len(clips), 3, len(PARTS))
+def _f1_sums(events: EventSums) -> Floats:
+    """(S, 3, 2)."""
+    return _matched_and_all(events.counts[:, 1:])
+
+
+def _matched_and_all(counts: Floats) -> Floats:
+    """(…, C − 1) → (…, 3, 2): matched, and true plus found, by kind; both count an event twice when it is matched."""
+    table = counts.reshape(*counts.shape[:-1], len(KINDS), len(PARTS))
     return np.stack([table[..., 2:].sum(-1), table[..., :2].sum(-1)], axis=-1)
 
 
-def _f1_of_sums(sums: Floats) -> Floats:
+def _mean_f1(sums: Floats) -> Floats:
     matched, total = sums[..., 0], sums[..., 1]
     kinds = (total > 0).sum(-1)
     return np.asarray((matched / np.maximum(total, 1.0)).sum(-1) / np.maximum(kinds, 1))
 
 
-def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[str, Any]:
+def event_scores(events: EventSums, *, bootstrap: Bootstrap) -> dict[str, Any]:
     """Recall and precision of flashes, sustained episodes and transitions; mean F1; onset latency; flips per minute.
 
     Each with its interval. A figure whose denominator is 0 is left out. Latency is the median of found minus true onset
     of the episodes that were found and do not begin with the clip, in seconds: positive is late.
     """
-    people = Subjects.of([clip.subject_id for clip in clips])
+    total = events.total
     scores: dict[str, Any] = {}
 
     def rate(part: str, whole: str, scale: float = 1.0) -> Interval | None:
-        table = people.sums(np.array([[clip.counts[part], clip.counts[whole]] for clip in clips], dtype=np.float64))
+        table = events.of_each(part, whole)
         if not table[:, 1].sum():
             return None
         return bootstrap.of_sums(table, partial(ratio, scale=scale))
 
-    for what in ("flash", "sustained", "transition"):
-        entry: dict[str, Any] = {"true": int(sum(clip.counts[f"{what}_true"] for clip in clips))}
-        entry["found"] = int(sum(clip.counts[f"{what}_found"] for clip in clips))
+    for what in KINDS:
+        entry: dict[str, Any] = {"true": int(total[f"{what}_true"]), "found": int(total[f"{what}_found"])}
         recall = rate(f"{what}_true_matched", f"{what}_true")
         precision = rate(f"{what}_found_matched", f"{what}_found")
         if recall is not None:
@@ -163,15 +222,14 @@ def event_scores(clips: Sequence[ClipEvents], *, bootstrap: Bootstrap) -> dict[s
     for name, what in (("flips_per_minute", "transition_found"), ("true_flips_per_minute", "transition_true")):
         flips = rate(what, "seconds", SECONDS_PER_MINUTE)
         scores[name] = None if flips is None else flips.to_json()
-    scores["mean_f1"] = bootstrap.of_sums(people.sums(_f1_sums(clips)), _f1_of_sums).to_json()
-    scores["onset_latency_s"] = _latency(clips, bootstrap).to_json()
+    scores["mean_f1"] = bootstrap.of_sums(_f1_sums(events), _mean_f1).to_json()
+    scores["onset_latency_s"] = _latency(events, bootstrap).to_json()
     return scores
 
 
-def _latency(clips: Sequence[ClipEvents], bootstrap: Bootstrap) -> Interval:
+def _latency(events: EventSums, bootstrap: Bootstrap) -> Interval:
     """The median over the onsets of matched episodes; no value without any."""
-    people = [clip.subject_id for clip in clips for _ in clip.latencies_s]
-    values = np.array([value for clip in clips for value in clip.latencies_s])
+    values = events.latencies_s
     if not values.size:
         return Interval(value=None, low=None, high=None)
-    return bootstrap.of_items(Subjects.of(people), lambda items: float(np.median(values[items])))
+    return bootstrap.of_items(events.people, lambda items: float(np.median(values[items])))

@@ -11,6 +11,7 @@ from components.contracts.config import Evaluate
 from components.contracts.findings import overlap_in_words, split_in_words
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.failures import surest_mistakes
+from components.evaluation.measure import MOST_ITEMS
 from components.runtime.pages.templates import render as render_template
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
@@ -38,6 +39,17 @@ SYNTHETIC_NOTE = (
 def notes_for(datasets: Sequence[str]) -> list[str]:
     """The limits of the figures, for the reader."""
     return [SYNTHETIC_NOTE] if "synthetic" in datasets else []
+
+
+def thinned_notes(figures: Mapping[str, Any]) -> list[str]:
+    """What is of some of very many items."""
+    items = max(figures[level]["items"] for level in ("clip", "step") if level in figures)
+    if items <= MOST_ITEMS:
+        return []
+    return [
+        f"Bins of equal mass, the curve of risk and coverage and ranks of moments are of {MOST_ITEMS:,} of the "
+        f"{items:,} labelled items, one from each of as many stretches."
+    ]
 
 
 def started_notes(figures: Mapping[str, Any]) -> list[str]:
@@ -105,7 +117,12 @@ def render(
         meaning=meaning(figures),
         mistakes=surest_mistakes(evaluation.cases, evaluation.scored, evaluation.classes),
         absent=", ".join(name for name in evaluation.classes if name not in figures["per_class"]),
-        notes=[*notes_for(datasets), *started_notes(figures), *filter(None, [split_in_words(figures)])],
+        notes=[
+            *notes_for(datasets),
+            *thinned_notes(figures),
+            *started_notes(figures),
+            *filter(None, [split_in_words(figures)]),
+        ],
         overlap=overlap_in_words(figures["compared"]).strip() if "compared" in figures else "",
         people_before=", ".join(figures.get("compared", {}).get("learned_from", {})),
         confidence=f"{100 * config.confidence:g}",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.catalog.cases import Case, shown_clips
-from components.contracts.atomic import atomic_dir, write_json, write_table
+from components.catalog.cases import shown_clips
+from components.contracts.atomic import atomic_dir, atomic_file, write_json
 from components.contracts.config import Evaluate
 from components.evaluation import metrics
 from components.evaluation.coverage import curve
@@ -24,6 +27,10 @@ from components.evaluation.measure import Sample
 from components.evaluation.pages import plots
 from components.evaluation.pages.report import render
 from components.evaluation.pages.timeline_plot import timeline
+
+# Clips whose predictions are in memory at once, as rows and as columns.
+ROWS_AT_ONCE, GROUP_ROWS = 256, 8192
+LINES_AT_ONCE = 4096
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -74,7 +81,7 @@ def write_evaluation(
         write_json(beside / "calibration.json", evaluation.fitted.calibration.to_json())
         write_json(beside / "smoothing.json", evaluation.fitted.smoother.to_json())
         evaluation.fitted.reference.save(beside)
-        write_table(beside / "predictions.parquet", predictions(evaluation))
+        write_predictions(beside / "predictions.parquet", evaluation)
         (beside / "plots").mkdir()
         for name, data in pictures.items():
             (beside / "plots" / f"{name}.png").write_bytes(data)
@@ -83,7 +90,8 @@ def write_evaluation(
             (beside / "plots" / f"reliability-{level}.csv").write_text(text, encoding="utf-8")
         (beside / "plots" / "risk-coverage.csv").write_text(coverage_csv(evaluation), encoding="utf-8")
         (beside / "plots" / "per-class.csv").write_text(per_class_csv(evaluation), encoding="utf-8")
-        (beside / "plots" / "confusion.csv").write_text(confusion_csv(evaluation), encoding="utf-8")
+        with (beside / "plots" / "confusion.csv").open("w", encoding="utf-8") as stream:
+            stream.writelines(confusion_csv(evaluation))
         (beside / "plots" / "subsets.csv").write_text(subsets_csv(evaluation), encoding="utf-8")
         page = render(evaluation, pictures, title=title, datasets=datasets, config=config)
         (beside / "report.html").write_text(page, encoding="utf-8")
@@ -106,9 +114,12 @@ def draw(evaluation: Evaluation, config: Evaluate) -> dict[str, bytes]:
     if (group := plots.slices(evaluation.metrics["slices"])) is not None:
         pictures["slices"] = group
     if "contradiction" in evaluation.metrics:
-        rows = [(s.contradiction, c.has_planted(KIND)) for c, s in _pairs(evaluation) if s.contradiction is not None]
-        scores, planted = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], dtype=bool)
-        pictures["contradiction"] = plots.contradiction(scores, planted, threshold)
+        scores, planted = array("d"), array("b")
+        for case, scored in zip(evaluation.cases, evaluation.scored, strict=True):
+            if scored.contradiction is not None:
+                scores.append(scored.contradiction)
+                planted.append(case.has_planted(KIND))
+        pictures["contradiction"] = plots.contradiction(np.array(scores), np.array(planted, dtype=bool), threshold)
     for place, index in enumerate(shown_clips(evaluation.cases, config.timelines), start=1):
         case, scored = evaluation.cases[index], evaluation.scored[index]
         pictures[f"timeline-{place:02d}"] = timeline(
@@ -122,39 +133,52 @@ def draw(evaluation: Evaluation, config: Evaluate) -> dict[str, bytes]:
     return pictures
 
 
-def predictions(evaluation: Evaluation) -> pa.Table:
-    """One row a test clip, by clip id."""
-    rows = []
+def write_predictions(path: Path, evaluation: Evaluation) -> None:
+    """Writes one row a test clip, in the order of the evaluation; the clips of a row group are in memory at a time."""
+    rows = _prediction_rows(evaluation)
+    with atomic_file(path) as beside, pq.ParquetWriter(beside, PREDICTIONS_SCHEMA, compression="zstd") as writer:
+        while (group := _next_group(rows)) is not None:
+            writer.write_table(group, row_group_size=GROUP_ROWS)
+
+
+def _next_group(rows: Iterator[dict[str, Any]]) -> pa.Table | None:
+    parts = []
+    for _ in range(GROUP_ROWS // ROWS_AT_ONCE):
+        if not (some := list(islice(rows, ROWS_AT_ONCE))):
+            break
+        parts.append(pa.Table.from_pylist(some, schema=PREDICTIONS_SCHEMA))
+    return pa.concat_tables(parts).combine_chunks() if parts else None
+
+
+def _prediction_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     for case, scored, episodes in zip(evaluation.cases, evaluation.scored, evaluation.episodes, strict=True):
         answer = int(scored.clip_posterior.argmax())
-        rows.append(
-            {
-                "clip_id": case.clip_id,
-                "dataset": case.dataset,
-                "subject_id": case.subject_id,
-                "present": list(case.present),
-                "label": evaluation.classes[case.clip_label] if case.clip_label >= 0 else None,
-                "answer": evaluation.classes[answer],
-                "confidence": float(scored.clip_posterior[answer]),
-                "posterior": scored.clip_posterior.tolist(),
-                "unimodal": [(name, value.tolist()) for name, value in sorted(scored.unimodal_posterior.items())],
-                "contradiction": scored.contradiction,
-                "contradiction_pair": list(scored.contradiction_pair or ()),
-                "valence_arousal": _plain(scored.valence_arousal),
-                "step_contradiction": [None if np.isnan(x) else float(x) for x in scored.step_contradiction],
-                "step_valence_arousal": _plain(scored.step_valence_arousal),
-                "rate_hz": case.rate_hz,
-                "step_label": case.step_labels.tolist(),
-                "step_posterior": scored.step_posterior.tolist(),
-                "episodes": [episode.to_json() for episode in episodes],
-            }
-        )
-    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["clip_id"])), schema=PREDICTIONS_SCHEMA)
+        yield {
+            "clip_id": case.clip_id,
+            "dataset": case.dataset,
+            "subject_id": case.subject_id,
+            "present": list(case.present),
+            "label": evaluation.classes[case.clip_label] if case.clip_label >= 0 else None,
+            "answer": evaluation.classes[answer],
+            "confidence": float(scored.clip_posterior[answer]),
+            "posterior": scored.clip_posterior.tolist(),
+            "unimodal": [(name, value.tolist()) for name, value in sorted(scored.unimodal_posterior.items())],
+            "contradiction": scored.contradiction,
+            "contradiction_pair": list(scored.contradiction_pair or ()),
+            "valence_arousal": _plain(scored.valence_arousal),
+            "step_contradiction": [None if np.isnan(x) else float(x) for x in scored.step_contradiction],
+            "step_valence_arousal": _plain(scored.step_valence_arousal),
+            "rate_hz": case.rate_hz,
+            "step_label": case.step_labels.tolist(),
+            "step_posterior": scored.step_posterior.tolist(),
+            "episodes": [episode.to_json() for episode in episodes],
+        }
 
 
 def reliability_rows(sample: Sample, bins: int) -> list[tuple[Any, ...]]:
     """(mean confidence, share right, items) of equal-mass bins, as `dvc plots` draws them: a line a revision."""
-    by_mass = metrics.mass_bins(sample.posterior, sample.truth, bins)
+    some = sample.thinned()
+    by_mass = metrics.mass_bins(some.posterior, some.truth, bins)
     confidence, accuracy = (by_mass.confidence / by_mass.count).tolist(), (by_mass.correct / by_mass.count).tolist()
     return [
         (rounded(sure), rounded(right), int(count))
@@ -179,12 +203,14 @@ def per_class_csv(evaluation: Evaluation) -> str:
     return _csv(header, rows)
 
 
-def confusion_csv(evaluation: Evaluation) -> str:
-    """`actual,predicted` rows, as DVC's confusion template reads them."""
-    sample = evaluation.samples[evaluation.level]
-    pairs = zip(sample.truth.tolist(), sample.posterior.argmax(-1).tolist(), strict=True)
-    names = evaluation.classes
-    return _csv(("actual", "predicted"), sorted((names[truth], names[answer]) for truth, answer in pairs))
+def confusion_csv(evaluation: Evaluation) -> Iterator[str]:
+    """`actual,predicted` rows, as DVC's confusion template reads them, some at a time."""
+    counts, names = evaluation.samples[evaluation.level].confusion(), evaluation.classes
+    yield _csv(("actual", "predicted"), [])
+    for truth, answer in sorted(np.argwhere(counts).tolist(), key=lambda cell: [names[place] for place in cell]):
+        line = _csv((names[truth], names[answer]), [])
+        for first in range(0, int(counts[truth, answer]), LINES_AT_ONCE):
+            yield line * min(LINES_AT_ONCE, int(counts[truth, answer]) - first)
 
 
 def subsets_csv(evaluation: Evaluation) -> str:
@@ -221,10 +247,6 @@ def _summary_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
         "ece": scores["ece"]["value"],
         "clips": scores["items"],
     }
-
-
-def _pairs(evaluation: Evaluation) -> list[tuple[Case, Any]]:
-    return list(zip(evaluation.cases, evaluation.scored, strict=True))
 
 
 def _plain(values: NDArray[np.float32] | None) -> Any:

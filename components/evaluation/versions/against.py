@@ -114,7 +114,7 @@ def slice_loss(duel: Duel, bound: float) -> Reading:
     groups, falls = duel.groups(), {}
     for key, value in sorted({entry for group in groups for entry in group.items() if entry[1]}):
         chosen = np.array([group.get(key) == value for group in groups])
-        parts = [_part(sample, chosen) for sample in pair]
+        parts = [sample.among(chosen) for sample in pair]
         if chosen.sum() >= MIN_ITEMS and _people(parts[0]) >= MIN_PEOPLE:
             falls[f"{key} {value}"] = paired(parts[1], parts[0], bootstrap=duel.bootstrap, statistic=scores.accuracy)
     if not falls:
@@ -212,10 +212,5 @@ def _sample(
     return step_sample(shown, [answer.step_posterior for answer in scored], ["both"]) if shown else None
 
 
-def _part(sample: Sample, chosen: NDArray[np.bool_]) -> Sample:
-    subjects = [subject for subject, is_chosen in zip(sample.subjects, chosen, strict=True) if is_chosen]
-    return Sample(subjects=subjects, truth=sample.truth[chosen], posterior=sample.posterior[chosen])
-
-
 def _people(sample: Sample) -> int:
-    return len(set(sample.subjects))
+    return len(sample.people.names)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalog.cases import Case
 from components.contracts.errors import DataError
 from components.evaluation.intervals import Interval
 from components.evaluation.measure import Ruler, Sample, paired
 from components.evaluation.subsets import SubsetScores, clip_sample, sample_of, step_sample
 from components.inference.probabilities import product_of_experts
+from components.runtime.on_demand import OnDemand
+from components.training.samples.balance import LabelCounts
 
 MAJORITY, EXPERTS = "majority", "product_of_experts"
 
 
-def baseline_samples(train: Sequence[Case], whole: SubsetScores, *, level: str, classes: int) -> dict[str, Sample]:
+def baseline_samples(train: LabelCounts, whole: SubsetScores, *, level: str) -> dict[str, Sample]:
     """The predictions of each baseline for the labelled test clips: always the most frequent class of the training
     split, and the product of the unimodal heads (clips only, and models that have such heads).
+
+    Args:
+        train: how often each class labels a clip and a step of the training split.
+        whole: the test clips with every modality they have.
+        level: "clip" or "step".
 
     Raises:
         DataError: no test clip has a label.
     """
-    samples = {MAJORITY: _sample(whole, level, _constant(whole, level, _prior(train, level, classes)))}
+    samples = {MAJORITY: _sample(whole, level, _constant(whole, level, _prior(train, level)))}
     if level == "clip" and len(whole.modalities) > 1 and all(scored.unimodal_posterior for scored in whole.scored):
-        products = [product_of_experts(scored.unimodal_posterior) for scored in whole.scored]
+        products = (product_of_experts(scored.unimodal_posterior) for scored in whole.scored)
         samples[EXPERTS] = _sample(whole, level, products)
     return samples
 
@@ -87,9 +93,8 @@ def _shortfall(remaining: SubsetScores, single: SubsetScores | None, name: str, 
     if single is None:
         return None
     alone = sample_of(single, ruler.level)
-    heads = [item.unimodal_posterior.get(name) for item in single.scored]
-    if ruler.level == "clip" and all(head is not None for head in heads):
-        alone = clip_sample(single.cases, [head for head in heads if head is not None])
+    if ruler.level == "clip" and all(name in item.unimodal_posterior for item in single.scored):
+        alone = clip_sample(single.cases, (item.unimodal_posterior[name] for item in single.scored))
     answer = sample_of(_on_clips_of(single, remaining), ruler.level)
     if alone is None or answer is None:
         return None
@@ -99,29 +104,23 @@ def _shortfall(remaining: SubsetScores, single: SubsetScores | None, name: str, 
 def _on_clips_of(smaller: SubsetScores, larger: SubsetScores) -> SubsetScores:
     """The answers of a larger pattern on the clips of a smaller one, and at its steps: a sample of either must hold the
     same items, those at which a modality of the smaller pattern is valid."""
-    scored = {case.clip_id: item for case, item in zip(larger.cases, larger.scored, strict=True)}
-    return replace(smaller, scored=tuple(scored[case.clip_id] for case in smaller.cases))
+    answers = np.searchsorted(larger.places, smaller.places)  # ascending, and the larger has all of the smaller
+    return replace(smaller, scored=OnDemand(larger.scored.__getitem__, answers))
 
 
-def _prior(train: Sequence[Case], level: str, classes: int) -> NDArray[np.float64]:
+def _prior(train: LabelCounts, level: str) -> NDArray[np.float64]:
     """(K,) share of each class in the training split; even where nothing is labelled."""
-    labels = (
-        np.array([case.clip_label for case in train], dtype=np.int64)
-        if level == "clip"
-        else np.concatenate([case.step_labels for case in train] or [np.empty(0, dtype=np.int64)])
-    )
-    counts = np.bincount(labels[labels >= 0], minlength=classes).astype(np.float64)
-    return counts / counts.sum() if counts.sum() else np.full(classes, 1 / classes)
+    counts = train.clip if level == "clip" else train.step
+    return counts / counts.sum() if counts.sum() else np.full(counts.size, 1 / counts.size)
 
 
-def _constant(whole: SubsetScores, level: str, prior: NDArray[np.float64]) -> list[NDArray[np.floating]]:
+def _constant(whole: SubsetScores, level: str, prior: NDArray[np.float64]) -> Iterator[NDArray[np.floating]]:
     """The same posterior for every clip, or for every step of every clip."""
-    if level == "clip":
-        return [prior] * len(whole.cases)
-    return [np.tile(prior, (case.valid.size, 1)) for case in whole.cases]
+    for case in whole.cases:
+        yield prior if level == "clip" else np.tile(prior, (case.steps, 1))
 
 
-def _sample(whole: SubsetScores, level: str, posteriors: Sequence[NDArray[np.floating]]) -> Sample:
+def _sample(whole: SubsetScores, level: str, posteriors: Iterable[NDArray[np.floating]]) -> Sample:
     sample = (
         clip_sample(whole.cases, posteriors)
         if level == "clip"

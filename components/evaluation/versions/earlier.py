@@ -7,7 +7,7 @@ person. Legend: T steps, K classes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from components.catalog.examples import Example
 from components.contracts.labels import UNLABELLED
 from components.evaluation.evaluate import Evaluation
 from components.evaluation.intervals import Bootstrap
-from components.evaluation.measure import Sample, Statistic, paired
-from components.evaluation.subsets import clip_sample, only_posteriors, step_sample
+from components.evaluation.measure import Sample, SampleRows, Statistic, paired
+from components.evaluation.subsets import add_clip, add_steps
 from components.inference.calibration import Calibration
 from components.inference.scoring import Scored, Scorer
 from components.model import scores
@@ -74,7 +74,7 @@ def compare(
         "classes": list(classes),
         "modalities": [name for name in modalities if name in spec.names],
         "items": own.size,
-        "subjects": len(set(own.subjects)),
+        "subjects": len(own.people.names),
         "earlier": _figures(earlier_sample, bootstrap),
         "own": _figures(own, bootstrap),
         "gain": {
@@ -118,25 +118,21 @@ def _why_not(
     return None
 
 
-def _answers(
-    earlier: Earlier, examples: Sequence[Example], modalities: Sequence[str]
-) -> dict[str, tuple[Case, Scored]]:
-    """Clip id → the clip under the earlier version's transform, and its answer from the modalities it can read."""
+def _answers(earlier: Earlier, examples: Sequence[Example], modalities: Sequence[str]) -> Iterator[tuple[Case, Scored]]:
+    """The clips under the earlier version's transform, and its answer from the modalities it can read."""
     scorer = Scorer(earlier.model(), Calibration.from_json(earlier.description["calibration"]))
 
     def readable(place: int) -> Example:
         example = examples[place]
         return replace(example, encoded={name: own for name, own in example.encoded.items() if name in modalities})
 
-    cases = prepare(OnDemand(readable, np.arange(len(examples))), earlier.transform)
-    return {
-        case.clip_id: (case.bare, only_posteriors(scorer.score(case.features, case.masks), "step")) for case in cases
-    }
+    for case in prepare(OnDemand(readable, np.arange(len(examples))), earlier.transform):
+        yield case.bare, scorer.score(case.features, case.masks)
 
 
 def _samples(
     evaluation: Evaluation,
-    answers: Mapping[str, tuple[Case, Scored]],
+    answers: Iterable[tuple[Case, Scored]],
     spec: ModelSpec,
     earlier: ModelSpec,
     classes: Sequence[str],
@@ -146,17 +142,31 @@ def _samples(
     earlier_columns = [earlier.classes.index(name) for name in classes]
     place = np.full(len(spec.classes) + 1, UNLABELLED, dtype=np.int64)  # its last entry is that of UNLABELLED
     place[own_columns] = np.arange(len(classes))
-    cases, own, before = [], [], []
+    own, before = SampleRows(), SampleRows()
+    for case, scored, other, answer in _both(evaluation, answers):
+        relabelled = _relabelled(case, place, other.valid)
+        for rows, posterior in (
+            (own, _of(scored, own_columns, evaluation.level)),
+            (before, _of(answer, earlier_columns, evaluation.level)),
+        ):
+            if evaluation.level == "clip":
+                add_clip(rows, relabelled, posterior)
+            else:
+                add_steps(rows, relabelled, posterior, spec.names)
+    return own.sample(), before.sample()
+
+
+def _both(
+    evaluation: Evaluation, answers: Iterable[tuple[Case, Scored]]
+) -> Iterator[tuple[Case, Scored, Case, Scored]]:
+    """The clips that both answer; both have them in the order of their ids."""
+    others = iter(answers)
+    other = next(others, None)
     for case, scored in zip(evaluation.cases, evaluation.scored, strict=True):
-        if case.clip_id not in answers:
-            continue
-        other, answer = answers[case.clip_id]
-        cases.append(_relabelled(case, place, other.valid))
-        own.append(_of(scored, own_columns, evaluation.level))
-        before.append(_of(answer, earlier_columns, evaluation.level))
-    if evaluation.level == "clip":
-        return clip_sample(cases, own), clip_sample(cases, before)
-    return step_sample(cases, own, spec.names), step_sample(cases, before, spec.names)
+        while other is not None and other[0].clip_id < case.clip_id:
+            other = next(others, None)
+        if other is not None and other[0].clip_id == case.clip_id:
+            yield case, scored, *other
 
 
 def _relabelled(case: Case, place: NDArray[np.int64], readable_T: NDArray[np.bool_]) -> Case:

@@ -14,6 +14,8 @@ Legend: N clips, K classes, S strata (a class of a dataset).
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,13 +67,11 @@ def draws_of(clips: Sequence[Case], train: Train) -> Draws | None:
     """Those of the training clips; None where each comes once per epoch. Clips on disk are read for it."""
     if train.dataset_power == 1 and train.class_power == 1:
         return None
-    known = [(clip.dataset, clip.clip_label) for clip in clips]
-    return Draws.of(
-        [dataset for dataset, _ in known],
-        [label for _, label in known],
-        dataset_power=train.dataset_power,
-        class_power=train.class_power,
-    )
+    datasets, labels = list[str](), array("q")
+    for clip in clips:
+        datasets.append(sys.intern(clip.dataset))
+        labels.append(clip.clip_label)
+    return Draws.of(datasets, labels, dataset_power=train.dataset_power, class_power=train.class_power)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,11 @@ from components.evaluation.episodes.decoders import (
     fit_thresholds,
     labelled,
 )
-from components.evaluation.episodes.events import mean_f1
+from components.evaluation.episodes.events import EventRows, mean_f1
 from components.evaluation.episodes.thresholds import MostProbable, Thresholds
 from components.evaluation.intervals import Bootstrap
 from components.inference.durations import Durations
+from components.inference.episodes import Decoder
 from components.inference.semi_markov import Smoother
 from tests.evaluation.made import CLASSES, make_case
 
@@ -34,7 +35,14 @@ def clips(people: int = 4, *, sure: float = 1.2) -> list:
             logits[np.arange(50), labels] += 2 * sure
             cases.append(make_case(f"{person}-{clip}", f"p{person}", labels, seed=0))
             posteriors.append(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
-    return labelled(cases, posteriors, CLASSES)
+    return [labelled(case, posterior, CLASSES) for case, posterior in zip(cases, posteriors, strict=True)]
+
+
+def f1_of(decoder: Decoder, fitting: list) -> float:
+    rows = EventRows()
+    for (events,) in events_of([decoder], fitting, CLASSES):
+        rows.append(events)
+    return mean_f1(rows.sums())
 
 
 def test_smoothing_beats_thresholds_and_those_beat_nothing_on_noisy_posteriors() -> None:
@@ -60,20 +68,17 @@ def test_each_fit_is_the_best_of_its_grid() -> None:
     smoother = fit_smoother(fitting, Durations(), CLASSES)
     for weight in (1.0, 1.41, 2.0):
         other = replace(smoother, weight=weight, causal_weight=weight)
-        assert mean_f1(events_of(smoother, fitting, CLASSES)) >= mean_f1(events_of(other, fitting, CLASSES)) - 1e-6
-        assert (
-            mean_f1(events_of(smoother.causal, fitting, CLASSES))
-            >= mean_f1(events_of(other.causal, fitting, CLASSES)) - 1e-6
-        )
-    best = mean_f1(events_of(fit_thresholds(fitting, CLASSES), fitting, CLASSES))
+        assert f1_of(smoother, fitting) >= f1_of(other, fitting) - 1e-6
+        assert f1_of(smoother.causal, fitting) >= f1_of(other.causal, fitting) - 1e-6
+    best = f1_of(fit_thresholds(fitting, CLASSES), fitting)
     for other in (Thresholds(), Thresholds(enter=0.4, leave=0.4, shortest_s=0.5)):
-        assert best >= mean_f1(events_of(other, fitting, CLASSES)) - 1e-6
-    assert best > mean_f1(events_of(MostProbable(), fitting, CLASSES))
+        assert best >= f1_of(other, fitting) - 1e-6
+    assert best > f1_of(MostProbable(), fitting)
 
 
 def test_without_step_labels_the_defaults_stand() -> None:
     bare = make_case("bare", "p1", np.zeros(30, dtype=np.int64), seed=0, step_labels=np.full(30, -100))
-    assert labelled([bare], [np.zeros((30, 4))], CLASSES) == []
+    assert labelled(bare, np.zeros((30, 4)), CLASSES) is None
     assert fit_smoother([], Durations(), CLASSES) == Smoother(lag_s=LAG_S)
     assert fit_thresholds([], CLASSES) == Thresholds()
     assert (

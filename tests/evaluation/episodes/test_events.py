@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from components.evaluation.episodes.events import (
+    ClipEvents,
+    EventRows,
+    EventSums,
     clip_events,
     event_scores,
     f1_difference,
@@ -21,6 +24,13 @@ from tests.evaluation.made import CLASSES, make_case
 
 def episode(onset_s: float, offset_s: float, emotion: str = "anger", kind: str = "sustained") -> Episode:
     return Episode(onset_s=onset_s, offset_s=offset_s, emotion=emotion, intensity=1.0, kind=kind)  # type: ignore[arg-type]
+
+
+def sums(clips: list[ClipEvents]) -> EventSums:
+    rows = EventRows()
+    for clip in clips:
+        rows.append(clip)
+    return rows.sums()
 
 
 def flash_case():
@@ -62,18 +72,18 @@ def test_each_episode_is_matched_once_and_the_best_first() -> None:
 def test_a_perfect_answer_and_no_answer() -> None:
     case = flash_case()
     truth = true_episodes(case, CLASSES)
-    perfect = event_scores([clip_events(case, truth, truth)], bootstrap=Bootstrap(draws=10))
+    perfect = event_scores(sums([clip_events(case, truth, truth)]), bootstrap=Bootstrap(draws=10))
     assert perfect["flash"]["recall"]["value"] == perfect["transition"]["precision"]["value"] == 1
     assert perfect["onset_latency_s"]["value"] == 0
     assert perfect["flips_per_minute"] == perfect["true_flips_per_minute"]
     assert perfect["flips_per_minute"]["value"] == pytest.approx(2 / 3 * 60)
     assert perfect["mean_f1"]["value"] == 1
     calm = clip_events(case, truth, [episode(0, 3, "neutral")])
-    none = event_scores([calm], bootstrap=Bootstrap(draws=10))
+    none = event_scores(sums([calm]), bootstrap=Bootstrap(draws=10))
     assert none["flash"]["recall"]["value"] == 0
     assert "precision" not in none["flash"]
-    assert mean_f1([clip_events(case, truth, truth)]) == 1
-    assert mean_f1([calm]) < 0.4
+    assert mean_f1(sums([clip_events(case, truth, truth)])) == 1
+    assert mean_f1(sums([calm])) < 0.4
 
 
 def test_a_late_onset_is_late() -> None:
@@ -105,8 +115,8 @@ def test_figures_have_intervals_by_person_and_differences_are_paired() -> None:
     missed = [episode(0, 3, "neutral")]
     late = [episode(0, 1.4, "neutral"), episode(1.4, 1.9, "anger", "flash"), episode(1.9, 3.0, "neutral")]
     people = [replace(flash_case(), subject_id=f"p{person}") for person in range(6)]
-    good = [clip_events(case, truth, truth if person % 2 else late) for person, case in enumerate(people)]
-    poor = [clip_events(case, truth, missed) for case in people]
+    good = sums([clip_events(case, truth, truth if person % 2 else late) for person, case in enumerate(people)])
+    poor = sums([clip_events(case, truth, missed) for case in people])
     bootstrap = Bootstrap(draws=200)
     scores = event_scores(good, bootstrap=bootstrap)
     assert scores["onset_latency_s"]["low"] == 0
@@ -115,6 +125,6 @@ def test_figures_have_intervals_by_person_and_differences_are_paired() -> None:
     assert gain.value == pytest.approx(mean_f1(good) - mean_f1(poor))
     # Everybody gains the same, so the paired difference is sure.
     assert gain.low == pytest.approx(gain.value) == gain.high
-    nothing = [clip_events(case, truth, []) for case in people]
+    nothing = sums([clip_events(case, truth, []) for case in people])
     assert event_scores(nothing, bootstrap=bootstrap)["onset_latency_s"]["value"] is None
-    assert mean_f1([]) == 0.0
+    assert mean_f1(sums([])) == 0.0

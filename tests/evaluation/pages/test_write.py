@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.contracts.atomic import read_json
+from components.evaluation.pages import write as pages
+from components.evaluation.pages.report import thinned_notes
 from components.evaluation.pages.write import summary, write_evaluation
 from components.inference.calibration import Calibration
 from components.inference.outliers import Reference
@@ -28,6 +30,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_equal_evaluations_give_equal_bytes_pictures_included(folder: Path, tmp_path: Path) -> None:
     assert tree_sha256(write(tmp_path / "again")) == tree_sha256(folder)
+
+
+def test_parts_that_are_in_memory_at_a_time_do_not_show_in_the_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(pages, "LINES_AT_ONCE", 3)
+    assert tree_sha256(write(tmp_path / "again")) == tree_sha256(folder)
+    monkeypatch.setattr(pages, "GROUP_ROWS", 21)
+    table = pq.ParquetFile(write(tmp_path / "groups") / "predictions.parquet")
+    assert [table.metadata.row_group(group).num_rows for group in range(3)] == [21, 21, 18]
+    assert table.read().equals(pq.read_table(folder / "predictions.parquet"))
+
+
+def test_of_very_many_items_a_note_says_that_some_were_drawn() -> None:
+    assert thinned_notes(done().metrics) == []
+    many = {**done().metrics, "step": {**done().metrics["step"], "items": 2_000_000}}
+    (note,) = thinned_notes(many)
+    assert "524,288 of the 2,000,000 labelled items" in note
 
 
 def test_every_file_is_there_and_reads_back(folder: Path) -> None:

@@ -43,7 +43,7 @@ def patterns_of(knows: dict[str, bool], *, heads: bool = True, collapses: bool =
             right = any(knows[name] for name in pattern) and not (collapses and "voice" not in pattern)
             own = {name: case.clip_label if knows[name] else 0 for name in pattern} if heads else {}
             rows.append(scored(case, case.clip_label if right else 0, **own))
-        subsets.append(SubsetScores(modalities=pattern, cases=cases, scored=tuple(rows)))
+        subsets.append(SubsetScores(modalities=pattern, cases=cases, scored=tuple(rows), places=np.arange(len(cases))))
     return subsets
 
 

@@ -120,7 +120,7 @@ def some_of(rows: NDArray[Any], chosen: NDArray[np.bool_] | NDArray[np.integer])
 
 
 def at_once(items: int) -> Iterator[slice]:
-    """N items in stretches, one for as many as any corpus of today has."""
+    """N items in stretches of `ITEMS_AT_ONCE`."""
     for first in range(0, items, ITEMS_AT_ONCE):
         yield slice(first, min(first + ITEMS_AT_ONCE, items))
 

@@ -7,7 +7,7 @@ from typing import Any
 from bench import gpu_step, memory, rerun, stages, stored_features, streaming_step, training_step
 from bench.benchmark import Benchmark
 from bench.service import fuzz, live_streams, many_clips, promotions, shadow, throughput
-from bench.training import checkpoint, corpus_size, evaluation_size, kill, object_store, overlap, workers
+from bench.training import checkpoint, corpus_size, evaluation_size, kill, logged, object_store, overlap, workers
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
     "training-step": training_step.BENCHMARK,
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
     "training-corpus": corpus_size.BENCHMARK,
     "evaluation-corpus": evaluation_size.BENCHMARK,
     "training-checkpoint": checkpoint.BENCHMARK,
+    "training-logged": logged.BENCHMARK,
     "training-kill": kill.BENCHMARK,
     "training-store": object_store.BENCHMARK,
     "stored-features": stored_features.BENCHMARK,

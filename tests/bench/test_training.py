@@ -3,12 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bench.report import Comparison
-from bench.training import checkpoint, corpus_size, evaluation_size
+from bench.training import checkpoint, corpus_size, evaluation_size, logged
 from bench.training.made import MadeClips, write_catalog
 from components.catalog.packed import read_examples
+from components.contracts.config import Tracking
 from components.contracts.layout import Layout
+from components.tracking.client import client_of
+from components.tracking.runs import experiment_id
 
 
 def test_a_catalog_has_the_features_of_a_few_clips_over_and_over(tmp_path: Path) -> None:
@@ -51,3 +55,18 @@ def test_an_evaluation_from_disk_is_measured(tmp_path: Path) -> None:
     assert figures.keys() == {"peak_bytes", "cpu_s"}
     assert figures["peak_bytes"] > 0
     assert (Layout(tmp_path).evaluated / "metrics.json").is_file()
+
+
+@pytest.mark.integration
+def test_the_share_of_logging_is_of_trainings_that_are_in_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (row,) = logged.run(logged.Sizes(clips=4, steps=4, epochs=2, pairs=1), tmp_path)
+    assert isinstance(row, Comparison)
+    assert row.baseline.amount > 0
+    tracking = Tracking(uri=f"sqlite:///{tmp_path / 'mlflow.db'}", experiment="logged")
+    client = client_of(tracking, tmp_path)
+    (run,) = client.search_runs([experiment_id(client, tracking, tmp_path)])
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    assert [metric.step for metric in losses] == list(range(4))  # the warm-up, and one

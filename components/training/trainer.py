@@ -9,6 +9,7 @@ of the training. Nodes share that folder, or an object store (`nodes/`).
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
 from components.contracts.config import RayResources, Runtime
-from components.contracts.errors import MerError, ModelError
+from components.contracts.errors import MerError, ModelError, error_chain
 from components.runtime.cluster import connect
 from components.runtime.threads import THREADS
 from components.training.checkpoints.keeper import Checkpoints
@@ -42,6 +43,8 @@ CPUS_PER_WORKER = 0.5
 RESIZE_S = 60.0
 # How often Ray Train's controller polls its workers, which bounds the delay of reports and of the end.
 CONTROLLER_POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+# In what Ray says of a process that could not begin its work.
+MISSING, ADDRESS = re.compile(r"No module named '[\w.]+'"), re.compile(r"\bip=([^,)\s]+)")
 
 
 def fit(
@@ -110,7 +113,8 @@ def _fit_on_ray(
             result = trainer.fit()
         except SystemExit as stop:  # Ray Train's own handler of SIGINT ends so
             raise KeyboardInterrupt from stop
-        except ray.train.v2.api.exceptions.TrainingFailedError as error:
+        # The latter where the process that watches over the workers did not start, or was lost.
+        except (ray.train.v2.api.exceptions.TrainingFailedError, ray.exceptions.RayActorError) as error:
             raise _cause(error) from error
     if diverged := result.return_value.get("diverged"):
         raise diverged
@@ -242,14 +246,21 @@ def _interrupts_kept() -> Iterator[None]:
 
 
 def _cause(error: Any) -> MerError:
-    """The error of the project's tree behind a failed training, or a ModelError that names the worker and its cause."""
-    failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
+    """The error of the project's tree behind a failed training, or a ModelError that names the worker, or the node that
+    cannot import what it needs, and the cause."""
+    failures: dict[int, BaseException] = dict(sorted(getattr(error, "worker_failures", {}).items()))
     for failure in failures.values():
-        cause: BaseException | None = failure
-        while cause is not None:
-            if isinstance(cause, MerError):
-                return cause
-            cause = cause.__cause__
-    for rank, failure in sorted(failures.items()):
+        if own := next((link for link in error_chain(failure) if isinstance(link, MerError)), None):
+            return own
+    for rank, failure in failures.items():
         return ModelError("a training worker failed", where=f"worker {rank}", seen=str(failure).strip()[-500:])
-    return ModelError("training failed", where="Ray Train", seen=str(error).strip()[-500:])
+    text = str(error)
+    if missing := MISSING.search(text):
+        address = ADDRESS.search(text)
+        return ModelError(
+            "a node of the cluster cannot import what a training needs",
+            where="Ray Train" if address is None else f"node {address[1]}",
+            seen=missing[0],
+            remedy="Install the project with its environment on every node, all of one commit, such as one image",
+        )
+    return ModelError("training failed", where="Ray Train", seen=text.strip()[-500:])

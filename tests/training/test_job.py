@@ -17,10 +17,12 @@ from components.training.learner import DivergedError
 from components.training.loop import TrainingTask
 from components.training.trainer import fit
 from tests.model.toys import Toy, toy_spec
+from tests.training.diverging import diverging
 
+TOY = Toy(clips=9)
 JOB = Job(
     task=TrainingTask(spec=toy_spec(dropout=0.2), train=Train(epochs=4, batch_clips=4), seed=3),
-    items=Toy(clips=9).items,
+    items=TOY.items,
     inputs_sha256="x",
 )
 
@@ -56,25 +58,8 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_names_the_step_the_clips_and_the_last_checkpoint(tmp_path: Path) -> None:
-    items = JOB.items("train")
-    late = int(JOB.task.order(items).permutation(1)[-1])
-
-    class Turning(list[Case]):
-        """One clip's features become infinite in the second epoch."""
-
-        reads = 0
-
-        def __getitem__(self, index):  # type: ignore[no-untyped-def]
-            item = super().__getitem__(index)
-            self.reads += index == late
-            if index != late or self.reads < 2:
-                return item
-            mask = {name: np.ones_like(valid) for name, valid in item.masks.items()}
-            face = np.full_like(item.features["face"], np.inf)
-            return replace(item, features={**item.features, "face": face}, masks=mask)
-
-    job = replace(JOB, items=lambda split: Turning(items) if split == "train" else [])
-    named = rf"epoch 1, training step 5: the gradient is not finite; .*infinite features of {items[late].clip_id}"
+    job, clip_id = diverging(JOB, TOY)
+    named = rf"epoch 1, training step 5: the gradient is not finite; .*infinite features of {clip_id}"
     with pytest.raises(DivergedError, match=rf"{named}; the last checkpoint before it is .*{CHECKPOINTS}/0{{10}}17"):
         fit(
             job,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +14,14 @@ import torch
 from components.catalog.cases import Case
 from components.contracts.config import RayResources, Runtime, Train
 from components.contracts.errors import ModelError
-from components.training.job import Epoch, Job
-from components.training.loop import TrainingTask
+from components.training import trainer
+from components.training.job import CHECKPOINTS, Epoch, Job
+from components.training.learner import DivergedError
+from components.training.loop import TrainingTask, new_learner
 from components.training.trainer import fit
+from tests.datasets.objects import BUCKET, object_store
 from tests.model.toys import Toy, toy_spec
+from tests.training.diverging import diverging
 from tests.training.workers import train_in_threads
 
 TOY = Toy(clips=9)
@@ -108,3 +114,46 @@ def test_a_workers_own_error_is_raised_as_it_is(tmp_path: Path) -> None:
     job = replace(JOB, items=Unreadable())
     with pytest.raises(ModelError, match="train: these clips are broken"):
         run(job, tmp_path, runtime=Runtime(workers=1, max_failures=0))
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("ray_session")
+def test_workers_whose_gradient_is_not_finite_are_not_started_again(tmp_path: Path) -> None:
+    job, clip_id = diverging(JOB, TOY)
+    told: list[int] = []
+    named = rf"epoch (\d), training step (\d): the gradient is not finite; .*infinite features of {clip_id}"
+    with pytest.raises(DivergedError, match=named) as diverged:
+        run(job, tmp_path, told)
+    # The worker that turns it read it once before, in whichever epoch the clip was its own.
+    found = re.search(named, str(diverged.value))
+    assert found is not None
+    epoch, step = map(int, found.groups())
+    assert told == list(range(epoch))
+    samples = TOY.clips * epoch + TRAIN.batch_clips * (step - 3 * epoch)
+    assert f"the last checkpoint before it is {tmp_path}/{CHECKPOINTS}/{samples:012d}" in str(diverged.value)
+
+
+def test_the_last_checkpoint_of_workers_with_a_store_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime(workers=2, store=f"s3://{BUCKET}/shared")
+    with object_store(monkeypatch):
+        assert trainer._last_checkpoint(JOB, tmp_path, runtime) == "no checkpoint yet"
+        checkpoints = JOB.checkpoints(tmp_path / "of the first worker", runtime)
+        with checkpoints:
+            checkpoints.take(new_learner(TASK, TOY.items()))
+        assert checkpoints.copies is not None
+        place = f"{checkpoints.copies.address}/{0:012d}"
+        assert trainer._last_checkpoint(JOB, tmp_path, runtime) == f"the last checkpoint before it is {place}"
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("ray_session")
+def test_a_node_that_cannot_import_what_a_worker_needs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers were told of the folders of modules when Ray began; this one has come since."""
+    (tmp_path / "only_the_driver_has_this.py").write_text("def items(split):\n    return []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    items = importlib.import_module("only_the_driver_has_this").items
+    named = r"node [\d.]+: a node .*cannot import.*No module named 'only_the_driver_has_this'.*Install the project"
+    with pytest.raises(ModelError, match=named):
+        run(replace(JOB, items=items), tmp_path / "state", runtime=Runtime(workers=1, max_failures=0))

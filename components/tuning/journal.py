@@ -123,6 +123,12 @@ class Journal:
                 print(f"tune: MLflow is away, trials wait in {self.folder}: {problem}", file=sys.stderr)
             self._away = True
 
+    def clear_states(self) -> None:
+        """Removes what a trial that was stopped early wrote until its process noticed. To be called when none runs."""
+        for outcome in self.outcomes.values():
+            if outcome.ended:
+                shutil.rmtree(self.states / outcome.name, ignore_errors=True)
+
     def deliver(self) -> None:
         """Writes to MLflow every ended trial that it does not have. Raises UnavailableError."""
         waiting = [outcome for outcome in self.outcomes.values() if outcome.ended and outcome.run_id is None]

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.contracts.config import RayResources
@@ -19,6 +20,7 @@ from components.contracts.layout import Layout
 from components.runtime.alone import alone_in
 from components.runtime.cluster import connect
 from components.runtime.progress import progress
+from components.training.samples.source import check_here
 from components.tuning.journal import Journal, Outcome, trial_name
 from components.tuning.space import Dimension, Space
 from components.tuning.trial import Trial
@@ -51,6 +53,7 @@ def search(space: Space, journal: Journal, *, layout: Layout, resources: RayReso
     connect(resources)
     with progress("tune: trials", max(params.tune.trials, len(known))) as advance:
         failed = _run(trial, space, journal, known, advance)
+    journal.clear_states()
     if failed and not any(outcome.scores for outcome in journal.outcomes.values()):
         raise failed[0]
 
@@ -136,6 +139,7 @@ def _train(config: Mapping[str, Any], *, task: _Task) -> None:
     """A trial in its actor. Two of equal values come one after the other."""
     from ray import tune
 
+    check_here(task.trial.root)  # before a folder in it is made
     values = task.space.settled(config)
     name = trial_name(values)
     outcome = task.known.get(name, Outcome(values=values))
@@ -173,10 +177,20 @@ def _noting(space: Space, journal: Journal, advance: Callable[[int], None]) -> A
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             advance(1)
-            chain = error_chain(trial.get_error() or RuntimeError("the trial's process was lost"))
-            own = next((link for link in chain if isinstance(link, MerError)), None)
+            own = _own_error(trial)
             if own is not None:  # a lost process is tried again by the next search
                 self.errors.append(own)
                 journal.ended(space.settled(trial.config), error=str(own))
 
     return Noting()
+
+
+def _own_error(trial: Any) -> MerError | None:
+    """The error of the project's tree that ended a trial, as Tune wrote it down in this process: its own method would
+    look for the file where it is copied to later."""
+    from ray import cloudpickle
+
+    if trial.pickled_error_file is None:
+        return None
+    chain = error_chain(cloudpickle.loads(Path(trial.pickled_error_file).read_bytes()))
+    return next((link for link in chain if isinstance(link, MerError)), None)

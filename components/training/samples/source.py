@@ -21,6 +21,24 @@ LEARNED = "train"
 REFIT: Mapping[str, tuple[str, ...]] = {LEARNED: ("train", "calibration"), "calibration": ()}
 
 
+def check_here(root: Path, *, otherwise: str = "") -> None:
+    """Whether this machine has the project.
+
+    Args:
+        root: the project, as the machine has it that started this process.
+        otherwise: what else than the project on every node is possible.
+
+    Raises:
+        DataError: it does not.
+    """
+    if not root.is_dir():
+        raise DataError(
+            "this machine does not have the project",
+            where=f"{platform.node()}: {root}",
+            remedy=f"Give every node of the cluster the project under that path, where the catalog is read{otherwise}",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CatalogItems:
     """Split name → its usable clips, by clip id. Holds paths only, so it travels to workers cheaply.
@@ -63,11 +81,5 @@ class CatalogItems:
                 address, shards = self.materials.features, self.materials.shards()
                 return read_examples(layout, *splits, memory_mb=self.memory_mb, address=address, shards=shards)
             return read_examples(layout, *splits, memory_mb=self.memory_mb, address=self.address)
-        if not self.root.is_dir():
-            raise DataError(
-                "this machine does not have the project",
-                where=f"{platform.node()}: {self.root}",
-                remedy="Give every node of the cluster the project under that path, from where workers read the "
-                "catalog, or an object store (runtime.store)",
-            )
+        check_here(self.root, otherwise=", or an object store (runtime.store)")
         return read_examples(Layout(self.root), *splits, memory_mb=self.memory_mb, address=self.address)

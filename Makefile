@@ -81,11 +81,13 @@ stack: dev  ## the parts of a production installation as local processes, and th
 
 check: static light  ## while you work: lint, types, layers and the quick tests
 
-test: static unit  ## before you push: lint, types, layers contract and all tests
+# The types, of which a first run takes most of a minute of one core, beside the first tests.
+test: dev  ## before you push: lint, types, layers contract and all tests
+	$(MAKE) --no-print-directory --jobs=2 static unit
 
-# Beside each other, since a first run of the types takes a minute of one core; each shows its lines when it ends.
+# Beside each other; each shows its lines when it ends.
 static: dev
-	$(MAKE) --no-print-directory --jobs --output-sync=target lint types layers
+	$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,--jobs) --output-sync=target lint types layers
 
 lint: dev
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from components.catalog.case_labels import CaseLabels, LabelsGathered
 from components.catalog.examples import Example
 from components.catalog.packed import PackedExamples
 from components.contracts.labels import UNLABELLED
@@ -80,6 +81,40 @@ class Case:
         return any(planted.kind == kind for planted in self.planted)
 
 
+class CasesOnDisk(OnDemand[Case]):
+    """Cases that are read and made whenever they are asked for, with their labels, which are not read for that.
+
+    Args:
+        make: the place of an example → its case.
+        labels: theirs, with those places.
+    """
+
+    def __init__(self, make: Callable[[int], Case], labels: CaseLabels) -> None:
+        super().__init__(make, labels.places)
+        self.labels = labels
+
+
+def labels_of(cases: Sequence[Case]) -> CaseLabels:
+    """Of cases in memory or on disk."""
+    if isinstance(cases, CasesOnDisk):
+        return cases.labels
+    gathered = LabelsGathered()
+    for place, case in enumerate(cases):
+        add_labels(gathered, place, case)
+    return gathered.labels()
+
+
+def add_labels(gathered: LabelsGathered, place: int, case: Case) -> None:
+    """Adds those of a case at a place among the examples."""
+    gathered.add(
+        place,
+        dataset=case.dataset,
+        clip_label=case.clip_label,
+        step_labels=case.step_labels,
+        valence_arousal=case.valence_arousal,
+    )
+
+
 def fit_transform(
     examples: Sequence[Example],
     widths: Mapping[str, int],
@@ -104,11 +139,13 @@ def by_dataset(examples: Sequence[Example]) -> dict[str, Sequence[Example]]:
     return {name: [example for example in examples if example.dataset == name] for name in names}
 
 
-def prepare_to_learn(examples: Sequence[Example], transform: Transform, *, usable: bool = False) -> Sequence[Case]:
+def prepare_to_learn(
+    examples: Sequence[Example], transform: Transform, *, usable: bool = False, known: CaseLabels | None = None
+) -> Sequence[Case]:
     """`prepare` with the statistics of each example's dataset, where the transform has them; those of all clips are in
     `Case.pooled` then."""
     if not transform.datasets:
-        return prepare(examples, transform, usable=usable)
+        return prepare(examples, transform, usable=usable, known=known)
     of_dataset = {name: transform.of_dataset(name) for name in by_dataset(examples)}
 
     def make(example: Example) -> Case:
@@ -116,13 +153,19 @@ def prepare_to_learn(examples: Sequence[Example], transform: Transform, *, usabl
         own, _ = of_dataset[example.dataset].apply(example.encoded, example.num_steps)
         return replace(case, features=own, pooled=case.features)
 
-    return _cases(examples, make, usable=usable)
+    return _cases(examples, make, usable=usable, known=known)
 
 
-def prepare(examples: Sequence[Example], transform: Transform, *, usable: bool = False) -> Sequence[Case]:
+def prepare(
+    examples: Sequence[Example], transform: Transform, *, usable: bool = False, known: CaseLabels | None = None
+) -> Sequence[Case]:
     """Transforms examples; a clip in which no modality of the transform has a valid step is left out, and with `usable`
-    one without a label too. Examples on disk stay there: each case is read and transformed whenever it is asked for."""
-    return _cases(examples, lambda example: case_of(example, transform), usable=usable)
+    one without a label too.
+
+    Examples on disk stay there: each case is read and transformed whenever it is asked for. Which are left out takes a
+    pass over them, unless `known` has the result of one: the labels of what the same call gave before.
+    """
+    return _cases(examples, lambda example: case_of(example, transform), usable=usable, known=known)
 
 
 def case_of(example: Example, transform: Transform) -> Case:
@@ -143,14 +186,21 @@ def case_of(example: Example, transform: Transform) -> Case:
     )
 
 
-def _cases(examples: Sequence[Example], make: Callable[[Example], Case], *, usable: bool) -> Sequence[Case]:
+def _cases(
+    examples: Sequence[Example], make: Callable[[Example], Case], *, usable: bool, known: CaseLabels | None
+) -> Sequence[Case]:
     def kept(case: Case) -> bool:
         return case.usable if usable else bool(case.present)
 
-    if isinstance(examples, OnDemand):
-        places = (place for place, example in enumerate(examples) if kept(make(example)))
-        return OnDemand(lambda place: make(examples[place]), np.fromiter(places, dtype=np.int64))
-    return [case for case in map(make, examples) if kept(case)]
+    if not isinstance(examples, OnDemand):
+        return [case for case in map(make, examples) if kept(case)]
+    if known is None:
+        gathered = LabelsGathered()
+        for place, case in enumerate(map(make, examples)):
+            if kept(case):
+                add_labels(gathered, place, case)
+        known = gathered.labels()
+    return CasesOnDisk(lambda place: make(examples[place]), known)
 
 
 def shown_clips(cases: Iterable[Case], count: int) -> list[int]:

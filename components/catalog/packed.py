@@ -11,6 +11,10 @@ after modality.
   blocks, and how much memory there is changes no result.
 * **Read amplification** is 1: a clip is one read of its own bytes (rounded up to pages of 4 KiB), so all workers of a
   node together read the corpus once per epoch, and the stores once in all.
+* **Before the first step** of a training the driver reads each training clip twice, for the transform (once more with
+  `train.normalise: dataset`) and for its labels, and each held-out clip once; labels and places travel to the workers,
+  about 30 bytes per clip. Each worker then reads up to 16,384 training clips once, to standardise statistics, and does
+  so again when it starts anew. With `train.windows` it goes through all training clips once more.
 * **Memory** of a process: the row group or the clips in use, and some 100 bytes per clip for the index; the catalog's
   rows are mapped, not loaded. While packing, 64 bytes per clip of one dataset more.
 * **Disk**: four bytes per feature, so about what the stores hold uncompressed. Nodes of a training that share an object

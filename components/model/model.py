@@ -25,7 +25,7 @@ from components.model.fusion import Concatenation, GatedFusion, MeanFusion, Prod
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.sparse import over_present
 from components.model.spec import ModelSpec
-from components.model.statistics import ClipStatistics, Layer, StatisticsHead, StepFeatures
+from components.model.statistics import ClipStatistics, Layer, StatisticsHead, StepFeatures, moments_of
 from components.model.temporal import TemporalEncoder
 from components.model.upper_layers import STRETCH_STEPS, UpperLayers
 from components.model.ways import Ways, one_way, statistics_and
@@ -114,13 +114,19 @@ class TemporalModel(EmotionModel):
 
     def set_from(self, clips: Sequence[ClipFeatures]) -> None:
         """Sets the centre and spread that standardise what an encoder's layers give before they learn, the statistics
-        of a clip, and those of a step."""
-        read = {name: self._set_upper(name, clips) for name in self.upper}
+        of a clip, and those of a step. One pass over the clips, and one over some of them for each encoder's layers; 16
+        bytes of memory per clip and feature of a step."""
+        moments = {name: [moments_of(*pair) for pair in self._set_upper(name, clips)] for name in self.upper}
         layers: list[tuple[str, ClipStatistics | StepFeatures]] = []
         for head in (self.statistics, self.step_statistics):
             layers += [] if head is None else head.by_modality.items()
+        plain = sorted({name for name, _ in layers} - moments.keys())
+        moments |= {name: [] for name in plain}
+        for clip in clips if plain else ():
+            for name in plain:
+                moments[name].append(moments_of(*_of_clip(name, clip)))
         for name, layer in layers:
-            layer.set_from(read[name] if name in read else _of(name, clips))
+            layer.set_from_moments(moments[name])
 
     @torch.no_grad()
     def _set_upper(self, name: str, clips: Sequence[ClipFeatures]) -> list[tuple[Tensor, Tensor]]:
@@ -246,7 +252,11 @@ class TemporalModel(EmotionModel):
 
 def _of(name: str, clips: Iterable[ClipFeatures]) -> Iterator[tuple[Tensor, Tensor]]:
     """(T, D) and (T,) of one modality of each clip."""
-    return ((torch.from_numpy(clip.features[name]), torch.from_numpy(clip.masks[name])) for clip in clips)
+    return (_of_clip(name, clip) for clip in clips)
+
+
+def _of_clip(name: str, clip: ClipFeatures) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(clip.features[name]), torch.from_numpy(clip.masks[name])
 
 
 def _statistics_head(spec: ModelSpec, layers: Mapping[str, Layer]) -> StatisticsHead[Layer]:

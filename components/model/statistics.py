@@ -109,8 +109,13 @@ class ClipStatistics(Standardised):
 
     @torch.no_grad()
     def set_from(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Sets `centre` and `spread` from the training clips; see `standardisation`."""
-        centre_S, spread_S = standardisation(clips, self.width)
+        """`set_from_moments` of (T, D) and (T,) of each training clip."""
+        self.set_from_moments([moments_of(x_TD, mask_T) for x_TD, mask_T in clips])
+
+    @torch.no_grad()
+    def set_from_moments(self, moments: Iterable[RunningMoments]) -> None:
+        """Sets `centre` and `spread` from those of each training clip; see `standardisation`."""
+        centre_S, spread_S = standardisation(moments, self.width)
         self.centre.copy_(centre_S)
         self.spread.copy_(spread_S)
 
@@ -124,12 +129,16 @@ class StepFeatures(Standardised):
 
     @torch.no_grad()
     def set_from(self, clips: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Sets `centre` and `spread` from (T, D) and (T,) of the training clips, as if they were one long clip."""
-        sums = ClipStatistics(self.size)
-        moments = sums.start(1)
-        for x_TD, mask_T in clips:
-            moments = sums.advance(x_TD.unsqueeze(0), mask_T.unsqueeze(0), moments)[1]
-        centre_D, spread_D = plain(moments)[0].float().chunk(2)
+        """`set_from_moments` of (T, D) and (T,) of each training clip."""
+        self.set_from_moments(moments_of(x_TD, mask_T) for x_TD, mask_T in clips)
+
+    @torch.no_grad()
+    def set_from_moments(self, moments: Iterable[RunningMoments]) -> None:
+        """Sets `centre` and `spread` from those of each training clip, as if they were one long clip."""
+        joined = ClipStatistics(self.size).start(1)
+        for of_clip in moments:
+            joined = RunningMoments(*(total + part for total, part in zip(joined, of_clip, strict=True)))
+        centre_D, spread_D = plain(joined)[0].float().chunk(2)
         self.centre.copy_(centre_D)
         self.spread.copy_(torch.where(spread_D < SMALLEST_SPREAD, 0.0, spread_D))
 
@@ -203,6 +212,15 @@ class StatisticsHead(nn.Module, Generic[Layer]):
         return self.out(self.dropout(nn.functional.gelu(self.hidden(inputs_BI))))
 
 
+@torch.no_grad()
+def moments_of(x_TD: Tensor, mask_T: Tensor) -> RunningMoments:
+    """Of one clip, as `ClipStatistics.advance` has them after it."""
+    x_BTD, mask_BT = x_TD.unsqueeze(0), mask_T.unsqueeze(0)
+    x_BTD = zero_invalid(x_BTD, mask_BT).double()
+    # A sum that begins with 0 is never -0.
+    return RunningMoments(mask_BT.sum(1).double(), x_BTD.sum(1) + 0.0, x_BTD.square().sum(1))
+
+
 def plain(moments: RunningMoments) -> Tensor:
     """(B, S): the mean beside the standard deviation, in float64; zeros without a valid step."""
     count_B1 = moments.steps.clamp(min=1).unsqueeze(-1)
@@ -226,17 +244,12 @@ def has_spread(moments: RunningMoments, usual_variance: Tensor) -> Tensor:
     return (moments.steps >= MIN_SPREAD_STEPS) & (variance(moments) >= STILL_SHARE * usual_variance)
 
 
-def standardisation(clips: Iterable[tuple[Tensor, Tensor]], width: int) -> tuple[Tensor, Tensor]:
-    """`centre` and `spread` (S,) for `ClipStatistics`, from (T, D) and (T,) of each training clip of one modality.
+def standardisation(clips: Iterable[RunningMoments], width: int) -> tuple[Tensor, Tensor]:
+    """`centre` and `spread` (S,) for `ClipStatistics`, from one modality of each training clip.
 
     A clip without a valid step does not count, nor one without a spread for the latter; both are 0 where none counts.
     """
-    empty = ClipStatistics(width)
-    moments = [
-        empty.advance(x_TD.unsqueeze(0), mask_T.unsqueeze(0), empty.start(1))[1]
-        for x_TD, mask_T in clips
-        if mask_T.any()
-    ]
+    moments = [of_clip for of_clip in clips if of_clip.steps.any()]
     if not moments:
         return torch.zeros(2 * width), torch.zeros(2 * width)
     joined = RunningMoments(*(torch.cat(parts) for parts in zip(*moments, strict=True)))

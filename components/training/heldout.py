@@ -45,7 +45,7 @@ def held_out_scores(
         if first >= len(mine):
             predict(None, None)
             continue
-        batch = collate(mine[first : first + CLIPS_AT_ONCE]).to(device)
+        batch = collate(list(mine[first : first + CLIPS_AT_ONCE])).to(device)  # clips on disk are read once
         output = predict(batch.features, batch.masks)
         assert output is not None  # as there are clips
         any_BT = torch.stack(list(batch.masks.values())).any(0)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.catalog.cases import Case, fit_transform, prepare
+from components.catalog.case_labels import CaseLabels
+from components.catalog.cases import Case, CasesOnDisk, fit_transform, labels_of, prepare
 from components.catalog.examples import widths_of
 from components.catalog.packed import read_examples
 from components.contracts import versions
@@ -16,7 +17,6 @@ from components.contracts.atomic import read_json
 from components.contracts.config import Model, Runtime, Train
 from components.contracts.errors import DataError, ModelError
 from components.contracts.fingerprint import fingerprint
-from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.features.transform import Transform
 from components.model.build import used_modalities
@@ -27,7 +27,7 @@ from components.training.job import Job, resume_name
 from components.training.loop import TrainingTask
 from components.training.nodes.materials import START, TRANSFORM, NodeMaterials, publish
 from components.training.samples.prompts import embedding_width
-from components.training.samples.source import LEARNED, CatalogItems
+from components.training.samples.source import HELD_OUT, LEARNED, CatalogItems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,8 @@ class Materials:
         if self.earlier is not None:
             start = self.earlier.start(self.catalog["encoders"], self.transform.modalities, folder.resolve() / START)
         items = source(LEARNED) if refit else self.items
+        if isinstance(items, CasesOnDisk):
+            source = replace(source, known=_known(source, items, held_out=runtime.workers > 0 and not refit))
         spec = spec_of(self.catalog, self.transform, items, model=model, train=train)
         sha256 = fingerprint([self.inputs_sha256, "refit"]) if refit else self.inputs_sha256
         if runtime.workers and runtime.store is not None:
@@ -114,6 +116,14 @@ class Materials:
             address=runtime.features,
             cache_mb=math.inf if runtime.cache_mb is None else runtime.cache_mb,
         )
+
+
+def _known(source: CatalogItems, learned: CasesOnDisk, *, held_out: bool) -> dict[str, CaseLabels]:
+    """What workers need not go through their clips for."""
+    known = {LEARNED: learned.labels}
+    if held_out and isinstance(cases := source(HELD_OUT), CasesOnDisk):
+        known[HELD_OUT] = cases.labels
+    return known
 
 
 def _catalog(layout: Layout) -> dict[str, Any]:
@@ -192,26 +202,16 @@ def spec_of(
 ) -> ModelSpec:
     """The model for the training clips `items`, all of one rate, and the modalities of their transform."""
     classes = tuple(catalog["classes"])
-    labels = {int(label) for item in items for label in item.step_labels} | {item.clip_label for item in items}
-    learned = {classes[label] for label in labels - {UNLABELLED}}
+    labels = labels_of(items)
+    learned = {classes[label] for label in labels.classes}
     return ModelSpec(
         modalities=transform.widths,
         classes=classes,
         model=model,
         absent=tuple(name for name in classes if name not in learned),
         rate_hz=items[0].rate_hz,
-        valence_arousal=train.valence_arousal_loss > 0 and _rated(items),
+        valence_arousal=train.valence_arousal_loss > 0 and all(labels.rated),
         embedding=embedding_width(train, model),
         upper=upper_of(train, catalog["encoders"], transform.widths) if train.adapt else {},
-        utterances=model.preset == "default" and model.clip_head != "temporal" and _by_stretch(items),
+        utterances=model.preset == "default" and model.clip_head != "temporal" and labels.by_stretch,
     )
-
-
-def _rated(items: Sequence[Case]) -> bool:
-    """Whether there is both valence and arousal to learn."""
-    return all(any(math.isfinite(item.valence_arousal[place]) for item in items) for place in range(2))
-
-
-def _by_stretch(items: Sequence[Case]) -> bool:
-    """Whether stretches of some clip have labels, such as the utterances of a video, where the clip itself has none."""
-    return any(item.clip_label == UNLABELLED and bool((item.step_labels != UNLABELLED).any()) for item in items)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import starmap
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from components.model.statistics import (
     SMALLEST_SPREAD,
     ClipStatistics,
     StatisticsHead,
+    moments_of,
     plain,
     standardisation,
 )
@@ -45,13 +48,13 @@ def test_standardised_over_training_clips_they_have_mean_0_and_deviation_1() -> 
 def test_what_does_not_vary_and_what_was_never_seen_stay_finite() -> None:
     still = torch.full((4, 5, 2), 3.0)
     present = torch.ones(4, 5, dtype=torch.bool)
-    centre_S, spread_S = standardisation(zip(still, present, strict=True), 2)
+    centre_S, spread_S = standardisation(starmap(moments_of, zip(still, present, strict=True)), 2)
     assert torch.equal(spread_S, torch.zeros(4))
     assert torch.equal(centre_S, torch.tensor([3.0, 3.0, 0.0, 0.0]))
     layer = ClipStatistics(2)
     layer.load_state_dict({"centre": centre_S, "spread": spread_S})
     assert torch.equal(layer(still + 1, present), torch.zeros(4, 4))
-    centre_S, spread_S = standardisation(zip(still, ~present, strict=True), 2)
+    centre_S, spread_S = standardisation(starmap(moments_of, zip(still, ~present, strict=True)), 2)
     assert torch.equal(centre_S, torch.zeros(4))
     assert torch.equal(spread_S, torch.zeros(4))
 
@@ -103,7 +106,7 @@ def test_clips_without_a_spread_leave_the_usual_spread_alone() -> None:
     recorded = [(x_TD, torch.ones(30, dtype=torch.bool)) for x_TD in x_BTD]
     for name, (x_BtD, mask_Bt) in stills(x_BTD).items():
         mask_Bt = mask_Bt.expand(len(x_BTD), -1)  # noqa: PLW2901
-        centre_S, spread_S = standardisation([*recorded, *zip(x_BtD, mask_Bt, strict=True)], 3)
+        centre_S, spread_S = standardisation(starmap(moments_of, [*recorded, *zip(x_BtD, mask_Bt, strict=True)]), 3)
         assert torch.equal(centre_S[3:], layer.centre[3:]), name
         assert torch.equal(spread_S[3:], layer.spread[3:]), name
         assert not torch.equal(centre_S[:3], layer.centre[:3]), name
@@ -208,3 +211,15 @@ def test_a_mixture_is_scored_once_and_counts_for_both_of_its_clips() -> None:
         (mixed,) = seen
         assert torch.allclose(mixed, share * inputs[own] + (1 - share) * inputs[other], atol=1e-6)
     assert len(shares) == 20
+
+
+def test_the_moments_of_a_clip_are_those_of_its_stream() -> None:
+    """To the bit, also where a feature is always -0."""
+    x_BTD, mask_BT = clips()
+    x_BTD[:, :, 1] = -0.0
+    for x_TD, mask_T in zip(x_BTD, mask_BT, strict=True):
+        layer = ClipStatistics(3)
+        streamed = layer.advance(x_TD[None], mask_T[None], layer.start(1))[1]
+        for one, other in zip(moments_of(x_TD, mask_T), streamed, strict=True):
+            assert one.dtype == other.dtype
+            assert torch.equal(one.view(torch.int64), other.view(torch.int64))

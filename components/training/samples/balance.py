@@ -14,15 +14,13 @@ Legend: N clips, K classes, S strata (a class of a dataset).
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalog.cases import Case
+from components.catalog.cases import Case, labels_of
 from components.contracts.config import Train
 from components.contracts.labels import UNLABELLED
 
@@ -64,14 +62,16 @@ class Draws:
 
 
 def draws_of(clips: Sequence[Case], train: Train) -> Draws | None:
-    """Those of the training clips; None where each comes once per epoch. Clips on disk are read for it."""
+    """Those of the training clips; None where each comes once per epoch."""
     if train.dataset_power == 1 and train.class_power == 1:
         return None
-    datasets, labels = list[str](), array("q")
-    for clip in clips:
-        datasets.append(sys.intern(clip.dataset))
-        labels.append(clip.clip_label)
-    return Draws.of(datasets, labels, dataset_power=train.dataset_power, class_power=train.class_power)
+    labels = labels_of(clips)
+    return Draws.of(
+        [labels.datasets[dataset] for dataset in labels.dataset.tolist()],
+        labels.clip.tolist(),
+        dataset_power=train.dataset_power,
+        class_power=train.class_power,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +84,11 @@ class LabelCounts:
 
 def label_counts(clips: Sequence[Case], classes: int, draws: Draws | None = None) -> LabelCounts:
     """Of the training clips as they are drawn; as they come without `draws`."""
-    step_K, clip_K = np.zeros(classes), np.zeros(classes)
+    labels = labels_of(clips)
     times_N = np.ones(len(clips)) if draws is None else draws.expected
-    for clip, times in zip(clips, times_N.tolist(), strict=True):
-        labels = clip.step_labels[clip.step_labels != UNLABELLED]
-        step_K += times * np.bincount(labels, minlength=classes)
-        if clip.clip_label != UNLABELLED:
-            clip_K[clip.clip_label] += times
-    return LabelCounts(step=step_K, clip=clip_K)
+    labelled_N = labels.clip != UNLABELLED
+    times_P = times_N[labels.pair_clip] * labels.pair_steps
+    return LabelCounts(
+        step=np.bincount(labels.pair_class, weights=times_P, minlength=classes).astype(np.float64),
+        clip=np.bincount(labels.clip[labelled_N], weights=times_N[labelled_N], minlength=classes).astype(np.float64),
+    )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.catalog.cases import Case
+from components.catalog.cases import Case, labels_of
 from components.contracts.config import Train
 from components.contracts.errors import ModelError
 from components.training.samples.balance import Draws
@@ -72,10 +72,10 @@ class Alike:
 
 
 def alike_of(clips: Sequence[Case], train: Train) -> Alike | None:
-    """As the settings have it; None where lengths do not matter. Clips on disk are read for it."""
+    """As the settings have it; None where lengths do not matter."""
     if train.like_length_batches == 1:
         return None
-    steps = np.fromiter((min(clip.steps, train.max_steps_per_clip) for clip in clips), np.int64, len(clips))
+    steps = np.minimum(labels_of(clips).steps, train.max_steps_per_clip).astype(np.int64)
     return Alike(steps=steps, batches=train.like_length_batches)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.catalog.case_labels import CaseLabels
 from components.catalog.cases import Case, prepare, prepare_to_learn
 from components.catalog.examples import Example
 from components.catalog.packed import read_examples
@@ -16,9 +17,9 @@ from components.contracts.layout import Layout
 from components.features.transform import Transform
 from components.training.nodes.materials import TRANSFORM, NodeMaterials
 
-LEARNED = "train"
+LEARNED, HELD_OUT = "train", "calibration"
 # The splits of a second training, by those of the first.
-REFIT: Mapping[str, tuple[str, ...]] = {LEARNED: ("train", "calibration"), "calibration": ()}
+REFIT: Mapping[str, tuple[str, ...]] = {LEARNED: ("train", "calibration"), HELD_OUT: ()}
 
 
 def check_here(root: Path, *, otherwise: str = "") -> None:
@@ -41,13 +42,13 @@ def check_here(root: Path, *, otherwise: str = "") -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogItems:
-    """Split name → its usable clips, by clip id. Holds paths only, so it travels to workers cheaply.
+    """Split name → its usable clips, by clip id. Holds paths and a few numbers per clip, so it travels to workers.
 
     With `refit` the clips of the calibration split are among those to train on, and none are held out. A split whose
     features take more than `memory_mb` stays on disk; its clips are read when they are asked for, with the same bits.
     With `address` the features come from an object store (`catalog/packed.py`). With `materials` everything does
     (`nodes/materials.py`), the features from `address` where that names a place for them; `cache_mb` bounds what a
-    node keeps.
+    node keeps. Clips on disk of splits in `known` are not gone through to find those that are usable.
     """
 
     root: Path
@@ -57,6 +58,7 @@ class CatalogItems:
     address: str | None = None
     materials: NodeMaterials | None = None
     cache_mb: float | None = None
+    known: Mapping[str, CaseLabels] = field(default_factory=dict, compare=False)
 
     def __call__(self, split: str) -> Sequence[Case]:
         """Reads the feature stores, or what is packed of them.
@@ -70,7 +72,7 @@ class CatalogItems:
         made = prepare_to_learn if split == LEARNED else prepare
         examples = self._examples(splits)
         transform = self.transform if self.materials is None else self.materials.bring() / TRANSFORM
-        return made(examples, Transform.load(transform), usable=True)
+        return made(examples, Transform.load(transform), usable=True, known=self.known.get(split))
 
     def _examples(self, splits: Sequence[str]) -> Sequence[Example]:
         if self.materials is not None:

@@ -2,18 +2,24 @@ from __future__ import annotations
 
 import pickle
 import platform
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.catalog.cases import fit_transform, prepare, prepare_to_learn
-from components.catalog.examples import load_examples
+from components.catalog.examples import Example, load_examples
+from components.catalog.packed import PackedFile
+from components.contracts.config import Model, Runtime, Train
 from components.contracts.errors import DataError
 from components.contracts.labels import UNLABELLED
 from components.contracts.layout import Layout
 from components.features.transform import Transform
+from components.training.loop import new_learner, train_steps
+from components.training.prepare import Materials
 from components.training.samples.source import CatalogItems
 from tests.model.toys import WIDTHS
 from tests.training.catalogs import TINY, write_catalog
@@ -95,3 +101,50 @@ def test_a_machine_without_the_project_is_named(tmp_path: Path) -> None:
     source = CatalogItems(root=tmp_path / "absent", transform=tmp_path)
     with pytest.raises(DataError, match=rf"{platform.node()}: .*absent: this machine does not have the project"):
         source("train")
+
+
+def test_clips_on_disk_are_read_once_by_a_worker_before_its_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver has told it which are usable, and their labels; it only standardises the statistics of clips."""
+    layout = Layout(tmp_path)
+    write_catalog(layout)
+    model = Model(width=16, heads=2, tcn_blocks=2)
+    train = Train(epochs=2, batch_clips=6, dataset_power=0.5, class_power=0.5, like_length_batches=2)
+    read, make = (partial(call, model=model, train=train, seed=1) for call in (Materials.read, Materials.job))
+    reads: list[str] = []
+    real = PackedFile.example
+
+    def counted(self: PackedFile, place: int) -> Example:
+        example = real(self, place)
+        reads.append(example.clip_id)
+        return example
+
+    monkeypatch.setattr(PackedFile, "example", counted)
+    on_disk, in_memory = (Runtime(workers=2, clips_mb=size) for size in (0, 100))
+    job, clips = make(read(layout, runtime=on_disk), layout, layout.state, runtime=on_disk)
+    trained_on, held_out = ({item.clip_id for item in TINY.items(split)} for split in ("train", "calibration"))
+    counts = Counter(reads)
+    first = min(trained_on)  # whose rate is that of all
+    assert {counts[name] for name in trained_on - {first}} == {2}
+    assert counts[first] <= 4
+    assert {counts[name] for name in held_out} == {1}
+    reads.clear()
+    job = pickle.loads(pickle.dumps(job))
+    training, held = job.training(), job.items("calibration")
+    assert reads == []
+    learner = new_learner(job.task, training)
+    steps = train_steps(learner, job.task, training, ahead=0)
+    assert set(Counter(reads).values()) == {1}
+    assert len(reads) == len(training) == clips
+    reads.clear()
+    next(steps)
+    assert len(reads) == train.batch_clips
+
+    memory, _ = make(read(layout, runtime=in_memory), layout, layout.state, runtime=in_memory)
+    assert memory.task.spec == job.task.spec
+    assert [case.clip_id for case in held] == [case.clip_id for case in memory.items("calibration")]
+    other = new_learner(memory.task, memory.training())
+    next(train_steps(other, memory.task, memory.training(), ahead=0))
+    for name, value in learner.parameters.items():
+        np.testing.assert_array_equal(value.detach(), other.parameters[name].detach())

@@ -86,6 +86,6 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
 BENCHMARK = Benchmark(
     question="a training that is logged in MLflow against one that is not",
     run=run,
-    full=Sizes(clips=1440, steps=40, epochs=4, pairs=10),
+    full=Sizes(clips=1440, steps=40, epochs=2, pairs=8),
     quick=Sizes(clips=32, steps=8, epochs=2, pairs=1),
 )

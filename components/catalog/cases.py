@@ -87,10 +87,11 @@ class CasesOnDisk(OnDemand[Case]):
     Args:
         make: the place of an example → its case.
         labels: theirs, with those places.
+        at_once: as `OnDemand` has it.
     """
 
-    def __init__(self, make: Callable[[int], Case], labels: CaseLabels) -> None:
-        super().__init__(make, labels.places)
+    def __init__(self, make: Callable[[int], Case], labels: CaseLabels, *, at_once: int) -> None:
+        super().__init__(make, labels.places, at_once=at_once)
         self.labels = labels
 
 
@@ -200,7 +201,7 @@ def _cases(
             if kept(case):
                 add_labels(gathered, place, case)
         known = gathered.labels()
-    return CasesOnDisk(lambda place: make(examples[place]), known)
+    return CasesOnDisk(lambda place: make(examples[place]), known, at_once=examples.at_once)
 
 
 def shown_clips(cases: Iterable[Case], count: int) -> list[int]:

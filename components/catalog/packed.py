@@ -64,6 +64,7 @@ FORMAT = 2
 # Values of a modality begin at a multiple of this, as their type needs.
 ALIGNED = FLOAT_BYTES
 ROWS_AT_ONCE = 65_536
+KEY_TYPE = f"S{KEY_HEX}"
 # How many files an error names.
 SHARDS_SHOWN = 4
 BYTES_PER_MB = 1_000_000
@@ -77,14 +78,16 @@ class Blocks:
     """One block per clip and modality: (T, D) float32 values, then T bytes that are 1 for a valid step, then padding.
 
     Attributes:
-        clips: the row of each block's clip, ascending; within a clip modalities ascend.
-        modalities: (N,) text; keys: (N,) of the feature store; both Arrow arrays.
+        names: of the modalities, sorted.
+        clips: (N,) the row of each block's clip, ascending; within a clip modalities ascend.
+        modalities: (N,) places in `names`; keys: (N,) of the feature store.
         steps, sizes, offsets: T, bytes, and first byte of each.
     """
 
+    names: list[str]
     clips: NDArray[np.int64]
-    modalities: pa.Array
-    keys: pa.Array
+    modalities: NDArray[np.int8]
+    keys: NDArray[np.bytes_]
     steps: NDArray[np.int64]
     sizes: NDArray[np.int64]
     offsets: NDArray[np.int64]
@@ -92,26 +95,28 @@ class Blocks:
     @classmethod
     def of(cls, table: pa.Table, widths: Mapping[str, int]) -> Blocks:
         """The blocks of the clips of a catalog, in the order of its rows."""
-        lists = pairs(table["keys"]).combine_chunks()
-        names, keys = pc.list_flatten(lists).flatten()
-        long = pa.table({"clip": pc.list_parent_indices(lists), "modality": names, "key": keys}).sort_by(
-            [("clip", "ascending"), ("modality", "ascending")]
-        )
-        clips = long["clip"].to_numpy().astype(np.int64)
-        modalities = long["modality"].combine_chunks()
-        width = np.zeros(len(long), dtype=np.int64)
-        for name in pc.unique(modalities).to_pylist():
-            width[_equal(modalities, name)] = widths[name]
+        names, first = sorted(widths), 0
+        parts = [(np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, KEY_TYPE))]
+        for batch in table.select(["keys"]).to_batches(max_chunksize=ROWS_AT_ONCE):
+            lists = pairs(batch["keys"])
+            modality, key = pc.list_flatten(lists).flatten()
+            clip = first + pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+            place = pc.index_in(modality, value_set=pa.array(names)).to_numpy().astype(np.int8)
+            order = np.lexsort((place, clip))
+            parts.append((clip[order], place[order], _fixed(key)[order]))
+            first += len(batch)
+        clips, modalities, keys = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        width = np.array([widths[name] for name in names], dtype=np.int64)[modalities]
         steps = table["num_steps"].to_numpy().astype(np.int64)[clips]
         sizes = steps * width * FLOAT_BYTES + _padded(steps)
-        offsets = np.cumsum(sizes) - sizes
         return cls(
+            names=names,
             clips=clips,
             modalities=modalities,
-            keys=long["key"].combine_chunks(),
+            keys=keys,
             steps=steps,
             sizes=sizes,
-            offsets=offsets,
+            offsets=np.cumsum(sizes) - sizes,
         )
 
 
@@ -121,10 +126,12 @@ class ClipBytes(Protocol):
     Attributes:
         where: the file or object, for errors.
         remedy: what to do when it is damaged.
+        at_once: how many are worth reading at the same time.
     """
 
     where: str
     remedy: str
+    at_once: int
 
     def read(self, offset: int, size: int, *, again: bool) -> bytes:
         """A part; `again` where what this gave before was damaged. Raises OSError, or DataError: it cannot be read."""
@@ -134,6 +141,7 @@ class ClipFile:
     """`clips.bin` on this disk, open as long as somebody has this."""
 
     remedy = REMEDY
+    at_once = 1
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -173,6 +181,11 @@ class PackedFile:
             self._clips = ClipFile(folder / CLIPS) if clips is None else clips
         except (OSError, pa.ArrowException) as error:
             raise DataError("cannot read packed clips", where=str(folder), seen=str(error), remedy=remedy) from error
+
+    @property
+    def at_once(self) -> int:
+        """How many examples are worth reading at the same time."""
+        return self._clips.at_once
 
     def example(self, place: int) -> Example:
         """That of a row.
@@ -224,7 +237,7 @@ class PackedExamples(OnDemand[Example]):
     """The examples of some rows of a `PackedFile`, each read whenever it is asked for."""
 
     def __init__(self, file: PackedFile, places: NDArray[np.int64]) -> None:
-        super().__init__(file.example, places)
+        super().__init__(file.example, places, at_once=file.at_once)
         self._file = file
 
     @property
@@ -341,11 +354,10 @@ def _write_clips(
             os.posix_fallocate(stream.fileno(), 0, size)
         for dataset, store in sorted(stores.items()):
             of_dataset = _equal(datasets, dataset)[blocks.clips]
-            for modality in pc.unique(blocks.modalities).to_pylist():
-                own = np.flatnonzero(of_dataset & _equal(blocks.modalities, modality))
-                keys = _fixed(blocks.keys.take(pa.array(own)))
-                order = np.argsort(keys)
-                own, keys = own[order], keys[order]
+            for place, modality in enumerate(blocks.names):
+                own = np.flatnonzero(of_dataset & (blocks.modalities == place))
+                own = own[np.argsort(blocks.keys[own])]
+                keys = blocks.keys[own]
                 for key, encoded in store.scan(modality, width=widths[modality]) if own.size else ():
                     # Clips of equal content share their features.
                     first, last = (np.searchsorted(keys, key.encode(), side=side) for side in ("left", "right"))
@@ -376,7 +388,7 @@ def _check_complete(written: NDArray[np.bool_], table: pa.Table, blocks: Blocks,
     missing = np.flatnonzero(~written)
     if missing.size:
         row = table.slice(int(blocks.clips[missing[0]]), 1).to_pylist()[0]
-        modality, key = blocks.modalities[int(missing[0])].as_py(), blocks.keys[int(missing[0])].as_py()
+        modality, key = blocks.names[blocks.modalities[missing[0]]], blocks.keys[missing[0]].decode()
         raise DataError(
             f"{missing.size} of {written.size} keys are not in the feature store",
             where=f"{row['clip_id']}: {modality}",
@@ -422,4 +434,4 @@ def _equal(column: pa.Array, value: str) -> NDArray[np.bool_]:
 def _fixed(keys: pa.Array) -> NDArray[np.bytes_]:
     """Keys as bytes of one length: hashes in hex (`feature_key`)."""
     fixed = keys.cast(pa.binary()).cast(pa.binary(KEY_HEX))
-    return np.frombuffer(fixed.buffers()[1], dtype=f"S{KEY_HEX}")[fixed.offset : fixed.offset + len(fixed)]
+    return np.frombuffer(fixed.buffers()[1], dtype=KEY_TYPE)[fixed.offset : fixed.offset + len(fixed)]

@@ -19,7 +19,7 @@ from components.model.base import ClipFeatures, ModelOutput
 from components.model.build import build_model
 from components.model.objective import Objective
 from components.model.spec import ModelSpec
-from components.runtime.on_demand import OnDemand
+from components.runtime.on_demand import OnDemand, at_once_of
 from components.training.adapted import load_bases
 from components.training.buckets import Buckets, StartSum
 from components.training.clock import Clock
@@ -353,7 +353,8 @@ def _sample(training: Sequence[Case]) -> Sequence[ClipFeatures]:
         case = training[place]
         return ClipFeatures(case.features, case.masks)
 
-    return OnDemand(features, np.arange(0, len(training), max(1, -(-len(training) // SAMPLE))))
+    places = np.arange(0, len(training), max(1, -(-len(training) // SAMPLE)))
+    return OnDemand(features, places, at_once=at_once_of(training))
 
 
 def learning_rate(config: Train, step: int, steps: int) -> float:

@@ -59,6 +59,8 @@ FEATURES, TRAININGS, FILES, MANIFEST = "features", "trainings", "files", "manife
 TRANSFORM, START = "transform", "start"
 # The rows of the packed clips among the files, and what a node keeps of the clips.
 PACKED, CACHE = "packed", "cache"
+# A clip of 100 kB is waited for longer than it takes to be sent.
+CLIPS_AT_ONCE = 16
 # Nodes bring the files of one training after the other here.
 NODE_PREFIX = "training-"
 
@@ -140,6 +142,7 @@ class ClipObject:
         DataError: the store fails, or does not have it.
     """
 
+    at_once = CLIPS_AT_ONCE
     remedy = "Delete that object and run again: the machine with the project puts it there anew"
 
     def __init__(self, address: str, cache: DiskCache) -> None:

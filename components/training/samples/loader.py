@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 
 from components.catalog.cases import Case
+from components.runtime.on_demand import some_at
 from components.training.learner import Share
 from components.training.samples.items import Augment, Batch, collate
 from components.training.samples.order import GlobalBatch, shard
@@ -49,8 +50,8 @@ class Loader:
             return None
         made = collate(
             [
-                self.augment(self.training[index], epoch=batch.epoch, index=index, earlier=times)
-                for index, times in zip(mine, earlier, strict=True)
+                self.augment(case, epoch=batch.epoch, index=index, earlier=times)
+                for case, index, times in zip(some_at(self.training, mine), mine, earlier, strict=True)
             ]
         )
         return made.pinned() if self.device.type == "cuda" else made

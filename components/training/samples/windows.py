@@ -11,6 +11,7 @@ from components.catalog.case_labels import LabelsGathered
 from components.catalog.cases import Case, CasesOnDisk
 from components.contracts.labels import UNLABELLED
 from components.model.published.windows import Windows
+from components.runtime.on_demand import at_once_of
 from components.training.samples.items import cut
 
 
@@ -42,4 +43,4 @@ def cut_into_windows(cases: Sequence[Case], windows: Windows) -> Sequence[Case]:
         label = int(case.step_labels[end - 1])
         return replace(cut(case, start, end - start), clip_id=f"{case.clip_id}@{start}", clip_label=label)
 
-    return CasesOnDisk(window, gathered.labels())
+    return CasesOnDisk(window, gathered.labels(), at_once=at_once_of(cases))

@@ -16,7 +16,7 @@ after modality.
   about 30 bytes per clip. Each worker then reads up to 16,384 training clips once, to standardise statistics, and does
   so again when it starts anew. With `train.windows` it goes through all training clips once more.
 * **Memory** of a process: the row group or the clips in use, and some 100 bytes per clip for the index; the catalog's
-  rows are mapped, not loaded. While packing, 64 bytes per clip of one dataset more.
+  rows are mapped, not loaded. While packing, the catalog, and twice 100 bytes per clip and modality.
 * **Disk**: four bytes per feature, so about what the stores hold uncompressed. Nodes of a training that share an object
   store may leave the file there (`runtime.cache_mb`, `training/nodes/materials.py`).
 * **Damage**: each clip has a CRC-32 per modality, made before it is written and compared whenever it is read, which

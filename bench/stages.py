@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from bench.benchmark import Benchmark
 from bench.pairs import PairedTimes, alternate, timed
-from bench.report import Comparison, Figure, Outcome, duration
+from bench.report import Comparison, Outcome, duration
 from components.alignment.align import Aligner
 from components.contracts.config import Alignment, Features, Params, RayResources
 from components.contracts.layout import Layout
@@ -72,31 +72,18 @@ def _corpus(params: Params, cores: int, pairs: int, folder: Path, *, floor: bool
 
 def _against_loop(pairs: PairedTimes, what: str, seconds: Mapping[str, Sequence[float]]) -> Comparison:
     parts = {name: float(np.median(took)) for name, took in seconds.items()}
-    loop_s, ours_s = pairs.medians_s
-    return Comparison(
+    return pairs.compared(
+        "process pool, same aligner and encoders",
+        "stages",
         what=f"alignment and features, {what}",
         unit="run",
-        baseline=Figure(name="process pool, same aligner and encoders", amount=loop_s),
-        ours=Figure(name="stages", amount=ours_s),
-        kind="cost",
-        ratio=pairs.cost,
-        pairs=pairs.count,
         goal=GOAL,
         note=f"Of ours, alignment took {duration(parts['alignment'])} and features {duration(parts['features'])}.",
     )
 
 
 def _against_floor(pairs: PairedTimes, what: str) -> Comparison:
-    floor_s, ours_s = pairs.medians_s
-    return Comparison(
-        what=f"the same against decode alone, {what}",
-        unit="run",
-        baseline=Figure(name="PyAV decodes and drops", amount=floor_s),
-        ours=Figure(name="stages", amount=ours_s),
-        kind="cost",
-        ratio=pairs.cost,
-        pairs=pairs.count,
-    )
+    return pairs.compared("PyAV decodes and drops", "stages", what=f"the same against decode alone, {what}", unit="run")
 
 
 def parameters(cores: int, *, people: int) -> Params:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.benchmark import Benchmark
 from bench.made import cases, spec, widths_of
 from bench.pairs import alternate
-from bench.report import Comparison, Figure, Outcome
+from bench.report import Outcome
 from components.contracts.config import Runtime, Train
 from components.training.checkpoints.keeper import Checkpoints
 from components.training.loop import TrainingTask, new_learner, train_steps
@@ -47,15 +47,11 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
             epoch()
 
         measured = alternate(epoch, epoch_with, pairs=sizes.pairs, warmup=1, what="epochs with a checkpoint")
-    plain_s, ours_s = measured.medians_s
-    yield Comparison(
+    yield measured.compared(
+        "without",
+        "with",
         what=f"an epoch of {sizes.clips:,} clips × {sizes.steps} steps, face and voice, in which a checkpoint is taken",
         unit="epoch",
-        baseline=Figure(name="without", amount=plain_s),
-        ours=Figure(name="with", amount=ours_s),
-        kind="cost",
-        ratio=measured.cost,
-        pairs=measured.count,
         goal=GOAL,
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.benchmark import Benchmark
 from bench.made import spec, widths_of
 from bench.pairs import alternate
-from bench.report import Comparison, Figure, Outcome
+from bench.report import Outcome
 from bench.training.made import MadeClips
 from components.contracts.config import Runtime, Tracking, Train
 from components.tracking.client import client_of
@@ -70,15 +70,11 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
                 time.sleep(POLL_S)
 
         measured = alternate(plain, logged, pairs=sizes.pairs, warmup=1, what="trainings with a run in MLflow")
-    plain_s, ours_s = measured.medians_s
-    yield Comparison(
+    yield measured.compared(
+        "without",
+        "with",
         what=f"{sizes.epochs} epochs of {sizes.clips:,} clips × {sizes.steps} steps, face and voice, logged in MLflow",
         unit="training",
-        baseline=Figure(name="without", amount=plain_s),
-        ours=Figure(name="with", amount=ours_s),
-        kind="cost",
-        ratio=measured.cost,
-        pairs=measured.count,
         goal=GOAL,
     )
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from bench.benchmark import Benchmark
 from bench.pairs import PairedTimes, alternate
-from bench.report import Comparison, Figure, Outcome
+from bench.report import Outcome
 from bench.training.made import NAME, write_catalog
 from components.catalog.examples import Example, read_catalog
 from components.catalog.packed import BYTES_PER_MB, packed_bytes, read_examples
@@ -71,27 +71,19 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
             lambda: read(None), lambda: read(address), pairs=sizes.pairs, warmup=1, what="features from both"
         )
         bounded = _bounded(layout, address, folder, sizes)
-    local_s, store_s = measured.medians_s
-    yield Comparison(
+    yield measured.compared(
+        "local disk",
+        "S3 server on this machine",
         what=f"{sizes.clips:,} clips of {STEPS} steps, four modalities ({size / 1e6:.0f} MB of shards), into the file "
         "that training reads, and each clip from it once",
         unit="time",
-        baseline=Figure(name="local disk", amount=local_s),
-        ours=Figure(name="S3 server on this machine", amount=store_s),
-        kind="cost",
-        ratio=measured.cost,
-        pairs=measured.count,
         note="The epochs that follow read the same file, whatever it was made of.",
     )
-    local_s, store_s = bounded.medians_s
-    yield Comparison(
+    yield bounded.compared(
+        "from that file",
+        "from the store, with a cache for half of them",
         what=f"an epoch of {sizes.clips:,} clips in the order of training, read alone",
         unit="epoch",
-        baseline=Figure(name="from that file", amount=local_s),
-        ours=Figure(name="from the store, with a cache for half of them", amount=store_s),
-        kind="cost",
-        ratio=bounded.cost,
-        pairs=bounded.count,
     )
 
 

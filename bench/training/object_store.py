@@ -1,8 +1,8 @@
 """Features in an object store against the same ones on the local disk: until training can begin, and an epoch then.
 
 A node reads every shard once, into the file that training reads (`catalog/packed.py`); the epochs after that read the
-same file, or, with `runtime.cache_mb`, each clip from the store unless the node still has it. The server is moto's, in
-a process of its own on this machine, so a network is not part of it.
+same file. The server is moto's, in a process of its own on this machine, so a network is not part of it. Nor are single
+clips read from the store (`runtime.cache_mb`): moto copies an object for each part of it that is asked for.
 """
 
 from __future__ import annotations
@@ -13,26 +13,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bench.benchmark import Benchmark
-from bench.pairs import PairedTimes, alternate
+from bench.pairs import alternate
 from bench.report import Outcome
 from bench.training.made import NAME, write_catalog
-from components.catalog.examples import Example, read_catalog
-from components.catalog.packed import BYTES_PER_MB, packed_bytes, read_examples
+from components.catalog.packed import read_examples
 from components.contracts.layout import Layout
 from components.datasets import remote
-from components.runtime.on_demand import some_at
-from components.training.nodes.materials import publish
 
 BUCKET = "made"
-STEPS, BATCH = 50, 32
+STEPS = 50
 PATIENCE_S = 60
 KEYS = {
     "AWS_REGION": "us-east-1",
@@ -51,8 +46,7 @@ class Sizes:
 
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
-    """Two rows: all features into the file, and each clip read from it once; and each clip from the store through a
-    cache for half of them, against that file."""
+    """One row: all features into the file, and each clip read from it once."""
     layout = Layout(folder / "project")
     write_catalog(layout, clips=sizes.clips, distinct=sizes.clips, steps=STEPS)
     features = layout.features(NAME)
@@ -70,7 +64,6 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         measured = alternate(
             lambda: read(None), lambda: read(address), pairs=sizes.pairs, warmup=1, what="features from both"
         )
-        bounded = _bounded(layout, address, folder, sizes)
     yield measured.compared(
         "local disk",
         "S3 server on this machine",
@@ -79,32 +72,6 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
         unit="time",
         note="The epochs that follow read the same file, whatever it was made of.",
     )
-    yield bounded.compared(
-        "from that file",
-        "from the store, with a cache for half of them",
-        what=f"an epoch of {sizes.clips:,} clips in the order of training, read alone",
-        unit="epoch",
-    )
-
-
-def _bounded(layout: Layout, address: str, folder: Path, sizes: Sizes) -> PairedTimes:
-    """Epochs of single clips, each in an order of its own, from the file and through the cache."""
-    (folder / "transform").mkdir()
-    cache_mb = packed_bytes(*read_catalog(layout)) / 2 / BYTES_PER_MB
-    store = address.rpartition("/")[0]
-    materials = publish(
-        layout, store, "bounded", transform=folder / "transform", start=None, datasets=[NAME], cache_mb=cache_mb
-    )
-    away = materials.packed_away(cache_mb)
-    assert away is not None  # as they take twice that
-    here, rng = read_examples(layout, "train", memory_mb=0), np.random.default_rng(0)
-
-    def epoch(clips: Sequence[Example]) -> None:
-        order = rng.permutation(sizes.clips).tolist()
-        for first in range(0, sizes.clips, BATCH):
-            some_at(clips, order[first : first + BATCH])
-
-    return alternate(lambda: epoch(here), lambda: epoch(away), pairs=sizes.pairs, warmup=1, what="epochs from both")
 
 
 @contextmanager

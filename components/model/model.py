@@ -25,7 +25,7 @@ from components.model.fusion import Concatenation, GatedFusion, MeanFusion, Prod
 from components.model.heads import AffectHead, ClipHead, EmbeddingHead, StepHead
 from components.model.sparse import over_present
 from components.model.spec import ModelSpec
-from components.model.statistics import ClipStatistics, Layer, StatisticsHead, StepFeatures, moments_of
+from components.model.statistics import ClipStatistics, Layer, MomentsOfClips, StatisticsHead, StepFeatures, moments_of
 from components.model.temporal import TemporalEncoder
 from components.model.upper_layers import STRETCH_STEPS, UpperLayers
 from components.model.ways import Ways, one_way, statistics_and
@@ -121,12 +121,12 @@ class TemporalModel(EmotionModel):
         for head in (self.statistics, self.step_statistics):
             layers += [] if head is None else head.by_modality.items()
         plain = sorted({name for name, _ in layers} - moments.keys())
-        moments |= {name: [] for name in plain}
-        for clip in clips if plain else ():
-            for name in plain:
-                moments[name].append(moments_of(*_of_clip(name, clip)))
+        of_plain = {name: MomentsOfClips(len(clips), self.spec.modalities[name]) for name in plain}
+        for place, clip in enumerate(clips) if plain else ():
+            for name, own in of_plain.items():
+                own.put(place, moments_of(*_of_clip(name, clip)))
         for name, layer in layers:
-            layer.set_from_moments(moments[name])
+            layer.set_from_moments(of_plain[name] if name in of_plain else moments[name])
 
     @torch.no_grad()
     def _set_upper(self, name: str, clips: Sequence[ClipFeatures]) -> list[tuple[Tensor, Tensor]]:

@@ -13,7 +13,7 @@ statistics, K classes. Masks are True = valid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import torch
@@ -45,6 +45,26 @@ class RunningMoments(NamedTuple):
     steps: Tensor
     total: Tensor
     squares: Tensor
+
+
+class MomentsOfClips:
+    """Those of N clips of one modality, in three tensors: many small ones, made between the large ones of clips that
+    are read, would keep the memory of the large ones from being used again."""
+
+    def __init__(self, clips: int, width: int) -> None:
+        sizes = ((clips,), (clips, width), (clips, width))
+        self._all = RunningMoments(*(torch.zeros(size, dtype=torch.float64) for size in sizes))
+
+    def put(self, place: int, moments: RunningMoments) -> None:
+        """Those of one clip, (1,) and (1, D)."""
+        for own, given in zip(self._at(place), moments, strict=True):
+            own.copy_(given)
+
+    def __iter__(self) -> Iterator[RunningMoments]:
+        return map(self._at, range(len(self._all.steps)))
+
+    def _at(self, place: int) -> RunningMoments:
+        return RunningMoments(*(values[place : place + 1] for values in self._all))
 
 
 class Standardised(nn.Module):

@@ -9,6 +9,7 @@ from components.model.statistics import (
     MIN_SPREAD_STEPS,
     SMALLEST_SPREAD,
     ClipStatistics,
+    MomentsOfClips,
     StatisticsHead,
     moments_of,
     plain,
@@ -223,3 +224,14 @@ def test_the_moments_of_a_clip_are_those_of_its_stream() -> None:
         for one, other in zip(moments_of(x_TD, mask_T), streamed, strict=True):
             assert one.dtype == other.dtype
             assert torch.equal(one.view(torch.int64), other.view(torch.int64))
+
+
+def test_moments_of_many_clips_are_those_of_each() -> None:
+    clips = [(torch.randn(steps, 3), torch.rand(steps) < 0.7) for steps in (4, 9, 6)]
+    kept = MomentsOfClips(len(clips), 3)
+    for place in (2, 0, 1):
+        kept.put(place, moments_of(*clips[place]))
+    for _ in range(2):  # more than one layer reads them
+        for one, other in zip(kept, starmap(moments_of, clips), strict=True):
+            for values, expected in zip(one, other, strict=True):
+                assert torch.equal(values, expected)

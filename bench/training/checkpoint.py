@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.made import cases, spec, widths_of
+from bench.made import cases, widths_of
 from bench.pairs import alternate
 from bench.report import Outcome
-from components.contracts.config import Runtime, Train
+from bench.training.made import FACE_AND_VOICE, task_of
+from components.contracts.config import Runtime
 from components.training.checkpoints.keeper import Checkpoints
-from components.training.loop import TrainingTask, new_learner, train_steps
+from components.training.loop import new_learner, train_steps
 
 GOAL = 1.03
 BATCH = 32
@@ -29,11 +30,9 @@ class Sizes:
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
     """One row. The copy of the state is taken at the start of the epoch and written while it goes on."""
-    widths = widths_of(("face", "voice"))
+    widths = widths_of(FACE_AND_VOICE)
     clips = cases(sizes.clips, steps=sizes.steps, widths=widths)
-    task = TrainingTask(
-        spec=spec(widths), train=Train(batch_clips=BATCH, epochs=2 * sizes.pairs + 2, contrastive_loss=0.0), seed=0
-    )
+    task = task_of(batch_clips=BATCH, epochs=2 * sizes.pairs + 2)
     learner = new_learner(task, clips)
     steps, count = train_steps(learner, task, clips), task.order(clips).steps_per_epoch
     with Checkpoints(folder / "checkpoints", inputs_sha256="made", runtime=Runtime(workers=0)) as checkpoints:

@@ -16,18 +16,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.made import cases, spec, widths_of
+from bench.made import cases, widths_of
 from bench.report import Comparison, Figure, Outcome, Spread
 from bench.stages import one_ray
+from bench.training.made import FACE_AND_VOICE, task_of
 from components.catalog.cases import Case
-from components.contracts.config import RayResources, Runtime, Train
+from components.contracts.config import RayResources, Runtime
 from components.training.job import Epoch, Job
-from components.training.loop import TrainingTask
 from components.training.trainer import fit
 
 WORKERS = 2
 CLIPS, STEPS = 32, 40
-WIDTHS = ("face", "voice")
 DIED = "died"
 
 
@@ -51,7 +50,7 @@ class Dying:
         """Those of a split."""
         if split != "train":
             return []
-        return _DyingClips(cases(CLIPS, steps=STEPS, widths=widths_of(WIDTHS)), self)
+        return _DyingClips(cases(CLIPS, steps=STEPS, widths=widths_of(FACE_AND_VOICE)), self)
 
 
 class _DyingClips(list[Case]):
@@ -98,11 +97,7 @@ def _measured(folder: Path, sizes: Sizes, resources: RayResources) -> tuple[floa
     def on_epoch(epoch: Epoch) -> None:
         at.append(time.time())
 
-    task = TrainingTask(
-        spec=spec(widths_of(WIDTHS)),
-        train=Train(batch_clips=CLIPS, epochs=sizes.steps, contrastive_loss=0.0),
-        seed=0,
-    )
+    task = task_of(batch_clips=CLIPS, epochs=sizes.steps)
     job = Job(task=task, items=Dying(folder=folder, step=sizes.dies_in), inputs_sha256=folder.name)
     started = time.time()
     runtime = Runtime(workers=WORKERS, checkpoint_steps=1)

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.made import spec, widths_of
+from bench.made import widths_of
 from bench.pairs import alternate
 from bench.report import Outcome
-from bench.training.made import MadeClips
-from components.contracts.config import Runtime, Tracking, Train
+from bench.training.made import FACE_AND_VOICE, MadeClips, task_of
+from components.contracts.config import Runtime, Tracking
 from components.tracking.client import client_of
 from components.tracking.spooled import open_run
 from components.training.job import Epoch, Job, fit_here
-from components.training.loop import TrainingTask
 
 GOAL = 1.01
 BATCH = 32
@@ -40,10 +39,8 @@ class Sizes:
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
     """One row. A training with a run is done when MLflow has its last epoch."""
-    widths = widths_of(("face", "voice"))
-    task = TrainingTask(
-        spec=spec(widths), train=Train(batch_clips=BATCH, epochs=sizes.epochs, contrastive_loss=0.0), seed=0
-    )
+    widths = widths_of(FACE_AND_VOICE)
+    task = task_of(batch_clips=BATCH, epochs=sizes.epochs)
     made = MadeClips(clips=sizes.clips, steps=sizes.steps, widths=widths)
     clips = {split: made(split) for split in ("train", "calibration")}
     job = Job(task=task, items=clips.__getitem__, inputs_sha256="made")

@@ -9,19 +9,27 @@ from typing import Any
 
 import pyarrow as pa
 
-from bench.made import CLASSES, cases, widths_of
+from bench.made import CLASSES, cases, spec, widths_of
 from components.catalog.cases import Case
 from components.catalog.rows import CATALOG_SCHEMA
 from components.contracts.atomic import write_json, write_table
-from components.contracts.config import MODALITIES
+from components.contracts.config import MODALITIES, Model, Train
 from components.contracts.fingerprint import fingerprint
 from components.contracts.layout import Layout
 from components.features.base import Encoded
 from components.features.store import FeatureStore
+from components.training.loop import TrainingTask
 
 NAME = "made"
+FACE_AND_VOICE = ("face", "voice")
 RATE_HZ = 10.0
 SHARD_CLIPS = 256
+
+
+def task_of(*, batch_clips: int, epochs: int, width: int = Model().width) -> TrainingTask:
+    """The default training on `FACE_AND_VOICE`, with a model of that width."""
+    train = Train(batch_clips=batch_clips, epochs=epochs, contrastive_loss=0.0)
+    return TrainingTask(spec=spec(widths_of(FACE_AND_VOICE), width=width), train=train, seed=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.made import cases, spec, widths_of
+from bench.made import cases, widths_of
 from bench.pairs import alternate
 from bench.report import Comparison, Figure, Outcome, Spread
+from bench.training.made import FACE_AND_VOICE, task_of
 
 WORLD = 2
 CLIPS = 8
@@ -55,17 +56,14 @@ def measure(folder: Path, sizes: Sizes, rank: int) -> dict[str, object]:
     """As one of the workers."""
     import torch.distributed as dist
 
-    from components.contracts.config import Train
     from components.training.learner import Share
-    from components.training.loop import TrainingTask, new_learner
+    from components.training.loop import new_learner
     from components.training.samples.items import collate
     from components.training.trainer import _all_reduce, _start_all_reduce
 
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
-    widths = widths_of(("face", "voice"))
-    clips = cases(CLIPS, steps=sizes.steps, widths=widths, seed=rank)
-    train = Train(batch_clips=WORLD * CLIPS, epochs=10_000, contrastive_loss=0.0)
-    task = TrainingTask(spec=spec(widths, width=sizes.width), train=train, seed=0)
+    clips = cases(CLIPS, steps=sizes.steps, widths=widths_of(FACE_AND_VOICE), seed=rank)
+    task = task_of(batch_clips=WORLD * CLIPS, epochs=10_000, width=sizes.width)
     learner, batch = new_learner(task, clips), collate(clips)
     after = Share(rank=rank, world=WORLD, sum_over_workers=_all_reduce)
     meanwhile = replace(after, start_sum=_start_all_reduce)

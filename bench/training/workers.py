@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.made import spec, widths_of
+from bench.made import widths_of
 from bench.report import Comparison, Figure, Outcome, Spread
 from bench.stages import one_ray
-from bench.training.made import MadeClips
-from components.contracts.config import RayResources, Runtime, Train
+from bench.training.made import FACE_AND_VOICE, MadeClips, task_of
+from components.contracts.config import RayResources, Runtime
 from components.training.job import Epoch, Job
-from components.training.loop import TrainingTask
 from components.training.trainer import fit
 
 BATCH = 32
@@ -32,10 +31,8 @@ class Sizes:
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Outcome]:
     """One row: the epochs of both, without the first of each training."""
-    widths = widths_of(("face", "voice"))
-    task = TrainingTask(
-        spec=spec(widths), train=Train(batch_clips=BATCH, epochs=sizes.epochs, contrastive_loss=0.0), seed=0
-    )
+    widths = widths_of(FACE_AND_VOICE)
+    task = task_of(batch_clips=BATCH, epochs=sizes.epochs)
     clips = MadeClips(clips=sizes.clips, steps=sizes.steps, widths=widths)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     resources = RayResources(num_cpus=2)
